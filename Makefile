@@ -14,7 +14,7 @@ BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
-KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployed
+KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployment
 
 .DEFAULT_GOAL := help
 .PHONY: help setup synthetic demo test test-all $(KINDS) audit lint format docs \
@@ -44,11 +44,11 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 	$(RUN) readiness run --landing $(DEMO)/landing --home $(DEMO)/home \
 	  --cohort $(COHORT) --create-keys
 
-test: setup  ## tests of every kind, without the slow ones, each property on a tenth of its examples
-	$(PYTEST) -m "not slow" --hypothesis-profile=daily
+test: setup  ## tests of every kind but deployment, without the slow ones, each property on a tenth of its examples
+	$(PYTEST) -n 3 -m "not slow and not deployment" --hypothesis-profile=daily
 
-test-all: test validators  ## every test: after `make test`, the slow ones, and every property on all its examples
-	$(PYTEST) -m "slow or hypothesis"
+test-all: test validators  ## every test but deployment: after `make test`, the slow ones, and every property on all its examples
+	$(PYTEST) -m "(slow or hypothesis) and not deployment"
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
 test-integration: validators  ## parts of the pipeline on real files
@@ -56,14 +56,14 @@ test-e2e:  ## the whole pipeline, and what people do with an installation
 test-faults:  ## kills, a full disk, missing rights, damaged files, two runs at once
 test-privacy:  ## mechanism, ledger, audit, attacks
 test-browser:  ## pages in a real browser
-test-deployed:  ## images, the deployment in containers from landing to bundle, kills; needs root, mmdebstrap, and podman-compose or (READINESS_TEST_ENGINE=docker) Docker
+test-deployment: validators  ## Compose, Kubernetes and proxy as shipped; images, containers from landing to bundle, kills; needs root, mmdebstrap, and podman-compose or (READINESS_TEST_ENGINE=docker) Docker
 
 $(KINDS): test-%: setup
 	$(PYTEST) tests/$*
 
 audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
 	READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 READINESS_AUDIT_CONTAINER_KILLS=50 \
-		$(PYTEST) -rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py tests/deployed
+		$(PYTEST) -rP -o timeout=3600 tests/privacy/audit tests/faults tests/privacy/ledger/test_crash.py tests/deployment
 
 lint: setup  ## style and types
 	$(RUN) ruff check .
@@ -87,7 +87,7 @@ update: setup  ## newer versions of all that is pinned, in uv.lock and in the li
 	  command=$$(sed -n 's/^#    uv //p' $$list); \
 	  test -z "$$command" || (cd $$(dirname $$list) && $(CURDIR)/$(UV) $$command --upgrade --quiet) || exit 1; done
 	@echo "Next: git diff --stat, the versions of build-tools.txt into pyproject.toml, then"
-	@echo "make setup licences supply-chain lint test-all. What needs care: CONTRIBUTING.md"
+	@echo "make setup licences supply-chain lint test-all test-deployment. What needs care: CONTRIBUTING.md"
 
 docs: setup  ## the pages that are made from the code
 	$(RUN) python -m sources.document > docs/sources.md

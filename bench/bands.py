@@ -1,9 +1,8 @@
-"""What the bands of names in a token's last bits tell of a surname, under names of public sets: a number of
-docs/linkage.md.
+"""Measures how well the bands of names in a token's last bits predict a surname, for docs/linkage.md.
 
-python -m bench.bands PUBLIC_SETS
+    python -m bench.bands PUBLIC_SETS
 
-For each set, children under its names, each name as common as there. The likeliest surname for every pair of bands is
+Children get names of a public set, each name as common as in the set. The likeliest surname for every pair of bands is
 learnt from half of the children, and guessed for the others.
 """
 
@@ -43,7 +42,7 @@ def gain(children: pd.DataFrame, known: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", type=Path)
     given = parser.parse_args()
     with duckdb.connect() as con:

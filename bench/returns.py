@@ -1,8 +1,8 @@
-"""How right returned facts are and how many true ones are withheld: the numbers of docs/returns.md.
+"""Measures how many returned facts are right, and how many true facts are withheld, for docs/returns.md.
 
 python -m bench.returns FOLDER --seeds 1 2 3
 python -m bench.returns FOLDER --seeds 1 2 3 --stress 20000 --slips 3
-python -m bench.returns FOLDER --seeds 1 2 3 --frames GECKO    # a folder a seed, by rivals/make_gecko.py
+python -m bench.returns FOLDER --seeds 1 2 3 --frames GECKO    # one folder per seed, by rivals/make_gecko.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many children stand in the child table twice: the number of docs/privacy.md.
+"""Counts the children who have two rows in the child table, for docs/privacy.md.
 
 python -m bench.two_rows FOLDER --seeds 1 2 3
 """
@@ -41,7 +41,7 @@ def main() -> None:
             con.register("links", RowNumbers(pipeline.home, pipeline.keys, COHORT).numbered(links))
             query = _CHILDREN.format(truth=parquet(folder / "truth.parquet"))
             children, twice = con.execute(query).fetchall()[0]
-        print(f"seed {seed}: {twice} of {children:,} children stand in the table twice")
+        print(f"seed {seed}: {twice} of {children:,} children have two rows in the table")
 
 
 if __name__ == "__main__":

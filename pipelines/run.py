@@ -49,7 +49,7 @@ class _Step:
 
     name: str
     title: str
-    stands: Callable[[], bool]
+    is_current: Callable[[], bool]
     make: Callable[[Jobs], None]
 
 
@@ -81,8 +81,8 @@ def run_cohort(
         home.prepare()
         note_signers(home)
         release = version or release_of(home, cohort)
-        asked = ReleaseOptions(allow_missing, share, others, reuse, requests)
-        series = series_for(home, cohort.code, release, asked)
+        options = ReleaseOptions(allow_missing, share, others, reuse, requests)
+        series = series_for(home, cohort.code, release, options)
         measured = [Cohort(code) for code in measured_now(series, release)]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
@@ -103,18 +103,18 @@ def run_cohort(
             spent = "only the requested tables are measured" if requests else "nothing is spent"
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
-        *(step for each in measured for step in _made_ready(folders, each, arrived, len(measured) > 1)),
-        _of_release(folders, cohort, release, asked, spends=bool(measured or requests)),
+        *(step for each in measured for step in _cohort_steps(folders, each, arrived, len(measured) > 1)),
+        _release_step(folders, cohort, release, options, spends=bool(measured or requests)),
     ]
     if until is not None:
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
-    _take(folders, [step for step in steps if not late or step.name == "intake"], say)
+    _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
     if late:
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
     return home.release / release
 
 
-def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
+def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
     """Run the steps whose results are not up to date, in order; all steps if a process died during its work."""
     home = folders.home
     home.clear_half_made()
@@ -125,21 +125,21 @@ def _take(folders: Installation, steps: Sequence[_Step], say: Callable[[str], No
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
             with at_work(f"      {step.title.partition(':')[0]}", in_lines=True):
-                stands = not unfinished and _stands(step)
-                if not stands:
+                current = not unfinished and _is_current(step)
+                if not current:
                     if jobs is None:
                         with loading():
                             from pipelines.dagster.executing import jobs_of
 
                             jobs = opened.enter_context(jobs_of(folders))
                     step.make(jobs)
-            say("      unchanged" if stands else f"      done in {time.monotonic() - started:.1f} s")
+            say("      unchanged" if current else f"      done in {time.monotonic() - started:.1f} s")
 
 
-def _stands(step: _Step) -> bool:
+def _is_current(step: _Step) -> bool:
     """Check whether a step's result is up to date. If it cannot be read it is not, and the step itself reports why."""
     try:
-        return step.stands()
+        return step.is_current()
     except Exception:
         return False
 
@@ -155,10 +155,10 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
         settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
 
 
-def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], several: bool) -> Iterator[_Step]:
+def _cohort_steps(folders: Installation, cohort: Cohort, arrived: Sequence[str], among_others: bool) -> Iterator[_Step]:
     """Yield the intake of a cohort for the councils whose extracts have `arrived`, and its linkage."""
     home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
-    about = f" of {cohort.code}" if several else ""
+    about = f" of {cohort.code}" if among_others else ""
 
     @cache
     def needing_intake() -> list[str]:
@@ -178,17 +178,19 @@ def _made_ready(folders: Installation, cohort: Cohort, arrived: Sequence[str], s
     )
 
 
-def _of_release(folders: Installation, cohort: Cohort, version: str, asked: ReleaseOptions, *, spends: bool) -> _Step:
+def _release_step(
+    folders: Installation, cohort: Cohort, version: str, options: ReleaseOptions, *, spends: bool
+) -> _Step:
     home, councils = folders.home, taking_part(folders.landing)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            release_is_current(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, asked)
+            release_is_current(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, options)
             and database_is_current(home.release)
         ),
-        lambda jobs: jobs.release(cohort.code, version, asked),
+        lambda jobs: jobs.release(cohort.code, version, options),
     )
 
 
@@ -208,9 +210,9 @@ def release_of(home: Home, cohort: Cohort) -> str:
     """
     ledger = Ledger(home.ledger)
     signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
-    asked = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
-    if asked and not ledger.cohorts_charged(asked[-1]):
-        return str(asked[-1])
+    newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
+    if newest and not ledger.cohorts_charged(newest[-1]):
+        return str(newest[-1])
     if earlier := [Version.parse(version) for version in ledger.releases_charged(cohort.code)]:
         return str(max(earlier))
     today = dt.date.today()

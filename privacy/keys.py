@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -128,17 +128,17 @@ class KeyRing:
             if name in holder.symmetric or path.exists():
                 symmetric[name] = _symmetric_key(path, holder.remedy)
         signing_path = directory / SIGNING_FILE
-        signing = _signing_key(signing_path) if holder.signing or signing_path.exists() else None
+        signing = _private(signing_path, Ed25519PrivateKey) if holder.signing or signing_path.exists() else None
         public, private = {}, {}
         for name in PAIRS:
             if name in holder.to or _public_file(directory, name).exists():
                 public[name] = _public_key(_public_file(directory, name), holder.remedy)
             if name in holder.open or _private_file(directory, name).exists():
-                private[name] = _private_key(_private_file(directory, name), holder.remedy)
+                private[name] = _private(_private_file(directory, name), X25519PrivateKey, holder.remedy)
         ring = cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
         if approver.exists() and signing and ring.holds("input-mac"):
-            key = _signing_key(approver)
+            key = _private(approver, Ed25519PrivateKey)
             if hmac.compare_digest(_private_bytes(approver, _REMEDY).partition(b"\n")[0], ring._binding(key)):
                 ring.demonstration_key = key
         return ring
@@ -157,10 +157,8 @@ class KeyRing:
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         ring = cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
         if demonstration:
-            pem = new_private_pem()
-            key = serialization.load_pem_private_key(pem, None)
-            assert isinstance(key, Ed25519PrivateKey)
-            _write_set(directory, {DEMONSTRATION_FILE: ring._binding(key) + b"\n" + pem})
+            key = Ed25519PrivateKey.generate()
+            _write_set(directory, {DEMONSTRATION_FILE: ring._binding(key) + b"\n" + _pem(key)})
             ring.demonstration_key = key
         return ring
 
@@ -252,13 +250,10 @@ def _new_pairs(names: Iterable[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for name in names:
         key = X25519PrivateKey.generate()
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        contents |= {f"{name}.pem": private, f"{name}.pub.pem": public}
+        contents |= {f"{name}.pem": _pem(key), f"{name}.pub.pem": public}
     return contents
 
 
@@ -272,10 +267,12 @@ def _public_file(directory: Path, pair: str) -> Path:
 
 def new_private_pem(password: bytes | None = None) -> bytes:
     """Generate an Ed25519 private key in PEM, encrypted if a password is given."""
+    return _pem(Ed25519PrivateKey.generate(), password)
+
+
+def _pem(key: Ed25519PrivateKey | X25519PrivateKey, password: bytes | None = None) -> bytes:
     hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    return Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden
-    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
 
 
 def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateKey:
@@ -327,25 +324,16 @@ def _symmetric_key(path: Path, remedy: str) -> bytes:
     return content
 
 
-def _signing_key(path: Path) -> Ed25519PrivateKey:
-    key = _pem_key(path, _REMEDY)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeyProblem(f"{path} is not an Ed25519 private key in PEM; {_REMEDY}")
-    return key
-
-
-def _private_key(path: Path, remedy: str) -> X25519PrivateKey:
-    key = _pem_key(path, remedy)
-    if not isinstance(key, X25519PrivateKey):
-        raise KeyProblem(f"{path} is not an X25519 private key in PEM; {remedy}")
-    return key
-
-
-def _pem_key(path: Path, remedy: str) -> object:
+def _private(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
+    """Return the private key of this class that a PEM file holds."""
+    content, name = _private_bytes(path, remedy), kind.__name__.removesuffix("PrivateKey")
     try:
-        return serialization.load_pem_private_key(_private_bytes(path, remedy), password=None)
+        key: object = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError):
-        return None
+        key = None
+    if not isinstance(key, kind):
+        raise KeyProblem(f"{path} is not an {name} private key in PEM; {remedy}")
+    return key
 
 
 def _public_key(path: Path, remedy: str) -> X25519PublicKey:

@@ -18,7 +18,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 from assets.home.paths import Home
 from privacy.doors.locks import PATIENCE_SECONDS, locked
 
-_REMOVAL_AT_WORK = "rows or files of it are being removed"
+_WRITTEN_BY_STEPS = (
+    *("pseudonymised", "parts", "several", "quarantine", "quality", "history", "stopped", "reports"),
+    *("linked", "forgotten"),
+)
+_REMOVAL_AT_WORK = "{}: rows or files of it are being removed; try again when that has ended"
+_RUN_AT_WORK = "{}: a run is at work in it; try again when that has ended"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
@@ -48,9 +53,10 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         yield
         return
     home.prepare()
-    with locked(home.lock, shared=True, refusal=InUse(_refusal(home, _REMOVAL_AT_WORK)), patience=patience):
+    refusal = _REMOVAL_AT_WORK.format(home.root)
+    with locked(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
         if home.is_removal_unfinished:
-            raise RemovalUnfinished(_refusal(home, _REMOVAL_AT_WORK))
+            raise RemovalUnfinished(refusal)
         yield
 
 
@@ -64,7 +70,7 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         yield
         return
     home.prepare()
-    with locked(home.lock, refusal=InUse(_refusal(home, "a run is at work in it")), patience=patience):
+    with locked(home.lock, refusal=InUse(_RUN_AT_WORK.format(home.root)), patience=patience):
         token = _held.set(True)
         try:
             _clear(home)
@@ -143,27 +149,10 @@ def with_cohort_lock(step: Callable[Concatenate[Home, str, P], R]) -> Callable[C
     return waiting
 
 
-def _refusal(home: Home, why: str) -> str:
-    return f"{home.root}: {why}; try again when that has ended"
-
-
 def _clear(home: Home) -> None:
     """Remove unfinished files of steps that died."""
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
-    kinds = (
-        "pseudonymised",
-        "parts",
-        "several",
-        "quarantine",
-        "quality",
-        "history",
-        "stopped",
-        "reports",
-        "linked",
-        "forgotten",
-    )
-    for folder in (home.tokens_zone, *(home.restricted / kind for kind in kinds)):
-        for left in ("*.new", ".*.unfinished"):  # earlier versions left `*.new`
-            for path in folder.rglob(left):
-                path.unlink()
+    for folder in (home.tokens_zone, *(home.restricted / kind for kind in _WRITTEN_BY_STEPS)):
+        for path in folder.rglob(".*.unfinished"):
+            path.unlink()

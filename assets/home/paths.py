@@ -6,7 +6,7 @@ any configuration, because it may contain a password.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,86 +33,150 @@ class MadeByLater(Exception):
     """Raised if a later version of the software has used the home folder. The message names the version."""
 
 
+class _Below:
+    """A path at fixed folders below the root of a home folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, home: Home, _: type[Home]) -> Path:
+        return home.root.joinpath(*self._parts)
+
+
+def _of_extract(kind: str, suffix: str, zone: str = "restricted") -> Callable[[Home, str, str, str], Path]:
+    """Return the method for a path of each extract: its arguments are source, cohort and council."""
+
+    def path(home: Home, source: str, cohort: str, council: str) -> Path:
+        return home.root / zone / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
+
+    return path
+
+
+def _of_cohort(*parts: str) -> Callable[[Home, str], Path]:
+    """Return the method for a path of each cohort, whose code replaces `{}`."""
+    return lambda home, cohort: home.restricted.joinpath(*(part.format(cohort) for part in parts))
+
+
+def _of_version(name: str) -> Callable[[Home, str], Path]:
+    """Return the method for a file of each release, whose version replaces `{}`."""
+    return lambda home, version: home.restricted / "releases" / name.format(version)
+
+
 @dataclass(frozen=True)
 class Home:
     """Paths in the home folder of one installation."""
 
     root: Path
 
-    @property
-    def restricted(self) -> Path:
-        return self.root / "restricted"
+    restricted = _Below("restricted")
+    release = _Below("release")
+    dagster = _Below("dagster")
+    """Dagster's storage: runs, events, schedules."""
+    processes = _Below("dagster", "processes")
+    """Markers of processes that run Dagster jobs from the command line; dead ones stay until they are noticed."""
+    tokens_zone = _Below("tokens")
+    """Files that only the linkage can read."""
+    lock = _Below("restricted", ".in-use.lock")
+    """Lock file of the restricted zone."""
+    processing_log = _Below("restricted", "processing_log.jsonl")
+    """Log of all processing of personal data, with time and person."""
+    restoring = _Below("restricted", "restoring")
+    """Marker file of a restore that is running or was interrupted."""
 
-    @property
-    def release(self) -> Path:
-        return self.root / "release"
+    tokens = _of_extract("", "parquet", zone="tokens")
+    """An extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
+    tokens_of_parts = _of_extract("", "d", zone="tokens")
+    """Folder of the tokens of an extract's parts, encrypted for the linkage."""
+    token_sample = _of_extract("", "sample", zone="tokens")
+    """Sample of an extract's smallest tokens, to compare with later extracts, encrypted for the linkage."""
+    newest_sample = _of_extract("", "newest", zone="tokens")
+    """The current extract's sample if it differs. It replaces the other after a measurement."""
+    pseudonymised = _of_extract("pseudonymised", "parquet")
+    """An extract's payload."""
+    quarantine = _of_extract("quarantine", "parquet")
+    """An extract's quarantine: row key, rule, columns and severity of findings, no values."""
+    quality = _of_extract("quality", "json")
+    stopped = _of_extract("stopped", "json")
+    """Reason why the latest delivery was stopped. Removed when a good one is ingested."""
+    history = _of_extract("history", "d")
+    """Folder of intake results of superseded deliveries, named by the file's MAC."""
+    parts = _of_extract("parts", "d")
+    """Folder of the parts of an extract that have been read."""
+    landing_seen = _Below("restricted", "landing_seen.json")
+    """Unread files in landing and sources with a folder there, as of the last check."""
+    first_people = _Below("restricted", "first_intake", "people.json")
+    """People named in the policy when the first extract was ingested."""
+    first_real_extract = _Below("restricted", "first_intake", "not_synthetic.json")
+    """Name of the first extract that was not synthetic."""
+
+    forgotten = _of_extract("forgotten", "json")
+    """An extract's list of rows removed on request, by file MAC and row number."""
+    unfinished_removal = _Below("restricted", "forgotten", "unfinished.json")
+    """The removal that is in progress; deleted when it is complete."""
+    unfinished_withdrawal = _Below("restricted", "forgotten", "withdrawal.json")
+    """The withdrawal of a part that is in progress; deleted when it is complete."""
+    objections = _Below("restricted", "forgotten", "objections")
+    """Folder of keyed marks that identify children whose rows must not come back in a delivery."""
+
+    linked = _of_cohort("linked", "cohort={}")
+    links = _of_cohort("linked", "cohort={}", "links.parquet")
+    linkage_record = _of_cohort("linked", "cohort={}", "linkage_record.json")
+    """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
+    linkage_report = _of_cohort("linked", "cohort={}", "linkage.json")
+    """The linkage report as JSON. The page is `linkage.html` in the same folder."""
+    doubts = _of_cohort("linked", "cohort={}", "doubts.parquet")
+    """Pairs of linked children that could be one child."""
+    agreement = _of_cohort("linked", "cohort={}", "agreement.parquet")
+    """Agreement between each child's records, and records with too little information."""
+    overlaps = _of_cohort("linked", "cohort={}", "replaced.json")
+    """Comparison of each linked extract with an earlier delivery."""
+    review = _of_cohort("reviews", "cohort={}")
+    """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
+    reviewed = _of_cohort("reviews", "cohort={}", "reviewed.parquet")
+    """A review's confidential table, over which noise is added; one row per child."""
+
+    returns = _Below("restricted", "returns")
+    """Folder of encrypted files to return to services under a sharing agreement, by council."""
+    disclosures = _Below("restricted", "returns", "disclosures.jsonl")
+    """Log of all returns that were made or withdrawn."""
+    row_history = _of_cohort("returns", "standing-{}.parquet")
+    """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
+
+    release_record = _of_version("release={}.json")
+    """A release's inputs for each cohort, frozen before the first charge."""
+    release_day = _of_version("day={}.json")
+    """A release's date, the day its bundle was first built."""
+    release_made = _of_version("made={}.json")
+    """The hashes of a release's inputs, and of its files at publication."""
+    requests = _Below("restricted", "requests.jsonl")
+    """Log of all requested tables, including refused ones."""
+    held = _Below("restricted", "held")
+    """Bundles that need approval before publication."""
+    list_of_holds = _of_cohort("decisions", "{}-holds.txt")
+    """Page to read before accepting holds."""
+    acceptance_to_sign = _of_cohort("decisions", "{}-holds.request")
+    """File to sign to accept holds."""
 
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return settings().ledger or self.root / "ledger.sqlite"
 
-    @property
-    def dagster(self) -> Path:
-        """Dagster's storage: runs, events, schedules."""
-        return self.root / "dagster"
-
-    @property
-    def tokens_zone(self) -> Path:
-        """Files that only the linkage can read."""
-        return self.root / "tokens"
-
-    def tokens(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of an extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
-        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.parquet"
-
     def pair_cache(self, cohort: str) -> Path:
         """Return the path of the pairs that the linkage has scored, encrypted for it."""
         return self.tokens("weighed", cohort, "pairs")
-
-    def pseudonymised(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of an extract's payload."""
-        return self._extract("pseudonymised", source, cohort, council, "parquet")
 
     def any_taken(self, cohort: str) -> bool:
         """Return whether any extract of a cohort is held, even if its file has left landing."""
         return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
 
-    def quarantine(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of an extract's quarantine: row key, rule, columns and severity of findings, no values."""
-        return self._extract("quarantine", source, cohort, council, "parquet")
-
-    def quality(self, source: str, cohort: str, council: str) -> Path:
-        return self._extract("quality", source, cohort, council, "json")
-
-    def stopped(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of the reason why the latest delivery was stopped. Removed when a good one is ingested."""
-        return self._extract("stopped", source, cohort, council, "json")
-
-    def history(self, source: str, cohort: str, council: str) -> Path:
-        """Return the folder of intake results of superseded deliveries, named by the file's MAC."""
-        return self._extract("history", source, cohort, council, "d")
-
-    def parts(self, source: str, cohort: str, council: str) -> Path:
-        """Return the folder of the parts of an extract that have been read."""
-        return self._extract("parts", source, cohort, council, "d")
-
     def several(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
-    def tokens_of_parts(self, source: str, cohort: str, council: str) -> Path:
-        """Return the folder of the tokens of an extract's parts, encrypted for the linkage."""
-        return self.tokens(source, cohort, council).with_suffix(".d")
-
     def reports(self, cohort: str, council: str) -> Path:
         """Return the folder of the quality reports to send to one council."""
         return self.restricted / "reports" / f"cohort={cohort}" / council
-
-    @property
-    def restoring(self) -> Path:
-        """Marker file of a restore that is running or was interrupted."""
-        return self.restricted / "restoring"
 
     @contextmanager
     def being_restored(self) -> Iterator[None]:
@@ -127,96 +191,13 @@ class Home:
             _restored_by_this_process.discard(self.root)
 
     @property
-    def lock(self) -> Path:
-        """Lock file of the restricted zone."""
-        return self.restricted / ".in-use.lock"
-
-    @property
-    def processing_log(self) -> Path:
-        """Log of all processing of personal data, with time and person."""
-        return self.restricted / "processing_log.jsonl"
-
-    @property
-    def unfinished_removal(self) -> Path:
-        """The removal that is in progress; deleted when it is complete."""
-        return self.restricted / "forgotten" / "unfinished.json"
-
-    @property
-    def unfinished_withdrawal(self) -> Path:
-        """The withdrawal of a part that is in progress; deleted when it is complete."""
-        return self.restricted / "forgotten" / "withdrawal.json"
-
-    @property
     def is_removal_unfinished(self) -> bool:
         """True if a removal is running or was interrupted."""
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
-    def forgotten(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of an extract's list of rows removed on request, by file MAC and row number."""
-        return self._extract("forgotten", source, cohort, council, "json")
-
     def any_forgotten(self, cohort: str) -> bool:
         """Return whether rows of any extract of a cohort were removed on request."""
         return any(self.restricted.glob(f"forgotten/source=*/cohort={cohort}/*.json"))
-
-    @property
-    def landing_seen(self) -> Path:
-        """Unread files in landing and sources with a folder there, as of the last check."""
-        return self.restricted / "landing_seen.json"
-
-    def token_sample(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of a sample of an extract's smallest tokens, to compare with later extracts.
-
-        It is encrypted for the linkage.
-        """
-        return self.tokens_zone / f"source={source}" / f"cohort={cohort}" / f"{council}.sample"
-
-    def newest_sample(self, source: str, cohort: str, council: str) -> Path:
-        """Return the path of the current extract's sample if it differs. It replaces the other after a measurement."""
-        return self.token_sample(source, cohort, council).with_suffix(".newest")
-
-    def overlaps(self, cohort: str) -> Path:
-        """Return the path of the comparison of each linked extract with an earlier delivery."""
-        return self.linked(cohort) / "replaced.json"
-
-    @property
-    def objections(self) -> Path:
-        """Folder of keyed marks that identify children whose rows must not come back in a delivery."""
-        return self.restricted / "forgotten" / "objections"
-
-    def _extract(self, kind: str, source: str, cohort: str, council: str, suffix: str) -> Path:
-        return self.restricted / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
-
-    def linked(self, cohort: str) -> Path:
-        return self.restricted / "linked" / f"cohort={cohort}"
-
-    def links(self, cohort: str) -> Path:
-        return self.linked(cohort) / "links.parquet"
-
-    def linkage_report(self, cohort: str) -> Path:
-        """Return the path of the linkage report as JSON. The page is `linkage.html` in the same folder."""
-        return self.linked(cohort) / "linkage.json"
-
-    def doubts(self, cohort: str) -> Path:
-        """Return the path of the pairs of linked children that could be one child."""
-        return self.linked(cohort) / "doubts.parquet"
-
-    def agreement(self, cohort: str) -> Path:
-        """Return the path of the agreement between each child's records, and records with too little information."""
-        return self.linked(cohort) / "agreement.parquet"
-
-    def review(self, cohort: str) -> Path:
-        """Return the folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
-        return self.restricted / "reviews" / f"cohort={cohort}"
-
-    def reviewed(self, cohort: str) -> Path:
-        """Return the path of a review's confidential table, over which noise is added; one row per child."""
-        return self.review(cohort) / "reviewed.parquet"
-
-    @property
-    def returns(self) -> Path:
-        """Folder of encrypted files to return to services under a sharing agreement, by council."""
-        return self.restricted / "returns"
 
     def return_file(self, source: str, cohort: str, council: str) -> Path:
         return self.returns / council / source / f"{cohort}.age"
@@ -232,71 +213,18 @@ class Home:
         """
         return self.returns / council / f"summary-{cohort}.json"
 
-    def row_history(self, cohort: str) -> Path:
-        """Return the path of the dates when rows of the extracts behind returns first appeared, under keyed marks."""
-        return self.returns / f"standing-{cohort}.parquet"
-
     def all_returns(self, cohort: str) -> list[Path]:
         """Return every file of a cohort's returns: files for services, disclosure records and summaries."""
         patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
         return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
 
-    @property
-    def disclosures(self) -> Path:
-        """Log of all returns that were made or withdrawn."""
-        return self.returns / "disclosures.jsonl"
-
-    def linkage_record(self, cohort: str) -> Path:
-        """Return the path of a cohort's linkage record: councils, and the extracts behind its confidential tables."""
-        return self.linked(cohort) / "linkage_record.json"
-
-    def release_record(self, version: str) -> Path:
-        """Return the path of a release's inputs for each cohort, frozen before the first charge."""
-        return self.restricted / "releases" / f"release={version}.json"
-
-    def release_day(self, version: str) -> Path:
-        """Return the path of a release's date, the day its bundle was first built."""
-        return self.restricted / "releases" / f"day={version}.json"
-
-    def release_made(self, version: str) -> Path:
-        """Return the path of the hashes of a release's inputs, and of its files at publication."""
-        return self.restricted / "releases" / f"made={version}.json"
-
     def request_plan(self, version: str, cohort: str, family: str) -> Path:
         """Return the path of a release's measurement plan for a family's tables on request."""
         return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
 
-    @property
-    def requests(self) -> Path:
-        """Log of all requested tables, including refused ones."""
-        return self.restricted / "requests.jsonl"
-
-    @property
-    def held(self) -> Path:
-        """Bundles that need approval before publication."""
-        return self.restricted / "held"
-
-    @property
-    def first_people(self) -> Path:
-        """People named in the policy when the first extract was ingested."""
-        return self.restricted / "first_intake" / "people.json"
-
-    @property
-    def first_real_extract(self) -> Path:
-        """Name of the first extract that was not synthetic."""
-        return self.restricted / "first_intake" / "not_synthetic.json"
-
     def decision_sheet(self, version: str, stage: str) -> Path:
         """Return the path of the page to read before approving a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
-
-    def list_of_holds(self, cohort: str) -> Path:
-        """Return the path of the page to read before accepting holds."""
-        return self.restricted / "decisions" / f"{cohort}-holds.txt"
-
-    def acceptance_to_sign(self, cohort: str) -> Path:
-        """Return the path of the file to sign to accept holds."""
-        return self.list_of_holds(cohort).with_suffix(".request")
 
     def confidential(self, family: str, cohort: str) -> Path:
         """Return the path of a family's confidential table, over which noise is added; one row per unit."""
@@ -348,8 +276,3 @@ class Home:
             clear_scratch(self.restricted, _STAGING)
         with alone(self.release):
             pass
-
-    @property
-    def processes(self) -> Path:
-        """Markers of processes that run Dagster jobs from the command line; dead ones stay until they are noticed."""
-        return self.dagster / "processes"

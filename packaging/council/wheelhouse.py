@@ -1,4 +1,4 @@
-"""Puts the tool for councils and everything it needs into one archive that installs without a network.
+"""Makes one archive of the tool for councils and everything it needs, to install without a network.
 
     python packaging/council/wheelhouse.py dist/readiness_council-0.1.0-py3-none-any.whl --pip .uv/bin/python --out dist
 
@@ -134,7 +134,7 @@ def _crlf(text: str) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, help="The tool's own wheel.")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="Folder of the archive.")
     parser.add_argument("--pip", type=Path, required=True, help="A Python that has pip.")

@@ -1,9 +1,9 @@
-"""Asks OSV which pinned packages have a known vulnerability: `uv audit` over `uv.lock` and the lists of tools.
+"""Asks OSV for known vulnerabilities of all pinned packages: `uv audit` over `uv.lock` and the lists of tools.
 
     python packaging/supply/advisories.py
 
-Ends with 0 if nothing is known but what `policy.toml` excepts, with 1 if something is, and with 2 if there was no
-answer. With `--or-warn` a service that cannot be reached is a warning.
+Exit status: 0 if nothing is known that `policy.toml` does not except, 1 if something is, 2 without an answer. With
+`--or-warn`, a service that cannot be reached is only a warning.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def exceptions(today: datetime.date) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--uv", type=Path, default=pinned.UV, help="The uv to ask with.")
     parser.add_argument("--service", default="https://api.osv.dev", help="Where OSV's interface is.")
     parser.add_argument("--or-warn", action="store_true", help="End with 0 if the service does not answer.")

@@ -1,9 +1,9 @@
-"""Which licence everything has that is shipped, and whether `policy.toml` allows it; read by pip-licenses.
+"""Checks the licence of every shipped package against `policy.toml`, by pip-licenses.
 
     python packaging/supply/licences.py            # check, with exit status 1 if anything is wrong
     python packaging/supply/licences.py --write    # write licences.csv anew
 
-What is not installed on this machine keeps the line that it has in `licences.csv`, or gets that of `policy.toml`.
+A package that is not installed on this machine keeps its line in `licences.csv`, or gets the licence in `policy.toml`.
 """
 
 from __future__ import annotations
@@ -63,40 +63,36 @@ def derived(names: set[str]) -> dict[str, str]:
     return {name: found.get(name, UNKNOWN) for name in sorted(names)}
 
 
-def wrong(names: set[str], told: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def wrong(names: set[str], listed: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return sentences about lines of the table that are incorrect or not allowed."""
     allowed, words, settled = of_policy()
-    said = [f"{name} is shipped and not in licences.csv" for name in sorted(names - set(told))]
-    said += [f"{name} is in licences.csv and not shipped" for name in sorted(set(told) - names)]
-    said += [f"{name} is settled in policy.toml and not shipped" for name in sorted(set(settled) - names)]
-    for name in sorted(names & set(told)):
-        if told[name] != now[name]:
-            said.append(f"{name} says {now[name]!r}, licences.csv {told[name]!r}")
-        elif name not in settled and not is_allowed(told[name], allowed):
-            said.append(f"{name} has the licence {told[name]!r}, which policy.toml does not allow")
-    for name, says in installed(names & set(settled), words).items():
-        if says != settled[name].get("says", settled[name]["licence"]):
-            said.append(f"{name} says {says!r}, which is not what policy.toml settles")
-        elif is_allowed(says, allowed):
-            said.append(f"{name} says {says!r} itself, so that policy.toml need not settle it")
-    return said
+    found = [f"{name} is in licences.csv and not shipped" for name in sorted(set(listed) - names)]
+    found += [f"{name} is settled in policy.toml and not shipped" for name in sorted(set(settled) - names)]
+    for name in sorted(names):
+        if listed.get(name) != now[name]:
+            found.append(f"{name} has the licence {now[name]!r}, and not {listed.get(name)!r} as in licences.csv")
+        elif name not in settled and not is_allowed(now[name], allowed):
+            found.append(f"{name} has the licence {now[name]!r}, which policy.toml does not allow")
+    for name, stated in installed(names & set(settled), words).items():
+        if stated != settled[name].get("says", settled[name]["licence"]):
+            found.append(f"{name} states {stated!r}, which is not what policy.toml settles")
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--uv", type=Path, default=pinned.UV, help="The uv that reads the lock.")
     parser.add_argument("--write", action="store_true", help="Write the table anew, and check it.")
     given = parser.parse_args()
     names = pinned.shipped(given.uv)
     now = derived(names)
     if given.write:
-        lines = [("package", "licence"), *now.items()]
-        sbom.LICENCES.write_text("".join(f"{package},{licence}\n" for package, licence in lines), encoding="utf-8")
-    said = wrong(names, sbom.licences(), now)
-    for line in said:
+        sbom.LICENCES.write_text("".join(f"{each},{of}\n" for each, of in [("package", "licence"), *now.items()]))
+    found = wrong(names, sbom.licences(), now)
+    for line in found:
         print(f"Wrong: {line}", file=sys.stderr)
-    print(f"Licences: {len(said) or 'none'} to act on, of {len(names)} packages that are shipped.")
-    sys.exit(1 if said else 0)
+    print(f"Licences: {len(found) or 'none'} to act on, of {len(names)} packages that are shipped.")
+    sys.exit(1 if found else 0)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What is handed out of a version of the software, made from the last commit: the same bytes wherever it is done again.
+"""Makes the files of a version of the software from the last commit: the same bytes wherever it is done again.
 
     python packaging/supply/release_files.py --pip .uv/bin/python --out dist
 
 Makes the folder `dist/readiness-<version>` anew, with wheels, source, the archive for councils, bills of materials and
-`SHA256SUMS`. Whoever adds a file to it ends with `--sums-only`.
+`SHA256SUMS`. After you add a file to the folder, run it again with `--sums-only`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _place(path: str) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("dist"), help="Where the folder is made.")
     parser.add_argument("--uv", type=_place, default=pinned.UV, help="The uv that builds.")
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""A bill of materials in CycloneDX, made from that of uv: the same bytes for the same lock, and with licences.
+"""Adds licences to uv's bill of materials (CycloneDX) and removes what differs between two runs.
 
     uv export --quiet --frozen --no-dev --all-extras --format cyclonedx1.5 | python packaging/supply/sbom.py > cdx.json
 
-With `--debian FILE` Debian's packages are in it as well, of an image that the file lists.
-Needs Python's own library alone, and `licences.csv` beside it.
+With `--debian FILE`, adds the Debian packages of an image, which the file lists.
+Needs only Python's standard library, and `licences.csv` beside it.
 """
 
 from __future__ import annotations

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.ending import Ending
-from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
-    from assets.keeping.restore import Restored
 
 _PARTS = click.Choice(["records", "keys"])
 
@@ -30,10 +29,10 @@ _PARTS = click.Choice(["records", "keys"])
     metavar="AGE1...",
     help="Public key (age) of who may open it; may be repeated.",
 )
-@console.home()
+@home_option()
 @console.keys()
 @console.as_json
-def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, keys: Path | None, as_json: bool) -> None:
+def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
 
     Each is encrypted to its own people: who can open a backup of keys must not be able to open the records. Records are
@@ -44,17 +43,18 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, key
 
     from assets.home.retention_policy import retention
     from assets.keeping.backup import Part, back_up, past_their_time
+    from assets.keeping.restore import ANY_HOLDER
     from ndl_export.pages.number_format import size
+    from privacy.keys import KeyRing
 
-    place, key_folder = _home(home), (keys or settings().keys).resolve()
     limit = retention()
     with at_work(f"Backing up the {part}"):
-        made = back_up(place, Part(part), key_folder, _keys(key_folder), folder, recipients)
+        made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
     old = past_their_time(folder, limit, dt.datetime.now(dt.UTC))
     lines = [f"Backed up: {made}, {size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
     facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}
-    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    answer(facts, lambda: "\n".join(lines))
 
 
 @click.command()
@@ -68,20 +68,13 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Path, key
     required=True,
     help="File of the private key (age) that opens it; may be repeated.",
 )
-@console.home()
+@home_option()
 @console.keys()
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
 @console.yes
 @console.as_json
 def restore(
-    part: str,
-    file: Path,
-    identities: tuple[Path, ...],
-    home: Path,
-    keys: Path | None,
-    published: str | None,
-    yes: bool,
-    as_json: bool,
+    part: str, file: Path, identities: tuple[Path, ...], home: Home, keys: Path, published: str | None, yes: bool
 ) -> None:
     """Restore keys, or apply records to a home folder.
 
@@ -90,40 +83,20 @@ def restore(
     """
     from assets.keeping import restore as restoring
     from privacy.doors.age import read_identity
+    from privacy.keys import KeyRing
 
     if published and part != "records":
         stop("--published goes with a backup of records", Ending.USAGE)
-    place, key_folder = _home(home), (keys or settings().keys).resolve()
     opened = [read_identity(path) for path in identities]
     with at_work("Restoring" if yes else "Reading the backup"):
         if part == "keys":
-            found = restoring.restore_keys(place, key_folder, file, opened, do=yes)
+            found = restoring.restore_keys(home, keys, file, opened, do=yes)
         else:
-            found = restoring.restore_records(place, _keys(key_folder), file, opened, published, do=yes)
-    answer(_facts(found, yes), lambda: _said(found, yes), as_json=as_json)
-    if found.lacking:
-        end(Ending.FAULT)
-    if not yes:
-        wait_for_yes()
-
-
-def _home(path: Path) -> Home:
-    from assets.home.paths import Home
-
-    return Home(path.resolve())
-
-
-def _keys(folder: Path) -> Any:
-    from assets.keeping.restore import ANY_HOLDER
-    from privacy.keys import KeyRing
-
-    return KeyRing.load(folder, ANY_HOLDER)
-
-
-def _facts(found: Restored, done: bool) -> dict[str, Any]:
+            ring = KeyRing.load(keys, restoring.ANY_HOLDER)
+            found = restoring.restore_records(home, ring, file, opened, published, do=yes)
     manifest = found.manifest
-    return {
-        "done": done,
+    facts = {
+        "done": yes,
         "part": manifest.part,
         "made_at": manifest.made_at,
         "software": manifest.software,
@@ -133,19 +106,18 @@ def _facts(found: Restored, done: bool) -> dict[str, Any]:
         "to_do": found.to_do,
         "lacking": found.lacking,
     }
-
-
-def _said(found: Restored, done: bool) -> str:
-    manifest = found.manifest
-    days = found.manifest.age().days
-    return "\n".join(
-        [
-            f"A backup of {manifest.part}, {days} days old, by readiness {manifest.software}: whole, and of these keys",
-            *(f"{'restored' if done else 'would be restored'}: {each}" for each in found.done),
-            *(f"to do: {each}" for each in found.to_do),
-            *(f"! {each}" for each in found.lacking),
-        ]
-    )
+    lines = [
+        f"A backup of {manifest.part}, {manifest.age().days} days old, by readiness {manifest.software}: whole, and of"
+        " these keys",
+        *(f"{'restored' if yes else 'would be restored'}: {each}" for each in found.done),
+        *(f"to do: {each}" for each in found.to_do),
+        *(f"! {each}" for each in found.lacking),
+    ]
+    answer(facts, lambda: "\n".join(lines))
+    if found.lacking:
+        end(Ending.FAULT)
+    if not yes:
+        wait_for_yes()
 
 
 COMMANDS = (backup, restore)

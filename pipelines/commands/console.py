@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path, file_okay=False)
-
-
-class _HomeFolder(click.Path):
-    """A home folder with a path that all its databases can open."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return environment.check_home(Path(str(super().convert(value, param, ctx))))
-
-
-HOME_FOLDER = _HomeFolder(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 OUT = click.Path(path_type=Path, dir_okay=False)
 FILE_OR_FOLDER = click.Path(path_type=Path, exists=True, dir_okay=True)
@@ -100,22 +90,27 @@ def _version_option() -> click.Option:
         is_flag=True,
         is_eager=True,
         expose_value=False,
-        callback=_tell_version,
+        callback=_show_version,
         help="Show the version and exit.",
     )
 
 
-def _tell_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-    if asked and not ctx.resilient_parsing:
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
         from assets.home.software import software
 
         click.echo(f"readiness {software()}")
         ctx.exit()
 
 
-def answer(facts: Any, text: Callable[[], str], *, as_json: bool) -> None:
-    """Print what a command found, as one JSON document or as text."""
-    click.echo(json.dumps(facts, indent=1) if as_json else text())
+def answer(facts: Any, text: Callable[[], str]) -> None:
+    """Print what a command found: as text, or as one JSON document with --json."""
+    click.echo(json.dumps(facts, indent=1) if wants_json() else text())
+
+
+def wants_json() -> bool:
+    """Check whether the running command has the option --json."""
+    return bool(click.get_current_context().meta.get("json"))
 
 
 def wait_for_yes() -> NoReturn:
@@ -153,8 +148,8 @@ def at_work(
     def tell() -> None:
         pause = SILENCE_SECONDS
         while not wait(done, pause):
-            said = f"{on}: {now() - began:.0f} s"
-            click.echo(said if lines else f"\r{said}", err=True, nl=lines)
+            line = f"{on}: {now() - began:.0f} s"
+            click.echo(line if lines else f"\r{line}", err=True, nl=lines)
             pause = BETWEEN_SIGNS if lines else 1.0
 
     teller = threading.Thread(target=tell, daemon=True)
@@ -274,55 +269,56 @@ with_cohorts = click.option(
 reuse = click.option(
     "--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+as_json = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda ctx, _, wanted: ctx.meta.update(json=wanted),
+    help="Answer with one JSON document.",
+)
 everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
 
-def cohort(further: str = "", **given: Any) -> Callable[..., Any]:
+def cohort(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for the cohort; it is required unless `further` says when it is not."""
     words = "Academic year of the assessment, as 202425 or 2024/25"
-    return _option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | given)
+    return option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | more)
 
 
-def council(further: str = "", **given: Any) -> Callable[..., Any]:
+def council(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for a council, by name or code."""
-    return _option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | given)
+    return option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | more)
 
 
-def source(further: str = "", **given: Any) -> Callable[..., Any]:
+def source(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for a source, by name."""
-    return _option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | given)
+    return option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | more)
 
 
-def reason(told: str, **given: Any) -> Callable[..., Any]:
-    """Return the option for a person's reason; `told` says who reads it."""
-    return _option(
-        "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{told}.", "required": True} | given
+def reason(readers: str, **more: Any) -> Callable[..., Any]:
+    """Return the option for a person's reason; `readers` says who reads it."""
+    return option(
+        "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{readers}.", "required": True} | more
     )
 
 
-def home(**given: Any) -> Callable[..., Any]:
-    """Return the option for the home folder."""
-    words = "Home folder of the installation."
-    return _option("--home", HOME_FOLDER, {"envvar": environment.HOME, "required": True, "help": words} | given)
-
-
-def landing(**given: Any) -> Callable[..., Any]:
+def landing(**more: Any) -> Callable[..., Any]:
     """Return the option for the folder of extracts as they were sent."""
     words = "Folder of the extracts as they were sent."
-    return _option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | given)
+    return option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | more)
 
 
-def keys(**given: Any) -> Callable[..., Any]:
-    """Return the option for the folder of a key set."""
-    words = "Folder of the key set."
-    return _option("--keys", FOLDER, {"envvar": environment.KEYS, "help": words} | given)
+def keys(**more: Any) -> Callable[..., Any]:
+    """Return the option for the folder of a key set; by default that of the installation."""
+    words, kind = "Folder of the key set.", click.Path(path_type=Path, file_okay=False, resolve_path=True)
+    options = {"envvar": environment.KEYS, "default": lambda: environment.settings().keys, "help": words}
+    return option("--keys", kind, options | more)
 
 
-def own_key(**given: Any) -> Callable[..., Any]:
+def own_key(**more: Any) -> Callable[..., Any]:
     """Return the option for a recipient's own private key."""
-    return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **given)
+    return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **more)
 
 
 def own_signing_key(further: str) -> Callable[..., Any]:
@@ -346,17 +342,17 @@ signature_file = click.option(
 )
 
 
-def signer(further: str = "", **given: Any) -> Callable[..., Any]:
+def signer(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for the public key that a signature is checked against."""
     words = f"Public key (PEM) of who must have signed, got by another way{further}."
-    return _option("--signer", FILE, {"help": words} | given)
+    return option("--signer", FILE, {"help": words} | more)
 
 
 def council_file(further: str = "") -> Callable[..., Any]:
     """Return the option for a council file of the user's own, in addition to those that are shipped."""
-    return _option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
+    return option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
 
 
-def _option(name: str, kind: click.ParamType, given: dict[str, Any]) -> Callable[..., Any]:
+def option(name: str, kind: click.ParamType, options: dict[str, Any]) -> Callable[..., Any]:
     """Return an option whose help and error messages name its environment variable."""
-    return click.option(name, type=kind, **{"show_envvar": bool(given.get("envvar"))} | given)
+    return click.option(name, type=kind, **{"show_envvar": bool(options.get("envvar"))} | options)

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COUNCIL, FILE, OUT, SOURCE, answer, at_work, end, stop, things_to_change
+from pipelines.commands.console import (
+    COUNCIL,
+    FILE,
+    OUT,
+    SOURCE,
+    answer,
+    at_work,
+    end,
+    stop,
+    things_to_change,
+    wants_json,
+)
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -42,7 +53,7 @@ def council() -> None:
 @_SOURCE
 @console.cohort("; by default that of the samples' names or birth dates")
 @console.as_json
-def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None, as_json: bool) -> None:
+def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.
 
     Exit status 1 if something must change.
@@ -52,15 +63,15 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     try:
         found = load(file)
     except InvalidCouncilFile as invalid:
-        if not as_json:
+        if not wants_json():
             stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
-        answer({"problems": [vars(problem) for problem in invalid.problems]}, str, as_json=True)
+        answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
         end(Ending.INPUT)
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with at_work("Reading samples"):
         checked = list(_checked(found, samples, source, cohort))
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
-    answer(facts, lambda: _said(f"{file}: a sound council file of {found.council}", todo, checked), as_json=as_json)
+    answer(facts, lambda: _summary(f"{file}: a sound council file of {found.council}", todo, checked))
     if any(each.stops for each in checked):
         end(Ending.INPUT)
 
@@ -77,7 +88,7 @@ def _checked(
             yield check_sample(con, landed, found.dialect(landed.source), VALID)
 
 
-def _said(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
+def _summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
     from sources.onboarding.check import LEGEND, render
 
     first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")

@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
-from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
+    from pathlib import Path
 
     from assets.home.paths import Home
     from assets.keeping.forgetting import Forgotten
-    from privacy.keys import KeyRing
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@console.home()
+@home_option(exists=True)
 @console.landing()
 @console.keys()
 @console.cohort("; may be left out with --pseudonym")
@@ -42,9 +41,9 @@ if TYPE_CHECKING:
 @console.yes
 @console.as_json
 def forget(
-    home: Path,
+    home: Home,
     landing: Path | None,
-    keys: Path | None,
+    keys: Path,
     cohort: Cohort | None,
     council: str | None,
     source: str | None,
@@ -53,7 +52,6 @@ def forget(
     this_row_only: bool,
     objection: bool,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Remove a child's rows, and make anew what depends on them.
 
@@ -62,23 +60,23 @@ def forget(
     """
     from assets.keeping.forgetting import forget as remove_rows
     from assets.keeping.forgetting import rows_named, rows_of_pseudonym
+    from privacy.keys import RESTRICTED, KeyRing
 
-    place = _home(home)
     code = cohort.code if cohort else None
     by_row = bool(code and council and source and rows)
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
         stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort", Ending.USAGE)
-    ring = _keys(keys)
+    ring = KeyRing.load(keys, RESTRICTED)
     if pseudonym:
-        given = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
-        found = rows_of_pseudonym(place, given, code, ring)
+        typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
+        found = rows_of_pseudonym(home, typed, code, ring)
     else:
-        found = rows_named(place, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
+        found = rows_named(home, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
     if yes:
         with at_work("Removing rows, and making anew what depends on them"):
-            found = remove_rows(place, found, ring, objection=objection)
+            found = remove_rows(home, found, ring, objection=objection)
     facts = _as_named(found) | {"done": yes, "objection": objection}
-    answer(facts, lambda: _forgotten(found, yes, objection, place, landing), as_json=as_json)
+    answer(facts, lambda: _forgotten(found, yes, objection, landing))
     if not yes:
         wait_for_yes()
 
@@ -93,8 +91,9 @@ def _as_named(found: Forgotten) -> dict[str, Any]:
     return facts
 
 
-def _forgotten(found: Forgotten, done: bool, objection: bool, home: Home, landing: Path | None) -> str:
+def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
     from privacy.row_keys import written
+    from sources.extract.landed import files_of
 
     lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
     for extract in found.extracts:
@@ -105,88 +104,69 @@ def _forgotten(found: Forgotten, done: bool, objection: bool, home: Home, landin
     if objection:
         lines.append("Later deliveries are taken without the child, as far as it can be known again.")
     else:
-        lines.append("The same files give these rows never again; another delivery may, unless --objection is said.")
-    for path in _in_landing(found, landing):
-        lines.append(f"Still in landing, as it was sent: {path}")
+        lines.append(
+            "These rows will not be read from the same files again. A new delivery can bring them back unless you add"
+            " --objection."
+        )
+    if landing and landing.is_dir():
+        for extract in found.extracts:
+            paths = files_of(landing, extract.council, extract.source, extract.cohort)
+            lines += [f"Still in landing, as it was sent: {path}" for path in paths]
     return "\n".join(lines)
-
-
-def _in_landing(found: Forgotten, landing: Path | None) -> list[Path]:
-    from sources.extract.landed import files_of
-
-    if landing is None or not landing.is_dir():
-        return []
-    return [
-        path
-        for extract in found.extracts
-        for path in files_of(landing, extract.council, extract.source, extract.cohort)
-    ]
 
 
 @click.command()
 @console.landing(required=True)
-@console.home()
+@home_option(exists=True)
 @console.keys()
 @console.cohort("; only files of this one")
 @console.yes
 @console.as_json
-def shred(landing: Path, home: Path, keys: Path | None, cohort: Cohort | None, yes: bool, as_json: bool) -> None:
+def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
     """Destroy files in landing whose rows are in, as they lie there.
 
     Others stay. Files are overwritten and removed; on flash storage overwriting proves nothing: what protects a removed
     file is encryption of the disk.
     """
     from assets.keeping.retention import shred_taken, shreddable
+    from privacy.keys import RESTRICTED, KeyRing
 
-    place, code = _home(home), cohort.code if cohort else None
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     with at_work("Shredding" if yes else "Looking through landing"):
-        found = (shred_taken if yes else shreddable)(landing, place, _keys(keys), code)
+        ring, code = KeyRing.load(keys, RESTRICTED), cohort.code if cohort else None
+        found = (shred_taken if yes else shreddable)(landing, home, ring, code)
     names = [file.landed.name for file in found.ready]
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
     lines += [f"kept: {sentence}" for sentence in found.kept]
     lines += [] if names else ["Nothing in landing was taken in as it lies there."]
-    answer({"done": yes, "files": names, "kept": found.kept}, lambda: "\n".join(lines), as_json=as_json)
+    answer({"done": yes, "files": names, "kept": found.kept}, lambda: "\n".join(lines))
     if names and not yes:
         wait_for_yes()
 
 
 @click.command("retention")
-@console.home()
+@home_option(exists=True)
 @console.landing()
 @console.keys()
 @console.yes
 @console.as_json
-def retention_command(home: Path, landing: Path | None, keys: Path | None, yes: bool, as_json: bool) -> None:
+def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
     """Remove what has been kept as long as it may be.
 
     See privacy/retention.yaml. Files of landing are looked at where --landing is given. Ledger, measurements and
     releases stay.
     """
     from pipelines.dagster.instance import expire_all
-
-    with at_work("Removing what is past its time" if yes else "Looking for what is past its time"):
-        found = expire_all(_home(home), landing, _keys(keys) if landing else None, dry_run=not yes)
-    lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
-    lines = lines or ["Nothing has been kept longer than it may be."]
-    answer({"done": yes, "due": found}, lambda: "\n".join(lines), as_json=as_json)
-    if found and not yes:
-        wait_for_yes()
-
-
-def _keys(given: Path | None) -> KeyRing:
     from privacy.keys import RESTRICTED, KeyRing
 
-    return KeyRing.load(given or settings().keys, RESTRICTED)
-
-
-def _home(path: Path) -> Home:
-    from assets.home.paths import Home
-
-    if not path.is_dir():
-        stop(f"home folder {path} does not exist")
-    return Home(path.resolve())
+    with at_work("Removing what is past its time" if yes else "Looking for what is past its time"):
+        found = expire_all(home, landing, KeyRing.load(keys, RESTRICTED) if landing else None, dry_run=not yes)
+    lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
+    lines = lines or ["Nothing has been kept longer than it may be."]
+    answer({"done": yes, "due": found}, lambda: "\n".join(lines))
+    if found and not yes:
+        wait_for_yes()
 
 
 @click.group("parts")
@@ -206,22 +186,22 @@ def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @parts_command.command("list")
-@console.home()
+@home_option(exists=True)
 @_of_extract
 @console.as_json
-def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: bool) -> None:
+def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
     """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
     from assets.intake.parts import PartStore
 
-    noted = [part for part in PartStore(_home(home), (source, cohort.code, council)).noted() if not part.moved]
+    noted = [part for part in PartStore(home, (source, cohort.code, council)).noted() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
     lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]
-    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    answer(facts, lambda: "\n".join(lines))
 
 
 @parts_command.command("withdraw")
-@console.home()
+@home_option(exists=True)
 @console.landing(required=True)
 @console.keys()
 @_of_extract
@@ -230,16 +210,15 @@ def list_parts(home: Path, cohort: Cohort, council: str, source: str, as_json: b
 @console.yes
 @console.as_json
 def withdraw_part(
-    home: Path,
+    home: Home,
     landing: Path,
-    keys: Path | None,
+    keys: Path,
     cohort: Cohort,
     council: str,
     source: str,
     number: int,
     reason: str,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Take back a part that should never have been sent.
 
@@ -247,19 +226,16 @@ def withdraw_part(
     Links and tables are made anew. Ledger and releases stay.
     """
     from assets.keeping.withdrawing import to_withdraw, withdraw
+    from privacy.keys import RESTRICTED, KeyRing
 
-    place, key = _home(home), (source, cohort.code, council)
+    key, ring = (source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
     if not yes:
-        parts = to_withdraw(place, _keys(keys), key, number, reason)
+        parts = to_withdraw(home, ring, key, number, reason)
         named = [f"part {each} of {of[2]}/{of[0]}/{of[1]}" for of, each in parts]
-        answer(
-            {"done": False, "parts": named},
-            lambda: "\n".join(f"Would be withdrawn: {each}" for each in named),
-            as_json=as_json,
-        )
+        answer({"done": False, "parts": named}, lambda: "\n".join(f"Would be withdrawn: {each}" for each in named))
         wait_for_yes()
     with at_work("Taking the part back, and making anew what depends on it"):
-        done, not_linked = withdraw(landing.resolve(), place, _keys(keys), key, number, reason)
+        done, not_linked = withdraw(landing.resolve(), home, ring, key, number, reason)
     parts_done = {f"part {each.number} of {each.key[2]}/{each.key[0]}/{each.key[1]}": each.is_in for each in done}
     lines = [
         f"Withdrawn: {part}; {'the rest is in' if is_in else 'nothing of it is in'}"
@@ -268,19 +244,17 @@ def withdraw_part(
     lines += [f"! {sentence}" for sentence in not_linked]
     lines += ["Its file is not read again. Where it still lies in landing, `readiness shred` removes it."]
     facts = {"done": True, "parts": list(parts_done), "not_linked": not_linked}
-    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    answer(facts, lambda: "\n".join(lines))
 
 
 @click.command("log")
-@console.home()
+@home_option(exists=True)
 @click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
 @console.everything
 @as_html
 @console.as_json
-def log_command(
-    home: Path, check: bool, since: dt.datetime | None, everything: bool, html: Path | None, as_json: bool
-) -> None:
+def log_command(home: Home, check: bool, since: dt.datetime | None, everything: bool) -> None:
     """What was done with personal data: on what, when, by whom.
 
     Summed up, and with --all line by line; --json has every line.
@@ -288,11 +262,10 @@ def log_command(
     from assets.home.processing_log import entries, verify
     from pipelines.reports.log import report
 
-    place = _home(home)
-    found = verify(place) if check else entries(place)
+    found = (verify if check else entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
-    show(report(found, checked=check, everything=everything), as_json=as_json, html=html)
+    show(report(found, checked=check, everything=everything))
 
 
 COMMANDS = (log_command, forget, parts_command, retention_command, shred)

@@ -41,14 +41,14 @@ def rotate(old: Path, new: Path) -> None:
 @keys.command()
 @click.argument("directory", type=FOLDER)
 @as_json
-def show(directory: Path, as_json: bool) -> None:
+def show(directory: Path) -> None:
     """Fingerprints of the keys in DIRECTORY, to compare with another place's."""
     from privacy.keys import SENDER_KEYS, Holder, KeyRing
 
-    _show(KeyRing.load(directory, Holder(SENDER_KEYS)), as_json=as_json)
+    _show(KeyRing.load(directory, Holder(SENDER_KEYS)))
 
 
-def _show(ring: KeyRing, *, as_json: bool = False) -> None:
+def _show(ring: KeyRing) -> None:
     facts = {"epoch": ring.epoch, "fingerprints": dict(ring.fingerprints)}
     lines = [f"epoch: {ring.epoch}", *(f"{name}: {print_}" for name, print_ in ring.fingerprints.items())]
-    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    answer(facts, lambda: "\n".join(lines))

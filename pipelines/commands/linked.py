@@ -9,11 +9,13 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FOLDER, OUT, answer, at_work, stop, things_to_change
+from pipelines.commands.home_option import home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
 from privacy.services import SERVICES
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
 
 
@@ -23,65 +25,63 @@ def link() -> None:
 
 
 @link.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
 @console.keys()
 @console.as_json
-def explain(home: Path, cohort: Cohort, first: str, second: str, keys: Path | None, as_json: bool) -> None:
+def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
     """Why two rows are linked, or are not: rule, weight by comparison, decision.
 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    from assets.home.paths import Home
     from assets.linkage.explanation import explain_link, parse_row
     from pipelines.opening import opened
     from pipelines.reports.link import render
     from privacy.keys import EXPLANATION, KeyRing
 
     rows = parse_row(first), parse_row(second)
-    ring = KeyRing.load(keys or environment.settings().keys, EXPLANATION)
+    ring = KeyRing.load(keys, EXPLANATION)
     with at_work("Linking again"):
-        found = explain_link(opened(Home(home), keys), cohort.code, *rows, ring)
-    answer(found, lambda: render(found), as_json=as_json)
+        found = explain_link(opened(home, keys), cohort.code, *rows, ring)
+    answer(found, lambda: render(found))
 
 
 @link.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
 @console.keys()
 @console.as_json
-def rows(home: Path, cohort: Cohort, out: Path, keys: Path | None, as_json: bool) -> None:
+def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     """Every linked row of a cohort by its number, for an audit.
 
     Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
     stays with those who may read the restricted zone. Recorded in the processing log.
     """
-    from assets.home.paths import Home
     from assets.linkage.row_numbers import write_linked_rows
     from pipelines.opening import opened
     from privacy.keys import ROWS, KeyRing
 
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
-    ring = KeyRing.load(keys or environment.settings().keys, ROWS)
+    ring = KeyRing.load(keys, ROWS)
     with at_work("Numbering rows"):
-        count = write_linked_rows(opened(Home(home), keys), cohort.code, out, ring)
-    said = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
-    answer({"file": str(out), "rows": count}, lambda: said, as_json=as_json)
+        count = write_linked_rows(opened(home, keys), cohort.code, out, ring)
+    text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
+    answer({"file": str(out), "rows": count}, lambda: text)
 
 
 @click.command()
-@console.home()
+@home_option(exists=True)
 @console.cohort()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
 )
 @console.keys()
-def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
+def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
@@ -89,50 +89,46 @@ def make(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> Non
 
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
-    if not home.is_dir():
-        stop(f"home folder {home} does not exist")
     try:
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
     with at_work("Making returns", in_lines=True):
-        run_returns(Installation.at(home=home, keys=keys, agreements=agreements), cohort)
+        run_returns(Installation.at(home=home.root, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.as_json
-def log(home: Path, as_json: bool) -> None:
+def log(home: Home) -> None:
     """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
 
     Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 where a line
     was changed or removed.
     """
-    from assets.home.paths import Home
     from assets.returns.disclosure_log import check_anchored
     from privacy.chained_log import entries
 
-    check_anchored(Home(home))
-    found = entries(Home(home).disclosures)
+    check_anchored(home)
+    found = entries(home.disclosures)
     lines = [_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
-    answer(found, lambda: "\n".join(lines), as_json=as_json)
+    answer(found, lambda: "\n".join(lines))
 
 
 @click.command("release")
-@console.home()
+@home_option()
 @console.cohort()
 @console.council("; whose delivery it is", required=True)
 @console.source("; of one about named children", required=True)
 @console.reason("; it is logged")
-def release_delivery(home: Path, cohort: Cohort, council: str, source: str, reason: str) -> None:
+def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
-    from assets.home.paths import Home
     from assets.returns.make import release
     from pipelines.opening import opened
 
     if source not in SERVICES:
         stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(opened(Home(home)), cohort.code, council, source, reason)
+    release(opened(home), cohort.code, council, source, reason)
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 

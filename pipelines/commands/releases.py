@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
+from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes, wants_json
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
-from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from assets.release.sign_off import Count
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort()
 @console.landing()
 @console.share
@@ -33,21 +34,18 @@ if TYPE_CHECKING:
 @as_html
 @console.as_json
 def plan(
-    home: Path,
+    home: Home,
     cohort: Cohort,
     landing: Path | None,
     share: float | None,
     council: str | None,
     everything: bool,
-    html: Path | None,
-    as_json: bool,
 ) -> None:
     """How accurate a release will be, before anything is spent.
 
     From the policy and public figures: reads no extract. Exit status 3 where the cohort's budget has no room for the
     --share that is asked for.
     """
-    from assets.home.paths import Home
     from assets.release.expected_accuracy import expected_accuracy
     from assets.release.fix_release import room_for
     from pipelines.reports.plan import report
@@ -58,33 +56,32 @@ def plan(
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with at_work("Planning"):
-        room = room_for(Home(home), cohort.code, share)
+        room = room_for(home, cohort.code, share)
         found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
-    show(report(found, council=council, everything=everything), as_json=as_json, html=html)
+    show(report(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
 
 
 @click.command()
-@console.home()
+@home_option()
 @as_html
 @console.as_json
-def budget(home: Path, html: Path | None, as_json: bool) -> None:
+def budget(home: Home) -> None:
     """What was spent of the privacy budget, and what is left."""
-    from assets.home.paths import Home
     from pipelines.reports.budget import report, statement
 
-    location = Home(home).ledger
+    location = home.ledger
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
-    show(report(statement(location)), as_json=as_json, html=html)
+    show(report(statement(location)))
 
 
 @click.command()
 @click.argument("bundle")
 @console.signer()
 @console.as_json
-def verify(bundle: str, signer: Path | None, as_json: bool) -> None:
+def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
 
     BUNDLE is a folder or an archive, by path or URL. Exit status 1 where it is not sound.
@@ -96,7 +93,7 @@ def verify(bundle: str, signer: Path | None, as_json: bool) -> None:
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
     with at_work(f"Checking {bundle}"):
         report = check(bundle, signer)
-    answer(asdict(report) | {"ok": report.ok}, lambda: str(report), as_json=as_json)
+    answer(asdict(report) | {"ok": report.ok}, lambda: str(report))
     if not report.ok:
         end(Ending.INPUT)
 
@@ -104,7 +101,7 @@ def verify(bundle: str, signer: Path | None, as_json: bool) -> None:
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @console.as_json
-def recompute(bundle: Path, as_json: bool) -> None:
+def recompute(bundle: Path) -> None:
     """Make a bundle's tables again from its noisy counts.
 
     Of the folder of a release's synthetic children, beside which the release lies, it makes these again. Exit status 1
@@ -132,8 +129,8 @@ def recompute(bundle: Path, as_json: bool) -> None:
     )
     counted = {} if synthetic else {"tables": number, "not_to_the_last_bit": found.last_digits}
     facts = {"bundle": str(bundle), **counted, "differing": found.figures, "ok": not found.figures}
-    if as_json or not found.figures:
-        answer(facts, lambda: same, as_json=as_json)
+    if wants_json() or not found.figures:
+        answer(facts, lambda: same)
     if found.figures:
         stop(f"{bundle}: the noisy counts do not give {', '.join(found.figures)} as published")
 
@@ -141,8 +138,8 @@ def recompute(bundle: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("bundle")
 @click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
-@console.home(required=False)
-@console.keys(required=False)
+@home_option(required=False)
+@console.keys()
 @console.cohort("; the newest of the bundle by default")
 @click.option(
     "--seed",
@@ -155,11 +152,10 @@ def recompute(bundle: Path, as_json: bool) -> None:
 def synthesise(
     bundle: str,
     out: Path | None,
-    home: Path | None,
-    keys: Path | None,
+    home: Home | None,
+    keys: Path,
     cohort: Cohort | None,
     seed: int,
-    as_json: bool,
 ) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
@@ -169,7 +165,6 @@ def synthesise(
     the release, where its page and catalogue lead to them. Signatures are not checked: that is `verify`.
     """
     from assets.home.errors import plainly
-    from assets.home.paths import Home
     from assets.release.synthetic_children import publish_synthetic, synthetic_children
     from ndl_export.bundle.synthetic import write_unsigned
     from ndl_export.facts.synthetic import QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
@@ -190,9 +185,9 @@ def synthesise(
             write_unsigned(out, made)
         else:
             assert home is not None
-            ring = KeyRing.load(keys or settings().keys, RELEASE)
-            made = publish_synthetic(Home(home), ring, bundle, code, seed)
-            out = Home(home).release / SYNTHETIC_FOLDER / bundle
+            ring = KeyRing.load(keys, RELEASE)
+            made = publish_synthetic(home, ring, bundle, code, seed)
+            out = home.release / SYNTHETIC_FOLDER / bundle
     children = made.rows.num_rows
     facts = {
         "folder": str(out),
@@ -206,21 +201,21 @@ def synthesise(
         "agreements": [asdict(each) for each in made.agreements],
         "held_out": [asdict(each) for each in made.held_out],
     }
-    said = (
+    text = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
         f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; {QUALITY_FILE} says more."
     )
-    answer(facts, lambda: said, as_json=as_json)
+    answer(facts, lambda: text)
 
 
 @click.command()
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
-@console.home()
+@home_option()
 @console.signer("; the bundle is checked against it")
 @console.yes
 @console.as_json
-def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, as_json: bool) -> None:
+def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
     """Put a release where readers get it.
 
     Content first, what leads to it last. Without --yes it lists what would be sent. Run it again after it was cut off,
@@ -228,7 +223,6 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
     of the store asks.
     """
     from assets.home.errors import plainly
-    from assets.home.paths import Home
     from assets.release.anchors import check_known
     from ndl_export.publish import upload
     from pipelines.release_calendar import publish_release
@@ -236,12 +230,12 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
 
     with at_work(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), plainly():
         if yes:
-            found = publish_release(Home(home), version, url, signer, partial(click.echo, err=True))
+            found = publish_release(home, version, url, signer, partial(click.echo, err=True))
         else:
-            known = partial(check_known, Home(home))
-            found = upload.publish(Home(home).release, version, url, known=known, trusted_key=signer, dry_run=True)
+            known = partial(check_known, home)
+            found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = published_facts(found, version) | {"done": yes}
-    answer(facts, lambda: published(found, version, done=yes), as_json=as_json)
+    answer(facts, lambda: published(found, version, done=yes))
     if not yes and (found.sent or found.removed):
         wait_for_yes()
 
@@ -249,8 +243,8 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
 @click.command()
 @click.argument("version")
 @console.reason("; its readers are told")
-@console.home()
-@console.keys(required=False)
+@home_option()
+@console.keys()
 @console.own_signing_key(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file
@@ -259,13 +253,12 @@ def publish(version: str, url: str, home: Path, signer: Path | None, yes: bool, 
 def withdraw(
     version: str,
     reason: str,
-    home: Path,
-    keys: Path | None,
+    home: Home,
+    keys: Path,
     key_file: Path | None,
     sheet_read: str | None,
     signature: BinaryIO | None,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Mark a release as withdrawn, once it is signed.
 
@@ -273,37 +266,34 @@ def withdraw(
     with --key or --signature you sign, and nothing is withdrawn; with --yes it is, where enough have signed.
     """
     from assets.home.errors import plainly
-    from assets.home.paths import Home
     from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
     from pipelines.commands.sign_off import signed_by
     from privacy.keys import RELEASE, KeyRing
 
-    folder, to_sign = Home(home.resolve()), dict[str, str]()
-    release_dir = folder.release
+    to_sign, release_dir = dict[str, str](), home.release
     if key_file or signature:
         with plainly(), at_work("Writing the page"):
-            request = sign_off.withdrawal_request(folder, version, reason)
-            written = decision_sheet.to_sign(folder, "", request)
+            request = sign_off.withdrawal_request(home, version, reason)
+            written = decision_sheet.to_sign(home, "", request)
         by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
         assert by
-        found = sign_off.sign_request(folder, "", request, written.sheet_sha256, by)
-        answer(asdict(found), lambda: _signed(found, version), as_json=as_json)
+        found = sign_off.sign_request(home, "", request, written.sheet_sha256, by)
+        answer(asdict(found), lambda: _signed(found, version))
         return
     with plainly(), at_work(f"Withdrawing {version}"):
         if yes:
-            ring = keys or settings().keys
-            own = KeyRing.load(ring, RELEASE) if ring.is_dir() else None
-            newest = sign_off.withdraw_approved(folder, own, version, reason)
-            publish_register(folder)
+            own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
+            newest = sign_off.withdraw_approved(home, own, version, reason)
+            publish_register(home)
         else:
             newest = check_withdrawal(release_dir, version, reason)
-            written = decision_sheet.to_sign(folder, "", sign_off.withdrawal_request(folder, version, reason))
+            written = decision_sheet.to_sign(home, "", sign_off.withdrawal_request(home, version, reason))
             to_sign = {name: str(each) for name, each in asdict(written).items()}
-    said = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
+    readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [
-        f"Release {version} is withdrawn; {said}." if yes else f"Release {version} would be withdrawn: {said}.",
+        f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
         f"The current release {'is' if yes else 'would be'} {newest}."
         if newest
         else f"No release {'stands' if yes else 'would stand'}: latest and site {'are gone' if yes else 'would go'}.",
@@ -313,7 +303,7 @@ def withdraw(
         lines.append(f"Page to read: {to_sign['sheet']}\n  SHA-256 {to_sign['sheet_sha256']}")
         lines.append(f"File to sign: {to_sign['file']}")
     facts = {"done": yes, "version": version, "current": str(newest) if newest else None} | to_sign
-    answer(facts, lambda: "\n".join(lines), as_json=as_json)
+    answer(facts, lambda: "\n".join(lines))
     if not yes:
         wait_for_yes()
 
@@ -327,10 +317,10 @@ def _signed(found: Count, version: str) -> str:
 @click.command()
 @click.argument("before")
 @click.argument("now")
-@console.home(required=False)
+@home_option(required=False)
 @console.everything
 @console.as_json
-def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bool) -> None:
+def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     """What changed from one release to another.
 
     The schema, and figures that moved beyond their noise. BEFORE and NOW are folders of bundles, or versions in the
@@ -341,16 +331,15 @@ def diff(before: str, now: str, home: Path | None, everything: bool, as_json: bo
 
     with at_work("Comparing"):
         found = compared(_bundle(before, home), _bundle(now, home))
-    answer(found.as_json(), lambda: differences(found, everything=everything), as_json=as_json)
+    answer(found.as_json(), lambda: differences(found, everything=everything))
 
 
-def _bundle(named: str, home: Path | None) -> Path:
+def _bundle(named: str, home: Home | None) -> Path:
     """Return the folder of a version in the home folder, or the path itself."""
-    from assets.home.paths import Home
     from ndl_export.facts.release_facts import InvalidVersion, Version
 
     try:
         version = str(Version.parse(named))
     except InvalidVersion:
         return Path(named)
-    return Home(home).release / version if home else Path(named)
+    return home.release / version if home else Path(named)

@@ -11,12 +11,13 @@ import click
 from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import answer, at_work, end, stop
+from pipelines.commands.home_option import home_option
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
-from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from assets.release.requests.register import Registered
 
 
@@ -45,7 +46,7 @@ def new(out: Path | None) -> None:
 
 @request.command()
 @click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
-@console.home()
+@home_option()
 @click.option(
     "--release",
     "version",
@@ -54,68 +55,62 @@ def new(out: Path | None) -> None:
 )
 @as_html
 @console.as_json
-def check(file: tuple[Path, ...], home: Path, version: str | None, html: Path | None, as_json: bool) -> None:
+def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     """What answers a request, before anything is spent.
 
     What is published already, what can be had for nothing, what measuring the table would cost and whether that fits,
     and what would cost less. From public facts: reads no confidential table. Of several files, also what they cost
     together. Exit status 1 where a file is no request, 3 where one does not fit the cohort's budget.
     """
-    from assets.home.paths import Home
     from assets.release.requests.check import check_requests
     from assets.release.requests.request import read_requests
     from pipelines.reports.request import report
 
-    location = Home(home).ledger
+    location = home.ledger
     requests = read_requests(file)
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
     with at_work("Checking"):
-        found = report(check_requests(Home(home), requests, version))
-    show(found, as_json=as_json, html=html)
+        found = report(check_requests(home, requests, version))
+    show(found)
     if not found.good:
         end(Ending.BUDGET)
 
 
 @request.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@console.home()
+@home_option()
 @console.as_json
-def register(files: tuple[Path, ...], home: Path, as_json: bool) -> None:
+def register(files: tuple[Path, ...], home: Home) -> None:
     """Add requests to the public register, as they were asked.
 
     It spends nothing. Check a request first: what it would cost depends on what is measured, not on who asks.
     """
-    from assets.home.paths import Home
     from assets.release.requests import register as book
     from assets.release.requests.request import read_requests
 
-    folder = Home(home.resolve())
-    found = [book.register(folder, each, dt.date.today()) for each in read_requests(files)]
-    book.publish_register(folder)
+    found = [book.register(home, each, dt.date.today()) for each in read_requests(files)]
+    book.publish_register(home)
     answer(
         [{"name": each.name, "asked_on": each.asked_on} for each in found],
         lambda: "\n".join(f"{each.name}: registered on {each.asked_on}" for each in found),
-        as_json=as_json,
     )
 
 
 @request.command("list")
-@console.home()
+@home_option()
 @console.as_json
-def list_requests(home: Path, as_json: bool) -> None:
+def list_requests(home: Home) -> None:
     """What was asked for, and what became of it."""
-    from assets.home.paths import Home
     from assets.release.requests.register import registered
 
-    found = list(registered(Home(home.resolve())).values())
+    found = list(registered(home).values())
     answer(
         [
             {"name": each.name, "asked_on": each.asked_on, "asked_by": each.request.asked_by, "state": each.state}
             for each in found
         ],
         lambda: "\n".join(map(_line, found)) or "Nothing was asked for.",
-        as_json=as_json,
     )
 
 
@@ -125,29 +120,27 @@ def _line(each: Registered) -> str:
 
 @request.command()
 @click.argument("name")
-@console.home()
+@home_option()
 @click.option("--reason", required=True, help="Why; the public register repeats it.")
-def refuse(name: str, home: Path, reason: str) -> None:
+def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
-    from assets.home.paths import Home
     from assets.release.requests import register as book
 
-    folder = Home(home.resolve())
     try:
-        book.refuse(folder, name, reason, dt.date.today())
+        book.refuse(home, name, reason, dt.date.today())
     except ValueError as error:
         stop(f"--reason: {error}", Ending.USAGE)
-    book.publish_register(folder)
+    book.publish_register(home)
     click.echo(f"{name}: refused")
 
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.keys()
 @release
-def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None, version: str | None) -> None:
+def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
     """Measure what is asked for, and publish it beside all that was published before.
 
     The requests are planned together. Nothing is charged until the people of the policy have signed the measurement
@@ -163,8 +156,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
     """
     from privacy.keys import KeyRing
 
-    directory = (keys or settings().keys).resolve()
-    ring = KeyRing.load(directory)
+    ring = KeyRing.load(keys)
     with at_work("Loading"), loading():
         from assets.home.installation import Installation
         from assets.release.publication import bundle_is_current
@@ -172,7 +164,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
         from pipelines.run import release_answering, run_cohort
         from sources.extract.landed import taking_part
         from sources.reference.cohorts import Cohort
-    folders = Installation.at(landing, home, directory)
+    folders = Installation.at(landing, home.root, keys)
     base, cohorts = base_for(folders.home, names)
     newest, *others = map(Cohort, cohorts)
     bundle = run_cohort(
@@ -187,4 +179,4 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Path, keys: Path | None,
     )
     with at_work(f"Checking {bundle}"):
         sound = bundle_is_current(folders.home, ring, bundle.name, taking_part(landing))
-    report_release(bundle, landing.resolve(), directory, sound=sound)
+    report_release(bundle, landing.resolve(), keys, sound=sound)

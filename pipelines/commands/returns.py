@@ -21,6 +21,7 @@ from pipelines.commands.console import (
     end,
     stop,
     things_to_change,
+    wants_json,
 )
 from pipelines.ending import Ending
 
@@ -39,7 +40,7 @@ def returns() -> None:
 @returns.command()
 @click.argument("file", type=FILE)
 @console.as_json
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path) -> None:
     """Check sharing agreement FILE, and say what follows from it today.
 
     Exit status 1 if something must change.
@@ -49,13 +50,13 @@ def check(file: Path, as_json: bool) -> None:
     try:
         agreement = load(file)
     except InvalidAgreement as invalid:
-        if as_json:
-            answer({"problems": [str(each) for each in invalid.problems]}, str, as_json=True)
+        if wants_json():
+            answer({"problems": [str(each) for each in invalid.problems]}, str)
             end(Ending.INPUT)
         stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
     follows, warnings = list(_what_follows(agreement)), list(_warnings(agreement))
     why_not = agreement.why_not(dt.date.today())
-    stands = f"In force until {agreement.expires}. Version {agreement.version}."
+    in_force = f"In force until {agreement.expires}. Version {agreement.version}."
     answer(
         {
             "problems": [],
@@ -67,10 +68,9 @@ def check(file: Path, as_json: bool) -> None:
             "in_force": why_not is None,
             "why_not": why_not,
         },
-        lambda: "\n".join([*follows, f"Nothing is returned today: {why_not}." if why_not else stands]),
-        as_json=as_json,
+        lambda: "\n".join([*follows, f"Nothing is returned today: {why_not}." if why_not else in_force]),
     )
-    for sentence in () if as_json else warnings:
+    for sentence in () if wants_json() else warnings:
         click.echo(f"warning: {sentence}", err=True)
 
 

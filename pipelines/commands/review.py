@@ -10,9 +10,11 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop
+from pipelines.commands.home_option import home_option
 from privacy.doors import environment
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
 
 
@@ -22,26 +24,25 @@ def review() -> None:
 
 
 @review.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
 )
 @console.keys()
-def sample(home: Path, cohort: Cohort, agreements: Path, keys: Path | None) -> None:
+def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
 
     Asked again for the same links, it keeps the sample and seals new sheets.
     """
-    from assets.home.paths import Home
     from assets.linkage.review import draw_review
     from assets.returns.agreements import load_all
     from pipelines.opening import opened
     from privacy.keys import REVIEW, KeyRing
 
-    known, ring = load_all(agreements), KeyRing.load(keys or environment.settings().keys, REVIEW)
+    known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with at_work("Linking again"):
-        number, sheets = draw_review(opened(Home(home), keys), cohort.code, known, ring, dt.date.today())
+        number, sheets = draw_review(opened(home, keys), cohort.code, known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
@@ -64,21 +65,20 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 
 @review.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.argument("decisions", type=FILE, nargs=-1, required=True)
-def take(home: Path, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
 
     Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
     noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
     """
-    from assets.home.paths import Home
     from assets.linkage.review import take_review
     from assets.release.record import review_measured_in
     from pipelines.opening import opened
 
-    found = opened(Home(home))
+    found = opened(home)
     if release := review_measured_in(found, cohort.code):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
     report = take_review(found, cohort.code, decisions)

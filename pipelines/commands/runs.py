@@ -13,11 +13,13 @@ import click
 from assets.home.loading import loading
 from pipelines.commands import console
 from pipelines.commands.console import Checked, at_work, end, stop, wait_for_yes
+from pipelines.commands.home_option import home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import settings
 
 if TYPE_CHECKING:
+    from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
 
 
@@ -73,7 +75,7 @@ def synth(
 
 @click.command()
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.cohort()
 @console.keys()
 @release
@@ -91,9 +93,9 @@ def synth(
 )
 def run(
     landing: Path,
-    home: Path,
+    home: Home,
     cohort: Cohort,
-    keys: Path | None,
+    keys: Path,
     version: str | None,
     allow_missing: bool,
     share: float | None,
@@ -118,21 +120,19 @@ def run(
         stop("--reuse makes a release of its own: name its version with --release", Ending.USAGE)
     from privacy.keys import KeyRing
 
-    directory = (keys or settings().keys).resolve()
-    if create_keys and not directory.exists():
-        KeyRing.create(directory, demonstration=True)
-    KeyRing.load(directory)
+    if create_keys and not keys.exists():
+        KeyRing.create(keys, demonstration=True)
+    ring = KeyRing.load(keys)
     with at_work("Loading"), loading():
-        from assets.home.paths import Home
         from assets.intake import validation_worker
 
-        if not Home(home).any_taken(cohort.code):
+        if not home.any_taken(cohort.code):
             validation_worker.begin()  # loads in parallel with the imports below
         from assets.home.installation import Installation
         from pipelines.run import run_cohort
 
     bundle = run_cohort(
-        Installation.at(landing, home, directory),
+        Installation.at(landing, home.root, keys),
         cohort,
         version,
         allow_missing,
@@ -147,8 +147,8 @@ def run(
         from sources.extract.landed import taking_part
 
         with at_work(f"Checking {bundle}"):
-            sound = bundle_is_current(Home(home.resolve()), KeyRing.load(directory), bundle.name, taking_part(landing))
-        report_release(bundle, landing.resolve(), directory, sound=sound)
+            sound = bundle_is_current(home, ring, bundle.name, taking_part(landing))
+        report_release(bundle, landing.resolve(), keys, sound=sound)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
 
@@ -193,11 +193,11 @@ def _short(path: Path) -> str:
 
 @click.command()
 @console.landing(required=True)
-@console.home()
+@home_option()
 @console.cohort()
 @as_html
 @console.as_json
-def status(landing: Path, home: Path, cohort: Cohort, html: Path | None, as_json: bool) -> None:
+def status(landing: Path, home: Home, cohort: Cohort) -> None:
     """Who has sent what of a cohort, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
@@ -205,18 +205,18 @@ def status(landing: Path, home: Path, cohort: Cohort, html: Path | None, as_json
     from sources.extract.landed import not_read
 
     with at_work("Looking through landing"):
-        found = status(landing, home, cohort, dt.date.today())
-        made = report(found, cohort, not_read(landing), held(home, cohort))
-    show(made, as_json=as_json, html=html)
+        found = status(landing, home.root, cohort, dt.date.today())
+        made = report(found, cohort, not_read(landing), held(home.root, cohort))
+    show(made)
 
 
 @click.command()
-@console.home(required=False, envvar=None)
+@home_option(required=False, envvar=None)
 @console.landing(envvar=None)
-@console.keys(envvar=None)
+@console.keys(envvar=None, default=None)
 @as_html
 @console.as_json
-def doctor(home: Path | None, landing: Path | None, keys: Path | None, html: Path | None, as_json: bool) -> None:
+def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
     """What this installation has, and what a run would miss.
 
     Exit status 1 where a run would miss something. Changes nothing but the ledger's own housekeeping.
@@ -224,17 +224,17 @@ def doctor(home: Path | None, landing: Path | None, keys: Path | None, html: Pat
     from pipelines.reports.doctor import State, examine, report
 
     with at_work("Examining"):
-        found = examine(home, landing, keys)
-    show(report(found), as_json=as_json, html=html)
+        found = examine(home.root if home else None, landing, keys)
+    show(report(found))
     if any(entry.state is State.MISSING for entry in found):
         end(Ending.INPUT)
 
 
 @click.command()
-@console.home()
+@home_option(exists=True)
 @console.landing()
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
-def metrics(home: Path, landing: Path | None, listen: str | None) -> None:
+def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """The state of the installation, for Prometheus.
 
     Jobs that succeeded and failed, deliveries, releases that wait, free disk space and budget, in Prometheus's text
@@ -242,14 +242,11 @@ def metrics(home: Path, landing: Path | None, listen: str | None) -> None:
     """
     from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 
-    from assets.home.paths import Home
     from pipelines.dagster.metrics import InstallationCollector
 
-    if not home.is_dir():
-        console.stop(f"there is no home folder at {home}")
     registry = CollectorRegistry(auto_describe=False)
-    folders = (("home", home), ("landing", landing or settings().landing))
-    registry.register(InstallationCollector(Home(home.resolve()), folders))
+    folders = (("home", home.root), ("landing", landing or settings().landing))
+    registry.register(InstallationCollector(home, folders))
     if listen is None:
         click.echo(generate_latest(registry), nl=False)
         return

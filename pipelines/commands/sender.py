@@ -10,7 +10,7 @@ import click
 
 from pipelines.commands import console
 from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, at_work, stop
-from pipelines.commands.showing import as_html
+from pipelines.commands.showing import as_html, write_page
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
     type=FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@console.keys(required=True)
+@console.keys(required=True, default=None)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
 @as_html
 def pseudonymise(
@@ -45,7 +45,6 @@ def pseudonymise(
     postcode_directory: Path | None,
     keys: Path,
     out: Path,
-    html: Path | None,
 ) -> None:
     """Replace identifiers by tokens, before anything is sent.
 
@@ -54,7 +53,6 @@ def pseudonymise(
     """
     from assets.pseudonymise.sender import pseudonymise as run
     from pipelines.reports.sender import report, summary
-    from privacy.doors import files
     from privacy.keys import SENDER, KeyRing
     from sources.errors import ExtractStopped
 
@@ -74,9 +72,8 @@ def pseudonymise(
         if done[-1].stopped:
             why = f"{done[-1].stopped}; no tokens were written"
             break
-    if html:
-        files.write(html, report(found, done, why).page().encode())
-        click.echo(f"Page:        {html}")
+    if page := write_page(report(found, done, why)):
+        click.echo(f"Page:        {page}")
     if why:
         stop(why)
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, stop
+from pipelines.commands.console import answer, at_work, stop, wants_json
+from pipelines.commands.home_option import home_option
 from pipelines.commands.keys import keys
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from assets.home.paths import Home
     from assets.release.holds import Hold, State
     from assets.release.sign_off import Count
-    from pipelines.reports.document import Section
     from privacy.release.approval import Request
     from sources.reference.cohorts import Cohort
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort("; needed unless it is a change of people")
 @console.own_signing_key(", for use on your own machine; needs --sheet")
 @console.sheet_read
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--publish", is_flag=True, help="Approve the bundle that is made and held, so that it is published.")
 @click.option("--people", is_flag=True, help="Approve the people named in the policy instead of those recorded.")
 def approve(
-    home: Path,
+    home: Home,
     cohort: Cohort | None,
     key_file: Path | None,
     sheet_read: str | None,
@@ -60,36 +60,37 @@ def approve(
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
     that was made. What moves after that needs a new signature.
     """
-    from assets.home.paths import Home
     from assets.release import fix_release, sign_off
     from assets.release.decision_sheet import to_sign
     from assets.release.record import read_record
     from pipelines.run import release_of
 
-    folder, release, again = Home(home.resolve()), "", ""
+    release, again = "", ""
     with at_work("Decision sheet"):
         if people:
-            request = sign_off.change_of_people(folder)
+            request = sign_off.change_of_people(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
-            asked = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
-            release = version or release_of(folder, cohort)
-            if asked == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(folder, release):
-                asked = sign_off.as_begun(folder, release, cohort.code)
-            request = sign_off.request_for(folder, cohort.code, release, asked, publish=publish)
-            again = f"request fulfil {' '.join(asked.requests)}" if asked.requests else f"run --cohort {cohort.code}"
+            options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
+            release = version or release_of(home, cohort)
+            if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
+                options = sign_off.as_begun(home, release, cohort.code)
+            request = sign_off.request_for(home, cohort.code, release, options, publish=publish)
+            again = (
+                f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
+            )
         code = cohort.code if cohort else ""
-        written = to_sign(folder, code, request)
+        written = to_sign(home, code, request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
-        if held := sign_off.what_holds(folder, request):
+        if held := sign_off.what_holds(home, request):
             click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
-    found = sign_off.sign_request(folder, code, request, written.sheet_sha256, by)
-    click.echo(_said(found, request, f"{again} --home {shlex.quote(str(folder.root))}"))
+    found = sign_off.sign_request(home, code, request, written.sheet_sha256, by)
+    click.echo(_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
 HOW_TO_SIGN = (
@@ -119,7 +120,7 @@ def signed_by(
     return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
-def _said(found: Count, request: Request, again: str) -> str:
+def _signed(found: Count, request: Request, again: str) -> str:
     """Return the text after signing: the signature, and the next step."""
     stage, release = request["stage"], request["release"]
     what = f"the {stage} of release {release}" if release else "the change of people"
@@ -166,7 +167,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
 
 @click.command()
-@console.home()
+@home_option()
 @console.cohort()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
@@ -178,7 +179,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
 @console.as_json
 def accept(
-    home: Path,
+    home: Home,
     cohort: Cohort,
     names: tuple[str, ...],
     causes: tuple[str, ...],
@@ -188,7 +189,6 @@ def accept(
     sheet_read: str | None,
     signature: BinaryIO | None,
     for_dagster: bool,
-    as_json: bool,
 ) -> None:
     """List what a release waits for, or accept it with your own key.
 
@@ -196,24 +196,22 @@ def accept(
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
     One signature is of all the holds that you select, and of one reason.
     """
-    from assets.home.paths import Home
     from assets.release import holds
 
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
-    folder = Home(home.resolve())
-    names = holds.selected(folder, cohort.code, names, causes, council)
-    sheet_sha256 = holds.list_sha256(folder, cohort.code)
+    names = holds.selected(home, cohort.code, names, causes, council)
+    sheet_sha256 = holds.list_sha256(home, cohort.code)
     if not (names and for_dagster):
-        click.echo(f"List of holds: {folder.list_of_holds(cohort.code)}\n  SHA-256 {sheet_sha256}", err=as_json)
+        click.echo(f"List of holds: {home.list_of_holds(cohort.code)}\n  SHA-256 {sheet_sha256}", err=wants_json())
     if names:
         if reason is None:
             stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
         by = signed_by(key_file, sheet_read, signature, sheet_sha256)
-        _accept(folder, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster, as_json=as_json)
+        _accept(home, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster)
     if not (names and for_dagster):
-        state = holds.state(folder, [cohort.code])
-        answer(_facts(state, cohort.code), lambda: _listed(state, cohort.code), as_json=as_json)
+        state = holds.state(home, [cohort.code])
+        answer(_facts(state, cohort.code), lambda: _listed(state, cohort.code))
 
 
 def _accept(
@@ -225,9 +223,13 @@ def _accept(
     by: Ed25519PrivateKey | bytes | None,
     *,
     for_dagster: bool,
-    as_json: bool,
 ) -> None:
-    """Record an acceptance, or print it for the configuration of a run; without `by`, write the file to sign."""
+    """Record an acceptance, or print it for `accept:` in the configuration of `release__measurements`.
+
+    Without `by`, write the file to sign.
+    """
+    import yaml
+
     from assets.home.signers import note_signers
     from assets.release import holds
     from privacy.doors import files
@@ -240,61 +242,49 @@ def _accept(
     if by is None:
         path = home.acceptance_to_sign(cohort)
         files.write(path, unsigned.message)
-        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=as_json)
+        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=wants_json())
         return
     person, signed = acceptance.sign(ledger, sign_off, unsigned, by)
     if for_dagster:
-        click.echo(_as_configuration(names, reason, signed.signature), nl=False)
+        lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
+        click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
         return
     acceptance.accept(ledger, signed)
-    click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=as_json)
+    click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=wants_json())
 
 
 def _facts(state: State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
+
+    def fact(hold: Hold) -> dict[str, str]:
+        return {name: getattr(hold, name) for name in ("name", "cause", "council", "source", "sentence")}
+
     return {
         "cohort": cohort,
-        "open": [_fact(hold) for hold in state.open],
-        "accepted": [_fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
+        "open": [fact(hold) for hold in state.open],
+        "accepted": [fact(hold) | {"role": accepted.role, "day": accepted.day} for hold, accepted in state.closed],
     }
-
-
-def _fact(hold: Hold) -> dict[str, str]:
-    said = {"cause": hold.cause, "council": hold.council, "source": hold.source, "sentence": hold.sentence}
-    return {"name": hold.name, **said}
 
 
 def _listed(state: State, cohort: str) -> str:
     """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    from pipelines.reports.document import Report, Section
+    from ndl_export.pages.number_format import counted
+    from pipelines.reports.document import Grid, Report, Section
 
     if not state.holds:
         return f"Nothing is held of cohort {cohort}."
     causes = list(dict.fromkeys(hold.cause for hold in state.open))
-    sections = [_of_cause(cause, [hold for hold in state.open if hold.cause == cause]) for cause in causes]
+    sections = []
+    for cause in causes:
+        rows = [(hold.council, hold.source, hold.what) for hold in state.open if hold.cause == cause]
+        title = f"{cause}: {counted(len(rows), 'hold')}, {counted(len({row[0] for row in rows}), 'council')}"
+        sections.append(Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)]))
     if state.closed:
-        told = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
-        sections.append(Section("Accepted", list(told)))
+        by = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
+        sections.append(Section("Accepted", list(by)))
     waits = f"Of {len(state.holds)} holds of cohort {cohort}, {len(state.open) or 'none'} wait to be accepted."
     how = (
         "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
         " --hold, is council/source/cause."
     )
     return Report("holds", waits, [how] if causes else [], sections, None).text()
-
-
-def _of_cause(cause: str, open_holds: Sequence[Hold]) -> Section:
-    from ndl_export.pages.number_format import counted
-    from pipelines.reports.document import Grid, Section
-
-    councils = {hold.council for hold in open_holds}
-    title = f"{cause}: {counted(len(open_holds), 'hold')}, {counted(len(councils), 'council')}"
-    rows = [(hold.council, hold.source, hold.what) for hold in open_holds]
-    return Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)])
-
-
-def _as_configuration(names: Sequence[str], reason: str, code: str) -> str:
-    """Return lines for `accept:` in the configuration of `release__measurements`."""
-    import yaml
-
-    return yaml.safe_dump([{"holds": [*names], "reason": reason, "signature": code}], sort_keys=False, width=1_000)

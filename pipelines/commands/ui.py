@@ -8,21 +8,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.commands import console
 from pipelines.commands.console import at_work, stop
+from pipelines.commands.home_option import home_option
 from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, settings
+
+if TYPE_CHECKING:
+    from assets.home.paths import Home
 
 
 @click.command()
-@console.home(required=False)
+@home_option(required=False)
 @console.landing()
 @console.keys()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
-def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, port: int) -> None:
+def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
     """Dagster over a home folder, for scheduled use.
 
     The assets, jobs, schedules and sensors, until Ctrl-C. A home folder that does not exist is made.
@@ -39,7 +44,7 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
     from assets.home.paths import Home
     from pipelines.dagster.instance import note_taking_part, prepared
 
-    place = Home((home or settings().home).resolve())
+    place = home or Home(settings().home)
     place.prepare()
     folder = (landing or settings().landing).resolve()
     note_taking_part(place, folder)
@@ -48,7 +53,7 @@ def ui(home: Path | None, landing: Path | None, keys: Path | None, host: str, po
         PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which needs 17 more packages
         **{HOME: str(place.root)},
         **{LANDING: str(folder)},
-        **{KEYS: str((keys or settings().keys).resolve())},
+        **{KEYS: str(keys)},
     )
     os.chdir(PROJECT)
     own = os.getpid()  # this process becomes Dagster and gets its signals; its child waits until it listens

@@ -37,16 +37,16 @@ class Jobs:
     def linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
 
-    def release(self, cohort: str, version: str, asked: ReleaseOptions) -> None:
-        self._execute("release", run_of_release(cohort, version, asked))
+    def release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
+        self._execute("release", run_of_release(cohort, version, options))
 
     def returns(self, cohort: str) -> None:
         self._execute("returns", {"partition_key": cohort})
 
-    def _execute(self, job: str, given: dict[str, Any]) -> None:
-        options = given | {
-            "tags": started_by_command("readiness run") | OF_LOCATION | self._tags | given.get("tags", {}),
-            "run_config": {"loggers": {"console": {"config": {}}}} | given.get("run_config", {}),
+    def _execute(self, job: str, run: dict[str, Any]) -> None:
+        options = run | {
+            "tags": started_by_command("readiness run") | OF_LOCATION | self._tags | run.get("tags", {}),
+            "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:
             result = self._definitions.resolve_job_def(job).execute_in_process(

@@ -28,8 +28,8 @@ class TidyLauncher(DockerRunLauncher):
     def _remove_ended(self, run: dg.DagsterRun) -> None:
         client = self._get_client(self.get_container_context(run))
         with suppress(docker.errors.DockerException):  # a failed clean-up must not prevent a launch
-            asked = {"label": _RUN, "status": _ENDED}
-            for container in client.containers.list(all=True, filters=asked, ignore_removed=True):
+            filters = {"label": _RUN, "status": _ENDED}
+            for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
                 ended = self._instance.get_run_by_id(container.labels[_RUN])
                 if ended is not None and ended.is_finished:
                     with suppress(docker.errors.APIError):  # the engine has removed it, or is about to

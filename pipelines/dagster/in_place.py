@@ -30,10 +30,10 @@ class WatchedLauncher(dg.DefaultRunLauncher):
         if server is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         try:
-            said = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
+            answer = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
         except DagsterUserCodeUnreachableError as unreachable:
             is_gone = server.socket and "UNAVAILABLE" in str(unreachable)
             return _LOST if is_gone else CheckRunHealthResult(WorkerStatus.RUNNING)
-        if dg.deserialize_value(said, CanCancelExecutionResult).can_cancel:
+        if dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return _LOST

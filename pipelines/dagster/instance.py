@@ -147,17 +147,17 @@ def expire_all(
     """
     policy, now = retention(), now or dt.datetime.now(dt.UTC)
     found = due(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)
-    said = [
+    sentences = [
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
     ]
-    said += [f"landing file {file.landed.name}" for file in found.landing]
+    sentences += [f"landing file {file.landed.name}" for file in found.landing]
     before = now - dt.timedelta(days=policy.dagster_days)
     if storage is not None:
-        return said + _runs(home, storage, before, dry_run)
+        return sentences + _runs(home, storage, before, dry_run)
     if home.dagster.is_dir():
         with instance(home) as own:
-            return said + _runs(home, own, before, dry_run)
-    return said
+            return sentences + _runs(home, own, before, dry_run)
+    return sentences
 
 
 def _runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run: bool) -> list[str]:

@@ -63,20 +63,20 @@ synthetic_job = dg.define_asset_job(
 )
 
 
-def run_of_release(cohort: str, version: str, asked: ReleaseOptions) -> dict[str, Any]:
+def run_of_release(cohort: str, version: str, options: ReleaseOptions) -> dict[str, Any]:
     """Return partition, tags and configuration for a run of the job `release`."""
-    asked_for = {
+    config = {
         "version": version,
-        "allow_missing": asked.allow_missing,
-        "share": asked.share,
-        "with_cohorts": list(asked.others),
-        "reuse": asked.reuse,
-        "requests": list(asked.requests),
+        "allow_missing": options.allow_missing,
+        "share": options.share,
+        "with_cohorts": list(options.others),
+        "reuse": options.reuse,
+        "requests": list(options.requests),
     }
     return {
         "partition_key": cohort,
-        "tags": of_release(version, asked.share),
-        "run_config": {"ops": {"release__measurements": {"config": asked_for}}},
+        "tags": of_release(version, options.share),
+        "run_config": {"ops": {"release__measurements": {"config": config}}},
     }
 
 
@@ -110,7 +110,7 @@ def retention_job() -> None:
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     url, version = settings().publish_to, context.op_config["version"]
     if url is None:
-        raise NotPublished(f"nobody said where to publish: set {PUBLISH_TO} to a folder or a URL")
+        raise NotPublished(f"there is no place to publish to: set {PUBLISH_TO} to a folder or a URL")
     publish_release(installation.home_folder, version, url, None, context.log.info)
 
 

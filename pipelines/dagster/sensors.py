@@ -78,7 +78,7 @@ def landing_sensor(
             requested[partition] = now
             runs.append(
                 dg.RunRequest(
-                    run_key=f"{partition}:{_run_identity(now)}",
+                    run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
                     partition_key=partition,
                     tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
                 )
@@ -96,10 +96,6 @@ def _by_partition(landing: Path) -> dict[str, list[Look]]:
         if look.landed.cohort in cohorts:
             found.setdefault(council_cohort(look.landed.council, look.landed.cohort), []).append(look)
     return found
-
-
-def _run_identity(identities: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(identities, sort_keys=True).encode()).hexdigest()
 
 
 restricted_automation = dg.AutomationConditionSensorDefinition(
@@ -148,17 +144,12 @@ def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     partition = run.tags.get(PARTITION) or "..".join(
         run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
     )
-    of = f" of {partition}" if partition else ""
+    what = f"{run.job_name} of {partition}" if partition else run.job_name
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
-    return (
-        f"The run {run.run_id[:8]}, {run.job_name}{of}, failed at {at}. Its log in Dagster says why."
-        f" {_advice(run.job_name, [kind for _, kind in steps])}"
-    )
-
-
-def _advice(job: str, kinds: list[str]) -> str:
-    """Return the advice for the most serious error, or for the job if no kind is known."""
-    return next((advice for kind, advice in _BY_KIND.items() if kind in kinds), _ADVICE.get(job, _OTHER_ADVICE))
+    kinds = [kind for _, kind in steps]
+    of_most_serious = (advice for kind, advice in _BY_KIND.items() if kind in kinds)
+    advice = next(of_most_serious, _ADVICE.get(run.job_name, _OTHER_ADVICE))
+    return f"The run {run.run_id[:8]}, {what}, failed at {at}. Its log in Dagster says why. {advice}"
 
 
 def alert(text: str, to: str) -> None:
@@ -182,14 +173,14 @@ def alert(text: str, to: str) -> None:
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
     failed = [(event.step_key or "", _kind(event)) for event in context.get_step_failure_events()]
-    said = sentence_about(context.dagster_run, failed)
-    context.log.error(said)
+    sentence = sentence_about(context.dagster_run, failed)
+    context.log.error(sentence)
     if to := settings().alert:
         try:
-            alert(said, to)
+            alert(sentence, to)
         except (OSError, subprocess.SubprocessError) as error:
             context.log.error(f"{ALERT} could not be alerted ({type(error).__name__})")
-    yield dg.SkipReason(said)
+    yield dg.SkipReason(sentence)
 
 
 def _kind(event: dg.DagsterEvent) -> str:

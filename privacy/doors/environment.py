@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -57,17 +57,16 @@ def _home(variable: str, value: str) -> Path:
     return _folder(variable, str(check_home(Path(value))))
 
 
-def _file(variable: str, value: str) -> Path:
-    path = Path(value)
-    if not path.is_file():
-        raise InvalidSettings(f"{variable} must name a file; there is none at {path}")
-    return path.resolve()
+def _existing(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str], Path]:
+    def check(variable: str, value: str) -> Path:
+        if not is_there(Path(value)):
+            raise InvalidSettings(f"{variable} must name a {what}; there is none at {value}")
+        return Path(value).resolve()
+
+    return check
 
 
-def _existing_folder(variable: str, value: str) -> Path:
-    if not Path(value).is_dir():
-        raise InvalidSettings(f"{variable} must name a folder; there is none at {value}")
-    return Path(value).resolve()
+_file, _existing_folder = _existing("file", Path.is_file), _existing("folder", Path.is_dir)
 
 
 def _ledger(variable: str, value: str) -> str:

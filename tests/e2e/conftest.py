@@ -1,5 +1,6 @@
 """What tests of the whole pipeline share."""
 
+from tests.support.installation.commands import installation
 from tests.support.installation.demonstration import demonstration
 
-__all__ = ["demonstration"]
+__all__ = ["demonstration", "installation"]

@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from assets.home.installation import Installation
-from assets.home.paths import Home
 from assets.intake import deliveries
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import looks, still_arriving
@@ -27,12 +26,6 @@ NAME = "halton/eyfsp/202425.csv"
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    (tmp_path / "landing").mkdir()
-    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
-
-
-@pytest.fixture
 def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
     """One look of the sensor, from where the last one left off."""
     cursor: list[str | None] = [None]
@@ -42,6 +35,8 @@ def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
         found = landing_sensor(context)
         assert isinstance(found, dg.SensorResult)
         cursor[0] = found.cursor
+        (added,) = found.dynamic_partitions_requests or ()
+        assert set(added.partition_keys) == {path.name for path in installation.landing.iterdir()}
         return list(found.run_requests or ())
 
     return look
@@ -157,13 +152,8 @@ def test_two_files_of_one_extract_are_both_looked_at(installation: Installation,
     assert len(tick()) == 1
 
 
-def test_old_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    age(put(installation), 60)
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    assert still_arriving(installation.landing, "202425") == []
-
-
-def test_a_marked_file_is_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_and_marked_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(put(installation, "leeds/eyfsp/202425.csv"), 60)
     put(installation)
     put(installation, f"{NAME}.ready", "")
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sources.reference.places import places
-from tests.e2e.test_run import COHORT, readiness
+from tests.support.extracts import COHORT
+from tests.support.installation.commands import readiness
 from tests.support.intake.corpus import PLANTED
 from tests.support.intake.plants import plants
 
@@ -33,11 +34,11 @@ def test_there_are_many() -> None:
 
 
 def test_no_name_is_repeated(root: Path) -> None:
-    said = [readiness(root, "run", "--landing", str(root / "landing"), "--cohort", COHORT, "--create-keys")]
+    said = [readiness(root, "run", "--cohort", COHORT, "--create-keys")]
     (root / "landing" / "Qwyjibo Zorblax").rmdir()
-    said += [readiness(root, "run", "--landing", str(root / "landing"), "--cohort", COHORT)]
-    for command in (["status", "--cohort", COHORT], ["status", "--cohort", COHORT, "--json"], ["doctor"], ["log"]):
-        said.append(readiness(root, *command, *(["--landing", str(root / "landing")] if command[0] != "log" else [])))
+    for command in ("run --cohort", "status --cohort", "status --json --cohort"):
+        said.append(readiness(root, *command.split(), COHORT))
+    said += [readiness(root, "doctor"), readiness(root, "log")]
     for each in said:
         assert not PLANTED.search(each.stdout + each.stderr)
         assert "Traceback" not in each.stdout + each.stderr

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from sources.extract.landed import find
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import readiness, settings_of
 from tests.support.returns.agreements import Recipients, write
 
 COHORT, VERSION, NEXT = "202425", "2026.11.0", "2026.11.1"
@@ -43,17 +41,14 @@ class Place:
         return self._ends(4, *arguments)
 
     def _ends(self, status: int, *arguments: str | Path) -> str:
-        environment = {"READINESS_KEYS": str(self.keys), "READINESS_HOME": str(self.home)}
+        environment = {name: value for name, value in settings_of(self.root).items() if name != "READINESS_LANDING"}
         done = CliRunner().invoke(main, [str(argument) for argument in arguments], env=environment)
         assert done.exit_code == status, (arguments, done.output, done.exception)
         return done.output
 
     def run(self, version: str, *more: str) -> None:
         """In a process of its own, as people do it."""
-        command = [Path(sys.executable).with_name("readiness"), "run", "--landing", self.landing, "--home", self.home]
-        command += ["--cohort", COHORT, "--release", version, *more]
-        environment = os.environ | {"READINESS_KEYS": str(self.keys)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = readiness(self.root, "run", "--cohort", COHORT, "--release", version, *more)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def file(self, council: str, source: str) -> Path:

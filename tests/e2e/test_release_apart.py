@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,42 +11,38 @@ from assets.home.paths import Home
 from assets.returns.assets import RETURNS
 from pipelines.definitions import build_definitions
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import readiness
+from tests.support.installation.traces import hashes
 from tests.support.returns.agreements import Recipients, write
 
 COUNCILS = ("leeds", "wirral")
 
 
-def readiness(root: Path, *arguments: str, **environment: str) -> None:
-    command = [str(Path(sys.executable).with_name("readiness")), *arguments]
-    variables = os.environ | {"READINESS_KEYS": str(root / "keys"), "READINESS_HOME": str(root / "home")} | environment
-    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+def succeeds(root: Path, *words: object, **settings: object) -> None:
+    done = readiness(root, *words, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "readiness.duckdb"
-    }
+    return {name: of for name, of in hashes(folder).items() if not name.endswith("readiness.duckdb")}
 
 
 @pytest.mark.slow
 def test_the_releases_bytes_do_not_change(tmp_path: Path) -> None:
     write_extracts(tmp_path / "landing", children=200, councils=COUNCILS)
-    run = ["run", "--landing", str(tmp_path / "landing"), "--cohort", "202425", "--release", "2026.11.0"]
-    readiness(tmp_path, *run, "--create-keys")
+    run = ["run", "--cohort", "202425", "--release", "2026.11.0"]
+    succeeds(tmp_path, *run, "--create-keys")
     home, keys, agreements = Home(tmp_path / "home"), Recipients(tmp_path / "recipients"), tmp_path / "agreements"
     assert not home.returns.exists()
     before, linked = digests(home.release), digests(home.linked("202425"))
     for council in COUNCILS:
         write(agreements, council, keys)
-    readiness(tmp_path, "returns", "make", "--cohort", "202425", "--agreements", str(agreements))
+    succeeds(tmp_path, "returns", "make", "--cohort", "202425", "--agreements", agreements)
     assert len(list(home.returns.glob("*/*/*.age"))) == 4 * len(COUNCILS)
     assert digests(home.release) == before
     assert digests(home.linked("202425")) == linked
     shutil.rmtree(home.release)
-    readiness(tmp_path, *run, READINESS_AGREEMENTS=str(agreements))
+    succeeds(tmp_path, *run, agreements=agreements)
     assert digests(home.release) == before
 
 

@@ -40,7 +40,8 @@ from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
 from tests.support.areas import lacking
 from tests.support.export.synthetic import of_bundle
-from tests.support.installation.demonstration import COHORT, READINESS, VERSION
+from tests.support.installation.commands import readiness
+from tests.support.installation.demonstration import COHORT, VERSION
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 pytestmark = pytest.mark.slow
@@ -73,10 +74,7 @@ class Place:
         return self.home.release / ANSWERING
 
     def readiness(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        folders = {"HOME": self.home.root, "KEYS": self.root / "keys", "LANDING": self.landing}
-        environment = os.environ | {f"READINESS_{name}": str(path) for name, path in folders.items()} | self.stated
-        command = [str(READINESS), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.root, check=False)
+        return readiness(self.root, *arguments, home=self.home.root, landing=self.landing, **self.stated)
 
     def said(self, *arguments: object) -> Any:
         """What a command answers as JSON."""
@@ -197,7 +195,7 @@ def test_both_ways_fix_the_same_and_charge_the_same(by_command: Place, by_dagste
 def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Place, tmp_path: Path) -> None:
     write_policy(tmp_path / "policy.yaml", [ANNA, BRAM], measurement=2)
     write_publisher(tmp_path / "publisher.yaml")
-    stated = {f"READINESS_{name.upper()}": str(tmp_path / f"{name}.yaml") for name in ("policy", "publisher")}
+    stated = {name: str(tmp_path / f"{name}.yaml") for name in ("policy", "publisher")}
     place = Place(_copy(asked.root, tmp_path), stated)
     names = ["gld_by_ethnic_group_and_fsm", "waiting_time_by_send"]
     before = place.charges()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +17,7 @@ from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import readiness, settings_of
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
 pytestmark = pytest.mark.slow
@@ -31,18 +30,10 @@ class Site:
 
     def __init__(self, root: Path) -> None:
         self.root, self.home = root, Home(root / "home")
-        self.variables = {
-            "READINESS_LANDING": str(root / "landing"),
-            "READINESS_HOME": str(root / "home"),
-            "READINESS_KEYS": str(root / "keys"),
-            "READINESS_POLICY": str(root / "policy.yaml"),
-            "READINESS_PUBLISHER": str(root / "publisher.yaml"),
-        }
+        self.settings: dict[str, object] = {name: root / f"{name}.yaml" for name in ("policy", "publisher")}
 
-    def readiness(self, *arguments: str, given: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("readiness")), *arguments]
-        environment = os.environ | self.variables | more
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, input=given)
+    def readiness(self, *words: object, given: str | None = None, **more: object) -> subprocess.CompletedProcess[str]:
+        return readiness(self.root, *words, given=given, **self.settings | more)
 
     def run(self, *more: str) -> subprocess.CompletedProcess[str]:
         return self.readiness("run", "--cohort", COHORT, "--release", VERSION, *more)
@@ -129,9 +120,9 @@ def test_a_placeholder_stops_a_release_before_it_is_charged(site: Site) -> None:
 
 def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(site: Site) -> None:
     other = site.root / "demonstration-keys"
-    done = site.readiness("run", "--cohort", COHORT, "--release", VERSION, "--create-keys", READINESS_KEYS=str(other))
+    done = site.readiness("run", "--cohort", COHORT, "--release", VERSION, "--create-keys", keys=other)
     assert done.returncode == 4
-    unnamed = site.readiness("run", "--cohort", COHORT, READINESS_KEYS=str(other), READINESS_POLICY="")
+    unnamed = site.readiness("run", "--cohort", COHORT, keys=other, policy="")
     assert unnamed.returncode == 4
     assert Ledger(site.home.ledger).entries() == []
 
@@ -147,7 +138,7 @@ def test_endings_are_told_apart(site: Site) -> None:
 
 
 def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in site.variables.items():
+    for name, value in settings_of(site.root, **site.settings).items():
         monkeypatch.setenv(name, value)
     installation = Installation.at()
     definitions = build_definitions(installation)

@@ -11,6 +11,7 @@ import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tests.support import PROJECT
@@ -119,32 +120,13 @@ def room_imports() -> dict[str, set[str]]:
     return found
 
 
-def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Return the strongly connected components of two or more nodes (Tarjan's algorithm)."""
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(node: str) -> None:
-        index[node] = low[node] = len(index)
-        stack.append(node)
-        for after in graph.get(node, ()):
-            if after not in index:
-                visit(after)
-                low[node] = min(low[node], low[after])
-            elif after in stack:
-                low[node] = min(low[node], index[after])
-        if low[node] == index[node]:
-            group = stack[stack.index(node) :]
-            del stack[stack.index(node) :]
-            if len(group) > 1:
-                found.append(sorted(group))
-
-    for node in graph:
-        if node not in index:
-            visit(node)
-    return found
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return a circle of nodes, or an empty list."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 # The picture

@@ -17,7 +17,7 @@ from tests.support.architecture import (
     PACKAGES,
     PROJECT,
     Module,
-    circles,
+    circle,
     module_imports,
     modules,
     names,
@@ -56,8 +56,8 @@ def test_imports_run_one_way(package: str) -> None:
 def test_there_is_no_circle_of_imports_between_modules_or_rooms() -> None:
     """Imports inside functions count: a circle that is hidden there is one all the same."""
     rooms = {room: imported for room, imported in room_imports().items() if "." in room}
-    assert circles(module_imports()) == []
-    assert circles(rooms) == []
+    assert circle(module_imports()) == []
+    assert circle(rooms) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,17 +53,14 @@ def test_a_line_removed_is_seen_wherever_it_stood(tmp_path: Path, remove: int) -
             record(home, Processing.LINKAGE, cohort=COHORT)
 
 
-def test_an_empty_log_is_not_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda log: "", "removed"), (lambda log: log.replace('"note": "1"', '"note": "9"'), "line 2 was changed")],
+)
+def test_a_change_is_seen(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
     home = filled(tmp_path)
-    home.processing_log.write_text("")
-    with pytest.raises(LogBroken, match="removed"):
-        verify(home)
-
-
-def test_a_line_changed_is_seen(tmp_path: Path) -> None:
-    home = filled(tmp_path)
-    home.processing_log.write_text(home.processing_log.read_text().replace('"note": "1"', '"note": "9"'))
-    with pytest.raises(LogBroken, match="line 2 was changed"):
+    home.processing_log.write_text(change(home.processing_log.read_text()))
+    with pytest.raises(LogBroken, match=said):
         verify(home)
 
 

@@ -75,10 +75,3 @@ def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
     assert yaml.safe_load(settings)["telemetry"] == {"enabled": False}
     assert not (home / "dagster" / ".telemetry").exists()
     assert not re.search("Traceback|[Ss]upersed", said.read_text())
-
-
-def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
-    refused = subprocess.run([READINESS, "ui", "--home", tmp_path, "--port", "0"], capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "--port" in refused.stderr
-    assert not (tmp_path / "dagster").exists()

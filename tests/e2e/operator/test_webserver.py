@@ -36,8 +36,6 @@ SHOWN = {
 }
 """What must be read on a page."""
 
-LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus
-  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 METADATA = """metadataEntries { __typename label description
   ... on TextMetadataEntry { text } ... on MarkdownMetadataEntry { mdStr } ... on PathMetadataEntry { path }
   ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } ... on JsonMetadataEntry { jsonString }
@@ -82,24 +80,6 @@ def _events(server: Server, run: str) -> list[dict[str, Any]]:
         if not page["hasMore"]:
             return found
         after = page["cursor"]
-
-
-def test_the_code_location_loads(server: Server) -> None:
-    entries = server.ask(LOCATIONS)["workspaceOrError"]["locationEntries"]
-    assert [entry["locationOrLoadError"]["__typename"] for entry in entries] == ["RepositoryLocation"], entries
-
-
-def test_every_asset_explains_itself(everything: dict[str, Any]) -> None:
-    for asset in everything["assets"]:
-        labels = {entry["label"] for entry in asset["metadataEntries"]}
-        assert asset["description"], asset
-        assert asset["owners"], asset
-        assert asset["kinds"], asset
-        assert "zone" in {tag["key"] for tag in asset["tags"]}
-        if asset["groupName"] in ("intake", "linkage"):
-            assert {"dagster/column_schema", "dagster/column_lineage", "documentation"} <= labels, asset["assetKey"]
-            (schema,) = [e for e in asset["metadataEntries"] if e["label"] == "dagster/column_schema"]
-            assert all(column["description"] for column in schema["schema"]["columns"])
 
 
 def test_metadata_is_of_the_list(everything: dict[str, Any]) -> None:

@@ -97,8 +97,3 @@ def test_only_councils_that_take_part_have_partitions(desk: Desk) -> None:
     assert desk.instance.get_dynamic_partitions("councils") == []
     assert note_councils(desk.instance, ["leeds", "halton"]) == ["leeds", "halton"]
     assert note_councils(desk.instance, ["halton", "wirral"]) == ["leeds", "halton", "wirral"]
-
-
-def test_the_job_of_a_release_rebuilds_the_database(desk: Desk) -> None:
-    nodes = {node.name for node in desk.definitions.resolve_job_def("release").nodes}
-    assert nodes == {"release__measurements", "release__bundle", "release__analyst_database"}

@@ -19,7 +19,6 @@ from assets.catalogue.policies import linked_at_night
 from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort
 from assets.home.errors import StepFailed, plainly
 from assets.home.installation import Installation
-from assets.home.paths import Home
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, calendar
 from pipelines.cli import main
@@ -31,12 +30,6 @@ from sources.errors import ExtractStopped
 from tests.support.architecture import modules
 
 LONDON = ZoneInfo("Europe/London")
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    (tmp_path / "landing").mkdir()
-    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
 
 
 def requests(evaluated: object) -> list[dg.RunRequest]:
@@ -218,29 +211,13 @@ def test_a_release_may_be_announced_for_its_month_and_is_not_published_without_a
         check_may_be_published("2027.11.0", now)
 
 
-def test_publication_says_what_it_lacks(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
-    with pytest.raises(NotPublished, match="set READINESS_PUBLISH_TO to a folder or a URL"):
-        build_definitions(installation).resolve_job_def("publication").execute_in_process(
-            run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
-        )
-
-
 def test_why_a_step_failed_is_one_line_of_its_log(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
-    instance = dg.DagsterInstance.ephemeral()
-    done = (
-        build_definitions(installation)
-        .resolve_job_def("publication")
-        .execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            run_config={"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}},
-        )
-    )
+    instance, job = dg.DagsterInstance.ephemeral(), build_definitions(installation).resolve_job_def("publication")
+    config = {"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
+    done = job.execute_in_process(instance=instance, raise_on_error=False, run_config=config)
     said = [record.user_message for record in instance.all_logs(done.run_id)]
-    stopped = "The step stopped: nobody said where to publish: set READINESS_PUBLISH_TO to a folder or a URL"
-    assert said.count(stopped) == 1
+    assert len([each for each in said if "set READINESS_PUBLISH_TO to a folder or a URL" in each]) == 1
 
 
 def test_republish_cannot_draw(installation: Installation) -> None:

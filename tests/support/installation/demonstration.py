@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support import PROJECT
+from tests.support.installation.commands import READINESS
 from tests.support.once import made_once
 
 COHORT, VERSION = "202425", "2026.11.0"
-READINESS = Path(sys.executable).with_name("readiness")
 
 
 @pytest.fixture(scope="session")

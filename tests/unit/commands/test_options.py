@@ -19,7 +19,6 @@ from pipelines.ending import Ending
 from privacy.doors.environment import HOME, KEYS, LANDING
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import PILOT
 
 ASKS_FOR_YES = {"restore", "forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
 """Commands that remove, replace or put out what cannot be taken back."""
@@ -82,11 +81,6 @@ def test_summaries_are_whole_and_help_fits_a_terminal(group: click.Group) -> Non
         assert all(re.search(r"[.!]$", line) for line in names), names
 
 
-def test_every_command_is_listed_under_who_uses_it() -> None:
-    listed = [command for own in main.used_by.values() for command in own]
-    assert sorted(each.name or "" for each in listed) == sorted(main.commands)
-
-
 @pytest.mark.parametrize("group", [main, council_main])
 def test_the_version_is_shown(group: click.Group) -> None:
     shown = CliRunner().invoke(group, ["--version"])
@@ -109,17 +103,6 @@ def test_a_shell_completes_commands_options_cohorts_councils_and_sources(
 ) -> None:
     found = BashComplete(main, {}, "readiness", "_READINESS_COMPLETE").get_completions(line.split()[1:], begun)
     assert {each.value for each in found} == wanted
-
-
-def test_completion_knows_the_pilot_councils() -> None:
-    asked = BashComplete(main, {}, "readiness", "_READINESS_COMPLETE").get_completions(["forget", "--council"], "")
-    assert set(PILOT) < {each.value for each in asked}
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_each_shell_gets_its_script(shell: str) -> None:
-    shown = CliRunner().invoke(main, prog_name="readiness", env={"_READINESS_COMPLETE": f"{shell}_source"})
-    assert "_READINESS_COMPLETE" in shown.output
 
 
 def test_every_command_reads_a_cohort_as_people_write_it() -> None:

@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from assets.home.paths import Home
@@ -26,7 +25,6 @@ from pipelines.commands import console
 from pipelines.commands.console import at_work
 from pipelines.commands.ui import announce
 from pipelines.ending import Ending
-from tests.support import PROJECT
 
 LONGEST_SILENCE = 10.0
 """Seconds, of whoever waits."""
@@ -111,7 +109,7 @@ def test_every_step_of_a_run_gives_signs_of_life(
         run._Step("linkage", "Linkage: who is who", lambda: False, lambda _: cast(None, links())),
         run._Step("release", "Release 2026.11.0: add noise", lambda: False, lambda _: cast(None, measures())),
     ]
-    run._take(cast(Any, SimpleNamespace(home=home)), steps, print)
+    run._run_steps(cast(Any, SimpleNamespace(home=home)), steps, print)
     said = capsys.readouterr()
     assert (said.out.count("unchanged"), said.out.count("done in")) == (1, 2)
     for title, clock in clocks.items():
@@ -146,20 +144,3 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path: Path)
     assert done.exit_code == Ending.INPUT
     assert f"Something listens at http://127.0.0.1:{port} already" in done.stderr
     assert not (tmp_path / "home").exists()
-
-
-def test_dagster_waits_for_definitions_that_load_slowly() -> None:
-    settings = yaml.safe_load((PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text(encoding="utf-8"))
-    assert settings["code_servers"]["local_startup_timeout"] >= 600
-
-
-def test_installation_says_what_it_does() -> None:
-    """Each thing that takes long is announced by `make setup`, and neither pip nor uv is told to be quiet."""
-    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
-    recipe = makefile.split(".venv/.synced: pyproject.toml uv.lock\n")[1].split("\n\n")[0]
-    steps = [line.strip() for line in recipe.splitlines()]
-    slow = [step for step in steps if re.search(r"pip install|sync|compileall", step)]
-    assert len(slow) == 3
-    for step in slow:
-        assert "echo" in step or "echo" in steps[steps.index(step) - 1]
-        assert "--quiet" not in step

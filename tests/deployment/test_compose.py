@@ -204,7 +204,7 @@ def test_what_is_given_is_twice_what_was_measured() -> None:
 
 
 @pytest.mark.skipif(shutil.which("podman-compose") is None, reason=lacking("deployment", "podman-compose"))
-@pytest.mark.parametrize("beside", [(), *((each,) for each in BESIDE), BESIDE])
+@pytest.mark.parametrize("beside", [(), BESIDE])
 def test_podman_compose_reads_what_is_beside_compose_yaml(beside: tuple[str, ...]) -> None:
     files = [word for file in ("compose.yaml", *beside) for word in ("-f", file)]
     command = ["podman-compose", "--env-file", "deployment.env", *files, "config"]

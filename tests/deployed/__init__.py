@@ -1,1 +1,0 @@
-"""The deployment in containers, done as the page says and then attacked."""

@@ -1,0 +1,1 @@
+"""Deployments: Compose, Kubernetes, proxy and launchers as shipped, and the page on deployment command by command."""

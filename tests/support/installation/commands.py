@@ -1,0 +1,36 @@
+"""An empty installation, and the command in a separate process, as people type it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assets.home.installation import Installation
+from assets.home.paths import Home
+
+READINESS = Path(sys.executable).with_name("readiness")
+
+
+def settings_of(root: Path, **settings: object) -> dict[str, str]:
+    """Return the settings of the installation with the folders landing, home and keys in `root`, and further ones."""
+    folders = {name: root / name for name in ("landing", "home", "keys")}
+    return {f"READINESS_{name.upper()}": str(value) for name, value in (folders | settings).items()}
+
+
+def readiness(
+    root: Path, *words: object, given: str | None = None, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command for the installation in `root`; `given` is its standard input."""
+    command, environment = [str(READINESS), *map(str, words)], os.environ | settings_of(root, **settings)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=root, check=False, input=given)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """Return an installation with a landing folder, and without home and keys."""
+    (tmp_path / "landing").mkdir()
+    return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
