@@ -9,7 +9,6 @@ from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
 from ndl_export.site.figures import Concluded, Figure, Line, official_group
 from ndl_export.site.panels import Chart, Panel, Shape
-from ndl_export.site.phrases import rate
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
@@ -106,15 +105,14 @@ def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
     # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
-    line = _line(panels[0], code)
-    target = line.words.removeprefix(rate(line)).strip()
+    target = _line(panels[0], code).target
     of_region = sum(each.area.level == LOCAL_AUTHORITY for each in panels[0].lines) > REGIONS_ABOVE
     return Council(
         own.area,
         own,
         target,
         tuple(_stands_out(charts, code, own.cohort)),
-        tuple(_beside(panel, own.area, without=target, of_region=of_region) for panel in panels),
+        tuple(_beside(panel, own.area, of_region=of_region) for panel in panels),
         _series(own.area),
         of_region,
     )
@@ -139,11 +137,11 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
                 yield from (StandsOut(concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
-def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
+def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
     """Reduce a panel of areas to the council, all councils together and the other councils.
 
-    If there are many councils (`of_region`), only those of the same region are kept. `without` is removed from the
-    text.
+    If there are many councils (`of_region`), only those of the same region are kept. The distance from the target is
+    removed from the text.
     """
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
@@ -159,7 +157,7 @@ def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> 
         panel,
         shape=replace(panel.shape, mapped=False),
         lines=lines,
-        words=(own.words.removesuffix(without).strip(),),
+        words=(own.words.removesuffix(own.target).strip(),),
         inferred=own.inferred,
         finding=own.finding,
     )

@@ -126,8 +126,9 @@ class Line:
 
     `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
     it is England's official one. `official` are official figures in the order of the panel's headings. `words` is the
-    text if its area is chosen, `inferred` are conclusions about children like these, and `finding` is the text of a
-    heading. `cohort` is set if lines are cohorts, and `broken` if a break in the series precedes the line.
+    text if its area is chosen, which ends with the distance from the `target`, `inferred` are conclusions about
+    children like these, and `finding` is the text of a heading. `levels` are those of a group of children. `cohort` is
+    set if lines are cohorts, and `broken` if a break in the series precedes the line.
     """
 
     label: str
@@ -136,8 +137,10 @@ class Line:
     compared: Figure | None = None
     official: tuple[Figure | None, ...] = ()
     words: str = ""
+    target: str = ""
     inferred: tuple[Concluded, ...] = ()
     finding: str = ""
+    levels: Levels = ()
     cohort: str = ""
     broken: bool = False
 
@@ -204,9 +207,9 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
     }
 
 
-def england(cohort: str) -> Figure | None:
-    """Return England's percentage at a good level of development."""
-    return _figures(cohort).get((_ENGLAND, *_EVERYONE))
+def england(cohort: str) -> tuple[Figure | None, ...]:
+    """Return England's percentage at a good level of development, and nothing for two further columns."""
+    return _figures(cohort).get((_ENGLAND, *_EVERYONE)), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:

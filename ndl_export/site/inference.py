@@ -132,18 +132,14 @@ def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
     return _apart(verdicts, "councils", _inside(together.label))
 
 
-def england(levels: Mapping[str, Levels]) -> Inference:
-    """Return an inference about groups ahead of or behind England's official figure; `levels` are by label."""
-
-    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
-        verdicts = {
-            line.label: verdict
-            for line in lines
-            if (verdict := found.beside_england.get((cohort, line.area.code, levels[line.label])))
-        }
-        return _apart(verdicts, "groups", "England’s official figure")
-
-    return infer
+def england(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Conclude which groups are ahead of or behind England's official figure."""
+    verdicts = {
+        line.label: verdict
+        for line in lines
+        if (verdict := found.beside_england.get((cohort, line.area.code, line.levels)))
+    }
+    return _apart(verdicts, "groups", "England’s official figure")
 
 
 def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Said:
@@ -237,31 +233,31 @@ def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapp
             yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
 
 
-def lowest(of_what: str) -> Inference:
-    """Return an inference about which goals could be the lowest."""
-    whom = "" if of_what == EVERYONE else f", {of_what[0].lower()}{of_what[1:]}"
-    return _could_be(of_what, _LIKE_THESE, "lowest", f"the lowest goal{whom}")
+def lowest(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Conclude which goals could be the lowest, for the group of children that the last level names."""
+    group = lines[0].levels[-1]
+    whom = "" if group == EVERYONE else f", {group[0].lower()}{group[1:]}"
+    return _could_be(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
 
 
-def most_often(question: str) -> Inference:
-    """Return an inference about which answers could be given most often."""
-    return _could_be(question, "For responses like these", "given most often", "the answer given most often")
+def most_often(lines: Lines, found: Conclusions, cohort: str) -> Said:
+    """Conclude which answers could be given most often to the question that the first level names."""
+    key = cohort, lines[0].levels[0]
+    return _could_be(lines, found, key, "For responses like these", "given most often", "the answer given most often")
 
 
-def _could_be(of_what: str, like_these: str, what: str, in_short: str) -> Inference:
-    """Return an inference about the lines that could be `what`; `in_short` is the wording for a heading."""
-
-    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
-        could_be = found.could_be.get((cohort, lines[0].area.code, of_what), frozenset())
-        possible = [line.label for line in lines if line.label in could_be]
-        if len(possible) == 1:
-            [only] = possible
-            said = f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}."
-            yield Concluded(said, f"“{only}” is {in_short}")
-        elif possible:
-            yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
-
-    return infer
+def _could_be(
+    lines: Lines, found: Conclusions, key: tuple[str, str], like_these: str, what: str, in_short: str
+) -> Said:
+    """Conclude which lines could be `what`; `in_short` is the wording for a heading."""
+    cohort, of_what = key
+    could_be = found.could_be.get((cohort, lines[0].area.code, of_what), frozenset())
+    possible = [line.label for line in lines if line.label in could_be]
+    if len(possible) == 1:
+        [only] = possible
+        yield Concluded(f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}.", f"“{only}” is {in_short}")
+    elif possible:
+        yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
 
 
 def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Said:

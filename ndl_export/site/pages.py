@@ -17,6 +17,7 @@ import shutil
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from ndl_export.site.figures import Figure, Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import Release, release_of
 from ndl_export.site.panels import Chart, Panel
-from ndl_export.site.views import VIEWS, charts_of, requested_charts
+from ndl_export.site.views import SHAPES, charts_of, requested_charts
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -133,7 +134,7 @@ def site_names(
 
     `names` are the bundle's other files, `requested` the names of its tables on request.
     """
-    shapes = [view.shape for views in VIEWS.values() for view in views]
+    shapes = chain.from_iterable(SHAPES.values())
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
     of_councils = map(page_of_council, councils)
@@ -165,7 +166,7 @@ def site_files(
         "findings": found,
         "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
         "titles": {document.source: document.title for document in papers},
-        "more": [page for page in PAGES[1:] if page.name in VIEWS],
+        "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
     pages: dict[str, bytes] = {}
 
