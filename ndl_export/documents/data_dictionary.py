@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 
-from ndl_export.documents.markdown import grid, page
+from ndl_export.documents.markdown import csv_text, grid, page
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import NOTHING
@@ -19,25 +17,22 @@ _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
     """Return one line per column of the tables in `defined`, in order; levels are separated by ' | '."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_FIELDS)
-    for table in defined.values():
-        for column in columns(table):
-            writer.writerow(
-                (
-                    table.name,
-                    column.name,
-                    column.role.value,
-                    column_type(column),
-                    _unit(column),
-                    str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
-                    column.label,
-                    column.description,
-                    " | ".join(_levels(table, column)),
-                )
-            )
-    return stream.getvalue()
+    lines = (
+        (
+            table.name,
+            column.name,
+            column.role.value,
+            column_type(column),
+            _unit(column),
+            str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
+            column.label,
+            column.description,
+            " | ".join(_levels(table, column)),
+        )
+        for table in defined.values()
+        for column in columns(table)
+    )
+    return csv_text(_FIELDS, lines)
 
 
 def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:

@@ -6,7 +6,6 @@ The file names, the first column of every row and the metadata of the Parquet fi
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from ndl_export.documents.markdown import grid
+from ndl_export.documents.markdown import csv_text, grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -154,12 +153,8 @@ def _interval(of: Published) -> str:
 
 def _dictionary(made: SyntheticChildren) -> str:
     """Return a line for each category of each column; one line for a column without categories."""
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(("column", "description", "category"))
-    for name, description, categories in columns(made):
-        writer.writerows((name, description, category) for category in categories or ("",))
-    return written.getvalue()
+    lines = ((name, about, category) for name, about, found in columns(made) for category in found or ("",))
+    return csv_text(("column", "description", "category"), lines)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from ndl_export.documents.markdown import grid, noticed, page
+from ndl_export.documents.markdown import noticed
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import size
@@ -188,41 +188,19 @@ _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enab
 def _reconciliation(text: str) -> str:
     """Return the lines of `reconciliation.csv` as Markdown, with a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
-    head = (
-        "Official figures are exact and of every child assessed; ours count the children in the extracts, with noise."
-        " Of 100 rows that are complete, about 95 should have the official figure within our interval. This page shows"
-        f" what `{_RECONCILIATION}` holds."
+    for line in lines:
+        groups = [line[column] for column in ("breakdown", "sex") if line[column] != ALL.label]
+        line["group"] = ", ".join(groups) or "All children"
+        line["interval"] = f"{line['lower_ci']} to {line['upper_ci']}" if line["lower_ci"] else ""
+        line["cohort"] = Cohort(line["time_period"]).label
+    return kit.render(
+        _TEMPLATES,
+        "reconciliation.md",
+        file=_RECONCILIATION,
+        sources=dict.fromkeys(line["source"] for line in lines),
+        several=len({line["cohort"] for line in lines}) > 1,
+        parts=groupby(lines, key=lambda line: (line["cohort"], line["area_name"])),
     )
-    parts = ["# Our figures beside official ones", head]
-    sources = "; ".join(dict.fromkeys(line["source"] for line in lines))
-    parts.append(f"Sources: {sources}." if sources else "No official figure of these cohorts is held.")
-    several = len({line["time_period"] for line in lines}) > 1
-    for (cohort, area), own in groupby(lines, key=lambda line: (line["time_period"], line["area_name"])):
-        parts += [f"## {area}, {Cohort(cohort).label}" if several else f"## {area}", _compared(list(own))]
-    return page(*parts)
-
-
-def _compared(lines: Sequence[Mapping[str, str]]) -> str:
-    return grid(
-        ("children", "official, %", "ours, %", "95% interval", "difference, points", "official is within", "note"),
-        (
-            (
-                _group(line),
-                line["official_percent"],
-                line["percent"],
-                f"{line['lower_ci']} to {line['upper_ci']}" if line["lower_ci"] else "",
-                line["difference"],
-                line["within_interval"],
-                line["note"],
-            )
-            for line in lines
-        ),
-    )
-
-
-def _group(line: Mapping[str, str]) -> str:
-    parts = [line[column] for column in ("breakdown", "sex") if line[column] != ALL.label]
-    return ", ".join(parts) or "All children"
 
 
 README_FILE = "README.md"

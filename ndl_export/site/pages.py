@@ -7,10 +7,8 @@ value.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import html
-import io
 import json
 import re
 import shutil
@@ -22,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
+from ndl_export.documents.markdown import csv_text
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, break_statements, short, statements
@@ -92,39 +92,9 @@ class Page:
 
 _MOST_IN_A_TAB = 51
 """Characters of a title that a browser tab has room for."""
-DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
-ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")
 """Published only next to the bundles, because it changes and bundles cannot."""
-PAGES = (
-    Page("index", "How many children were ready for school", "Overview"),
-    Page("groups", "Groups of children", "Groups"),
-    Page(
-        "goals",
-        "The early learning goals",
-        "Goals",
-        "At the end of Reception, teachers say for each child whether they are at the expected level in each of 17"
-        " early learning goals.",
-    ),
-    Page(
-        "pathway",
-        "From the review at 2 to 2½ years to school",
-        "Review to school",
-        "Health visitors review children at 2 to 2½ years. These figures show how children did then, and how children"
-        " of each outcome did at the end of Reception, two or three years later.",
-    ),
-    Page(
-        "joined-dots",
-        "The children no one joined up",
-        "Joined up",
-        "Health visitors and nurseries each see a part of a child’s story, on systems of their own. These figures show"
-        " which of them had seen a child before school, and which had a concern.",
-    ),
-    Page("parents", "Parents’ experience of getting support", "Parents"),
-    Page("my-child", "Is my child in this?", "Is my child in this?"),
-    DOWNLOADS,
-    ABOUT,
-)
+PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml").read_text(encoding="utf-8")))
 
 
 def site_names(
@@ -205,13 +175,8 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 def _chart_csv(chart: Chart) -> bytes:
     """Return one line per figure, exactly as the page shows it, including all councils together."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    for panel in chart.panels:
-        for line in panel.lines:
-            writer.writerows(_rows(panel, line))
-    return stream.getvalue().encode()
+    rows = (row for panel in chart.panels for line in panel.lines for row in _rows(panel, line))
+    return csv_text(CSV_HEADER, rows).encode()
 
 
 def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
@@ -272,7 +237,7 @@ def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
 
 
 _TO_BUNDLE = 'href="../'
-_TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
+_TO_PAGE = re.compile(r'href="(?![#.]|[a-z]+:|downloads\.html|about\.html)')
 """A link to another page of the bundle, except the two pages that say more next to the bundles than inside one."""
 _REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
 """Placeholders in a bundle's page for content that changes after the bundle is made, and for links to files next to the
