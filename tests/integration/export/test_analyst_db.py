@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
+from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.analyst_db.categories import filter_categories, in_order
 from ndl_export.analyst_db.document import analyst_database_page
 from ndl_export.bundle.make import write_bundle
@@ -38,16 +38,9 @@ def test_everything_has_a_comment(what: str, connection: duckdb.DuckDBPyConnecti
     found = connection.execute(f"SELECT comment FROM duckdb_{what}() WHERE NOT internal").fetchall()
     assert len(found) >= {"tables": 30, "views": 11, "columns": 300, "functions": 10, "types": 10}[what]
     assert all(comment for (comment,) in found)
-
-
-def test_comments_on_columns_are_their_descriptions(connection: duckdb.DuckDBPyConnection) -> None:
-    found = dict(
-        connection.execute(
-            "SELECT column_name, comment FROM duckdb_columns()"
-            " WHERE schema_name = 'latest' AND table_name = 'gld_headline'"
-        ).fetchall()
-    )
-    assert all(found[column.name] == column.description for column in columns(TABLES["gld_headline"]))
+    described = "SELECT comment FROM duckdb_columns() WHERE schema_name = 'latest' AND table_name = 'gld_headline'"
+    comments = {comment for (comment,) in connection.execute(described).fetchall()}
+    assert {column.description for column in columns(TABLES["gld_headline"])} <= comments
 
 
 def test_every_table_has_a_primary_key_and_facts_point_to_their_release(connection: duckdb.DuckDBPyConnection) -> None:
@@ -83,22 +76,6 @@ def test_tables_hold_all_releases_and_views_the_newest(
     listed = ", ".join(tables[name].column_names)
     latest = connection.sql(f"SELECT {listed} FROM latest.{name}").to_arrow_table()
     assert sorted(map(str, latest.to_pylist())) == sorted(map(str, tables[name].to_pylist()))
-
-
-def test_rows_name_their_own_area(connection: duckdb.DuckDBPyConnection) -> None:
-    areas = connection.execute(
-        "SELECT DISTINCT geographic_level::VARCHAR, area_code, area_name FROM latest.joined_dots"
-        " WHERE la_name IS NULL ORDER BY ALL"
-    ).fetchall()
-    assert areas == [
-        ("English devolved area", "E47000004", "Liverpool City Region"),
-        ("Pilot councils", "Pilot councils", "Pilot councils"),
-    ]
-
-
-def test_release_facts_are_there(connection: duckdb.DuckDBPyConnection) -> None:
-    found = connection.execute("SELECT release_version, cohorts, len(councils), rho FROM releases.release").fetchall()
-    assert found == [("2026.11.0", ["202425"], 8, 0.215), ("2027.02.0", ["202425"], 8, 0.215)]
 
 
 def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection) -> None:
@@ -155,11 +132,25 @@ def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnecti
     assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
     assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
     assert [flag for flag, _, _, shown in flags if shown] == ["u", "linkage", "b"]
-    members = connection.execute(
-        "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND release_version = '2026.11.0'"
-        " AND family = 'pupil'"
-    ).fetchall()
-    assert members == [(6,)]
+    for query, expected in (
+        (
+            "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND family = 'pupil'",
+            [(2 * 6,)],
+        ),
+        (
+            "SELECT DISTINCT geographic_level::VARCHAR, area_code, area_name FROM latest.joined_dots"
+            " WHERE la_name IS NULL ORDER BY ALL",
+            [
+                ("English devolved area", "E47000004", "Liverpool City Region"),
+                ("Pilot councils", "Pilot councils", "Pilot councils"),
+            ],
+        ),
+        (
+            "SELECT release_version, cohorts, len(councils), rho FROM releases.release",
+            [("2026.11.0", ["202425"], 8, 0.215), ("2027.02.0", ["202425"], 8, 0.215)],
+        ),
+    ):
+        assert connection.execute(query).fetchall() == expected
 
 
 @pytest.mark.slow
@@ -174,13 +165,6 @@ def test_a_category_that_only_an_older_release_has_is_kept(two_releases: Path, t
         found = reader.execute("SELECT DISTINCT sex FROM latest.gld_headline ORDER BY sex").fetchall()
         assert found == [("Total",), ("Female",), ("Not recorded",)]
         assert ("Not recorded",) in reader.execute("SELECT sex FROM dimension.sex").fetchall()
-
-
-def test_the_storage_is_that_of_duckdb_1_2(two_releases: Path) -> None:
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{two_releases / DATABASE_FILE}' AS db (READ_ONLY)")
-        tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE database_name = 'db'").fetchall()[0][0]
-    assert tags["storage_version"].startswith("v1.2.0")
 
 
 def _left_behind(directory: Path) -> list[Path]:
@@ -237,11 +221,6 @@ def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_rel
     first.write_bytes(before[:5000])
     build_database(tmp_path)
     assert first.stat().st_size > 5000
-
-
-def test_nothing_released_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NothingReleased, match="holds no release bundle"):
-        build_database(tmp_path)
 
 
 def test_the_page_is_that_of_the_code() -> None:
