@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ndl_export.documents.data_dictionary import symbols_grid
 from ndl_export.documents.markdown import bullets, grid
@@ -189,6 +189,7 @@ def _geography(facts: ReleaseFacts) -> str:
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
+_LINKAGE_FILTERS = ("linked_to_review", "breakdown_topic", "breakdown")
 _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
 """Flags of the figures that are counted, NULL first."""
 
@@ -198,17 +199,9 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
 
     `defined` maps names to tables.
     """
+    flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
     return grid(
-        (
-            "table",
-            "figure",
-            "reliable",
-            "unreliable",
-            "many links missed",
-            "withheld",
-            "not available",
-            "median half-width of the interval",
-        ),
+        ("table", "figure", *flags, "median half-width of the interval"),
         (
             _reliability(name, measure, tables[name])
             for name, table in defined.items()
@@ -219,34 +212,25 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
 
 
 def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    flags = data[column_name(measure, ColumnRole.FLAG)]
-    found = Counter(flags.to_pylist())
-    numbers = [found[flag] for flag in _COUNTED]
-    width = pc.subtract(
-        data[column_name(measure, ColumnRole.UPPER)], data[column_name(measure, ColumnRole.LOWER)]
-    ).drop_null()
-    return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), _half_width(measure, width.to_numpy()))
-
-
-def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
-    if not len(widths):
-        return ""
-    half = float(np.median(widths)) / 2
-    return f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
+    found = Counter(data[column_name(measure, ColumnRole.FLAG)].to_pylist())
+    lower, upper = (data[column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    widths = pc.subtract(upper, lower).drop_null().to_numpy()
+    half = float(np.median(widths)) / 2 if len(widths) else 0.0
+    shown = f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
+    numbers = (f"{found[flag]:,}" for flag in _COUNTED)
+    return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
 def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
-    totals = linkage
-    for column in ("linked_to_review", "breakdown_topic", "breakdown"):
-        totals = totals.filter(pc.equal(totals[column], "Total"))
+    totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
+    lines = [_linked(row, row["area_name"]) for row in totals]
     if len(cohorts) == 1:
-        return grid(
-            ("area", "linked, %", "95% interval"), (_linked(row, row["area_name"]) for row in totals.to_pylist())
-        )
+        return grid(("area", "linked, %", "95% interval"), lines)
+    labels = [Cohort(row["time_period"]).label for row in totals]
     return grid(
         ("cohort", "area", "linked, %", "95% interval"),
-        ((Cohort(row["time_period"]).label, *_linked(row, row["area_name"])) for row in totals.to_pylist()),
+        [(label, *line) for label, line in zip(labels, lines, strict=True)],
     )
 
 
@@ -255,30 +239,22 @@ def linkage_gaps(linkage: pa.Table) -> str:
 
     The figures are those of the first area in the newest cohort.
     """
-    linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
-    level = linkage["geographic_level"][0]
-    ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
-    ours = ours.filter(
-        pc.and_(pc.equal(ours["linked_to_review"], "Total"), pc.not_equal(ours["breakdown_topic"], "Total"))
-    )
-    ours = ours.filter(pc.is_valid(ours[LINKED_PERCENT]))
-    return bullets(_gaps(ours.to_pylist()))
+    newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
+    topics: dict[str, list[dict[str, Any]]] = {}
+    for row in newest:
+        is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
+        is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
+        if is_first_area and is_group and row[LINKED_PERCENT] is not None:
+            topics.setdefault(row["breakdown_topic"], []).append(row)
+    ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
+    several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
+    return bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
 
 
 def doubtful_groups(linkage: pa.Table) -> str:
     """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
-
-
-def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
-    for topic in dict.fromkeys(row["breakdown_topic"] for row in rows):
-        groups = sorted(
-            (row for row in rows if row["breakdown_topic"] == topic), key=lambda row: float(str(row[LINKED_PERCENT]))
-        )
-        if len(groups) > 1:
-            low, high = groups[0], groups[-1]
-            yield f"{topic}: from {_share_of(low)} to {_share_of(high)}"
 
 
 def _share_of(row: Mapping[str, object]) -> str:

@@ -155,32 +155,16 @@ TILE_WIDTH, TILE_ROW = 40, 35
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A hexagon on a map.
-
-    `x` and `y` are its centre. `kind` is its class: `c0` upwards, or `empty` if no figure is shown. `small` draws it
-    smaller. `number` is its text and `words` what a reader sees when pointing at it.
-    """
-
-    code: str
-    x: int
-    y: int
-    kind: str
-    small: bool
-    number: str
-    words: str
-
-
-@dataclass(frozen=True)
 class TileMap:
-    """Tiles in a box of `width` by `height`.
+    """Hexagons in a box of `width` by `height`.
 
-    `blank` are the centres of places without any figure, `classes` are the kinds with their labels.
+    `tiles` have the code of a place, its centre, its class (`c0` upwards, or `empty` if no figure is shown), its label
+    and its figure. `blank` are the centres of places without any figure, `classes` are the classes with their labels.
     """
 
     width: int
     height: int
-    tiles: list[Tile]
+    tiles: list[tuple[str, tuple[int, int], str, str, Drawable]]
     blank: list[tuple[int, int]]
     classes: list[tuple[str, str]]
 
@@ -203,17 +187,7 @@ def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[
     return TileMap(
         TILE_WIDTH // 2 * (2 + max(x for x, _ in places.values())),
         TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
-        [
-            Tile(
-                code,
-                *middles[code],
-                kind(figure.value),
-                figure.unreliable,
-                "" if figure.value is None else f"{figure.value:.0f}",
-                f"{label}: {figure.words}",
-            )
-            for code, (label, figure) in figures.items()
-        ],
+        [(code, middles[code], kind(figure.value), label, figure) for code, (label, figure) in figures.items()],
         [middle for code, middle in middles.items() if code not in figures],
         [(f"c{place}", _class_words(low + place * width, width)) for place in range(number)],
     )

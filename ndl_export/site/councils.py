@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
-from ndl_export.site.figures import Concluded, Figure, Line, official_group
+from ndl_export.site.figures import EVERYONE, Concluded, Figure, Line, official_group
 from ndl_export.site.panels import Chart, Panel, Shape
-from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -77,25 +76,15 @@ def findings(charts: Charts) -> tuple[Findings, ...]:
     by_name = _by_name(charts)
     ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
     of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
-    return tuple(
-        Findings(
-            panel.cohort,
-            line.area,
-            number == 0,
-            line.label,
-            line.figures[0],
-            gap.figures,
-            of_area[panel.cohort, line.area.code],
-            tuple(_official(panel.cohort, line.area)),
-        )
-        for panel, other in zip(ready, gaps, strict=True)
-        for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True))
-    )
-
-
-def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
-    england, own = official_group(cohort, area, (ALL.label,) * 3)
-    yield from ((name, figure) for name, figure in ((area.name, own), ("England", england)) if figure)
+    found = []
+    for panel, other in zip(ready, gaps, strict=True):
+        for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True)):
+            england, own = official_group(panel.cohort, line.area, EVERYONE)
+            official = tuple((name, each) for name, each in ((line.area.name, own), ("England", england)) if each)
+            seen_by = of_area[panel.cohort, line.area.code]
+            figures = line.figures[0], gap.figures, seen_by, official
+            found.append(Findings(panel.cohort, line.area, number == 0, line.label, *figures))
+    return tuple(found)
 
 
 def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
@@ -167,7 +156,7 @@ def _series(area: Geography) -> Panel | None:
     """Return a panel of the council's official percentages by year with England's, or None if there are none."""
     lines = []
     for cohort in official_cohorts():
-        england, own = official_group(cohort, area, (ALL.label,) * 3)
+        england, own = official_group(cohort, area, EVERYONE)
         if own:
             lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
     if not lines:

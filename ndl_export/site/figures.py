@@ -25,7 +25,7 @@ from sources.reference.places import COUNTRY
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 _MINUS = "\u2212"
 _ENGLAND = COUNTRY[0]
-_EVERYONE = (ALL.label,) * 3
+EVERYONE = (ALL.label,) * 3
 _GAP = TABLES["gld_differences"].measure("gld_difference_points")
 Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
@@ -209,7 +209,7 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
 
 def england(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentage at a good level of development, and nothing for two further columns."""
-    return _figures(cohort).get((_ENGLAND, *_EVERYONE)), None, None
+    return _figures(cohort).get((_ENGLAND, *EVERYONE)), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
