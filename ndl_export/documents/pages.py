@@ -22,7 +22,6 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
@@ -41,25 +40,8 @@ def readme_page(facts: ReleaseFacts) -> str:
         "README.md",
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
-        tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
-        requested=_requested(facts),
+        tables=TABLES.values(),
         further_plans=", ".join(f"`{name}`" for name in facts.on_request.plan_files.values()),
-    )
-
-
-def _requested(facts: ReleaseFacts) -> str:
-    return grid(
-        ("table", "title", "years", "who asked, when and what for", "first in"),
-        (
-            (
-                f"`{each.name}`",
-                each.table.title,
-                ", ".join(Cohort(cohort).label for cohort in each.cohorts),
-                f"{each.asked_by}, {day(each.asked_on)}: {each.purpose}",
-                each.release,
-            )
-            for each in facts.on_request.tables
-        ),
     )
 
 
@@ -76,11 +58,15 @@ def methodology_page(facts: ReleaseFacts) -> str:
         gld_goals_number=len(GLD_GOALS),
         gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
         goals_number=len(GOALS),
-        populations=_populations(facts),
-        requested=_requested(facts),
-        linked_on_request=_corrected_too(facts),
+        families=FAMILIES.values(),
+        corrected_on_request=[
+            table
+            for table in facts.on_request.definitions.values()
+            if any(measure.as_linked for measure in table.measures)
+        ],
         further_plans="`noise_plan_<family>_<cohort>_<release>.json`",
-        geography=_geography(facts),
+        all_together=ALL_TOGETHER,
+        devolved=DEVOLVED,
         deprivation_index=deprivation.INDEX,
         deprivation_source=deprivation.SOURCE,
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
@@ -146,46 +132,13 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
         title=TITLE,
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
+        labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
         missing=bullets(statements(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
         plan_file=f"noise_plan_{{family}}{by_cohort}.json",
         **values,
     )
-
-
-def _populations(facts: ReleaseFacts) -> str:
-    def names_of(family: str) -> str:
-        return ", ".join(f"`{name}`" for name, table in facts.tables.items() if table.family == family)
-
-    return grid(
-        ("tables", "one row of the data is", "population"),
-        ((names_of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
-    )
-
-
-def _corrected_too(facts: ReleaseFacts) -> str:
-    """Return the requested tables whose figures are corrected for linkage error, each after a comma."""
-    return "".join(
-        f", `{name}`"
-        for name, table in facts.on_request.definitions.items()
-        if any(measure.as_linked for measure in table.measures)
-    )
-
-
-def _geography(facts: ReleaseFacts) -> str:
-    top, lines = facts.areas[0], []
-    if top.level == ALL_TOGETHER:
-        lines.append(
-            f"Rows of level `{ALL_TOGETHER}` are all {len(top.councils)} councils together. They have no official"
-            " geography: they are left out of the CSV files for Explore Education Statistics, and in every other form."
-        )
-    lines += [
-        f"{area.name} has rows of its own, at level `{DEVOLVED}`: they repeat the children of its councils."
-        for area in facts.areas
-        if area.level == DEVOLVED
-    ]
-    return bullets(lines)
 
 
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"

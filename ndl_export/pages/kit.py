@@ -50,9 +50,18 @@ def _environment(folder: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {"runs": _runs, "sql": quoted}
+    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
+        "runs": _runs,
+        "sql": quoted,
+        "cell": _cell,
+    }
     made.globals["charts"] = charts
     return made
+
+
+def _cell(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")
 
 
 def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
