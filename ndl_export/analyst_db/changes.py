@@ -16,7 +16,7 @@ then counts the figures that are shown differently, and says how much narrower t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.documents.markdown import bullets, csv_text, grid
+from ndl_export.documents.markdown import csv_text
 from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
@@ -145,8 +145,6 @@ def _compared(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Ta
     return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
 
 
-_MOVED = ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out")
-_SHARPER = ("table", "compared", "changed", "changed, %", "moved", "rows added", "width, %")
 _HOLM = ("normal_beyond", "asked_at", "certain_from")
 _CHANGED = """
     CREATE TABLE changed ("table" VARCHAR, measure VARCHAR, decimals INTEGER, number INTEGER, position BIGINT,
@@ -204,36 +202,30 @@ def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[s
 def _cohort(
     facts: ReleaseFacts, cohort: str, previous: Previous | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
-    """Return what the page says about one cohort."""
+    """Return what the page says about one cohort; what `differs` is by its name, now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
         return found
-    sharpened = sharpened_since(facts, cohort, previous)
-    columns = _SHARPER if sharpened else _MOVED
-    rows = (
-        {
-            "table": f"`{name}`",
-            "compared": f"{one.compared:,}",
-            "figures compared": f"{one.compared:,}",
-            "changed": f"{one.changed:,}",
-            "changed, %": _percent(one.changed, one.compared),
-            "moved": f"{len(one.moved):,}",
-            "moved, %": _percent(len(one.moved), one.compared),
-            "rows added": f"{one.added:,}",
-            "rows left out": f"{one.left_out:,}",
-            "width, %": f"{100 * one.width_ratio:.1f}" if one.width_ratio is not None else "",
-        }
-        for name, one in comparison.items()
+    records = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}
+    requested, requested_before = (
+        {each.name for each in tables if cohort in each.cohorts}
+        for tables in (facts.on_request.tables, previous.requested)
     )
-    return found | {
-        "sharpened": sharpened,
-        "inputs": bullets(_inputs(facts, cohort, previous, comparison)),
-        "grid": grid(columns, ([row[heading] for heading in columns] for row in rows)),
+    standard_before = set(previous.tables) - {each.name for each in previous.requested}
+    differs = {
+        "Councils": [{place(council).la_name for council in each.councils} for each in (facts, previous)],
+        "Sources not sent": [set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous)],
+        "Tables": [set(TABLES), standard_before],
     }
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}" if whole else ""
+    if requested or requested_before:
+        differs["Tables on request"] = [requested, requested_before]
+    return found | {
+        "differs": differs,
+        "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
+        "sharpened": sharpened_since(facts, cohort, previous),
+        "epsilon": records[cohort]["privacy_parameters"]["epsilon"],
+        "comparison": comparison,
+    }
 
 
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
@@ -241,43 +233,3 @@ def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None)
     if previous is None:
         return frozenset()
     return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
-
-
-def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """Yield one line for each kind of change other than in figures."""
-    yield _difference("Councils", _names(facts.councils), _names(previous.councils))
-    now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
-    yield _difference("Sources not sent", now, before)
-    asked, asked_before = (
-        {each.name for each in requested if cohort in each.cohorts}
-        for requested in (facts.on_request.tables, previous.requested)
-    )
-    yield _difference("Tables", set(TABLES), set(previous.tables) - {each.name for each in previous.requested})
-    if asked or asked_before:
-        yield _difference("Tables on request", asked, asked_before)
-    if anew := sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()):
-        yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
-    own = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}[cohort]["privacy_parameters"]["epsilon"]
-    if facts.measured_in[cohort] != previous.measured_in[cohort]:
-        yield (
-            f"Privacy loss: epsilon {own:g}, of the release before {previous.epsilon[cohort]:g}. Both count against the"
-            " cohort's budget."
-        )
-    elif sharpened_since(facts, cohort, previous):
-        yield (
-            f"Privacy loss: epsilon {own:g} of everything that was measured of the cohort together, of the release"
-            f" before {previous.epsilon[cohort]:g}."
-        )
-
-
-def _difference(what: str, now: set[str], before: set[str]) -> str:
-    parts = [
-        f"{verb}: {', '.join(sorted(names))}"
-        for verb, names in (("new", now - before), ("gone", before - now))
-        if names
-    ]
-    return f"{what}: {'; '.join(parts) or 'as before'}."
-
-
-def _names(councils: tuple[str, ...]) -> set[str]:
-    return {place(council).la_name for council in councils}
