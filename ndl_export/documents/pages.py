@@ -224,11 +224,13 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
 def coherence(reconciliation: str) -> str:
     """Return a sentence on how many official figures are within our intervals; `reconciliation` is the text of
     `reconciliation.csv`."""
-    told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
-    if not told:
+    within = [
+        line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
+    ]
+    if not within:
         return "There are no official figures to compare with yet."
     return (
-        f"Of {len(told)} published percentages at a good level of development for the same areas and groups,"
-        f" {told.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
+        f"Of {len(within)} published percentages at a good level of development for the same areas and groups,"
+        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
         " every child assessed, ours those in the extracts."
     )

@@ -74,10 +74,10 @@ def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
 
 
-def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
+def table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
     """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
 
-    `told` says who requested the table; empty for standard tables.
+    `origin` says who requested the table; empty for standard tables.
     """
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
@@ -88,7 +88,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") 
             f"This worksheet has one table, {table.name}, of {shown.num_rows:,} rows.",
             f"{table.description}.",
             f"Population: {table.population}.",
-            *([f"{told}."] if told else []),
+            *([f"{origin}."] if origin else []),
             *([elsewhere] if left_out else []),
             "A number that is not shown has a symbol in its place: worksheet Symbols says what each means. Notes 1 to"
             f" {len(_NOTES)} in worksheet Notes apply.",

@@ -185,11 +185,11 @@ def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
     A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
     withheld under the other.
     """
-    alike: dict[object, list[Row]] = {}
+    groups: dict[object, list[Row]] = {}
     for row in rows(table, all_together=True):
-        alike.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
+        groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
     return {
-        row.levels: (row, *(same for same in group if same is not row)) for group in alike.values() for row in group
+        row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
     }
 
 
@@ -239,9 +239,9 @@ def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
 
 def england_remarks(cohort: str) -> Sentences:
     """Explain the source of England's figures by area, and how they differ from ours."""
-    sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
+    sources = _sources(cohort, _ENGLAND)
     if not sources:
-        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+        return _not_held(cohort)
     return (
         f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
         f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
@@ -251,14 +251,13 @@ def england_remarks(cohort: str) -> Sentences:
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain the source of official figures by characteristic, and how they differ from ours."""
-    figures = [each for each in official_figures(cohort) if each.area_code in (_ENGLAND, area.code)]
-    if not figures:
-        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
-    sources = "; ".join(dict.fromkeys(each.source for each in figures))
+    sources = _sources(cohort, _ENGLAND, area.code)
+    if not sources:
+        return _not_held(cohort)
     own = (
         " The council’s own official figure is about the same children as ours: where the extracts are complete it lies"
         " within the interval in 95 of 100 rows."
-        if any(each.area_code == area.code for each in figures)
+        if _sources(cohort, area.code)
         else ""
     )
     return (
@@ -267,21 +266,29 @@ def gld_remarks(cohort: str, area: Geography) -> Sentences:
     )
 
 
+def _sources(cohort: str, *areas: str) -> str:
+    return "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code in areas))
+
+
+def _not_held(cohort: str) -> Sentences:
+    return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+
+
 def review_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]
-    told = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
+    official = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
     if expected:
         children = f"{expected.percent:.1f}% of England’s children with a score were at or above the expected level in"
-        told.insert(0, f"{children} all five areas")
-    if not told:
+        official.insert(0, f"{children} all five areas")
+    if not official:
         return ()
     year = next(iter(found.values())).financial_year
     return (
         f"Official statistics (OHID) of children who turned 2½ in the financial year {year[:4]}/{year[4:]}, eleven in"
-        f" twelve of them of this cohort: {'; '.join(told)}. They count children with a score. This chart counts every"
-        " child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’ own"
-        " figures are in Fingertips, indicator C08a.",
+        f" twelve of them of this cohort: {'; '.join(official)}. They count children with a score. This chart counts"
+        " every child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’"
+        " own figures are in Fingertips, indicator C08a.",
     )
