@@ -26,7 +26,7 @@ from ndl_export.analyst_db.build import (
     build_database,
     database_is_current,
     made_from,
-    releases_held,
+    released_versions,
 )
 from ndl_export.facts.description import DATABASE_FILE
 
@@ -37,5 +37,5 @@ __all__ = [
     "build_database",
     "database_is_current",
     "made_from",
-    "releases_held",
+    "released_versions",
 ]

@@ -40,7 +40,7 @@ PLOT_LEFT, PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 14.0, 16, 200, 250
 
 
 class Drawable(Protocol):
-    """A figure that can be drawn: numbers are None if not shown, and `words` describes it."""
+    """A figure that can be drawn: numbers are None if not shown, and `with_interval` describes it."""
 
     @property
     def value(self) -> float | None: ...
@@ -55,7 +55,7 @@ class Drawable(Protocol):
     def unreliable(self) -> bool: ...
 
     @property
-    def words(self) -> str: ...
+    def with_interval(self) -> str: ...
 
 
 @dataclass(frozen=True)

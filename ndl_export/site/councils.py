@@ -141,12 +141,12 @@ def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
         and line is not own
         and (not of_region or line.area.columns["region_code"] == region)
     )
-    lines = tuple(replace(line, words="", inferred=(), finding="") for line in (own, together, *others))
+    lines = tuple(replace(line, text="", inferred=(), finding="") for line in (own, together, *others))
     return replace(
         panel,
         shape=replace(panel.shape, mapped=False),
         lines=lines,
-        words=(own.words.removesuffix(own.target).strip(),),
+        sentences=(own.text.removesuffix(own.target).strip(),),
         inferred=own.inferred,
         finding=own.finding,
     )
@@ -162,8 +162,10 @@ def _series(area: Geography) -> Panel | None:
     if not lines:
         return None
     shown = [figure for line in lines for figure in (line.figures[0], line.compared) if figure]
-    words = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
+    sentences = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
     first, last = lines[0], lines[-1]
     finding = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
     official = ("England, official",)
-    return Panel(_SERIES, "", tuple(lines), fitted(shown), words, together=False, finding=finding, official=official)
+    return Panel(
+        _SERIES, "", tuple(lines), fitted(shown), sentences, together=False, finding=finding, official=official
+    )

@@ -79,7 +79,7 @@ class Figure:
         return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
 
     @cached_property
-    def words(self) -> str:
+    def with_interval(self) -> str:
         """The figure and its interval, for use within a sentence."""
         if self.unpublished:
             return "not published, because it is too uncertain to use"
@@ -116,7 +116,7 @@ def _signed(number: float, decimals: int) -> str:
 class Concluded:
     """A conclusion as a sentence, and as a short heading (`finding`), empty if the data cannot say."""
 
-    words: str
+    sentence: str
     finding: str = ""
 
 
@@ -125,7 +125,7 @@ class Line:
     """A row of a panel: its label, its area, and its figures in the order of the columns.
 
     `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
-    it is England's official one. `official` are official figures in the order of the panel's headings. `words` is the
+    it is England's official one. `official` are official figures in the order of the panel's headings. `text` is the
     text if its area is chosen, which ends with the distance from the `target`, `inferred` are conclusions about
     children like these, and `finding` is the text of a heading. `levels` are those of a group of children. `cohort` is
     set if lines are cohorts, and `broken` if a break in the series precedes the line.
@@ -136,7 +136,7 @@ class Line:
     figures: tuple[Figure, ...]
     compared: Figure | None = None
     official: tuple[Figure | None, ...] = ()
-    words: str = ""
+    text: str = ""
     target: str = ""
     inferred: tuple[Concluded, ...] = ()
     finding: str = ""

@@ -115,14 +115,14 @@ def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel
         Line(areas.name(area), area, release.figures(shape.wanted(), cohort, area)) for area in areas.every
     )
 
-    def with_words(line: Line) -> Line:
+    def with_text(line: Line) -> Line:
         targets = release.infer(to_targets, (line,), cohort) if shape.with_targets else ()
-        target = " ".join(each.words for each in targets)
-        return replace(line, words=" ".join((*shape.say([line]), *([target] if target else []))), target=target)
+        target = " ".join(each.sentence for each in targets)
+        return replace(line, text=" ".join((*shape.say([line]), *([target] if target else []))), target=target)
 
     def chosen(line: Line) -> Line:
         inferred = release.infer(shape.infer_each, (line, first), cohort)
-        return replace(with_words(line), inferred=inferred, finding=_finding(shape, inferred, line.figures))
+        return replace(with_text(line), inferred=inferred, finding=_finding(shape, inferred, line.figures))
 
     lines, england = (first, *others), shape.official(cohort)
     inferred = release.infer(shape.infer, lines, cohort)
@@ -131,7 +131,7 @@ def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel
         cohort,
         (first, *map(chosen, others)),
         _scale(shape, lines, england),
-        (with_words(first).words,),
+        (with_text(first).text,),
         inferred=inferred,
         finding=_finding(shape, inferred, first.figures),
         england=england,

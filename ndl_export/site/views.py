@@ -50,7 +50,7 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
 """Lines of charts that follow from definitions; the last category of an attribute, the unknown one, is not shown."""
-_FIRST = ("{0.label}: {0.figures[0].words}.",)
+_FIRST = ("{0.label}: {0.figures[0].with_interval}.",)
 _OF_SOME = (
     "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
@@ -86,7 +86,7 @@ def _survey_shapes() -> Iterator[Shape]:
             _OF_SOME if NOT_APPLICABLE in question.categories else "",
             measures=("response_percent", "response_count"),
             lines={answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers},
-            says=("Given most often: {highest.label}, {highest.figures[0].words}.",),
+            says=("Given most often: {highest.label}, {highest.figures[0].with_interval}.",),
             otherwise="Every figure here is withheld as too uncertain. The chart and the table give their intervals.",
             infer=inference.most_often,
         )

@@ -129,7 +129,7 @@ def answers(request: pytest.FixtureRequest) -> Iterator[Answers]:
 
 def said_of(panel: Panel, kind: str) -> dict[str, str]:
     """Verdict by label, from the sentence about all of them."""
-    text = " ".join(each.words for each in panel.inferred)
+    text = " ".join(each.sentence for each in panel.inferred)
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
     for part in text.split("these would be ")[1:]:
         labels = re.sub(r"\.( For (the others|children like these), .*)?$", "", part.partition(": ")[2])
@@ -150,7 +150,7 @@ def test_every_place_has_one_verdict_on_a_council(answers: Answers) -> None:
     for name, verdict in verdicts.items():
         assert told[name] == verdict
         [concluded] = councils[name].inferred
-        assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.words
+        assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.sentence
         heading = {"ahead": f"{name} is ahead of all", "behind": f"{name} is behind all", "cannot say": ""}[verdict]
         assert concluded.finding.startswith(heading)
         assert bool(concluded.finding) == bool(heading)
@@ -190,14 +190,15 @@ def test_the_interval_of_a_list_is_wider_and_leaves_out_0_where_it_is_certain(an
 def test_every_place_has_one_verdict_on_groups(answers: Answers) -> None:
     """The gap by free school meals, outcomes of the review, groups beside England, and goals."""
     gaps = {
-        line.label: " ".join(each.words for each in line.inferred) for line in answers.panels["gap-by-area", ""].lines
+        line.label: " ".join(each.sentence for each in line.inferred)
+        for line in answers.panels["gap-by-area", ""].lines
     }
     for row in answers.worked("Free school meal gap"):
         if row["is_certain"] is not None:
             assert ("there would be a gap" in gaps[row["area_name"]]) == row["is_certain"]
     outcomes = {row["asq3_outcome"]: row for row in answers.worked("From the two-year review to school")}
     outcome = outcomes["Two or more domains below the cut-off"]
-    told = " ".join(each.words for each in answers.panels["pathway", ""].inferred)
+    told = " ".join(each.sentence for each in answers.panels["pathway", ""].inferred)
     assert (outcome["is_behind"] is None) == (not told)
     assert bool(outcome["is_behind"]) == (": ahead, by more" in told)
     for area, title in (("", "All councils against England"), ("Leeds", "By characteristic, beside official figures")):
@@ -207,7 +208,7 @@ def test_every_place_has_one_verdict_on_groups(answers: Answers) -> None:
                 certain = row["is_certain"] if area == "" else row["beside_england"] in ("ahead", "behind")
                 assert (told_of[row["breakdown"]] != "cannot say") == bool(certain)
     lowest = {row["early_learning_goal"] for row in answers.worked("Weakest goals") if row["could_be_lowest"]}
-    told = " ".join(each.words for each in answers.panels["goals", ""].inferred)
+    told = " ".join(each.sentence for each in answers.panels["goals", ""].inferred)
     assert lowest
     assert all(goal in told for goal in lowest)
 

@@ -18,7 +18,7 @@ class Shown:
     upper: float | None = None
 
     @property
-    def words(self) -> str:
+    def with_interval(self) -> str:
         return f"about {self.value}"
 
 
