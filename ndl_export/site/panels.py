@@ -109,8 +109,8 @@ def _first_value(line: Line) -> float:
 class Panel:
     """One drawing with its table and its text; `area` is None if each line is an area.
 
-    `sentences` describe the children in the data, `inferred` are conclusions about children like these, and `finding` is
-    the text of a heading. `together` means that the panel is about all councils, and `beside` names the areas that
+    `sentences` describe the children in the data, `inferred` are conclusions about children like these, and `finding`
+    is the text of a heading. `together` means that the panel is about all councils, and `beside` names the areas that
     lines are compared with. `official` are headings of the lines' official figures, `england` are England's by column
     if lines are areas, and `remarks` explain which official figures exist and how they are defined.
     """
