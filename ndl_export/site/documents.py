@@ -279,7 +279,7 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collectio
     listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
     patterns = ["|".join(_pattern(name, tables) for name in written) for written, _ in listed]
     of_row: dict[int, list[str]] = {number: [] for number in range(len(listed))}
-    left = []
+    left: list[str] = []
     for name in sorted(names):
         exact = (number for number, (written, _) in enumerate(listed) if name in written)
         matching = (number for number, pattern in enumerate(patterns) if re.fullmatch(pattern, name))
