@@ -145,35 +145,45 @@ class Line:
     broken: bool = False
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A figure to look up: the measure of a table, and the levels of its filters."""
+
+    table: str
+    measure: str
+    levels: Levels
+
+
 class Released:
     """The rows that the page shows, by table, cohort, area code and levels of the filters."""
 
     def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
-        self._defined = defined
+        self.defined = defined
         self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
-    def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
+    def figure(self, wanted: Wanted, cohort: str, area: str) -> Figure:
         """Return a figure; one that is not published for the area is withheld.
 
         Raises KeyError if the definition has no such row.
         """
-        row = self._row(measure, table, cohort, area, *levels)
+        measure, row = self.defined[wanted.table].measure(wanted.measure), self._row(wanted, cohort, area)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
         flag = row[column_name(measure, ColumnRole.FLAG)]
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
-    def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Check whether the row is flagged as a break in the time series."""
-        row = self._row(measure, table, cohort, area, *levels)
+    def is_broken(self, wanted: Wanted, cohort: str, area: str) -> bool:
+        """Check whether the row of the figure is flagged as a break in the time series."""
+        row = self._row(wanted, cohort, area)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
-    def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
+    def _row(self, wanted: Wanted, cohort: str, area: str) -> dict[str, Any] | None:
         """Return the row of these children with the measure, under any of its names, or None if the area has none."""
-        published = self._rows[table]
-        for same in _about_the_same(self._defined[table])[levels]:
-            if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
+        published = self._rows[wanted.table]
+        for same in _about_the_same(self.defined[wanted.table])[wanted.levels]:
+            has_measure = same.levels == wanted.levels or wanted.measure in same.applies
+            if has_measure and (cohort, area, *same.levels) in published:
                 return published[cohort, area, *same.levels]
         return None
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 from ndl_export.facts.missing import MissingByCohort, not_sent
 from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.pages.charts import WHOLE, Scale, fitted, scale_of_counts, scale_of_points
-from ndl_export.site.figures import Concluded, Figure, Line, Released, Sentences
+from ndl_export.site.figures import Concluded, Figure, Line, Released, Sentences, Wanted
 from ndl_export.site.inference import Conclusions, Inference, to_targets
-from ndl_export.site.panels import ENGLAND, Panel, Shape, Wanted, silent
-from ndl_export.tables import FAMILIES, TABLES, MeasureKind, Table
+from ndl_export.site.panels import ENGLAND, Panel, Shape, silent
+from ndl_export.tables import FAMILIES, TABLES, MeasureKind
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
@@ -47,10 +47,9 @@ class Areas:
 
 @dataclass(frozen=True)
 class Release:
-    """The released tables and their definitions by name, the areas of each family and cohort, and the conclusions."""
+    """The released figures, the areas of each family and cohort, and the conclusions."""
 
     released: Released
-    defined: Mapping[str, Table]
     areas: Mapping[tuple[str, str], Areas]
     cohorts: tuple[str, ...]
     conclusions: Conclusions | None
@@ -60,19 +59,10 @@ class Release:
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
     def of(self, table: str, cohort: str) -> Areas:
-        return self.areas[self.defined[table].family, cohort]
-
-    def figure(self, wanted: Wanted, cohort: str, area: Geography) -> Figure:
-        measure = self.defined[wanted.table].measure(wanted.measure)
-        return self.released.figure(measure, wanted.table, cohort, area.code, *wanted.levels)
-
-    def broken(self, wanted: Wanted, cohort: str, area: Geography) -> bool:
-        """Check whether the row of the figure is flagged as a break."""
-        measure = self.defined[wanted.table].measure(wanted.measure)
-        return self.released.broken(measure, wanted.table, cohort, area.code, *wanted.levels)
+        return self.areas[self.released.defined[table].family, cohort]
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
-        return tuple(self.figure(each, cohort, area) for each in wanted)
+        return tuple(self.released.figure(each, cohort, area.code) for each in wanted)
 
 
 def release_of(
@@ -83,11 +73,11 @@ def release_of(
     requested: Sequence[RequestedTable] = (),
     conclusions: Conclusions | None = None,
 ) -> Release:
-    areas, defined = {}, all_tables(requested)
+    areas = {}
     for family, cohort in product(FAMILIES, cohorts):
         absent = not_sent(missing.get(cohort, {}), family)
         areas[family, cohort] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables, defined), defined, areas, tuple(sorted(cohorts)), conclusions)
+    return Release(Released(tables, all_tables(requested)), areas, tuple(sorted(cohorts)), conclusions)
 
 
 def panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
@@ -151,7 +141,7 @@ def _in_one_area(shape: Shape, release: Release, cohort: str, areas: Areas, area
             return replace(own, compared=official[0], official=official[: 1 if together else None])
         if together:
             return own
-        of_all = release.figure(wanted[0], cohort, areas.together)
+        of_all = release.released.figure(wanted[0], cohort, areas.together.code)
         # The count of one area cannot be compared with that of all councils together.
         comparable = of_all.measure.kind is not MeasureKind.COUNT and of_all.value is not None
         return replace(own, compared=of_all if comparable else None)
@@ -194,7 +184,7 @@ def _over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     def line(cohort: str, area: Geography) -> Line:
         known = area.code in {each.code for each in of_cohort[cohort].every}
         figures = release.figures(wanted, cohort, area) if known else absent
-        broken = known and any(release.broken(each, cohort, area) for each in wanted)
+        broken = known and any(release.released.is_broken(each, cohort, area.code) for each in wanted)
         england = shape.official(cohort)[shape.drawn[0]]
         return Line(Cohort(cohort).label, area, figures, compared=england, cohort=cohort, broken=broken)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ndl_export.pages import charts
-from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences, Wanted
 from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
@@ -15,15 +15,6 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import tiles
 
 ENGLAND = "England, official statistics"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A figure to look up: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
 
 
 def silent(*_: object) -> tuple[()]:
