@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
@@ -45,28 +46,6 @@ class Findings:
     official: tuple[tuple[str, Figure], ...]
 
 
-@dataclass(frozen=True)
-class StandsOut:
-    """A conclusion about a council, with the page and chart that it comes from."""
-
-    concluded: Concluded
-    page: str
-    chart: Shape
-
-
-@dataclass(frozen=True)
-class Council:
-    """The content of a council's page, for the newest cohort that it sent; `beside` shows it among other councils."""
-
-    area: Geography
-    findings: Findings
-    target: str
-    stands_out: tuple[StandsOut, ...]
-    beside: tuple[Panel, ...]
-    series: Panel | None
-    of_region: bool
-
-
 def page_of_council(council: str) -> str:
     return f"council-{council}"
 
@@ -87,24 +66,27 @@ def findings(charts: Charts) -> tuple[Findings, ...]:
     return tuple(found)
 
 
-def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
-    """Return the content of the page of the participating council `name`."""
+def council_of(charts: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
+    """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
+
+    `stands_out` are conclusions with their page and chart. `beside` shows the council among others: if there are many,
+    only those `of_region`.
+    """
     code, by_name = place(name).new_la_code, _by_name(charts)
     of_council = [each for each in found if each.area.code == code]
     # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
-    target = _line(panels[0], code).target
     of_region = sum(each.area.level == LOCAL_AUTHORITY for each in panels[0].lines) > REGIONS_ABOVE
-    return Council(
-        own.area,
-        own,
-        target,
-        tuple(_stands_out(charts, code, own.cohort)),
-        tuple(_beside(panel, own.area, of_region=of_region) for panel in panels),
-        _series(own.area),
-        of_region,
-    )
+    return {
+        "area": own.area,
+        "findings": own,
+        "target": _line(panels[0], code).target,
+        "stands_out": list(_stands_out(charts, code, own.cohort)),
+        "beside": [_beside(panel, own.area, of_region=of_region) for panel in panels],
+        "series": _series(own.area),
+        "of_region": of_region,
+    }
 
 
 def _by_name(charts: Charts) -> dict[str, Chart]:
@@ -115,7 +97,7 @@ def _line(panel: Panel, code: str) -> Line:
     return next(line for line in panel.lines if line.area.code == code)
 
 
-def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
+def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Concluded, str, Shape]]:
     """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
@@ -123,7 +105,7 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
                 of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
                 own = panel.area and panel.area.code == code
                 inferred = [*(panel.inferred if own else ()), *(each for line in of_lines for each in line.inferred)]
-                yield from (StandsOut(concluded, page, chart.shape) for concluded in inferred if concluded.finding)
+                yield from ((concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
 def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
