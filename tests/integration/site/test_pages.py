@@ -10,6 +10,7 @@ import re
 import stat
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -55,9 +56,14 @@ Panel = tuple[str, str, str, Element]
 
 
 def panels(made: Made) -> list[Panel]:
+    return _panels(made.site)
+
+
+@cache
+def _panels(site: Path) -> list[Panel]:
     found = []
     for page in CHART_PAGES:
-        for section in parse(made.page(page)).iter("section"):
+        for section in parse((site / f"{page}.html").read_text(encoding="utf-8")).iter("section"):
             for panel in section.iter("div"):
                 if has_class(panel, "panel"):
                     name = section.get("aria-labelledby", "")
