@@ -31,7 +31,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _RECONCILIATION = "reconciliation.csv"
 _NUMBER = re.compile(r"[-−+]?\d[^ ]{0,11}( \w+| to [-−\d.,%]+)?$|$")
 """Matches a cell that is aligned as a number: a number with a unit or as an interval, or an empty cell."""
-_HELD = ("main", "sections")
+_OWN_ANCHORS = ("main", "sections")
 """Anchors that the page itself uses."""
 
 
@@ -105,7 +105,7 @@ def synthetic_page(name: str, text: str, names: Collection[str], notice: str) ->
 
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
     """Set a unique anchor on every heading; yield anchor and text of those of the second level."""
-    taken = set(_HELD)
+    taken = set(_OWN_ANCHORS)
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
             continue

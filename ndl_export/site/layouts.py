@@ -58,7 +58,7 @@ class Release:
         """Return what `inference` concludes from the lines, or nothing if only figures are wanted."""
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
-    def of(self, table: str, cohort: str) -> Areas:
+    def areas_of(self, table: str, cohort: str) -> Areas:
         return self.areas[self.released.defined[table].family, cohort]
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
@@ -84,19 +84,15 @@ def panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
     """Return the panels of a chart: for each cohort, and each area unless lines are areas."""
     if shape.over_time:
         return tuple(_over_time(shape, release))
-    return tuple(
-        panel
-        for cohort in release.cohorts
-        for areas in [release.of(shape.table, cohort)]
-        for panel in (
-            [_by_area(shape, release, cohort, areas)]
-            if shape.by_area
-            else [
-                _in_one_area(shape, release, cohort, areas, area)
-                for area in ((areas.together,) if shape.together else areas.every)
-            ]
-        )
-    )
+    found: list[Panel] = []
+    for cohort in release.cohorts:
+        areas = release.areas_of(shape.table, cohort)
+        if shape.by_area:
+            found.append(_by_area(shape, release, cohort, areas))
+        else:
+            shown = (areas.together,) if shape.together else areas.every
+            found += [_in_one_area(shape, release, cohort, areas, area) for area in shown]
+    return tuple(found)
 
 
 def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
@@ -108,7 +104,7 @@ def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel
     def with_text(line: Line) -> Line:
         targets = release.infer(to_targets, (line,), cohort) if shape.with_targets else ()
         target = " ".join(each.sentence for each in targets)
-        return replace(line, text=" ".join((*shape.say([line]), *([target] if target else []))), target=target)
+        return replace(line, text=" ".join(filter(None, (*shape.say([line]), target))), target=target)
 
     def chosen(line: Line) -> Line:
         inferred = release.infer(shape.infer_each, (line, first), cohort)
@@ -175,7 +171,7 @@ def _over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     """
     if len(release.cohorts) == 1:
         return
-    of_cohort = {cohort: release.of(shape.table, cohort) for cohort in release.cohorts}
+    of_cohort = {cohort: release.areas_of(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.wanted()
     absent = tuple(
         Figure(TABLES[each.table].measure(each.measure), None, None, None, Flag.NOT_AVAILABLE) for each in wanted

@@ -50,8 +50,8 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
     "outcomes": {outcome: (outcome, _TOTAL) for outcome in ASQ3.categories},
 }
 """Lines of charts that follow from definitions; the last category of an attribute, the unknown one, is not shown."""
-_FIRST = ("{0.label}: {0.figures[0].with_interval}.",)
-_OF_SOME = (
+_FIRST_LINE = ("{0.label}: {0.figures[0].with_interval}.",)
+_APPLICABLE_ONLY = (
     "Shares are of the responses to which the question applies. Those that say “Not applicable” are left out here and"
     " counted in the whole table."
 )
@@ -83,7 +83,7 @@ def _survey_shapes() -> Iterator[Shape]:
             "Answer",
             ("Share of responses", "Number of responses"),
             wording,
-            _OF_SOME if NOT_APPLICABLE in question.categories else "",
+            _APPLICABLE_ONLY if NOT_APPLICABLE in question.categories else "",
             measures=("response_percent", "response_count"),
             lines={answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers},
             says=("Given most often: {highest.label}, {highest.figures[0].with_interval}.",),
@@ -121,7 +121,7 @@ def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> d
 def _chart(release: Release, request: RequestedTable) -> Chart:
     table, own = request.table, replace(release, cohorts=tuple(sorted(request.cohorts)))
     by_label = labels(table)
-    areas = sum(len(release.of(table.name, cohort).every) for cohort in own.cohorts)
+    areas = sum(len(release.areas_of(table.name, cohort).every) for cohort in own.cohorts)
     at_councils = all(block.councils for block in table.blocks)
     ratios = [measure for measure in table.measures if not measure.is_count]
     counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
@@ -137,7 +137,7 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         roomy=longest > _FITS_A_TELEPHONE,
         measures=tuple(measure.name for measure in (*ratios, *counts)),
         lines=by_label,
-        says=_FIRST,
+        says=_FIRST_LINE,
         together=not at_councils or areas * len(by_label) > MOST_ROWS,
     )
     return Chart(shape, panels(shape, own))
