@@ -119,7 +119,8 @@ def test_every_figure_is_that_of_the_tables(made: Made) -> None:
     check_figures(made, found)
     charts = Counter(chart for chart, *_ in found)
     assert set(charts) == set(ROWS)
-    for chart, _, _, panel in found if len(made.facts.councils) == len(PILOT) else ():
+    is_complete = len(made.facts.councils) == len(PILOT) and not any(made.facts.missing.values())
+    for chart, _, _, panel in found if is_complete else ():
         number_of_areas = len(body_rows(panel)) if ROWS[chart] is None else charts[chart]
         assert number_of_areas == (1 if chart in ("goals-by-meals", "neither-by-group") else 10)
 
