@@ -103,7 +103,7 @@ def _figure(measure: str, value: float) -> Row:
 class Answers:
     """The answers of one release, in every place that gives them."""
 
-    def __init__(self, seed: int, spread: float, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
         release = release_of(tables, PILOT, (COHORT,), {}, conclusions=conclusions_of(con, (COHORT,)))
         self.panels = {
@@ -124,7 +124,7 @@ class Answers:
 def answers(request: pytest.FixtureRequest) -> Iterator[Answers]:
     tables = tables_with(*request.param)
     with analyst_database(fake_facts(), tables) as (con, _):
-        yield Answers(*request.param, con, tables)
+        yield Answers(con, tables)
 
 
 def said_of(panel: Panel, kind: str) -> dict[str, str]:
