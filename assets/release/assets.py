@@ -29,7 +29,7 @@ from assets.release.publication import note_sound
 from assets.release.record import PlanCheck, check_of_plan
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
 from assets.release.synthetic_children import publish_synthetic
-from ndl_export.analyst_db import build_database, made_from, releases_held
+from ndl_export.analyst_db import build_database, made_from, released_versions
 from ndl_export.bundle.make import sums_of
 from ndl_export.bundle.release_directory import current
 from ndl_export.bundle.verify import Verification, verify
@@ -359,7 +359,7 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
 def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     release = installation.home_folder.release
     path = build_database(release)
-    held, published = releases_held(path), {str(version) for version in versions(release)}
+    held, published = released_versions(path), {str(version) for version in versions(release)}
     check = dg.AssetCheckResult(
         check_name=OPENS_CHECK,
         passed=held == published,

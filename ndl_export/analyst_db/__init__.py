@@ -21,21 +21,19 @@ docs/analyst-database.md from the same sources.
 """
 
 from ndl_export.analyst_db.build import (
-    STORAGE_VERSION,
     NothingReleased,
     build_database,
     database_is_current,
     made_from,
-    releases_held,
+    released_versions,
 )
 from ndl_export.facts.description import DATABASE_FILE
 
 __all__ = [
     "DATABASE_FILE",
-    "STORAGE_VERSION",
     "NothingReleased",
     "build_database",
     "database_is_current",
     "made_from",
-    "releases_held",
+    "released_versions",
 ]

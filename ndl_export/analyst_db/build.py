@@ -80,11 +80,13 @@ def build_database(release_dir: Path) -> Path:
     return place
 
 
-def releases_held(database: Path) -> set[str]:
+def released_versions(database: Path) -> set[str]:
     """Return the versions of the releases in a database."""
     with in_memory() as con:
-        con.execute(f"ATTACH {quoted(database)} AS held (READ_ONLY)")
-        return {version for (version,) in con.execute("SELECT release_version FROM held.releases.release").fetchall()}
+        con.execute(f"ATTACH {quoted(database)} AS existing (READ_ONLY)")
+        return {
+            version for (version,) in con.execute("SELECT release_version FROM existing.releases.release").fetchall()
+        }
 
 
 def made_from(release_dir: Path) -> str:
@@ -102,8 +104,8 @@ def database_is_current(release_dir: Path) -> bool:
         return False
     try:
         with in_memory() as con:
-            con.execute(f"ATTACH {quoted(place)} AS held (READ_ONLY)")
-            recorded = con.execute("SELECT content_sha256 FROM held.help.made_from").fetchall()
+            con.execute(f"ATTACH {quoted(place)} AS existing (READ_ONLY)")
+            recorded = con.execute("SELECT content_sha256 FROM existing.help.made_from").fetchall()
     except duckdb.Error:
         return False
     return bool(recorded == [(made_from(release_dir),)])

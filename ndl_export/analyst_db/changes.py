@@ -16,10 +16,10 @@ then counts the figures that are shown differently, and says how much narrower t
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -27,10 +27,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.documents.markdown import bullets, grid, page
+from ndl_export.documents.markdown import csv_text
 from ndl_export.facts.missing import short
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, column_name, key_names
 from privacy.doors.database import in_memory
@@ -38,6 +39,7 @@ from privacy.doors.sql import quoted
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _ARITHMETIC = 1e-6
 """Largest difference between two estimates of a count that is attributed to rounding."""
 HEADER = (
@@ -106,7 +108,7 @@ def compare(
             _register(connection, before, now)
             for measure in table.measures:
                 if _has(before, _columns(measure)) and _has(now, _columns(measure)):
-                    connection.execute(f"INSERT INTO changed {_changed(table, measure, sharpened)}")
+                    connection.execute(_changed(table, measure, sharpened))
         return {name: _compared(connection, table, before, now) for name, (table, before, now) in both.items()}
 
 
@@ -121,13 +123,8 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
     """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    for comparison in comparisons.values():
-        for compared in comparison.values():
-            writer.writerows(compared.moved)
-    return stream.getvalue()
+    compared = chain.from_iterable(comparison.values() for comparison in comparisons.values())
+    return csv_text(HEADER, chain.from_iterable(each.moved for each in compared))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
@@ -144,7 +141,7 @@ def _compared(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Ta
         " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
         f""" FROM changed WHERE "table" = {quoted(table.name)}""",
     )
-    moved = connection.execute(_MOVED, [table.name]).fetchall()
+    moved = connection.execute(kit.render(_TEMPLATES, "moved.sql", table=table)).fetchall()
     return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
 
 
@@ -156,35 +153,6 @@ _CHANGED = """
         change DOUBLE, down DOUBLE, up DOUBLE)
 """
 """Figures in both releases, their change, and how far its 95% interval reaches down and up."""
-_SHOWN = ", ".join(
-    f"printf('%.' || decimals || 'f', round({number}, decimals) + 0.0)"
-    for number in ("p", "pl", "pu", "c", "cl", "cu", "change", "change - wider * down", "change + wider * up")
-)
-_MOVED = f"""
-    WITH distances AS (
-        SELECT *, CASE WHEN change = 0 THEN 0 ELSE 1.959964 * abs(change) / if(change > 0, down, up) END AS distance
-        FROM changed),
-    ranked AS (
-        SELECT *, count(*) OVER of_cohort AS many,
-               row_number() OVER (of_cohort ORDER BY distance DESC, "table", number, position) AS place
-        FROM distances WINDOW of_cohort AS (PARTITION BY time_period)),
-    asked AS (
-        SELECT time_period, certain_from(distance, asked_at(0.05, many, place)) / 1.959964 AS wider
-        FROM ranked GROUP BY time_period)
-    SELECT "table", measure, time_period, geographic_level, area_code, area_name, "row", {_SHOWN}
-    FROM distances JOIN asked USING (time_period) WHERE distance > 1.959964 * wider AND "table" = ?
-    ORDER BY number, position
-"""
-"""Query for a table's figures that moved, with intervals as wide as all comparisons of the cohort require.
-
-1.959964 is the 97.5% quantile of the standard normal distribution.
-"""
-
-
-def _shown_anew(measure: Measure) -> str:
-    """Return SQL for whether a figure is shown differently from before; counts below 0 are shown as 0."""
-    shown = (f"round({f'greatest({name}, 0)' if measure.is_count else name}, {measure.decimals})" for name in "pc")
-    return " <> ".join(shown)
 
 
 def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
@@ -203,47 +171,20 @@ def _same(table: Table) -> str:
 
 
 def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
-    """Return SQL for the rows with the measure in both releases, with the columns of table `changed`."""
+    """Return SQL that adds the rows with the measure in both releases to table `changed`."""
     value, lower, upper = _columns(measure)
-    is_corrected = any(each.as_linked for each in table.measures) and not measure.as_linked
-    by_difference = "false" if is_corrected else "sharpened"
-    of_sharpened = f"time_period IN ({', '.join(map(quoted, sorted(sharpened)))})" if sharpened else "false"
-    rounding = _ARITHMETIC if measure.is_count else 10.0**-measure.decimals
-    levels = " || '; ' || ".join(f"{quoted(entry.label)} || ': ' || now.{entry.name}" for entry in table.filters)
-    return f"""
-        WITH pairs AS (
-            SELECT now.position, now.time_period, now.geographic_level, now.area_code, now.area_name, {levels} AS "row",
-                before.{value} AS p, before.{lower} AS pl, before.{upper} AS pu,
-                now.{value} AS c, now.{lower} AS cl, now.{upper} AS cu
-            FROM now JOIN before ON {_same(table)}
-            WHERE before.{value} IS NOT NULL AND now.{value} IS NOT NULL
-        ),
-        widths AS (SELECT *, {_widths(measure)}, {of_sharpened} AS sharpened FROM pairs),
-        together AS (
-            SELECT *, {rounding} + sqrt(abs(greatest(p_below, p_above) ** 2 - greatest(c_below, c_above) ** 2)) AS reach
-            FROM widths
-        )
-        SELECT {quoted(table.name)}, {quoted(measure.name)}, {max(measure.decimals, 1)},
-            {table.measures.index(measure)}, position, time_period, geographic_level, area_code, area_name, "row",
-            p, pl, pu, c, cl, cu, sharpened, {_shown_anew(measure)}, c - p,
-            if({by_difference}, reach, sqrt(c_below ** 2 + p_above ** 2)),
-            if({by_difference}, reach, sqrt(c_above ** 2 + p_below ** 2))
-        FROM together
-    """
-
-
-def _widths(measure: Measure) -> str:
-    """Return SQL for how far an interval reaches below and above its value.
-
-    The interval of a count is cut off at 0, so its longer side is used for both.
-    """
-    if measure.is_count:
-        of = {name: f"greatest({name}u - {name}, {name} - {name}l)" for name in "pc"}
-        return ", ".join(f"{width} AS {name}_{side}" for name, width in of.items() for side in ("below", "above"))
-    return ", ".join(
-        f"greatest({difference}, 0) AS {name}_{side}"
-        for name in "pc"
-        for side, difference in (("below", f"{name} - {name}l"), ("above", f"{name}u - {name}"))
+    return kit.render(
+        _TEMPLATES,
+        "changed.sql",
+        table=table,
+        measure=measure,
+        value=value,
+        lower=lower,
+        upper=upper,
+        same=_same(table),
+        sharpened=sorted(sharpened),
+        is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
+        rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
 
 
@@ -254,52 +195,37 @@ def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 
 def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
     """Return the page; `comparisons` are by cohort, as returned by `compare`."""
-    heading = f"## Release {facts.version}, {facts.published}"
-    several = len(facts.cohorts) > 1
-    parts: list[str] = []
-    for cohort in sorted(facts.cohorts):
-        about = [f"### Children who finished Reception in {Cohort(cohort).label}"] if several else []
-        parts += [*about, *_cohort(facts, cohort, earlier, comparisons[cohort])]
-    replaces = [f"It replaces release {earlier.replaced}, which stays as it was published."] if earlier.replaced else []
-    return page("# Changelog", f"{TITLE}.", heading, *(replaces if several else ()), *parts)
+    cohorts = [_cohort(facts, cohort, earlier.of.get(cohort), comparisons[cohort]) for cohort in sorted(facts.cohorts)]
+    return kit.render(_TEMPLATES, "changelog.md", facts=facts, title=TITLE, cohorts=cohorts, replaced=earlier.replaced)
 
 
-def _cohort(facts: ReleaseFacts, cohort: str, earlier: Earlier, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    previous = earlier.of.get(cohort)
+def _cohort(
+    facts: ReleaseFacts, cohort: str, previous: Previous | None, comparison: Mapping[str, Compared]
+) -> dict[str, Any]:
+    """Return what the page says about one cohort; what `differs` is by its name, now and before."""
+    found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
-        yield f"The first release about {Cohort(cohort).label}: there is nothing to compare it with."
-        return
-    replaced = ", which it replaces" if previous.version == earlier.replaced else ""
-    yield f"Compared with release {previous.version}{replaced}. That release stays as it was published."
-    yield bullets(_inputs(facts, cohort, previous, comparison))
-    if sharpened_since(facts, cohort, previous):
-        yield from _sharper(facts, cohort, comparison)
-        return
-    if facts.measured_in[cohort] == previous.measured_in[cohort]:
-        yield (
-            f"The noisy counts are those that release {previous.measured_in[cohort]} drew: the figures are as they were"
-            " published, and nothing more was spent on these children."
-        )
-        return
-    yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that moved"
-    yield (
-        "A figure has moved where the noise of both releases, which was drawn independently, does not explain its"
-        " change, with allowance for the number of figures compared (Holm 1979): if no record had changed, at most 5%"
-        " of releases would list any. `changes.csv` has them, with an interval of each change as wide as that asks for;"
-        " counts are compared by their estimates."
+        return found
+    records = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}
+    requested, requested_before = (
+        {each.name for each in tables if cohort in each.cohorts}
+        for tables in (facts.on_request.tables, previous.requested)
     )
-    yield grid(
-        ("table", "figures compared", "moved", "moved, %", "rows added", "rows left out"),
-        (
-            (f"`{name}`", *_of_compared(one, len(one.moved)), f"{one.added:,}", f"{one.left_out:,}")
-            for name, one in comparison.items()
-        ),
-    )
-
-
-def _of_compared(one: Compared, part: int) -> tuple[str, str, str]:
-    """Return the number of figures compared, the number of a part of them, and that part in percent."""
-    return f"{one.compared:,}", f"{part:,}", f"{100 * part / one.compared:.1f}" if one.compared else ""
+    standard_before = set(previous.tables) - {each.name for each in previous.requested}
+    differs = {
+        "Councils": [{place(council).la_name for council in each.councils} for each in (facts, previous)],
+        "Sources not sent": [set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous)],
+        "Tables": [set(TABLES), standard_before],
+    }
+    if requested or requested_before:
+        differs["Tables on request"] = [requested, requested_before]
+    return found | {
+        "differs": differs,
+        "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
+        "sharpened": sharpened_since(facts, cohort, previous),
+        "epsilon": records[cohort]["privacy_parameters"]["epsilon"],
+        "comparison": comparison,
+    }
 
 
 def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
@@ -307,69 +233,3 @@ def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None)
     if previous is None:
         return frozenset()
     return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
-
-
-def _sharper(facts: ReleaseFacts, cohort: str, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """Yield the section on figures that became more precise through further noisy counts."""
-    yield ("#### " if len(facts.cohorts) > 1 else "### ") + "Figures that became sharper"
-    yield (
-        f"The noisy counts that release {facts.measured_in[cohort]} drew are used again, together with what was"
-        " measured for tables on request: every figure is estimated from both. So figures that were published before"
-        " moved, and their intervals narrowed. The records are the same. A figure has changed where it is shown"
-        " otherwise than before; it has moved where that is more than the further counts explain, with allowance for"
-        " the number of figures compared (Holm 1979): in 95% of releases none would; `changes.csv` has them. The last"
-        " column is the median of the widths of intervals, as a percentage of those before."
-    )
-    yield grid(
-        ("table", "compared", "changed", "changed, %", "moved", "rows added", "width, %"),
-        (
-            (
-                f"`{name}`",
-                *_of_compared(one, one.changed),
-                f"{len(one.moved):,}",
-                f"{one.added:,}",
-                f"{100 * one.width_ratio:.1f}" if one.width_ratio is not None else "",
-            )
-            for name, one in comparison.items()
-        ),
-    )
-
-
-def _inputs(facts: ReleaseFacts, cohort: str, previous: Previous, comparison: Mapping[str, Compared]) -> Iterator[str]:
-    """Yield one line for each kind of change other than in figures."""
-    yield _difference("Councils", _names(facts.councils), _names(previous.councils))
-    now, before = (set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous))
-    yield _difference("Sources not sent", now, before)
-    asked, asked_before = (
-        {each.name for each in requested if cohort in each.cohorts}
-        for requested in (facts.on_request.tables, previous.requested)
-    )
-    yield _difference("Tables", set(TABLES), set(previous.tables) - {each.name for each in previous.requested})
-    if asked or asked_before:
-        yield _difference("Tables on request", asked, asked_before)
-    if anew := sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()):
-        yield f"Not compared, since their rows are defined anew: {', '.join(anew)}."
-    own = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}[cohort]["privacy_parameters"]["epsilon"]
-    if facts.measured_in[cohort] != previous.measured_in[cohort]:
-        yield (
-            f"Privacy loss: epsilon {own:g}, of the release before {previous.epsilon[cohort]:g}. Both count against the"
-            " cohort's budget."
-        )
-    elif sharpened_since(facts, cohort, previous):
-        yield (
-            f"Privacy loss: epsilon {own:g} of everything that was measured of the cohort together, of the release"
-            f" before {previous.epsilon[cohort]:g}."
-        )
-
-
-def _difference(what: str, now: set[str], before: set[str]) -> str:
-    parts = [
-        f"{verb}: {', '.join(sorted(names))}"
-        for verb, names in (("new", now - before), ("gone", before - now))
-        if names
-    ]
-    return f"{what}: {'; '.join(parts) or 'as before'}."
-
-
-def _names(councils: tuple[str, ...]) -> set[str]:
-    return {place(council).la_name for council in councils}

@@ -96,34 +96,25 @@ def _query(characteristic: Characteristic) -> str:
 
 
 def _characteristics(table: Table) -> Iterator[Characteristic]:
-    names = [f.name for f in table.filters]
-    if TOPIC_FILTER.name in names:
-        yield from _topics(table, [name for name in names if name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name)])
-        names.remove(TOPIC_FILTER.name)
-    for entry in table.filters:
-        if entry.name not in (TOPIC_FILTER.name, BREAKDOWN_FILTER.name):
-            others = {name: EVERYONE for name in names if name != entry.name}
-            groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
-            attribute = next(axes_of(table, entry.name)).attribute
-            # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
-            yield Characteristic(
-                entry.label, entry.name if attribute == "dots" else attribute, table.name, entry.name, others, groups
-            )
-
-
-def _topics(table: Table, others: list[str]) -> Iterator[Characteristic]:
-    """Yield the topics of a table that has a topic filter, everyone first."""
-    at_total = dict.fromkeys(others, EVERYONE)
-    column = BREAKDOWN_FILTER.name
-    fixed = at_total | {TOPIC_FILTER.name: EVERYONE}
-    yield Characteristic(EVERYONE, EVERYONE, table.name, column, fixed, (EVERYONE,))
-    for block in table.blocks:
-        for axis in block.axes:
-            if axis.filter == column:
-                topic = block.constants[TOPIC_FILTER.name]
+    """Yield the topics of a table that has a topic filter, everyone first, then its other filters."""
+    topic_column, column = TOPIC_FILTER.name, BREAKDOWN_FILTER.name
+    names = [f.name for f in table.filters if f.name != topic_column]
+    if column in names:
+        at_total = {name: EVERYONE for name in names if name != column}
+        yield Characteristic(EVERYONE, EVERYONE, table.name, column, at_total | {topic_column: EVERYONE}, (EVERYONE,))
+        for block in table.blocks:
+            for axis in (axis for axis in block.axes if axis.filter == column):
+                topic = block.constants[topic_column]
                 groups = tuple(selection.label for selection in axis.selections)
-                fixed = at_total | {TOPIC_FILTER.name: topic}
+                fixed = at_total | {topic_column: topic}
                 yield Characteristic(topic, axis.attribute, table.name, column, fixed, groups)
+    for entry in (entry for entry in table.filters if entry.name not in (topic_column, column)):
+        others = {name: EVERYONE for name in names if name != entry.name}
+        groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
+        attribute = next(axes_of(table, entry.name)).attribute
+        # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
+        attribute = entry.name if attribute == "dots" else attribute
+        yield Characteristic(entry.label, attribute, table.name, entry.name, others, groups)
 
 
 def _key(group: tuple[str, tuple[str, ...]] | None) -> str:

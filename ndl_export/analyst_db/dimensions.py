@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
 
-from ndl_export.analyst_db.categories import axes_of, category_type
+from ndl_export.analyst_db.categories import category_type
 from ndl_export.analyst_db.child_groups import characteristics, comparisons
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
@@ -212,34 +212,34 @@ def _create_plain(database: Database, entry: Filter) -> None:
     )
 
 
+def _selections(filter_name: str) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...] | None]]:
+    """Yield the table, topic and category of every level of a filter, and the attribute and categories it adds up."""
+    for table in TABLES.values():
+        for block in table.blocks:
+            topic = block.constants.get(TOPIC_FILTER.name, "")
+            if filter_name in block.constants:
+                yield table.name, topic, block.constants[filter_name], None, None
+            for axis in block.axes:
+                for level in axis.selections if axis.filter == filter_name else ():
+                    yield table.name, topic, level.label, axis.attribute, level.categories
+
+
 def _plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, ...]]:
-    selections = {
-        selection.label: (axis.attribute, selection.categories)
-        for table in TABLES.values()
-        for axis in axes_of(table, name)
-        for selection in axis.selections
-    }
+    found = {label: each for _, _, label, *each in _selections(name) if each[0]}
     for number, category in enumerate(categories, start=1):
-        attribute, adds_up = selections.get(category, (None, None))
+        attribute, adds_up = found.get(category, (None, None))
         yield category, number, attribute, adds_up or None
 
 
 def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:
     tables: dict[tuple[str, str], dict[str, None]] = {}
-    selections: dict[tuple[str, str], tuple[str | None, tuple[str, ...] | None]] = {}
-    for table in TABLES.values():
-        for block in table.blocks:
-            topic = block.constants.get(TOPIC_FILTER.name, "")
-            whole = block.constants.get(BREAKDOWN_FILTER.name)
-            shown: dict[str, tuple[str | None, tuple[str, ...] | None]] = {whole: (None, None)} if whole else {}
-            for axis in block.axes:
-                if axis.filter == BREAKDOWN_FILTER.name:
-                    shown = {level.label: (axis.attribute, level.categories) for level in axis.selections}
-            for label in shown if topic else ():
-                selections.setdefault((topic, label), shown[label])
-                tables.setdefault((topic, label), {})[table.name] = None
+    found: dict[tuple[str, str], tuple[str | None, tuple[str, ...] | None]] = {}
+    for table, topic, label, attribute, adds_up in _selections(BREAKDOWN_FILTER.name):
+        if topic:
+            found.setdefault((topic, label), (attribute, adds_up))
+            tables.setdefault((topic, label), {})[table] = None
     order = {name: {c: n for n, c in enumerate(values)} for name, values in categories.items()}
     keys = sorted(tables, key=lambda key: (order[TOPIC_FILTER.name][key[0]], order[BREAKDOWN_FILTER.name][key[1]]))
     for number, (topic, label) in enumerate(keys, start=1):
-        attribute, adds_up = selections[topic, label]
+        attribute, adds_up = found[topic, label]
         yield topic, label, number, attribute, adds_up or None, list(tables[topic, label])

@@ -64,8 +64,8 @@ STEPS = tuple((what, sql) for (what,), sql in written_statements("start.sql"))
 
 def add_help(database: Database, notices: Iterable[str]) -> None:
     """Fill the tables of `help`; the notices of releases come before the first step."""
-    told = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
-    database.fill("help.start", ((n, *step) for n, step in enumerate((*told, *STEPS), start=1 - len(told))))
+    first = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
+    database.fill("help.start", ((n, *step) for n, step in enumerate((*first, *STEPS), start=1 - len(first))))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)
     database.fill("help.worked_queries", queries)
     macros = sorted(MACROS, key=lambda macro: not macro.is_table)

@@ -2,13 +2,16 @@
 
 A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
 rounded. Each view shows the newest release that is not withdrawn. All other columns are in `latest`, under the same
-name. The questions are in `questions.sql`.
+name. The views are in `short_views.yaml`, the questions in `questions.sql`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.analyst_db.database import Database
@@ -16,27 +19,6 @@ from ndl_export.tables import TABLES, Filter, Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.schema import Flag
 from privacy.doors.sql import identifier, quoted
-
-_COMMON = {
-    "area": "Name of the area",
-    "cohort": "Academic year in which the children ended Reception",
-    "lower": "Lower end of the 95% interval: what it was for these children, give or take the noise",
-    "upper": "Upper end of the 95% interval",
-    "flag": "NULL where the figure can be used; unreliable: its interval is wide; linkage: compare with care, many"
-    " links of these children are missed; withheld: too uncertain to show; not sent: the council had not sent its"
-    " records",
-}
-_DESCRIPTIONS = {
-    "child_group": "The group of children, in short; short names are in dimension.short_name",
-    "comparison": "What is compared, in short: the first group less the second",
-    "goal": "The early learning goal",
-    "goals": "How many of the 17 early learning goals children are at the expected level in",
-    "seen_by": "Services that had seen the child before school",
-    "concern_by": "Services that had raised a concern",
-    "domain": "Domain of ASQ-3, or all five",
-    "question": "Question of the survey, in short: dimension.question has it as it was asked",
-    "answer": "The answer",
-}
 
 
 @dataclass(frozen=True)
@@ -47,34 +29,16 @@ class _Short:
     filters in `at_total` are shown: their categories are in the wide table.
     """
 
-    words: Mapping[str, tuple[str, ...]]
+    words: Mapping[str, Sequence[str]]
     figure: str
     count: str | None = None
-    at_total: tuple[str, ...] = ()
+    at_total: Sequence[str] = ()
 
 
-_GROUP = {"child_group": (BREAKDOWN_FILTER.name,)}
-SHORT: dict[str, _Short] = {
-    "gld_headline": _Short({"child_group": ("sex", BREAKDOWN_FILTER.name)}, "gld_children_percent", "children_count"),
-    "gld_differences": _Short({"comparison": ("comparison",)}, "gld_difference_points"),
-    "early_learning_goals": _Short({"goal": ("early_learning_goal",), **_GROUP}, "expected_children_percent"),
-    "goals_expected": _Short({"goals": ("goals_expected",)}, "children_percent", "children_count"),
-    "readiness_pathway": _Short(
-        {"child_group": ("fsm_eligibility", "asq3_outcome")}, "gld_children_percent", "children_count"
-    ),
-    "joined_dots": _Short(
-        {"seen_by": ("seen_by",), "concern_by": ("concern_by",)}, "children_percent", "children_count"
-    ),
-    "seen_by_group": _Short({**_GROUP, "seen_by": ("seen_by",)}, "children_percent"),
-    "funded_entitlement": _Short(
-        {"child_group": ("fsm_eligibility", "two_year_old_entitlement")}, "gld_children_percent", "children_count"
-    ),
-    "asq3_outcomes": _Short({"domain": ("asq3_domain",), **_GROUP}, "at_or_above_children_percent"),
-    "linkage_quality": _Short(_GROUP, "linked_children_percent", "children_count", at_total=("linked_to_review",)),
-    "parent_experience": _Short(
-        {"question": ("question",), "answer": ("answer",)}, "response_percent", at_total=(BREAKDOWN_FILTER.name,)
-    ),
-}
+_STATED = yaml.safe_load((Path(__file__).parent / "short_views.yaml").read_text(encoding="utf-8"))
+_COMMON: dict[str, str] = _STATED["common_columns"]
+_DESCRIPTIONS: dict[str, str] = _STATED["text_columns"]
+SHORT = {name: _Short(**view) for name, view in _STATED["views"].items()}
 
 
 def add_short_views(database: Database) -> None:

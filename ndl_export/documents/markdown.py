@@ -1,7 +1,9 @@
-"""Building blocks of Markdown pages."""
+"""Building blocks of Markdown pages and CSV files."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 
@@ -24,3 +26,10 @@ def grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; vertical bars in cells are escaped."""
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows((header, *lines))
+    return stream.getvalue()

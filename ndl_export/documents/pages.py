@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from ndl_export.documents.data_dictionary import symbols_grid
 from ndl_export.documents.markdown import bullets, grid
@@ -22,7 +22,6 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
@@ -41,25 +40,8 @@ def readme_page(facts: ReleaseFacts) -> str:
         "README.md",
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
-        tables=grid(("table", "title", "about"), ((f"`{t.name}`", t.title, t.description) for t in TABLES.values())),
-        requested=_requested(facts),
+        tables=TABLES.values(),
         further_plans=", ".join(f"`{name}`" for name in facts.on_request.plan_files.values()),
-    )
-
-
-def _requested(facts: ReleaseFacts) -> str:
-    return grid(
-        ("table", "title", "years", "who asked, when and what for", "first in"),
-        (
-            (
-                f"`{each.name}`",
-                each.table.title,
-                ", ".join(Cohort(cohort).label for cohort in each.cohorts),
-                f"{each.asked_by}, {day(each.asked_on)}: {each.purpose}",
-                each.release,
-            )
-            for each in facts.on_request.tables
-        ),
     )
 
 
@@ -76,11 +58,15 @@ def methodology_page(facts: ReleaseFacts) -> str:
         gld_goals_number=len(GLD_GOALS),
         gld_goals="; ".join(GOALS[goal] for goal in GLD_GOALS),
         goals_number=len(GOALS),
-        populations=_populations(facts),
-        requested=_requested(facts),
-        linked_on_request=_corrected_too(facts),
+        families=FAMILIES.values(),
+        corrected_on_request=[
+            table
+            for table in facts.on_request.definitions.values()
+            if any(measure.as_linked for measure in table.measures)
+        ],
         further_plans="`noise_plan_<family>_<cohort>_<release>.json`",
-        geography=_geography(facts),
+        all_together=ALL_TOGETHER,
+        devolved=DEVOLVED,
         deprivation_index=deprivation.INDEX,
         deprivation_source=deprivation.SOURCE,
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
@@ -146,6 +132,7 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
         title=TITLE,
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
+        labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
         missing=bullets(statements(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
@@ -154,41 +141,8 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
     )
 
 
-def _populations(facts: ReleaseFacts) -> str:
-    def names_of(family: str) -> str:
-        return ", ".join(f"`{name}`" for name, table in facts.tables.items() if table.family == family)
-
-    return grid(
-        ("tables", "one row of the data is", "population"),
-        ((names_of(family.name), f"one {family.unit}", family.population) for family in FAMILIES.values()),
-    )
-
-
-def _corrected_too(facts: ReleaseFacts) -> str:
-    """Return the requested tables whose figures are corrected for linkage error, each after a comma."""
-    return "".join(
-        f", `{name}`"
-        for name, table in facts.on_request.definitions.items()
-        if any(measure.as_linked for measure in table.measures)
-    )
-
-
-def _geography(facts: ReleaseFacts) -> str:
-    top, lines = facts.areas[0], []
-    if top.level == ALL_TOGETHER:
-        lines.append(
-            f"Rows of level `{ALL_TOGETHER}` are all {len(top.councils)} councils together. They have no official"
-            " geography: they are left out of the CSV files for Explore Education Statistics, and in every other form."
-        )
-    lines += [
-        f"{area.name} has rows of its own, at level `{DEVOLVED}`: they repeat the children of its councils."
-        for area in facts.areas
-        if area.level == DEVOLVED
-    ]
-    return bullets(lines)
-
-
 LINKAGE_TABLE, LINKED_PERCENT = "linkage_quality", "linked_children_percent"
+_LINKAGE_FILTERS = ("linked_to_review", "breakdown_topic", "breakdown")
 _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILABLE)
 """Flags of the figures that are counted, NULL first."""
 
@@ -198,17 +152,9 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
 
     `defined` maps names to tables.
     """
+    flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
     return grid(
-        (
-            "table",
-            "figure",
-            "reliable",
-            "unreliable",
-            "many links missed",
-            "withheld",
-            "not available",
-            "median half-width of the interval",
-        ),
+        ("table", "figure", *flags, "median half-width of the interval"),
         (
             _reliability(name, measure, tables[name])
             for name, table in defined.items()
@@ -219,34 +165,25 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
 
 
 def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    flags = data[column_name(measure, ColumnRole.FLAG)]
-    found = Counter(flags.to_pylist())
-    numbers = [found[flag] for flag in _COUNTED]
-    width = pc.subtract(
-        data[column_name(measure, ColumnRole.UPPER)], data[column_name(measure, ColumnRole.LOWER)]
-    ).drop_null()
-    return (f"`{name}`", measure.label, *(f"{number:,}" for number in numbers), _half_width(measure, width.to_numpy()))
-
-
-def _half_width(measure: Measure, widths: NDArray[np.float64]) -> str:
-    if not len(widths):
-        return ""
-    half = float(np.median(widths)) / 2
-    return f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
+    found = Counter(data[column_name(measure, ColumnRole.FLAG)].to_pylist())
+    lower, upper = (data[column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    widths = pc.subtract(upper, lower).drop_null().to_numpy()
+    half = float(np.median(widths)) / 2 if len(widths) else 0.0
+    shown = f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
+    numbers = (f"{found[flag]:,}" for flag in _COUNTED)
+    return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
 def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
-    totals = linkage
-    for column in ("linked_to_review", "breakdown_topic", "breakdown"):
-        totals = totals.filter(pc.equal(totals[column], "Total"))
+    totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
+    lines = [_linked(row, row["area_name"]) for row in totals]
     if len(cohorts) == 1:
-        return grid(
-            ("area", "linked, %", "95% interval"), (_linked(row, row["area_name"]) for row in totals.to_pylist())
-        )
+        return grid(("area", "linked, %", "95% interval"), lines)
+    labels = [Cohort(row["time_period"]).label for row in totals]
     return grid(
         ("cohort", "area", "linked, %", "95% interval"),
-        ((Cohort(row["time_period"]).label, *_linked(row, row["area_name"])) for row in totals.to_pylist()),
+        [(label, *line) for label, line in zip(labels, lines, strict=True)],
     )
 
 
@@ -255,30 +192,22 @@ def linkage_gaps(linkage: pa.Table) -> str:
 
     The figures are those of the first area in the newest cohort.
     """
-    linkage = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"])))
-    level = linkage["geographic_level"][0]
-    ours = linkage.filter(pc.equal(linkage["geographic_level"], level))
-    ours = ours.filter(
-        pc.and_(pc.equal(ours["linked_to_review"], "Total"), pc.not_equal(ours["breakdown_topic"], "Total"))
-    )
-    ours = ours.filter(pc.is_valid(ours[LINKED_PERCENT]))
-    return bullets(_gaps(ours.to_pylist()))
+    newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
+    topics: dict[str, list[dict[str, Any]]] = {}
+    for row in newest:
+        is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
+        is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
+        if is_first_area and is_group and row[LINKED_PERCENT] is not None:
+            topics.setdefault(row["breakdown_topic"], []).append(row)
+    ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
+    several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
+    return bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
 
 
 def doubtful_groups(linkage: pa.Table) -> str:
     """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
-
-
-def _gaps(rows: list[dict[str, object]]) -> Iterator[str]:
-    for topic in dict.fromkeys(row["breakdown_topic"] for row in rows):
-        groups = sorted(
-            (row for row in rows if row["breakdown_topic"] == topic), key=lambda row: float(str(row[LINKED_PERCENT]))
-        )
-        if len(groups) > 1:
-            low, high = groups[0], groups[-1]
-            yield f"{topic}: from {_share_of(low)} to {_share_of(high)}"
 
 
 def _share_of(row: Mapping[str, object]) -> str:
@@ -295,11 +224,13 @@ def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
 def coherence(reconciliation: str) -> str:
     """Return a sentence on how many official figures are within our intervals; `reconciliation` is the text of
     `reconciliation.csv`."""
-    told = [line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]]
-    if not told:
+    within = [
+        line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
+    ]
+    if not within:
         return "There are no official figures to compare with yet."
     return (
-        f"Of {len(told)} published percentages at a good level of development for the same areas and groups,"
-        f" {told.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
+        f"Of {len(within)} published percentages at a good level of development for the same areas and groups,"
+        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
         " every child assessed, ours those in the extracts."
     )

@@ -7,14 +7,12 @@ within our intervals.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from ndl_export.documents.markdown import csv_text
 from ndl_export.facts.official import OfficialFigure, official_figures
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import GLD_PERCENT
@@ -41,18 +39,9 @@ _HEADER = (
 
 def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(_HEADER)
-    for cohort in cohorts:
-        ours = gld_headline.filter(pc.equal(gld_headline["time_period"], cohort))
-        writer.writerows(_compared(ours, official_figures(cohort)))
-    return stream.getvalue()
-
-
-def _compared(gld_headline: pa.Table, figures: tuple[OfficialFigure, ...]) -> Iterator[tuple[str, ...]]:
-    ours = {_key(row): row for row in gld_headline.to_pylist()} if figures else {}
-    return (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours)
+    ours = {_key(row): row for row in gld_headline.to_pylist()}
+    figures = chain.from_iterable(map(official_figures, cohorts))
+    return csv_text(_HEADER, (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours))
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ The file names, the first column of every row and the metadata of the Parquet fi
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from ndl_export.documents.markdown import grid
+from ndl_export.documents.markdown import csv_text, grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -28,11 +27,10 @@ from ndl_export.facts.synthetic import (
     SMALLEST_GROUP,
     STATEMENT_FILE,
     WARNING,
-    Published,
     SyntheticChildren,
 )
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import day, number, said
+from ndl_export.pages.number_format import number, said
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort
@@ -97,72 +95,26 @@ def _statement(made: SyntheticChildren) -> str:
 
 def _quality(made: SyntheticChildren) -> str:
     """Render synthetic_children_quality.md: what the rows preserve and what they do not, by query."""
-    agreements = (
-        (
-            each.title,
-            each.label,
-            number(each.compared),
-            number(each.within),
-            *(f"{value:.1f}" for value in (each.median, each.ninetieth, each.half_width)),
-        )
-        for each in made.agreements
-    )
-    held_out = (
-        (
-            _listed(tuple(name for name in each.attributes if name != GLD.name)),
-            number(each.compared),
-            *(f"{value:.1f}" for value in (each.median, each.ninetieth, each.noise)),
-        )
-        for each in made.held_out
-    )
     return kit.render(
         _TEMPLATES,
         QUALITY_FILE,
         made=made,
         warning=warning(made),
         cohort=Cohort(made.cohort).label,
-        children=number(made.rows.num_rows),
         smallest=SMALLEST_GROUP,
-        compared=number(made.compared),
-        within=number(made.within),
-        agreements=grid(
-            ("table", "figure", "compared", "within the interval", "median", "90th percentile", "half-width"),
-            agreements,
-        ),
-        goals=grid(
-            ("all councils together", "published", "95% interval", "the rows"),
-            (
-                (each.label, _shown(each, each.figure), _interval(each), _shown(each, each.of_rows))
-                for each in made.goals
-            ),
-        ),
-        outside=[each for each in made.goals if not each.lower <= each.of_rows <= each.upper],
-        measured_on=day(_BENCHMARK["measured_on"]),
-        benchmark=grid(("figure", "the children", "the rows"), _BENCHMARK["figures"]),
-        groups_off=_BENCHMARK["groups_off"],
-        held_out=grid(("group by", "compared", "median", "90th percentile", "noise alone, median"), held_out),
+        benchmark=_BENCHMARK,
+        outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
+        listed=lambda names: _listed(name for name in names if name != GLD.name),
     )
-
-
-def _shown(of: Published, value: float) -> str:
-    return f"{value:.1f}{of.unit}"
-
-
-def _interval(of: Published) -> str:
-    return f"{_shown(of, of.lower)} to {_shown(of, of.upper)}"
 
 
 def _dictionary(made: SyntheticChildren) -> str:
     """Return a line for each category of each column; one line for a column without categories."""
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(("column", "description", "category"))
-    for name, description, categories in columns(made):
-        writer.writerows((name, description, category) for category in categories or ("",))
-    return written.getvalue()
+    lines = ((name, about, category) for name, about, found in columns(made) for category in found or ("",))
+    return csv_text(("column", "description", "category"), lines)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(_LABELS[name] for name in names)
 
 

@@ -7,15 +7,19 @@ below the totals, then all of them. This depends on the layout of the release, w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.missing import break_statements, statements
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.ods import Column, Link, Sheet, Words, workbook
+from ndl_export.files.ods import Column, Link, Sheet, workbook
+from ndl_export.pages import kit
 from ndl_export.pages.number_format import said
 from ndl_export.tables import ALL, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY
@@ -49,19 +53,11 @@ RELIABILITY: dict[str | None, str] = {
 """Text in a reliability column, by flag."""
 _EVERY = "nobody: it is in every release"
 _BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
+_LINK = re.compile(r"\[(.*)\]\((.*)\)")
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
 _OF_A_LETTER = 0.25  # width of a letter in centimetres
-_NOTES = (
-    "Noise was added to every count to protect each child (differential privacy). The 95% limits say what a figure was"
-    " for these children: they cover the noise and, of figures about linked children, missed and false links.",
-    "Whether a year, an area or a group is ahead of another for children like these counts chance as well, which the"
-    " limits leave out. How to compare figures is in methodology.md of the release.",
-    "Do not add up the numbers shown: they are rounded estimates. Estimates for adding up are in the CSV files with all"
-    " rows.",
-    "Rows of different geographic levels repeat the same children: choose one level.",
-    "A number or percentage of linked children is corrected for links that were missed or false, but for those whose"
-    " column says 'as linked'.",
-)
+_TEMPLATES = Path(__file__).parent / "templates"
+_NOTES: list[str] = yaml.safe_load((_TEMPLATES / "workbook_notes.yaml").read_text(encoding="utf-8"))
 
 
 def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
@@ -74,10 +70,10 @@ def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
 
 
-def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") -> Sheet:
+def table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
     """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
 
-    `told` says who requested the table; empty for standard tables.
+    `origin` says who requested the table; empty for standard tables.
     """
     shown, left_out = _rows_shown(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
@@ -88,7 +84,7 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", told: str = "") 
             f"This worksheet has one table, {table.name}, of {shown.num_rows:,} rows.",
             f"{table.description}.",
             f"Population: {table.population}.",
-            *([f"{told}."] if told else []),
+            *([f"{origin}."] if origin else []),
             *([elsewhere] if left_out else []),
             "A number that is not shown has a symbol in its place: worksheet Symbols says what each means. Notes 1 to"
             f" {len(_NOTES)} in worksheet Notes apply.",
@@ -144,30 +140,24 @@ def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
 
 
 def _cover(facts: ReleaseFacts) -> Sheet:
-    headings = ("What this is", "What is in it, and what is not", "Terms of use and contact")
-    cohorts = ", ".join(Cohort(cohort).label for cohort in sorted(facts.cohorts))
-    lines: tuple[Words, ...] = (
-        headings[0],
-        f"Release {facts.version}, {facts.published}. Published by {facts.publisher}.",
-        _plain(facts.status),
-        f"Children who finished Reception in {cohorts}, by area and characteristic.",
-        "Every figure is an estimate: noise was added to protect each child. Read it with its 95% limits.",
-        *map(
-            _plain,
-            statements(facts.missing, facts.councils, facts.on_request.tables)
-            or ["Every council has sent every source."],
-        ),
-        headings[1],
-        "One worksheet for each published table: figures as shown, their 95% limits and how reliable they are.",
-        f"Of tables of more than {MOST_ROWS:,} rows some rows of councils are left out: each worksheet says which.",
-        "Estimates for adding up, models' estimates and numbers in full are in the CSV and Parquet files.",
-        Link("Contents of this workbook", "#Contents"),
-        Link("The release with all its files", facts.folder_address),
-        headings[2],
-        Link(f"{OGL_NAME}, except where otherwise stated", OGL_ADDRESS),
-        Link(f"Write to {facts.contact}", f"mailto:{facts.contact}"),
+    text = kit.render(
+        _TEMPLATES,
+        "workbook_cover.md",
+        facts=facts,
+        cohorts=[Cohort(cohort).label for cohort in sorted(facts.cohorts)],
+        missing=statements(facts.missing, facts.councils, facts.on_request.tables),
+        most_rows=MOST_ROWS,
+        licence=OGL_NAME,
+        licence_address=OGL_ADDRESS,
     )
-    return Sheet("Cover", said(facts.notice, TITLE), lines, headings=frozenset(headings))
+    lines = [(line.startswith("## "), _plain(line.removeprefix("## "))) for line in text.splitlines() if line]
+    links = {words: _LINK.fullmatch(words) for _, words in lines}
+    return Sheet(
+        "Cover",
+        said(facts.notice, TITLE),
+        tuple(Link(*link.groups()) if (link := links[words]) else words for _, words in lines),
+        headings=frozenset(words for is_heading, words in lines if is_heading),
+    )
 
 
 def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:

@@ -29,15 +29,18 @@ _TICKS = 3
 """Steps that a scale of counts aims for, before its step is rounded up."""
 _MOST_TENS = 60
 """Widest range in percentage points that has a grid line every 10; wider ones have one every 20."""
-_DOWN = (-4, 6)
-"""Vertical offsets in pixels of two series from the line of their row."""
-_NARROW_SHARE = 0.05
-"""Share of a chart's width that a mark covers on a phone."""
-NARROW_NOTE = "Where no bar shows, the interval is narrower than the mark."
+ROW_OFFSETS, TIME_OFFSETS = (-4, 6), (-6, 6)
+"""Offsets in pixels of two series from the line of their row, vertical, or of their cohort, horizontal."""
+NARROW_SHARE = 0.05
+"""Share of a chart's width that a mark covers on a phone, where it may hide the interval."""
+_EDGE = 0.25
+"""Share of the width: labels this close to an edge start or end at their line, so they fit a chart of 220 pixels."""
+PLOT_LEFT, PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 14.0, 16, 200, 250
+"""A chart over time: the left edge of its plot in percent of the width; its top, its height and the whole in pixels."""
 
 
 class Drawable(Protocol):
-    """A figure that can be drawn: numbers are None if not shown, and `words` describes it."""
+    """A figure that can be drawn: numbers are None if not shown, and `with_interval` describes it."""
 
     @property
     def value(self) -> float | None: ...
@@ -52,7 +55,7 @@ class Drawable(Protocol):
     def unreliable(self) -> bool: ...
 
     @property
-    def words(self) -> str: ...
+    def with_interval(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,15 @@ class Scale:
     def at(self, value: float) -> str:
         """Return the horizontal position of a value, such as `42.5%`."""
         return f"{round(100 * self.share(value), 2):g}%"
+
+    def side(self, value: float) -> str:
+        """Return the alignment of a label at a value, so that it stays inside the chart."""
+        share = self.share(value)
+        return "start" if share < _EDGE else "end" if share > 1 - _EDGE else "middle"
+
+    def down(self, value: float) -> float:
+        """Return the vertical position of a value in a chart over time, in pixels from the top."""
+        return round(PLOT_TOP + PLOT_HEIGHT * (1 - self.share(value)), 1)
 
     @property
     def lines(self) -> list[tuple[float, str]]:
@@ -106,7 +118,7 @@ def fitted(figures: Iterable[Drawable]) -> Scale:
     return Scale(low, high, _STEPS[high - low])
 
 
-def from_nothing(figures: Iterable[Drawable]) -> Scale:
+def scale_of_counts(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of counts from 0 to a round number above every interval."""
     largest = max((figure.upper for figure in figures if figure.upper is not None), default=0.0)
     rough = max(largest, 1.0) / _TICKS
@@ -116,7 +128,7 @@ def from_nothing(figures: Iterable[Drawable]) -> Scale:
     return Scale(0, step * math.ceil(max(largest, 1.0) / step), step, "")
 
 
-def of_points(figures: Iterable[Drawable]) -> Scale:
+def scale_of_points(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of percentage points that includes 0 and every interval, between multiples of its step."""
     ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
     step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
@@ -124,67 +136,8 @@ def of_points(figures: Iterable[Drawable]) -> Scale:
     return Scale(low, high, step, "")
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A drawn figure: its interval from `start` to `end`, and the `place` of its value, None if it is withheld.
-
-    `down` moves it from the row's line, so that two series do not hide each other. `narrow` means that the mark may
-    hide the interval.
-    """
-
-    series: int
-    down: int
-    start: str
-    end: str
-    place: str | None
-    hollow: bool
-    narrow: bool
-    words: str
-
-
-def mark(figure: Drawable, series: int, scale: Scale, label: str = "") -> Mark | None:
-    """Return the mark of a figure, or None without an interval; `label` names its series if a row has two."""
-    if figure.lower is None or figure.upper is None:
-        return None
-    return Mark(
-        series,
-        _DOWN[series] if label else 0,
-        scale.at(figure.lower),
-        scale.at(figure.upper),
-        None if figure.value is None else scale.at(figure.value),
-        figure.unreliable,
-        figure.upper - figure.lower < _NARROW_SHARE * (scale.high - scale.low),
-        f"{label}: {figure.words}" if label else figure.words,
-    )
-
-
 SERIES_SYMBOLS = "\N{BLACK CIRCLE}\N{BLACK DIAMOND}"
 """Marks of the first and the second series, for text in a chart."""
-_EDGE = 0.25
-"""Share of the width: labels this close to an edge start or end at their line, so they fit a chart of 220 pixels."""
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A value that every row is compared with, drawn as a line.
-
-    `words` is its label in the chart, `side` the alignment of that label, and `in_key` its label in the key.
-    """
-
-    series: int
-    place: str
-    side: str
-    words: str
-    in_key: str
-
-
-def reference(figure: Drawable, series: int, scale: Scale, words: str, in_key: str) -> Reference | None:
-    """Return the reference line of a figure, or None if the figure is not shown."""
-    if figure.value is None:
-        return None
-    share = scale.share(figure.value)
-    side = "start" if share < _EDGE else "end" if share > 1 - _EDGE else "middle"
-    return Reference(series, scale.at(figure.value), side, words, in_key)
 
 
 def scale_note(scale: Scale) -> str:
@@ -202,32 +155,16 @@ TILE_WIDTH, TILE_ROW = 40, 35
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A hexagon on a map.
-
-    `x` and `y` are its centre. `kind` is its class: `c0` upwards, or `empty` if no figure is shown. `small` draws it
-    smaller. `number` is its text and `words` what a reader sees when pointing at it.
-    """
-
-    code: str
-    x: int
-    y: int
-    kind: str
-    small: bool
-    number: str
-    words: str
-
-
-@dataclass(frozen=True)
 class TileMap:
-    """Tiles in a box of `width` by `height`.
+    """Hexagons in a box of `width` by `height`.
 
-    `blank` are the centres of places without any figure, `classes` are the kinds with their labels.
+    `tiles` have the code of a place, its centre, its class (`c0` upwards, or `empty` if no figure is shown), its label
+    and its figure. `blank` are the centres of places without any figure, `classes` are the classes with their labels.
     """
 
     width: int
     height: int
-    tiles: list[Tile]
+    tiles: list[tuple[str, tuple[int, int], str, str, Drawable]]
     blank: list[tuple[int, int]]
     classes: list[tuple[str, str]]
 
@@ -250,17 +187,7 @@ def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[
     return TileMap(
         TILE_WIDTH // 2 * (2 + max(x for x, _ in places.values())),
         TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
-        [
-            Tile(
-                code,
-                *middles[code],
-                kind(figure.value),
-                figure.unreliable,
-                "" if figure.value is None else f"{figure.value:.0f}",
-                f"{label}: {figure.words}",
-            )
-            for code, (label, figure) in figures.items()
-        ],
+        [(code, middles[code], kind(figure.value), label, figure) for code, (label, figure) in figures.items()],
         [middle for code, middle in middles.items() if code not in figures],
         [(f"c{place}", _class_words(low + place * width, width)) for place in range(number)],
     )
@@ -275,89 +202,6 @@ def _classes(least: float, most: float, width: int) -> tuple[int, int, int]:
 
 def _class_words(low: int, width: int) -> str:
     return f"{low}% to {'' if low + width == 100 else 'under '}{low + width}%"
-
-
-PLOT_TOP, PLOT_HEIGHT, TIMELINE_HEIGHT = 16, 200, 250
-"""Pixels of a chart over time: the top of its plot, the height of its plot, and its whole height."""
-_LEFT = 14.0
-"""Percentage of the width at which the labels of the axis end and the plot begins."""
-_ASIDE = (-6, 6)
-"""Horizontal offsets in pixels of two series from the line of their cohort."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A figure over time.
-
-    `x` is a percentage of the width. In pixels, its interval reaches from `top` to `bottom` and its value is at `y`,
-    None if it is withheld. `aside` moves it from its cohort's line. `join` is the previous point, if a line leads from
-    there.
-    """
-
-    x: str
-    aside: int
-    top: float
-    bottom: float
-    y: float | None
-    hollow: bool
-    words: str
-    join: tuple[str, float] | None
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """A chart over time: grid lines, positions of cohorts, points by series, official figures (`beside`) and breaks."""
-
-    ticks: list[tuple[float, str]]
-    cohorts: list[str]
-    series: list[list[Point]]
-    beside: list[tuple[str, float]]
-    breaks: list[str]
-
-
-def timeline(
-    series: Sequence[Sequence[Drawable]],
-    beside: Sequence[Drawable | None],
-    broken: list[bool],
-    scale: Scale,
-    labels: tuple[str, ...],
-) -> Timeline:
-    """Return the chart of each series, whose figures are in order of cohorts.
-
-    A line joins two consecutive figures unless one is not shown or there is a break between them.
-    """
-    step = (100 - _LEFT) / len(broken)
-    places = [f"{_LEFT + (number + 0.5) * step:.2f}%" for number in range(len(broken))]
-    found = []
-    for number, figures in enumerate(series):
-        points: list[Point] = []
-        before: tuple[str, float] | None = None
-        for place, figure, breaks in zip(places, figures, broken, strict=True):
-            least = figure.value if figure.lower is None else figure.lower
-            most = figure.value if figure.upper is None else figure.upper
-            if least is None or most is None:
-                before = None
-                continue
-            y = None if figure.value is None else _down(figure.value, scale)
-            words = f"{labels[number]}: {figure.words}" if len(series) > 1 else figure.words
-            aside = _ASIDE[number] if len(series) > 1 else 0
-            ends = _down(most, scale), _down(least, scale)
-            join = before if y is not None and not breaks else None
-            points.append(Point(place, aside, *ends, y, figure.unreliable, words, join))
-            before = None if y is None else (place, y)
-        found.append(points)
-    return Timeline(
-        [(_down(value, scale), words) for value, words in scale.lines],
-        places,
-        found,
-        [(place, _down(f.value, scale)) for place, f in zip(places, beside, strict=True) if f and f.value is not None],
-        [f"{_LEFT + number * step:.2f}%" for number, breaks in enumerate(broken) if breaks and number],
-    )
-
-
-def _down(value: float, scale: Scale) -> float:
-    """Return pixels from the top of the drawing; values outside the scale are moved to its ends."""
-    return round(PLOT_TOP + PLOT_HEIGHT * (1 - scale.share(value)), 1)
 
 
 @dataclass(frozen=True)

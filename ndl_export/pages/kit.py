@@ -1,6 +1,6 @@
 """Rendering: one jinja2 environment for each folder of templates, with the kit's own templates as `kit/<name>`.
 
-Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown.
+Values are escaped in HTML, so text from a council cannot become markup. They are not escaped in Markdown and SQL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 
 from ndl_export.pages import charts, number_format
+from privacy.doors.sql import quoted
 
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -42,16 +43,25 @@ def _environment(folder: Path) -> jinja2.Environment:
         loader=jinja2.ChoiceLoader(
             [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
         ),
-        autoescape=lambda name: not (name or "").endswith(".md"),
+        autoescape=lambda name: not (name or "").endswith((".md", ".sql")),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {"runs": _runs}
+    made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
+        "runs": _runs,
+        "sql": quoted,
+        "cell": _cell,
+    }
     made.globals["charts"] = charts
     return made
+
+
+def _cell(text: str) -> str:
+    """Return text for a cell of a Markdown table."""
+    return text.replace("|", "\\|")
 
 
 def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ndl_export.facts.official import official_cohorts
 from ndl_export.pages.charts import fitted
-from ndl_export.site.figures import Concluded, Figure, Line, official_group
+from ndl_export.site.figures import EVERYONE, Concluded, Figure, Line, official_group
 from ndl_export.site.panels import Chart, Panel, Shape
-from ndl_export.site.phrases import rate
-from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
 from sources.reference.places import place
@@ -47,28 +46,6 @@ class Findings:
     official: tuple[tuple[str, Figure], ...]
 
 
-@dataclass(frozen=True)
-class StandsOut:
-    """A conclusion about a council, with the page and chart that it comes from."""
-
-    concluded: Concluded
-    page: str
-    chart: Shape
-
-
-@dataclass(frozen=True)
-class Council:
-    """The content of a council's page, for the newest cohort that it sent; `beside` shows it among other councils."""
-
-    area: Geography
-    findings: Findings
-    target: str
-    stands_out: tuple[StandsOut, ...]
-    beside: tuple[Panel, ...]
-    series: Panel | None
-    of_region: bool
-
-
 def page_of_council(council: str) -> str:
     return f"council-{council}"
 
@@ -78,46 +55,38 @@ def findings(charts: Charts) -> tuple[Findings, ...]:
     by_name = _by_name(charts)
     ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
     of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
-    return tuple(
-        Findings(
-            panel.cohort,
-            line.area,
-            number == 0,
-            line.label,
-            line.figures[0],
-            gap.figures,
-            of_area[panel.cohort, line.area.code],
-            tuple(_official(panel.cohort, line.area)),
-        )
-        for panel, other in zip(ready, gaps, strict=True)
-        for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True))
-    )
+    found = []
+    for panel, other in zip(ready, gaps, strict=True):
+        for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True)):
+            england, own = official_group(panel.cohort, line.area, EVERYONE)
+            official = tuple((name, each) for name, each in ((line.area.name, own), ("England", england)) if each)
+            seen_by = of_area[panel.cohort, line.area.code]
+            figures = line.figures[0], gap.figures, seen_by, official
+            found.append(Findings(panel.cohort, line.area, number == 0, line.label, *figures))
+    return tuple(found)
 
 
-def _official(cohort: str, area: Geography) -> Iterator[tuple[str, Figure]]:
-    england, own = official_group(cohort, area, (ALL.label,) * 3)
-    yield from ((name, figure) for name, figure in ((area.name, own), ("England", england)) if figure)
+def council_of(charts: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
+    """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
 
-
-def council_of(charts: Charts, found: Sequence[Findings], name: str) -> Council:
-    """Return the content of the page of the participating council `name`."""
+    `stands_out` are conclusions with their page and chart. `beside` shows the council among others: if there are many,
+    only those `of_region`.
+    """
     code, by_name = place(name).new_la_code, _by_name(charts)
     of_council = [each for each in found if each.area.code == code]
     # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
     panels = [next(p for p in by_name[chart].panels if p.cohort == own.cohort) for chart in _BESIDE]
-    line = _line(panels[0], code)
-    target = line.words.removeprefix(rate(line)).strip()
     of_region = sum(each.area.level == LOCAL_AUTHORITY for each in panels[0].lines) > REGIONS_ABOVE
-    return Council(
-        own.area,
-        own,
-        target,
-        tuple(_stands_out(charts, code, own.cohort)),
-        tuple(_beside(panel, own.area, without=target, of_region=of_region) for panel in panels),
-        _series(own.area),
-        of_region,
-    )
+    return {
+        "area": own.area,
+        "findings": own,
+        "target": _line(panels[0], code).target,
+        "stands_out": list(_stands_out(charts, code, own.cohort)),
+        "beside": [_beside(panel, own.area, of_region=of_region) for panel in panels],
+        "series": _series(own.area),
+        "of_region": of_region,
+    }
 
 
 def _by_name(charts: Charts) -> dict[str, Chart]:
@@ -128,7 +97,7 @@ def _line(panel: Panel, code: str) -> Line:
     return next(line for line in panel.lines if line.area.code == code)
 
 
-def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
+def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Concluded, str, Shape]]:
     """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
@@ -136,14 +105,14 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[StandsOut]:
                 of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
                 own = panel.area and panel.area.code == code
                 inferred = [*(panel.inferred if own else ()), *(each for line in of_lines for each in line.inferred)]
-                yield from (StandsOut(concluded, page, chart.shape) for concluded in inferred if concluded.finding)
+                yield from ((concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
-def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> Panel:
+def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
     """Reduce a panel of areas to the council, all councils together and the other councils.
 
-    If there are many councils (`of_region`), only those of the same region are kept. `without` is removed from the
-    text.
+    If there are many councils (`of_region`), only those of the same region are kept. The distance from the target is
+    removed from the text.
     """
     together, own = panel.lines[0], _line(panel, area.code)
     region = area.columns["region_code"]
@@ -154,12 +123,12 @@ def _beside(panel: Panel, area: Geography, *, without: str, of_region: bool) -> 
         and line is not own
         and (not of_region or line.area.columns["region_code"] == region)
     )
-    lines = tuple(replace(line, words="", inferred=(), finding="") for line in (own, together, *others))
+    lines = tuple(replace(line, text="", inferred=(), finding="") for line in (own, together, *others))
     return replace(
         panel,
         shape=replace(panel.shape, mapped=False),
         lines=lines,
-        words=(own.words.removesuffix(without).strip(),),
+        sentences=(own.text.removesuffix(own.target).strip(),),
         inferred=own.inferred,
         finding=own.finding,
     )
@@ -169,14 +138,16 @@ def _series(area: Geography) -> Panel | None:
     """Return a panel of the council's official percentages by year with England's, or None if there are none."""
     lines = []
     for cohort in official_cohorts():
-        england, own = official_group(cohort, area, (ALL.label,) * 3)
+        england, own = official_group(cohort, area, EVERYONE)
         if own:
             lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
     if not lines:
         return None
     shown = [figure for line in lines for figure in (line.figures[0], line.compared) if figure]
-    words = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
+    sentences = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
     first, last = lines[0], lines[-1]
     finding = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
     official = ("England, official",)
-    return Panel(_SERIES, "", tuple(lines), fitted(shown), words, together=False, finding=finding, official=official)
+    return Panel(
+        _SERIES, "", tuple(lines), fitted(shown), sentences, together=False, finding=finding, official=official
+    )

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args
 
@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from ndl_export.documents.markdown import grid, noticed, page
+from ndl_export.documents.markdown import noticed
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import size
@@ -31,7 +31,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _RECONCILIATION = "reconciliation.csv"
 _NUMBER = re.compile(r"[-−+]?\d[^ ]{0,11}( \w+| to [-−\d.,%]+)?$|$")
 """Matches a cell that is aligned as a number: a number with a unit or as an interval, or an empty cell."""
-_HELD = ("main", "sections")
+_OWN_ANCHORS = ("main", "sections")
 """Anchors that the page itself uses."""
 
 
@@ -105,7 +105,7 @@ def synthetic_page(name: str, text: str, names: Collection[str], notice: str) ->
 
 def _anchor(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
     """Set a unique anchor on every heading; yield anchor and text of those of the second level."""
-    taken = set(_HELD)
+    taken = set(_OWN_ANCHORS)
     for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
             continue
@@ -188,41 +188,19 @@ _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enab
 def _reconciliation(text: str) -> str:
     """Return the lines of `reconciliation.csv` as Markdown, with a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
-    head = (
-        "Official figures are exact and of every child assessed; ours count the children in the extracts, with noise."
-        " Of 100 rows that are complete, about 95 should have the official figure within our interval. This page shows"
-        f" what `{_RECONCILIATION}` holds."
+    for line in lines:
+        groups = [line[column] for column in ("breakdown", "sex") if line[column] != ALL.label]
+        line["group"] = ", ".join(groups) or "All children"
+        line["interval"] = f"{line['lower_ci']} to {line['upper_ci']}" if line["lower_ci"] else ""
+        line["cohort"] = Cohort(line["time_period"]).label
+    return kit.render(
+        _TEMPLATES,
+        "reconciliation.md",
+        file=_RECONCILIATION,
+        sources=dict.fromkeys(line["source"] for line in lines),
+        several=len({line["cohort"] for line in lines}) > 1,
+        parts=groupby(lines, key=lambda line: (line["cohort"], line["area_name"])),
     )
-    parts = ["# Our figures beside official ones", head]
-    sources = "; ".join(dict.fromkeys(line["source"] for line in lines))
-    parts.append(f"Sources: {sources}." if sources else "No official figure of these cohorts is held.")
-    several = len({line["time_period"] for line in lines}) > 1
-    for (cohort, area), own in groupby(lines, key=lambda line: (line["time_period"], line["area_name"])):
-        parts += [f"## {area}, {Cohort(cohort).label}" if several else f"## {area}", _compared(list(own))]
-    return page(*parts)
-
-
-def _compared(lines: Sequence[Mapping[str, str]]) -> str:
-    return grid(
-        ("children", "official, %", "ours, %", "95% interval", "difference, points", "official is within", "note"),
-        (
-            (
-                _group(line),
-                line["official_percent"],
-                line["percent"],
-                f"{line['lower_ci']} to {line['upper_ci']}" if line["lower_ci"] else "",
-                line["difference"],
-                line["within_interval"],
-                line["note"],
-            )
-            for line in lines
-        ),
-    )
-
-
-def _group(line: Mapping[str, str]) -> str:
-    parts = [line[column] for column in ("breakdown", "sex") if line[column] != ALL.label]
-    return ", ".join(parts) or "All children"
 
 
 README_FILE = "README.md"
@@ -277,7 +255,12 @@ def shelves(
     found: dict[Shelf, list[Kind]] = {shelf: [] for shelf in get_args(Shelf)}
     for kind in _kinds(files, names, tables):
         found[_shelf(kind, checks)].append(kind)
-    return Shelves(found, {table: tuple(_of_table(table, found["tables"])) for table in tables})
+    by_name = {file.name: file for kind in found["tables"] for file in kind.files}
+    written = [name for kind in found["tables"] for name in kind.names]
+    of_table = {table: [name.replace("<table>", table) for name in written] for table in tables}
+    return Shelves(
+        found, {table: tuple(by_name[name] for name in own if name in by_name) for table, own in of_table.items()}
+    )
 
 
 def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
@@ -291,38 +274,30 @@ def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
 
 
 def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
-    left = sorted(names)
+    """Yield the rows of the README with their files, then every file that the README does not list."""
     readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
     listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
-    exact = {name for written, _ in listed for name in written}
-    for written, about in listed:
-        found = [name for name in left if any(_is(name, each, exact, tables) for each in written)]
-        left = [name for name in left if name not in found]
-        if found:
-            yield Kind(written, about, tuple(_file(name, files) for name in found))
+    patterns = ["|".join(_pattern(name, tables) for name in written) for written, _ in listed]
+    of_row: dict[int, list[str]] = {number: [] for number in range(len(listed))}
+    left: list[str] = []
+    for name in sorted(names):
+        exact = (number for number, (written, _) in enumerate(listed) if name in written)
+        matching = (number for number, pattern in enumerate(patterns) if re.fullmatch(pattern, name))
+        of_row.get(next(chain(exact, matching), -1), left).append(name)
+    for number, (written, about) in enumerate(listed):
+        if of_row[number]:
+            yield Kind(written, about, tuple(_file(name, files) for name in of_row[number]))
     titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
     titles[README_FILE] = _ABOUT_README
     for name in left:
         yield Kind((name,), titles.get(name, ""), (_file(name, files),))
 
 
-def _is(name: str, written: str, exact: Collection[str], tables: Collection[str]) -> bool:
-    """Check whether a README entry names a file: by its exact name, or with `<table>` or another placeholder."""
-    if name in exact or "<" not in written:
-        return name == written
-    if "<table>" in written:
-        before, _, after = written.partition("<table>")
-        return any(name == f"{before}{table}{after}" for table in tables)
-    return re.fullmatch("[a-z0-9_]+".join(map(re.escape, re.split("<[a-z]+>", written))), name) is not None
-
-
-def _of_table(table: str, kinds: Collection[Kind]) -> Iterator[File]:
-    """Yield the files of one table, in the order of the README."""
-    for kind in kinds:
-        wanted = [name.replace("<table>", table) for name in kind.names]
-        yield from sorted(
-            (file for file in kind.files if file.name in wanted), key=lambda file: wanted.index(file.name)
-        )
+def _pattern(written: str, tables: Collection[str]) -> str:
+    """Return a pattern for the files that a README entry names, in which `<table>` and others are placeholders."""
+    parts = re.split("(<[a-z]+>)", written)
+    placeholders = {"<table>": f"(?:{'|'.join(tables)})"}
+    return "".join(placeholders.get(part, "[a-z0-9_]+") if part.startswith("<") else re.escape(part) for part in parts)
 
 
 def _file(name: str, files: Mapping[str, bytes]) -> File:

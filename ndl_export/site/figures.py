@@ -25,7 +25,7 @@ from sources.reference.places import COUNTRY
 _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC, SEN, TERM, ASQ3, IMD)))
 _MINUS = "\u2212"
 _ENGLAND = COUNTRY[0]
-_EVERYONE = (ALL.label,) * 3
+EVERYONE = (ALL.label,) * 3
 _GAP = TABLES["gld_differences"].measure("gld_difference_points")
 Levels = tuple[str, ...]
 Sentences = tuple[str, ...]
@@ -79,7 +79,7 @@ class Figure:
         return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
 
     @cached_property
-    def words(self) -> str:
+    def with_interval(self) -> str:
         """The figure and its interval, for use within a sentence."""
         if self.unpublished:
             return "not published, because it is too uncertain to use"
@@ -116,7 +116,7 @@ def _signed(number: float, decimals: int) -> str:
 class Concluded:
     """A conclusion as a sentence, and as a short heading (`finding`), empty if the data cannot say."""
 
-    words: str
+    sentence: str
     finding: str = ""
 
 
@@ -125,9 +125,10 @@ class Line:
     """A row of a panel: its label, its area, and its figures in the order of the columns.
 
     `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
-    it is England's official one. `official` are official figures in the order of the panel's headings. `words` is the
-    text if its area is chosen, `inferred` are conclusions about children like these, and `finding` is the text of a
-    heading. `cohort` is set if lines are cohorts, and `broken` if a break in the series precedes the line.
+    it is England's official one. `official` are official figures in the order of the panel's headings. `text` is the
+    text if its area is chosen, which ends with the distance from the `target`, `inferred` are conclusions about
+    children like these, and `finding` is the text of a heading. `levels` are those of a group of children. `cohort` is
+    set if lines are cohorts, and `broken` if a break in the series precedes the line.
     """
 
     label: str
@@ -135,42 +136,54 @@ class Line:
     figures: tuple[Figure, ...]
     compared: Figure | None = None
     official: tuple[Figure | None, ...] = ()
-    words: str = ""
+    text: str = ""
+    target: str = ""
     inferred: tuple[Concluded, ...] = ()
     finding: str = ""
+    levels: Levels = ()
     cohort: str = ""
     broken: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure to look up: the measure of a table, and the levels of its filters."""
+
+    table: str
+    measure: str
+    levels: Levels
 
 
 class Released:
     """The rows that the page shows, by table, cohort, area code and levels of the filters."""
 
     def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
-        self._defined = defined
+        self.defined = defined
         self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
 
-    def figure(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> Figure:
+    def figure(self, wanted: Wanted, cohort: str, area: str) -> Figure:
         """Return a figure; one that is not published for the area is withheld.
 
         Raises KeyError if the definition has no such row.
         """
-        row = self._row(measure, table, cohort, area, *levels)
+        measure, row = self.defined[wanted.table].measure(wanted.measure), self._row(wanted, cohort, area)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
         value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
         flag = row[column_name(measure, ColumnRole.FLAG)]
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
-    def broken(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> bool:
-        """Check whether the row is flagged as a break in the time series."""
-        row = self._row(measure, table, cohort, area, *levels)
+    def is_broken(self, wanted: Wanted, cohort: str, area: str) -> bool:
+        """Check whether the row of the figure is flagged as a break in the time series."""
+        row = self._row(wanted, cohort, area)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
-    def _row(self, measure: Measure, table: str, cohort: str, area: str, *levels: str) -> dict[str, Any] | None:
+    def _row(self, wanted: Wanted, cohort: str, area: str) -> dict[str, Any] | None:
         """Return the row of these children with the measure, under any of its names, or None if the area has none."""
-        published = self._rows[table]
-        for same in _about_the_same(self._defined[table])[levels]:
-            if (same.levels == levels or measure.name in same.applies) and (cohort, area, *same.levels) in published:
+        published = self._rows[wanted.table]
+        for same in _about_the_same(self.defined[wanted.table])[wanted.levels]:
+            has_measure = same.levels == wanted.levels or wanted.measure in same.applies
+            if has_measure and (cohort, area, *same.levels) in published:
                 return published[cohort, area, *same.levels]
         return None
 
@@ -182,11 +195,11 @@ def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
     A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
     withheld under the other.
     """
-    alike: dict[object, list[Row]] = {}
+    groups: dict[object, list[Row]] = {}
     for row in rows(table, all_together=True):
-        alike.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
+        groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
     return {
-        row.levels: (row, *(same for same in group if same is not row)) for group in alike.values() for row in group
+        row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
     }
 
 
@@ -204,9 +217,9 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
     }
 
 
-def england(cohort: str) -> Figure | None:
-    """Return England's percentage at a good level of development."""
-    return _figures(cohort).get((_ENGLAND, *_EVERYONE))
+def england(cohort: str) -> tuple[Figure | None, ...]:
+    """Return England's percentage at a good level of development, and nothing for two further columns."""
+    return _figures(cohort).get((_ENGLAND, *EVERYONE)), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
@@ -236,9 +249,9 @@ def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
 
 def england_remarks(cohort: str) -> Sentences:
     """Explain the source of England's figures by area, and how they differ from ours."""
-    sources = "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code == _ENGLAND))
+    sources = _sources(cohort, _ENGLAND)
     if not sources:
-        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+        return _not_held(cohort)
     return (
         f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
         f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
@@ -248,14 +261,13 @@ def england_remarks(cohort: str) -> Sentences:
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain the source of official figures by characteristic, and how they differ from ours."""
-    figures = [each for each in official_figures(cohort) if each.area_code in (_ENGLAND, area.code)]
-    if not figures:
-        return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
-    sources = "; ".join(dict.fromkeys(each.source for each in figures))
+    sources = _sources(cohort, _ENGLAND, area.code)
+    if not sources:
+        return _not_held(cohort)
     own = (
         " The council’s own official figure is about the same children as ours: where the extracts are complete it lies"
         " within the interval in 95 of 100 rows."
-        if any(each.area_code == area.code for each in figures)
+        if _sources(cohort, area.code)
         else ""
     )
     return (
@@ -264,21 +276,29 @@ def gld_remarks(cohort: str, area: Geography) -> Sentences:
     )
 
 
+def _sources(cohort: str, *areas: str) -> str:
+    return "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code in areas))
+
+
+def _not_held(cohort: str) -> Sentences:
+    return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
+
+
 def review_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
     found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]
-    told = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
+    official = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]
     if expected:
         children = f"{expected.percent:.1f}% of England’s children with a score were at or above the expected level in"
-        told.insert(0, f"{children} all five areas")
-    if not told:
+        official.insert(0, f"{children} all five areas")
+    if not official:
         return ()
     year = next(iter(found.values())).financial_year
     return (
         f"Official statistics (OHID) of children who turned 2½ in the financial year {year[:4]}/{year[4:]}, eleven in"
-        f" twelve of them of this cohort: {'; '.join(told)}. They count children with a score. This chart counts every"
-        " child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’ own"
-        " figures are in Fingertips, indicator C08a.",
+        f" twelve of them of this cohort: {'; '.join(official)}. They count children with a score. This chart counts"
+        " every child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’"
+        " own figures are in Fingertips, indicator C08a.",
     )

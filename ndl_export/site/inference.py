@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -27,8 +28,7 @@ _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
 """Areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A difference of two figures in percentage points: the ends of its interval, and `gld_compared`'s verdict."""
 
     lower: float
@@ -44,8 +44,7 @@ class Difference:
         return f"would be between {points(self.lower)} and {points(self.upper)} points"
 
 
-@dataclass(frozen=True)
-class Distance:
+class Distance(NamedTuple):
     """The distance of an area from a target, as `gld_to_target` returns it.
 
     It is given in points and in children of a year group of this size, each with the ends of its interval.
@@ -68,60 +67,57 @@ class Conclusions:
     cohort, area and breakdown or question. `targets` has the distances from targets by cohort and area.
     """
 
-    differences: Mapping[tuple[str, str, str], Difference]
-    beside_england: Mapping[tuple[str, str, Levels], str]
-    could_be: Mapping[tuple[str, str, str], frozenset[str]]
-    targets: Mapping[tuple[str, str], tuple[Distance, ...]]
+    differences: dict[tuple[str, str, str], Difference]
+    beside_england: dict[tuple[str, str, Levels], str]
+    could_be: dict[tuple[str, str, str], list[str]]
+    targets: dict[tuple[str, str], list[Distance]]
 
 
 def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
     """Query the database of one release for everything that its pages conclude."""
-    differences: dict[tuple[str, str, str], Difference] = {}
-    england: dict[tuple[str, str, Levels], str] = {}
-    could_be: dict[tuple[str, str, str], frozenset[str]] = {}
-    targets: dict[tuple[str, str], tuple[Distance, ...]] = {}
+
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        return database.execute(query).fetchall()
+
+    found = Conclusions({}, {}, {}, {})
     everyone = quoted(EVERYONE)
     groups = {each.comparison: (quoted(each.first), quoted(each.second or each.first)) for each in comparisons()}
-    asked = [(_CHANGE + name, f"{quoted(name)}, {quoted(name)}, true, NULL, NULL", "true") for name in (EVERYONE, GAP)]
+    compared = [
+        (_CHANGE + name, f"{quoted(name)}, {quoted(name)}, true, NULL, NULL", "true") for name in (EVERYONE, GAP)
+    ]
     for cohort in cohorts:
         year = quoted(cohort)
-        asked.append((_FROM_ALL, f"{everyone}, {everyone}, false, {year}, {year}", "less_is_all"))
+        compared.append((_FROM_ALL, f"{everyone}, {everyone}, false, {year}, {year}", "less_is_all"))
         for name in (GAP, OUTCOMES):
             first, second = groups[name]
             pair = f"group_key = {first} AND less_group_key = {second}"
-            asked.append((name, f"{first}, {second}, true, {year}, {year}", pair))
-        for area, *levels, verdict in database.execute(
-            f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
-            " WHERE verdict <> ''"
-        ).fetchall():
-            england[cohort, area, tuple(levels)] = verdict
-        for area, of_what, item in database.execute(
-            f"SELECT area_code, of_what, item FROM could_be_extreme({year}) WHERE could_be"
-        ).fetchall():
-            could_be[cohort, area, of_what] = could_be.get((cohort, area, of_what), frozenset()) | {item}
-        for area, percent, by, name, verdict, way, children in database.execute(
+            compared.append((name, f"{first}, {second}, true, {year}, {year}", pair))
+        england = f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
+        for area, *levels, verdict in rows(f"{england} WHERE verdict <> ''"):
+            found.beside_england[cohort, area, tuple(levels)] = verdict
+        extremes = f"SELECT area_code, of_what, list(item) FROM could_be_extreme({year})"
+        for area, of_what, items in rows(f"{extremes} WHERE could_be GROUP BY ALL"):
+            found.could_be[cohort, area, of_what] = items
+        for area, *distance in rows(
             "SELECT area_code, target_percent, target_year, target, verdict,"
             " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
             f" FROM gld_to_target({everyone}, cohort := {year}) WHERE verdict <> 'no figure'"
-        ).fetchall():
-            distance = Distance(percent, by, name, verdict, tuple(way), tuple(children))
-            targets[cohort, area] = (*targets.get((cohort, area), ()), distance)
-    for name, arguments, where in asked:
-        for cohort, area, *found in database.execute(
-            f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
-            f" WHERE verdict IS NOT NULL AND {where}"
-        ).fetchall():
-            differences[name, cohort, area] = Difference(*found)
-    return Conclusions(differences, england, could_be, targets)
+        ):
+            found.targets.setdefault((cohort, area), []).append(Distance(*distance))
+    for name, arguments, where in compared:
+        differences = f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
+        for cohort, area, *difference in rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
+            found.differences[name, cohort, area] = Difference(*difference)
+    return found
 
 
 Lines = tuple[Line, ...]
-Said = Iterator[Concluded]
+Concludes = Iterator[Concluded]
 Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
 """Returns the conclusions of a panel from its lines, for a cohort."""
 
 
-def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
+def councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which councils are ahead of or behind all councils together (the first line)."""
     together, *others = lines
     verdicts = {
@@ -132,21 +128,17 @@ def councils(lines: Lines, found: Conclusions, cohort: str) -> Said:
     return _apart(verdicts, "councils", _inside(together.label))
 
 
-def england(levels: Mapping[str, Levels]) -> Inference:
-    """Return an inference about groups ahead of or behind England's official figure; `levels` are by label."""
-
-    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
-        verdicts = {
-            line.label: verdict
-            for line in lines
-            if (verdict := found.beside_england.get((cohort, line.area.code, levels[line.label])))
-        }
-        return _apart(verdicts, "groups", "England’s official figure")
-
-    return infer
+def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+    """Conclude which groups are ahead of or behind England's official figure."""
+    verdicts = {
+        line.label: verdict
+        for line in lines
+        if (verdict := found.beside_england.get((cohort, line.area.code, line.levels)))
+    }
+    return _apart(verdicts, "groups", "England’s official figure")
 
 
-def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Said:
+def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
     """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
     apart = {
         where: labels
@@ -174,38 +166,35 @@ def _counted(labels: list[str], kind: str) -> str:
     return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}"
 
 
-def council(lines: Lines, found: Conclusions, cohort: str) -> Said:
+def council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the first line differs from the second, all councils together."""
-    line, together = lines
-    difference = found.differences.get((_FROM_ALL, cohort, line.area.code))
-    return _less(line.label, _inside(together.label), difference, (f"{line.label} is", _inside(together.label)))
+    line, together = lines[0].label, _inside(lines[1].label)
+    difference = found.differences.get((_FROM_ALL, cohort, lines[0].area.code))
+    return _less(line, together, difference, (f"{line} is", together))
 
 
-def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Said:
+def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the children of the first line differ from those of the third."""
-    first, third = lines[0], lines[2]
     heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
-    difference = found.differences.get((OUTCOMES, cohort, first.area.code))
-    return _less(f"“{first.label}”", f"“{third.label}”", difference, heading)
+    difference = found.differences.get((OUTCOMES, cohort, lines[0].area.code))
+    return _less(f"“{lines[0].label}”", f"“{lines[2].label}”", difference, heading)
 
 
-def _less(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Said:
+def _less(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
     """Conclude whether one is ahead of the other.
 
     `heading` has both as a heading names them, the first with its verb.
     """
-    if found and found.is_certain:
-        who, whom = heading
+    if not found:
+        return
+    verdict, in_short = "the data cannot say which of them is ahead", ""
+    if found.is_certain:
         where = "ahead of" if found.verdict == "ahead" else "behind"
-        said = f"{_LIKE_THESE}, {one} less {other} {found.between}: {found.verdict}, {_MORE_THAN_CHANCE}."
-        yield Concluded(said, f"{who} {where} {whom}")
-    elif found:
-        yield Concluded(
-            f"{_LIKE_THESE}, {one} less {other} {found.between}: the data cannot say which of them is ahead."
-        )
+        verdict, in_short = f"{found.verdict}, {_MORE_THAN_CHANCE}", f"{heading[0]} {where} {heading[1]}"
+    yield Concluded(f"{_LIKE_THESE}, {one} less {other} {found.between}: {verdict}.", in_short)
 
 
-def gap(lines: Lines, found: Conclusions, cohort: str) -> Said:
+def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude whether there would be a gap by free school meals in the area of the first line."""
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
@@ -215,17 +204,17 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Said:
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
 
 
-def changes(lines: Lines, found: Conclusions, _: str) -> Said:
+def changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
     """Conclude how the figure changed from each cohort to the next, unless there is a break between them."""
     return _changes(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
 
 
-def gap_changes(lines: Lines, found: Conclusions, _: str) -> Said:
+def gap_changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
     """Conclude how the gap changed from each cohort to the next, unless there is a break between them."""
     return _changes(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
 
 
-def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]) -> Said:
+def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]) -> Concludes:
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
@@ -237,34 +226,34 @@ def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapp
             yield Concluded(f"{_LIKE_THESE}, {now.label} less {before.label} {change.between}: {verdict}.", heading)
 
 
-def lowest(of_what: str) -> Inference:
-    """Return an inference about which goals could be the lowest."""
-    whom = "" if of_what == EVERYONE else f", {of_what[0].lower()}{of_what[1:]}"
-    return _could_be(of_what, _LIKE_THESE, "lowest", f"the lowest goal{whom}")
+def lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+    """Conclude which goals could be the lowest, for the group of children that the last level names."""
+    group = lines[0].levels[-1]
+    whom = "" if group == EVERYONE else f", {group[0].lower()}{group[1:]}"
+    return _could_be(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
 
 
-def most_often(question: str) -> Inference:
-    """Return an inference about which answers could be given most often."""
-    return _could_be(question, "For responses like these", "given most often", "the answer given most often")
+def most_often(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+    """Conclude which answers could be given most often to the question that the first level names."""
+    key = cohort, lines[0].levels[0]
+    return _could_be(lines, found, key, "For responses like these", "given most often", "the answer given most often")
 
 
-def _could_be(of_what: str, like_these: str, what: str, in_short: str) -> Inference:
-    """Return an inference about the lines that could be `what`; `in_short` is the wording for a heading."""
-
-    def infer(lines: Lines, found: Conclusions, cohort: str) -> Said:
-        could_be = found.could_be.get((cohort, lines[0].area.code, of_what), frozenset())
-        possible = [line.label for line in lines if line.label in could_be]
-        if len(possible) == 1:
-            [only] = possible
-            said = f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}."
-            yield Concluded(said, f"“{only}” is {in_short}")
-        elif possible:
-            yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
-
-    return infer
+def _could_be(
+    lines: Lines, found: Conclusions, key: tuple[str, str], like_these: str, what: str, in_short: str
+) -> Concludes:
+    """Conclude which lines could be `what`; `in_short` is the wording for a heading."""
+    cohort, of_what = key
+    could_be = found.could_be.get((cohort, lines[0].area.code, of_what), ())
+    possible = [line.label for line in lines if line.label in could_be]
+    if len(possible) == 1:
+        [only] = possible
+        yield Concluded(f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}.", f"“{only}” is {in_short}")
+    elif possible:
+        yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
 
 
-def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Said:
+def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how far the area of the first line is from targets for all areas or for this one."""
     for target in found.targets.get((cohort, lines[0].area.code), ()):
         aim = f"{target.percent:g}% by {target.year} ({target.name})"

@@ -7,21 +7,22 @@ value.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import html
-import io
 import json
 import re
 import shutil
 import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
+from ndl_export.documents.markdown import csv_text
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, break_statements, short, statements
@@ -39,7 +40,7 @@ from ndl_export.site.figures import Figure, Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import Release, release_of
 from ndl_export.site.panels import Chart, Panel
-from ndl_export.site.views import VIEWS, charts_of, requested_charts
+from ndl_export.site.views import SHAPES, charts_of, requested_charts
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -91,39 +92,9 @@ class Page:
 
 _MOST_IN_A_TAB = 51
 """Characters of a title that a browser tab has room for."""
-DOWNLOADS = Page("downloads", "Files and documents", "Downloads")
-ABOUT = Page("about", "About this release", "About")
 REQUESTS = Page("requests", "Requests for tables", "")
 """Published only next to the bundles, because it changes and bundles cannot."""
-PAGES = (
-    Page("index", "How many children were ready for school", "Overview"),
-    Page("groups", "Groups of children", "Groups"),
-    Page(
-        "goals",
-        "The early learning goals",
-        "Goals",
-        "At the end of Reception, teachers say for each child whether they are at the expected level in each of 17"
-        " early learning goals.",
-    ),
-    Page(
-        "pathway",
-        "From the review at 2 to 2½ years to school",
-        "Review to school",
-        "Health visitors review children at 2 to 2½ years. These figures show how children did then, and how children"
-        " of each outcome did at the end of Reception, two or three years later.",
-    ),
-    Page(
-        "joined-dots",
-        "The children no one joined up",
-        "Joined up",
-        "Health visitors and nurseries each see a part of a child’s story, on systems of their own. These figures show"
-        " which of them had seen a child before school, and which had a concern.",
-    ),
-    Page("parents", "Parents’ experience of getting support", "Parents"),
-    Page("my-child", "Is my child in this?", "Is my child in this?"),
-    DOWNLOADS,
-    ABOUT,
-)
+PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml").read_text(encoding="utf-8")))
 
 
 def site_names(
@@ -133,7 +104,7 @@ def site_names(
 
     `names` are the bundle's other files, `requested` the names of its tables on request.
     """
-    shapes = [view.shape for views in VIEWS.values() for view in views]
+    shapes = chain.from_iterable(SHAPES.values())
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [page_of_table(name) for name in requested]
     of_councils = map(page_of_council, councils)
@@ -165,7 +136,7 @@ def site_files(
         "findings": found,
         "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
         "titles": {document.source: document.title for document in papers},
-        "more": [page for page in PAGES[1:] if page.name in VIEWS],
+        "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
     pages: dict[str, bytes] = {}
 
@@ -204,13 +175,8 @@ def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
 
 def _chart_csv(chart: Chart) -> bytes:
     """Return one line per figure, exactly as the page shows it, including all councils together."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    for panel in chart.panels:
-        for line in panel.lines:
-            writer.writerows(_rows(panel, line))
-    return stream.getvalue().encode()
+    rows = (row for panel in chart.panels for line in panel.lines for row in _rows(panel, line))
+    return csv_text(CSV_HEADER, rows).encode()
 
 
 def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
@@ -271,7 +237,7 @@ def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
 
 
 _TO_BUNDLE = 'href="../'
-_TO_PAGE = re.compile(rf'href="(?![#.]|[a-z]+:|{DOWNLOADS.file}|{ABOUT.file})')
+_TO_PAGE = re.compile(r'href="(?![#.]|[a-z]+:|downloads\.html|about\.html)')
 """A link to another page of the bundle, except the two pages that say more next to the bundles than inside one."""
 _REPLACED = re.compile(r"<!-- (upcoming|beside|requests|register) -->.*?<!-- /\1 -->", re.DOTALL)
 """Placeholders in a bundle's page for content that changes after the bundle is made, and for links to files next to the

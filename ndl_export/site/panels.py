@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from ndl_export.pages.charts import (
-    AXIS_HEIGHT,
-    NARROW_NOTE,
-    REFERENCE_HEIGHT,
-    SERIES_SYMBOLS,
-    Bars,
-    Mark,
-    Reference,
-    Scale,
-    TileMap,
-    Timeline,
-    mark,
-    reference,
-    scale_note,
-    stacked,
-    tile_map,
-    timeline,
-)
-from ndl_export.site.figures import Concluded, Figure, Levels, Line
+from ndl_export.pages import charts
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences, Wanted
+from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
@@ -33,31 +17,33 @@ from sources.reference.places import tiles
 ENGLAND = "England, official statistics"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A figure to look up: the measure of a table, and the levels of its filters."""
-
-    table: str
-    measure: str
-    levels: Levels
+def silent(*_: object) -> tuple[()]:
+    return ()
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The common properties of a chart's panels.
+    """What a chart shows, and the common properties of its panels.
 
     `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
     of a heading if nothing is concluded, formatted with the figures of a line by column if lines are areas, else with
     lines and columns.
 
+    Lines are areas if `by_area`, cohorts if `over_time`, and otherwise groups of children, goals or answers, in a panel
+    for each area, or for all councils alone if `together`. `lines` are the levels of each line by label; areas and
+    cohorts have the same levels, under an empty label. The figures of a line are the `measures` of `table` at its
+    levels, or else `figures`: table, measure and levels, in which `*` is the line's first level.
+
     `columns` are the headings of each line's figures. `drawn` are the columns in the chart, each with its own marks,
     and `written` is the column written beside each row. `spans` draws a line between the two drawn columns. `mapped`
-    also shows the first drawn column on a map if there are many councils. `measures` are those of the columns, if these
-    have the same levels of the same table.
+    also shows the first drawn column on a map if there are many councils. If every child is in exactly one line,
+    `whole` has the colours of a bar with the lines as parts. A `roomy` chart is replaced by a table in a narrow window.
 
-    Lines are areas if `by_area`, cohorts if `over_time`, and otherwise groups of children, goals or answers within one
-    area. If every child is in exactly one line, `whole` has the colours of a bar with the lines as parts. A `roomy`
-    chart is replaced by a table in a narrow window.
+    `says` are sentences about the children in the data, formatted with the lines and with the `lowest` and `highest`
+    line whose first figure is shown; without enough lines for these, the panel says `otherwise`. `infer` concludes
+    about children like these from all lines, and `infer_each` from an area and all councils together, to which
+    `with_targets` adds the distance from targets. `official` returns official figures, of a cohort by column, or of a
+    cohort, area and levels for England and the area. `remarks` explains these.
     """
 
     name: str
@@ -68,27 +54,54 @@ class Shape:
     heading: str
     intro: str = ""
     finding: str = ""
+    lines: Mapping[str, Levels] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
+    figures: tuple[tuple[str, ...], ...] = ()
+    by_area: bool = False
+    over_time: bool = False
+    together: bool = False
     drawn: tuple[int, ...] = (0,)
     written: int | None = 0
     spans: bool = False
     mapped: bool = False
-    by_area: bool = False
     whole: tuple[str, ...] = ()
-    over_time: bool = False
     roomy: bool = False
-    measures: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    otherwise: str = ""
+    infer: Inference = silent
+    infer_each: Inference = silent
+    with_targets: bool = False
+    official: Callable[..., tuple[Figure | None, ...]] = silent
+    remarks: Callable[..., Sentences] = silent
 
-    def wanted(self, levels: Levels) -> tuple[Wanted, ...]:
-        """Return the figures of a line whose columns are its `measures`."""
-        return tuple(Wanted(self.table, measure, levels) for measure in self.measures)
+    def wanted(self, label: str = "") -> tuple[Wanted, ...]:
+        """Return the figures of a line."""
+        levels = self.lines[label]
+        return tuple(
+            Wanted(table, measure, tuple(levels[0] if level == "*" else level for level in its_levels))
+            for table, measure, *its_levels in self.figures
+        ) or tuple(Wanted(self.table, measure, levels) for measure in self.measures)
+
+    def say(self, lines: Sequence[Line]) -> Sentences:
+        """Return the sentences about the children in the data."""
+        shown = sorted((line for line in lines if line.figures[0].value is not None), key=_first_value)
+        needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
+        if len(shown) < needed:
+            return (self.otherwise,) if self.otherwise else ()
+        ends = {"lowest": shown[0], "highest": max(shown, key=_first_value)} if shown else {}
+        return tuple(each.format(*lines, **ends) for each in self.says)
+
+
+def _first_value(line: Line) -> float:
+    return line.figures[0].value or 0.0
 
 
 @dataclass(frozen=True)
 class Panel:
     """One drawing with its table and its text; `area` is None if each line is an area.
 
-    `words` describe the children in the data, `inferred` are conclusions about children like these, and `finding` is
-    the text of a heading. `together` means that the panel is about all councils, and `beside` names the areas that
+    `sentences` describe the children in the data, `inferred` are conclusions about children like these, and `finding`
+    is the text of a heading. `together` means that the panel is about all councils, and `beside` names the areas that
     lines are compared with. `official` are headings of the lines' official figures, `england` are England's by column
     if lines are areas, and `remarks` explain which official figures exist and how they are defined.
     """
@@ -96,8 +109,8 @@ class Panel:
     shape: Shape
     cohort: str
     lines: tuple[Line, ...]
-    scale: Scale
-    words: tuple[str, ...]
+    scale: charts.Scale
+    sentences: tuple[str, ...]
     area: Geography | None = None
     area_name: str = ""
     together: bool = True
@@ -135,10 +148,15 @@ class Panel:
         return [flag for flag in Flag if flag in met]
 
     @property
+    def _drawn(self) -> list[tuple[Line, int]]:
+        """Each line with each drawn column."""
+        return [(line, column) for line in self.lines for column in self.shape.drawn]
+
+    @property
     def is_drawn(self) -> bool:
         """Whether there is anything to draw."""
-        drawn = (line.figures[column] for line in self.lines for column in self.shape.drawn)
-        return any(figure.range or figure.value is not None for figure in drawn)
+        figures = (line.figures[column] for line, column in self._drawn)
+        return any(figure.range or figure.value is not None for figure in figures)
 
     @property
     def has_intervals(self) -> bool:
@@ -146,36 +164,30 @@ class Panel:
 
     @cached_property
     def drawn_flags(self) -> set[Flag | None]:
-        return {line.figures[column].flag for line in self.lines for column in self.shape.drawn}
+        return {line.figures[column].flag for line, column in self._drawn}
 
     @property
     def notes(self) -> list[str]:
         """Notes that a reader needs to understand the chart correctly."""
-        narrow = any(mark.narrow for marks in self.marks for mark in marks)
-        return [note for note in (NARROW_NOTE if narrow else "", scale_note(self.scale), *self.remarks) if note]
-
-    @cached_property
-    def references(self) -> list[Reference]:
-        """England's official figures for the drawn columns, as lines."""
-        drawn = [(column, self.england[column]) for column in self.shape.drawn] if self.england else []
-        several = len(drawn) > 1
-        found = (
-            reference(
-                figure,
-                series,
-                self.scale,
-                " ".join(("England", *SERIES_SYMBOLS[series : series + several], figure.text)),
-                f"{ENGLAND}{', ' + self.shape.columns[column].lower() if several else ''}: {figure.text}",
-            )
-            for series, (column, figure) in enumerate(drawn)
-            if figure
+        narrowest = charts.NARROW_SHARE * (self.scale.high - self.scale.low)
+        intervals = ((line.figures[column].lower, line.figures[column].upper) for line, column in self._drawn)
+        hidden = any(
+            lower is not None and upper is not None and upper - lower < narrowest for lower, upper in intervals
         )
-        return [each for each in found if each]
+        narrow = "Where no bar shows, the interval is narrower than the mark." if hidden else ""
+        return [note for note in (narrow, charts.scale_note(self.scale), *self.remarks) if note]
+
+    @property
+    def references(self) -> list[tuple[int, int, Figure]]:
+        """Series, column and figure of each drawn column with an official figure of England."""
+        drawn = enumerate(self.shape.drawn if self.england else ())
+        found = ((series, column, self.england[column]) for series, column in drawn)
+        return [(series, column, figure) for series, column, figure in found if figure and figure.value is not None]
 
     @property
     def top(self) -> int:
         """Height above the rows of the chart: the axis, and the label of each reference line."""
-        return AXIS_HEIGHT + REFERENCE_HEIGHT * len(self.references)
+        return charts.AXIS_HEIGHT + charts.REFERENCE_HEIGHT * len(self.references)
 
     def span(self, row: int) -> tuple[str, str] | None:
         """Return both ends of the line between the two figures of a row, or None if one is not shown."""
@@ -183,43 +195,27 @@ class Panel:
         return None if first is None or second is None else (self.scale.at(first), self.scale.at(second))
 
     @property
-    def stack(self) -> Bars | None:
+    def stack(self) -> charts.Bars | None:
         """The first figures of the lines as parts of a whole; None if they are not parts, or one is not shown."""
         values = [line.figures[0].value for line in self.lines]
         shown = [value for value in values if value is not None]
         if not self.shape.whole or len(shown) < len(values) or not sum(shown):
             return None
-        return stacked([value / sum(shown) for value in shown])
+        return charts.stacked([value / sum(shown) for value in shown])
 
     @cached_property
-    def map(self) -> TileMap | None:
+    def map(self) -> charts.TileMap | None:
         """The first drawn figure of every council on a tile map, or None if there are few enough for a chart."""
         councils = [line for line in self.lines if line.area.level == LOCAL_AUTHORITY] if self.shape.mapped else []
         if len(councils) <= REGIONS_ABOVE:
             return None
-        return tile_map(tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils})
+        return charts.tile_map(
+            tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils}
+        )
 
     @property
     def has_breaks(self) -> bool:
         return any(line.broken for line in self.lines)
-
-    @property
-    def over_time(self) -> Timeline:
-        """The drawing of a panel whose lines are cohorts."""
-        series = [[line.figures[column] for line in self.lines] for column in self.shape.drawn]
-        beside = [line.compared for line in self.lines]
-        return timeline(series, beside, [line.broken for line in self.lines], self.scale, self.shape.columns)
-
-    @cached_property
-    def marks(self) -> list[list[Mark]]:
-        """The marks of each row; a figure without an interval has none."""
-        labels = self.shape.columns if len(self.shape.drawn) > 1 else [""] * len(self.shape.columns)
-        columns = [(series, column, labels[column]) for series, column in enumerate(self.shape.drawn)]
-        found = (
-            (mark(line.figures[column], series, self.scale, label) for series, column, label in columns)
-            for line in self.lines
-        )
-        return [[each for each in marks if each] for marks in found]
 
 
 @dataclass(frozen=True)

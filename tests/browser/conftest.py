@@ -1,5 +1,17 @@
-"""Pages of made-up figures."""
+"""A browser, and pages of made-up figures."""
 
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import started
 from tests.support.site.pages import made, make, many, on_request, two_cohorts, whole, without
 
 __all__ = ["made", "make", "many", "on_request", "two_cohorts", "whole", "without"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started() as browser:
+        yield browser

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,27 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
 from ndl_export.facts.official import official_figures, official_reviews
 from tests.support.daily import first
+from tests.support.export.analyst import (
+    COUNCILS,
+    ELIGIBLE,
+    OTHERS,
+    TOGETHER,
+    TOTAL,
+    Row,
+    answer,
+    chance,
+    correlated,
+    ends,
+    published,
+)
 from tests.support.release.comparisons import Z, certain_from
 
 
-def run(directory: Path, title: str) -> list[dict[str, Any]]:
+def run(directory: Path, title: str) -> list[Row]:
     """The answer of the query as it stands in the file."""
     with duckdb.connect(str(directory / DATABASE_FILE), read_only=True) as reader:
         [(sql,)] = reader.execute("SELECT sql FROM help.worked_queries WHERE title = ?", [title]).fetchall()
-        rows: list[dict[str, Any]] = reader.sql(sql).to_arrow_table().to_pylist()
-    return rows
+        return answer(reader, sql)
 
 
 @pytest.mark.parametrize("query", WORKED_QUERIES, ids=lambda query: query.title)
@@ -54,54 +68,37 @@ def test_steps_to_begin_with_run(two_releases: Path) -> None:
 
 
 def test_councils_compared(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    expected = {
-        row["la_name"]: (row["gld_children_percent"], row["gld_children_percent_flag"])
-        for row in tables["gld_headline"].to_pylist()
-        if row["geographic_level"] == "Local authority" and row["breakdown"] == row["sex"] == "Total"
-    }
+    rows = published(tables, "gld_headline", **COUNCILS, **TOTAL)
+    expected = {row["la_name"]: (row["gld_children_percent"], row["gld_children_percent_flag"]) for row in rows}
     found = run(two_releases, "Compare councils")
     assert {row["area_name"]: (row["percent"], row["flag"]) for row in found} == expected
 
 
-def binomial(row: dict[str, Any]) -> float:
-    """Variance by chance of a row's rate, in squared percentage points."""
-    percent = 50 if row["gld_children_percent"] is None else row["gld_children_percent"]
-    return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
-
-
-def asked_of(distances: dict[Any, float], risk: float = 0.05) -> float:
-    """Standard errors from 0 that a list of differences asks for."""
+def needed_for(distances: dict[Any, float], risk: float = 0.05) -> float:
+    """Return the standard errors from 0 that a list of differences needs to be certain."""
     return float(certain_from(np.array([list(distances.values())]), risk)[0])
 
 
 def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    gaps = {
-        row["la_name"]: [row[f"gld_difference_points{end}"] for end in ("", "_lower_ci", "_upper_ci")]
-        for row in tables["gld_differences"].to_pylist()
-        if row["geographic_level"] == "Local authority" and row["comparison"] == "Not eligible less eligible"
-    }
+    rows = published(tables, "gld_differences", **COUNCILS, comparison="Not eligible less eligible")
+    gaps = {row["la_name"]: ends(row, "gld_difference_points") for row in rows}
     gaps = {name: gap for name, gap in gaps.items() if gap[0] is not None}
-    chance = dict.fromkeys(gaps, 0.0)
-    for row in tables["gld_headline"].to_pylist():
-        of_pair = row["breakdown"] in ("Eligible for free school meals", "Not eligible for free school meals")
-        if row["la_name"] in gaps and of_pair and row["sex"] == "Total":
-            chance[row["la_name"]] += binomial(row)
+    of_pair = (published(tables, "gld_headline", breakdown=group, sex="Total") for group in (ELIGIBLE, OTHERS))
+    one, other = ({row["la_name"]: chance(row) for row in rows} for rows in of_pair)
     found = {row["area_name"]: row for row in run(two_releases, "Widest free school meal gap, with certainty")}
     assert set(found) == set(gaps)
     distances = {}
-    for name, (points, low, _) in gaps.items():
-        for other, (less, _, high) in gaps.items():
-            down, up = points - low, high - less
-            noise = down**2 + up**2 + 2 * 0.05 * down * up
-            if points > less:
-                error = (noise / Z**2 + chance[name] + chance[other]) ** 0.5
-                distances[name, other] = (points - less) / error
+    for (wide, (points, low, _)), (narrow, (less, _, high)) in permutations(gaps.items(), 2):
+        if points > less:
+            variance = one[wide] + other[wide] + one[narrow] + other[narrow]
+            error = math.hypot(correlated(points - low, high - less, 0.05) / Z, variance**0.5)
+            distances[wide, narrow] = (points - less) / error
     for name in gaps:
         others = [found[name][f"surely_{side}_than"] for side in ("wider", "narrower")]
+        own = [distance for (wide, _), distance in distances.items() if wide == name]
         # Pairs with areas that are no councils are in the list: it asks for more than these alone.
-        at_95 = sum(one == name and distance > Z for (one, _), distance in distances.items())
-        alone = sum(one == name and d > asked_of(distances, 0.001) for (one, _), d in distances.items())
-        assert alone <= others[0] <= at_95
+        alone = needed_for(distances, 0.001)
+        assert sum(distance > alone for distance in own) <= others[0] <= sum(distance > Z for distance in own)
         assert sum(others) <= found[name]["other_councils"] == len(gaps) - 1
 
 
@@ -119,41 +116,12 @@ def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Tabl
         assert found[area, row["seen_by"], row["concern_by"]]["children_count"] == row["children_count"]
 
 
-def test_all_councils_against_england(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    official = {
-        (figure.breakdown_topic, figure.breakdown): figure.percent
-        for figure in official_figures("202425")
-        if figure.geographic_level == "National" and figure.sex == "Total"
-    }
-    ours = {
-        (row["breakdown_topic"], row["breakdown"]): row
-        for row in tables["gld_headline"].to_pylist()
-        if row["geographic_level"] == "Pilot councils" and row["sex"] == "Total"
-    }
-    found = run(two_releases, "All councils against England")
-    assert {(row["breakdown_topic"], row["breakdown"]) for row in found} == set(official) & set(ours)
-    for row in found:
-        key = (row["breakdown_topic"], row["breakdown"])
-        percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
-        if percent is None:
-            assert row["is_certain"] is None
-            continue
-        arm = percent - low if percent > official[key] else high - percent
-        assert row["england"] == pytest.approx(official[key], abs=0.051)
-        distance = abs(percent - official[key]) / ((arm / Z) ** 2 + binomial(ours[key])) ** 0.5
-        assert row["is_certain"] <= (distance > Z)
-        assert row["is_certain"] or distance < 3.3  # at most 20 groups
-
-
 def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
     figures = {(f.area_name, f.breakdown_topic, f.breakdown): f for f in official_figures("202425") if f.sex == "Total"}
-    ours = {
-        (row["la_name"], row["breakdown_topic"], row["breakdown"]): row
-        for row in tables["gld_headline"].to_pylist()
-        if row["geographic_level"] == "Local authority" and row["sex"] == "Total"
-    }
+    rows = published(tables, "gld_headline", **COUNCILS, sex="Total")
+    ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
     found = run(two_releases, "By characteristic, beside official figures")
     assert {row["breakdown_topic"] for row in found} >= {
         "Free school meal eligibility",
@@ -166,10 +134,10 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         key = (row["area_name"], row["breakdown_topic"], row["breakdown"])
         own, england = figures.get(key), figures["England", *key[1:]].percent
         assert row["official"] == (own and round(own.percent, 2))
-        percent, low, high = (ours[key][f"gld_children_percent{end}"] for end in ("", "_lower_ci", "_upper_ci"))
+        percent, low, high = ends(ours[key])
         if percent is not None:
             for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
-                distance = sign * (percent - england) / ((arm / Z) ** 2 + binomial(ours[key])) ** 0.5
+                distance = sign * (percent - england) / ((arm / Z) ** 2 + chance(ours[key])) ** 0.5
                 assert (row["beside_england"] == verdict) <= (distance > Z)
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
@@ -194,15 +162,9 @@ def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Pa
 def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa.Table]) -> None:
     name = "expected_children_percent"
     goals = [
-        row
-        for row in tables["early_learning_goals"].to_pylist()
-        if row["geographic_level"] == "Pilot councils" and row["breakdown"] == "Total" and row[name] is not None
+        row for row in published(tables, "early_learning_goals", **TOGETHER, breakdown="Total") if row[name] is not None
     ]
-    [everyone] = (
-        row["children_count_estimate"]
-        for row in tables["gld_headline"].to_pylist()
-        if row["geographic_level"] == "Pilot councils" and row["breakdown"] == row["sex"] == "Total"
-    )
+    [everyone] = (row["children_count_estimate"] for row in published(tables, "gld_headline", **TOGETHER, **TOTAL))
     found = {row["early_learning_goal"]: row["could_be_lowest"] for row in run(two_releases, "Weakest goals")}
     assert set(found) == {row["early_learning_goal"] for row in goals}
     for one in goals:
@@ -218,33 +180,28 @@ def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
-    headline = [
-        row for row in tables["gld_headline"].to_pylist() if row["breakdown"] == "Total" and row["sex"] == "Total"
-    ]
-    [together] = [row for row in headline if row["geographic_level"] == "Pilot councils"]
+    headline = published(tables, "gld_headline", **TOTAL)
     of = {row["la_name"] or row["english_devolved_area_name"] or "together": row for row in headline}
-    variance = {name: binomial(row) for name, row in of.items()}
     distances, councils = {}, set()
-    for row in tables["gld_differences"].to_pylist():
-        name, points = row["la_name"] or row["english_devolved_area_name"], row["gld_difference_points"]
-        if row["comparison"] == "All children: area less all councils together" and name and points is not None:
-            share = of[name]["children_count_estimate"] / together["children_count_estimate"]
-            chance = variance[name] * (1 - 2 * share) + variance["together"]
-            end = row["gld_difference_points_lower_ci" if points > 0 else "gld_difference_points_upper_ci"]
-            distances[name] = abs(points) / (((points - end) / Z) ** 2 + chance) ** 0.5
+    for row in published(tables, "gld_differences", comparison="All children: area less all councils together"):
+        name, (points, low, high) = (
+            row["la_name"] or row["english_devolved_area_name"],
+            ends(row, "gld_difference_points"),
+        )
+        if name and points is not None:
+            share = of[name]["children_count_estimate"] / of["together"]["children_count_estimate"]
+            variance = chance(of[name]) * (1 - 2 * share) + chance(of["together"])
+            noise = (points - (low if points > 0 else high)) / Z
+            distances[name] = abs(points) / (noise**2 + variance) ** 0.5
             councils |= {row["la_name"]}
-    expected = {name for name in councils & set(distances) if distances[name] > asked_of(distances, 0.025)}
+    expected = {name for name in councils & set(distances) if distances[name] > needed_for(distances, 0.025)}
     found = run(two_releases, "Which councils differ from all together")
     assert {row["area_name"] for row in found} == expected
 
 
 def test_figures_not_to_be_used(two_releases: Path, tables: dict[str, pa.Table]) -> None:
     found = {(r["characteristic"], r["child_group"]): r for r in run(two_releases, "Which figures should I not use?")}
-    rows = [
-        row
-        for row in tables["gld_headline"].to_pylist()
-        if row["breakdown_topic"] == "Ethnic group" and row["breakdown"] == "White" and row["sex"] == "Total"
-    ]
+    rows = published(tables, "gld_headline", breakdown_topic="Ethnic group", breakdown="White", sex="Total")
     white = found["Ethnic group", "White"]
     flags = [row["gld_children_percent_flag"] for row in rows]
     assert (white["areas"], white["unreliable"], white["withheld"]) == (10, flags.count("u"), flags.count("withheld"))

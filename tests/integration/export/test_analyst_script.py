@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -27,32 +26,19 @@ COMMENTS = (
     " WHERE NOT internal AND database_name = current_database() ORDER BY ALL"
 )
 MACROS = "SELECT function_name, comment FROM duckdb_functions() WHERE NOT internal ORDER BY ALL"
-MACROS = "SELECT function_name, comment FROM duckdb_functions() WHERE NOT internal ORDER BY ALL"
 
 
-@pytest.fixture(scope="module")
-def own(bundle: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The database of the bundle alone."""
-    with duckdb.connect() as connection:
-        connection.execute(f"SET file_search_path = '{bundle}'")
-        connection.execute((bundle / SCRIPT_FILE).read_text(encoding="utf-8"))
-        yield connection
-
-
-def test_it_makes_the_same_database(own: duckdb.DuckDBPyConnection, bundle: Path, tmp_path: Path) -> None:
+def test_it_makes_the_same_database(bundle: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / bundle.name)
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
+    with duckdb.connect() as own, duckdb.connect(str(build_database(tmp_path)), read_only=True) as built:
+        own.execute(f"SET file_search_path = '{bundle}'")
+        own.execute((bundle / SCRIPT_FILE).read_text(encoding="utf-8"))
         for query in (NAMED, COMMENTS, MACROS):
             assert own.execute(query).fetchall() == built.execute(query).fetchall()
         for schema, name in own.execute(NAMED).fetchall():
             if name != "made_from":  # tells when the file of the release directory is to be built anew
                 here, there = (con.execute(f"FROM {schema}.{name}").fetchall() for con in (own, built))
                 assert sorted(map(str, here)) == sorted(map(str, there))
-
-
-def test_macros_answer(own: duckdb.DuckDBPyConnection) -> None:
-    for (example,) in own.execute("SELECT example FROM help.macros").fetchall():
-        assert own.execute(example).fetchall()
 
 
 def test_a_notice_leads_both(tables: dict[str, pa.Table]) -> None:

@@ -17,12 +17,8 @@ import pytest
 from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from privacy.estimation.intervals import Z95, fieller
+from tests.support.export.analyst import ELIGIBLE, FSM, OTHERS, Row, answer, changed
 
-FSM, ELIGIBLE, OTHERS = (
-    "Free school meal eligibility",
-    "Eligible for free school meals",
-    "Not eligible for free school meals",
-)
 CITY_REGION = ("Halton", "Knowsley", "Liverpool", "Sefton", "St. Helens", "Wirral")
 ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black British"
 
@@ -40,10 +36,9 @@ def covariance(two_releases: Path) -> dict[tuple[str, ...], dict[str, Any]]:
     return {tuple(row[name] for name in names): row for row in rows}
 
 
-def sums(reader: duckdb.DuckDBPyConnection, call: str) -> dict[str, Any]:
-    [row] = reader.sql(f"FROM gld_sum({call})").to_arrow_table().to_pylist()
-    found: dict[str, Any] = row
-    return found
+def sums(reader: duckdb.DuckDBPyConnection, call: str) -> Row:
+    [row] = answer(reader, f"FROM gld_sum({call})")
+    return row
 
 
 @pytest.mark.parametrize(
@@ -140,10 +135,8 @@ def test_a_release_without_covariances_gives_no_interval_and_says_so(two_release
 
 
 def test_a_group_that_is_not_published_everywhere_is_named(two_releases: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.duckdb"
-    copy.write_bytes((two_releases / DATABASE_FILE).read_bytes())
-    with duckdb.connect(str(copy)) as connection:
-        connection.execute("DELETE FROM releases.gld_headline WHERE area_name = 'Wirral' AND breakdown = 'White'")
+    delete = "DELETE FROM releases.gld_headline WHERE area_name = 'Wirral' AND breakdown = 'White'"
+    with changed(two_releases, tmp_path, delete) as connection:
         found = sums(connection, "'Leeds + Wirral', 'White'")
     assert found["basis"] == "no figure: no row of this group in Wirral"
     assert all(found[name] is None for name in ("gld_percent", "lower_ci", "upper_ci", "children", "gld_children"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,11 +17,12 @@ from ndl_export.analyst_db.help import WORKED_QUERIES
 from ndl_export.site import conclusions_of
 from ndl_export.site.layouts import release_of
 from ndl_export.site.panels import Panel
-from ndl_export.site.views import VIEWS, charts_of
+from ndl_export.site.views import charts_of
 from ndl_export.tables import TABLES
 from ndl_export.tables.rows import rows
 from ndl_export.tables.schema import Flag
 from sources.reference.places import PILOT
+from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, published
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.release.comparisons import certain_from, pilot_sizes, simulate
 
@@ -73,22 +73,18 @@ def test_certain_from_is_holm() -> None:
 def tables_with(seed: int, spread: float) -> dict[str, pa.Table]:
     """Made-up tables in which councils' rates are so many points apart (standard deviation), with noise of 0.3."""
     rng, tables = np.random.default_rng(seed), fake_tables(seed=seed)
-    councils = [
-        row
-        for row in tables["gld_headline"].to_pylist()
-        if row["la_name"] and row["breakdown"] == row["sex"] == "Total"
-    ]
+    councils = published(tables, "gld_headline", **COUNCILS, **TOTAL)
     sizes = np.array([row["children_count_estimate"] for row in councils])
     rates = 65 + rng.normal(0, np.hypot(spread, 48 / np.sqrt(sizes)))
     all_together = float(rates @ sizes / sizes.sum())
     of = {row["la_name"]: float(rate) for row, rate in zip(councils, rates, strict=True)}
 
-    def headline(row: dict[str, Any]) -> dict[str, Any]:
+    def headline(row: Row) -> Row:
         if not row["breakdown"] == row["sex"] == "Total":
             return row
         return row | _figure("gld_children_percent", of.get(row["la_name"], all_together))
 
-    def difference(row: dict[str, Any]) -> dict[str, Any]:
+    def difference(row: Row) -> Row:
         if row["la_name"] not in of or row["comparison"] != "All children: area less all councils together":
             return row
         return row | _figure("gld_difference_points", of[row["la_name"]] - all_together)
@@ -99,15 +95,15 @@ def tables_with(seed: int, spread: float) -> dict[str, pa.Table]:
     return tables
 
 
-def _figure(measure: str, value: float) -> dict[str, Any]:
+def _figure(measure: str, value: float) -> Row:
     ends = {f"{measure}_lower_ci": value - 0.6, f"{measure}_upper_ci": value + 0.6}
     return {measure: round(value, 1), f"{measure}_flag": None, **ends}
 
 
-class Asked:
-    """One release, asked in every way."""
+class Answers:
+    """The answers of one release, in every place that gives them."""
 
-    def __init__(self, seed: int, spread: float, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
         release = release_of(tables, PILOT, (COHORT,), {}, conclusions=conclusions_of(con, (COHORT,)))
         self.panels = {
@@ -117,24 +113,23 @@ class Asked:
             for panel in chart.panels
         }
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.con.sql(query).to_arrow_table().to_pylist()
-        return rows
+    def rows(self, query: str) -> list[Row]:
+        return answer(self.con, query)
 
-    def worked(self, title: str) -> list[dict[str, Any]]:
+    def worked(self, title: str) -> list[Row]:
         return self.rows(next(query.sql for query in WORKED_QUERIES if query.title == title))
 
 
 @pytest.fixture(scope="module", params=[(1, 0.0), (2, 2.0), (3, 5.0)], ids=["equal", "alike", "apart"])
-def asked(request: pytest.FixtureRequest) -> Iterator[Asked]:
+def answers(request: pytest.FixtureRequest) -> Iterator[Answers]:
     tables = tables_with(*request.param)
     with analyst_database(fake_facts(), tables) as (con, _):
-        yield Asked(*request.param, con, tables)
+        yield Answers(con, tables)
 
 
 def said_of(panel: Panel, kind: str) -> dict[str, str]:
     """Verdict by label, from the sentence about all of them."""
-    text = " ".join(each.words for each in panel.inferred)
+    text = " ".join(each.sentence for each in panel.inferred)
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
     for part in text.split("these would be ")[1:]:
         labels = re.sub(r"\.( For (the others|children like these), .*)?$", "", part.partition(": ")[2])
@@ -143,35 +138,35 @@ def said_of(panel: Panel, kind: str) -> dict[str, str]:
     return found
 
 
-def test_every_place_has_one_verdict_on_a_council(asked: Asked) -> None:
-    panel = asked.panels["gld-by-area", ""]
+def test_every_place_has_one_verdict_on_a_council(answers: Answers) -> None:
+    panel = answers.panels["gld-by-area", ""]
     councils = {line.label: line for line in panel.lines if line.inferred}
-    funnel = {row["area_name"]: row for row in asked.rows("FROM gld_funnel('Total')")}
+    funnel = {row["area_name"]: row for row in answers.rows("FROM gld_funnel('Total')")}
     verdicts = {name: row["verdict"] for name, row in funnel.items()}
-    assert {row["area"]: row["beside_all"] for row in asked.rows("FROM councils_compared")} == verdicts
-    named = {row["area_name"]: row["verdict"] for row in asked.worked("Which councils differ from all together")}
+    assert {row["area"]: row["beside_all"] for row in answers.rows("FROM councils_compared")} == verdicts
+    named = {row["area_name"]: row["verdict"] for row in answers.worked("Which councils differ from all together")}
     assert named == {name: verdict for name, verdict in verdicts.items() if verdict != "cannot say"}
     told = said_of(panel, "councils")
     for name, verdict in verdicts.items():
         assert told[name] == verdict
         [concluded] = councils[name].inferred
-        assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.words
+        assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.sentence
         heading = {"ahead": f"{name} is ahead of all", "behind": f"{name} is behind all", "cannot say": ""}[verdict]
         assert concluded.finding.startswith(heading)
         assert bool(concluded.finding) == bool(heading)
         outside = not funnel[name]["lower_limit"] <= funnel[name]["gld_percent"] <= funnel[name]["upper_limit"]
         assert outside == (verdict != "cannot say")
     for name in ("Halton", "Leeds"):
-        [row] = asked.rows(f"FROM gld_difference('{name}', 'Total', 'All councils', 'Total')")
+        [row] = answers.rows(f"FROM gld_difference('{name}', 'Total', 'All councils', 'Total')")
         side = "ahead" if row["points"] > 0 else "behind"
         assert (side if row["is_certain"] else "cannot say") == verdicts[name]
 
 
-def test_ranks_are_those_of_the_pairs(asked: Asked) -> None:
-    ranks = {row["area_name"]: (row["best_rank"], row["worst_rank"]) for row in asked.rows("FROM gld_rank('Total')")}
-    view = {row["area"]: row["rank"] for row in asked.rows("FROM councils_compared")}
+def test_ranks_are_those_of_the_pairs(answers: Answers) -> None:
+    ranks = {row["area_name"]: (row["best_rank"], row["worst_rank"]) for row in answers.rows("FROM gld_rank('Total')")}
+    view = {row["area"]: row["rank"] for row in answers.rows("FROM councils_compared")}
     assert view == {name: f"{best} to {worst}" for name, (best, worst) in ranks.items()}
-    pairs = asked.rows(
+    pairs = answers.rows(
         f"FROM gld_compared('Total', 'Total', false, '{COHORT}', '{COHORT}') WHERE is_council AND less_is_council"
     )
     assert len(pairs) == 56
@@ -180,39 +175,40 @@ def test_ranks_are_those_of_the_pairs(asked: Asked) -> None:
         assert (best, worst) == (1 + own.count("behind"), 8 - own.count("ahead"))
     of_pair = {(row["area_name"], row["less_area_name"]): row["is_certain"] for row in pairs}
     for one, other in (("Halton", "Leeds"), ("Wirral", "Sefton")):
-        [row] = asked.rows(f"FROM gld_difference('{one}', 'Total', '{other}', 'Total')")
+        [row] = answers.rows(f"FROM gld_difference('{one}', 'Total', '{other}', 'Total')")
         assert row["is_certain"] == of_pair[one, other] == of_pair[other, one]
 
 
-def test_the_interval_of_a_list_is_wider_and_leaves_out_0_where_it_is_certain(asked: Asked) -> None:
-    for row in asked.rows(f"FROM gld_compared('Total', 'Total', false, '{COHORT}', '{COHORT}')"):
+def test_the_interval_of_a_list_is_wider_and_leaves_out_0_where_it_is_certain(answers: Answers) -> None:
+    for row in answers.rows(f"FROM gld_compared('Total', 'Total', false, '{COHORT}', '{COHORT}')"):
         down, up = row["points"] - row["low"], row["high"] - row["points"]
         assert row["lower_end"] <= max(row["points"] - down, -100)
         assert row["upper_end"] >= min(row["points"] + up, 100)
         assert row["is_certain"] == (not row["lower_end"] <= 0 <= row["upper_end"])
 
 
-def test_every_place_has_one_verdict_on_groups(asked: Asked) -> None:
+def test_every_place_has_one_verdict_on_groups(answers: Answers) -> None:
     """The gap by free school meals, outcomes of the review, groups beside England, and goals."""
     gaps = {
-        line.label: " ".join(each.words for each in line.inferred) for line in asked.panels["gap-by-area", ""].lines
+        line.label: " ".join(each.sentence for each in line.inferred)
+        for line in answers.panels["gap-by-area", ""].lines
     }
-    for row in asked.worked("Free school meal gap"):
+    for row in answers.worked("Free school meal gap"):
         if row["is_certain"] is not None:
             assert ("there would be a gap" in gaps[row["area_name"]]) == row["is_certain"]
-    outcomes = {row["asq3_outcome"]: row for row in asked.worked("From the two-year review to school")}
+    outcomes = {row["asq3_outcome"]: row for row in answers.worked("From the two-year review to school")}
     outcome = outcomes["Two or more domains below the cut-off"]
-    told = " ".join(each.words for each in asked.panels["pathway", ""].inferred)
+    told = " ".join(each.sentence for each in answers.panels["pathway", ""].inferred)
     assert (outcome["is_behind"] is None) == (not told)
     assert bool(outcome["is_behind"]) == (": ahead, by more" in told)
     for area, title in (("", "All councils against England"), ("Leeds", "By characteristic, beside official figures")):
-        told_of = said_of(asked.panels["gld-by-group", area], "groups")
-        for row in asked.worked(title):
+        told_of = said_of(answers.panels["gld-by-group", area], "groups")
+        for row in answers.worked(title):
             if row.get("area_name", area) == area and row["breakdown"] in told_of and row["breakdown"] != "Total":
                 certain = row["is_certain"] if area == "" else row["beside_england"] in ("ahead", "behind")
                 assert (told_of[row["breakdown"]] != "cannot say") == bool(certain)
-    lowest = {row["early_learning_goal"] for row in asked.worked("Weakest goals") if row["could_be_lowest"]}
-    told = " ".join(each.words for each in asked.panels["goals", ""].inferred)
+    lowest = {row["early_learning_goal"] for row in answers.worked("Weakest goals") if row["could_be_lowest"]}
+    told = " ".join(each.sentence for each in answers.panels["goals", ""].inferred)
     assert lowest
     assert all(goal in told for goal in lowest)
 
@@ -245,16 +241,9 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
             same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
     alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
     charts, seen, elsewhere = charts_of(release_of(tables, PILOT, (COHORT,), {})), set(), 0
-    for view, panel in (
-        (view, panel)
-        for page, views in VIEWS.items()
-        for view in views
-        for chart in charts[page]
-        if chart.shape is view.shape
-        for panel in chart.panels
-    ):
+    for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
-            wanted = view.wanted if isinstance(view.wanted, tuple) else view.wanted[line.label]
+            wanted = panel.shape.wanted("" if panel.shape.by_area else line.label)
             for figure, each in zip(line.figures, wanted, strict=True):
                 own = published.get((each.table, line.area.code, *each.levels))
                 others = (published.get((each.table, line.area.code, *t)) for t in alike[each.table, each.levels])

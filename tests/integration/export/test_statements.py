@@ -42,11 +42,6 @@ def test_the_bound_lies_between_gaussian_noise_and_certainty(rho: float, false_a
     assert gaussian - 1e-9 <= most_found(rho, false_alarms) <= 1.0
 
 
-@given(rho=st.floats(1e-4, 0.5), more=st.floats(1.01, 2.0), false_alarms=st.floats(0.005, 0.1))
-def test_more_loss_finds_more(rho: float, more: float, false_alarms: float) -> None:
-    assert most_found(rho, false_alarms) < most_found(rho * more, false_alarms)
-
-
 @given(rho=st.floats(0.01, 0.5), false_alarms=st.floats(0.01, 0.1), order=st.floats(1.01, 50.0))
 def test_the_bound_is_what_renyi_divergence_allows(rho: float, false_alarms: float, order: float) -> None:
     """Divergence by its definition: at the bound no order's is above rho times the order, a little beyond it one is."""
@@ -94,13 +89,6 @@ def test_coherence_counts_what_lies_within() -> None:
     assert " 2 lie within" in coherence(header + "yes,\nno,\nyes,\n")
 
 
-def test_pages_give_status_and_contact(bundle: Path) -> None:
-    for page in ("README.md", "code_of_practice.md"):
-        assert fake_facts().status in (bundle / page).read_text()
-    for page in ("README.md", "code_of_practice.md", "quality.md", "five_safes.md"):
-        assert fake_facts().contact in (bundle / page).read_text()
-
-
 NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
 SOUND = {
     "name": "A combined authority",
@@ -122,45 +110,33 @@ REAL = SOUND | {
 }
 
 
-def test_an_installation_names_its_own_publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL)))
-    assert load_publisher(demonstration=False).name == "A combined authority"
-    assert load_publisher(demonstration=False).address == "https://data.combined-authority.gov.uk/readiness"
-    assert load_publisher(demonstration=False).notice == ""
-
-
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "is_placeholder"),
     [
-        ("contact", "statistics@example.org"),
-        ("contact", "statistics@authority.example"),
-        ("contact", "todo@combined-authority.gov.uk"),
-        ("address", "https://authority.example/readiness"),
-        ("address", "https://EXAMPLE.com"),
-        ("address", "http://localhost:8000/readiness"),
-        ("name", "TODO"),
+        ("name", "Another authority", False),
+        ("contact", "statistics@example.org", True),
+        ("contact", "statistics@authority.example", True),
+        ("contact", "todo@combined-authority.gov.uk", True),
+        ("address", "https://authority.example/readiness", True),
+        ("address", "https://EXAMPLE.com", True),
+        ("address", "http://localhost:8000/readiness", True),
+        ("address", "https://example-council.gov.uk/x", False),
+        ("address", "https://contest.gov.uk", False),
+        ("address", "https://a.uk/example/", False),
+        ("name", "TODO", True),
     ],
 )
 def test_nobody_publishes_under_a_placeholder_but_a_demonstration(
-    key: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str, value: str, is_placeholder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = written(tmp_path / "own.yaml", REAL | {key: value})
     monkeypatch.setenv("READINESS_PUBLISHER", str(own))
-    with pytest.raises(InvalidPublisher, match=re.escape(f"{own}:1:1: {key} is a placeholder ({value})")) as refused:
-        load_publisher(demonstration=False)
-    assert "READINESS_PUBLISHER" in str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert getattr(load_publisher(demonstration=True), key) == value
-
-
-@pytest.mark.parametrize(
-    "address", ["https://example-council.gov.uk/x", "https://contest.gov.uk", "https://a.uk/example/"]
-)
-def test_what_only_looks_like_a_placeholder_passes(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("READINESS_PUBLISHER", str(written(tmp_path / "own.yaml", REAL | {"address": address})))
-    assert load_publisher(demonstration=False).address == address.rstrip("/")
+    if is_placeholder:
+        with pytest.raises(InvalidPublisher, match=re.escape(f"{own}:1:1: {key} is a placeholder ({value})")):
+            load_publisher(demonstration=False)
+    publisher = load_publisher(demonstration=is_placeholder)
+    assert getattr(publisher, key) == value.rstrip("/")
+    assert is_placeholder or publisher.notice == ""
 
 
 def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
@@ -185,11 +161,13 @@ def test_a_release_needs_a_file_of_its_own_and_a_demonstration_none(
         (SOUND | {"doi": "https://doi.org/10.1234/abc"}, "doi: must be a DOI"),
         (SOUND | {"colour": "blue"}, "'colour' is not a key here"),
         ({}, "the file is empty"),
+        (None, "there is no such file"),
     ],
 )
-def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str], what: str, tmp_path: Path) -> None:
+def test_a_publisher_file_with_a_mistake_is_refused(entries: dict[str, str] | None, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml" if entries is None else written(tmp_path / "own.yaml", entries)
     with pytest.raises(InvalidPublisher, match=what):
-        read_publisher(written(tmp_path / "own.yaml", entries))
+        read_publisher(path)
 
 
 NAMED = re.compile(r"`([A-Za-z0-9_-]+(?:\.meta)?\.(?:parquet|csv|ods|json|jsonld|md|cff|pem|zip|sig)|SHA256SUMS)`")
@@ -197,8 +175,11 @@ NAMED = re.compile(r"`([A-Za-z0-9_-]+(?:\.meta)?\.(?:parquet|csv|ods|json|jsonld
 
 @pytest.mark.parametrize("name", ["ai_readiness.md", "README.md", "code_of_practice.md", "five_safes.md", "quality.md"])
 def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: Path) -> None:
-    named = set(NAMED.findall((bundle / name).read_text(encoding="utf-8")))
+    text = (bundle / name).read_text(encoding="utf-8")
+    named = set(NAMED.findall(text))
     assert named
+    assert name == "ai_readiness.md" or fake_facts().contact in text
+    assert name not in ("README.md", "code_of_practice.md") or fake_facts().status in text
     assert {each for each in named if not (bundle / each).is_file()} == set()
 
 
@@ -206,13 +187,6 @@ def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_re
     bundle: Path, tables: dict[str, pa.Table]
 ) -> None:
     text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
-    pillars = re.findall("^## (.*)$", text, re.MULTILINE)
-    assert pillars[:4] == [
-        "Technical optimisation",
-        "Data and metadata quality",
-        "Organisation and infrastructure context",
-        "Legal, security and ethical compliance",
-    ]
     points = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| point", "| ---"))]
     assert len(points) > 20
     assert all(NAMED.search(line.split(" | ")[-1]) for line in points)
@@ -226,7 +200,6 @@ def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_re
     ]
     published = [flag for flag in flags if flag in (None, "u", "linkage", "withheld")]
     assert f"{published.count(None):,} of {len(published):,} percentages" in text
-    assert "do not stand for their self-assessment checklist" in text.replace("\n", " ")
 
 
 def test_croissant_names_files_that_are_there_and_says_where_figures_come_from(bundle: Path) -> None:
@@ -281,6 +254,12 @@ def test_a_notice_stands_above_everything(
     for name in TABLES:
         assert pq.read_schema(bundle / f"{name}.parquet").metadata[b"description"].decode().startswith(NOTICE)
     assert verify(bundle).ok
+    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as connection:
+        (first,) = connection.execute("FROM help.start LIMIT 1").fetchall()
+        assert first[1] == NOTICE
+        assert connection.execute(first[2]).fetchall() == [("2026.11.0", NOTICE)]
+        query = "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
+        assert NOTICE in connection.execute(query).fetchall()[0][0]
     root = ET.parse(tmp_path / "feed.xml").getroot()
     titles = [each.text or "" for each in root.iter("{http://www.w3.org/2005/Atom}title")]
     assert len(titles) == 2
@@ -288,21 +267,3 @@ def test_a_notice_stands_above_everything(
     found, series = json.loads((tmp_path / "catalogue.jsonld").read_text())["@graph"]
     for each in (found, series, *found["dcat:dataset"]):
         assert each["dct:description"]["@value"].startswith(NOTICE)
-
-
-@pytest.mark.slow
-def test_the_analyst_database_begins_with_the_notice(
-    tmp_path: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
-) -> None:
-    write_bundle(tmp_path, replace(fake_facts(), notice=NOTICE), tables, signing_key)
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as connection:
-        (first,) = connection.execute("FROM help.start LIMIT 1").fetchall()
-        assert first[1] == NOTICE
-        assert connection.execute(first[2]).fetchall() == [("2026.11.0", NOTICE)]
-        query = "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
-        assert NOTICE in connection.execute(query).fetchall()[0][0]
-
-
-def test_a_publisher_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidPublisher, match="there is no such file"):
-        read_publisher(tmp_path / "none.yaml")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import math
 import os
 import re
 import stat
+from collections import Counter
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -55,9 +56,14 @@ Panel = tuple[str, str, str, Element]
 
 
 def panels(made: Made) -> list[Panel]:
+    return _panels(made.site)
+
+
+@cache
+def _panels(site: Path) -> list[Panel]:
     found = []
     for page in CHART_PAGES:
-        for section in parse(made.page(page)).iter("section"):
+        for section in parse((site / f"{page}.html").read_text(encoding="utf-8")).iter("section"):
             for panel in section.iter("div"):
                 if has_class(panel, "panel"):
                     name = section.get("aria-labelledby", "")
@@ -108,9 +114,15 @@ def check_figures(made: Made, found: list[Panel]) -> None:
 
 
 def test_every_figure_is_that_of_the_tables(made: Made) -> None:
+    """In every area, each in a row or a panel; some charts are of all councils together alone."""
     found = panels(made)
     check_figures(made, found)
-    assert {chart for chart, *_ in found} == set(ROWS)
+    charts = Counter(chart for chart, *_ in found)
+    assert set(charts) == set(ROWS)
+    is_complete = len(made.facts.councils) == len(PILOT) and not any(made.facts.missing.values())
+    for chart, _, _, panel in found if is_complete else ():
+        number_of_areas = len(body_rows(panel)) if ROWS[chart] is None else charts[chart]
+        assert number_of_areas == (1 if chart in ("goals-by-meals", "neither-by-group") else 10)
 
 
 def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
@@ -138,16 +150,6 @@ def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> N
         assert ("There is a break in the series before 2025/26 [b]" in text) == (area == TOGETHER)
     about = two_cohorts.page("about")
     assert "2025/26: all councils together are not the same ones as in 2024/25" in about
-
-
-def test_every_area_and_every_row_is_there(whole: Made) -> None:
-    by_chart: dict[str, list[str]] = {}
-    for chart, _, area, panel in panels(whole):
-        by_chart.setdefault(chart, []).append(area)
-        if ROWS[chart] is None:
-            assert len(body_rows(panel)) == 10
-    for chart, areas in by_chart.items():
-        assert len(areas) == (1 if ROWS[chart] is None or chart in ("goals-by-meals", "neither-by-group") else 10)
 
 
 def test_every_group_that_can_occur_is_shown() -> None:
@@ -214,26 +216,15 @@ def told(cell: str) -> str:
 
 
 FIRST_SENTENCES = {
-    "gld-by-area": ("All councils together: {}.", [""]),
-    "gap-by-area": (
-        "All councils together: of the children eligible for free school meals, {}; of those not eligible, {}."
-        " Gap: {}.",
-        [""],
-    ),
-    "seen-by": ("Children whom neither had seen: {}; their number: {}.", ["Neither"]),
-    "concern": (
-        "The health visitor alone had a concern: {0}; the nursery alone: {2}.",
-        ["Health visitor only", "Nursery only"],
-    ),
-    "concern-gld": (
-        "Number of children whom both had seen and about whom the health visitor alone had a concern: {1}; the nursery"
-        " alone: {3}.",
-        ["Both saw, health visitor concerned", "Both saw, nursery concerned"],
-    ),
-    "review": ("All five domains: {}.", ["All five domains"]),
-    "pathway": ("All five domains at or above the cut-off: {}.", ["All five domains at or above the cut-off"]),
+    "gld-by-area": ([""], slice(1)),
+    "gap-by-area": ([""], slice(3)),
+    "seen-by": (["Neither"], slice(2)),
+    "concern": (["Health visitor only", "Nursery only"], slice(0, None, 2)),
+    "concern-gld": (["Both saw, health visitor concerned", "Both saw, nursery concerned"], slice(1, None, 2)),
+    "review": (["All five domains"], slice(1)),
+    "pathway": (["All five domains at or above the cut-off"], slice(1)),
 }
-"""By chart, its first sentence, and the rows whose figures it gives, column by column."""
+"""By chart, the rows and then the cells, column by column, whose figures its first sentence gives in this order."""
 
 
 def test_sentences_say_which_figure_is_which(whole: Made) -> None:
@@ -241,10 +232,10 @@ def test_sentences_say_which_figure_is_which(whole: Made) -> None:
     checked = set()
     for chart, cohort, area, panel in panels(whole):
         if chart in FIRST_SENTENCES:
-            sentence, rows = FIRST_SENTENCES[chart]
+            rows, shown = FIRST_SENTENCES[chart]
             cells = [published.cell(place, cohort, area or TOGETHER) for row in rows for place in places(chart, row)]
-            first = next(words(p) for p in panel.iter("p") if has_class(p, "words"))
-            assert TARGET.sub("", first).strip() == sentence.format(*map(told, cells))
+            first = TARGET.sub("", next(words(p) for p in panel.iter("p") if has_class(p, "words")))
+            assert [found[0] for found in TOLD.finditer(first)] == [told(cell) for cell in cells[shown]]
             checked.add(chart)
     assert checked == set(FIRST_SENTENCES)
 
@@ -268,32 +259,19 @@ def test_what_compares_answers_for_children_like_these(made: Made, two_cohorts: 
     assert told > 10
 
 
-def test_a_change_counts_noise_and_chance_of_both_cohorts(two_cohorts: Made) -> None:
-    rows = Published(two_cohorts.tables).rows
+def test_a_change_has_the_direction_of_its_interval(two_cohorts: Made) -> None:
+    """Nothing is said across a break, or of a figure that is not shown."""
     told = 0
     for chart, cohort, area, panel in panels(two_cohorts):
         if chart != "gld-over-time" or cohort:
             continue
         said = [words(p) for p in panel.iter("p") if has_class(p, "alike")]
-        now, before = (
-            rows.get(("gld_headline", each, area, "Total", "Total", "Total"), {}) for each in (LATER, COHORT)
-        )
-        p, q = (row.get("gld_children_percent") for row in (now, before))
-        if p is None or q is None or area == TOGETHER:
-            assert not said
-            continue
-        chance = sum(
-            row["gld_children_percent"] * (100 - row["gld_children_percent"]) / row["children_count_estimate"]
-            for row in (now, before)
-        )
-        down = p - now["gld_children_percent_lower_ci"], before["gld_children_percent_upper_ci"] - q
-        at_95 = math.sqrt(down[0] ** 2 + down[1] ** 2 + 1.959964**2 * chance)
-        [lower] = re.findall("2025/26 less 2024/25 would be between (−?[0-9.]+) and ", said[0])
-        lower = float(lower.replace("−", "-"))
-        assert ("rose" in said[0]) == (lower > 0)
-        if lower > -100:
-            assert 0.99 < (p - q - lower) / at_95 < 1.45  # of 9 areas at most
-        told += 1
+        shown = all("%" in words(row[1]).split(" ")[0] for row in body_rows(panel))
+        assert bool(said) == (shown and area != TOGETHER)
+        for sentence in said:
+            [lower] = re.findall("2025/26 less 2024/25 would be between (−?[0-9.]+) and ", sentence)
+            assert ("rose" in sentence) == (not lower.startswith("−") and lower != "0.0")
+            told += 1
     assert told > 4
 
 
@@ -529,15 +507,6 @@ def test_headings_compare_only_where_a_conclusion_does(made: Made, two_cohorts: 
     assert compared
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_leads_to_the_answer_for_parents_and_to_the_councils(whole: Made, page: str) -> None:
-    root = parse(whole.page(page))
-    for part in ("nav", "footer"):
-        links = [link.get("href") for link in next(root.iter(part)).iter("a")]
-        assert "my-child.html" in links
-        assert part == "footer" or "index.html#find-your-council" in links
-
-
 def test_parents_read_what_is_held_how_to_object_and_whom_to_ask(whole: Made) -> None:
     text = words(next(parse(whole.page("my-child")).iter("main")))
     for wanted in ("no name is in them", "object", "corrected or erased", "health visitor’s review"):
@@ -665,6 +634,8 @@ def test_headings_tables_and_drawings_are_made_for_everyone(made: Made, page: st
         else:
             assert drawing.get("aria-hidden") == "true"
     assert {"header", "nav", "main", "footer"} <= {each.tag for each in root.iter()}
+    for part, wanted in (("nav", {"my-child.html", "index.html#find-your-council"}), ("footer", {"my-child.html"})):
+        assert wanted <= {link.get("href") for link in next(root.iter(part)).iter("a")}
 
 
 @pytest.mark.parametrize("place", PLACES)

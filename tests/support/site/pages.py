@@ -25,6 +25,7 @@ from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_w
 from tests.support.once import made_once
 
 LATER = "202526"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SITE_FILES = frozenset(name.removeprefix("site/") for name in BUNDLE_FILES if name.startswith("site/"))
 CHART_PAGES = ("index", "groups", "goals", "pathway", "joined-dots", "parents")
 DOCUMENTS = frozenset(name for name in BUNDLE_FILES if name.endswith(".md") or name == "reconciliation.csv")
@@ -80,8 +81,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
             facts, tables = fake_facts(councils=councils, missing=missing), fake_tables(councils, missing=missing)
 
             def write(directory: Path) -> None:
-                key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-                write_bundle(directory, facts, tables, key)
+                write_bundle(directory, facts, tables, KEY)
                 build_database(directory)
 
             directory = made_once(tmp_path_factory, kind, write)
@@ -112,11 +112,13 @@ def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
     directory."""
     facts = facts_with((SEN, REVIEWS))
     tables = fake_tables(requested=facts.on_request.tables)
-    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    bundle = write_bundle(tmp_path_factory.mktemp("requested"), facts, tables, key)
-    build_database(bundle.parent)
-    tell_of_requests(bundle.parent, ASKED, BUDGETS)
-    return Made(facts, tables, bundle / "site")
+
+    def write(directory: Path) -> None:
+        write_bundle(directory, facts, tables, KEY)
+        build_database(directory)
+        tell_of_requests(directory, ASKED, BUDGETS)
+
+    return Made(facts, tables, made_once(tmp_path_factory, "requested", write) / facts.version / "site")
 
 
 @pytest.fixture(scope="session")

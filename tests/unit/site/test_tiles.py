@@ -18,7 +18,7 @@ class Shown:
     upper: float | None = None
 
     @property
-    def words(self) -> str:
+    def with_interval(self) -> str:
         return f"about {self.value}"
 
 
@@ -26,7 +26,7 @@ def kinds(*values: float | None) -> tuple[list[str], list[str]]:
     """The classes of figures with these values, and those of the legend in words."""
     codes = dict(zip(tiles(), values, strict=False))
     found = tile_map(tiles(), {code: (code, Shown(value)) for code, value in codes.items()})
-    return [tile.kind for tile in found.tiles], [words for _, words in found.classes]
+    return [kind for _, _, kind, *_ in found.tiles], [words for _, words in found.classes]
 
 
 def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
@@ -34,9 +34,11 @@ def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
     assert len(set(tiles().values())) == len(tiles())
     assert len({(column + row) % 2 for column, row in tiles().values()}) == 1
     drawn = tile_map(tiles(), {code: ("", Shown(50.0)) for code in tiles()})
-    assert all(TILE_WIDTH / 2 <= tile.x <= drawn.width - TILE_WIDTH / 2 for tile in drawn.tiles)
-    assert all(22 <= tile.y <= drawn.height - 22 for tile in drawn.tiles)
+    assert all(TILE_WIDTH / 2 <= x <= drawn.width - TILE_WIDTH / 2 for _, (x, _), *_ in drawn.tiles)
+    assert all(22 <= y <= drawn.height - 22 for _, (_, y), *_ in drawn.tiles)
     assert TILE_ROW < TILE_WIDTH
+    first, second, *others = tiles()
+    assert len(tile_map(tiles(), {code: ("", Shown(50.0)) for code in (first, second)}).blank) == len(others)
 
 
 def test_neighbours_are_near_each_other() -> None:
@@ -70,11 +72,3 @@ def test_classes_begin_at_round_numbers(values: tuple[float, ...], found: list[s
     assert given == found
     assert [told[0], told[-1]] == legend
     assert len(told) <= 6
-
-
-def test_what_is_unreliable_is_small_and_what_is_not_there_is_blank() -> None:
-    first, second, *others = tiles()
-    drawn = tile_map(tiles(), {first: ("A", Shown(50.0, unreliable=True)), second: ("B", Shown(50.0))})
-    assert [tile.small for tile in drawn.tiles] == [True, False]
-    assert drawn.tiles[0].words == "A: about 50.0"
-    assert len(drawn.blank) == len(others)

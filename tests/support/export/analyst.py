@@ -1,0 +1,57 @@
+"""Questions to the analyst database, and what the published tables say about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from ndl_export.analyst_db import DATABASE_FILE
+
+Row = dict[str, Any]
+FSM = "Free school meal eligibility"
+ELIGIBLE, OTHERS = "Eligible for free school meals", "Not eligible for free school meals"
+TOTAL = {"breakdown": "Total", "sex": "Total"}
+COUNCILS, TOGETHER = {"geographic_level": "Local authority"}, {"geographic_level": "Pilot councils"}
+
+
+def answer(reader: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+    rows: list[Row] = reader.sql(query).to_arrow_table().to_pylist()
+    return rows
+
+
+@contextmanager
+def changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a copy of the directory's database in which these statements were executed."""
+    copy = scratch / "copy.duckdb"
+    copy.write_bytes((directory / DATABASE_FILE).read_bytes())
+    with duckdb.connect(str(copy)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        yield connection
+
+
+def published(tables: dict[str, pa.Table], table: str, **where: str) -> list[Row]:
+    """Return the rows of a table with these values."""
+    return [row for row in tables[table].to_pylist() if all(row[name] == value for name, value in where.items())]
+
+
+def ends(row: Row, measure: str = "gld_children_percent") -> tuple[float, float, float]:
+    """Return figure, lower and upper end."""
+    return row[measure], row[f"{measure}_lower_ci"], row[f"{measure}_upper_ci"]
+
+
+def chance(row: Row) -> float:
+    """Return the binomial variance of a row's rate, in squared percentage points."""
+    percent = 50 if row["gld_children_percent"] is None else row["gld_children_percent"]
+    return max(percent * (100 - percent), 0.0) / max(row["children_count_estimate"], 1.0)
+
+
+def correlated(one: float, other: float, correlation: float) -> float:
+    """Return one side of the interval of a difference, from sides whose noise is correlated."""
+    return math.sqrt(one**2 + other**2 + 2 * correlation * one * other)
