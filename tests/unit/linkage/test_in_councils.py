@@ -14,7 +14,7 @@ CHILDREN = 100_000.0
 SEEN_BY = np.array([100_000.0, 15_000.0, 15_000.0])
 DIFFERENT = {str(each): 300.0 for each in ONE_DIFFERS if each.field != NAMES}
 BOTH, REVIEW, SETTING = range(len(SERVICES))
-PUPIL, VISITOR, SETTINGS, EVERY = DIFFERS
+PUPIL, VISITOR, SETTINGS, _ = DIFFERS
 
 
 def counts() -> np.ndarray:
@@ -64,19 +64,15 @@ def test_a_council_in_which_all_differs_more_often_misses_more_links_of_every_se
     assert (more.values[:, 1] < 1.0).all()
 
 
-def test_where_one_service_keeps_its_records_worse_its_links_are_missed() -> None:
-    visitors = found([dict.fromkeys(of(VISITOR), 3.0), {}], [0.1, 0.9])
-    settings = found([dict.fromkeys(of(SETTINGS), 3.0), {}], [0.1, 0.9])
-    assert visitors.values[REVIEW, 0] > 2.0
-    assert visitors.values[SETTING, 0] < 1.1
-    assert settings.values[SETTING, 0] > 2.0
-    assert settings.values[REVIEW, 0] < visitors.values[REVIEW, 0]
-
-
-def test_where_pupils_records_are_worse_both_services_miss_them_at_once() -> None:
-    pupils = found([dict.fromkeys(of(PUPIL), 3.0), {}], [0.1, 0.9])
-    assert pupils.values[BOTH, 0] == pupils.values[:, 0].max()
-    assert pupils.values[BOTH, 0] > 2.0
+def test_worse_records_of_one_service_or_of_pupils_are_missed_there() -> None:
+    """A bad record of a pupil is missed by both services at once."""
+    visitors, settings, pupils = (
+        found([dict.fromkeys(of(record), 3.0), {}], [0.1, 0.9]).values[:, 0] for record in (VISITOR, SETTINGS, PUPIL)
+    )
+    assert visitors[REVIEW] > 2.0 > 1.1 > visitors[SETTING]
+    assert settings[SETTING] > 2.0
+    assert settings[REVIEW] < visitors[REVIEW]
+    assert pupils[BOTH] == pupils.max() > 2.0
 
 
 def test_what_the_noise_hides_is_left_as_over_all() -> None:

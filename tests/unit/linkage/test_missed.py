@@ -41,21 +41,18 @@ def test_one_thing_that_differs_misses_no_link(field: str, record: str) -> None:
     assert missed(counts(**{of(field, record): 500}), QUIET).rates == pytest.approx(np.zeros(len(RATES)), abs=1e-9)
 
 
-def test_a_bad_record_of_the_pupil_is_missed_by_both_services() -> None:
-    bad = {of(field, "the pupil's record"): 400.0 for field in ("date_of_birth", "postcode")}
-    found = dict(zip(RATES, missed(counts(**bad), QUIET).rates, strict=True))
-    share = 400 / (CHILDREN + 400)
-    assert found[RATES[0]] == pytest.approx(SHORTFALL[0] * share**2, rel=0.05)
-    assert found[RATES[1]] == found[RATES[2]] == 0
-    assert found[RATES[3]] == pytest.approx(SHORTFALL[3] * share**2, rel=0.05)
+def bad(record: str) -> np.ndarray:
+    """Counts in which 400 records of a service have a wrong date and as many a wrong address."""
+    return counts(**{of(field, record): 400.0 for field in ("date_of_birth", "postcode")})
 
 
-def test_a_bad_review_is_missed_alone() -> None:
-    bad = {of(field, "the health visitor's record"): 400.0 for field in ("date_of_birth", "postcode")}
-    rates = missed(counts(**bad), QUIET).rates
+def test_a_bad_record_of_the_pupil_is_missed_by_both_services_and_a_bad_review_alone() -> None:
+    rates, share = missed(bad("the pupil's record"), QUIET).rates, 400 / (CHILDREN + 400)
+    assert rates[[0, 3]] == pytest.approx(SHORTFALL[[0, 3]] * share**2, rel=0.05)
+    assert rates[1] == rates[2] == 0
+    rates = missed(bad("the health visitor's record"), QUIET).rates
     assert rates[1] > 0
-    assert rates[0] == 0
-    assert rates[2] == rates[4] == 0
+    assert rates[0] == rates[2] == rates[4] == 0
 
 
 def test_reviews_with_names_written_otherwise_are_missed_where_the_family_moved_as_well() -> None:
@@ -71,8 +68,7 @@ def test_reviews_with_names_written_otherwise_are_missed_where_the_family_moved_
 
 
 def test_rarer_names_are_missed_more_rarely() -> None:
-    bad = {of(field, "the pupil's record"): 400.0 for field in ("date_of_birth", "postcode")}
-    common = counts(**bad)
+    common = bad("the pupil's record")
     rare = common.copy()
     agree = [CELLS.index(cell) for cell in ALL_AGREE]
     rare[agree] = common[agree][::-1]
@@ -105,48 +101,35 @@ def test_rates_are_chances_and_their_covariance_is_one(numbers: list[int]) -> No
     assert (found.rates >= 0).all()
 
 
-def test_without_linked_children_rates_are_the_usual_ones_and_little_is_known_of_them() -> None:
-    found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
-    assert found.rates == pytest.approx(USUAL)
-    assert np.sqrt(np.diag(found.covariance)) == pytest.approx(USUAL)
-
-
 JOINED = np.array([200.0, 20_000.0, 2_500.0, 300.0])
 """Not found, one UPN and the same, one UPN and different, without a UPN."""
 
 
-def test_rows_are_not_found_where_there_is_no_upn_in_common_and_records_differ() -> None:
-    differing = 300 * 2_500 / 20_000
-    assert unjoined(JOINED, np.zeros(len(JOINS))).share == pytest.approx(
-        NOT_FOUND * differing / JOINED[1:].sum(), rel=1e-4
-    )
+SURE = np.zeros(len(JOINS))
 
 
-def test_where_every_row_has_its_upn_every_row_is_found() -> None:
-    found = unjoined(np.array([500.0, 20_000.0, 2_500.0, 0.0]), np.zeros(len(JOINS)))
-    assert found.share == found.deviation == 0.0
-    assert (found.rates == 0).all()
-
-
-def test_twice_as_many_upns_that_differ_hide_twice_as_many_rows() -> None:
+def test_rows_without_a_upn_in_common_whose_records_differ_are_not_found() -> None:
+    found = unjoined(JOINED, SURE)
+    assert found.share == pytest.approx(NOT_FOUND * 300 * 2_500 / 20_000 / JOINED[1:].sum(), rel=1e-4)
+    every_upn = unjoined(np.array([500.0, 20_000.0, 2_500.0, 0.0]), SURE)
+    assert every_upn.share == every_upn.deviation == 0.0
     twice = JOINED * np.array([1, 1, 1, 2])
-    more = unjoined(twice, np.zeros(len(JOINS))).share * twice[1:].sum()
-    assert more == pytest.approx(2 * unjoined(JOINED, np.zeros(len(JOINS))).share * JOINED[1:].sum(), rel=1e-4)
+    rows, more = JOINED[1:].sum(), twice[1:].sum()
+    assert unjoined(twice, SURE).share * more == pytest.approx(2 * found.share * rows, rel=1e-4)
 
 
-def test_noise_and_what_is_fixed_beforehand_are_in_the_deviation() -> None:
-    noisy = unjoined(JOINED, np.full(len(JOINS), 20.0**2))
-    assert noisy.share == unjoined(JOINED, np.zeros(len(JOINS))).share
-    assert noisy.deviation > unjoined(JOINED, np.zeros(len(JOINS))).deviation > noisy.share / 2
-
-
-def test_a_child_with_two_records_is_missed_by_services_too() -> None:
-    found = unjoined(JOINED, np.zeros(len(JOINS)))
+def test_noise_and_what_is_fixed_beforehand_are_in_the_deviation_and_services_miss_such_children() -> None:
+    noisy, found = unjoined(JOINED, np.full(len(JOINS), 20.0**2)), unjoined(JOINED, SURE)
+    assert noisy.share == found.share
+    assert noisy.deviation > found.deviation > noisy.share / 2
     assert found.rates.shape == (len(RATES),)
     assert (found.rates > 0).all()
     assert np.linalg.eigvalsh(found.covariance).min() > -1e-15
 
 
-def test_without_joined_rows_the_share_is_the_usual_one_and_little_is_known_of_it() -> None:
-    found = unjoined(np.zeros(len(JOINS)), np.full(len(JOINS), 100.0))
-    assert found.share == found.deviation == USUAL_UNJOINED
+def test_without_linked_children_or_joined_rows_rates_are_the_usual_ones_and_little_is_known_of_them() -> None:
+    found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
+    assert found.rates == pytest.approx(USUAL)
+    assert np.sqrt(np.diag(found.covariance)) == pytest.approx(USUAL)
+    rows = unjoined(np.zeros(len(JOINS)), np.full(len(JOINS), 100.0))
+    assert rows.share == rows.deviation == USUAL_UNJOINED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -42,28 +43,31 @@ def judged(
         return waiting, bool(left_out(con, "education").num_rows)
 
 
+NEW = {"stood": 0}
+FIRST = NEW | {"at_start": True}
+AT_ONCE = NewChildren(first_delivery=First.AT_ONCE)
+TWICE = NewChildren(after_deliveries=2)
+
+
 @pytest.mark.parametrize(
-    ("stood", "deliveries", "waits"),
-    [(28, 2, False), (27, 2, True), (28, 1, True), (400, 9, False), (None, 0, True)],
+    ("rule", "row", "waits", "is_left_out"),
+    [
+        (TWICE, {"stood": 28, "deliveries": 2}, False, False),
+        (TWICE, {"stood": 27, "deliveries": 2}, True, True),
+        (TWICE, {"stood": 28, "deliveries": 1}, True, True),
+        (TWICE, {"stood": 400, "deliveries": 9}, False, False),
+        (TWICE, {"stood": None, "deliveries": 0}, True, True),
+        (NewChildren(), FIRST, True, True),
+        (AT_ONCE, FIRST, False, False),
+        (AT_ONCE, NEW, True, True),
+        (NewChildren(until_then=frozenset({Fact.KNOWN_TO})), NEW, True, False),
+        (NewChildren(), {"stood": None, "council": "wirral"}, False, False),
+    ],
 )
-def test_a_row_has_stood_after_the_days_and_the_deliveries_of_the_rule(
-    stood: int | None, deliveries: int, waits: bool
+def test_a_row_waits_by_the_rule_of_its_sender_who_receives_something(
+    rule: NewChildren, row: dict[str, Any], waits: bool, is_left_out: bool
 ) -> None:
-    assert judged(NewChildren(after_deliveries=2), stood, deliveries) == (waits, waits)
-
-
-def test_rows_of_a_first_delivery_stand_at_once_only_where_the_agreement_says_so() -> None:
-    assert judged(NewChildren(), stood=0, at_start=True) == (True, True)
-    assert judged(NewChildren(first_delivery=First.AT_ONCE), stood=0, at_start=True) == (False, False)
-    assert judged(NewChildren(first_delivery=First.AT_ONCE), stood=0) == (True, True)
-
-
-def test_a_rule_by_which_new_rows_are_told_something_leaves_none_out() -> None:
-    assert judged(NewChildren(until_then=frozenset({Fact.KNOWN_TO})), stood=0) == (True, False)
-
-
-def test_rows_of_a_sender_who_receives_nothing_wait_for_nothing() -> None:
-    assert judged(NewChildren(), stood=None, council="wirral") == (False, False)
+    assert judged(rule, **row) == (waits, is_left_out)
 
 
 def test_a_namesake_that_is_left_out_leaves_no_trace_in_the_tokens_of_others() -> None:
