@@ -45,8 +45,15 @@ from assets.intake.suppressions import (
     without,
     without_rows,
 )
-from assets.linkage.freshness import changed_since_linked
-from assets.linkage.inputs import LinkageRecord, NotLinked, councils_in, named, read_record, write_record
+from assets.linkage.inputs import (
+    LinkageRecord,
+    NotLinked,
+    changed_since_linked,
+    councils_in,
+    named,
+    read_record,
+    write_record,
+)
 from assets.linkage.link import (
     CannotBeLinked,
     NothingToLink,

@@ -23,18 +23,22 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.freshness import (
+from assets.linkage.inputs import (
+    LinkageRecord,
     changed_since_linked,
+    extracts_in,
+    extracts_of,
     fingerprint,
     links_are_current,
+    named,
     published_children,
     record_now,
     tables_are_current,
+    write_record,
 )
-from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
-from assets.linkage.pair_cache import StoredPairs
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
+from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.database import memory_gib

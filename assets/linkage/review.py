@@ -23,8 +23,15 @@ import pyarrow.parquet
 from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.linkage.freshness import fingerprint_now, linked_extracts, linked_with, links_are_current
-from assets.linkage.inputs import councils_in, delivered, extracts_of
+from assets.linkage.inputs import (
+    councils_in,
+    delivered,
+    extracts_of,
+    fingerprint_now,
+    linked_extracts,
+    linked_with,
+    links_are_current,
+)
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
 from assets.linkage.tokens import readers
 from privacy.doors import files

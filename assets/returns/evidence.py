@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.paths import Home
-from assets.linkage.freshness import fingerprint, linked_with
-from assets.linkage.pair_cache import StoredPairs
+from assets.linkage.inputs import fingerprint, linked_with
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import readers
+from assets.linkage.tokens import StoredPairs, readers
 from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.linkage.link import link

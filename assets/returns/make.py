@@ -10,10 +10,9 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
@@ -22,13 +21,11 @@ from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.linkage.freshness import linked_extracts
-from assets.linkage.inputs import changed, councils_in, extracts_in
+from assets.linkage.inputs import changed_since_linked, councils_in, linked_extracts
+from assets.returns.accounts import held_mac, load_facts, permitted_flows, receipt, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
 from assets.returns.evidence import Payload, load_records, payload_files, show_cohort, show_service
-from assets.returns.receipts import load_facts, permitted_flows, receipt
 from assets.returns.row_history import Unusual, observe
-from assets.returns.summary import held_mac, write_summary
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.typed import A_REASON, is_reason
@@ -75,7 +72,13 @@ def make_returns(
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
         )
-    in_full = _complete_senders(extracts)
+    partly = {
+        Sender(council, SERVICES[each])
+        for council, _ in extracts
+        for each in SERVICES
+        if (council, each) not in extracts
+    }
+    in_full = {Sender(council, SERVICES[source]) for council, source in extracts} - partly
     active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     payload = payload_files(home, cohort, extracts)
     with in_memory() as con:
@@ -114,14 +117,6 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
     record(home, replace(entry, extract_mac=extract.file_mac, reason=reason))
 
 
-class _Terms(NamedTuple):
-    """What a receiver may be told, and the rule about new rows that applies."""
-
-    allowed: Permitted
-    of_absence: Absence
-    rule: NewChildren
-
-
 @dataclass(frozen=True)
 class _Maker:
     """Makes the returns of a cohort on a day.
@@ -145,7 +140,7 @@ class _Maker:
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
-            receiver: self._terms(receiver).rule
+            receiver: self._terms(receiver)[2]
             for council, agreement in self.agreements.items()
             if agreement.why_not(self.on) is None
             for receiver in (Sender(council, service) for service in agreement.recipients)
@@ -164,7 +159,9 @@ class _Maker:
         }
         for council, source in sorted({*self.extracts, *before}):
             receiver, why_not = Sender(council, SERVICES[source]), self._why_none(council, source)
-            facts = [] if why_not else self._facts(receiver, source)
+            facts: list[str] = []
+            if not why_not:
+                facts = facts_of(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
                 file = self.home.return_file(source, self.cohort, council)
@@ -173,16 +170,13 @@ class _Maker:
                 else:
                     made.append(self._return(file, receiver, source, facts))
         load_facts(self.con, returned)
-        return made + self._receipts(service)
+        return [*made, *self._receipts(service)]
 
-    def _terms(self, receiver: Sender) -> _Terms:
+    def _terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
+        """Return what a receiver may be told, and the rule about new rows that applies."""
         allowed = permitted(self.agreements, receiver, self.on)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
-        return _Terms(allowed, of_absence, rule_of_new(self.agreements, receiver, allowed))
-
-    def _facts(self, receiver: Sender, source: str) -> list[str]:
-        found: list[str] = facts_of(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
-        return found
+        return allowed, of_absence, rule_of_new(self.agreements, receiver, allowed)
 
     def _why_none(self, council: str, source: str) -> str | None:
         """Return why an extract gets no return, or None."""
@@ -216,21 +210,20 @@ class _Maker:
         sentence = f"made for {header.recipient_name}, encrypted to its key"
         return self._hand_over(file, entry, lambda: seal(header, facts, self.keys.signing_key), sentence)
 
-    def _receipts(self, service: str) -> list[Made]:
+    def _receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
         flows = permitted_flows(self.agreements, self.on)
-        before = {
-            Sender(file.parent.name, service)
-            for file in self.home.returns.glob(f"*/{self.home.told_file(service, self.cohort, '').name}")
-        }
-        tellers = sorted({teller for teller in flows if teller.service == service} | before)
-        return [self._receipt(teller, flows.get(teller, {})) for teller in tellers]
+        name, what = self.home.told_file(service, self.cohort, "").name, f"told-{service}"
+        before = {Sender(file.parent.name, service) for file in self.home.returns.glob(f"*/{name}")}
+        for teller in sorted({teller for teller in flows if teller.service == service} | before):
+            if teller in flows:
+                yield self._receipt(teller, what, flows[teller])
+            else:
+                file = self.home.told_file(service, self.cohort, teller.council)
+                yield self._withdraw(file, teller.council, what, "it may tell nobody under the agreements")
 
-    def _receipt(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
-        council, what = teller.council, f"told-{teller.service}"
-        file = self.home.told_file(teller.service, self.cohort, council)
-        if not receivers:
-            return self._withdraw(file, council, what, "it may tell nobody under the agreements")
+    def _receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
+        council, file = teller.council, self.home.told_file(teller.service, self.cohort, teller.council)
         own, found = self.agreements[council], receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {**teller._asdict(), "cohort": self.cohort, "recipient": to.key, "may_tell": receivers, **found}
@@ -316,34 +309,18 @@ def _encode(document: Mapping[str, object]) -> bytes:
 
 def _linked_deliveries(home: Home, cohort: str) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = linked_extracts(home, cohort)
+    linked = [(council, source) for council, source in (name.split("/") for name in linked_extracts(home, cohort))]
     if not linked:
         raise NothingToReturn(f"cohort {cohort} has not been linked: run the job linkage first (or `readiness run`)")
-    found = {}
-    moved = changed(linked, extracts_in(home, cohort, councils_in(home, cohort, SERVICES), SERVICES))
-    for name in linked:
-        council, _, source = name.partition("/")
-        quality = deliveries.current(home, source, cohort, council)
-        if quality is None:
-            moved.append(name)
-        else:
-            found[council, source] = quality
+    current = {(council, source): deliveries.current(home, source, cohort, council) for council, source in linked}
+    gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
+    moved = gone.union(changed_since_linked(home, cohort, councils_in(home, cohort, SERVICES)))
     if moved:
         raise NothingToReturn(
-            f"cohort {cohort}: {', '.join(sorted(set(moved)))} changed since the cohort was linked; run the job linkage"
+            f"cohort {cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job linkage"
             " first, so that row numbers are those of the files that are in"
         )
-    return found
-
-
-def _complete_senders(extracts: Collection[tuple[str, str]]) -> set[Sender]:
-    """Return the senders all of whose extracts are in."""
-    return {
-        Sender(council, service)
-        for council in {council for council, _ in extracts}
-        for service in SERVICE_NAMES
-        if all((council, source) in extracts for source in SERVICES if SERVICES[source] == service)
-    }
+    return {key: quality for key, quality in current.items() if quality}
 
 
 def _sha256(content: bytes) -> str:

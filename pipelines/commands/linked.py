@@ -36,7 +36,7 @@ def explain(home: Path, cohort: Cohort, first: str, second: str, keys: Path | No
     children's records: it stays with those who may read the restricted zone.
     """
     from assets.home.paths import Home
-    from assets.linkage.explanation import explain_link, parse_row
+    from assets.linkage.row_numbers import explain_link, parse_row
     from pipelines.opening import opened
     from pipelines.reports.link import render
     from privacy.keys import EXPLANATION, KeyRing

@@ -116,7 +116,10 @@ def link(
         load_splink_beside()
         patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
-        _remember_entities(con)
+        # Units merge from here on; the first step compares those with a permanent UPN to the others.
+        con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
+        with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
+        con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
@@ -126,16 +129,9 @@ def link(
         del found, patterns
         for relation in ("patterns", "marks"):
             con.unregister(relation)
-        for table in ("scored", "sides", "weights", "said", "copies", "review", "entities", "joins"):
+        for table in ("scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
         return LinkResult(links(con, rules, previous), steps, review)
-
-
-def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
-    """Keep `entities`, because units merge from here on, and `numbered`: the units with a permanent UPN."""
-    con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
-    with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
-    con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
 
 
 STEPS = (

@@ -161,8 +161,8 @@ class Comparable:
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
-              FROM rows JOIN patterns USING (pattern)
-              JOIN (FROM said JOIN copies USING (said) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}) USING (pattern)
+              FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
+             WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )

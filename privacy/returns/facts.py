@@ -34,7 +34,7 @@ import pyarrow as pa
 from privacy.doors.database import in_memory
 from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
-from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
+from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, first_rows
 from privacy.pseudonyms import RARE_SURNAME, band_sql
 from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, Sender
 
@@ -55,7 +55,6 @@ less certain than a link of 0.95."""
 LEAST_ABSENT_SHARE = 0.02
 """Share of a sender's rows from which absence is disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
 The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
-_ROW = ("source", "council", "row_key")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,11 @@ def facts_of(
     waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7, "known_to": [{"council",
     "service", "last_contact"?, "concern"?}]}` or `{"row": 7, "known_to_no_other": true}`.
     """
-    con.register("told_by", _tellers(allowed))
+    tellers = [
+        {**teller._asdict(), "tells_contact": Fact.LAST_CONTACT in facts, "tells_concern": Fact.CONCERN in facts}
+        for teller, facts in allowed.items()
+    ]
+    con.register("told_by", pa.Table.from_pylist(tellers, _TELLERS))
     try:
         given = {
             **receiver._asdict(),
@@ -129,17 +132,9 @@ def facts_of(
         con.unregister("told_by")
 
 
-def _tellers(allowed: Permitted) -> pa.Table:
-    return pa.table(
-        {
-            "council": pa.array([teller.council for teller in allowed], pa.string()),
-            "service": pa.array([teller.service for teller in allowed], pa.string()),
-            "tells_contact": pa.array([Fact.LAST_CONTACT in facts for facts in allowed.values()], pa.bool_()),
-            "tells_concern": pa.array([Fact.CONCERN in facts for facts in allowed.values()], pa.bool_()),
-        }
-    )
-
-
+_TELLERS = pa.schema(
+    [("council", pa.string()), ("service", pa.string()), ("tells_contact", pa.bool_()), ("tells_concern", pa.bool_())]
+)
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.row_key FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
@@ -191,21 +186,17 @@ _SAME_NUMBER = " UNION ".join(
     f"""
     (WITH shared AS (SELECT {number} FROM patterns JOIN units USING (pattern) WHERE {number} IS NOT NULL
                       GROUP BY {number} HAVING min(unit) < max(unit)),
-          held AS MATERIALIZED (SELECT DISTINCT {number}, unit FROM patterns JOIN units USING (pattern)
+          with_it AS MATERIALIZED (SELECT DISTINCT {number}, unit FROM patterns JOIN units USING (pattern)
                                  WHERE {number} IN (FROM shared))
      SELECT DISTINCT l.unit AS unit_l, r.unit AS unit_r, false AS likely
-       FROM held AS l JOIN held AS r USING ({number}) WHERE l.unit < r.unit)
+       FROM with_it AS l JOIN with_it AS r USING ({number}) WHERE l.unit < r.unit)
     """
     for number in OWN_NUMBERS
 )
 _JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
 _ROWS_OF_UNITS = f"""
-WITH named AS (
-    SELECT unit, arg_min({{{", ".join(f"'{part}': {part}" for part in _ROW)}}}, row) AS named
-      FROM units JOIN rows USING (pattern)
-     WHERE unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful) GROUP BY unit
-)
-SELECT likely, {", ".join(f"l.named.{part}, r.named.{part} AS other_{part}" for part in _ROW)}
+WITH named AS ({first_rows("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
+SELECT likely, {", ".join(f"l.{part}, r.{part} AS other_{part}" for part in ROW)}
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
 """
 _CHILDREN = f"""
@@ -213,8 +204,8 @@ WITH named AS MATERIALIZED (
     SELECT * FROM links WHERE row_key IN (SELECT row_key FROM pairs UNION ALL SELECT other_row_key FROM pairs)
 ), apart AS (
     SELECT a.child_id, b.child_id AS other_child_id, likely
-      FROM pairs JOIN named AS a USING ({", ".join(_ROW)})
-      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
+      FROM pairs JOIN named AS a USING ({", ".join(ROW)})
+      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in ROW)}
      WHERE a.child_id <> b.child_id
 ), both_ways AS (
     FROM apart UNION ALL SELECT other_child_id, child_id, likely FROM apart

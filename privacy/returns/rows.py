@@ -18,7 +18,7 @@ import pyarrow as pa
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
 from privacy.keys import KeyRing
-from privacy.linkage.rows import OWN_NUMBERS, Extract
+from privacy.linkage.rows import OWN_NUMBERS, ROW, Extract
 from privacy.pseudonyms import TOKENS, TokenColumn, bare_sql, without_sole_bearers
 from privacy.returns.agreement import Fact, First, NewChildren, Sender
 from privacy.returns.facts import ALIKE_TOKENS, FINDABLE_CONDITION
@@ -104,9 +104,6 @@ def _marked(text: str) -> str:
     return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({text})))), {_DIGITS})"
 
 
-_ROW = ("source", "council", "row_key")
-
-
 def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
     """Create `all_records`: `records` plus whether a row is new on a day (`waiting`) and whether it is `left_out`.
 
@@ -114,14 +111,24 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
     that receive something; rows of other senders never wait. If a rule returns something about new rows, none are left
     out.
     """
-    con.register("rules", _rules(rules, on))
+    table = [
+        {
+            **sender._asdict(),
+            "since": on - dt.timedelta(days=rule.after_days),
+            "least": rule.after_deliveries,
+            "at_once": rule.first_delivery is First.AT_ONCE,
+            "told_early": Fact.KNOWN_TO in rule.until_then,
+        }
+        for sender, rule in rules.items()
+    ]
+    con.register("rules", pa.Table.from_pylist(table, _RULES))
     con.execute(_WAITING)
     con.unregister("rules")
 
 
 def left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
     """Return source, council and row_key of the rows of a service to be left out."""
-    rows = f"SELECT {', '.join(_ROW)} FROM all_records WHERE left_out AND service = $service"
+    rows = f"SELECT {', '.join(ROW)} FROM all_records WHERE left_out AND service = $service"
     return con.sql(rows, params={"service": service}).to_arrow_table()
 
 
@@ -137,20 +144,14 @@ def tokens_without(sent: Extract, rows: pa.Table) -> pa.Table:
         return without_sole_bearers(con.sql("FROM sent ANTI JOIN rows USING (council, row_key)").to_arrow_table())
 
 
-def _rules(rules: Mapping[Sender, NewChildren], on: dt.date) -> pa.Table:
-    every = list(rules.values())
-    return pa.table(
-        {
-            "council": pa.array([sender.council for sender in rules], pa.string()),
-            "service": pa.array([sender.service for sender in rules], pa.string()),
-            "since": pa.array([on - dt.timedelta(days=rule.after_days) for rule in every], pa.date32()),
-            "least": pa.array([rule.after_deliveries for rule in every], pa.int64()),
-            "at_once": pa.array([rule.first_delivery is First.AT_ONCE for rule in every], pa.bool_()),
-            "told_early": pa.array([Fact.KNOWN_TO in rule.until_then for rule in every], pa.bool_()),
-        }
-    )
-
-
+_RULES = pa.schema(
+    [
+        *((name, pa.string()) for name in Sender._fields),
+        ("since", pa.date32()),
+        ("least", pa.int64()),
+        *((name, pa.bool_()) for name in ("at_once", "told_early")),
+    ]
+)
 _WAITING = """
 CREATE TEMP TABLE all_records AS
 WITH judged AS (

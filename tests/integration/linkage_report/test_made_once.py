@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage import freshness
-from assets.linkage.freshness import is_current, tables_are_current
-from assets.linkage.inputs import councils_in
+from assets.linkage import inputs
+from assets.linkage.inputs import councils_in, is_current, tables_are_current
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from privacy.keys import KeyRing
 from tests.support.daily import first
@@ -74,7 +73,7 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     assert is_current(linked, COHORT, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
-            patch.setattr(freshness, what, lambda: "another")
+            patch.setattr(inputs, what, lambda: "another")
             assert not is_current(linked, COHORT, councils)
     assert not is_current(linked, COHORT, [*councils, "wirral", "kent"])
     assert not tables_are_current(linked, COHORT, councils[:-1])
