@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from assets.home import home_lock
-from assets.keeping.forgetting import CannotForget, forget, rows_named, rows_of_pseudonym
+from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import changed_since_linked, extracts_of, linked_extracts
@@ -151,18 +151,18 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
     with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+        find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        rows_of_pseudonym(place.home, child_id, None, place.keys)
+        find_rows_by_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
     step(place, LINKS)
-    forget(place.home, rows_of_pseudonym(place.home, child_id, None, place.keys), place.keys)
+    forget(place.home, find_rows_by_pseudonym(place.home, child_id, None, place.keys), place.keys)
     assert place.row("leeds/eyfsp") not in place.rows("leeds/eyfsp")
 
 
@@ -184,7 +184,7 @@ def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Pla
     ledger = Ledger(place.home.ledger).entries()
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
     forget(place.home, found, place.keys)
     again(place)
     assert hashes(place.home.release / "2026.11.0") == published

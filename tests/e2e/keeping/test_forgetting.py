@@ -15,7 +15,7 @@ import pytest
 from assets.home.home_lock import InUse, RemovalUnfinished, alone, in_use
 from assets.home.processing_log import entries, verify
 from assets.intake import deliveries
-from assets.keeping.forgetting import CannotForget, finish, forget, rows_named, rows_of_pseudonym
+from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, finish, forget
 from assets.linkage.inputs import linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
@@ -37,7 +37,7 @@ KEY = ("eyfsp", COHORT, "leeds")
 
 
 def planted(place: Place, linked: bool = True):
-    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=linked)
+    return find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=linked)
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
@@ -96,7 +96,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
     link_cohort(place.home, COHORT, taking_part(place.landing), place.keys)
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
     forget(place.home, found, place.keys)
     after = deliveries.read(place.home.quality(*KEY))
     assert after
@@ -162,13 +162,13 @@ def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> No
     by_row = planted(place)
     child_id = place.child_id("leeds/eyfsp")
     last = numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
-    assert rows_of_pseudonym(place.home, child_id, None, place.keys) == by_row
-    assert rows_of_pseudonym(place.home, str(last["t_upn"]), COHORT, place.keys) == by_row
-    assert rows_of_pseudonym(place.home, f"{last['t_upn']:016x}", None, place.keys) == by_row
+    assert find_rows_by_pseudonym(place.home, child_id, None, place.keys) == by_row
+    assert find_rows_by_pseudonym(place.home, str(last["t_upn"]), COHORT, place.keys) == by_row
+    assert find_rows_by_pseudonym(place.home, f"{last['t_upn']:016x}", None, place.keys) == by_row
     with pytest.raises(CannotForget, match="neither a child_id nor a token"):
-        rows_of_pseudonym(place.home, "5", None, place.keys)
+        find_rows_by_pseudonym(place.home, "5", None, place.keys)
     with pytest.raises(CannotForget, match="more than one child"):
-        rows_of_pseudonym(place.home, str(last["t_surname_dob"]), COHORT, place.keys)
+        find_rows_by_pseudonym(place.home, str(last["t_surname_dob"]), COHORT, place.keys)
 
 
 def test_one_row_alone(place: Place) -> None:
@@ -184,7 +184,7 @@ def test_what_is_not_there(place: Place) -> None:
         ("camden", 1, "no eyfsp extract of camden is in"),
     ):
         with pytest.raises(CannotForget, match=sentence):
-            rows_named(place.home, COHORT, council, "eyfsp", [row], place.keys, linked=True)
+            find_rows(place.home, COHORT, council, "eyfsp", [row], place.keys, linked=True)
 
 
 def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Place) -> None:
@@ -231,11 +231,11 @@ def dying(function):
     return call
 Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
 from assets.home.paths import Home
-from assets.keeping.forgetting import forget, rows_named
+from assets.keeping.forgetting import forget, find_rows
 from privacy.keys import RESTRICTED, KeyRing
 home = Home(root / "home")
 keys = KeyRing.load(root / "keys", RESTRICTED)
-found = rows_named(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], keys, linked=True)
+found = find_rows(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], keys, linked=True)
 forget(home, found, keys, objection=True)
 """
 

@@ -11,7 +11,7 @@ import pytest
 from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.parts import PartStore
-from assets.keeping.forgetting import CannotForget, forget, rows_named
+from assets.keeping.forgetting import CannotForget, find_rows, forget
 from assets.keeping.retention import shred_taken, shreddable
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import write_linked_rows
@@ -53,12 +53,12 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
     link_cohort(home, COHORT, ["leeds"], keys)
     derive_confidential_tables(home, COHORT, ["leeds"], keys)
     with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
-        rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:3") or 0], keys, linked=True)
+        find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:3") or 0], keys, linked=True)
     rows = numbered(home, keys, "eyfsp", "leeds")
     of_child = rows.filter(pc.equal(rows["sex"], "M"))
     assert of_child["source_row"].to_pylist() == [number_of("2:1")]
     held = records(home, keys)
-    found = rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=True)
+    found = find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=True)
     forget(home, found, keys)
     assert len(held - records(home, keys)) == 1
     assert numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist() == ["F"] * 4
@@ -80,7 +80,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
 def test_an_objection_keeps_the_child_out_of_later_parts(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
     take(landing, home, keys)
-    found = rows_named(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=False)
+    found = find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=False)
     forget(home, found, keys, objection=True)
     send(landing, "2026-04", [child(2), child(7)])
     assert take(landing, home, keys).rows_kept == 5
