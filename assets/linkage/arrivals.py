@@ -105,9 +105,9 @@ class LandingSeen:
 def note_landing(home: Home, landing: Path) -> None:
     """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
     unread = entries_not_read(landing)
-    said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
+    not_read = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
-    now = LandingSeen(said, tuple(sorted(folders)))
+    now = LandingSeen(not_read, tuple(sorted(folders)))
     if now != landing_seen(home):
         write_json(home.landing_seen, asdict(now))
 

@@ -106,7 +106,7 @@ def _arrivals_check(
 
 def _made_from(family: Family) -> list[dg.AssetDep]:
     extracts = [_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
-    return [dg.AssetDep(LINKS), *extracts] if family.is_linked else extracts
+    return [*([dg.AssetDep(LINKS)] if family.is_linked else []), *extracts]
 
 
 @dg.multi_asset(

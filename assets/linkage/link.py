@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -95,7 +94,10 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
             building = beside.submit(_build_tables, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
-        _write_report(staging, cohort, tables["pupil"], facts)
+        groups, weighted = rates_by_group(tables["pupil"]), weighted_figures(tables["pupil"])
+        shown = coarse({"cohort": cohort, **facts, "groups": groups, "weighted": weighted})
+        (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
+        (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         home.doubts(cohort).unlink(missing_ok=True)
         page = home.linkage_report(cohort)
         made = {"links.parquet": home.links(cohort), "doubts.parquet": home.doubts(cohort)}
@@ -162,15 +164,6 @@ def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
     return pyarrow.parquet.read_table(
         links, columns=[*senders, ROW_KEY, "child_id"], partitioning=None, read_dictionary=senders
     )
-
-
-def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:
-    """Write `linkage.json` and `linkage.html` into `staging`; `children` is the confidential table of family pupil."""
-    report = coarse(
-        {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
-    )
-    (staging / "linkage.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
 @while_in_use

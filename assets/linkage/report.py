@@ -10,7 +10,7 @@ page contains no tokens, child ids or row numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -55,9 +55,13 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
         found = con.sql(
             f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {parquet(children)}"
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
-        )
-        by_group = {_key(row, columns): row for row in found.to_arrow_table().to_pylist()}
-    return [{"topic": topic, "group": label, **_line(by_group.get(key, {}))} for topic, label, key in _groups(by_group)]
+        ).to_arrow_table()
+    none = dict.fromkeys(("children", *LINKED_TO), 0)
+    by_group: dict[_Key, dict[str, int]] = {}
+    for row in found.to_pylist():
+        key = next(((column, row[column]) for column in columns if row[column] is not None), None)
+        by_group[key] = {each: row[each] for each in none}
+    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _groups(by_group)]
 
 
 def wilson(share: float, trials: int) -> tuple[float, float]:
@@ -69,24 +73,16 @@ def wilson(share: float, trials: int) -> tuple[float, float]:
 
 
 _Key = tuple[str, str] | None
+"""Column and category of a group; None for all children."""
 
 
-def _key(row: dict[str, Any], columns: list[str]) -> _Key:
-    """Return the column and category that a row of the query is about; None for all children."""
-    return next(((column, row[column]) for column in columns if row[column] is not None), None)
-
-
-def _groups(by_group: dict[_Key, dict[str, Any]]) -> Iterator[tuple[str, str, _Key]]:
+def _groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _Key]]:
     yield "All", "All children", None
     for council in sorted(key[1] for key in by_group if key and key[0] == COUNCIL):
         yield "Council", place(council).la_name, (COUNCIL, council)
     for attribute in GROUPED_BY:
         for category in attribute.categories:
             yield attribute.label, category, (attribute.name, category)
-
-
-def _line(counts: dict[str, Any]) -> dict[str, Any]:
-    return {"children": counts.get("children", 0), **{name: counts.get(name, 0) for name in LINKED_TO}}
 
 
 JOINTLY = "FSM, IMD quintile and sex jointly"

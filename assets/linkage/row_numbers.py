@@ -155,12 +155,13 @@ def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, key
     record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
     extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
     try:
-        found = explain(readers(home, keys, cohort, extracts), one, other, numbers.name, linked_with(home, cohort)[1])
+        children = linked_with(home, cohort)[1]
+        facts, now = explain(readers(home, keys, cohort, extracts), one, other, numbers.name, children)
     except NoSuchRow:
         raise CannotExplain(_out_of_date(cohort)) from None
-    if not found.result.links.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
+    if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
         raise CannotExplain(_out_of_date(cohort))
-    return found.facts
+    return facts
 
 
 def _out_of_date(cohort: str) -> str:

@@ -70,7 +70,7 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
 
 
 def _explain(tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int]) -> dict[str, Any]:
-    return explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other))).facts
+    return explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other)))[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     ).fetchall()
     assert pairs
     for one, other, probability in pairs:
-        found = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other)).facts
+        found, _ = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other))
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
