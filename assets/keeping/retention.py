@@ -36,6 +36,7 @@ _MULTI_COHORT_FILES = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 """Errors from renaming a file that no longer exists, or whose new name is a folder's."""
+_NOT_TAKEN_IN = "was not taken in with its present content; it stays"
 _LAST_YEAR = 2098
 """First year of the last cohort that is looked for in landing (209899)."""
 _LONG_AGO = "1970-01-01T00:00:00+00:00"
@@ -217,7 +218,7 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
     """
     entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _mac(keys, landed))
     if entry is None:
-        return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
+        return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"
     if cohort and cohort not in entry.cohorts:
         return ""
     if not entry.cohorts:
@@ -270,7 +271,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
         try:
             destroy(left)
         except IsADirectoryError:
-            odd.append(f"{council}/{source}: what is called like the rest of a shredding holds folders; it stays")
+            odd.append(f"{council}/{source}: {left.name} holds folders, so it is no remainder of a shredding; it stays")
     return odd
 
 
@@ -316,7 +317,7 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:
-        return f"{landed.name} has not been taken in as it lies there; it stays"
+        return f"{landed.name}: {_NOT_TAKEN_IN}"
     return Shreddable(replace(landed, part=quality.part_numbers[mac]), mac, quality.taken_at)
 
 

@@ -20,12 +20,11 @@ from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import changed_since_linked, councils_in, linked_extracts
 from assets.returns.accounts import held_mac, load_facts, permitted_flows, receipt, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
 from assets.returns.evidence import Payload, load_records, payload_files, show_cohort, show_service
-from assets.returns.row_history import Unusual, observe
+from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import in_memory
 from privacy.doors.typed import A_REASON, is_reason
@@ -36,9 +35,6 @@ from privacy.returns.rows import note_waiting
 from privacy.returns.seal import RECEIPT_FORMAT, Header, content, seal, seal_document, sender_key
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.reference.cohorts import Cohort
-
-Extracts = Mapping[tuple[str, str], ExtractQuality]
-"""Extracts by council and source."""
 
 
 class NothingToReturn(Exception):

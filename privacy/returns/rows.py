@@ -45,15 +45,15 @@ def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Tabl
 
 
 def _traits(columns: Collection[str]) -> str:
-    held = [number for number in OWN_NUMBERS if number in columns]
-    numbers = [f"{_numbered(number) if number in held else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
+    own = [number for number in OWN_NUMBERS if number in columns]
+    numbers = [f"{_numbered(number) if number in own else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
     return ", ".join(
         [
             "nullif(sex, '') AS sex",
             f"{FINDABLE_CONDITION} AS findable",
             *(f"{_numbered(token)} AS {token}" for token in ALIKE_TOKENS),
             *numbers,
-            f"coalesce({', '.join(held)}, NULL) IS NOT NULL AS numbered",
+            f"coalesce({', '.join(own)}, NULL) IS NOT NULL AS numbered",
             f"{identity_sql(columns)} AS identity",
             f"{names_sql(columns)} AS names",
         ]
@@ -155,11 +155,11 @@ _RULES = pa.schema(
 _WAITING = """
 CREATE TEMP TABLE all_records AS
 WITH judged AS (
-    SELECT records.*, (at_start AND at_once) OR (first_day <= since AND records.deliveries >= least) AS stood,
+    SELECT records.*, (at_start AND at_once) OR (first_day <= since AND records.deliveries >= least) AS is_old,
            since IS NOT NULL AS ruled, told_early
       FROM records LEFT JOIN rules USING (council, service)
 )
-SELECT * EXCLUDE (stood, ruled, told_early), ruled AND NOT coalesce(stood, false) AS waiting,
+SELECT * EXCLUDE (is_old, ruled, told_early), ruled AND NOT coalesce(is_old, false) AS waiting,
        waiting AND NOT told_early AS left_out
   FROM judged;
 DROP TABLE records;

@@ -13,6 +13,7 @@ from tests.support.linkage.populations import tokenised
 
 Pairs = dict[frozenset[int], bool]
 CHILDREN = 400
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,12 @@ def written(people: pd.DataFrame, *, health: bool) -> pd.DataFrame:
     return people.assign(**columns, row_key=range(1, len(people) + 1))
 
 
-@pytest.mark.slow
 def test_a_twin_whose_partner_is_taken_is_in_doubt_and_not_likely(keys: KeyRing) -> None:
     people = population()
     found = doubted(keys, written(people, health=False), written(people[people.child != 1], health=True))
     assert found[frozenset({0, 1})] is False
 
 
-@pytest.mark.slow
 def test_one_number_on_records_that_agree_in_nothing_is_a_doubt(keys: KeyRing) -> None:
     people = population()
     health = written(people, health=True)
@@ -66,7 +65,6 @@ def test_one_number_on_records_that_agree_in_nothing_is_a_doubt(keys: KeyRing) -
     assert frozenset({7, 8}) in doubted(keys, written(people, health=False), health)
 
 
-@pytest.mark.slow
 def test_where_everybody_is_found_few_look_alike_and_none_is_likely(keys: KeyRing) -> None:
     people = population()[2:]
     found = doubted(keys, written(people, health=False), written(people, health=True))
