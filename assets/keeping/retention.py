@@ -271,7 +271,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
         try:
             destroy(left)
         except IsADirectoryError:
-            odd.append(f"{council}/{source}: {left.name} holds folders, so it is no remainder of a shredding; it stays")
+            odd.append(f"{council}/{source}: a folder named like the rest of a shredding holds folders; it stays")
     return odd
 
 

@@ -224,7 +224,7 @@ def test_nothing_that_a_sender_calls_so_takes_another_file_along(place: Place, t
     (folder / ".shredding-6" / "in").symlink_to(tmp_path / "victims")
     (folder / ".shredding-7" / "deeper").mkdir(parents=True)
     found = shred_taken(place.landing, place.home, place.keys, "202324")
-    assert found.kept == ("leeds/eyfsp: .shredding-7 holds folders, so it is no remainder of a shredding; it stays",)
+    assert found.kept == ("leeds/eyfsp: a folder named like the rest of a shredding holds folders; it stays",)
     assert [path.name for path in folder.glob(".shredding-*")] == [".shredding-7"]
     assert [path.read_text() for path in (*victims, tmp_path / "c.csv")] == ["another's\n"] * 3
     assert other.read_bytes() == before
