@@ -61,7 +61,7 @@ from assets.linkage.link import (
     link_cohort,
 )
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import TokensUnusable, opened
+from assets.linkage.tokens import TokensUnusable, open_tokens
 from assets.pseudonymise.split_writer import RowState, TableWriter
 from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
@@ -224,7 +224,7 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
         row_keys_of(home, keys, *extract.key)
         if extract.source in SERVICES:
-            opened(home, keys, *extract.key)
+            open_tokens(home, keys, *extract.key)
     with_others = _merged([each for extract in found.extracts for each in _with_same_records(home, keys, extract)])
     extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
@@ -297,17 +297,17 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
         earlier = deliveries.read(path)
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
-    quality, held = deliveries.read(home.quality(*key)), PartStore(home, key).held()
+    quality, kept_parts = deliveries.read(home.quality(*key)), PartStore(home, key).held()
     rows = listed(home, key, _numbers_of_files(home, key))
     if not rows:
         return
-    of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
+    of_extract = row_keys.of_parts(keys, *key) if kept_parts else row_keys_of(home, keys, *key)
     gone = of_extract.of(np.array(rows))
-    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in held})]
+    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [home.pseudonymised(*key), home.quarantine(*key), *(path for each in kept for path in each.unsealed)]
     sealed_files = [(home.tokens(*key), "tokens"), *(entry for each in kept for entry in each.sealed)]
     write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
-    for part in held:
+    for part in kept_parts:
         _note_without(home, keys, key, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
@@ -434,7 +434,7 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
         for extract in found.extracts:
             if extract.source in SERVICES:
                 wanted = row_keys_of(home, keys, *extract.key).of(np.array(extract.rows))
-                tokens = opened(home, keys, *extract.key).read()
+                tokens = open_tokens(home, keys, *extract.key).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
                 marked.setdefault(extract.cohort, set()).update(marks_of(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
@@ -445,7 +445,7 @@ def _rows_matching(home: Home, keys: KeyRing, objections: Sequence[Objection]) -
     with prepared(keys) as con:
         for objection in objections:
             for source, council in _linked_extracts(home, objection.cohort):
-                for batch in opened(home, keys, source, objection.cohort, council).iter_batches():
+                for batch in open_tokens(home, keys, source, objection.cohort, council).iter_batches():
                     tokens = pa.table(batch)
                     found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
                     if len(found):
@@ -477,7 +477,7 @@ def _find_by_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[E
         return []
     found = [_by_key("", "", np.empty(0, np.uint64))]
     for source, council in _linked_extracts(home, cohort):
-        for batch in opened(home, keys, source, cohort, council).iter_batches():
+        for batch in open_tokens(home, keys, source, cohort, council).iter_batches():
             tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
             carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
             of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))

@@ -123,8 +123,8 @@ def _no_rows(source: str) -> str:
 
 def _content(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
-    said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
-    return f"hash({', '.join(said)})"
+    columns = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
+    return f"hash({', '.join(columns)})"
 
 
 def _one_of_each_child(rows: str, order: str) -> str:
@@ -255,8 +255,8 @@ _OF_A_REVIEW = ("review", "review_date", "asq3_months")
 
 
 def _asq3() -> Derivation:
-    all_above, one, several, without = pupil.LINKED
-    by_number = {"below >= 2": several, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
+    all_above, one, two_or_more, without = pupil.LINKED
+    by_number = {"below >= 2": two_or_more, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
     return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
 

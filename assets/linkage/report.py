@@ -389,8 +389,8 @@ def _around_nothing(values: Sequence[float]) -> Scale:
 def _pattern_words(pattern: Facts) -> str:
     compared = [entry for entry in pattern["comparisons"] if entry["level"] != MISSING]
     missing = [_words(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
-    said = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
-    return f"{said}; not compared: {', '.join(missing)}" if missing else said
+    words = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
+    return f"{words}; not compared: {', '.join(missing)}" if missing else words
 
 
 def _waterfalls(examples: Sequence[Facts]) -> Facts:

@@ -137,8 +137,8 @@ def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date)
     may = []
     for council, *other in (each.values() for each in found.to_pylist()):
         ends = Sender(council, "education"), Sender(*other)
-        told = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
-        may.append(all(Fact.KNOWN_TO in facts for facts in told))
+        may_tell = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
+        may.append(all(Fact.KNOWN_TO in facts for facts in may_tell))
     return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
 
 
@@ -192,9 +192,9 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
         con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
         con.register("rows", pa.concat_tables(_read(path) for path in decided))
         if problems := con.sql(_PROBLEMS).fetchall():
-            said = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
-            more = [f"and {len(said) - _PROBLEMS_SHOWN} more"] if len(said) > _PROBLEMS_SHOWN else []
-            raise ReviewProblem("\n".join(["The decisions were not taken in:", *said[:_PROBLEMS_SHOWN], *more]))
+            lines = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
+            more = [f"and {len(lines) - _PROBLEMS_SHOWN} more"] if len(lines) > _PROBLEMS_SHOWN else []
+            raise ReviewProblem("\n".join(["The decisions were not taken in:", *lines[:_PROBLEMS_SHOWN], *more]))
         con.execute(f"CREATE TEMP TABLE decided AS {_DECIDED}").fetchall()
         if not con.sql("FROM decided LIMIT 1").fetchall():
             raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
@@ -224,18 +224,18 @@ def _read(path: Path) -> pa.Table:
 
 
 _PROBLEMS = f"""
-WITH given AS (FROM rows WHERE decision <> '' OR reviewer <> ''),
-told AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
-                dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM given)
-SELECT file, line, 'pair', 'is no pair of this sample' FROM given WHERE pair NOT IN (SELECT pair FROM pairs)
+WITH decisions AS (FROM rows WHERE decision <> '' OR reviewer <> ''),
+numbered AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
+                dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM decisions)
+SELECT file, line, 'pair', 'is no pair of this sample' FROM decisions WHERE pair NOT IN (SELECT pair FROM pairs)
 UNION ALL
-SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM given
+SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM decisions
  WHERE decision NOT IN ({", ".join(f"{quoted(each)}" for each in Decision)})
 UNION ALL
-SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM given
+SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM decisions
  WHERE NOT regexp_full_match(reviewer, '[A-Za-z0-9]{{1,20}}')
 UNION ALL
-SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM told WHERE times > 1
+SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM numbered WHERE times > 1
 UNION ALL
 SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVIEWERS} do' FROM told
  WHERE place > {_REVIEWERS}

@@ -51,7 +51,7 @@ def readers(
     """
     found = {}
     for source, paths in extracts.items():
-        files = [opened(home, keys, source, cohort, path.stem) for path in paths]
+        files = [open_tokens(home, keys, source, cohort, path.stem) for path in paths]
         if files:
             names = sealed.schema(files[0]).names if columns is None else columns
             schema = pa.schema([sealed.schema(files[0]).field(name) for name in names])
@@ -100,7 +100,7 @@ class TokensOfParts:
 Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
-def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
+def open_tokens(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
     """Open the tokens of an extract. Raises what `readers` raises."""
     path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
     name = f"{council}/{source}/{cohort}"
@@ -121,8 +121,8 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise damaged(home, path) from None
-    said = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
-    if said[0] != said[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
+    deliveries = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
+    if deliveries[0] != deliveries[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
     return TokensOfParts(tokens, parts) if parts else tokens
 
@@ -159,7 +159,7 @@ class StoredPairs(PairCache):
     def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
         self._home, self._place, self._now, self._made_with = home, home.pair_cache(cohort), now, dict(made_with)
         self._key = keys.opens("tokens")
-        self._before = self._opened()
+        self._before = self._open()
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._parts: dict[int, list[int]] = {}
 
@@ -199,14 +199,14 @@ class StoredPairs(PairCache):
             self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(batch.num_rows, 1))
             self._parts[part].append(first + len(self._parts[part]))
 
-    def _opened(self) -> pyarrow.parquet.ParquetFile | None:
+    def _open(self) -> pyarrow.parquet.ParquetFile | None:
         """Return the file if it can be read and used, otherwise None."""
         try:
             file = sealed.opened(self._place, self._key)
         except (sealed.NotForThisKey, pa.ArrowException, OSError):
             return None
-        said = sealed.metadata(file)
-        usable = _PARTS in said and all(said.get(name) == value for name, value in self._made_with.items())
+        metadata = sealed.metadata(file)
+        usable = _PARTS in metadata and all(metadata.get(name) == value for name, value in self._made_with.items())
         return file if usable else None
 
 

@@ -148,5 +148,5 @@ def write_summary(
 def held_mac(home: Home, cohort: str, council: str, source: str) -> str | None:
     """Return the MAC of the delivery that waits for a person, according to the latest summary."""
     path = home.return_summary(cohort, council)
-    held = json.loads(path.read_bytes())["held"] if path.exists() else {}
-    return str(held[source]["file_mac"]) if source in held else None
+    waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}
+    return str(waiting[source]["file_mac"]) if source in waiting else None

@@ -87,8 +87,8 @@ def make_returns(
         show_cohort(con, home, cohort)
         for council in agreements:
             if council in active:
-                held = {source: found for (of, source), found in unusual.items() if of == council}
-                write_summary(con, home, cohort, council, in_full, held)
+                waiting = {source: found for (of, source), found in unusual.items() if of == council}
+                write_summary(con, home, cohort, council, in_full, waiting)
             else:
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)

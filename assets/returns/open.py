@@ -173,14 +173,14 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
 def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
-    given = {*dialect.derived, *dialect.constants}
+    present = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
     try:
         with in_memory() as con:
             for number, landed in parts.items():
                 extract = open_extract(landed, contract, dialect)
                 _read(con, together({number: extract}, numbers_of), contract)
-                given |= {*extract.headings}
+                present |= {*extract.headings}
                 above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
             ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
             if rows != header.extract_rows:  # with another council file, facts could go to the wrong child
@@ -188,7 +188,7 @@ def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts:
                     f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the"
                     " pipeline; give the council file under which it was sent, with --council-file"
                 )
-            lines = _joined(con, contract, given, header, facts)
+            lines = _joined(con, contract, present, header, facts)
             return [replace(line, row=line.row + above[part_and_row(line.row)[0]]) for line in lines]
     except ExtractStopped:
         raise
@@ -214,11 +214,11 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
 def _joined(
     con: duckdb.DuckDBPyConnection,
     contract: SourceContract,
-    given: Container[str],
+    present: Container[str],
     header: Header,
     facts: tuple[str, ...],
 ) -> list[Line]:
-    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in given}
+    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in present}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))

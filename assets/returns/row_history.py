@@ -143,8 +143,8 @@ def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
 
 
 def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
-    given = {"council": council, "source": source}
-    before, rows, new, alike = con.execute(_JUDGED, given).fetchall()[0]
+    params = {"council": council, "source": source}
+    before, rows, new, alike = con.execute(_JUDGED, params).fetchall()[0]
     reasons = {
         "it has many more rows than the delivery before": rows > MANY_MORE_ROWS * before and rows - before >= LEAST_NEW,
         "many of its rows are new": new >= LEAST_NEW and new > MANY_NEW * rows,

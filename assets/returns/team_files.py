@@ -174,8 +174,8 @@ def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
     rows = []
     for each in lines:
         row = written(each.row) if part_and_row(each.row)[0] else each.row  # part and row, or a number
-        said = [TITLES[each.situation], each.why, each.next_step]
-        rows.append([each.situation.value, row, *each.own.values(), *said])
+        texts = [TITLES[each.situation], each.why, each.next_step]
+        rows.append([each.situation.value, row, *each.own.values(), *texts])
     return [*_FIRST, *own, *_LAST], rows
 
 

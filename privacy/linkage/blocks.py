@@ -67,8 +67,8 @@ def _rare(name: str, other: str, children: int, level: str | None) -> int:
     """
     others = model.weight(other, level) if level else 0.0
     raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
-    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
-    needed = -math.log2(model.prior(children)) - given
+    known_bits = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
+    needed = -math.log2(model.prior(children)) - known_bits
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
     return next(rare, RAREST_BAND + 1)
 
@@ -80,14 +80,14 @@ def _let_go(name: str, other: str, children: int) -> list[int]:
     pairs that share a common name are like this.
     """
     levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
-    given = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
-    return [band for band, label in model.EXACT[name].items() if given + model.weight(name, label) < LEAST_BITS - 0.01]
+    bits = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
+    return [band for band, label in model.EXACT[name].items() if bits + model.weight(name, label) < LEAST_BITS - 0.01]
 
 
 def _rare_pair(children: int, **levels: str) -> str:
     """Return SQL: both names agree and are rare enough for a pair with these levels to be linked."""
-    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
-    needed = -math.log2(model.prior(children)) - given
+    known_bits = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
+    needed = -math.log2(model.prior(children)) - known_bits
     enough = [
         surname + forename
         for surname, of_surname in model.EXACT["surname"].items()
@@ -121,8 +121,8 @@ def _an_end_of(name: str, end: str, other: str, children: int) -> Block:
 
 def _least_band(name: str, children: int, **levels: str) -> int:
     """Return the lowest band at which a name that agrees is rare enough for a pair with these levels to be linked."""
-    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
-    needed = -math.log2(model.prior(children)) - given
+    known_bits = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
+    needed = -math.log2(model.prior(children)) - known_bits
     rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
     return next(rare, RAREST_BAND + 1)
 
@@ -148,9 +148,9 @@ def _in_one_district(name: str, end: str, other: str) -> Block:
 
     An end of the other name must agree too, unless it is missing or `name` itself agrees more closely.
     """
-    alike = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
+    similar = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
     more = f"{_equal(f'{name}_dob')} OR {_more_than_an_end(name)}"
-    also = f"{alike} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
+    also = f"{similar} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
     return Block(_same("dob_outward", f"{name}_{end}_dob"), also)
 
 

@@ -322,12 +322,12 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
     pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
     sent = np.bincount(pattern, minlength=len(patterns))
     entity = by_pattern(con, "entities", "entity", len(patterns))
-    several = np.bincount(entity)[entity] > 1
-    of_many = several | (sent > 1)
+    with_others = np.bincount(entity)[entity] > 1
+    of_many = with_others | (sent > 1)
     rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
     probability = np.where(of_many, 1.0, np.nan)
     for number, its_rule in reversed(_NUMBERS.items()):
-        rule[_with_the_same(patterns, number, entity, several, sent)] = _RULES.index(its_rule)
+        rule[_with_the_same(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
     joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
     joined = np.full(int(entity.max(initial=-1)) + 1, -1)
     joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
@@ -339,10 +339,10 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
 
 
 def _with_the_same(
-    patterns: Patterns, number: str, entity: np.ndarray, several: np.ndarray, sent: np.ndarray
+    patterns: Patterns, number: str, entity: np.ndarray, with_others: np.ndarray, sent: np.ndarray
 ) -> np.ndarray:
     """Return the patterns that share an identifier with another row of their entity."""
-    with_number = np.flatnonzero((several | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
+    with_number = np.flatnonzero((with_others | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
     of, value = entity[with_number], patterns.token(number, with_number)
     order = np.lexsort((value, of))
     as_before = np.zeros(len(order) + 1, bool)

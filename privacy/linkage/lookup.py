@@ -118,8 +118,8 @@ def _of_block(
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
             a, b = a[apart], b[apart]
         if block.also and len(a):
-            held = holds(con, patterns, block.also, (a, b))
-            a, b = a[held], b[held]
+            also = holds(con, patterns, block.also, (a, b))
+            a, b = a[also], b[also]
         yield a, b
 
 
@@ -142,9 +142,9 @@ def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pa
     """Return a mask of the pairs for which a condition over l and r holds."""
     sql = _OF_END.sub(r"\2_\1", condition)
     con.register("beside", patterns.side_by_side(sql, pairs))
-    held = con.execute(f"SELECT coalesce({sql}, false) AS held FROM beside").fetchnumpy()["held"]
+    found = con.execute(f"SELECT coalesce({sql}, false) AS holds FROM beside").fetchnumpy()["holds"]
     con.unregister("beside")
-    return np.asarray(held)
+    return np.asarray(found)
 
 
 def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:

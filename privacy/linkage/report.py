@@ -90,7 +90,7 @@ class Report:
             },
             "rows_by_source": self.comparable.rows,
             "unlinkable": self.comparable.unlinkable,
-            "upns_of_several": self.comparable.upns_of_several,
+            "shared_upns": self.comparable.shared_upns,
             "review_patterns": self._review(result.review_patterns),
             "weights": weights(),
             "examples": examples(self._children),
@@ -145,13 +145,13 @@ class Comparable:
     """A watcher of `link` that counts rows once, in its first step.
 
     `rows` are counts by source; `unlinkable` counts rows with too little content, by source and missing fields;
-    `upns_of_several` is the number of permanent UPNs whose pupil records stay apart.
+    `shared_upns` is the number of permanent UPNs whose pupil records stay apart.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
         self.unlinkable: list[dict[str, Any]] = []
-        self.upns_of_several = 0
+        self.shared_upns = 0
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if self.rows:
@@ -167,10 +167,10 @@ class Comparable:
             """
         )
         self.unlinkable = counted.to_arrow_table().to_pylist()
-        (self.upns_of_several,) = con.execute(_UPNS_OF_SEVERAL).fetchall()[0]
+        (self.shared_upns,) = con.execute(_SHARED_UPNS).fetchall()[0]
 
 
-_UPNS_OF_SEVERAL = """
+_SHARED_UPNS = """
 SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
                        WHERE service = 'education' AND t_upn IS NOT NULL
                        GROUP BY t_upn HAVING count(DISTINCT entity) > 1)

@@ -115,7 +115,7 @@ def facts_of(
     ]
     con.register("told_by", pa.Table.from_pylist(tellers, _TELLERS))
     try:
-        given = {
+        params = {
             **receiver._asdict(),
             "source": source,
             "least": _LEAST_PROBABILITY,
@@ -127,7 +127,7 @@ def facts_of(
             "bare_concern": Fact.CONCERN in rule.without_number,
             "bare_absence": Fact.NO_OTHER in rule.without_number,
         }
-        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
+        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=params).to_arrow_table()
     finally:
         con.unregister("told_by")
 

@@ -120,7 +120,7 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     assert (alone["rows"], alone["rows_with_own_number"]) == (3, 0)
     assert found["date of birth, postcode"]["rows"] == 2
     assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
-    assert report.comparable.upns_of_several == 1
+    assert report.comparable.shared_upns == 1
 
 
 def test_a_waterfall_by_hand_and_the_strongest_and_weakest_examples() -> None:
