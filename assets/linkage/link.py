@@ -72,18 +72,18 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     raises.
     """
     extracts = _readable_extracts(home, cohort, councils)
-    if not any(extracts[source] for source in SERVICES):
+    linked = {source: extracts[source] for source in SERVICES}
+    if not any(linked.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, {source: extracts[source] for source in SERVICES})
+    _check_comparable(home, cohort, linked)
     sent = extracts_in(home, cohort, councils, SERVICES)
     made_from = fingerprint(published_children(councils), sent)
     if links_are_current(home, cohort, made_from):
         return
-    check_suffices(path for source in SERVICES for path in extracts[source])
+    check_suffices(chain.from_iterable(linked.values()))
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    linked = {source: extracts[source] for source in SERVICES}
     result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
     record_overlaps(home, cohort, keys, sent)
     with home.staging() as staging:

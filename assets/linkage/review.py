@@ -32,7 +32,7 @@ from assets.linkage.inputs import (
     linked_with,
     links_are_current,
 )
-from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
+from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, to_bytes
 from assets.linkage.tokens import readers
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -106,7 +106,7 @@ def draw_review(
         links = pyarrow.parquet.read_table(home.links(cohort))
         link(readers(home, keys, cohort, extracts), links, [watcher], children)
         shutil.rmtree(folder, ignore_errors=True)
-        files.write(folder / "pairs.parquet", _as_parquet(watcher.sample(links, children)))
+        files.write(folder / "pairs.parquet", to_bytes(watcher.sample(links, children), ".parquet"))
         sample = Sample(number, delivered(linked_extracts(home, cohort)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     for path in folder.glob("*/*.age"):
@@ -159,9 +159,8 @@ def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str,
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
-        own, buffer = (pc.field("council") == council) & (pc.field("source") == source), pa.BufferOutputStream()
-        pyarrow.csv.write_csv(ends.filter(own).drop_columns(["council", "source"]), buffer)
-        yield council, source, buffer.getvalue().to_pybytes()
+        own = (pc.field("council") == council) & (pc.field("source") == source)
+        yield council, source, to_bytes(ends.filter(own).drop_columns(["council", "source"]), ".csv")
 
 
 def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
@@ -203,7 +202,7 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
         strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
         report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
         files.write_json(folder / "report.json", report)
-        files.write(home.reviewed(cohort), _as_parquet(con.sql(_reviewed_sql()).to_arrow_table()))
+        files.write(home.reviewed(cohort), to_bytes(con.sql(_reviewed_sql()).to_arrow_table(), ".parquet"))
     return folder / "report.json"
 
 
@@ -288,9 +287,3 @@ def _agreement(con: Any) -> dict[str, Any]:
     by_chance = sum(float((pairs == each).mean(axis=0).prod()) for each in Decision)
     kappa = None if by_chance == 1 else round((same - by_chance) / (1 - by_chance), 3)
     return {"pairs": len(pairs), "same": round(same, 3), "kappa": kappa}
-
-
-def _as_parquet(table: pa.Table) -> bytes:
-    buffer = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue().to_pybytes()

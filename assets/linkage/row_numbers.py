@@ -97,13 +97,19 @@ def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
     rows = RowNumbers(home, keys, cohort).numbered(pyarrow.parquet.read_table(home.links(cohort)))
     rows = _by_part(rows.replace_schema_metadata(None))
     record(home, Processing.AUDIT, cohort=cohort, note="rows of every child, by number")
+    files.write(out, to_bytes(rows, out.suffix))
+    return rows.num_rows
+
+
+def to_bytes(rows: pa.Table, suffix: str) -> bytes:
+    """Return a table as the content of a file: CSV for the suffix `.csv`, otherwise Parquet."""
     buffer = pa.BufferOutputStream()
-    if out.suffix.lower() == ".csv":
+    if suffix.lower() == ".csv":
         pyarrow.csv.write_csv(rows, buffer)
     else:
         pyarrow.parquet.write_table(rows, buffer, compression="zstd")
-    files.write(out, buffer.getvalue().to_pybytes())
-    return rows.num_rows
+    content: bytes = buffer.getvalue().to_pybytes()
+    return content
 
 
 _ROW_AND_RULE_COLUMNS = ("source", "council", "row_key", "match_rule")

@@ -43,11 +43,6 @@ def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> No
     assert "Traceback" not in result.output  # type: ignore[attr-defined]
 
 
-def test_a_backup_of_keys_has_a_size(safe: Safe) -> None:
-    said = safe.command("backup", "keys", "--into", safe.disk("keys"), *safe.to("keys")).stdout
-    assert re.search(r"\.age, [1-9][\d.,]* (kB|bytes), read back", said), said
-
-
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     before, entries_before = tree(safe.home.root), safe.books.ledger.entries()
     keys = {path.name: path.read_bytes() for path in safe.keys.iterdir()}
@@ -117,27 +112,20 @@ def test_backups_of_two_locations_keys_say_which_is_which(safe: Safe) -> None:
     assert safe.backup("keys").name.startswith("readiness-keys-20")
 
 
-@pytest.mark.parametrize(
-    ("place", "sentence"),
-    [
-        ("home/restricted", "would be lost with it"),
-        ("keys", "would be lost with it"),
-        ("nowhere", "is its disk mounted"),
-    ],
-)
-def test_places_where_none_may_lie(safe: Safe, place: str, sentence: str) -> None:
-    _refused(safe.command("backup", "records", "--into", safe.root / place, *safe.to("records")), sentence)
+def test_places_and_recipients_that_are_refused(safe: Safe) -> None:
     through = safe.root / "link"
     through.symlink_to(safe.home.restricted)
-    _refused(safe.command("backup", "records", "--into", through, *safe.to("records")), "would be lost with it")
-
-
-def test_without_a_recipient_there_is_none(safe: Safe) -> None:
-    assert safe.command("backup", "records", "--into", safe.disk("records")).exit_code == Ending.USAGE
-    _refused(
-        safe.command("backup", "records", "--into", safe.disk("records"), "--recipient", "age1no"), "no age public key"
-    )
-    assert list(safe.disk("records").iterdir()) == []
+    lost, disk = "would be lost with it", safe.disk("records")
+    for place, sentence in (
+        (safe.home.restricted, lost),
+        (safe.keys, lost),
+        (through, lost),
+        (safe.root / "nowhere", "is its disk mounted"),
+    ):
+        _refused(safe.command("backup", "records", "--into", place, *safe.to("records")), sentence)
+    assert safe.command("backup", "records", "--into", disk).exit_code == Ending.USAGE
+    _refused(safe.command("backup", "records", "--into", disk, "--recipient", "age1no"), "no age public key")
+    assert list(disk.iterdir()) == []
 
 
 def _flip(content: bytes, at: int) -> bytes:
@@ -165,19 +153,15 @@ def test_a_damaged_one_changes_nothing(safe: Safe, what: str) -> None:
     assert (tree(safe.home.root), safe.home.ledger.exists()) == (before, False)  # type: ignore[union-attr]
 
 
-def test_another_persons_key_and_an_exposed_one(safe: Safe) -> None:
-    file = safe.backup("records")
-    others = ("restore", "records", file, "--yes", "--identity")
-    _refused(safe.command(*others, safe.identity("custodian")), "is not encrypted to the key you gave")
-    safe.identity("operator").chmod(0o644)
-    _refused(safe.restore("records", file, "--yes"), "can be read by others than its owner")
-
-
-def test_another_installations(safe: Safe, tmp_path: Path) -> None:
-    file = safe.backup("records")
+def test_one_that_is_not_for_this_key_installation_or_part(safe: Safe, tmp_path: Path) -> None:
+    file, keys, yes = safe.backup("records"), safe.backup("keys"), ("--yes", "--identity")
+    operator, custodian = safe.identity("operator"), safe.identity("custodian")
+    _refused(safe.command("restore", "records", file, *yes, custodian), "is not encrypted to the key you gave")
+    _refused(safe.command("restore", "records", keys, *yes, custodian), "this is a backup of keys, not of records")
     other = Safe.small(tmp_path / "other")
-    done = other.command("restore", "records", file, "--yes", "--identity", safe.identity("operator"))
-    _refused(done, "a backup of another installation")
+    _refused(other.command("restore", "records", file, *yes, operator), "a backup of another installation")
+    operator.chmod(0o644)
+    _refused(safe.restore("records", file, "--yes"), "can be read by others than its owner")
 
 
 FORGED = {
@@ -225,11 +209,6 @@ def test_keys_that_are_there_are_not_replaced(safe: Safe) -> None:
     safe.keys.mkdir()
     assert safe.restore("keys", keys, "--yes").exit_code == 0
     assert list(safe.root.glob(".keys*")) == []
-
-
-def test_the_parts_are_not_taken_for_each_other(safe: Safe) -> None:
-    done = safe.command("restore", "records", safe.backup("keys"), "--identity", safe.identity("custodian"), "--yes")
-    _refused(done, "this is a backup of keys, not of records")
 
 
 @pytest.mark.parametrize("with_ledger", [True, False])
@@ -385,7 +364,8 @@ def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
         return [each["said"] for each in found if each["what"] in ("backup", "home") and each["state"] == "look"]
 
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
-    safe.backup("keys")
+    said_of_keys = safe.command("backup", "keys", "--into", safe.disk("keys"), *safe.to("keys")).stdout
+    assert re.search(r"\.age, [1-9][\d.,]* (kB|bytes), read back", said_of_keys), said_of_keys
     assert [each.partition(" on ")[0] for each in said()] == ["something was measured"]
     safe.backup("records")
     safe.home.restoring.touch()
