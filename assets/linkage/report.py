@@ -289,10 +289,10 @@ _LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
 _RULES = {
     "upn": "the same UPN within education",
     "nhs_number": "the same NHS number",
-    "scoped_id": "the same number of one sender",
-    "identical_demographics": "the same in every respect",
+    "scoped_id": "the same identifier from one sender",
+    "identical_demographics": "identical content",
     "probabilistic": "match weight",
-    "none": "alone, or the record that others were linked to",
+    "none": "alone, or the record to which others were linked",
 }
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -350,14 +350,14 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
     moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
     if moves:
         yield (
-            "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
-            f" be off by more than {points(max(moves))} points."
+            "If unlinked children are like the linked children of their group, no rate of the linked tables is off by"
+            f" more than {points(max(moves))} points."
         )
     lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
-        f"In no source do more than {percent(lacking)} of the rows lack the same items, and so cannot be compared."
+        f"At most {percent(lacking)} of the rows of a source lack the same items and so cannot be compared."
         if lacking
-        else "Every row holds enough to be compared with others."
+        else "Every row contains enough to be compared with others."
     )
 
 
