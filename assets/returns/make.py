@@ -216,7 +216,7 @@ class _Maker:
                 yield self._receipt(teller, what, flows[teller])
             else:
                 file = self.home.told_file(service, self.cohort, teller.council)
-                yield self._withdraw(file, teller.council, what, "it may tell nobody under the agreements")
+                yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
     def _receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
         council, file = teller.council, self.home.told_file(teller.service, self.cohort, teller.council)
@@ -241,7 +241,7 @@ class _Maker:
             dated = _encode(document | {"made_on": self.on.isoformat()})
             return seal_document(RECEIPT_FORMAT, dated, to.key, self.keys.signing_key)
 
-        return self._hand_over(file, entry, sealed, f"made for {to.name}: who was told about its rows")
+        return self._hand_over(file, entry, sealed, f"made for {to.name}: what was disclosed about its rows")
 
     def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""

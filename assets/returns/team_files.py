@@ -234,7 +234,7 @@ def _never(situation: Situation, header: Header) -> str | None:
     if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
-        return f"Not said of any child: {_readable(header.absence_why_not)}."
+        return f"Not returned for any child: {_readable(header.absence_why_not)}."
     return None
 
 

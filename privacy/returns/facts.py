@@ -77,12 +77,12 @@ def absence(
     agreements and on which extracts are in, never on a row, so a missing statement reveals nothing about a child.
     """
     if receiver.service != ABSENCE_TO:
-        return Absence((), f"for {receiver.service}, a record that was missed is too often the reason")
+        return Absence((), f"for {receiver.service}, the reason is too often a missed record")
     tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts)
     needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
     silent = [sender for sender in needed if sender not in tellers]
     if silent:
-        return Absence((), f"{_named(silent)} may not tell it under the agreements")
+        return Absence((), f"{_named(silent)} may not disclose it under the agreements")
     late = [sender for sender in tellers if sender not in in_full]
     if late:
         return Absence((), f"not every extract of {_named(late)} is in")
