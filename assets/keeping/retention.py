@@ -197,7 +197,9 @@ def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = No
     found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
-            for code in [cohort] if cohort else _codes_in(landing / council / source):
+            folder = landing / council / source
+            names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
+            for code in [cohort] if cohort else (code for code in cohort_codes(_LAST_YEAR) if code in names):
                 try:
                     landed = find(landing, council, source, code)
                 except ExtractStopped as stopped:
@@ -319,8 +321,3 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if quality is None or mac not in quality.part_numbers:
         return f"{landed.name}: {_NOT_TAKEN_IN}"
     return Shreddable(replace(landed, part=quality.part_numbers[mac]), mac, quality.taken_at)
-
-
-def _codes_in(folder: Path) -> Iterator[str]:
-    names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
-    yield from (code for code in cohort_codes(_LAST_YEAR) if code in names)

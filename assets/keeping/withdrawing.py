@@ -119,7 +119,9 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
     gone = {each.key: _rows_of(keys, each.key, each.number) for each in done}
     not_linked = []
     for _, cohort, _ in gone:
-        not_linked += link_again(home, cohort, keys, lambda extract: gone.get(extract, _no_row))
+        not_linked += link_again(
+            home, cohort, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
+        )
     home.unfinished_withdrawal.unlink()
     return done, not_linked
 
@@ -187,7 +189,3 @@ def _rebuild(landing: Path, home: Home, intake: Intake, key: parts.Key) -> Extra
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)
     return None
-
-
-def _no_row(own: np.ndarray) -> np.ndarray:
-    return np.zeros(len(own), bool)

@@ -27,7 +27,8 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
 
     `weight` is in bits and at least 0; `tie` decides between equal weights.
     """
-    weight = _distinct(weight, tie)
+    # Equal weights differ by up to a quarter of what counts as equal, by the hash of the pair's content.
+    weight = np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
     open_ = np.arange(len(left))
     kept = [np.zeros(0, np.int64)]
     while len(open_):
@@ -144,11 +145,6 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
         mask[order[1:]] |= equal
         mask[order[:-1]] |= equal
     return mask
-
-
-def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of that from the pair's `tie` (64 bits)."""
-    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -74,13 +74,15 @@ class Report:
         Includes counts by step, source and rule; other thresholds and the negative control; rows with too little to
         compare; the review band by pattern; the model's weights and example waterfalls.
         """
+        by_rule = result.links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
+        by_rule = by_rule.sort_by([("source", "ascending"), ("match_rule", "ascending")])
         return {
             "model_version": model.parameters()["version"],
             "threshold": THRESHOLD,
             "review_band": list(REVIEW_BAND),
             "further_records_from": FURTHER_THRESHOLD,
             "steps": result.steps,
-            "rows_by_source_and_rule": _rows_by_rule(result.links),
+            "rows_by_source_and_rule": by_rule.rename_columns({"count_all": "rows"}).to_pylist(),
             "children": len(pc.unique(result.links["child_id"])),
             "thresholds": self.thresholds,
             "negative_control": {
@@ -120,12 +122,6 @@ def weights() -> list[dict[str, Any]]:
         for comparison, levels in model.parameters()["comparisons"].items()
         for level, (m, u) in levels.items()
     ]
-
-
-def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
-    counts = links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
-    ordered = counts.sort_by([("source", "ascending"), ("match_rule", "ascending")])
-    return ordered.rename_columns({"count_all": "rows"}).to_pylist()
 
 
 def _sensitivity(step: Scored) -> list[dict[str, Any]]:
@@ -286,7 +282,9 @@ class NegativeControl:
                 break
         found = np.concatenate(strangers)
         found = found[np.isfinite(found)]
-        outdoing = _outdoing(found, np.concatenate(partners))
+        # Strangers that weigh at least as much as another subject's partner: the mean over all ways to pair them.
+        lighter = np.searchsorted(np.sort(np.concatenate(partners)), found, side="right")
+        outdoing = math.ceil(lighter.sum() / subjects)
         self.controls.append(Control(step.name, subjects, len(found), outdoing, step.right_units, len(linked)))
 
 
@@ -298,15 +296,6 @@ def _parts(pairs: pa.Table) -> np.ndarray:
     parts = np.empty(len(left), np.int64)
     parts[order] = np.repeat(tie[order][first] % FOLDS, np.diff(np.r_[first, len(left)]))
     return parts
-
-
-def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
-    """Return how many strangers weigh at least as much as another subject's partner.
-
-    This is the mean over all ways to pair them, rounded up.
-    """
-    lighter = np.searchsorted(np.sort(partners), strangers, side="right")
-    return math.ceil(lighter.sum() / len(partners))
 
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:

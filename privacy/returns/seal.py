@@ -149,7 +149,10 @@ def check_recipient(path: Path, recipient: str, own: str) -> None:
 
 
 def _decrypted(path: Path, identity: Any) -> bytes:
-    sealed = _read(path)
+    try:
+        sealed = path.read_bytes()
+    except OSError as error:
+        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
     if not sealed.startswith(_AGE_START):
         raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
     try:
@@ -161,13 +164,6 @@ def _decrypted(path: Path, identity: Any) -> bytes:
                 " open it with that key, or ask for a new return"
             ) from None
         raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
 def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
