@@ -1,7 +1,7 @@
 """Reads sealed tokens, and the scored pairs that one linkage leaves for the next. No other module opens tokens.
 
-Both are sealed to a key that only the linkage holds. If an extract came in parts, its token file lists the rows in
-force, and each part has a token file. Scored pairs reveal as much as tokens do, so they are stored and removed with
+Both are sealed to a key that only the linkage holds. If an extract came in parts, its token file lists the valid
+rows, and each part has a token file. Scored pairs reveal as much as tokens do, so they are stored and removed with
 them. Pairs made by other code, with another model or with another published number of children are ignored.
 """
 
@@ -62,20 +62,20 @@ def readers(
 class TokensOfParts:
     """The tokens of an extract in parts, read like one file.
 
-    `index` lists the rows in force, and which of the files `parts` holds each.
+    `index` lists the valid rows, and which of the files `parts` holds each.
     """
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
-        in_force, self.metadata = index.read(), index.metadata
-        self._parts, self._names = parts, in_force["t_names"].combine_chunks()
-        self._in_force, self._lies_in = (in_force[name].to_numpy() for name in (ROW_KEY, "lies_in"))
+        valid, self.metadata = index.read(), index.metadata
+        self._parts, self._names = parts, valid["t_names"].combine_chunks()
+        self._valid_keys, self._part_of_key = (valid[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
     def iter_batches(self, batch_size: int = 1 << 16, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         wanted = list(columns or self.schema_arrow.names)
         for place, part in enumerate(self._parts):
             for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
-                yield self._of_force(batch, place).select(wanted)
+                yield self._select_valid(batch, place).select(wanted)
 
     def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
         """Return the rows sorted by key; `use_threads` has no effect."""
@@ -84,12 +84,12 @@ class TokensOfParts:
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
-    def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
-        """Return the rows of a file that are in force, with `t_names` filled in where only one child has these
+    def _select_valid(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+        """Return the valid rows of a file, with `t_names` filled in where only one child has these
         common names."""
         keys = batch[ROW_KEY].to_numpy()
-        at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
-        found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
+        at = np.minimum(np.searchsorted(self._valid_keys, keys), max(len(self._valid_keys) - 1, 0))
+        found = (self._valid_keys[at] == keys) & (self._part_of_key[at] == place) if len(self._valid_keys) else at > 0
         batch, at = batch.filter(pa.array(found)), at[found]
         if "t_names" not in batch.schema.names:
             return batch

@@ -40,7 +40,7 @@ ROUNDED_TO = 10
 def load_facts(con: duckdb.DuckDBPyConnection, facts: Mapping[tuple[str, str, str], Sequence[str]]) -> None:
     """Create `told_facts`: each receiver's row with each service named for it, from the facts of every return.
 
-    `facts` are the JSON texts made by `facts_of`, by council, service and source.
+    `facts` are the JSON texts made by `find_facts`, by council, service and source.
     """
     names = ("council", "service", "source", "fact")
     rows = [dict(zip(names, (*key, fact), strict=True)) for key, of_return in facts.items() for fact in of_return]

@@ -30,7 +30,7 @@ from privacy.doors.database import in_memory
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
-from privacy.returns.facts import Absence, absence, facts_of
+from privacy.returns.facts import Absence, absence, find_facts
 from privacy.returns.rows import note_waiting
 from privacy.returns.seal import RECEIPT_FORMAT, Header, content, seal, seal_document, sender_key
 from privacy.services import SERVICE_NAMES, SERVICES
@@ -157,7 +157,7 @@ class _Maker:
             receiver, why_not = Sender(council, SERVICES[source]), self._why_none(council, source)
             facts: list[str] = []
             if not why_not:
-                facts = facts_of(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
+                facts = find_facts(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
                 file = self.home.return_file(source, self.cohort, council)

@@ -109,7 +109,7 @@ class _End:
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         sizes = np.diff(starts, append=len(units))
         one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
-        self._of_two, self._its_other = np.r_[one, other], np.r_[other, one]
+        self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
         self._order = order[np.repeat(sizes > 2, sizes)]
         sizes = sizes[sizes > 2]
         self._starts = np.cumsum(sizes) - sizes
@@ -117,12 +117,12 @@ class _End:
 
     def others(self, values: np.ndarray) -> np.ndarray:
         result = np.zeros(len(values))
-        result[self._of_two] = values[self._its_other]
+        result[self._in_pairs] = values[self._its_other]
         if len(self._order):
-            result[self._order] = self._of_more(values[self._order])
+            result[self._order] = self._sum_of_others(values[self._order])
         return result
 
-    def _of_more(self, v: np.ndarray) -> np.ndarray:
+    def _sum_of_others(self, v: np.ndarray) -> np.ndarray:
         """Return the same sums for the pairs of units that have three or more."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)

@@ -85,13 +85,13 @@ def look_up(
     Each element of `sides` is a set of left and a set of right patterns, which are compared with each other.
     """
 
-    def found(block: Block) -> np.ndarray:
+    def look_up_block(block: Block) -> np.ndarray:
         with con.cursor() as own:
-            of_block = [pairs for left, right in sides for pairs in _of_block(own, patterns, block, left, right)]
-        return _each_once([a * len(patterns) + b for a, b in of_block])
+            found = [pairs for left, right in sides for pairs in _block_pairs(own, patterns, block, left, right)]
+        return _each_once([a * len(patterns) + b for a, b in found])
 
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as threads:
-        codes = _each_once(list(threads.map(found, (ONE_HOME, ONE_NUMBER, *blocks))))
+        codes = _each_once(list(threads.map(look_up_block, (ONE_HOME, ONE_NUMBER, *blocks))))
     left, right = np.divmod(codes, max(len(patterns), 1))
     return left, right
 
@@ -102,12 +102,12 @@ def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
     return together[np.diff(together, prepend=-1) != 0]
 
 
-def _of_block(
+def _block_pairs(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
 ) -> Iterator[Pairs]:
     """Yield a block's pairs in batches, without pairs that share a home unless that is the block."""
     of_left, of_right = zip(*block.equal, strict=True)
-    left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
+    left, right = _having(patterns, left, of_left), _having(patterns, right, of_right)
     if block.of_left:
         left = left[holds(con, patterns, block.of_left, (left, left))]
     if block.of_right:
@@ -123,7 +123,7 @@ def _of_block(
         yield a, b
 
 
-def _with(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+def _having(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
     """Return the patterns of a side that have all these tokens."""
     for token in dict.fromkeys(tokens):
         side = side[patterns.has(token, side)]

@@ -93,7 +93,7 @@ def _named(senders: Collection[Sender]) -> str:
     return ", ".join(f"{sender.council}/{sender.service}" for sender in senders)
 
 
-def facts_of(
+def find_facts(
     con: duckdb.DuckDBPyConnection,
     receiver: Sender,
     source: str,

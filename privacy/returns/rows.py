@@ -28,8 +28,8 @@ from privacy.row_keys import ROW_KEY
 def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
     """Return what returns know about rows, derived from their tokens (by source) but containing none.
 
-    Columns: source, council, row_key; sex, findable and numbered, as read by `facts_of`; the keyed marks `identity` and
-    `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
+    Columns: source, council, row_key; sex, findable and numbered, as read by `find_facts`; the keyed marks `identity`
+    and `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
     numbers, which differ from one process to the next.
     """
     with in_memory() as con:

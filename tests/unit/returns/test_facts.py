@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.returns.agreement import Fact, NewChildren, Permitted, Sender
-from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of
+from privacy.returns.facts import ALIKE_TOKENS, Absence, find_facts
 from privacy.services import SERVICES
 
 SCHOOL = Sender("leeds", "education")
@@ -72,7 +72,7 @@ def told(
             "doubts", pa.Table.from_pylist([dict(zip(PAIRS.names, pair, strict=True)) for pair in both], PAIRS)
         )
         scope = scope or Absence(tuple(allowed), None)
-        facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope, rule)["fact"].to_pylist()
+        facts = find_facts(con, SCHOOL, "eyfsp", allowed, scope, rule)["fact"].to_pylist()
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
 
 
