@@ -1,6 +1,6 @@
 """The records and links that returns rest on.
 
-For each service this is the cohort's linkage, or a new one without the service's new rows (`privacy.returns.rows`).
+For each service this is the cohort's linkage, or a new one without the service's new rows (`privacy.returns.facts`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from privacy.doors.sql import parquet, quoted
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import Extract
-from privacy.returns.facts import Doubts
-from privacy.returns.rows import left_out, tokens_without, traits
+from privacy.returns.facts import Doubts, left_out, tokens_without, traits
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort

@@ -30,8 +30,7 @@ from privacy.doors.database import in_memory
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
-from privacy.returns.facts import Absence, absence, find_facts
-from privacy.returns.rows import note_waiting
+from privacy.returns.facts import Absence, absence, find_facts, note_waiting
 from privacy.returns.seal import RECEIPT_FORMAT, Header, content, seal, seal_document, sender_key
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.reference.cohorts import Cohort

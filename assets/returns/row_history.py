@@ -1,7 +1,7 @@
 """Keeps the history of senders' rows: since when each is unchanged, and which deliveries a person must check.
 
 One file per cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
-marks of what identifies its child (`privacy.returns.rows`), the day on which the sender's service first sent it, the
+marks of what identifies its child (`privacy.returns.facts`), the day on which the sender's service first sent it, the
 number of deliveries it has been in, and whether it was in the first. Marks no longer in any extract, and councils
 without an agreement, are not kept.
 

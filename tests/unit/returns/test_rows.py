@@ -14,7 +14,7 @@ from privacy.doors.database import in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import BAND_BITS, TOKENS
 from privacy.returns.agreement import Fact, First, NewChildren, Sender
-from privacy.returns.rows import identity_sql, left_out, names_sql, note_waiting, prepare_marks, tokens_without
+from privacy.returns.facts import identity_sql, left_out, names_sql, note_waiting, prepare_marks, tokens_without
 
 ON = dt.date(2026, 11, 26)
 SCHOOL = Sender("leeds", "education")
