@@ -97,7 +97,7 @@ def make_returns(
         maker = _Maker(home, cohort, agreements, keys, on, extracts, payload, log, in_full, unusual, con)
         note_waiting(con, maker.rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
-        show_cohort(con, home, cohort)
+        use_cohort_links(con, home, cohort)
         for council in agreements:
             if council in active:
                 waiting = {source: found for (of, source), found in unusual.items() if of == council}
@@ -161,7 +161,7 @@ class _Maker:
         Everything is based on links without the service's new rows. Facts for other services are computed only for the
         receipts.
         """
-        show_service(self.con, self.home, self.cohort, self.keys, self.payload, service)
+        use_links_without_new_rows(self.con, self.home, self.cohort, self.keys, self.payload, service)
         made, returned = [], dict[tuple[str, str, str], list[str]]()
         before = {
             (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
@@ -362,20 +362,20 @@ def load_records(
     )
 
 
-def show_cohort(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None:
+def use_cohort_links(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None:
     """Create the views `records` and `doubts` of the cohort's linkage."""
     con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
     con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(home.doubts(cohort))}")
 
 
-def show_service(
+def use_links_without_new_rows(
     con: duckdb.DuckDBPyConnection, home: Home, cohort: str, keys: KeyRing, payload: Payload, service: str
 ) -> None:
     """Create the views `records` and `doubts` that the returns of a service may rest on.
 
     Pairs that the cohort's linkage scored are not scored again.
     """
-    show_cohort(con, home, cohort)
+    use_cohort_links(con, home, cohort)
     out = left_out(con, service)
     if not out.num_rows:
         return
