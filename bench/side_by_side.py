@@ -27,9 +27,8 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.freshness import published_children
-from assets.linkage.inputs import councils_in, extracts_of
-from assets.linkage.pair_cache import StoredPairs
+from assets.linkage.inputs import councils_in, extracts_of, published_children
+from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy.doors.database import in_memory
 from privacy.doors.sql import parquet, quoted

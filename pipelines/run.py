@@ -18,7 +18,7 @@ from assets.home.retention_policy import check_may_be_held
 from assets.home.signers import note_signers
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
-from assets.linkage.freshness import is_current
+from assets.linkage.inputs import is_current
 from assets.release.anchors import published_charges
 from assets.release.fix_release import ReleaseOptions, measured_now, series_for
 from assets.release.publication import release_is_current

@@ -133,14 +133,14 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
         if home.root.is_dir():
             _check_apart(home, part, to)
             record(home, Processing.BACKUP, note=note)
-        held = {path.name: path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
+        contents = {path.name: path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
     else:
         with alone(home):  # nothing changes the records while they are copied
             _check_apart(home, part, to)
             ledger = _copy_of_ledger(home)
             record(home, Processing.BACKUP, note=note)
-            held = _records_of(home) | ({LEDGER_FILE: ledger.document()} if ledger else {})
-    _write_whole(place, age.encrypt(_packed(part, keys, held), list(to.values())))
+            contents = _records_of(home) | ({LEDGER_FILE: ledger.document()} if ledger else {})
+    _write_whole(place, age.encrypt(_packed(part, keys, contents), list(to.values())))
     return place
 
 
@@ -224,20 +224,20 @@ def _copy_of_ledger(home: Home) -> LedgerCopy | None:
 
 def _records_of(home: Home) -> dict[str, bytes]:
     """Read the records of a home folder, with its logs locked against writers."""
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for log in (home.restricted / f"{name}.jsonl" for name in _LOGS):
             if log.exists():
-                held.enter_context(locked(log))
+                stack.enter_context(locked(log))
         return {path.relative_to(home.root).as_posix(): path.read_bytes() for path in record_paths(home)}
 
 
-def _packed(part: Part, keys: KeyRing, held: dict[str, bytes]) -> bytes:
+def _packed(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     installation = keys.fingerprints["input-mac"]
-    document = Manifest(FORMAT, part.value, now, software(), keys.epoch, installation, _digests(held)).document()
+    document = Manifest(FORMAT, part.value, now, software(), keys.epoch, installation, _digests(contents)).document()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in (*sorted(held.items()), (MANIFEST, document), (MAC, _mac(keys, document).encode())):
+        for name, content in (*sorted(contents.items()), (MANIFEST, document), (MAC, _mac(keys, document).encode())):
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), files.OWNER_ONLY_FILE
             archive.addfile(member, io.BytesIO(content))
@@ -300,8 +300,8 @@ def _free_name(folder: Path, part: Part, location: str) -> Path:
     return place
 
 
-def _digests(held: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in held.items()}
+def _digests(contents: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def _mac(keys: KeyRing, document: bytes) -> str:

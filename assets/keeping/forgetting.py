@@ -45,8 +45,15 @@ from assets.intake.suppressions import (
     without,
     without_rows,
 )
-from assets.linkage.freshness import changed_since_linked
-from assets.linkage.inputs import LinkageRecord, NotLinked, councils_in, named, read_record, write_record
+from assets.linkage.inputs import (
+    LinkageRecord,
+    NotLinked,
+    changed_since_linked,
+    councils_in,
+    named,
+    read_record,
+    write_record,
+)
 from assets.linkage.link import (
     CannotBeLinked,
     NothingToLink,
@@ -54,7 +61,7 @@ from assets.linkage.link import (
     link_cohort,
 )
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import TokensUnusable, opened
+from assets.linkage.tokens import TokensUnusable, open_tokens
 from assets.pseudonymise.split_writer import RowState, TableWriter
 from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
@@ -117,7 +124,7 @@ class Forgotten:
 
 
 @with_cohort_lock
-def rows_named(
+def find_rows(
     home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
 ) -> Forgotten:
     """Find rows by number in the current extract and, with `linked`, all rows linked to the same children.
@@ -135,21 +142,21 @@ def rows_named(
     if linked and source in SERVICES and home.links(cohort).exists():
         _check_links(home, cohort)
         named_rows = _by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows)))
-        found += _linked_to(home, keys, cohort, _children_of(home, cohort, named_rows))
+        found += _rows_of_children(home, keys, cohort, _children_of(home, cohort, named_rows))
     return Forgotten(_merged(found))
 
 
-def rows_of_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
+def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
     """Find all rows of the child with this child_id or token, in one cohort or, if `cohort` is None, in all.
 
     Raises `CannotForget` if there are none, if several children share the token, or if the links were made from other
     extracts; `Busy` if a run does not end; `KeyProblem`.
     """
-    held = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
+    codes = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
-    for code in [cohort] if cohort else sorted(held):
+    for code in [cohort] if cohort else sorted(codes):
         with turn(home, [code]):
-            found += _of_child_id(home, keys, code, pseudonym) or _of_token(home, keys, code, pseudonym)
+            found += _find_by_child_id(home, keys, code, pseudonym) or _find_by_token(home, keys, code, pseudonym)
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
@@ -163,22 +170,13 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
     and `TokensUnusable` if an extract was ingested under other keys.
     """
     with alone(home):
-        _finish(home, keys)
+        finish(home, keys)
         objections = _objections(home, found, keys) if objection else []
         if objection:
-            found = Forgotten(_merged([*found.extracts, *_known_by(home, keys, objections)]))
+            found = Forgotten(_merged([*found.extracts, *_rows_matching(home, keys, objections)]))
         removal = _removal(home, keys, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
-        for extract in removal.extracts:
-            record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
-        write_json(home.unfinished_removal, asdict(removal))
-        return replace(found, not_linked=tuple(_finish(home, keys)))
-
-
-def finish(home: Home, keys: KeyRing) -> list[str]:
-    """Finish an interrupted removal, and return a sentence for each cohort that a run must link again."""
-    with alone(home):
-        return _finish(home, keys)
+        return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note)))
 
 
 def remove_again(
@@ -189,17 +187,16 @@ def remove_again(
     Returns a sentence for each cohort that a run must link again. Raises what `forget` raises.
     """
     with alone(home):
-        _finish(home, keys)
+        finish(home, keys)
         in_reach = [each for each in objections if each.made_under == marks.made_under(keys)]
         extracts = [
             _extract_rows(home, key[1], key[0], key[2], listed(home, key, _numbers_of_files(home, key)))
             for key in changed
         ]
-        extracts += [replace(rows, objection=each.id) for each in in_reach for rows in _known_by(home, keys, [each])]
-        for extract in extracts:
-            record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note="rows, again")
-        write_json(home.unfinished_removal, asdict(_Removal(tuple(extracts), ())))
-        return _finish(home, keys)
+        extracts += [
+            replace(rows, objection=each.id) for each in in_reach for rows in _rows_matching(home, keys, [each])
+        ]
+        return _carry_out(home, keys, _Removal(tuple(extracts), ()), "rows, again")
 
 
 def councils_linked(home: Home, cohort: str) -> list[str]:
@@ -227,44 +224,50 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
         row_keys_of(home, keys, *extract.key)
         if extract.source in SERVICES:
-            opened(home, keys, *extract.key)
-    with_others = _merged([each for extract in found.extracts for each in _of_same_records(home, keys, extract)])
+            open_tokens(home, keys, *extract.key)
+    with_others = _merged([each for extract in found.extracts for each in _with_same_records(home, keys, extract)])
     extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
 
 
-def _finish(home: Home, keys: KeyRing) -> list[str]:
-    if not home.unfinished_removal.exists():
-        return []
-    removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
-    for objection in removal.objections:
-        add_objection(home, objection)
+def finish(home: Home, keys: KeyRing) -> list[str]:
+    """Finish an interrupted removal, and return a sentence for each cohort that a run must link again."""
+    with alone(home):
+        if not home.unfinished_removal.exists():
+            return []
+        removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
+        for objection in removal.objections:
+            add_objection(home, objection)
+        for extract in removal.extracts:
+            macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
+            rows = (part_and_row(row) for row in extract.rows)
+            of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
+            suppress(home, *extract.key, of_files)
+            _remove(home, keys, *extract.key)
+        cohorts = sorted({extract.cohort for extract in removal.extracts})
+        suppressed = functools.partial(_suppressed_rows, home, keys)
+        not_linked = [sentence for cohort in cohorts for sentence in link_again(home, cohort, keys, suppressed)]
+        home.unfinished_removal.unlink()
+        return not_linked
+
+
+def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[str]:
+    """Log and store a removal before anything changes, then finish it."""
     for extract in removal.extracts:
-        suppress(home, *extract.key, _listed(home, extract))
-        _remove(home, keys, *extract.key)
-    cohorts = sorted({extract.cohort for extract in removal.extracts})
-    of_list = functools.partial(_of_list, home, keys)
-    not_linked = [sentence for cohort in cohorts for sentence in link_again(home, cohort, keys, of_list)]
-    home.unfinished_removal.unlink()
-    return not_linked
-
-
-def _listed(home: Home, extract: ExtractRows) -> list[Suppressed]:
-    """Return rows as the suppression list stores them: each with the MAC of its file."""
-    macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
-    rows = (part_and_row(row) for row in extract.rows)
-    return [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
+        record(home, Processing.FORGETTING, *extract.key, file_mac=extract.file_mac, note=note)
+    write_json(home.unfinished_removal, asdict(removal))
+    return finish(home, keys)
 
 
 def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
     """Return the part numbers of an extract by file MAC; 0 for a whole file."""
-    if held := PartStore(home, key).held():
-        return {part.file_mac: part.number for part in held}
+    if parts_in := PartStore(home, key).held():
+        return {part.file_mac: part.number for part in parts_in}
     quality = deliveries.read(home.quality(*key))
     return quality.part_numbers if quality else {}
 
 
-def _of_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
+def _with_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
     """Yield the rows, and rows of the same records in other parts and cohorts, such as repeats and replaced rows."""
     yield extract
     store = PartStore(home, extract.key)
@@ -290,18 +293,21 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     """Rewrite all files of an extract without its suppressed rows."""
     key = (source, cohort, council)
     for path in home.history(*key).glob("*.json"):
-        _forget_numbers(path)
-    quality, held = deliveries.read(home.quality(*key)), PartStore(home, key).held()
+        # Rows of superseded deliveries are no longer kept, so it is unknown which numbers were the child's.
+        earlier = deliveries.read(path)
+        if earlier and any(rule.first_rows for rule in earlier.rules):
+            deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
+    quality, kept_parts = deliveries.read(home.quality(*key)), PartStore(home, key).held()
     rows = listed(home, key, _numbers_of_files(home, key))
     if not rows:
         return
-    of_extract = row_keys.of_parts(keys, *key) if held else row_keys_of(home, keys, *key)
+    of_extract = row_keys.of_parts(keys, *key) if kept_parts else row_keys_of(home, keys, *key)
     gone = of_extract.of(np.array(rows))
-    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in held})]
+    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [home.pseudonymised(*key), home.quarantine(*key), *(path for each in kept for path in each.unsealed)]
     sealed_files = [(home.tokens(*key), "tokens"), *(entry for each in kept for entry in each.sealed)]
     write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
-    for part in held:
+    for part in kept_parts:
         _note_without(home, keys, key, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
@@ -329,14 +335,10 @@ def write_without(
                 promote(staging / path.name, path)
         for path, holder in sealed_files:
             if path.exists():
-                _without_sealed(path, staging / path.name, keys, holder, gone)
-
-
-def _without_sealed(path: Path, staged: Path, keys: KeyRing, holder: str, gone: Gone) -> None:
-    file = sealed.opened(path, keys.opens(holder))
-    with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
-        copy_without(file, writer, gone)
-    promote(staged, path)
+                file, staged = sealed.opened(path, keys.opens(holder)), staging / path.name
+                with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
+                    copy_without(file, writer, gone)
+                promote(staged, path)
 
 
 def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
@@ -374,17 +376,6 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
     )
 
 
-def _forget_numbers(path: Path) -> None:
-    """Remove all row numbers from a superseded delivery's result.
-
-    Its rows are no longer held, so it is unknown which numbers were the child's.
-    """
-    earlier = deliveries.read(path)
-    if earlier and any(rule.first_rows for rule in earlier.rules):
-        rules = tuple(replace(rule, first_rows=()) for rule in earlier.rules)
-        deliveries.keep(path, replace(earlier, rules=rules))
-
-
 def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:
     """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run.
 
@@ -413,7 +404,7 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
     return []
 
 
-def _of_list(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
+def _suppressed_rows(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
     """Return the `Gone` function for an extract's rows on the suppression list."""
     quality = deliveries.read(home.quality(*key))
     rows = listed(home, key, quality.part_numbers) if quality else []
@@ -443,28 +434,23 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
         for extract in found.extracts:
             if extract.source in SERVICES:
                 wanted = row_keys_of(home, keys, *extract.key).of(np.array(extract.rows))
-                tokens = opened(home, keys, *extract.key).read()
+                tokens = open_tokens(home, keys, *extract.key).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
                 marked.setdefault(extract.cohort, set()).update(marks_of(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
 
 
-def _known_by(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
+def _rows_matching(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
     """Yield all current rows that match the marks of the objections."""
     with prepared(keys) as con:
         for objection in objections:
             for source, council in _linked_extracts(home, objection.cohort):
-                for batch in opened(home, keys, source, objection.cohort, council).iter_batches():
+                for batch in open_tokens(home, keys, source, objection.cohort, council).iter_batches():
                     tokens = pa.table(batch)
                     found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
                     if len(found):
                         rows = row_keys_of(home, keys, source, objection.cohort, council).rows(found)
                         yield _extract_rows(home, objection.cohort, source, council, rows.tolist())
-
-
-def _mac(home: Home, source: str, cohort: str, council: str) -> str:
-    quality = deliveries.read(home.quality(source, cohort, council))
-    return quality.file_mac if quality else ""
 
 
 def _check_links(home: Home, cohort: str) -> None:
@@ -476,22 +462,22 @@ def _check_links(home: Home, cohort: str) -> None:
         )
 
 
-def _of_child_id(home: Home, keys: KeyRing, cohort: str, child_id: str) -> list[ExtractRows]:
+def _find_by_child_id(home: Home, keys: KeyRing, cohort: str, child_id: str) -> list[ExtractRows]:
     if not home.links(cohort).exists():
         return []
-    found = _linked_to(home, keys, cohort, [child_id.lower()])
+    found = _rows_of_children(home, keys, cohort, [child_id.lower()])
     if found:
         _check_links(home, cohort)
     return found
 
 
-def _of_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[ExtractRows]:
+def _find_by_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[ExtractRows]:
     value = _token_value(token)
     if value is None:
         return []
-    found = [_no_rows()]
+    found = [_by_key("", "", np.empty(0, np.uint64))]
     for source, council in _linked_extracts(home, cohort):
-        for batch in opened(home, keys, source, cohort, council).iter_batches():
+        for batch in open_tokens(home, keys, source, cohort, council).iter_batches():
             tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
             carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
             of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
@@ -507,10 +493,10 @@ def _of_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[Extrac
                 f"rows of more than one child of cohort {cohort} carry that token: name a row, or a child_id"
             )
         if children:
-            return _linked_to(home, keys, cohort, children)
+            return _rows_of_children(home, keys, cohort, children)
     if rows.num_rows > 1:
         raise CannotForget(f"several rows of cohort {cohort}, which has not been linked, carry that token: name a row")
-    return _numbered(home, keys, cohort, rows)
+    return _to_extract_rows(home, keys, cohort, rows)
 
 
 def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
@@ -524,15 +510,15 @@ def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
     return [child_id for (child_id,) in found]
 
 
-def _linked_to(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
+def _rows_of_children(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
     """Return all rows of the children with these child_ids."""
     links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
-    return _numbered(
+    return _to_extract_rows(
         home, keys, cohort, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
     )
 
 
-def _numbered(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[ExtractRows]:
+def _to_extract_rows(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[ExtractRows]:
     numbered = RowNumbers(home, keys, cohort).numbered(rows).select(["source", "council", SOURCE_ROW])
     return [
         _extract_rows(home, cohort, row["source"], row["council"], [row[SOURCE_ROW]]) for row in numbered.to_pylist()
@@ -560,12 +546,9 @@ def _by_key(source: str, council: str, row_keys: np.ndarray) -> pa.Table:
     return pa.table(columns | {ROW_KEY: pa.array(row_keys, pa.uint64())})
 
 
-def _no_rows() -> pa.Table:
-    return _by_key("", "", np.empty(0, np.uint64))
-
-
 def _extract_rows(home: Home, cohort: str, source: str, council: str, rows: Sequence[int]) -> ExtractRows:
-    return ExtractRows(cohort, council, source, tuple(rows), _mac(home, source, cohort, council))
+    quality = deliveries.read(home.quality(source, cohort, council))
+    return ExtractRows(cohort, council, source, tuple(rows), quality.file_mac if quality else "")
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:

@@ -32,10 +32,11 @@ from sources.reference.cohorts import Cohort, cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone that are divided by source, then by cohort."""
-_OF_SEVERAL = "files of several cohorts"
+_MULTI_COHORT_FILES = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 """Errors from renaming a file that no longer exists, or whose new name is a folder's."""
+_NOT_TAKEN_IN = "was not taken in with its present content; it stays"
 _LAST_YEAR = 2098
 """First year of the last cohort that is looked for in landing (209899)."""
 _LONG_AGO = "1970-01-01T00:00:00+00:00"
@@ -63,7 +64,7 @@ class Shreddable:
 
 
 @dataclass(frozen=True)
-class Looked:
+class LandingCheck:
     """Files in landing that may be shredded, and a sentence for each that may not."""
 
     ready: tuple[Shreddable, ...]
@@ -80,7 +81,13 @@ class Expiry:
 
 def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
     """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
-    found = sorted({*_cohorts(home, policy, now.date()), *_parts(home, policy, now), *_of_parts(home, policy, now)})
+    found = sorted(
+        {
+            *_expired_cohorts(home, policy, now.date()),
+            *_quarantines(home, policy, now),
+            *_quarantined_parts(home, policy, now),
+        }
+    )
     files = []
     if landing and keys and landing.is_dir():
         files = [
@@ -97,7 +104,7 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
         found = due(home, landing, keys, policy, now)
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
-            if entry.what == _OF_SEVERAL:
+            if entry.what == _MULTI_COHORT_FILES:
                 SortedFiles(home, entry.source, entry.council).close_cohort(entry.cohort)
             elif entry.path.is_dir():
                 shutil.rmtree(entry.path)
@@ -109,9 +116,9 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     return replace(found, landing=shredded)
 
 
-def _cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
+def _expired_cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
     """Yield all items of cohorts past their retention period, except those of releases."""
-    for entry in (*_folders(home), *_of_files_of_several(home), *_returned(home), *_objections(home)):
+    for entry in (*_folders(home), *_multi_cohort_files(home), *_return_files(home), *_objections(home)):
         if today >= policy.ends(Cohort(entry.cohort)):
             yield entry
 
@@ -127,17 +134,17 @@ def _folders(home: Home) -> Iterator[Due]:
         yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
 
 
-def _of_files_of_several(home: Home) -> Iterator[Due]:
+def _multi_cohort_files(home: Home) -> Iterator[Due]:
     """Yield an item for each cohort in the stored entries of multi-cohort files."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
         for cohort in {
             cohort for entry in SortedFiles(home, source, council).entries().values() for cohort in entry.cohorts
         }:
-            yield Due(cohort, _OF_SEVERAL, council, source, path)
+            yield Due(cohort, _MULTI_COHORT_FILES, council, source, path)
 
 
-def _returned(home: Home) -> Iterator[Due]:
+def _return_files(home: Home) -> Iterator[Due]:
     for path in home.returns.glob("*/*/*.age"):
         yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
     for path in home.returns.glob("*/summary-*.*"):
@@ -153,21 +160,23 @@ def _objections(home: Home) -> Iterator[Due]:
         yield Due(objection_in(path).cohort, "objection", "", "", path)
 
 
-def _parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
+def _quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
     for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
         if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
             continue
         key = (source, cohort, path.stem)
-        if home.quarantine(*key).exists() and _older(home.quality(*key), policy.quarantine_days, now):
-            yield Due(cohort, "quarantine", path.stem, source, home.quarantine(*key))
-        for superseded in home.history(*key).glob("*.json"):
-            if _older(superseded, policy.superseded_days, now):
-                yield Due(cohort, "superseded delivery", path.stem, source, superseded)
+        results = [("quarantine", home.quarantine(*key), path, policy.quarantine_days)]
+        earlier = home.history(*key).glob("*.json")
+        results += [("superseded delivery", each, each, policy.superseded_days) for each in earlier]
+        for what, file, result, days in results:
+            quality = deliveries.read(result) if file.exists() else None
+            if quality and _is_over(quality.taken_at, days, now):
+                yield Due(cohort, what, path.stem, source, file)
 
 
-def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
+def _quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines of parts past their time, for cohorts that are still kept."""
     for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
         source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
@@ -179,47 +188,46 @@ def _of_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
                 yield Due(cohort, "quarantine", folder.stem, source, path)
 
 
-def _older(result: Path, days: int, now: dt.datetime) -> bool:
-    quality = deliveries.read(result)
-    return quality is not None and _is_over(quality.taken_at, days, now)
-
-
 def _is_over(since: str, days: int, now: dt.datetime) -> bool:
     return now - dt.datetime.fromisoformat(since) > dt.timedelta(days=days)
 
 
-def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
+def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
     """Return the files in landing that were ingested and have not changed since, for one cohort or for all."""
     found: list[Shreddable | str] = []
     for council in taking_part(landing):
         for source in CONTRACTS:
-            for code in [cohort] if cohort else _codes_in(landing / council / source):
+            folder = landing / council / source
+            names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
+            for code in [cohort] if cohort else (code for code in cohort_codes(_LAST_YEAR) if code in names):
                 try:
                     landed = find(landing, council, source, code)
                 except ExtractStopped as stopped:
                     found.append(f"{stopped}; it stays")
                 else:
-                    found += [_looked_at(home, keys, each) for each in _files_of(landed)]
-            found += [_of_several(home, keys, each, cohort) for each in in_several(landing, council, source)]
+                    found += [_check_file(home, keys, each) for each in _files_of(landed)]
+            found += [
+                _check_multi_cohort_file(home, keys, each, cohort) for each in in_several(landing, council, source)
+            ]
     ready = tuple(each for each in found if isinstance(each, Shreddable))
-    return Looked(ready, tuple(each for each in found if isinstance(each, str) and each))
+    return LandingCheck(ready, tuple(each for each in found if isinstance(each, str) and each))
 
 
-def _of_several(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
+def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: str | None) -> Shreddable | str:
     """Return a multi-cohort file as shreddable if all its cohorts have ingested it, else the reason why it stays.
 
     The reason is empty if the file has no rows of the given `cohort`.
     """
     entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _mac(keys, landed))
     if entry is None:
-        return "" if cohort else f"{landed.name} has not been taken in as it lies there; it stays"
+        return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"
     if cohort and cohort not in entry.cohorts:
         return ""
     if not entry.cohorts:
         return Shreddable(landed, mac, _LONG_AGO)
-    looked_at = [_looked_at(home, keys, replace(landed, cohort=each)) for each in entry.cohorts]
-    kept = next((each for each in looked_at if isinstance(each, str)), "")
-    taken = [each.taken_at for each in looked_at if isinstance(each, Shreddable)]
+    checked = [_check_file(home, keys, replace(landed, cohort=each)) for each in entry.cohorts]
+    kept = next((each for each in checked if isinstance(each, str)), "")
+    taken = [each.taken_at for each in checked if isinstance(each, Shreddable)]
     return kept or Shreddable(replace(landed, cohort=entry.cohorts[0]), mac, max(taken))
 
 
@@ -242,7 +250,7 @@ def _files_of(landed: Landed | None) -> list[Landed]:
     return [replace(landed, path=path, parts=(), several=()) for path in landed.parts] or [landed]
 
 
-def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> Looked:
+def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
     """Shred all `shreddable` files. Raises `InUse` if a run is in progress."""
     with alone(home):
         found = shreddable(landing, home, keys, cohort)
@@ -253,7 +261,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
         for file in found.ready
         if file not in shredded
     ]
-    return Looked(shredded, (*found.kept, *left, *odd))
+    return LandingCheck(shredded, (*found.kept, *left, *odd))
 
 
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
@@ -265,7 +273,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
         try:
             destroy(left)
         except IsADirectoryError:
-            odd.append(f"{council}/{source}: what is called like the rest of a shredding holds folders; it stays")
+            odd.append(f"{council}/{source}: a folder named like the rest of a shredding holds folders; it stays")
     return odd
 
 
@@ -297,7 +305,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     return True
 
 
-def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
+def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     """Return a file as shreddable, or the reason why it stays."""
     files = files_in(landed.path)
     if any(path.is_symlink() for path in (landed.path, *files)):
@@ -311,10 +319,5 @@ def _looked_at(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if deliveries.stopped(home, *landed.key):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:
-        return f"{landed.name} has not been taken in as it lies there; it stays"
+        return f"{landed.name}: {_NOT_TAKEN_IN}"
     return Shreddable(replace(landed, part=quality.part_numbers[mac]), mac, quality.taken_at)
-
-
-def _codes_in(folder: Path) -> Iterator[str]:
-    names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
-    yield from (code for code in cohort_codes(_LAST_YEAR) if code in names)

@@ -7,7 +7,6 @@ releases do not change: a correction needs a new release.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: 
     and `KeyProblem` if a part was read under other keys.
     """
     _check_reason(reason)
-    found = _of_same_file(home, keys, key, _part(home, key, number))
+    found = _parts_of_same_file(home, keys, key, _part(home, key, number))
     return [(place, part.number) for place, part in found]
 
 
@@ -91,7 +90,7 @@ def withdraw(
     _check_reason(reason)
     with alone(home):
         finish(home, keys)
-        for place, own in _of_same_file(home, keys, key, _part(home, key, number)):
+        for place, own in _parts_of_same_file(home, keys, key, _part(home, key, number)):
             record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
         withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
@@ -106,18 +105,23 @@ def finish(home: Home, keys: KeyRing) -> None:
             _finish(home, keys, _WITHDRAWAL.validate_json(home.unfinished_withdrawal.read_bytes()))
 
 
-def _finish(home: Home, keys: KeyRing, asked: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
-    key, landing = asked.key, Path(asked.landing)
-    part = _part(home, key, asked.number)
-    entries = _of_same_file(home, keys, key, part)
+def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
+    key, landing = withdrawal.key, Path(withdrawal.landing)
+    part = _part(home, key, withdrawal.number)
+    entries = _parts_of_same_file(home, keys, key, part)
     for place, own in entries:
         # if the withdrawal is repeated, the first reason is kept
-        _take_back(home, keys, place, replace(own, withdrawn=own.withdrawn or asked.reason))
+        _withdraw_part(home, keys, place, replace(own, withdrawn=own.withdrawn or withdrawal.reason))
     if part.of_several:
         SortedFiles(home, key[0], key[2]).close(part.file_mac)
     intake = Intake(landing, home, keys)
-    done = [Withdrawn(place, own.number, _put_together(landing, home, intake, place)) for place, own in entries]
-    not_linked = [sentence for each in done for sentence in _link_again(home, keys, each)]
+    done = [Withdrawn(place, own.number, _rebuild(landing, home, intake, place)) for place, own in entries]
+    gone = {each.key: _rows_of(keys, each.key, each.number) for each in done}
+    not_linked = []
+    for _, cohort, _ in gone:
+        not_linked += link_again(
+            home, cohort, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
+        )
     home.unfinished_withdrawal.unlink()
     return done, not_linked
 
@@ -136,7 +140,9 @@ def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
     return noted[number]
 
 
-def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> list[tuple[parts.Key, parts.Part]]:
+def _parts_of_same_file(
+    home: Home, keys: KeyRing, key: parts.Key, part: parts.Part
+) -> list[tuple[parts.Key, parts.Part]]:
     """Return the part and, for a multi-cohort file, the parts of other cohorts that came from it.
 
     Raises `KeyProblem` if a part was read under other keys.
@@ -153,7 +159,7 @@ def _of_same_file(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -
     return found
 
 
-def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
+def _withdraw_part(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
     """Mark a part as withdrawn, so that it is not read again, and then remove its rows."""
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
@@ -163,14 +169,10 @@ def _take_back(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> N
     kept = store.files(part.kept_in)
     write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
     store.clear()
-    if not _is_without(deliveries.read(home.quality(*key)), part.number):
-        deliveries.take_out(home, key)
-
-
-def _is_without(quality: ExtractQuality | None, number: int) -> bool:
-    """Return whether an extract has been rebuilt since this part was withdrawn."""
+    quality = deliveries.read(home.quality(*key))
     found = quality.parts.parts if quality and quality.parts else ()
-    return any(part.number == number and part.withdrawn for part in found)
+    if not any(each.number == part.number and each.withdrawn for each in found):  # not rebuilt since
+        deliveries.take_out(home, key)
 
 
 def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
@@ -179,7 +181,7 @@ def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
     return lambda own: np.asarray(part_and_row(of_extract.rows(own))[0] == number)
 
 
-def _put_together(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:
+def _rebuild(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:
     source, cohort, council = key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(home, key).held()):
@@ -187,12 +189,3 @@ def _put_together(landing: Path, home: Home, intake: Intake, key: parts.Key) -> 
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)
     return None
-
-
-def _link_again(home: Home, keys: KeyRing, done: Withdrawn) -> Sequence[str]:
-    gone = _rows_of(keys, done.key, done.number)
-    return link_again(home, done.key[1], keys, lambda key: gone if key == done.key else _no_row)
-
-
-def _no_row(own: np.ndarray) -> np.ndarray:
-    return np.zeros(len(own), bool)

@@ -105,9 +105,9 @@ class LandingSeen:
 def note_landing(home: Home, landing: Path) -> None:
     """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
     unread = entries_not_read(landing)
-    said = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
+    not_read = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
-    now = LandingSeen(said, tuple(sorted(folders)))
+    now = LandingSeen(not_read, tuple(sorted(folders)))
     if now != landing_seen(home):
         write_json(home.landing_seen, asdict(now))
 
@@ -197,15 +197,14 @@ def _is_newer(
             dt.datetime.fromisoformat(part.read_at) for part in PartStore(home, landed.key).noted() if not part.has_rows
         ]
         return not empty or _changed(landed.paths) > max(empty) + _RESOLUTION
-    looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION if stopped else _looked_at(home, landed)
+    if stopped:
+        looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION
+    else:
+        looked_at = dt.datetime.fromtimestamp(home.quality(*landed.key).stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.entries().values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
     return _changed(own) > looked_at
-
-
-def _looked_at(home: Home, landed: Landed) -> dt.datetime:
-    return dt.datetime.fromtimestamp(home.quality(*landed.key).stat().st_mtime, dt.UTC)
 
 
 _RESOLUTION = dt.timedelta(seconds=1)

@@ -13,8 +13,7 @@ from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
 from assets.linkage.children import TableCheck, check_table, derivations
-from assets.linkage.freshness import program
-from assets.linkage.inputs import named, sha256_of
+from assets.linkage.inputs import named, program, sha256_of
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from ndl_export.tables import FAMILIES, Family
 from privacy.doors.counts import magnitude
@@ -107,7 +106,7 @@ def _arrivals_check(
 
 def _made_from(family: Family) -> list[dg.AssetDep]:
     extracts = [_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
-    return [dg.AssetDep(LINKS), *extracts] if family.is_linked else extracts
+    return [*([dg.AssetDep(LINKS)] if family.is_linked else []), *extracts]
 
 
 @dg.multi_asset(

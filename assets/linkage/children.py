@@ -61,8 +61,8 @@ def build_confidential_tables(
     table. Duplicate rows of a child are resolved here, immediately before counting, so that each child counts once.
     """
     con = in_memory()
-    con.execute(f"CREATE VIEW links AS FROM {parquet(links)}")
-    con.execute(f"CREATE VIEW agreement AS FROM {parquet(agreement)}")
+    for name, path in (("links", links), ("agreement", agreement)):
+        con.execute(f"CREATE VIEW {name} AS FROM {parquet(path)}")
     for source, paths in extracts.items():
         _view(con, source, paths)
     con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
@@ -123,8 +123,8 @@ def _no_rows(source: str) -> str:
 
 def _content(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
-    said = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
-    return f"hash({', '.join(said)})"
+    columns = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
+    return f"hash({', '.join(columns)})"
 
 
 def _one_of_each_child(rows: str, order: str) -> str:
@@ -141,7 +141,8 @@ def _one_of_each_child(rows: str, order: str) -> str:
 
 
 def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
-    return f"SELECT child_id, {_selected(columns)} FROM {source} GROUP BY child_id"
+    selected = ", ".join(f"{each.sql} AS {name}" for name, each in columns.items())
+    return f"SELECT child_id, {selected} FROM {source} GROUP BY child_id"
 
 
 def _pupil_columns() -> dict[str, Derivation]:
@@ -150,17 +151,15 @@ def _pupil_columns() -> dict[str, Derivation]:
     number = " + ".join(f"({goal} IS NOT DISTINCT FROM '2')::INTEGER" for goal in GOALS)
     bands = {f"({number}) <= {max(numbers)}": band for band, numbers in pupil.GOAL_BANDS.items()}
     nobody = {"unsearchable": pupil.UNSEARCHABLE}
-    seen, concern = (
-        _who("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody),
-        _who("hv_concern", "setting_concern", pupil.NONE),
-    )
+    seen = _who("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody)
+    concern = _who("hv_concern", "setting_concern", pupil.NONE)
     dots = f"format({quoted(pupil.dots_category('{}', '{}'))}, {seen}, {concern})"
     reviewed = {"hv_reviews": (*asq3.made_of["hv_reviews"], "concern", "referral")}
     return {
         **{goal: _made("eyfsp", _if(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal) for goal in GOALS},
         "sex": _made("eyfsp", _sex(), "sex"),
-        **{name: Derivation(_or(name, dimensions.UNKNOWN), each.made_of) for name, each in census.items()},
-        "term_of_birth": _made("eyfsp", _or("term_of_birth", dimensions.UNKNOWN), "term_of_birth"),
+        **{name: Derivation(_or_unknown(name), each.made_of) for name, each in census.items()},
+        "term_of_birth": _made("eyfsp", _or_unknown("term_of_birth"), "term_of_birth"),
         "imd_quintile": _made("eyfsp", _imd(), "imd_quintile"),
         "gld": _made("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
         "goals_expected": _made("eyfsp", _cases(bands), *GOALS),
@@ -211,10 +210,8 @@ def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
 def _setting_columns() -> dict[str, Derivation]:
     """Return the columns of the early years census by child."""
     taken, not_taken, *_ = pupil.ENTITLEMENT.categories
-    entitlement, concern = (
-        _if("bool_or(entitlement = '2YO')", taken, not_taken),
-        f"bool_or({CONTRACTS['early_years_census'].concern})",
-    )
+    entitlement = _if("bool_or(entitlement = '2YO')", taken, not_taken)
+    concern = f"bool_or({CONTRACTS['early_years_census'].concern})"
     return {
         "entitlement": _made("early_years_census", entitlement, "entitlement"),
         "concern": _made("early_years_census", concern, "progress_check_outcome", "sen_provision"),
@@ -258,8 +255,8 @@ _OF_A_REVIEW = ("review", "review_date", "asq3_months")
 
 
 def _asq3() -> Derivation:
-    all_above, one, several, without = pupil.LINKED
-    by_number = {"below >= 2": several, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
+    all_above, one, two_or_more, without = pupil.LINKED
+    by_number = {"below >= 2": two_or_more, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
     return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
 
@@ -296,10 +293,6 @@ def _made(source: str, sql: str, *columns: str) -> Derivation:
     return Derivation(sql, {source: columns})
 
 
-def _selected(columns: Mapping[str, Derivation]) -> str:
-    return ", ".join(f"{each.sql} AS {name}" for name, each in columns.items())
-
-
 def _who(health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str] | None = None) -> str:
     both = f"{health_visitor} AND {setting}"
     somebody = {both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}
@@ -316,8 +309,8 @@ def _imd() -> str:
     return _coded("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
 
 
-def _or(column: str, otherwise: str) -> str:
-    return f"coalesce({column}, {quoted(otherwise)})"
+def _or_unknown(column: str) -> str:
+    return f"coalesce({column}, {quoted(dimensions.UNKNOWN)})"
 
 
 def _if(condition: str, then: str, otherwise: str) -> str:

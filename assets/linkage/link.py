@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -23,18 +22,22 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.freshness import (
+from assets.linkage.inputs import (
+    LinkageRecord,
     changed_since_linked,
+    extracts_in,
+    extracts_of,
     fingerprint,
     links_are_current,
+    named,
     published_children,
     record_now,
     tables_are_current,
+    write_record,
 )
-from assets.linkage.inputs import LinkageRecord, extracts_in, extracts_of, named, write_record
-from assets.linkage.pair_cache import StoredPairs
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
+from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.database import memory_gib
@@ -69,18 +72,18 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     raises.
     """
     extracts = _readable_extracts(home, cohort, councils)
-    if not any(extracts[source] for source in SERVICES):
+    linked = {source: extracts[source] for source in SERVICES}
+    if not any(linked.values()):
         raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, {source: extracts[source] for source in SERVICES})
+    _check_comparable(home, cohort, linked)
     sent = extracts_in(home, cohort, councils, SERVICES)
     made_from = fingerprint(published_children(councils), sent)
     if links_are_current(home, cohort, made_from):
         return
-    check_suffices(path for source in SERVICES for path in extracts[source])
+    check_suffices(chain.from_iterable(linked.values()))
     record(home, Processing.LINKAGE, cohort=cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    linked = {source: extracts[source] for source in SERVICES}
     result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
     record_overlaps(home, cohort, keys, sent)
     with home.staging() as staging:
@@ -91,7 +94,10 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
             building = beside.submit(_build_tables, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
-        _write_report(staging, cohort, tables["pupil"], facts)
+        groups, weighted = rates_by_group(tables["pupil"]), weighted_figures(tables["pupil"])
+        shown = coarse({"cohort": cohort, **facts, "groups": groups, "weighted": weighted})
+        (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
+        (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         home.doubts(cohort).unlink(missing_ok=True)
         page = home.linkage_report(cohort)
         made = {"links.parquet": home.links(cohort), "doubts.parquet": home.doubts(cohort)}
@@ -158,15 +164,6 @@ def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
     return pyarrow.parquet.read_table(
         links, columns=[*senders, ROW_KEY, "child_id"], partitioning=None, read_dictionary=senders
     )
-
-
-def _write_report(staging: Path, cohort: str, children: Path, facts: dict[str, Any]) -> None:
-    """Write `linkage.json` and `linkage.html` into `staging`; `children` is the confidential table of family pupil."""
-    report = coarse(
-        {"cohort": cohort, **facts, "groups": rates_by_group(children), "weighted": weighted_figures(children)}
-    )
-    (staging / "linkage.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
-    (staging / "linkage.html").write_text(render(report), encoding="utf-8")
 
 
 @while_in_use

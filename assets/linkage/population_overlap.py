@@ -127,14 +127,14 @@ def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Pa
 
 def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
     """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
-    file = tokens.opened(home, keys, *key)
+    file = tokens.open_tokens(home, keys, *key)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
     least = {name: _least(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count}
-    said = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
+    described = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
     seal = sealed.sealed_to(keys.opens("tokens").public_key())
-    pyarrow.parquet.write_table(listed.replace_schema_metadata(said), made, encryption_properties=seal)
+    pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
     earlier = home.token_sample(*key)
     return _shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
 
@@ -150,10 +150,10 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
         file = sealed.opened(path, keys.opens("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
         return {}
-    said, table = sealed.metadata(file), file.read()
-    if said.get(TOKENS_KEY) != made_under:
+    metadata, table = sealed.metadata(file), file.read()
+    if metadata.get(TOKENS_KEY) != made_under:
         return {}
-    return {name: (table[name][0].values.to_numpy(), int(said[name])) for name in table.column_names}
+    return {name: (table[name][0].values.to_numpy(), int(metadata[name])) for name in table.column_names}
 
 
 def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:

@@ -10,7 +10,7 @@ page contains no tokens, child ids or row numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -54,9 +54,13 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
         found = con.sql(
             f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {parquet(children)}"
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
-        )
-        by_group = {_key(row, columns): row for row in found.to_arrow_table().to_pylist()}
-    return [{"topic": topic, "group": label, **_line(by_group.get(key, {}))} for topic, label, key in _groups(by_group)]
+        ).to_arrow_table()
+    none = dict.fromkeys(("children", *LINKED_TO), 0)
+    by_group: dict[_Key, dict[str, int]] = {}
+    for row in found.to_pylist():
+        key = next(((column, row[column]) for column in columns if row[column] is not None), None)
+        by_group[key] = {each: row[each] for each in none}
+    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _groups(by_group)]
 
 
 def wilson(share: float, trials: int) -> tuple[float, float]:
@@ -68,24 +72,16 @@ def wilson(share: float, trials: int) -> tuple[float, float]:
 
 
 _Key = tuple[str, str] | None
+"""Column and category of a group; None for all children."""
 
 
-def _key(row: dict[str, Any], columns: list[str]) -> _Key:
-    """Return the column and category that a row of the query is about; None for all children."""
-    return next(((column, row[column]) for column in columns if row[column] is not None), None)
-
-
-def _groups(by_group: dict[_Key, dict[str, Any]]) -> Iterator[tuple[str, str, _Key]]:
+def _groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _Key]]:
     yield "All", "All children", None
     for council in sorted(key[1] for key in by_group if key and key[0] == COUNCIL):
         yield "Council", place(council).la_name, (COUNCIL, council)
     for attribute in GROUPED_BY:
         for category in attribute.categories:
             yield attribute.label, category, (attribute.name, category)
-
-
-def _line(counts: dict[str, Any]) -> dict[str, Any]:
-    return {"children": counts.get("children", 0), **{name: counts.get(name, 0) for name in LINKED_TO}}
 
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
@@ -292,10 +288,10 @@ _LINKED_TO_WORDS = {"review": "a two-year review", "setting": "a setting"}
 _RULES = {
     "upn": "the same UPN within education",
     "nhs_number": "the same NHS number",
-    "scoped_id": "the same number of one sender",
-    "identical_demographics": "the same in every respect",
+    "scoped_id": "the same identifier from one sender",
+    "identical_demographics": "identical content",
     "probabilistic": "match weight",
-    "none": "alone, or the record that others were linked to",
+    "none": "alone, or the record to which others were linked",
 }
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -353,14 +349,14 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
     moves = [abs(share - line["unweighted"]) for line in shown for share in line["weighted"].values()]
     if moves:
         yield (
-            "If the children who are not linked are like the linked of their group, no rate of the linked tables would"
-            f" be off by more than {points(max(moves))} points."
+            "If unlinked children are like the linked children of their group, no rate of the linked tables is off by"
+            f" more than {points(max(moves))} points."
         )
     lacking = max((line["share"] or 0.0 for line in report["unlinkable"]), default=0.0)
     yield (
-        f"In no source do more than {percent(lacking)} of the rows lack the same items, and so cannot be compared."
+        f"At most {percent(lacking)} of the rows of a source lack the same items and so cannot be compared."
         if lacking
-        else "Every row holds enough to be compared with others."
+        else "Every row contains enough to be compared with others."
     )
 
 
@@ -392,8 +388,8 @@ def _around_nothing(values: Sequence[float]) -> Scale:
 def _pattern_words(pattern: Facts) -> str:
     compared = [entry for entry in pattern["comparisons"] if entry["level"] != MISSING]
     missing = [_words(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
-    said = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
-    return f"{said}; not compared: {', '.join(missing)}" if missing else said
+    words = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
+    return f"{words}; not compared: {', '.join(missing)}" if missing else words
 
 
 def _waterfalls(examples: Sequence[Facts]) -> Facts:

@@ -23,9 +23,16 @@ import pyarrow.parquet
 from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.linkage.freshness import fingerprint_now, linked_extracts, linked_with, links_are_current
-from assets.linkage.inputs import councils_in, delivered, extracts_of
-from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers
+from assets.linkage.inputs import (
+    councils_in,
+    delivered,
+    extracts_of,
+    fingerprint_now,
+    linked_extracts,
+    linked_with,
+    links_are_current,
+)
+from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, to_bytes
 from assets.linkage.tokens import readers
 from privacy.doors import files
 from privacy.doors.database import in_memory
@@ -99,7 +106,7 @@ def draw_review(
         links = pyarrow.parquet.read_table(home.links(cohort))
         link(readers(home, keys, cohort, extracts), links, [watcher], children)
         shutil.rmtree(folder, ignore_errors=True)
-        files.write(folder / "pairs.parquet", _as_parquet(watcher.sample(links, children)))
+        files.write(folder / "pairs.parquet", to_bytes(watcher.sample(links, children), ".parquet"))
         sample = Sample(number, delivered(linked_extracts(home, cohort)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     for path in folder.glob("*/*.age"):
@@ -130,8 +137,8 @@ def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date)
     may = []
     for council, *other in (each.values() for each in found.to_pylist()):
         ends = Sender(council, "education"), Sender(*other)
-        told = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
-        may.append(all(Fact.KNOWN_TO in facts for facts in told))
+        may_tell = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
+        may.append(all(Fact.KNOWN_TO in facts for facts in may_tell))
     return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
 
 
@@ -152,9 +159,8 @@ def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str,
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
-        own, buffer = (pc.field("council") == council) & (pc.field("source") == source), pa.BufferOutputStream()
-        pyarrow.csv.write_csv(ends.filter(own).drop_columns(["council", "source"]), buffer)
-        yield council, source, buffer.getvalue().to_pybytes()
+        own = (pc.field("council") == council) & (pc.field("source") == source)
+        yield council, source, to_bytes(ends.filter(own).drop_columns(["council", "source"]), ".csv")
 
 
 def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
@@ -185,9 +191,9 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
         con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
         con.register("rows", pa.concat_tables(_read(path) for path in decided))
         if problems := con.sql(_PROBLEMS).fetchall():
-            said = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
-            more = [f"and {len(said) - _PROBLEMS_SHOWN} more"] if len(said) > _PROBLEMS_SHOWN else []
-            raise ReviewProblem("\n".join(["The decisions were not taken in:", *said[:_PROBLEMS_SHOWN], *more]))
+            lines = [f"{file}, row {row}, column {column}: {rule}" for file, row, column, rule in problems]
+            more = [f"and {len(lines) - _PROBLEMS_SHOWN} more"] if len(lines) > _PROBLEMS_SHOWN else []
+            raise ReviewProblem("\n".join(["The decisions were not taken in:", *lines[:_PROBLEMS_SHOWN], *more]))
         con.execute(f"CREATE TEMP TABLE decided AS {_DECIDED}").fetchall()
         if not con.sql("FROM decided LIMIT 1").fetchall():
             raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
@@ -196,7 +202,7 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
         strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
         report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
         files.write_json(folder / "report.json", report)
-        files.write(home.reviewed(cohort), _as_parquet(con.sql(_reviewed_sql()).to_arrow_table()))
+        files.write(home.reviewed(cohort), to_bytes(con.sql(_reviewed_sql()).to_arrow_table(), ".parquet"))
     return folder / "report.json"
 
 
@@ -217,18 +223,18 @@ def _read(path: Path) -> pa.Table:
 
 
 _PROBLEMS = f"""
-WITH given AS (FROM rows WHERE decision <> '' OR reviewer <> ''),
-told AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
-                dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM given)
-SELECT file, line, 'pair', 'is no pair of this sample' FROM given WHERE pair NOT IN (SELECT pair FROM pairs)
+WITH decisions AS (FROM rows WHERE decision <> '' OR reviewer <> ''),
+numbered AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
+                dense_rank() OVER (PARTITION BY pair ORDER BY reviewer) AS place FROM decisions)
+SELECT file, line, 'pair', 'is no pair of this sample' FROM decisions WHERE pair NOT IN (SELECT pair FROM pairs)
 UNION ALL
-SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM given
+SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM decisions
  WHERE decision NOT IN ({", ".join(f"{quoted(each)}" for each in Decision)})
 UNION ALL
-SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM given
+SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM decisions
  WHERE NOT regexp_full_match(reviewer, '[A-Za-z0-9]{{1,20}}')
 UNION ALL
-SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM told WHERE times > 1
+SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM numbered WHERE times > 1
 UNION ALL
 SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVIEWERS} do' FROM told
  WHERE place > {_REVIEWERS}
@@ -281,9 +287,3 @@ def _agreement(con: Any) -> dict[str, Any]:
     by_chance = sum(float((pairs == each).mean(axis=0).prod()) for each in Decision)
     kappa = None if by_chance == 1 else round((same - by_chance) / (1 - by_chance), 3)
     return {"pairs": len(pairs), "same": round(same, 3), "kappa": kappa}
-
-
-def _as_parquet(table: pa.Table) -> bytes:
-    buffer = pa.BufferOutputStream()
-    pyarrow.parquet.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue().to_pybytes()

@@ -1,6 +1,8 @@
-"""Reads sealed tokens. This is the only module that opens them, with the key that only the linkage holds.
+"""Reads sealed tokens, and the scored pairs that one linkage leaves for the next. No other module opens tokens.
 
-If an extract came in parts, its token file lists the rows in force, and each part has its own token file.
+Both are sealed to a key that only the linkage holds. If an extract came in parts, its token file lists the valid
+rows, and each part has a token file. Scored pairs reveal as much as tokens do, so they are stored and removed with
+them. Pairs made by other code, with another model or with another published number of children are ignored.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from types import TracebackType
+from typing import Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +27,7 @@ from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
 from assets.intake.parts import PartStore
 from privacy.doors import sealed
 from privacy.keys import KeyRing
+from privacy.linkage.candidates import PairCache
 from privacy.row_keys import ROW_KEY
 
 
@@ -47,7 +51,7 @@ def readers(
     """
     found = {}
     for source, paths in extracts.items():
-        files = [opened(home, keys, source, cohort, path.stem) for path in paths]
+        files = [open_tokens(home, keys, source, cohort, path.stem) for path in paths]
         if files:
             names = sealed.schema(files[0]).names if columns is None else columns
             schema = pa.schema([sealed.schema(files[0]).field(name) for name in names])
@@ -58,20 +62,20 @@ def readers(
 class TokensOfParts:
     """The tokens of an extract in parts, read like one file.
 
-    `index` lists the rows in force, and which of the files `parts` holds each.
+    `index` lists the valid rows, and which of the files `parts` holds each.
     """
 
     def __init__(self, index: pyarrow.parquet.ParquetFile, parts: Sequence[pyarrow.parquet.ParquetFile]) -> None:
-        in_force, self.metadata = index.read(), index.metadata
-        self._parts, self._names = parts, in_force["t_names"].combine_chunks()
-        self._in_force, self._lies_in = (in_force[name].to_numpy() for name in (ROW_KEY, "lies_in"))
+        valid, self.metadata = index.read(), index.metadata
+        self._parts, self._names = parts, valid["t_names"].combine_chunks()
+        self._valid_keys, self._part_of_key = (valid[name].to_numpy() for name in (ROW_KEY, "lies_in"))
         self.schema_arrow: pa.Schema = parts[0].schema_arrow
 
     def iter_batches(self, batch_size: int = 1 << 16, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         wanted = list(columns or self.schema_arrow.names)
         for place, part in enumerate(self._parts):
             for batch in part.iter_batches(batch_size=batch_size, columns=list(dict.fromkeys((ROW_KEY, *wanted)))):
-                yield self._of_force(batch, place).select(wanted)
+                yield self._select_valid(batch, place).select(wanted)
 
     def read(self, columns: Sequence[str] | None = None, use_threads: bool = True) -> pa.Table:
         """Return the rows sorted by key; `use_threads` has no effect."""
@@ -80,12 +84,12 @@ class TokensOfParts:
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
-    def _of_force(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
-        """Return the rows of a file that are in force, with `t_names` filled in where only one child has these
+    def _select_valid(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
+        """Return the valid rows of a file, with `t_names` filled in where only one child has these
         common names."""
         keys = batch[ROW_KEY].to_numpy()
-        at = np.minimum(np.searchsorted(self._in_force, keys), max(len(self._in_force) - 1, 0))
-        found = (self._in_force[at] == keys) & (self._lies_in[at] == place) if len(self._in_force) else at > 0
+        at = np.minimum(np.searchsorted(self._valid_keys, keys), max(len(self._valid_keys) - 1, 0))
+        found = (self._valid_keys[at] == keys) & (self._part_of_key[at] == place) if len(self._valid_keys) else at > 0
         batch, at = batch.filter(pa.array(found)), at[found]
         if "t_names" not in batch.schema.names:
             return batch
@@ -96,7 +100,7 @@ class TokensOfParts:
 Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
-def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
+def open_tokens(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
     """Open the tokens of an extract. Raises what `readers` raises."""
     path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
     name = f"{council}/{source}/{cohort}"
@@ -117,8 +121,8 @@ def opened(home: Home, keys: KeyRing, source: str, cohort: str, council: str) ->
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise damaged(home, path) from None
-    said = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
-    if said[0] != said[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
+    deliveries = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
+    if deliveries[0] != deliveries[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
     return TokensOfParts(tokens, parts) if parts else tokens
 
@@ -138,3 +142,74 @@ def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordB
 
 
 _FILES_READ_AT_ONCE, _FILES_AHEAD = 2, 4
+
+
+_RANDOM = ("mark_l", "mark_r")
+"""Columns of hashes, which do not compress."""
+_PARTS = "row_groups"
+"""Metadata key for the row groups of each part (JSON)."""
+
+
+class StoredPairs(PairCache):
+    """Reads the cohort's file if its fingerprint is `made_with`, and writes a new one to `now` if given.
+
+    `read` raises `Damaged` if the file's bytes have changed.
+    """
+
+    def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
+        self._home, self._place, self._now, self._made_with = home, home.pair_cache(cohort), now, dict(made_with)
+        self._key = keys.opens("tokens")
+        self._before = self._open()
+        self._writer: pyarrow.parquet.ParquetWriter | None = None
+        self._parts: dict[int, list[int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._writer:
+            self._writer.add_key_value_metadata(self._made_with | {_PARTS: json.dumps(self._parts)})
+            self._writer.close()
+
+    def read(self, part: int) -> pa.RecordBatchReader | None:
+        if self._before is None:
+            return None
+        groups = json.loads(sealed.metadata(self._before)[_PARTS])[str(part)]
+        try:
+            return self._before.read_row_groups(groups).to_reader()
+        except (pa.ArrowException, OSError):
+            raise damaged(self._home, self._place) from None
+
+    def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
+        if self._now is None:
+            return
+        if self._writer is None:
+            how = sealed.sealed_to(self._key.public_key())
+            self._writer = pyarrow.parquet.ParquetWriter(
+                self._now,
+                rows.schema,
+                compression={name: "none" if name in _RANDOM else "zstd" for name in _leaves(rows.schema)},
+                use_dictionary=[name for name in _leaves(rows.schema) if name not in _RANDOM],
+                write_statistics=False,
+                encryption_properties=how,
+            )
+        first = sum(map(len, self._parts.values()))
+        self._parts[part] = []
+        for batch in rows:
+            self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(batch.num_rows, 1))
+            self._parts[part].append(first + len(self._parts[part]))
+
+    def _open(self) -> pyarrow.parquet.ParquetFile | None:
+        """Return the file if it can be read and used, otherwise None."""
+        try:
+            file = sealed.opened(self._place, self._key)
+        except (sealed.NotForThisKey, pa.ArrowException, OSError):
+            return None
+        metadata = sealed.metadata(file)
+        usable = _PARTS in metadata and all(metadata.get(name) == value for name, value in self._made_with.items())
+        return file if usable else None
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Return the column names as Parquet sees them: a list is named after its elements."""
+    return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

@@ -23,7 +23,8 @@ WITH facts AS (
     SELECT child, contacts,
            CASE WHEN concern AND NOT own_concern THEN $concern_elsewhere
                 WHEN concern THEN $concern_both
-                WHEN contacts IS NOT NULL AND last_contact < $lately THEN $not_lately
+                WHEN contacts IS NOT NULL AND last_contact < strftime($made_on::DATE - to_months($lately_months), '%Y-%m')
+                THEN $not_lately
                 WHEN contacts IS NOT NULL THEN $known
                 WHEN known_to_no_other THEN $no_other
                 ELSE $not_said END AS situation

@@ -1,7 +1,8 @@
 """Makes the returns of a cohort: for every sender named in an agreement, facts about its own rows, sealed to it.
 
-Disabled unless a folder of sharing agreements is given. Everything stays in the restricted zone. Messages name
-councils, services and agreements, never a number of rows or children.
+For each service, returns rest on the links of the cohort or, if the service has new rows, on a linkage without them
+(`privacy.returns.facts`). Disabled unless a folder of sharing agreements is given. Everything stays in the restricted
+zone. Messages name councils, services and agreements, never a number of rows or children.
 """
 
 from __future__ import annotations
@@ -10,38 +11,40 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
+import pyarrow.compute as pc
+import pyarrow.parquet
 
 from assets.home.home_lock import while_in_use, with_cohort_lock
 from assets.home.paths import Home
 from assets.home.software import software
 from assets.intake import deliveries
-from assets.intake.deliveries import ExtractQuality
-from assets.linkage.freshness import linked_extracts
-from assets.linkage.inputs import changed, councils_in, extracts_in
+from assets.linkage.inputs import changed_since_linked, councils_in, fingerprint, linked_extracts, linked_with
+from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.tokens import StoredPairs, readers
+from assets.returns.accounts import held_mac, load_facts, permitted_flows, receipt, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
-from assets.returns.evidence import Payload, load_records, payload_files, show_cohort, show_service
-from assets.returns.receipts import load_facts, permitted_flows, receipt
-from assets.returns.row_history import Unusual, observe
-from assets.returns.summary import held_mac, write_summary
+from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import in_memory
+from privacy.doors.sql import parquet, quoted
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
+from privacy.linkage.link import link
+from privacy.linkage.rows import Extract
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
-from privacy.returns.facts import Absence, absence, facts_of
-from privacy.returns.rows import note_waiting
+from privacy.returns.facts import Absence, Doubts, absence, find_facts, left_out, note_waiting, tokens_without, traits
 from privacy.returns.seal import RECEIPT_FORMAT, Header, content, seal, seal_document, sender_key
 from privacy.services import SERVICE_NAMES, SERVICES
+from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 
-Extracts = Mapping[tuple[str, str], ExtractQuality]
-"""Extracts by council and source."""
+Payload = Mapping[str, Sequence[Path]]
+"""Payload files by source."""
 
 
 class NothingToReturn(Exception):
@@ -75,9 +78,18 @@ def make_returns(
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
         )
-    in_full = _complete_senders(extracts)
+    partly = {
+        Sender(council, SERVICES[each])
+        for council, _ in extracts
+        for each in SERVICES
+        if (council, each) not in extracts
+    }
+    in_full = {Sender(council, SERVICES[source]) for council, source in extracts} - partly
     active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
-    payload = payload_files(home, cohort, extracts)
+    payload = {
+        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        for source in SERVICES
+    }
     with in_memory() as con:
         load_records(con, home, Cohort(cohort), keys, payload, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in active}
@@ -85,11 +97,11 @@ def make_returns(
         maker = _Maker(home, cohort, agreements, keys, on, extracts, payload, log, in_full, unusual, con)
         note_waiting(con, maker.rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
-        show_cohort(con, home, cohort)
+        use_cohort_links(con, home, cohort)
         for council in agreements:
             if council in active:
-                held = {source: found for (of, source), found in unusual.items() if of == council}
-                write_summary(con, home, cohort, council, in_full, held)
+                waiting = {source: found for (of, source), found in unusual.items() if of == council}
+                write_summary(con, home, cohort, council, in_full, waiting)
             else:
                 for suffix in (".json", ".html"):
                     home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
@@ -112,14 +124,6 @@ def release(home: Home, cohort: str, council: str, source: str, reason: str) -> 
         )
     entry = LogEntry(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
     record(home, replace(entry, extract_mac=extract.file_mac, reason=reason))
-
-
-class _Terms(NamedTuple):
-    """What a receiver may be told, and the rule about new rows that applies."""
-
-    allowed: Permitted
-    of_absence: Absence
-    rule: NewChildren
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class _Maker:
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
-            receiver: self._terms(receiver).rule
+            receiver: self._terms(receiver)[2]
             for council, agreement in self.agreements.items()
             if agreement.why_not(self.on) is None
             for receiver in (Sender(council, service) for service in agreement.recipients)
@@ -157,14 +161,16 @@ class _Maker:
         Everything is based on links without the service's new rows. Facts for other services are computed only for the
         receipts.
         """
-        show_service(self.con, self.home, self.cohort, self.keys, self.payload, service)
+        use_links_without_new_rows(self.con, self.home, self.cohort, self.keys, self.payload, service)
         made, returned = [], dict[tuple[str, str, str], list[str]]()
         before = {
             (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
         }
         for council, source in sorted({*self.extracts, *before}):
             receiver, why_not = Sender(council, SERVICES[source]), self._why_none(council, source)
-            facts = [] if why_not else self._facts(receiver, source)
+            facts: list[str] = []
+            if not why_not:
+                facts = find_facts(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
                 file = self.home.return_file(source, self.cohort, council)
@@ -173,16 +179,13 @@ class _Maker:
                 else:
                     made.append(self._return(file, receiver, source, facts))
         load_facts(self.con, returned)
-        return made + self._receipts(service)
+        return [*made, *self._receipts(service)]
 
-    def _terms(self, receiver: Sender) -> _Terms:
+    def _terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
+        """Return what a receiver may be told, and the rule about new rows that applies."""
         allowed = permitted(self.agreements, receiver, self.on)
         of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
-        return _Terms(allowed, of_absence, rule_of_new(self.agreements, receiver, allowed))
-
-    def _facts(self, receiver: Sender, source: str) -> list[str]:
-        found: list[str] = facts_of(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
-        return found
+        return allowed, of_absence, rule_of_new(self.agreements, receiver, allowed)
 
     def _why_none(self, council: str, source: str) -> str | None:
         """Return why an extract gets no return, or None."""
@@ -216,21 +219,20 @@ class _Maker:
         sentence = f"made for {header.recipient_name}, encrypted to its key"
         return self._hand_over(file, entry, lambda: seal(header, facts, self.keys.signing_key), sentence)
 
-    def _receipts(self, service: str) -> list[Made]:
+    def _receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
         flows = permitted_flows(self.agreements, self.on)
-        before = {
-            Sender(file.parent.name, service)
-            for file in self.home.returns.glob(f"*/{self.home.told_file(service, self.cohort, '').name}")
-        }
-        tellers = sorted({teller for teller in flows if teller.service == service} | before)
-        return [self._receipt(teller, flows.get(teller, {})) for teller in tellers]
+        name, what = self.home.told_file(service, self.cohort, "").name, f"told-{service}"
+        before = {Sender(file.parent.name, service) for file in self.home.returns.glob(f"*/{name}")}
+        for teller in sorted({teller for teller in flows if teller.service == service} | before):
+            if teller in flows:
+                yield self._receipt(teller, what, flows[teller])
+            else:
+                file = self.home.told_file(service, self.cohort, teller.council)
+                yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
-    def _receipt(self, teller: Sender, receivers: Mapping[str, list[str]]) -> Made:
-        council, what = teller.council, f"told-{teller.service}"
-        file = self.home.told_file(teller.service, self.cohort, council)
-        if not receivers:
-            return self._withdraw(file, council, what, "it may tell nobody under the agreements")
+    def _receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
+        council, file = teller.council, self.home.told_file(teller.service, self.cohort, teller.council)
         own, found = self.agreements[council], receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {**teller._asdict(), "cohort": self.cohort, "recipient": to.key, "may_tell": receivers, **found}
@@ -252,7 +254,7 @@ class _Maker:
             dated = _encode(document | {"made_on": self.on.isoformat()})
             return seal_document(RECEIPT_FORMAT, dated, to.key, self.keys.signing_key)
 
-        return self._hand_over(file, entry, sealed, f"made for {to.name}: who was told about its rows")
+        return self._hand_over(file, entry, sealed, f"made for {to.name}: what was disclosed about its rows")
 
     def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
@@ -316,35 +318,101 @@ def _encode(document: Mapping[str, object]) -> bytes:
 
 def _linked_deliveries(home: Home, cohort: str) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = linked_extracts(home, cohort)
+    linked = [(council, source) for council, source in (name.split("/") for name in linked_extracts(home, cohort))]
     if not linked:
         raise NothingToReturn(f"cohort {cohort} has not been linked: run the job linkage first (or `readiness run`)")
-    found = {}
-    moved = changed(linked, extracts_in(home, cohort, councils_in(home, cohort, SERVICES), SERVICES))
-    for name in linked:
-        council, _, source = name.partition("/")
-        quality = deliveries.current(home, source, cohort, council)
-        if quality is None:
-            moved.append(name)
-        else:
-            found[council, source] = quality
+    current = {(council, source): deliveries.current(home, source, cohort, council) for council, source in linked}
+    gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
+    moved = gone.union(changed_since_linked(home, cohort, councils_in(home, cohort, SERVICES)))
     if moved:
         raise NothingToReturn(
-            f"cohort {cohort}: {', '.join(sorted(set(moved)))} changed since the cohort was linked; run the job linkage"
+            f"cohort {cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job linkage"
             " first, so that row numbers are those of the files that are in"
         )
-    return found
-
-
-def _complete_senders(extracts: Collection[tuple[str, str]]) -> set[Sender]:
-    """Return the senders all of whose extracts are in."""
-    return {
-        Sender(council, service)
-        for council in {council for council, _ in extracts}
-        for service in SERVICE_NAMES
-        if all((council, source) in extracts for source in SERVICES if SERVICES[source] == service)
-    }
+    return {key: quality for key, quality in current.items() if quality}
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def load_records(
+    con: duckdb.DuckDBPyConnection, home: Home, cohort: Cohort, keys: KeyRing, payload: Payload, on: dt.date
+) -> None:
+    """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
+    links = pyarrow.parquet.read_table(home.links(cohort.code))
+    numbers = RowNumbers(home, keys, cohort.code).numbers(links)
+    con.register("links", links.append_column("row", numbers))
+    con.register("traits", traits(readers(home, keys, cohort.code, payload), keys))
+    selects = [
+        f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
+        f" {_last_contact(source, cohort, on)} AS last_contact,"
+        f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
+        for source, paths in payload.items()
+        if paths
+    ]
+    con.execute(
+        f"""
+        CREATE TEMP TABLE records AS
+        SELECT sent.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(match_probability, 1) AS probability
+          FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
+          JOIN traits USING (source, council, row_key)
+        """
+    )
+
+
+def use_cohort_links(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None:
+    """Create the views `records` and `doubts` of the cohort's linkage."""
+    con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(home.doubts(cohort))}")
+
+
+def use_links_without_new_rows(
+    con: duckdb.DuckDBPyConnection, home: Home, cohort: str, keys: KeyRing, payload: Payload, service: str
+) -> None:
+    """Create the views `records` and `doubts` that the returns of a service may rest on.
+
+    Pairs that the cohort's linkage scored are not scored again.
+    """
+    use_cohort_links(con, home, cohort)
+    out = left_out(con, service)
+    if not out.num_rows:
+        return
+    doubts, children = Doubts(), linked_with(home, cohort)[1]
+    kept: dict[str, Extract] = dict(readers(home, keys, cohort, payload))
+    for source in out["source"].unique().to_pylist():
+        kept[source] = tokens_without(kept[source], out.filter(pc.equal(out["source"], source)))
+    with StoredPairs(home, cohort, None, keys, fingerprint(children)) as cache:
+        links = link(kept, watchers=[doubts], children=children, cache=cache).links
+    con.register("links_without", links)
+    con.register("doubts_without", doubts.children(links))
+    con.execute(_WITHOUT)
+
+
+_WITHOUT = """
+CREATE OR REPLACE TEMP TABLE records_without AS
+SELECT all_records.* EXCLUDE (child_id, probability), links_without.child_id,
+       coalesce(match_probability, 1) AS probability
+  FROM all_records JOIN links_without USING (source, council, row_key);
+CREATE OR REPLACE TEMP VIEW records AS FROM records_without;
+CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
+"""
+
+
+def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
+    """Return SQL for the month of the service's last contact with the child, according to its record.
+
+    This is a review's own date; for the school census January, and for the Profile June, when its assessments end, in
+    the cohort's Reception year; for the early years census its census day, in the January before. Future dates are
+    ignored.
+    """
+    match source:
+        case "hv_reviews":
+            return f"CASE WHEN review_date <= {quoted(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
+        case "eyfsp":
+            return quoted(f"{cohort.first_year + 1}-06")
+        case "school_census":
+            return quoted(f"{cohort.first_year + 1}-01")
+        case _:
+            return quoted(f"{CONTRACTS[source].due.on(cohort).year}-01")

@@ -93,9 +93,8 @@ def open_return(
     newest = _newest_opened(key, header)
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
-    headings, rows = tabulate(lines)
-    table = {csv: render_csv(headings, rows), workbook: render_workbook(headings, rows)}
-    _write(out, table | {page: render_page(header, lines)})
+    table = tabulate(lines)
+    _write(out, {csv: render_csv(*table), workbook: render_workbook(*table), page: render_page(header, lines)})
     return Written(page, workbook, csv, _warnings(header, today, newest))
 
 
@@ -174,17 +173,22 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
 def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
-    given = {*dialect.derived, *dialect.constants}
+    present = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
     try:
         with in_memory() as con:
             for number, landed in parts.items():
                 extract = open_extract(landed, contract, dialect)
                 _read(con, together({number: extract}, numbers_of), contract)
-                given |= {*extract.headings}
+                present |= {*extract.headings}
                 above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
-            _stop_if_rows_differ(con, landed, header)
-            lines = _joined(con, contract, given, header, facts)
+            ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
+            if rows != header.extract_rows:  # with another council file, facts could go to the wrong child
+                raise ReturnProblem(
+                    f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the"
+                    " pipeline; give the council file under which it was sent, with --council-file"
+                )
+            lines = _joined(con, contract, present, header, facts)
             return [replace(line, row=line.row + above[part_and_row(line.row)[0]]) for line in lines]
     except ExtractStopped:
         raise
@@ -207,53 +211,38 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _stop_if_rows_differ(con: duckdb.DuckDBPyConnection, landed: Landed, header: Header) -> None:
-    """Raise `ReturnProblem` if the numbers of rows differ: with another council file, facts could go to the wrong
-    child."""
-    ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
-    if rows != header.extract_rows:
-        raise ReturnProblem(
-            f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the pipeline;"
-            " give the council file under which it was sent, with --council-file"
-        )
-
-
 def _joined(
     con: duckdb.DuckDBPyConnection,
     contract: SourceContract,
-    given: Container[str],
+    present: Container[str],
     header: Header,
     facts: tuple[str, ...],
 ) -> list[Line]:
-    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in given}
+    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in present}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
     found = con.execute(
         query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
-        {"lately": _months_before(header.made_on), **{each.name.lower(): each.value for each in Situation}},
+        {
+            "made_on": header.made_on,
+            "lately_months": LATELY_MONTHS,
+            **{each.name.lower(): each.value for each in Situation},
+        },
     )
     names = [column[0] for column in found.description or ()]
-    return [_line(dict(zip(names, row, strict=True)), shown, header) for row in found.fetchall()]
-
-
-def _months_before(day: str) -> str:
-    """Return the month LATELY_MONTHS before a day, as `2024-11`."""
-    made = dt.date.fromisoformat(day)
-    months = made.year * 12 + made.month - 1 - LATELY_MONTHS
-    return f"{months // 12:04d}-{months % 12 + 1:02d}"
-
-
-def _line(row: dict[str, Any], shown: dict[str, str], header: Header) -> Line:
-    situation = Situation(row["situation"])
-    return Line(
-        row=row[SOURCE_ROW],
-        child=row["child"],
-        own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
-        situation=situation,
-        why=explain(situation, row["contacts"] or [], header.absence_of),
-        next_step=next_step(situation, header.service),
-    )
+    rows = (dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return [
+        Line(
+            row=row[SOURCE_ROW],
+            child=row["child"],
+            own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
+            situation=(situation := Situation(row["situation"])),
+            why=explain(situation, row["contacts"] or [], header.absence_of),
+            next_step=next_step(situation, header.service),
+        )
+        for row in rows
+    ]
 
 
 def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:

@@ -1,7 +1,7 @@
 """Keeps the history of senders' rows: since when each is unchanged, and which deliveries a person must check.
 
 One file per cohort in the restricted zone holds, for every row of the extracts that returns are made from, the keyed
-marks of what identifies its child (`privacy.returns.rows`), the day on which the sender's service first sent it, the
+marks of what identifies its child (`privacy.returns.facts`), the day on which the sender's service first sent it, the
 number of deliveries it has been in, and whether it was in the first. Marks no longer in any extract, and councils
 without an agreement, are not kept.
 
@@ -40,6 +40,7 @@ of birth or a postcode, and so look like variants of one child. All marks since 
 few in each of many deliveries add up."""
 _GROUPED = (*ALIKE_TOKENS, "t_upn", "t_nhs")
 _EXTRACTS = b"extracts"
+_KEY = pa.schema([("council", pa.string()), ("source", pa.string())])
 _SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -86,7 +87,11 @@ def observe(
     """
     noted = _load(con, home.row_history(cohort))
     macs = {key: extract.file_mac for key, extract in extracts.items()}
-    _describe(con, noted, macs)
+    before = {(council, SERVICES[source]) for council, source in noted}
+    another = [noted.get(key) != mac for key, mac in macs.items()]
+    first = [(council, SERVICES[source]) not in before for council, source in macs]
+    delivered = _keys(macs).append_column("another", pa.array(another, pa.bool_()))
+    con.register("delivered", delivered.append_column("first", pa.array(first, pa.bool_())))
     con.execute(_KNOWN)
     unusual = {
         key: found
@@ -114,48 +119,32 @@ def forget_rows(home: Home, cohort: str) -> None:
         path.unlink()
         return
     with in_memory() as con:
-        found = {key: (mac, _mac_in_force(home, cohort, *key)) for key, mac in _load(con, path).items()}
-        still = {key: mac for key, (mac, now) in found.items() if mac == now}
+        noted = _load(con, path)
+        current = {(council, source): deliveries.current(home, source, cohort, council) for council, source in noted}
+        still = {key: mac for key, mac in noted.items() if (now := current[key]) and now.file_mac == mac}
         con.register("still", _keys(still))
         con.execute(
-            "CREATE TEMP TABLE history_to_keep AS FROM stood SEMI JOIN still USING (council, source)"
+            "CREATE TEMP TABLE history_to_keep AS FROM recorded SEMI JOIN still USING (council, source)"
             f" SEMI JOIN {parquet(home.links(cohort))} AS links USING (source, council, row_key)"
         )
         _keep(con, home, cohort, still)
 
 
-def _mac_in_force(home: Home, cohort: str, council: str, source: str) -> str | None:
-    quality = deliveries.current(home, source, cohort, council)
-    return quality.file_mac if quality else None
-
-
 def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[tuple[str, str], str]:
-    """Create `stood`, the history recorded last, and return the MAC of each extract in it."""
+    """Create `recorded`, the history recorded last, and return the MAC of each extract in it."""
     noted = pyarrow.parquet.read_table(path) if path.exists() else _SCHEMA.empty_table()
-    con.register("stood", noted)
+    con.register("recorded", noted)
     macs: dict[str, str] = json.loads((noted.schema.metadata or {}).get(_EXTRACTS, b"{}"))
     return {(council, source): mac for name, mac in macs.items() for council, source in [name.split("/")]}
 
 
-def _describe(
-    con: duckdb.DuckDBPyConnection, noted: Mapping[tuple[str, str], str], macs: Mapping[tuple[str, str], str]
-) -> None:
-    """Create `delivered`: each extract, whether it is a new delivery, and whether it is the first of its service."""
-    before = {(council, SERVICES[source]) for council, source in noted}
-    another = [noted.get(key) != mac for key, mac in macs.items()]
-    first = [(council, SERVICES[source]) not in before for council, source in macs]
-    found = _keys(macs).append_column("another", pa.array(another, pa.bool_()))
-    con.register("delivered", found.append_column("first", pa.array(first, pa.bool_())))
-
-
 def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
-    councils, sources = ([key[place] for key in keys] for place in (0, 1))
-    return pa.table({"council": pa.array(councils, pa.string()), "source": pa.array(sources, pa.string())})
+    return pa.Table.from_pylist([dict(zip(_KEY.names, key, strict=True)) for key in keys], _KEY)
 
 
 def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
-    given = {"council": council, "source": source}
-    before, rows, new, alike = con.execute(_JUDGED, given).fetchall()[0]
+    params = {"council": council, "source": source}
+    before, rows, new, alike = con.execute(_JUDGED, params).fetchall()[0]
     reasons = {
         "it has many more rows than the delivery before": rows > MANY_MORE_ROWS * before and rows - before >= LEAST_NEW,
         "many of its rows are new": new >= LEAST_NEW and new > MANY_NEW * rows,
@@ -185,11 +174,11 @@ _KNOWN = """
 CREATE TEMP TABLE known AS
 SELECT council, service, identity, names, min(first_day) AS first_day, max(deliveries) AS deliveries,
        bool_or(at_start) AS at_start, names AS names_before
-  FROM stood WHERE names IS NOT NULL GROUP BY ALL
+  FROM recorded WHERE names IS NOT NULL GROUP BY ALL
 UNION ALL
 SELECT council, service, identity, NULL, min(first_day), max(deliveries), bool_or(at_start),
        arg_min_null(names, first_day)
-  FROM stood GROUP BY ALL
+  FROM recorded GROUP BY ALL
 """
 """SQL for the known rows by their marks, and again without the mark of the names, which a namesake can remove. That
 mark is kept with its first day, so that a different mark does not inherit the day of a row without one."""
@@ -206,7 +195,7 @@ WITH own AS (
 ), alike AS (
     {_ALIKE}
 )
-SELECT (SELECT count(*) FROM stood WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
+SELECT (SELECT count(*) FROM recorded WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
        (SELECT count(*) FROM unknown), (SELECT coalesce(max(marks), 0) FROM alike)
 """
 _HISTORY = f"""
@@ -233,5 +222,5 @@ CREATE TEMP TABLE history_to_keep AS
 SELECT source, council, service, row_key, identity, coalesce(names, names_before) AS names, first_day, deliveries,
        at_start
   FROM records JOIN history USING (source, council, row_key) ANTI JOIN waiting_extracts USING (council, source)
-UNION ALL FROM stood SEMI JOIN waiting_extracts USING (council, source);
+UNION ALL FROM recorded SEMI JOIN waiting_extracts USING (council, source);
 """

@@ -139,7 +139,8 @@ class Line:
 def render_csv(headings: Sequence[str], rows: Iterable[Sequence[int | str]]) -> bytes:
     """Return a CSV file in UTF-8 with a byte order mark; a cell that would be a formula starts with `'`."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([headings, *([_harmless(cell) for cell in row] for row in rows)])
+    harmless = ([f"'{cell}" if str(cell).startswith(_STARTS_A_FORMULA) else cell for cell in row] for row in rows)
+    csv.writer(text).writerows([headings, *harmless])
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -159,9 +160,7 @@ def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]
             sheet.set_column(column, column, _WIDTHS.get(heading, 18))
         sheet.write_row(0, 0, headings, bold)
         for number, row in enumerate(rows, 1):
-            for column, cell in enumerate(row):
-                write = sheet.write_number if isinstance(cell, int) else sheet.write_string
-                write(number, column, cell, wrapped)
+            sheet.write_row(number, 0, row, wrapped)
         sheet.freeze_panes(1, 0)
         sheet.autofilter(0, 0, max(len(rows), 1), len(headings) - 1)
         sheet.set_landscape()
@@ -172,29 +171,20 @@ def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]
 def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
     """Return headings and rows of the table."""
     own = lines[0].own if lines else ()
-    rows = [
-        [each.situation.value, _row(each.row), *each.own.values(), TITLES[each.situation], each.why, each.next_step]
-        for each in lines
-    ]
+    rows = []
+    for each in lines:
+        row = written(each.row) if part_and_row(each.row)[0] else each.row  # part and row, or a number
+        texts = [TITLES[each.situation], each.why, each.next_step]
+        rows.append([each.situation.value, row, *each.own.values(), *texts])
     return [*_FIRST, *own, *_LAST], rows
-
-
-def _row(number: int) -> int | str:
-    """Return a row number as the team finds it: a number, or part and row."""
-    return written(number) if part_and_row(number)[0] else number
-
-
-def _places(rows: Sequence[int]) -> str:
-    return row_ranges(rows) if not part_and_row(rows[0])[0] else ", ".join(map(written, rows))
-
-
-def _harmless(cell: int | str) -> int | str:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_STARTS_A_FORMULA) else cell
 
 
 def render_page(header: Header, lines: Sequence[Line]) -> bytes:
     """Return the page. `lines` must be sorted by situation, then by child."""
-    found = {Situation(key): _children(of) for key, of in groupby(lines, key=lambda line: line.situation)}
+    found = {
+        Situation(key): [_child(list(rows)) for _, rows in groupby(of, key=lambda line: line.child)]
+        for key, of in groupby(lines, key=lambda line: line.situation)
+    }
     page = kit.render(
         TEMPLATES,
         "return.html.j2",
@@ -203,7 +193,16 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
         council=place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
         new_children=_describe_rule(header.new_children),
-        situations=[_section(situation, found.get(situation, []), header) for situation in TO_CONTACT],
+        situations=[
+            {
+                "anchor": f"s{situation.value}",
+                "title": TITLES[situation],
+                "children": found.get(situation, []),
+                "never": _never(situation, header),
+                "next_step": next_step(situation, header.service),
+            }
+            for situation in TO_CONTACT
+        ],
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={
             _name_senders(teller): listed(words for fact, words in FACT_WORDS.items() if fact in kinds)
@@ -213,31 +212,17 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
     return page.encode()
 
 
-def _children(lines: Iterable[Line]) -> list[dict[str, Any]]:
-    return [_child(list(rows)) for _, rows in groupby(lines, key=lambda line: line.child)]
-
-
 def _child(rows: list[Line]) -> dict[str, Any]:
     """Return a child by name, date of birth and rows, with its identifiers by heading."""
-    first = rows[0].own
+    first, places = rows[0].own, [line.row for line in rows]
     numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
     return {
         "name": " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract",
         "born": first.get(_BORN),
-        "rows": [line.row for line in rows],
-        "places": _places([line.row for line in rows]),
+        "rows": places,
+        "places": ", ".join(map(written, places)) if part_and_row(places[0])[0] else row_ranges(places),
         "numbers": {label: values for label, values in numbers.items() if values and label not in _IN_THE_NAME},
         "why": rows[0].why,
-    }
-
-
-def _section(situation: Situation, children: list[dict[str, Any]], header: Header) -> dict[str, Any]:
-    return {
-        "anchor": f"s{situation.value}",
-        "title": TITLES[situation],
-        "children": children,
-        "never": _never(situation, header),
-        "next_step": next_step(situation, header.service),
     }
 
 
@@ -249,7 +234,7 @@ def _never(situation: Situation, header: Header) -> str | None:
     if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
-        return f"Not said of any child: {_readable(header.absence_why_not)}."
+        return f"Not returned for any child: {_readable(header.absence_why_not)}."
     return None
 
 

@@ -12,8 +12,7 @@ import pandas as pd
 
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
-from assets.linkage.freshness import published_children
-from assets.linkage.inputs import extracts_of
+from assets.linkage.inputs import extracts_of, published_children
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
 from privacy.keys import KeyRing

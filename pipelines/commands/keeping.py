@@ -58,8 +58,8 @@ def forget(
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
     """
+    from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym
     from assets.keeping.forgetting import forget as remove_rows
-    from assets.keeping.forgetting import rows_named, rows_of_pseudonym
     from privacy.keys import RESTRICTED, KeyRing
 
     code = cohort.code if cohort else None
@@ -69,9 +69,9 @@ def forget(
     ring = KeyRing.load(keys, RESTRICTED)
     if pseudonym:
         typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
-        found = rows_of_pseudonym(home, typed, code, ring)
+        found = find_rows_by_pseudonym(home, typed, code, ring)
     else:
-        found = rows_named(home, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
+        found = find_rows(home, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
     if yes:
         with at_work("Removing rows, and making anew what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)

@@ -37,7 +37,7 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
     """
-    from assets.linkage.explanation import explain_link, parse_row
+    from assets.linkage.row_numbers import explain_link, parse_row
     from pipelines.opening import opened
     from pipelines.reports.link import render
     from privacy.keys import EXPLANATION, KeyRing

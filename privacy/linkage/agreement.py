@@ -41,14 +41,12 @@ from privacy.linkage.cells import (
 )
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
 from privacy.linkage.model import bits_of
-from privacy.linkage.rows import SAME_RECORD
+from privacy.linkage.rows import ROW, SAME_RECORD, first_rows
 
 NEAR_BITS = 9.0
 """A difference that costs a pair at most this many bits is "near"."""
 FAR_BITS = 18.0
 """If both names differ, a cost above this many bits is "far" and one between the two limits is "middle"."""
-_FIELDS_OF = {NAMES: ("surname", "forename")}
-"""Fields that differ together."""
 _AGREES = {
     "date_of_birth": ("same",),
     "postcode": ("same", "same, of a crowd"),
@@ -60,7 +58,6 @@ _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename
 """Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
 counted from here."""
 _ROUNDING_BITS = 0.011
-_ROW = ("source", "council", "row_key")
 
 
 class Agreement:
@@ -75,9 +72,9 @@ class Agreement:
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
-            self._settings = _of_links(con, step)
+            self._settings = _linked_patterns(con, step)
         if step.name == STEPS[2][0]:
-            unit, cell = _cells(self._settings, _of_links(con, step), step.children)
+            unit, cell = _cells(self._settings, _linked_patterns(con, step), step.children)
             self._cells = _with_rows(con, pa.table({"unit": unit, "cell": cell}))
             self._too_little = _with_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
             self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
@@ -101,24 +98,25 @@ class Agreement:
 
 _TOO_LITTLE = f"""
 SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
-    SELECT pattern FROM said JOIN copies USING (said) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
+    SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
 ) AS little USING (pattern)
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
 """
 """SQL: pupils' units in which no record would be linked to an exact copy of itself."""
 _JOINED = f"""
-WITH said AS (
+WITH education_rows AS (
     SELECT DISTINCT unit, source, patterns.* FROM units JOIN rows USING (pattern) JOIN patterns USING (pattern)
      WHERE source IN ('eyfsp', 'school_census')
 )
 SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {JOINS.index(WITHOUT_UPN)}
                   WHEN bool_or(coalesce(a.t_upn = b.t_upn AND {SAME_RECORD}, false)) THEN {JOINS.index(ONE_UPN_SAME)}
                   ELSE {JOINS.index(ONE_UPN_DIFFERS)} END AS cell
-  FROM said AS a JOIN said AS b USING (unit) WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
+  FROM education_rows AS a JOIN education_rows AS b USING (unit)
+ WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
 """
 """SQL: units that hold both a Profile row and a school census row."""
 _CHILDREN = f"""
-WITH said AS (
+WITH found AS (
     SELECT * EXCLUDE (unit), false AS too_little, 0 AS joined FROM cells
      UNION ALL SELECT * EXCLUDE (unit), true, 0 FROM too_little
      UNION ALL SELECT * EXCLUDE (unit) REPLACE (0 AS cell), false, cell FROM joined
@@ -127,11 +125,11 @@ WITH said AS (
 )
 SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little,
        max(joined)::UTINYINT AS joined
-  FROM said JOIN links USING ({", ".join(_ROW)}) GROUP BY child_id ORDER BY child_id
+  FROM found JOIN links USING ({", ".join(ROW)}) GROUP BY child_id ORDER BY child_id
 """
 
 
-def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
+def _linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
     """Return the links of a step between units: unit_l, of_setting (the left record is a setting's) and pattern."""
     con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
     found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
@@ -140,16 +138,10 @@ def _of_links(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
 
 
 def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
-    """Add one row of each unit to `found`; the row identifies the child once every step is linked."""
+    """Add the first row of each unit to `found`."""
     con.register("found_units", found)
-    rows = con.sql(
-        f"""
-        SELECT found_units.*, named.* FROM found_units JOIN (
-            SELECT unit, {", ".join(f"arg_min({part}, row) AS {part}" for part in _ROW)}
-              FROM units JOIN rows USING (pattern) WHERE unit IN (SELECT unit FROM found_units) GROUP BY unit
-        ) AS named USING (unit)
-        """
-    ).to_arrow_table()
+    named = first_rows("unit IN (SELECT unit FROM found_units)")
+    rows = con.sql(f"FROM found_units JOIN ({named}) USING (unit)").to_arrow_table()
     con.unregister("found_units")
     return rows
 
@@ -193,23 +185,17 @@ def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
     cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
     lost = (np.array([_SAME_BITS[field] for field in COMPARED]) - of_field) * differs
     for each in ONE_DIFFERS:
-        of = _FIELDS_OF.get(each.field, (each.field,))
-        shown = (np.array(DIFFERS[each.record])[:, None] & np.isin(COMPARED, of))[None]
-        mean = lost.sum(axis=(1, 2)) / np.sum(DIFFERS[each.record])
-        here = np.all(differs == shown, axis=(1, 2)) & (_size(each.field, mean) == each.size)
-        cell[here] = CELLS.index(str(each))
+        fields_here = ("surname", "forename") if each.field == NAMES else (each.field,)
+        shown = (np.array(DIFFERS[each.record])[:, None] & np.isin(COMPARED, fields_here))[None]
+        mean, sizes = lost.sum(axis=(1, 2)) / np.sum(DIFFERS[each.record]), np.array(SIZES[each.field])
+        size = sizes[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], mean)]
+        cell[np.all(differs == shown, axis=(1, 2)) & (size == each.size)] = CELLS.index(str(each))
     return cell
 
 
 _OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
 """Differences in the review's record alone. They are ignored if the review was linked by NHS number, because such a
 review is found whatever else it says."""
-
-
-def _size(field: str, lost: np.ndarray) -> np.ndarray:
-    """Return the size label of a difference that costs a pair this many bits."""
-    sizes = SIZES[field]
-    return np.array(sizes)[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], lost)]
 
 
 def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:

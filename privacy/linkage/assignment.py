@@ -26,7 +26,8 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
 
     `weight` is in bits and at least 0; `tie` decides between equal weights.
     """
-    weight = _distinct(weight, tie)
+    # Equal weights differ by up to a quarter of what counts as equal, by the hash of the pair's content.
+    weight = np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
     open_ = np.arange(len(left))
     kept = [np.zeros(0, np.int64)]
     while len(open_):
@@ -109,7 +110,7 @@ class _End:
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         sizes = np.diff(starts, append=len(units))
         one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
-        self._of_two, self._its_other = np.r_[one, other], np.r_[other, one]
+        self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
         self._order = order[np.repeat(sizes > 2, sizes)]
         sizes = sizes[sizes > 2]
         self._starts = np.cumsum(sizes) - sizes
@@ -117,12 +118,12 @@ class _End:
 
     def others(self, values: np.ndarray) -> np.ndarray:
         result = np.zeros(len(values))
-        result[self._of_two] = values[self._its_other]
+        result[self._in_pairs] = values[self._its_other]
         if len(self._order):
-            result[self._order] = self._of_more(values[self._order])
+            result[self._order] = self._sum_of_others(values[self._order])
         return result
 
-    def _of_more(self, v: np.ndarray) -> np.ndarray:
+    def _sum_of_others(self, v: np.ndarray) -> np.ndarray:
         """Return the same sums for the pairs of units that have three or more."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
@@ -145,11 +146,6 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
         mask[order[1:]] |= equal
         mask[order[:-1]] |= equal
     return mask
-
-
-def _distinct(weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return weights rounded to SAME_WEIGHT_BITS, plus up to a quarter of that from the pair's `tie` (64 bits)."""
-    return np.round(weight / SAME_WEIGHT_BITS) * SAME_WEIGHT_BITS + tie / 2.0**64 * SAME_WEIGHT_BITS / 4
 
 
 def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ name, or both names with or without the day or month of birth. No other pair cou
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from privacy.linkage import model
@@ -60,17 +61,26 @@ class Block:
 ONE_HOME, ONE_NUMBER = Block((("dob_postcode",) * 2,)), Block((("nhs",) * 2,))
 
 
+def _missing_bits(children: int, levels: Mapping[str, str], raised: float = FREE_BITS) -> float:
+    """Return the bits that a pair with these levels lacks to be linked."""
+    return -math.log2(model.prior(children)) - sum(model.weight(*level, children) for level in levels.items()) - raised
+
+
+def _least_band(name: str, bits: float) -> int:
+    """Return the lowest band at which a name that agrees weighs at least this much."""
+    return next(
+        (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= bits), RAREST_BAND + 1
+    )
+
+
 def _rare(name: str, other: str, children: int, level: str | None) -> int:
     """Return the lowest band at which a name, the date of birth and the sex justify comparing a pair.
 
     `level` is the level of the pair's other name, or None if it is missing.
     """
-    others = model.weight(other, level) if level else 0.0
+    levels = {"date_of_birth": "same", "sex": "same"} | ({other: level} if level else {})
     raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
-    given = model.weight("date_of_birth", "same") + others + model.weight("sex", "same") + raised
-    needed = -math.log2(model.prior(children)) - given
-    rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
-    return next(rare, RAREST_BAND + 1)
+    return _least_band(name, _missing_bits(children, levels, raised))
 
 
 def _let_go(name: str, other: str, children: int) -> list[int]:
@@ -80,14 +90,13 @@ def _let_go(name: str, other: str, children: int) -> list[int]:
     pairs that share a common name are like this.
     """
     levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
-    given = math.log2(model.prior(children)) + sum(model.weight(*level, children) for level in levels.items())
-    return [band for band, label in model.EXACT[name].items() if given + model.weight(name, label) < LEAST_BITS - 0.01]
+    needed = _missing_bits(children, levels, raised=0) + LEAST_BITS - 0.01
+    return [band for band, label in model.EXACT[name].items() if model.weight(name, label) < needed]
 
 
 def _rare_pair(children: int, **levels: str) -> str:
     """Return SQL: both names agree and are rare enough for a pair with these levels to be linked."""
-    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
-    needed = -math.log2(model.prior(children)) - given
+    needed = _missing_bits(children, levels)
     enough = [
         surname + forename
         for surname, of_surname in model.EXACT["surname"].items()
@@ -112,19 +121,10 @@ def _an_end_of(name: str, end: str, other: str, children: int) -> Block:
     The `other` name must be rare enough for the pair to be linked even with a different postcode. Pairs within one
     district are found by `_in_one_district`.
     """
-    rare = _least_band(
-        other, children, date_of_birth="same", sex="same", postcode="different", **{name: "starts the same"}
-    )
+    levels = {"date_of_birth": "same", "sex": "same", "postcode": "different", name: "starts the same"}
+    rare = _least_band(other, _missing_bits(children, levels))
     also = f"l.{other}_band >= {rare} OR NOT (l.has_postcode AND r.has_postcode) OR {_more_than_an_end(name)}"
     return Block(_same(f"{other}_dob", f"{name}_{end}_dob"), also)
-
-
-def _least_band(name: str, children: int, **levels: str) -> int:
-    """Return the lowest band at which a name that agrees is rare enough for a pair with these levels to be linked."""
-    given = sum(model.weight(*level, children) for level in levels.items()) + FREE_BITS
-    needed = -math.log2(model.prior(children)) - given
-    rare = (band for band, label in model.EXACT[name].items() if model.weight(name, label) >= needed)
-    return next(rare, RAREST_BAND + 1)
 
 
 def _ends_alike(children: int) -> str:
@@ -148,9 +148,9 @@ def _in_one_district(name: str, end: str, other: str) -> Block:
 
     An end of the other name must agree too, unless it is missing or `name` itself agrees more closely.
     """
-    alike = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
+    similar = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
     more = f"{_equal(f'{name}_dob')} OR {_more_than_an_end(name)}"
-    also = f"{alike} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
+    also = f"{similar} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
     return Block(_same("dob_outward", f"{name}_{end}_dob"), also)
 
 

@@ -95,7 +95,7 @@ precedence."""
 _PARTS_AT_ONCE, _PAIRS_AT_ONCE = 2, 250_000
 """Threads, and pairs per batch, when the kinds of pairs are found."""
 NO_CACHE = PairCache()
-_SAID = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
+_SHAPE = ", ".join([*(f"{token} IS NULL" for token in (*TOKEN_COLUMNS, "sex")), "surname_band", "forename_band"])
 _EVIDENCE = ("forename", "household", "nhs", "pattern")
 """Columns that a pair of units takes from its strongest pair of patterns."""
 _WEIGHTS = ", ".join(f"round(mw_{comparison}, 2)::FLOAT" for comparison in model.LEVELS)
@@ -110,17 +110,11 @@ def _at(comparison: str, level: str) -> str:
     return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
 
 
-def _household() -> str:
-    """Return SQL: date of birth, postcode and surname agree, and the forename does not."""
-    return (
-        f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
-        " AND coalesce(mw_nhs_number, 0) = 0)"
-    )
-
-
-def _household_weight() -> str:
-    of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
-    return f"CASE WHEN {_household()} THEN {of_twins} ELSE match_weight END"
+_HOUSEHOLD = (
+    f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
+    " AND coalesce(mw_nhs_number, 0) = 0)"
+)
+"""SQL: date of birth, postcode and surname agree, and the forename does not."""
 
 
 def load_splink_beside() -> None:
@@ -132,7 +126,7 @@ class Candidates:
     """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
-    services, as in `model.prior`. Creates `said` and `copies` (`_weigh_copies`).
+    services, as in `model.prior`. Creates `shapes` and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -150,7 +144,10 @@ class Candidates:
         self._tie, self._mark, self._of_setting, fresh, *chosen_for = (column.to_numpy() for column in read.columns)
         sides = [np.flatnonzero(is_chosen) for is_chosen in chosen_for]
         self._con, self._sides = con, list(zip(sides[::2], sides[1::2], strict=True))
-        self._found = [look_up(con, patterns, _compared(*both, fresh), blocks(children)) for both in self._sides]
+        self._found = []
+        for left, right in self._sides:  # known pairs of patterns are recalled, others compared
+            compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
+            self._found.append(look_up(con, patterns, compared, blocks(children)))
         copies = _find_copies(con)
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
         kinds = _weigh(con, patterns, (left, right), children)
@@ -215,12 +212,6 @@ SELECT unit_l, unit_r, of_setting, arg_max(pattern, (weight, tie)) AS pattern FR
 """
 
 
-def _compared(left: np.ndarray, right: np.ndarray, fresh: np.ndarray) -> list[Pairs]:
-    """Return the pattern sets to compare: fresh left ones with all right ones, and known left ones with fresh right
-    ones."""
-    return [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
-
-
 def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, children: int) -> np.ndarray:
     """Return the kind of each pair, from 0, and create `weights` with one row per kind.
 
@@ -262,7 +253,7 @@ def _weights_sql(predictions: str) -> str:
     """Return SQL for the weight of each kind; `predictions` has one pair per kind."""
     return f"""
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
-               {_household()} AS household, mw_nhs_number > 0 AS nhs,
+               {_HOUSEHOLD} AS household, mw_nhs_number > 0 AS nhs,
                CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
           FROM kinds JOIN ({_weighed(predictions)}) ON unique_id_l = join_key_l AND unique_id_r = join_key_r
         """
@@ -284,24 +275,24 @@ def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, con
 
 
 def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
-    """Create `said` (pattern, and said: a hash of which tokens and bands it has); return one pattern of each."""
-    con.execute(f"CREATE TABLE said AS SELECT pattern, hash({_SAID}) AS said FROM patterns").fetchall()
-    first = con.sql("SELECT min(pattern) AS pattern FROM said GROUP BY said").to_arrow_table()
+    """Create `shapes` (pattern, and shape: a hash of which tokens and bands it has); return one pattern of each."""
+    con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
+    first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
     return np.asarray(first["pattern"].to_numpy())
 
 
 def _weigh_copies(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, copies: np.ndarray, kinds: np.ndarray, children: int
 ) -> None:
-    """Create `copies`: said, weight (of a pattern with itself, without its NHS number) and alike (it would be
+    """Create `copies`: shape, weight (of a pattern with itself, without its NHS number) and alike (it would be
     compared)."""
     looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))
     alike = holds(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
     con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
     con.execute(
         """
-        CREATE TABLE copies AS SELECT said, weight - nhs_bits AS weight, alike
-          FROM weighed_copies JOIN said USING (pattern) JOIN weights USING (kind)
+        CREATE TABLE copies AS SELECT shape, weight - nhs_bits AS weight, alike
+          FROM weighed_copies JOIN shapes USING (pattern) JOIN weights USING (kind)
         """
     ).fetchall()
     con.unregister("weighed_copies")
@@ -314,20 +305,20 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
     be compared: an NHS number, shared tokens), and for each model comparison `mw_` (log2 Bayes factor) and `gamma_`
     (its level, numbered as in `model.level_name`). `children` is as in `model.prior`.
     """
-    asked = ", ".join(f"({left}, {right})" for left, right in pairs)
+    values = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(
         "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
-        f" FROM (VALUES {asked}) AS asked(l, r)"
+        f" FROM (VALUES {values}) AS given(l, r)"
     ).fetchall()
     predictions = _predicted(con, model.splink_settings(children) | {"retain_matching_columns": True})
-    said = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
+    levels = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
     found = con.sql(
         f"""
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight,
-               {_household()} AS household,
+               {_HOUSEHOLD} AS household,
                coalesce({ONE_NUMBER.sql}, false) AS same_number,
                coalesce({" OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))}, false) AS alike,
-               {said}
+               {levels}
           FROM ({_weighed(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL
@@ -340,4 +331,6 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
 
 def _weighed(predictions: str) -> str:
     """Return SQL for Splink's predictions with the weight of household pairs replaced."""
-    return f"SELECT * REPLACE ({_household_weight()} AS match_weight) FROM {predictions}"
+    of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
+    weight = f"CASE WHEN {_HOUSEHOLD} THEN {of_twins} ELSE match_weight END"
+    return f"SELECT * REPLACE ({weight} AS match_weight) FROM {predictions}"

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
-from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, LinkResult, Scored, link
+from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, Scored, link
 from privacy.linkage.model import probability_of, waterfall
 
 ROWS_OF_A_RIVAL = 3
@@ -60,28 +60,20 @@ class NoSuchRow(Exception):
     """Raised for a row that is not among those linked."""
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """The explanation (`facts`, JSON-ready) and the linkage that was run for it (`result`)."""
-
-    facts: dict[str, Any]
-    result: LinkResult
-
-
 def explain(
     extracts: Mapping[str, rows.Extract],
     first: Row,
     second: Row,
     name: Callable[[Row], str] = str,
     children: int = model.REFERENCE_RECORDS,
-) -> Explanation:
-    """Link the extracts as `link` does and return what happened to two rows, each labelled by `name`.
+) -> tuple[dict[str, Any], pa.Table]:
+    """Link the extracts as `link` does; return what happened to two rows, each labelled by `name`, and the links.
 
     Raises `NoSuchRow` if a row is not among those linked.
     """
     follower = _Follower(first, second, name)
-    result = link(extracts, watchers=[follower], children=children)
-    ends = [_link_of(result.links, row) for row in (first, second)]
+    links = link(extracts, watchers=[follower], children=children).links
+    ends = [_link_of(links, row) for row in (first, second)]
     linked = ends[0]["child_id"] == ends[1]["child_id"]
     seen = follower.seen
     facts = {
@@ -95,7 +87,7 @@ def explain(
         "model_version": model.parameters()["version"],
         **seen,
     }
-    return Explanation(facts, result)
+    return facts, links
 
 
 def _why_linked(seen: dict[str, Any]) -> Why:
@@ -175,14 +167,8 @@ class _Follower:
     def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
         """Return pattern and unit of the left and the right row, or None if the step does not compare them."""
         a, b = self._patterns
-        compared = con.sql(
-            f"""
-            SELECT pattern, unit, coalesce({step.left}, false) AS is_left, coalesce({step.right}, false) AS is_right
-              FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b})
-            """
-        )
-        found = compared.to_arrow_table().to_pylist()
-        left, right = ([entry for entry in found if entry[side]] for side in ("is_left", "is_right"))
+        rows = f"SELECT pattern, unit FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b}) AND "
+        left, right = (con.sql(f"{rows} ({side})").to_arrow_table().to_pylist() for side in (step.left, step.right))
         return [left[0], right[0]] if len(left) == len(right) == 1 else None
 
 

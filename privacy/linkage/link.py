@@ -24,7 +24,7 @@ import pyarrow as pa
 from privacy.doors.database import in_memory
 from privacy.linkage import assignment, blocks, model, rows
 from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, load_splink_beside, mark_patterns
-from privacy.linkage.lookup import Pairs, Patterns, by_pattern, matching
+from privacy.linkage.lookup import Patterns, by_pattern
 from privacy.linkage.model import bits_of
 
 THRESHOLD = 0.5
@@ -116,7 +116,10 @@ def link(
         load_splink_beside()
         patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
-        _remember_entities(con)
+        # Units merge from here on; the first step compares those with a permanent UPN to the others.
+        con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
+        with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
+        con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
@@ -126,16 +129,9 @@ def link(
         del found, patterns
         for relation in ("patterns", "marks"):
             con.unregister(relation)
-        for table in ("scored", "sides", "weights", "said", "copies", "review", "entities", "joins"):
+        for table in ("scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
         return LinkResult(links(con, rules, previous), steps, review)
-
-
-def _remember_entities(con: duckdb.DuckDBPyConnection) -> None:
-    """Keep `entities`, because units merge from here on, and `numbered`: the units with a permanent UPN."""
-    con.execute("CREATE TABLE entities AS SELECT pattern, unit AS entity FROM units").fetchall()
-    with_upn = "SELECT DISTINCT unit FROM units JOIN patterns USING (pattern) WHERE t_upn IS NOT NULL"
-    con.execute(f"CREATE TABLE numbered AS {with_upn}").fetchall()
 
 
 STEPS = (
@@ -310,7 +306,7 @@ def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | Non
     at = pattern[order]
     linked = pa.table({"sender": sender[order], "row_key": row_key[order], "child": child[at]})
     senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
-    ids = _child_ids(linked, senders, previous)
+    ids = _child_ids(con, linked, previous)
     columns = [
         *senders.take(linked["sender"]).columns,
         linked["row_key"],
@@ -326,12 +322,12 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
     pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
     sent = np.bincount(pattern, minlength=len(patterns))
     entity = by_pattern(con, "entities", "entity", len(patterns))
-    several = np.bincount(entity)[entity] > 1
-    of_many = several | (sent > 1)
+    with_others = np.bincount(entity)[entity] > 1
+    of_many = with_others | (sent > 1)
     rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
     probability = np.where(of_many, 1.0, np.nan)
     for number, its_rule in reversed(_NUMBERS.items()):
-        rule[_with_the_same(patterns, number, entity, several, sent)] = _RULES.index(its_rule)
+        rule[_with_the_same(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
     joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
     joined = np.full(int(entity.max(initial=-1)) + 1, -1)
     joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
@@ -343,10 +339,10 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
 
 
 def _with_the_same(
-    patterns: Patterns, number: str, entity: np.ndarray, several: np.ndarray, sent: np.ndarray
+    patterns: Patterns, number: str, entity: np.ndarray, with_others: np.ndarray, sent: np.ndarray
 ) -> np.ndarray:
     """Return the patterns that share an identifier with another row of their entity."""
-    with_number = np.flatnonzero((several | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
+    with_number = np.flatnonzero((with_others | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
     of, value = entity[with_number], patterns.token(number, with_number)
     order = np.lexsort((value, of))
     as_before = np.zeros(len(order) + 1, bool)
@@ -354,55 +350,36 @@ def _with_the_same(
     return with_number[order[(as_before[:-1] | as_before[1:]) | (sent[with_number[order]] > 1)]]
 
 
-def _child_ids(linked: pa.Table, senders: pa.Table, previous: pa.Table | None) -> pa.Array:
+def _child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Table | None) -> pa.Array:
     """Return the child_id of each child (0, 1, ...) of `linked` (sender, row_key, child), ordered by the first two.
 
     If `previous` links are given, a child keeps the id that most of its rows had. An id claimed twice goes to the child
-    with more of its rows, then to the one that holds the first of them.
+    with more of its rows, then to the one that holds the first of them. Reads `senders`.
     """
     count = int(np.max(linked["child"].to_numpy(), initial=-1)) + 1
     fresh = _random_ids(count)
     if previous is None:
         return fresh
     earlier = previous["child_id"].combine_chunks().dictionary_encode()
-    was, now = _still_there(linked, senders, previous)
-    child, kept = _claimed(linked["child"].to_numpy()[now], earlier.indices.to_numpy()[was], now)
+    con.register("linked", linked.append_column("place", pa.array(np.arange(linked.num_rows))))
+    con.register("previous", previous.select(["source", "council", "row_key"]).append_column("kept", earlier.indices))
+    claims = con.sql(_CLAIMS).to_arrow_table()
     chosen = np.arange(count)
-    chosen[child] = count + kept
+    chosen[claims["child"].to_numpy()] = count + claims["kept"].to_numpy()
     return pa.concat_arrays([fresh, earlier.dictionary]).take(pa.array(chosen))
 
 
-def _still_there(linked: pa.Table, senders: pa.Table, previous: pa.Table) -> Pairs:
-    """Return the positions, in `previous` and in `linked`, of the rows in both."""
-    numbers = {tuple(each.values()): number for number, each in enumerate(senders.to_pylist())}
-    source, council = (previous[name].combine_chunks().dictionary_encode() for name in ("source", "council"))
-    known = [
-        [numbers.get((name, other), -1) for other in council.dictionary.to_pylist()]
-        for name in source.dictionary.to_pylist()
-    ]
-    sender = np.array(known, np.int64).reshape(-1, len(council.dictionary))[
-        source.indices.to_numpy(), council.indices.to_numpy()
-    ]
-    row_keys = (table["row_key"].to_numpy() for table in (previous, linked))
-    both = [(np.zeros(0, np.int64),) * 2, *matching(*row_keys)]
-    was, now = (np.concatenate(places) for places in zip(*both, strict=True))
-    same = sender[was] == linked["sender"].to_numpy()[now]
-    return was[same], now[same]
-
-
-def _claimed(child: np.ndarray, kept: np.ndarray, place: np.ndarray) -> Pairs:
-    """Return children and the ids they keep, given the child, earlier id and position of each row."""
-    order = np.lexsort((place, kept, child))
-    child, kept, place = child[order], kept[order], place[order]
-    starts = np.flatnonzero((np.diff(child, prepend=-1) != 0) | (np.diff(kept, prepend=-1) != 0))
-    rows = np.diff(starts, append=len(child))
-    child, kept, first = child[starts], kept[starts], place[starts]
-    for side in (0, 1):
-        claims = (child, kept)[side]
-        order = np.lexsort((first, -rows, claims))
-        best = order[np.diff(claims[order], prepend=-1) != 0]
-        child, kept, rows, first = child[best], kept[best], rows[best], first[best]
-    return child, kept
+_CLAIMS = """
+WITH claims AS (
+    SELECT child, kept, count(*) AS rows, min(place) AS first
+      FROM linked JOIN senders USING (sender) JOIN previous USING (source, council, row_key) GROUP BY child, kept
+), of_child AS (
+    SELECT child, arg_max({'kept': kept, 'rows': rows, 'first': first}, (rows, -first)) AS claim
+      FROM claims GROUP BY child
+)
+SELECT arg_max(child, (claim.rows, -claim.first)) AS child, claim.kept AS kept FROM of_child GROUP BY claim.kept
+"""
+"""SQL for the earlier id, as its number, that each child keeps; children without one are left out."""
 
 
 def _random_ids(count: int) -> pa.Array:

@@ -85,13 +85,13 @@ def look_up(
     Each element of `sides` is a set of left and a set of right patterns, which are compared with each other.
     """
 
-    def found(block: Block) -> np.ndarray:
+    def look_up_block(block: Block) -> np.ndarray:
         with con.cursor() as own:
-            of_block = [pairs for left, right in sides for pairs in _of_block(own, patterns, block, left, right)]
-        return _each_once([a * len(patterns) + b for a, b in of_block])
+            found = [pairs for left, right in sides for pairs in _block_pairs(own, patterns, block, left, right)]
+        return _each_once([a * len(patterns) + b for a, b in found])
 
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as threads:
-        codes = _each_once(list(threads.map(found, (ONE_HOME, ONE_NUMBER, *blocks))))
+        codes = _each_once(list(threads.map(look_up_block, (ONE_HOME, ONE_NUMBER, *blocks))))
     left, right = np.divmod(codes, max(len(patterns), 1))
     return left, right
 
@@ -102,12 +102,12 @@ def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
     return together[np.diff(together, prepend=-1) != 0]
 
 
-def _of_block(
+def _block_pairs(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
 ) -> Iterator[Pairs]:
     """Yield a block's pairs in batches, without pairs that share a home unless that is the block."""
     of_left, of_right = zip(*block.equal, strict=True)
-    left, right = _with(patterns, left, of_left), _with(patterns, right, of_right)
+    left, right = _having(patterns, left, of_left), _having(patterns, right, of_right)
     if block.of_left:
         left = left[holds(con, patterns, block.of_left, (left, left))]
     if block.of_right:
@@ -118,12 +118,12 @@ def _of_block(
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
             a, b = a[apart], b[apart]
         if block.also and len(a):
-            held = holds(con, patterns, block.also, (a, b))
-            a, b = a[held], b[held]
+            also = holds(con, patterns, block.also, (a, b))
+            a, b = a[also], b[also]
         yield a, b
 
 
-def _with(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+def _having(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
     """Return the patterns of a side that have all these tokens."""
     for token in dict.fromkeys(tokens):
         side = side[patterns.has(token, side)]
@@ -142,9 +142,9 @@ def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pa
     """Return a mask of the pairs for which a condition over l and r holds."""
     sql = _OF_END.sub(r"\2_\1", condition)
     con.register("beside", patterns.side_by_side(sql, pairs))
-    held = con.execute(f"SELECT coalesce({sql}, false) AS held FROM beside").fetchnumpy()["held"]
+    found = con.execute(f"SELECT coalesce({sql}, false) AS holds FROM beside").fetchnumpy()["holds"]
     con.unregister("beside")
-    return np.asarray(held)
+    return np.asarray(found)
 
 
 def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:

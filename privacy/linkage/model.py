@@ -22,7 +22,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -340,7 +340,14 @@ def waterfall(levels: Mapping[str, str | None], children: int, decided: float | 
     outside the pair (households, rivals, no other partner) add to reach `decided`, or 0 if that is not given; weight
     and posterior.
     """
-    return _summed([_contribution(name, levels[name], children) for name in LEVELS], children, decided)
+    comparisons = []
+    for name in LEVELS:
+        level, m, u, bits = levels[name], None, None, 0.0
+        if level is not None:
+            m, u = parameters()["comparisons"][name][level][0], share_by_chance(name, level, children)
+            bits = weight(name, level, children)
+        comparisons.append({"comparison": name, "level": level or MISSING, "m": m, "u": u, "bits": bits})
+    return _summed(comparisons, children, decided)
 
 
 def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
@@ -357,14 +364,6 @@ def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) 
         for name in LEVELS
     ]
     return _summed(comparisons, children, decided)
-
-
-def _contribution(name: str, level: str | None, children: int) -> dict[str, Any]:
-    if level is None:
-        return {"comparison": name, "level": MISSING, "m": None, "u": None, "bits": 0.0}
-    m, _ = parameters()["comparisons"][name][level]
-    u = share_by_chance(name, level, children)
-    return {"comparison": name, "level": level, "m": m, "u": u, "bits": weight(name, level, children)}
 
 
 def _summed(comparisons: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
@@ -398,7 +397,10 @@ def examples(children: int) -> list[dict[str, Any]]:
     comparison at a time at its weakest level or with nothing to compare. Last, every comparison at its weakest. Rules
     about whole pairs are left out.
     """
-    strongest, weakest = ({name: _by_weight(name)[end] for name in LEVELS} for end in (-1, 0))
+    levels_of_all = parameters()["comparisons"]
+    strongest, weakest = (
+        {name: sorted(levels_of_all[name], key=partial(weight, name))[end] for name in LEVELS} for end in (-1, 0)
+    )
     usual: dict[str, str | None] = {**strongest, "nhs_number": None}
     patterns: list[tuple[str, Mapping[str, str | None]]] = [
         ("everything agrees as well as it can", strongest),
@@ -410,8 +412,3 @@ def examples(children: int) -> list[dict[str, Any]]:
         patterns += [(f"{words}: {end or MISSING}", usual | {name: end}) for end in ends]
     patterns.append(("everything disagrees as much as it can", weakest))
     return [{"title": title, **waterfall(levels, children)} for title, levels in patterns]
-
-
-def _by_weight(comparison: str) -> list[str]:
-    """Return the levels of a comparison, lightest first."""
-    return sorted(parameters()["comparisons"][comparison], key=lambda level: weight(comparison, level))

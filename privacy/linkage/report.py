@@ -74,13 +74,15 @@ class Report:
         Includes counts by step, source and rule; other thresholds and the negative control; rows with too little to
         compare; the review band by pattern; the model's weights and example waterfalls.
         """
+        by_rule = result.links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
+        by_rule = by_rule.sort_by([("source", "ascending"), ("match_rule", "ascending")])
         return {
             "model_version": model.parameters()["version"],
             "threshold": THRESHOLD,
             "review_band": list(REVIEW_BAND),
             "further_records_from": FURTHER_THRESHOLD,
             "steps": result.steps,
-            "rows_by_source_and_rule": _rows_by_rule(result.links),
+            "rows_by_source_and_rule": by_rule.rename_columns({"count_all": "rows"}).to_pylist(),
             "children": len(pc.unique(result.links["child_id"])),
             "thresholds": self.thresholds,
             "negative_control": {
@@ -90,7 +92,7 @@ class Report:
             },
             "rows_by_source": self.comparable.rows,
             "unlinkable": self.comparable.unlinkable,
-            "upns_of_several": self.comparable.upns_of_several,
+            "shared_upns": self.comparable.shared_upns,
             "review_patterns": self._review(result.review_patterns),
             "weights": weights(),
             "examples": examples(self._children),
@@ -122,12 +124,6 @@ def weights() -> list[dict[str, Any]]:
     ]
 
 
-def _rows_by_rule(links: pa.Table) -> list[dict[str, Any]]:
-    counts = links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
-    ordered = counts.sort_by([("source", "ascending"), ("match_rule", "ascending")])
-    return ordered.rename_columns({"count_all": "rows"}).to_pylist()
-
-
 def _sensitivity(step: Scored) -> list[dict[str, Any]]:
     """Return the links of a step at each threshold, and how many are gained and lost compared with the current one."""
     now = np.zeros(step.pairs.num_rows, bool)
@@ -145,13 +141,13 @@ class Comparable:
     """A watcher of `link` that counts rows once, in its first step.
 
     `rows` are counts by source; `unlinkable` counts rows with too little content, by source and missing fields;
-    `upns_of_several` is the number of permanent UPNs whose pupil records stay apart.
+    `shared_upns` is the number of permanent UPNs whose pupil records stay apart.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
         self.unlinkable: list[dict[str, Any]] = []
-        self.upns_of_several = 0
+        self.shared_upns = 0
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if self.rows:
@@ -161,16 +157,16 @@ class Comparable:
             f"""
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
-              FROM rows JOIN patterns USING (pattern)
-              JOIN (FROM said JOIN copies USING (said) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}) USING (pattern)
+              FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
+             WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )
         self.unlinkable = counted.to_arrow_table().to_pylist()
-        (self.upns_of_several,) = con.execute(_UPNS_OF_SEVERAL).fetchall()[0]
+        (self.shared_upns,) = con.execute(_SHARED_UPNS).fetchall()[0]
 
 
-_UPNS_OF_SEVERAL = """
+_SHARED_UPNS = """
 SELECT count(*) FROM (SELECT t_upn FROM patterns JOIN entities USING (pattern)
                        WHERE service = 'education' AND t_upn IS NOT NULL
                        GROUP BY t_upn HAVING count(DISTINCT entity) > 1)
@@ -286,7 +282,9 @@ class NegativeControl:
                 break
         found = np.concatenate(strangers)
         found = found[np.isfinite(found)]
-        outdoing = _outdoing(found, np.concatenate(partners))
+        # Strangers that weigh at least as much as another subject's partner: the mean over all ways to pair them.
+        lighter = np.searchsorted(np.sort(np.concatenate(partners)), found, side="right")
+        outdoing = math.ceil(lighter.sum() / subjects)
         self.controls.append(Control(step.name, subjects, len(found), outdoing, step.right_units, len(linked)))
 
 
@@ -298,15 +296,6 @@ def _parts(pairs: pa.Table) -> np.ndarray:
     parts = np.empty(len(left), np.int64)
     parts[order] = np.repeat(tie[order][first] % FOLDS, np.diff(np.r_[first, len(left)]))
     return parts
-
-
-def _outdoing(strangers: np.ndarray, partners: np.ndarray) -> int:
-    """Return how many strangers weigh at least as much as another subject's partner.
-
-    This is the mean over all ways to pair them, rounded up.
-    """
-    lighter = np.searchsorted(np.sort(partners), strangers, side="right")
-    return math.ceil(lighter.sum() / len(partners))
 
 
 def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:

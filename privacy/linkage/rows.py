@@ -33,6 +33,8 @@ from privacy.doors.sql import quoted
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
 from privacy.services import MAX_CHILDREN_A_NUMBER, SERVICE_NAMES, SERVICES
 
+ROW = ("source", "council", "row_key")
+"""Columns that identify a row."""
 OWN_NUMBERS = ("t_upn", "t_nhs")
 SCOPED_NUMBERS = ("t_upn_temporary", "t_patient")
 _NUMBERS = (*OWN_NUMBERS, *SCOPED_NUMBERS)
@@ -111,7 +113,10 @@ def _load_service(
 
     Only one service's extracts are held in memory at a time.
     """
-    sent = pa.concat_tables(map(_read, extracts, extracts.values()), promote_options="permissive")
+    read = {source: each if isinstance(each, pa.Table) else each.read_all() for source, each in extracts.items()}
+    named = (rows.append_column("source", pa.repeat(source, rows.num_rows)) for source, rows in read.items())
+    sent = pa.concat_tables(named, promote_options="permissive")
+    del read
     con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
     _view(con, set(sent.column_names))
     con.execute(f"CREATE TABLE contents AS {_contents_sql(service)}").fetchall()
@@ -136,14 +141,14 @@ def _load_service(
 def _contents_sql(service: str) -> str:
     """Return SQL: the position of each row in `sent`, and its tie."""
     return f"""
-        WITH said AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
+        WITH marked AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
                              hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
         alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
-                    FROM said WHERE NOT complete AND NOT enough)
+                    FROM marked WHERE NOT complete AND NOT enough)
         SELECT place, CASE WHEN complete THEN content
                            WHEN enough THEN hash(content, source, council) ELSE tie END AS tie
-          FROM said LEFT JOIN alone USING (place)
+          FROM marked LEFT JOIN alone USING (place)
     """
 
 
@@ -158,10 +163,13 @@ def _patterns_sql(service: str) -> str:
     """
 
 
-def _read(source: str, extract: Extract) -> pa.Table:
-    """Return the rows of a source."""
-    rows = extract if isinstance(extract, pa.Table) else extract.read_all()
-    return rows.append_column("source", pa.repeat(source, rows.num_rows))
+def first_rows(condition: str) -> str:
+    """Return SQL: the first row (`ROW`) of each unit for which a condition holds.
+
+    The row identifies the child once every step is linked.
+    """
+    columns = ", ".join(f"arg_min({column}, row) AS {column}" for column in ROW)
+    return f"SELECT unit, {columns} FROM rows JOIN units USING (pattern) WHERE {condition} GROUP BY unit"
 
 
 def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
@@ -270,13 +278,13 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
              WHERE service = 'education' AND t_upn IS NOT NULL GROUP BY t_upn HAVING count(DISTINCT unit) = 2),
         concerned AS MATERIALIZED (
             SELECT pattern, unit FROM units WHERE unit IN (SELECT unnest([a, b]) FROM of_upn)),
-        said AS MATERIALIZED (
+        distinct_units AS MATERIALIZED (
             SELECT unit, min(pattern) AS pattern, list(DISTINCT source) AS sources,
                    list(DISTINCT sex) FILTER (sex IS NOT NULL) AS sexes
               FROM concerned JOIN patterns USING (pattern) JOIN rows USING (pattern)
              WHERE unit NOT IN ({namesakes}) GROUP BY unit)
         SELECT one.pattern, other.pattern
-          FROM of_upn JOIN said AS one ON one.unit = a JOIN said AS other ON other.unit = b
+          FROM of_upn JOIN distinct_units AS one ON one.unit = a JOIN distinct_units AS other ON other.unit = b
          WHERE NOT list_has_any(one.sources, other.sources) AND coalesce(list_has_any(one.sexes, other.sexes), true)
         """
     ).fetchall()

@@ -11,9 +11,13 @@ reason:
   have a record of a child unknown to the receiver with the same date of birth or postcode, the same forename or
   surname, and no different sex. The row must also be one that would have been found (FINDABLE_CONDITION)
 
-Only rows of the receiver, and of services that may disclose something to it, are used. New rows
-(`agreement.NewChildren`) are not included: they were left out of the linkage itself, unless the agreement allows saying
-who knows the child.
+Only rows of the receiver, and of services that may disclose something to it, are used.
+
+A sender can add a row to find out whether another service holds the same child. For the returns of each service, the
+cohort is therefore linked again without that service's new rows (`agreement.NewChildren`), in any council, unless the
+agreement allows saying who knows the child: new rows take no partner from another row, join no two children, and leave
+none in doubt. A return depends only on rows that are no longer new and on what others sent. Whatever a new row
+contains, and whoever else holds it, the return is the same until it is no longer new.
 
 Two records leave it open whether their children are one if they would be one child with a probability above
 DOUBTFUL_PROBABILITY when neither has another partner, or if they have the same identifier. A rival that took the place
@@ -23,7 +27,9 @@ the wrong twin.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import datetime as dt
+import secrets
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -32,11 +38,14 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.doors.database import in_memory
+from privacy.doors.sql import quoted
+from privacy.keys import KeyRing
 from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import bits_of
-from privacy.linkage.rows import COMPLETE, OWN_NUMBERS
-from privacy.pseudonyms import RARE_SURNAME, band_sql
-from privacy.returns.agreement import ABSENCE_TO, Fact, NewChildren, Permitted, Sender
+from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, first_rows
+from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, band_sql, bare_sql, without_sole_bearers
+from privacy.returns.agreement import ABSENCE_TO, Fact, First, NewChildren, Permitted, Sender
+from privacy.row_keys import ROW_KEY
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the review band."""
@@ -55,7 +64,6 @@ less certain than a link of 0.95."""
 LEAST_ABSENT_SHARE = 0.02
 """Share of a sender's rows from which absence is disclosed: below it, missed links outweigh 1 - SURE_PROBABILITY.
 The worst measured share of rows that seemed absent and were not is .025%; this allows for .1%."""
-_ROW = ("source", "council", "row_key")
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,12 @@ def absence(
     agreements and on which extracts are in, never on a row, so a missing statement reveals nothing about a child.
     """
     if receiver.service != ABSENCE_TO:
-        return Absence((), f"for {receiver.service}, a record that was missed is too often the reason")
+        return Absence((), f"for {receiver.service}, the reason is too often a missed record")
     tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts)
     needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
     silent = [sender for sender in needed if sender not in tellers]
     if silent:
-        return Absence((), f"{_named(silent)} may not tell it under the agreements")
+        return Absence((), f"{_named(silent)} may not disclose it under the agreements")
     late = [sender for sender in tellers if sender not in in_full]
     if late:
         return Absence((), f"not every extract of {_named(late)} is in")
@@ -94,7 +102,7 @@ def _named(senders: Collection[Sender]) -> str:
     return ", ".join(f"{sender.council}/{sender.service}" for sender in senders)
 
 
-def facts_of(
+def find_facts(
     con: duckdb.DuckDBPyConnection,
     receiver: Sender,
     source: str,
@@ -110,9 +118,13 @@ def facts_of(
     waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7, "known_to": [{"council",
     "service", "last_contact"?, "concern"?}]}` or `{"row": 7, "known_to_no_other": true}`.
     """
-    con.register("told_by", _tellers(allowed))
+    tellers = [
+        {**teller._asdict(), "tells_contact": Fact.LAST_CONTACT in facts, "tells_concern": Fact.CONCERN in facts}
+        for teller, facts in allowed.items()
+    ]
+    con.register("told_by", pa.Table.from_pylist(tellers, _TELLERS))
     try:
-        given = {
+        params = {
             **receiver._asdict(),
             "source": source,
             "least": _LEAST_PROBABILITY,
@@ -124,22 +136,14 @@ def facts_of(
             "bare_concern": Fact.CONCERN in rule.without_number,
             "bare_absence": Fact.NO_OTHER in rule.without_number,
         }
-        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=given).to_arrow_table()
+        return con.sql(_FACTS.replace("ALIKE", _ALIKE), params=params).to_arrow_table()
     finally:
         con.unregister("told_by")
 
 
-def _tellers(allowed: Permitted) -> pa.Table:
-    return pa.table(
-        {
-            "council": pa.array([teller.council for teller in allowed], pa.string()),
-            "service": pa.array([teller.service for teller in allowed], pa.string()),
-            "tells_contact": pa.array([Fact.LAST_CONTACT in facts for facts in allowed.values()], pa.bool_()),
-            "tells_concern": pa.array([Fact.CONCERN in facts for facts in allowed.values()], pa.bool_()),
-        }
-    )
-
-
+_TELLERS = pa.schema(
+    [("council", pa.string()), ("service", pa.string()), ("tells_contact", pa.bool_()), ("tells_concern", pa.bool_())]
+)
 _ALIKE = " UNION ".join(
     f"""SELECT unfound.row_key FROM unfound JOIN strangers
         ON unfound.{name} = strangers.{name} AND coalesce(unfound.sex = strangers.sex, true)"""
@@ -191,21 +195,17 @@ _SAME_NUMBER = " UNION ".join(
     f"""
     (WITH shared AS (SELECT {number} FROM patterns JOIN units USING (pattern) WHERE {number} IS NOT NULL
                       GROUP BY {number} HAVING min(unit) < max(unit)),
-          held AS MATERIALIZED (SELECT DISTINCT {number}, unit FROM patterns JOIN units USING (pattern)
+          with_it AS MATERIALIZED (SELECT DISTINCT {number}, unit FROM patterns JOIN units USING (pattern)
                                  WHERE {number} IN (FROM shared))
      SELECT DISTINCT l.unit AS unit_l, r.unit AS unit_r, false AS likely
-       FROM held AS l JOIN held AS r USING ({number}) WHERE l.unit < r.unit)
+       FROM with_it AS l JOIN with_it AS r USING ({number}) WHERE l.unit < r.unit)
     """
     for number in OWN_NUMBERS
 )
 _JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
 _ROWS_OF_UNITS = f"""
-WITH named AS (
-    SELECT unit, arg_min({{{", ".join(f"'{part}': {part}" for part in _ROW)}}}, row) AS named
-      FROM units JOIN rows USING (pattern)
-     WHERE unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful) GROUP BY unit
-)
-SELECT likely, {", ".join(f"l.named.{part}, r.named.{part} AS other_{part}" for part in _ROW)}
+WITH named AS ({first_rows("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
+SELECT likely, {", ".join(f"l.{part}, r.{part} AS other_{part}" for part in ROW)}
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
 """
 _CHILDREN = f"""
@@ -213,11 +213,152 @@ WITH named AS MATERIALIZED (
     SELECT * FROM links WHERE row_key IN (SELECT row_key FROM pairs UNION ALL SELECT other_row_key FROM pairs)
 ), apart AS (
     SELECT a.child_id, b.child_id AS other_child_id, likely
-      FROM pairs JOIN named AS a USING ({", ".join(_ROW)})
-      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in _ROW)}
+      FROM pairs JOIN named AS a USING ({", ".join(ROW)})
+      JOIN named AS b ON {" AND ".join(f"b.{part} = other_{part}" for part in ROW)}
      WHERE a.child_id <> b.child_id
 ), both_ways AS (
     FROM apart UNION ALL SELECT other_child_id, child_id, likely FROM apart
 )
 SELECT child_id, other_child_id, bool_or(likely) AS likely FROM both_ways GROUP BY ALL ORDER BY ALL
+"""
+
+
+def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
+    """Return what returns know about rows, derived from their tokens (by source) but containing none.
+
+    Columns: source, council, row_key; sex, findable and numbered, as read by `find_facts`; the keyed marks `identity`
+    and `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
+    numbers, which differ from one process to the next.
+    """
+    with in_memory() as con:
+        prepare_marks(con, keys)
+        selects = []
+        for source, read in tokens.items():
+            con.register(f"tokens_{source}", read)
+            selects.append(
+                f"SELECT {quoted(source)} AS source, council, {ROW_KEY}, {_traits(read.schema.names)}"
+                f" FROM tokens_{source}, identity_pads"
+            )
+        return con.sql(" UNION ALL ".join(selects), params={"salt": secrets.randbits(63)}).to_arrow_table()
+
+
+def _traits(columns: Collection[str]) -> str:
+    own = [number for number in OWN_NUMBERS if number in columns]
+    numbers = [f"{_numbered(number) if number in own else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
+    return ", ".join(
+        [
+            "nullif(sex, '') AS sex",
+            f"{FINDABLE_CONDITION} AS findable",
+            *(f"{_numbered(token)} AS {token}" for token in ALIKE_TOKENS),
+            *numbers,
+            f"coalesce({', '.join(own)}, NULL) IS NOT NULL AS numbered",
+            f"{identity_sql(columns)} AS identity",
+            f"{names_sql(columns)} AS names",
+        ]
+    )
+
+
+def _numbered(token: str) -> str:
+    return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
+
+
+_DIGITS, _BLOCK_BYTES = 32, 64  # 128 bits in hexadecimal; the block size of SHA-256
+
+
+def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
+    """Create `identity_pads`, with the key of the marks as bound values."""
+    key = keys.subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
+    pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # the pads of HMAC
+    con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
+
+
+def identity_sql(columns: Collection[str]) -> str:
+    """Return SQL for the mark by which a row is recognised in the sender's next delivery.
+
+    The mark is an HMAC-SHA256, cut to 128 bits, of every token that the linkage compares and of the sex, under a
+    sub-key of `linker.key`. Changing one letter or digit changes the mark, so the mark determines what a row could be
+    linked to. The relation must have these `columns` and be joined with `identity_pads`.
+    """
+    texts = ["sex", *(_text(token, columns) for token in TOKENS if token.name != "t_names")]
+    filled = ", ".join(f"coalesce({text}, '')" for text in texts)
+    return _marked(f"concat_ws(chr(31), {filled})")
+
+
+def names_sql(columns: Collection[str]) -> str:
+    """Return SQL for the mark of a row's token of two names alone, or NULL if it has none.
+
+    That token depends on other rows of the extract, and is lost when a namesake is sent, so it has a separate mark. A
+    row that lost it is still recognised; a row with a different one is not.
+    """
+    (names,) = (token for token in TOKENS if token.name == "t_names")
+    return _marked(_text(names, columns))
+
+
+def _text(token: TokenColumn, columns: Collection[str]) -> str:
+    return f"printf('%016x', {bare_sql(token)})" if token.name in columns else "NULL"
+
+
+def _marked(text: str) -> str:
+    return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({text})))), {_DIGITS})"
+
+
+def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
+    """Create `all_records`: `records` plus whether a row is new on a day (`waiting`) and whether it is `left_out`.
+
+    `records` has council, service, first_day, deliveries and at_start, and is dropped. `rules` are those of the senders
+    that receive something; rows of other senders never wait. If a rule returns something about new rows, none are left
+    out.
+    """
+    table = [
+        {
+            **sender._asdict(),
+            "since": on - dt.timedelta(days=rule.after_days),
+            "least": rule.after_deliveries,
+            "at_once": rule.first_delivery is First.AT_ONCE,
+            "told_early": Fact.KNOWN_TO in rule.until_then,
+        }
+        for sender, rule in rules.items()
+    ]
+    con.register("rules", pa.Table.from_pylist(table, _RULES))
+    con.execute(_WAITING)
+    con.unregister("rules")
+
+
+def left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
+    """Return source, council and row_key of the rows of a service to be left out."""
+    rows = f"SELECT {', '.join(ROW)} FROM all_records WHERE left_out AND service = $service"
+    return con.sql(rows, params={"service": service}).to_arrow_table()
+
+
+def tokens_without(sent: Extract, rows: pa.Table) -> pa.Table:
+    """Return the tokens of one source as if some `rows` (council, row_key) had never been sent.
+
+    Whether a row has the token of two common names depends on it being the only child with them, so a new namesake
+    would take the token from another row. The token is therefore left out of every row.
+    """
+    with in_memory() as con:
+        con.register("sent", sent)
+        con.register("rows", rows)
+        return without_sole_bearers(con.sql("FROM sent ANTI JOIN rows USING (council, row_key)").to_arrow_table())
+
+
+_RULES = pa.schema(
+    [
+        *((name, pa.string()) for name in Sender._fields),
+        ("since", pa.date32()),
+        ("least", pa.int64()),
+        *((name, pa.bool_()) for name in ("at_once", "told_early")),
+    ]
+)
+_WAITING = """
+CREATE TEMP TABLE all_records AS
+WITH judged AS (
+    SELECT records.*, (at_start AND at_once) OR (first_day <= since AND records.deliveries >= least) AS is_old,
+           since IS NOT NULL AS ruled, told_early
+      FROM records LEFT JOIN rules USING (council, service)
+)
+SELECT * EXCLUDE (is_old, ruled, told_early), ruled AND NOT coalesce(is_old, false) AS waiting,
+       waiting AND NOT told_early AS left_out
+  FROM judged;
+DROP TABLE records;
 """

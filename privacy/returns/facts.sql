@@ -1,7 +1,7 @@
--- Facts on the rows of one source ($source) of a receiver ($council, $service), as `facts_of` says. $least is the
--- probability of a sure link, $absence whether it may be told that no other service knows a child, $least_absent of
--- which share of the rows at least, $waiting_known whether a row that has not stood is told who knows the child, and
--- $bare_... what a row without an own number is told.
+-- Facts about the rows of one source ($source) of a receiver ($council, $service), as `find_facts` describes. $least is
+-- the probability of a sure link, $absence whether the receiver may learn that no other service knows a child,
+-- $least_absent the least share of rows for that, $waiting_known whether it learns who knows the child of a new row, and
+-- $bare_... what it learns about a row without a UPN or NHS number.
 WITH seen AS (
     FROM records WHERE (council = $council AND service = $service)
         OR (council, service) IN (SELECT (council, service) FROM told_by)

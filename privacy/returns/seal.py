@@ -139,9 +139,9 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
     return document, str(identity.to_public())
 
 
-def check_recipient(path: Path, said: str, own: str) -> None:
+def check_recipient(path: Path, recipient: str, own: str) -> None:
     """Raise `ReturnProblem` if a document was made for a different recipient than the one that could decrypt it."""
-    if said != own:
+    if recipient != own:
         raise ReturnProblem(
             f"{path.name}: was made for another recipient and encrypted to you; do not use it, and tell whoever runs"
             " the pipeline"
@@ -149,7 +149,10 @@ def check_recipient(path: Path, said: str, own: str) -> None:
 
 
 def _decrypted(path: Path, identity: Any) -> bytes:
-    sealed = _read(path)
+    try:
+        sealed = path.read_bytes()
+    except OSError as error:
+        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
     if not sealed.startswith(_AGE_START):
         raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
     try:
@@ -163,20 +166,13 @@ def _decrypted(path: Path, identity: Any) -> bytes:
         raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ReturnProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
-
-
 def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
     first, *facts = document.decode("utf-8", errors="replace").split("\n")
     try:
-        said = json.loads(first)
-        if not isinstance(said, dict) or set(said) != {field.name for field in fields(Header)}:
+        fields_read = json.loads(first)
+        if not isinstance(fields_read, dict) or set(fields_read) != {field.name for field in fields(Header)}:
             raise ValueError
-        return Header(**said), tuple(facts)
+        return Header(**fields_read), tuple(facts)
     except ValueError:
         raise ReturnProblem(
             f"{name}: is of another version of the software; get the tool of the pipeline's version"

@@ -1,5 +1,5 @@
 """Fixtures for keys."""
 
-from tests.support.linkage.fixtures import keys
+from tests.support.linkage.populations import keys
 
 __all__ = ["keys"]

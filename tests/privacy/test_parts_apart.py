@@ -83,12 +83,12 @@ def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Hom
 def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[Home, KeyRing]) -> None:
     """Neither in the tokens of a part, in which each is the only one, nor in those that are linked."""
     home, keys = place
-    from assets.linkage.tokens import opened
+    from assets.linkage.tokens import open_tokens
 
     for council, source in PLACES:
         key = (source, COHORT, council)
         for stem in {part.kept_in for part in PartStore(home, key).held()}:
             rows = sealed.opened(PartStore(home, key).files(stem).tokens, keys.opens("tokens")).read()
             assert rows["t_names"].null_count == 2
-        linked = opened(home, keys, *key).read()
+        linked = open_tokens(home, keys, *key).read()
         assert (len(linked), linked["t_names"].null_count) == (8, 2)

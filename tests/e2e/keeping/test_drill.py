@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.processing_log import verify
-from assets.keeping.forgetting import forget, rows_named
+from assets.keeping.forgetting import find_rows, forget
 from pipelines.ending import Ending
 from privacy.release.ledger import Ledger
 from tests.support.extracts import COHORT, append
@@ -40,7 +40,7 @@ def moved(safe: Safe, to: Path) -> Safe:
 
 
 def planted(place: Place) -> object:
-    return rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+    return find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
 
 
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     safe.copy_home()
     append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
-    found = rows_named(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp") - 1], place.keys, linked=True)
+    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp") - 1], place.keys, linked=True)
     forget(place.home, found, place.keys)
     ledger = Ledger(place.home.ledger).copy()
     records = safe.backup("records")

@@ -14,7 +14,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL, LINKS
-from assets.linkage.freshness import program
+from assets.linkage.inputs import program
 from assets.linkage.link import derive_confidential_tables
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE

@@ -11,7 +11,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, entries, record, verify
-from assets.linkage.explanation import explain_link, parse_row
+from assets.linkage.row_numbers import explain_link, parse_row
 from privacy.chained_log import LogBroken
 from tests.support.installation.released import COHORT, Place
 

@@ -10,7 +10,7 @@ import pytest
 
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
+from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import missed
 from tests.support.daily import first
@@ -44,55 +44,48 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Linked:
     return found
 
 
-def frames(pupil: dict[str, str], review: dict[str, str], setting: dict[str, str] | None) -> Frames:
-    """One child in three services, with what differs in each."""
-    rows = {"eyfsp": pupil, "hv_reviews": review} | ({} if setting is None else {"early_years_census": setting})
-    return {source: pd.DataFrame([CHILD | said | {"row_key": 1}]) for source, said in rows.items()}
+def differs(field: str, record: str, *sizes: str) -> set[str]:
+    return {str(Differs(field, record, size)) for size in sizes}
 
 
-def cell(found: pd.DataFrame) -> str:
-    (cells,) = found[found.source == "eyfsp"].cell.fillna(0).astype(int)
-    return CELLS[cells]
-
-
-def test_a_child_in_whom_all_agrees(linked: Linked) -> None:
-    assert cell(linked(frames({}, {}, {}))) in ALL_AGREE
+OTHERWISE = {"surname": "Dornpery", "forename": "Filelmine"}
+EXCHANGED = {"surname": CHILD["forename"], "forename": CHILD["surname"]}
+TYPED = {"surname": "Thornbery"}
+PUPIL, VISITOR, SETTING, EVERY = DIFFERS
 
 
 @pytest.mark.parametrize(
-    ("pupil", "review", "setting", "record"),
-    first(
-        1,
-        [
-            (OTHER_DATE, {}, {}, "the pupil's record"),
-            ({}, OTHER_DATE, {}, "the health visitor's record"),
-            ({}, {}, OTHER_DATE, "the setting's record"),
-            ({}, OTHER_DATE, {"date_of_birth": "2020-07-27"}, "every record"),
-        ],
-    ),
+    ("pupil", "review", "setting", "expected"),
+    [
+        ({}, {}, {}, set(ALL_AGREE)),
+        (OTHER_DATE, {}, {}, differs("date_of_birth", PUPIL, "near", "far")),
+        ({}, OTHERWISE, {}, differs(NAMES, VISITOR, "middle", "far")),
+        ({}, {}, EXCHANGED, differs(NAMES, SETTING, "near")),
+        ({}, OTHER_HOME, TYPED, {SEVERAL}),
+        ({}, {}, None, {NOT_BOTH}),
+        *first(
+            0,
+            [
+                ({}, OTHER_DATE, {}, differs("date_of_birth", VISITOR, "near", "far")),
+                ({}, {}, OTHER_DATE, differs("date_of_birth", SETTING, "near", "far")),
+                ({}, OTHER_DATE, {"date_of_birth": "2020-07-27"}, differs("date_of_birth", EVERY, "near", "far")),
+                (OTHER_HOME, {}, {}, differs("postcode", PUPIL, "")),
+                ({}, TYPED, {}, differs("surname", VISITOR, "near")),
+            ],
+        ),
+    ],
 )
-def test_whose_date_differs(
-    linked: Linked, pupil: dict[str, str], review: dict[str, str], setting: dict[str, str], record: str
+def test_the_cell_of_a_child_in_three_services(
+    linked: Linked,
+    pupil: dict[str, str],
+    review: dict[str, str],
+    setting: dict[str, str] | None,
+    expected: set[str],
 ) -> None:
-    found = cell(linked(frames(pupil, review, setting)))
-    assert found in {str(Differs("date_of_birth", record, size)) for size in ("near", "far")}
-
-
-@pytest.mark.slow
-def test_another_postcode_and_another_form_of_a_name(linked: Linked) -> None:
-    assert cell(linked(frames(OTHER_HOME, {}, {}))) == str(Differs("postcode", "the pupil's record", ""))
-    typed = {"surname": "Thornbery"}
-    assert cell(linked(frames({}, typed, {}))) == str(Differs("surname", "the health visitor's record", "near"))
-
-
-def test_both_names_of_one_record_differ_together(linked: Linked) -> None:
-    """As where one service transliterates them otherwise; exchanged names are near each other."""
-    otherwise = {"surname": "Dornpery", "forename": "Filelmine"}
-    found = cell(linked(frames({}, otherwise, {})))
-    assert found in {str(Differs(NAMES, "the health visitor's record", size)) for size in ("middle", "far")}
-    exchanged = {"surname": CHILD["forename"], "forename": CHILD["surname"]}
-    found = cell(linked(frames({}, {}, exchanged)))
-    assert found == str(Differs(NAMES, "the setting's record", "near"))
+    rows = {"eyfsp": pupil, "hv_reviews": review} | ({} if setting is None else {"early_years_census": setting})
+    found = linked({source: pd.DataFrame([CHILD | said | {"row_key": 1}]) for source, said in rows.items()})
+    (cell,) = found[found.source == "eyfsp"].cell.fillna(0).astype(int)
+    assert CELLS[cell] in expected
 
 
 ONE_UPN, OTHER_UPN = (str(each) for each in stress.upns(np.array([1, 2])))
@@ -114,18 +107,11 @@ def test_how_a_census_row_was_found(linked: Linked, census: dict[str, str] | Non
     assert JOINS[told] == JOINS[joined]
 
 
-def test_two_things_that_differ_are_told_as_that(linked: Linked) -> None:
-    assert cell(linked(frames({}, OTHER_HOME, {"surname": "Thornbery"}))) == SEVERAL
-
-
-def test_a_child_whom_one_service_alone_had_seen(linked: Linked) -> None:
-    assert cell(linked(frames({}, {}, None))) == NOT_BOTH
-
-
 @pytest.mark.slow
 def test_a_record_that_says_next_to_nothing_cannot_be_looked_for(linked: Linked) -> None:
-    nothing = {"date_of_birth": None, "postcode": None, "forename": None}
-    found = linked(frames(nothing, {}, {}))  # type: ignore[arg-type]
+    nothing = CHILD | dict.fromkeys(("date_of_birth", "postcode", "forename"))
+    rows = {"eyfsp": nothing, "hv_reviews": CHILD, "early_years_census": CHILD}
+    found = linked({source: pd.DataFrame([said | {"row_key": 1}]) for source, said in rows.items()})
     assert set(found[found.too_little.fillna(False).astype(bool)].source) == {"eyfsp"}
 
 

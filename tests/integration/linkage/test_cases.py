@@ -1,6 +1,6 @@
-"""Case by case: who is linked to whom, and who must not be.
+"""Case by case: which rows are one child's, and which must not be.
 
-A case stands among 1,500 other children, so that the prior and the rivals are those of a real cohort.
+Each case is linked among 1,500 other children, so that the prior and the rivals are those of a real cohort.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from tests.support.daily import first
 from tests.support.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
+Tokenise = Callable[[Frames], dict[str, pa.Table]]
+Rows = dict[str, tuple[str, dict[str, Any]]]
+"""The source of each row, and how it differs from `BASE`."""
 CHILDREN = 1_500
 FIRST_ROW = 10_000_000
 BASE = {
@@ -29,23 +32,37 @@ UPN = stress.upns(pd.RangeIndex(900_000, 900_020).to_numpy())
 TEMPORARY_UPN = stress.upns(pd.RangeIndex(910_000, 910_020).to_numpy(), temporary=True)
 
 
+def profile(upn: int, **changes: Any) -> tuple[str, dict[str, Any]]:
+    return "eyfsp", {"upn": UPN[upn]} | changes
+
+
+def census(upn: int, **changes: Any) -> tuple[str, dict[str, Any]]:
+    return "school_census", {"upn": UPN[upn]} | changes
+
+
+def review(**changes: Any) -> tuple[str, dict[str, Any]]:
+    return "hv_reviews", changes
+
+
+def setting(**changes: Any) -> tuple[str, dict[str, Any]]:
+    return "early_years_census", changes
+
+
 @pytest.fixture(scope="module")
 def crowd() -> Frames:
     return stress.extracts(CHILDREN, seed=7)
 
 
 @pytest.fixture(scope="module")
-def crowd_tokens(crowd: Frames, tokenise: Callable[[Frames], dict[str, pa.Table]]) -> dict[str, pa.Table]:
+def crowd_tokens(crowd: Frames, tokenise: Tokenise) -> dict[str, pa.Table]:
     return tokenise(crowd)
 
 
 @pytest.fixture
-def case(
-    crowd_tokens: dict[str, pa.Table], tokenise: Callable[[Frames], dict[str, pa.Table]]
-) -> Callable[..., dict[str, str]]:
-    """Rows `name=(source, changes to BASE)` -> the child_id each row got, by name."""
+def children(crowd_tokens: dict[str, pa.Table], tokenise: Tokenise) -> Callable[[Rows], dict[str, str]]:
+    """The child_id that each row got, by name."""
 
-    def run(**rows: tuple[str, dict[str, Any]]) -> dict[str, str]:
+    def run(rows: Rows) -> dict[str, str]:
         people = pd.DataFrame([{"source": source, **BASE, **changes} for source, changes in rows.values()])
         people["row_key"] = FIRST_ROW + people.index
         people["date_of_birth"] = pd.to_datetime(people.date_of_birth)
@@ -91,35 +108,13 @@ SAME_CHILD: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("changes", first(2, SAME_CHILD.values()), ids=SAME_CHILD)
-def test_the_same_child(case: Callable[..., dict[str, str]], changes: dict[str, Any]) -> None:
-    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", changes))
-    assert ids["profile"] == ids["other"]
-
-
-@pytest.mark.parametrize(
-    ("profile", "other"),
-    first(
-        2,
-        [
-            ({"forename": "Łukasz", "surname": "Wójcik"}, {"forename": "Lukasz", "surname": "Wojcik"}),
-            ({"forename": "伟", "surname": "李"}, {"forename": "伟", "surname": "李", "postcode": "W6 9JU"}),
-            ({"forename": "Mohammed", "surname": "Al-Hassan"}, {"forename": "Muhammad", "surname": "Hassan"}),
-            (
-                {"forename": "Ahmed", "surname": "Ahmed"},
-                {"forename": "Ahmed", "surname": "Ahmed", "postcode": "W6 9JU"},
-            ),
-            ({"forename": "Siân", "surname": "O’Neill"}, {"forename": "Sian", "surname": "ONeill"}),
-        ],
-    ),
-)
-def test_names_of_every_kind(
-    case: Callable[..., dict[str, str]], profile: dict[str, Any], other: dict[str, Any]
-) -> None:
-    ids = case(profile=("eyfsp", {"upn": UPN[0]} | profile), other=("hv_reviews", other))
-    assert ids["profile"] == ids["other"]
-
-
+NAMES: list[tuple[dict[str, str], dict[str, str]]] = [
+    ({"forename": "Łukasz", "surname": "Wójcik"}, {"forename": "Lukasz", "surname": "Wojcik"}),
+    ({"forename": "伟", "surname": "李"}, {"forename": "伟", "surname": "李", "postcode": "W6 9JU"}),
+    ({"forename": "Mohammed", "surname": "Al-Hassan"}, {"forename": "Muhammad", "surname": "Hassan"}),
+    ({"forename": "Ahmed", "surname": "Ahmed"}, {"forename": "Ahmed", "surname": "Ahmed", "postcode": "W6 9JU"}),
+    ({"forename": "Siân", "surname": "O’Neill"}, {"forename": "Sian", "surname": "ONeill"}),
+]
 DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
     "an absent twin sister": {"forename": "Amelia", "sex": "F"},
     "a sibling": {"forename": "George", "date_of_birth": "2019-10-02"},
@@ -134,158 +129,169 @@ DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("changes", first(2, DIFFERENT_CHILD.values()), ids=DIFFERENT_CHILD)
-def test_another_child(case: Callable[..., dict[str, str]], changes: dict[str, Any]) -> None:
-    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", changes))
-    assert ids["profile"] != ids["other"]
+@pytest.mark.parametrize(
+    ("pupil", "other", "is_same"),
+    [
+        *first(2, [pytest.param({}, changes, True, id=name) for name, changes in SAME_CHILD.items()]),
+        *first(2, [pytest.param(*both, True, id=both[0]["forename"]) for both in NAMES]),
+        *first(2, [pytest.param({}, changes, False, id=name) for name, changes in DIFFERENT_CHILD.items()]),
+    ],
+)
+def test_a_profile_and_a_review(
+    children: Callable[[Rows], dict[str, str]], pupil: dict[str, Any], other: dict[str, Any], is_same: bool
+) -> None:
+    ids = children({"profile": profile(0, **pupil), "other": review(**other)})
+    assert (ids["profile"] == ids["other"]) == is_same
 
 
 @pytest.mark.slow
-def test_who_shares_a_hostel_and_a_birthday_is_another_child(case: Callable[..., dict[str, str]]) -> None:
+def test_who_shares_a_hostel_and_a_birthday_is_another_child(children: Callable[[Rows], dict[str, str]]) -> None:
     likeness = {"surname": "Okafor", "forename": "Peter"}
-    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", likeness))
+    both = {"profile": profile(0), "other": review(**likeness)}
+    ids = children(both)
     assert ids["profile"] == ids["other"], "at a home, where a surname was replaced and a forename mistyped"
     names = [{"surname": f"{a}okeby", "forename": f"{a}{b}alda"} for a in "BCDF" for b in "eiouy"]
     days = [{"date_of_birth": f"2020-03-{day}"} for day in range(10, 30)]
-    residents = {
-        f"resident {n}": ("hv_reviews", name | day) for n, (name, day) in enumerate(zip(names, days, strict=True))
-    }
-    ids = case(profile=("eyfsp", {"upn": UPN[0]}), other=("hv_reviews", likeness), **residents)
+    residents = {f"resident {n}": review(**name, **day) for n, (name, day) in enumerate(zip(names, days, strict=True))}
+    ids = children(both | residents)
     assert ids["profile"] != ids["other"]
 
 
-def test_twins_go_to_themselves(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        a=("eyfsp", {"upn": UPN[0]}), b=("eyfsp", {"upn": UPN[1], "forename": "George"}),
-        a_seen=("hv_reviews", {"forename": "Ollie"}), b_seen=("hv_reviews", {"forename": "Goerge"}),
-    )  # fmt: skip
-    assert ids["a"] == ids["a_seen"] != ids["b"] == ids["b_seen"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("one", "other"), first(1, [("Mohammed", "Muhammad"), ("Millie", "Amelia"), ("Elizabeth", "Beth")])
-)
-def test_twins_whose_names_are_forms_of_one_go_to_themselves(
-    case: Callable[..., dict[str, str]], one: str, other: str
-) -> None:
-    first, second = {"forename": one}, {"forename": other}
-    found = case(a=("eyfsp", first), b=("eyfsp", second), x=("hv_reviews", second), y=("hv_reviews", first))
-    assert found["a"] == found["y"]
-    assert found["b"] == found["x"]
-    assert found["a"] != found["b"]
-
-
-def test_only_a_common_name_says_nothing_in_another_council(case: Callable[..., dict[str, str]]) -> None:
-    smith = {"surname": "Smith"}
-    alone = smith | {"date_of_birth": None, "postcode": None, "council": "liverpool"}
-    ids = case(profile=("eyfsp", {"upn": UPN[0]} | smith), other=("hv_reviews", alone))
-    assert ids["profile"] != ids["other"]
-
-
-@pytest.mark.slow
-def test_only_a_name_that_two_children_bear_is_not_guessed(case: Callable[..., dict[str, str]]) -> None:
-    other = {"upn": UPN[1], "postcode": "LS7 4AA", "date_of_birth": "2019-12-01"}
-    ids = case(
-        a=("eyfsp", {"upn": UPN[0]}), b=("eyfsp", other),
-        seen=("hv_reviews", {"date_of_birth": None, "postcode": None}),
-    )  # fmt: skip
-    assert len(set(ids.values())) == 3
-
-
-@pytest.mark.slow
-def test_an_absent_twin(case: Callable[..., dict[str, str]]) -> None:
-    twins = {"a": ("eyfsp", {"upn": UPN[0]}), "b": ("eyfsp", {"upn": UPN[1], "forename": "George"})}
-    ids = case(**twins, seen=("hv_reviews", {"forename": "George"}))
-    assert ids["a"] != ids["b"] == ids["seen"]
-
-
-def test_a_twin_without_a_forename_is_not_guessed(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        a=("eyfsp", {"upn": UPN[0]}),
-        b=("eyfsp", {"upn": UPN[1], "forename": "George"}),
-        unnamed=("hv_reviews", {"forename": "Baby"}),
-    )
-    assert len(set(ids.values())) == 3
-
-
-def test_same_name_and_birthday_in_two_councils(case: Callable[..., dict[str, str]]) -> None:
-    there = {"postcode": "L3 5TF", "council": "liverpool"}
-    ids = case(
-        a=("eyfsp", {"upn": UPN[0]}), b=("eyfsp", {"upn": UPN[1]} | there),
-        a_seen=("hv_reviews", {"nhs_number": NHS[0]}), b_seen=("hv_reviews", {"nhs_number": NHS[1]} | there),
-    )  # fmt: skip
-    assert ids["a"] == ids["a_seen"] != ids["b"] == ids["b_seen"]
-
-
-def test_temporary_then_permanent_upn(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        census=("school_census", {"upn": TEMPORARY_UPN[0]}),
-        profile=("eyfsp", {"upn": UPN[0], "postcode": "LS6 3XZ"}),
-    )
-    assert ids["census"] == ids["profile"]
-
-
+AWAY = {"postcode": "L3 5TF", "council": "liverpool"}
 ELSEWHERE = {"date_of_birth": "2020-07-21", "postcode": "L3 5TF"}
-STRANGER = ELSEWHERE | {"surname": "Okafor", "forename": "Amelia"}
+STRANGER = {"surname": "Okafor", "forename": "Amelia"} | ELSEWHERE
+GEORGE, ADA = {"forename": "George"}, {"surname": "Okafor", "forename": "Ada"}
+EZRA = {"surname": "Halsall", "forename": "Ezra", "date_of_birth": "2020-02-06"}
+NO_HOME: dict[str, Any] = {"date_of_birth": None, "postcode": None}
+TWINS = {"a": profile(0), "b": profile(1, **GEORGE)}
+OTHER_FAMILY = {"surname": "Yarwood", "date_of_birth": "2020-01-05", "postcode": "LS1 2AB"}
 
 
-def test_a_permanent_upn_joins_profile_and_census_though_the_date_is_wrong_and_the_address_another(
-    case: Callable[..., dict[str, str]],
-) -> None:
-    other = {"surname": "Halsall", "forename": "Ezra", "date_of_birth": "2020-02-06"}
-    exchanged = other | {"surname": "Ezra", "forename": "Halsall", "postcode": "LS1 2AB"}
-    ids = case(
-        profile=("eyfsp", {"upn": UPN[0]}),
-        census=("school_census", {"upn": UPN[0]} | ELSEWHERE),
-        exchanged_in_profile=("eyfsp", {"upn": UPN[1]} | other),
-        exchanged_in_census=("school_census", {"upn": UPN[1]} | exchanged),
-        renamed=("eyfsp", {"upn": UPN[2], "surname": "Yarwood", "forename": "Jude"} | ELSEWHERE),
-        renamed_in_census=("school_census", {"upn": UPN[2], "surname": "Pickering", "sex": None}),
-    )
-    assert ids["profile"] == ids["census"]
-    assert ids["exchanged_in_profile"] == ids["exchanged_in_census"]
-    assert ids["renamed"] == ids["renamed_in_census"]
-    assert len(set(ids.values())) == 3
+def alike(one: str, other: str) -> Rows:
+    """Twins whose forenames are forms of one name."""
+    records = {"a": profile(0), "b": profile(1), "seen_b": review(), "seen_a": review()}
+    forenames = (one, other, other, one)
+    return {
+        name: (source, changes | {"forename": forename})
+        for (name, (source, changes)), forename in zip(records.items(), forenames, strict=True)
+    }
 
 
-def test_a_upn_on_records_of_two_children_joins_none(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        other_sex=("eyfsp", {"upn": UPN[0]}),
-        other_sex_in_census=("school_census", {"upn": UPN[0], "sex": "F"} | STRANGER),
-        has_another=("eyfsp", {"upn": UPN[1], "surname": "Yarwood", "date_of_birth": "2020-01-05"}),
-        has_another_in_census=("school_census", {"upn": UPN[1], "surname": "Okafor", "forename": "Ada"} | ELSEWHERE),
-        her_profile=("eyfsp", {"upn": UPN[2], "surname": "Okafor", "forename": "Ada"} | ELSEWHERE),
-        in_both=("eyfsp", {"upn": UPN[3], "surname": "Halsall", "date_of_birth": "2020-02-06"}),
-        in_both_in_census=("school_census", {"upn": UPN[3], "surname": "Halsall", "date_of_birth": "2020-02-06"}),
-        copied=("school_census", {"upn": UPN[3], "surname": "Blundell", "forename": "Ezra", "postcode": "WA7 1AA"}),
-    )
-    assert ids["other_sex"] != ids["other_sex_in_census"]
-    assert ids["has_another"] != ids["has_another_in_census"]
-    assert ids["in_both"] == ids["in_both_in_census"] != ids["copied"]
+CASES: dict[str, tuple[str, Rows]] = {
+    "twins": ("a a_seen | b b_seen", TWINS | {"a_seen": review(forename="Ollie"), "b_seen": review(forename="Goerge")}),
+    "a twin without a forename": ("a | b | unnamed", TWINS | {"unnamed": review(forename="Baby")}),
+    "only a common name, in another council": (
+        "profile | other",
+        {
+            "profile": profile(0, surname="Smith"),
+            "other": review(surname="Smith", **NO_HOME | {"council": "liverpool"}),
+        },
+    ),
+    "one name and birthday in two councils": (
+        "a a_seen | b b_seen",
+        {
+            "a": profile(0),
+            "b": profile(1, **AWAY),
+            "a_seen": review(nhs_number=NHS[0]),
+            "b_seen": review(nhs_number=NHS[1], **AWAY),
+        },
+    ),
+    "a temporary UPN, then a permanent one": (
+        "census profile",
+        {"census": ("school_census", {"upn": TEMPORARY_UPN[0]}), "profile": profile(0, postcode="LS6 3XZ")},
+    ),
+    "one permanent UPN, the date wrong and the address another": (
+        "profile census | exchanged exchanged_census | renamed renamed_census",
+        {
+            "profile": profile(0),
+            "census": census(0, **ELSEWHERE),
+            "exchanged": profile(1, **EZRA),
+            "exchanged_census": census(1, **EZRA | {"surname": "Ezra", "forename": "Halsall", "postcode": "LS1 2AB"}),
+            "renamed": profile(2, surname="Yarwood", forename="Jude", **ELSEWHERE),
+            "renamed_census": census(2, surname="Pickering", sex=None),
+        },
+    ),
+    "one UPN on records of two children": (
+        "boy | girl | has_another | census her_profile | in_both in_both_census | copied",
+        {
+            "boy": profile(0),
+            "girl": census(0, sex="F", **STRANGER),
+            "has_another": profile(1, surname="Yarwood", date_of_birth="2020-01-05"),
+            "census": census(1, **ADA, **ELSEWHERE),
+            "her_profile": profile(2, **ADA, **ELSEWHERE),
+            "in_both": profile(3, surname="Halsall", date_of_birth="2020-02-06"),
+            "in_both_census": census(3, surname="Halsall", date_of_birth="2020-02-06"),
+            "copied": census(3, surname="Blundell", forename="Ezra", postcode="WA7 1AA"),
+        },
+    ),
+    "one NHS number on an education record": (
+        "profile seen",
+        {"profile": profile(0, nhs_number=NHS[0]), "seen": review(surname="Yarwood", nhs_number=NHS[0], **AWAY)},
+    ),
+    "an NHS number of somebody else": (
+        "profile | seen",
+        {
+            "profile": profile(0, nhs_number=NHS[0]),
+            "seen": review(sex="F", nhs_number=NHS[0], **STRANGER | {"date_of_birth": "2019-11-30"}),
+        },
+    ),
+    "reviews of one patient of one provider": (
+        "a b | other",
+        {
+            "a": review(local_patient_id="77", nhs_number=NHS[0]),
+            "b": review(local_patient_id="77", postcode="LS7 1AA"),
+            "other": review(local_patient_id="77", council="wirral", **ADA),
+        },
+    ),
+    "two settings with a typing error": (
+        "profile one two seen",
+        {"profile": profile(0), "one": setting(), "two": setting(surname="Fenwik"), "seen": review()},
+    ),
+    "a record sent twice without its forename does not compete with its copy": (
+        "profile once again | twin | co_twin | either",
+        {
+            "profile": profile(0),
+            "once": setting(forename="O"),
+            "again": setting(forename="O"),
+            "twin": profile(1, **OTHER_FAMILY),
+            "co_twin": profile(2, **GEORGE, **OTHER_FAMILY),
+            "either": setting(forename="O", **OTHER_FAMILY),
+            "other": setting(forename="G", **OTHER_FAMILY),
+        },
+    ),
+}
+SLOW_CASES: dict[str, tuple[str, Rows]] = {
+    "twins called Mohammed and Muhammad": ("a seen_a | b seen_b", alike("Mohammed", "Muhammad")),
+    "twins called Millie and Amelia": ("a seen_a | b seen_b", alike("Millie", "Amelia")),
+    "twins called Elizabeth and Beth": ("a seen_a | b seen_b", alike("Elizabeth", "Beth")),
+    "only a name, which two children bear": (
+        "a | b | seen",
+        {"a": profile(0), "b": profile(1, postcode="LS7 4AA", date_of_birth="2019-12-01"), "seen": review(**NO_HOME)},
+    ),
+    "an absent twin": ("a | b seen", TWINS | {"seen": review(**GEORGE)}),
+    "a temporary UPN of two councils": (
+        "a | b",
+        {
+            "a": ("eyfsp", {"upn": TEMPORARY_UPN[0]}),
+            "b": ("eyfsp", AWAY | {"upn": TEMPORARY_UPN[0], "surname": "Okafor"}),
+        },
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_temporary_upn_is_no_key_in_another_council(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        a=("eyfsp", {"upn": TEMPORARY_UPN[0]}),
-        b=("eyfsp", {"upn": TEMPORARY_UPN[0], "surname": "Okafor", "postcode": "L3 5TF", "council": "liverpool"}),
-    )
-    assert ids["a"] != ids["b"]
-
-
-def test_nhs_number_on_an_education_record(case: Callable[..., dict[str, str]]) -> None:
-    moved = {"surname": "Yarwood", "postcode": "L3 5TF", "council": "liverpool", "nhs_number": NHS[0]}
-    ids = case(profile=("eyfsp", {"upn": UPN[0], "nhs_number": NHS[0]}), seen=("hv_reviews", moved))
-    assert ids["profile"] == ids["seen"]
-
-
-def test_an_nhs_number_of_someone_else_is_not_enough(case: Callable[..., dict[str, str]]) -> None:
-    other = {"surname": "Okafor", "forename": "Amelia", "sex": "F", "date_of_birth": "2019-11-30", "postcode": "L3 5TF"}
-    ids = case(
-        profile=("eyfsp", {"upn": UPN[0], "nhs_number": NHS[0]}), seen=("hv_reviews", other | {"nhs_number": NHS[0]})
-    )
-    assert ids["profile"] != ids["seen"]
+@pytest.mark.parametrize(
+    ("expected", "rows"),
+    [
+        *(pytest.param(*case, id=name) for name, case in CASES.items()),
+        *(pytest.param(*case, id=name, marks=pytest.mark.slow) for name, case in SLOW_CASES.items()),
+    ],
+)
+def test_rows_of_a_child(children: Callable[[Rows], dict[str, str]], expected: str, rows: Rows) -> None:
+    """`expected` lists the rows of each child, with a bar between children; other rows may be anybody's."""
+    ids = children(rows)
+    groups = [names.split() for names in expected.split("|")]
+    assert [len({ids[name] for name in names}) for names in groups] == [1] * len(groups)
+    assert len({ids[names[0]] for names in groups}) == len(groups)
 
 
 @pytest.mark.parametrize("every", [10, 1])
@@ -296,42 +302,6 @@ def test_a_default_nhs_number_makes_no_child_of_many(
     health.loc[health.child % every == 0, "nhs_number"] = NHS[5]
     sizes = linked({"hv_reviews": health}).links.group_by("child_id").aggregate([([], "count_all")])
     assert max(sizes["count_all"].to_pylist()) <= 4
-
-
-def test_reviews_of_one_patient_at_one_provider(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        a=("hv_reviews", {"local_patient_id": "77", "nhs_number": NHS[0]}),
-        b=("hv_reviews", {"local_patient_id": "77", "postcode": "LS7 1AA"}),
-        other=("hv_reviews", {"local_patient_id": "77", "surname": "Okafor", "forename": "Ada", "council": "wirral"}),
-    )  # fmt: skip
-    assert ids["a"] == ids["b"] != ids["other"]
-
-
-def test_two_settings_with_a_typing_error(case: Callable[..., dict[str, str]]) -> None:
-    ids = case(
-        profile=("eyfsp", {"upn": UPN[0]}),
-        first=("early_years_census", {}),
-        second=("early_years_census", {"surname": "Fenwik"}),
-        seen=("hv_reviews", {}),
-    )
-    assert len(set(ids.values())) == 1
-
-
-def test_a_record_sent_twice_without_its_forename_does_not_compete_with_its_copy(
-    case: Callable[..., dict[str, str]],
-) -> None:
-    elsewhere = {"surname": "Yarwood", "date_of_birth": "2020-01-05", "postcode": "LS1 2AB"}
-    ids = case(
-        profile=("eyfsp", {"upn": UPN[0]}),
-        once=("early_years_census", {"forename": "O"}),
-        again=("early_years_census", {"forename": "O"}),
-        twin=("eyfsp", {"upn": UPN[1]} | elsewhere),
-        co_twin=("eyfsp", {"upn": UPN[2], "forename": "George"} | elsewhere),
-        either=("early_years_census", {"forename": "O"} | elsewhere),
-        other=("early_years_census", {"forename": "G"} | elsewhere),
-    )
-    assert ids["profile"] == ids["once"] == ids["again"]
-    assert len({ids["twin"], ids["co_twin"], ids["either"]}) == 3
 
 
 def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], LinkResult]) -> None:

@@ -8,9 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.linkage import model
 from privacy.linkage.link import LINK_COLUMNS, LinkResult, link
-from privacy.linkage.report import Report
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support.linkage import stress
 
@@ -112,14 +110,3 @@ def test_ranking_tokens_by_frequency_gives_no_names_away(frames: Frames, tables:
     for token in ("t_names", "t_names_outward", "t_names_day", "t_names_month"):
         guess = dict(zip(known[token].value_counts().index, both.value_counts().index, strict=False))
         assert (known[token].map(guess) == both).mean() < 0.002, token
-
-
-def test_the_report_explains_every_weight(tables: dict[str, pa.Table]) -> None:
-    report = Report()
-    result = link(tables, watchers=report.watchers)
-    made = report.facts(result)
-    assert made["children"] >= CHILDREN * 0.9
-    assert sum(row["rows"] for row in made["rows_by_source_and_rule"]) == result.links.num_rows
-    assert {row["comparison"] for row in made["weights"]} == set(model.LEVELS)
-    in_band = sum(row["pairs"] for row in made["review_patterns"])
-    assert in_band == sum(step["in_review_band"] for step in made["steps"])

@@ -1,8 +1,9 @@
-"""Two rows and what became of them: each reason on a pair or two, and the command."""
+"""Two rows and what became of them: each reason on a pair or two, the command, and the links by row number."""
 
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,17 +11,19 @@ from typing import Any, TypeAlias
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
+from assets.home.processing_log import Processing, entries
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
-from privacy.linkage.explain import NoSuchRow, Row, explain
+from privacy.linkage.explain import Row, explain
 from privacy.linkage.model import probability_of
 from tests.support.daily import first
 from tests.support.linkage.linked_home import COHORT
@@ -70,7 +73,7 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
 
 
 def _explain(tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int]) -> dict[str, Any]:
-    return explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other))).facts
+    return explain(tokens, *(Row(source, "leeds", number) for source, number in (one, other)))[0]
 
 
 @pytest.mark.parametrize(
@@ -133,17 +136,12 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     ).fetchall()
     assert pairs
     for one, other, probability in pairs:
-        found = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other)).facts
+        found, _ = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other))
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
         bits = found["decision"]["weight"] + found["decision"]["bits_raised"]
         assert found["decision"]["posterior_alone"] == pytest.approx(1 / (1 + 2**-bits))
-
-
-def test_a_row_that_is_not_there(tokens: dict[str, pa.Table]) -> None:
-    with pytest.raises(NoSuchRow, match="eyfsp/leeds/99 is not among the rows"):
-        _explain(tokens, ("eyfsp", 99), ("hv_reviews", 1))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +185,44 @@ def test_the_command_stops_with_one_sentence(home: Home, run: Run, rows: tuple[s
     assert found.output.count("\n") == 1
 
 
-def test_a_cohort_that_was_not_linked(tmp_path: Any, run: Run) -> None:
-    found = run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1")
-    assert found.exit_code == 1
-    assert "has not been linked yet" in found.output
+def test_a_cohort_that_was_not_linked(tmp_path: Path, run: Run) -> None:
+    assert "has not been linked yet" in run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1").output
+
+
+COLUMNS = ["source", "council", "source_row", "child_id", "match_rule", "match_probability"]
+
+
+def written(home: Home, keys: Path, out: Path) -> Result:
+    command = ["link", "rows", "--home", str(home.root), "--cohort", COHORT, "--keys", str(keys), "--out", str(out)]
+    return CliRunner().invoke(main, command)
+
+
+def test_every_linked_row_by_its_number(home: Home, frames: Frames, key_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.parquet"
+    assert written(home, key_folder, out).exit_code == 0
+    rows = pq.read_table(out)
+    assert rows.column_names == COLUMNS
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    found = set(zip(*(rows[name].to_pylist() for name in COLUMNS[:3]), strict=True))
+    sent = {
+        (source, council, number)
+        for source, frame in frames.items()
+        for council, number in zip(frame.council, frame.row_key, strict=True)
+    }
+    assert found == sent
+    assert entries(home)[-1].what == Processing.AUDIT
+    assert written(home, key_folder, tmp_path / "rows.csv").exit_code == 0
+    assert pyarrow.csv.read_csv(tmp_path / "rows.csv").column_names == COLUMNS
+
+
+def test_the_key_of_rows_is_needed_and_no_other(home: Home, key_folder: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir(mode=0o700)
+    (own / "row.key").write_bytes((key_folder / "row.key").read_bytes())
+    (own / "row.key").chmod(0o600)
+    assert written(home, own, tmp_path / "rows.parquet").exit_code == 0
+    KeyRing.create(tmp_path / "others")
+    refused = written(home, tmp_path / "others", tmp_path / "none.parquet")
+    assert refused.exit_code == 1
+    assert "was taken in under another row key" in refused.output
+    assert not (tmp_path / "none.parquet").exists()

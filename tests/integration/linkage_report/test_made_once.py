@@ -1,20 +1,27 @@
-"""Links and confidential tables are made once: again only where what they are made of, or what makes them, changes."""
+"""Links and confidential tables: made again only if what they are made from changes, and checked before counting."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage import freshness
-from assets.linkage.freshness import is_current, tables_are_current
-from assets.linkage.inputs import councils_in
-from assets.linkage.link import derive_confidential_tables, link_cohort
+from assets.intake.ingest import Intake
+from assets.linkage import inputs
+from assets.linkage.children import TableCheck, check_table
+from assets.linkage.inputs import councils_in, is_current, tables_are_current
+from assets.linkage.link import CannotBeLinked, derive_confidential_tables, link_cohort
+from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
+from privacy.release.child_table import UNIT_COLUMN
+from sources.contracts import CONTRACTS
+from sources.extract.landed import find
 from tests.support.daily import first
+from tests.support.independent import write_extracts
 from tests.support.linkage.linked_home import COHORT
 
 Made = dict[str, tuple[bytes, int]]
@@ -74,7 +81,7 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     assert is_current(linked, COHORT, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
-            patch.setattr(freshness, what, lambda: "another")
+            patch.setattr(inputs, what, lambda: "another")
             assert not is_current(linked, COHORT, councils)
     assert not is_current(linked, COHORT, [*councils, "wirral", "kent"])
     assert not tables_are_current(linked, COHORT, councils[:-1])
@@ -86,3 +93,57 @@ def test_links_made_anew_take_their_tables_with_them(linked: Home, keys: KeyRing
     run(linked, keys)
     ids = set(pq.read_table(linked.links(COHORT))["child_id"].to_pylist())
     assert set(pq.read_table(linked.confidential("pupil", COHORT))["child_id"].to_pylist()) <= ids
+
+
+def table(path: Path, family: str, units: list[str], **columns: list[str | None]) -> TableCheck:
+    """The check of a table in which every unit is of the first category of every attribute, but for `columns`."""
+    every = {each.name: [each.categories[0]] * len(units) for each in FAMILIES[family].attributes}
+    schema = pa.schema([(name, pa.string()) for name in (UNIT_COLUMN, *every)])
+    pq.write_table(pa.table({UNIT_COLUMN: units} | every | columns, schema=schema), path / "table.parquet")
+    return check_table(path / "table.parquet", family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("units", [[], ["a", "b"]])
+def test_units_in_order_pass_and_so_does_a_table_of_nobody(tmp_path: Path, family: str, units: list[str]) -> None:
+    assert table(tmp_path, family, units) == TableCheck(0, 0)
+
+
+def test_a_value_outside_its_domain_one_that_is_missing_and_a_unit_twice_do_not(tmp_path: Path) -> None:
+    assert table(tmp_path, "pupil", ["a", "b", "c"], gld=["Yes", "Maybe", None]) == TableCheck(2, 0)
+    found = table(tmp_path, "pupil", ["a", "b", "a"])
+    assert (found, found.ok) == (TableCheck(0, 1), False)
+
+
+COUNCILS = ("leeds", "halton")
+
+
+def ingest(landing: Path, home: Home, keys: KeyRing, councils: tuple[str, ...] = COUNCILS) -> None:
+    for source in CONTRACTS:
+        found = [landed for council in councils if (landed := find(landing, council, source, COHORT))]
+        assert not [
+            outcome for outcome in Intake(landing, home, keys).ingest_all(found) if isinstance(outcome, Exception)
+        ]
+
+
+@pytest.mark.slow
+def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = tmp_path / "landing"
+    write_extracts(landing, children=80, councils=COUNCILS)
+    home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
+    ingest(landing, home, old)
+    link_cohort(home, COHORT, COUNCILS, old)
+    before = pq.read_table(home.links(COHORT))
+    new = old.rotate(tmp_path / "next")
+    ingest(landing, home, new, ("halton",))
+    with pytest.raises(CannotBeLinked, match=r"(leeds|halton)/eyfsp.* take them in again"):
+        link_cohort(home, COHORT, COUNCILS, new)
+    assert pq.read_table(home.links(COHORT)).equals(before)
+    ingest(landing, home, new)
+    link_cohort(home, COHORT, COUNCILS, new)
+    assert pq.read_table(home.links(COHORT)).equals(before)
+    monkeypatch.setattr("privacy.pseudonyms.PSEUDONYM_VERSION", "next")
+    with pytest.raises(CannotBeLinked, match="and others have tokens made with different keys, pseudonyms"):
+        link_cohort(home, COHORT, COUNCILS, new)

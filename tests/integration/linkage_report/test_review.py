@@ -32,8 +32,8 @@ from ndl_export.files.signing import public_pem
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import CONTROLS, NEITHER, ONE, SAMPLED, ReviewPairs, chances
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, plan_review
+from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, chances
+from privacy.linkage.review_rates import OUTSIDE, Decision, plan_review
 from privacy.release.child_table import true_counts
 from privacy.returns.agreement import Agreement
 from privacy.services import SERVICES
@@ -81,6 +81,13 @@ def drawn(
 @pytest.fixture
 def sampled(drawn: Home, tmp_path: Path) -> Home:
     return Home(Path(shutil.copytree(drawn.root, tmp_path / "home")))
+
+
+@pytest.fixture
+def signer(keys: KeyRing, tmp_path: Path) -> Path:
+    path = tmp_path / "signer.pem"
+    path.write_bytes(public_pem(keys.signing_key))
+    return path
 
 
 def pairs_of(home: Home) -> pa.Table:
@@ -164,24 +171,12 @@ def test_a_child_more_or_less_moves_one_cell_of_each_marginal_and_no_other_pair(
     assert fewer.select(["pair", "stratum"]).equals(expected.select(["pair", "stratum"]))
 
 
-def test_drawn_again_from_the_same_links_it_is_the_same_sample(
-    sampled: Home, keys: KeyRing, agreements: Mapping[str, Agreement]
-) -> None:
-    before = pairs_of(sampled)
-    number, sheets = draw_review(sampled, COHORT, agreements, keys, TODAY)
-    assert number == 1
-    assert sheets
-    assert pairs_of(sampled).equals(before)
-
-
 # The sheets
 
 
 def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
-    drawn: Home, keys: KeyRing, recipients: Recipients, tmp_path: Path
+    drawn: Home, keys: KeyRing, recipients: Recipients, signer: Path
 ) -> None:
-    signer = tmp_path / "signer.pem"
-    signer.write_bytes(public_pem(keys.signing_key))
     found = {each["pair"]: each for each in pairs_of(drawn).to_pylist()}
     seen: dict[str, list[str]] = {}
     numbers = RowNumbers(drawn, keys, COHORT)
@@ -215,25 +210,33 @@ def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
         assert not list(sampled.review(COHORT).glob("*/*.age"))  # nor do those made before stay
 
 
-def test_by_the_commands(
-    sampled: Home, key_folder: Path, keys: KeyRing, recipients: Recipients, frames: Frames, tmp_path: Path
+def test_by_the_commands_which_print_no_number_of_pairs(
+    sampled: Home, key_folder: Path, recipients: Recipients, frames: Frames, signer: Path, tmp_path: Path
 ) -> None:
-    """Sheets are made and opened by the commands, which say nothing of how many pairs there are."""
+    """A sample drawn again from the same links is the same. The processing log holds no number of pairs either."""
     for council in sorted(frames["eyfsp"].council.unique()):
         write(tmp_path / "agreements", council, recipients)
-    given = ["--home", str(sampled.root), "--cohort", COHORT, "--agreements", str(tmp_path / "agreements")]
-    answer = CliRunner().invoke(main, ["review", "sample", *given, "--keys", str(key_folder)])
+    before = pairs_of(sampled)
+    given, folder = ["--home", str(sampled.root), "--cohort", COHORT], str(tmp_path / "agreements")
+    command = ["review", "sample", *given, "--agreements", folder, "--keys", str(key_folder)]
+    answer = CliRunner().invoke(main, command)
     assert answer.exit_code == 0, answer.output
+    assert pairs_of(sampled).equals(before)
     sheets = sorted(sampled.review(COHORT).glob("*/*.age"))
     assert len(answer.output.splitlines()) == len(sheets) + 2
-    signer, out, (council, source) = tmp_path / "signer.pem", tmp_path / "sheet.csv", sheets[0].parts[-2:]
-    signer.write_bytes(public_pem(keys.signing_key))
+    out, (council, source) = tmp_path / "sheet.csv", sheets[0].parts[-2:]
     key = recipients.key(council, SERVICES[source.removesuffix(".age")])
     opening = ["review", "open", str(sheets[0]), "--key", str(key), "--signer", str(signer), "--out", str(out)]
     answer = CliRunner().invoke(main, opening)
     assert answer.exit_code == 0, answer.output
-    assert out.read_text(encoding="utf-8").startswith('"pair","row"') or out.read_text().startswith("pair,row")
+    assert out.read_text(encoding="utf-8").replace('"', "").startswith("pair,row")
     assert CliRunner().invoke(main, opening).exit_code != 0  # an opened sheet is not replaced
+    rows = [(pair, "match", "R1") for pair in before["pair"].to_pylist()]
+    answer = CliRunner().invoke(main, ["review", "take", *given, str(decisions(tmp_path, rows))])
+    assert answer.exit_code == 0, answer.output
+    assert str(len(rows)) not in answer.output.replace(str(sampled.root), "").replace(COHORT, "")
+    (line,) = [each for each in sampled.processing_log.read_text().splitlines() if "decisions taken in" in each]
+    assert json.loads(line)["note"] == "decisions taken in"
 
 
 # Decisions
@@ -242,21 +245,14 @@ def test_by_the_commands(
 def test_decisions_become_the_measured_table_and_a_report(sampled: Home, tmp_path: Path) -> None:
     """Two reviewers who disagree cannot tell, and neither can nobody."""
     measured = pairs_of(sampled).filter(pc.field("stratum").isin(list(SAMPLED)) & (pc.field("service") == "health"))
-    first, second, third, *rest = measured["pair"].to_pylist()
+    first, second, _, *rest = measured["pair"].to_pylist()
     rows = [(first, "match", "R1"), (first, "match", "R2"), (second, "match", "R1"), (second, "not a match", "R2")]
     rows += [(pair, "not a match", "R1") for pair in rest]
     report = json.loads(take_review(sampled, COHORT, [decisions(tmp_path, rows)]).read_bytes())
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
-    cell = dict(
-        zip(
-            *(pq.read_table(sampled.reviewed(COHORT))[c].to_pylist() for c in ("child_id", "review_health")),
-            strict=True,
-        )
-    )
-    child = dict(zip(measured["pair"].to_pylist(), measured["child_id"].to_pylist(), strict=True))
-    assert cell[child[first]].endswith(": match")
-    assert cell[child[second]].endswith(": cannot tell")
-    assert cell[child[third]].endswith(": cannot tell")
+    cell = {row["child_id"]: row["review_health"] for row in pq.read_table(sampled.reviewed(COHORT)).to_pylist()}
+    decided = [cell[child].partition(": ")[2] for child in measured["child_id"].to_pylist()]
+    assert decided[:3] == ["match", "cannot tell", "cannot tell"]
     lines = [line for line in report["strata"] if line["service"] == "health" and line["stratum"] in SAMPLED]
     assert sum(line["match"] for line in lines) == 1
     assert sum(line["not a match"] for line in lines) == len(rest)
@@ -265,42 +261,31 @@ def test_decisions_become_the_measured_table_and_a_report(sampled: Home, tmp_pat
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("pair,decision\n", "odd.csv, row 1: the column reviewer is needed once"),
-        ("pair,decision,reviewer,decision\n", "odd.csv, row 1: the column decision is needed once"),
-        ("pair;decision;reviewer\nSECRET;match;R1\n", "odd.csv, row 1: the column pair is needed once"),
-        ("", "odd.csv: is not a CSV file"),
-        ("pair,decision,reviewer\nSECRET,match\n", "odd.csv: is not a CSV file"),
-        ("pair,decision,reviewer\nSECRET,match,R1\n", "odd.csv, row 2, column pair: is no pair of this sample"),
+        ("pair,decision\n", ", row 1: the column reviewer is needed once"),
+        ("pair,decision,reviewer,decision\n", ", row 1: the column decision is needed once"),
+        ("pair;decision;reviewer\nSECRET;match;R1\n", ", row 1: the column pair is needed once"),
+        ("", ": is not a CSV file"),
+        ("pair,decision,reviewer\nSECRET,match\n", ": is not a CSV file"),
+        ("pair,decision,reviewer\n\xff,,\n", ": is not a CSV file"),
+        ("pair,decision,reviewer\nSECRET,match,R1\n", ", row 2, column pair: is no pair of this sample"),
+        ("pair,decision,reviewer\nPAIR,SECRET,R1\n", ", row 2, column decision: is not one of match"),
+        ("pair,decision,reviewer\nPAIR,match,S SECRET\n", ", row 2, column reviewer: is not a code of 1 to 20"),
+        ("pair,decision,reviewer\nPAIR,match,R1\nPAIR,cannot tell,R1\n", ", row 3, column reviewer: has decided this"),
         (
-            "pair,decision,reviewer\nPAIR,SECRET,R1\n",
-            "odd.csv, row 2, column decision: is not one of match",
+            "pair,decision,reviewer\nPAIR,match,A\nPAIR,match,B\nPAIR,match,C\n",
+            ", row 4, column reviewer: is the third",
         ),
-        ("pair,decision,reviewer\nPAIR,match,\n", "odd.csv, row 2, column reviewer: is not a code of 1 to 20"),
-        ("pair,decision,reviewer\nPAIR,match,S SECRET\n", "odd.csv, row 2, column reviewer: is not a code of 1 to 20"),
-        (
-            "pair,decision,reviewer\nPAIR,match,R1\nPAIR,cannot tell,R1\n",
-            "odd.csv, row 3, column reviewer: has decided this pair more than once",
-        ),
-        (
-            "pair,decision,reviewer\nPAIR,match,R1\nPAIR,match,R2\nPAIR,match,R3\n",
-            "odd.csv, row 4, column reviewer: is the third to decide this pair",
-        ),
-        ("pair,decision,reviewer\n\ufeff,,\n", "column pair"),
         ("pair,decision,reviewer\nPAIR,,\n", "hold no decision"),
     ],
 )
 def test_odd_files_are_refused_by_file_row_column_and_rule(sampled: Home, tmp_path: Path, text: str, said: str) -> None:
     pair = pairs_of(sampled)["pair"][0].as_py()
     path = tmp_path / "odd.csv"
-    path.write_text(text.replace("PAIR", pair), encoding="utf-8")
-    if "\ufeff" in text:
-        path.write_bytes(text.encode("latin-1", "replace").replace(b"?", b"\xff"))
-        said = "odd.csv: is not a CSV file"
+    path.write_bytes(text.replace("PAIR", pair).encode("latin-1"))
     with pytest.raises(ReviewProblem) as refused:
         take_review(sampled, COHORT, [path])
-    assert said in str(refused.value)
-    assert "SECRET" not in str(refused.value)
-    assert pair not in str(refused.value)
+    assert said in str(refused.value).replace("odd.csv", "")
+    assert not [secret for secret in ("SECRET", pair) if secret in str(refused.value)]
     assert not sampled.reviewed(COHORT).exists()
 
 
@@ -315,17 +300,6 @@ def test_a_file_saved_by_a_spreadsheet_is_read(sampled: Home, tmp_path: Path) ->
     assert sampled.reviewed(COHORT).exists()
 
 
-def test_true_tallies_are_in_no_output_and_no_log(sampled: Home, tmp_path: Path) -> None:
-    """What the commands print names files and the number of the sample; the processing log has no number of rows."""
-    rows = [(pair, "match", "R1") for pair in pairs_of(sampled)["pair"].to_pylist()]
-    given = ["--home", str(sampled.root), "--cohort", COHORT]
-    answer = CliRunner().invoke(main, ["review", "take", *given, str(decisions(tmp_path, rows))])
-    assert answer.exit_code == 0, answer.output
-    assert str(len(rows)) not in answer.output.replace(str(sampled.root), "").replace(COHORT, "")
-    (line,) = [each for each in sampled.processing_log.read_text().splitlines() if "decisions taken in" in each]
-    assert json.loads(line)["note"] == "decisions taken in"
-
-
 def test_a_sample_of_other_links_is_not_taken_in(sampled: Home, tmp_path: Path) -> None:
     path = sampled.review(COHORT) / "sample.json"
     facts = json.loads(path.read_bytes())
@@ -335,9 +309,3 @@ def test_a_sample_of_other_links_is_not_taken_in(sampled: Home, tmp_path: Path) 
     assert not sample.is_of_links(sampled, COHORT)
     with pytest.raises(ReviewProblem, match="Draw again"):
         take_review(sampled, COHORT, [decisions(tmp_path, [])])
-
-
-def test_measured_columns_and_strata_are_those_of_the_plan() -> None:
-    plan = plan_review(CHILDREN, 0.02, 1e-6, 1)
-    assert [each.name for each in plan.family.attributes] == list(COLUMNS.values())
-    assert {ONE, NEITHER} <= SAMPLED.keys() == plan.detail["chances"].keys()

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.intake.deliveries import row_keys_of
-from assets.linkage.tokens import opened
+from assets.linkage.tokens import open_tokens
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
@@ -18,7 +18,7 @@ def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str =
     """Return payload and tokens with `source_row`, sorted by row number."""
     rows = pq.read_table(home.pseudonymised(source, cohort, council), partitioning=None)
     if source in SERVICES:
-        tokens = opened(home, keys, source, cohort, council).read()
+        tokens = open_tokens(home, keys, source, cohort, council).read()
         assert tokens[ROW_KEY].equals(rows[ROW_KEY])
         for name in tokens.column_names:
             if name not in rows.column_names:

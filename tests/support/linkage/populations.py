@@ -1,4 +1,4 @@
-"""Small populations with known true links, some hard to link, and a count of false links."""
+"""Small populations with known true links, some hard to link, and fixtures that tokenise and link them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyRing
+from privacy.linkage.link import LinkResult, link
 from tests.support.linkage import stress
 
 Frames = dict[str, pd.DataFrame]
@@ -83,3 +85,21 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
     pairs = right.merge(left, on="child_id", suffixes=("", "_left"))
     right_child_there = (pairs.child == pairs.child_left).groupby([pairs.child_id, pairs.child]).any()
     return int((~right_child_there).sum()), len(right_child_there)
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+
+
+@pytest.fixture(scope="session")
+def tokenise(keys: KeyRing) -> Callable[[Frames], dict[str, pa.Table]]:
+    """Return a function: contract-named frames by source -> token tables by source."""
+
+    return lambda frames: tokenised(frames, keys)
+
+
+@pytest.fixture(scope="session")
+def linked(tokenise: Callable[[Frames], dict[str, pa.Table]]) -> Callable[[Frames], LinkResult]:
+    """Return a function: contract-named frames by source -> the result of linking them."""
+    return lambda frames: link(tokenise(frames))

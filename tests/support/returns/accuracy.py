@@ -44,7 +44,8 @@ def synthetic(folder: Path, seed: int, scale: float, councils: Sequence[str] = P
     """Ingest and link extracts of `readiness synth`, with the truth in the same folder."""
     pipeline = pipeline_at(folder)
     generate(pipeline.landing, COHORT, scale=scale, seed=seed, councils="pilot")
-    return _linked(pipeline, councils)
+    pipeline.ingest_and_link(sorted(councils))
+    return pipeline
 
 
 def stressed(folder: Path, seed: int, children: int, slips: float = 1.0) -> Pipeline:
@@ -74,12 +75,7 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
             rows.drop(columns="council").assign(**code).to_csv(path, index=False)
         truths.append(frame[["council"]].assign(source_row=frame.row_key, source=source, person_id=number))
     pa.parquet.write_table(pa.Table.from_pandas(pd.concat(truths), preserve_index=False), folder / "truth.parquet")
-    return _linked(pipeline, PILOT)
-
-
-def _linked(pipeline: Pipeline, councils: Collection[str]) -> Pipeline:
-    pipeline.ingest(sorted(councils))
-    pipeline.link(sorted(councils))
+    pipeline.ingest_and_link(sorted(PILOT))
     return pipeline
 
 

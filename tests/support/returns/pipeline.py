@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 
@@ -21,8 +23,8 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.returns.seal import Opened, unseal
 from privacy.services import SERVICES
-from sources.extract.landed import Landed, find
-from tests.support.returns.agreements import Recipients
+from sources.extract.landed import find
+from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
 TODAY = dt.date.today()
@@ -54,6 +56,19 @@ class Pipeline:
         assert landed
         return landed.path
 
+    def rows(self, council: str, source: str) -> list[dict[str, str]]:
+        """Return the rows of an extract in CSV."""
+        with self.extract(council, source).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def put(self, council: str, source: str, rows: Iterable[dict[str, str]]) -> None:
+        """Replace the rows of an extract in CSV."""
+        rows = list(rows)
+        with self.extract(council, source).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
     def ingest(self, councils: Iterable[str]) -> None:
         intake = Intake(self.landing, self.home, self.keys)
         for source in SERVICES:
@@ -67,6 +82,17 @@ class Pipeline:
     def make(self, on: dt.date = TODAY) -> list[Made]:
         return make_returns(self.home, COHORT, load_all(self.agreements), self.keys, on)
 
+    def ingest_and_link(self, councils: Sequence[str]) -> None:
+        self.ingest(councils)
+        self.link(councils)
+
+    def make_first(self, councils: Sequence[str]) -> None:
+        """Ingest and link what has landed, agree to everything in each council, and make the returns."""
+        self.ingest_and_link(councils)
+        for council in councils:
+            write(self.agreements, council, self.recipients)
+        self.make()
+
     def file(self, council: str, source: str) -> Path:
         return self.home.return_file(source, COHORT, council)
 
@@ -76,17 +102,24 @@ class Pipeline:
     def facts(self, council: str, source: str) -> list[dict[str, Any]]:
         return [json.loads(fact) for fact in self.opened(council, source).facts]
 
-    def open(self, council: str, source: str, **other: Path) -> Result:
+    def open(self, council: str, source: str, tool: click.Group = main, **other: Path) -> Result:
         """Run `readiness returns open` as the sender does; `other` replaces arguments."""
         given = {
-            "extract": self.extract(council, source),
             "key": self.recipients.key(council, SERVICES[source]),
             "signer": self.signer,
             "out": self.root / "opened",
         } | other
+        given.setdefault("extract", self.extract(council, source))
         file = given.pop("file", self.file(council, source))
         options = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-        return CliRunner().invoke(main, ["returns", "open", str(file), *options])
+        return CliRunner().invoke(tool, ["returns", "open", str(file), *options])
+
+    def table(self, council: str, source: str, **other: Path) -> list[dict[str, str]]:
+        """Open a return and return the rows of its table in CSV."""
+        done = self.open(council, source, **other)
+        assert done.exit_code == 0, done.output
+        with (self.root / "opened" / f"{council}-{source}-{COHORT}.csv").open(encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
 
 
 def pipeline_at(root: Path) -> Pipeline:
@@ -99,7 +132,3 @@ def pipeline_at(root: Path) -> Pipeline:
     )
     (root / "landing").mkdir(exist_ok=True)
     return Pipeline(root, keys, signer, Recipients(root / "recipients"))
-
-
-def landed(pipeline: Pipeline, council: str, source: str) -> Landed:
-    return Landed(council, source, COHORT, pipeline.extract(council, source))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from bench.linkage.estimate import SEED, SET, estimate, page
+from bench.linkage.estimate import estimate, page
 from privacy.linkage import model
 from privacy.linkage.assignment import one_to_one, posterior, undecided
 from tests.support import PROJECT
@@ -76,11 +76,6 @@ def test_the_parameters_in_force_are_the_estimated_ones() -> None:
     assert estimate() == model.parameters()["comparisons"]
 
 
-def test_the_prior_is_one_over_the_published_number() -> None:
-    assert model.prior(26_000) == 1 / 26_000
-    assert model.prior(0) == 1 / 2
-
-
 def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
     few, many = (model.share_by_chance("postcode", "same", records) for records in (2**15, 2**19))
     assert few == pytest.approx(16 * many)
@@ -93,12 +88,3 @@ def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
 def test_the_page_is_up_to_date() -> None:
     said = (PROJECT / "docs" / "linkage-parameters.md").read_text(encoding="utf-8")
     assert said == page(), "docs/linkage-parameters.md is out of date: make docs"
-
-
-def test_every_level_stands_on_it_with_its_origin() -> None:
-    lines = page().splitlines()
-    for comparison, levels in model.parameters()["comparisons"].items():
-        for level, (m, u) in levels.items():
-            how = "set by hand" if level in SET.get(comparison, {}) else "counted"
-            assert any(line.startswith(f"| {level} | {m:.7g} | {u:.7g} |") and how in line for line in lines), level
-    assert str(SEED) in page()

@@ -1,9 +1,11 @@
-"""What is told of a row, on small tables: the sure link, the doubtful one, movers, two rows of one child."""
+"""What is disclosed about a row, on small tables: sure and doubtful links, movers, two rows of one child, new rows."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,8 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.returns.agreement import Fact, NewChildren, Permitted, Sender
-from privacy.returns.facts import ALIKE_TOKENS, Absence, facts_of
+from privacy.doors.database import in_memory
+from privacy.keys import KeyRing
+from privacy.pseudonyms import BAND_BITS, TOKENS
+from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.facts import (
+    ALIKE_TOKENS,
+    Absence,
+    find_facts,
+    identity_sql,
+    left_out,
+    names_sql,
+    note_waiting,
+    prepare_marks,
+    tokens_without,
+)
 from privacy.services import SERVICES
 
 SCHOOL = Sender("leeds", "education")
@@ -23,63 +38,56 @@ EVERYBODY: Permitted = {HEALTH: ALL, SETTINGS: ALL}
 RULE = NewChildren(without_number=ALL)
 
 
+Row = dict[str, Any]
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("source", "council", "service", "child_id", "last_contact", "sex")),
+        *((name, pa.bool_()) for name in ("concern", "findable", "numbered", "waiting")),
+        *((name, pa.uint64()) for name in ("row_key", *ALIKE_TOKENS)),
+        ("row", pa.int64()),
+        ("probability", pa.float64()),
+    ]
+)
+PAIRS = pa.schema([("child_id", pa.string()), ("other_child_id", pa.string()), ("likely", pa.bool_())])
+
+
 def record(
     source: str,
     row: int,
     child: str,
     probability: float = 1.0,
     council: str = "leeds",
-    last: str | None = "2022-05",
-    concern: bool | None = False,
-    findable: bool = True,
     forename: int | None = None,
-    sex: str | None = "F",
-    numbered: bool = True,
-    waiting: bool = False,
-) -> tuple[Any, ...]:
-    said = (last, concern, findable, sex, None, forename, None, None, numbered, waiting)
-    return source, council, SERVICES[source], row, row, child, probability, *said
+    **more: Any,
+) -> Row:
+    said = {
+        "last_contact": "2022-05",
+        "concern": False,
+        "findable": True,
+        "sex": "F",
+        "numbered": True,
+        "waiting": False,
+    }
+    row_of = {"source": source, "council": council, "service": SERVICES[source], "row_key": row, "row": row}
+    return said | row_of | {"child_id": child, "probability": probability, "t_forename_dob": forename} | more
 
 
 def told(
-    records: Sequence[tuple[Any, ...]],
+    records: Sequence[Row],
     allowed: Permitted = EVERYBODY,
     doubts: Sequence[tuple[str, str, bool]] = (),
     scope: Absence | None = None,
     rule: NewChildren = RULE,
 ) -> dict[int, Any]:
     """Facts by row of the EYFS Profile of Leeds."""
-    columns = {
-        "source": pa.string(),
-        "council": pa.string(),
-        "service": pa.string(),
-        "row_key": pa.uint64(),
-        "row": pa.int64(),
-        "child_id": pa.string(),
-        "probability": pa.float64(),
-        "last_contact": pa.string(),
-        "concern": pa.bool_(),
-        "findable": pa.bool_(),
-        "sex": pa.string(),
-        **dict.fromkeys(ALIKE_TOKENS, pa.uint64()),
-        "numbered": pa.bool_(),
-        "waiting": pa.bool_(),
-    }
+    both = [*doubts, *((b, a, likely) for a, b, likely in doubts)]
     with duckdb.connect() as con:
+        con.register("records", pa.Table.from_pylist(list(records), SCHEMA))
         con.register(
-            "records",
-            pa.table(
-                [pa.array(c, t) for c, t in zip(zip(*records, strict=True), columns.values(), strict=True)],
-                list(columns),
-            ),
+            "doubts", pa.Table.from_pylist([dict(zip(PAIRS.names, pair, strict=True)) for pair in both], PAIRS)
         )
-        both = [*doubts, *((b, a, likely) for a, b, likely in doubts)]
-        pairs = [
-            pa.array([pair[at] for pair in both], kind) for at, kind in enumerate((pa.string(),) * 2 + (pa.bool_(),))
-        ]
-        con.register("doubts", pa.table(pairs, ["child_id", "other_child_id", "likely"]))
         scope = scope or Absence(tuple(allowed), None)
-        facts = facts_of(con, SCHOOL, "eyfsp", allowed, scope, rule)["fact"].to_pylist()
+        facts = find_facts(con, SCHOOL, "eyfsp", allowed, scope, rule)["fact"].to_pylist()
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
 
 
@@ -87,34 +95,32 @@ def known(**more: Any) -> dict[str, Any]:
     return {"council": "leeds", "service": "health"} | more
 
 
-def test_a_sure_link_is_told_and_one_below_is_not() -> None:
+def test_a_sure_link_is_told_and_one_below_or_two_in_a_row_below_are_not() -> None:
     school = record("eyfsp", 1, "a")
     for probability, is_told in ((1.0, True), (0.95, True), (0.9499, False), (0.7, False)):
         found = told([school, record("hv_reviews", 1, "a", probability)])
         assert found == ({1: {"known_to": [known(last_contact="2022-05", concern=False)]}} if is_told else {})
-
-
-def test_two_links_in_a_row_are_as_sure_as_both_together() -> None:
-    found = told([record("eyfsp", 1, "a", 0.96), record("hv_reviews", 1, "a", 0.96)])
-    assert found == {}
+    assert told([record("eyfsp", 1, "a", 0.96), record("hv_reviews", 1, "a", 0.96)]) == {}
 
 
 def test_every_fact_is_switched_on_by_itself() -> None:
     rows = [record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", concern=True), record("eyfsp", 2, "b")]
-    only = {HEALTH: frozenset({Fact.KNOWN_TO})}
-    assert told(rows, only, scope=Absence((), "not agreed")) == {1: {"known_to": [known()]}}
-    contact = {HEALTH: frozenset({Fact.KNOWN_TO, Fact.LAST_CONTACT})}
-    assert told(rows, contact, scope=Absence((), "not agreed")) == {1: {"known_to": [known(last_contact="2022-05")]}}
-    concern = {HEALTH: frozenset({Fact.KNOWN_TO, Fact.CONCERN})}
-    assert told(rows, concern, scope=Absence((), "not agreed")) == {1: {"known_to": [known(concern=True)]}}
+    more: dict[Fact, dict[str, Any]] = {
+        Fact.KNOWN_TO: {},
+        Fact.LAST_CONTACT: {"last_contact": "2022-05"},
+        Fact.CONCERN: {"concern": True},
+    }
+    for fact, said in more.items():
+        allowed = {HEALTH: frozenset({Fact.KNOWN_TO, fact})}
+        assert told(rows, allowed, scope=Absence((), "not agreed")) == {1: {"known_to": [known(**said)]}}
     assert told(rows)[2] == {"known_to_no_other": True}
 
 
 def test_several_records_of_a_service_are_one_contact() -> None:
     rows = [
         record("eyfsp", 1, "a"),
-        record("hv_reviews", 1, "a", last="2020-10"),
-        record("hv_reviews", 2, "a", last="2022-06", concern=True),
+        record("hv_reviews", 1, "a", last_contact="2020-10"),
+        record("hv_reviews", 2, "a", last_contact="2022-06", concern=True),
     ]
     assert told(rows) == {1: {"known_to": [known(last_contact="2022-06", concern=True)]}}
 
@@ -126,17 +132,13 @@ def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() 
     assert told([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known(concern=True)]}}
     maybe = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", True)])
     assert maybe == {1: {"known_to": [known()]}}
-
-
-def test_a_twin_who_has_a_partner_leaves_date_and_concern_as_they_are() -> None:
-    rows = [record("eyfsp", 1, "a"), record("hv_reviews", 1, "a"), record("hv_reviews", 2, "b")]
-    assert told(rows, doubts=[("a", "b", False)]) == {1: {"known_to": [known(last_contact="2022-05", concern=False)]}}
+    twin = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", False)])
+    assert twin == {1: {"known_to": [known(last_contact="2022-05", concern=False)]}}
 
 
 def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
-    school = record("eyfsp", 1, "a")
-    other = record("hv_reviews", 9, "b")
-    assert told([school, other]) == {1: {"known_to_no_other": True}}
+    school, other = record("eyfsp", 1, "a"), record("hv_reviews", 9, "b")
+    assert told([school, other, record("school_census", 1, "a")]) == {1: {"known_to_no_other": True}}
     for likely in (True, False):
         assert told([school, other], doubts=[("a", "b", likely)]) == {}
     assert told([school, record("hv_reviews", 9, "a", 0.6)]) == {}
@@ -170,10 +172,6 @@ def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None
     assert found[1] == found[4]
 
 
-def test_another_school_of_the_same_council_is_no_other_service() -> None:
-    assert told([record("eyfsp", 1, "a"), record("school_census", 1, "a")]) == {1: {"known_to_no_other": True}}
-
-
 def test_a_mover_is_told_of_the_other_council_where_it_may_tell() -> None:
     rows = [record("eyfsp", 1, "a"), record("hv_reviews", 7, "a", council="wirral")]
     away = Sender("wirral", "health")
@@ -198,7 +196,7 @@ RECORDS = st.lists(
         numbered=st.booleans(),
     ),
     max_size=12,
-    unique_by=lambda row: (row[0], row[1], row[3]),
+    unique_by=lambda row: (row["source"], row["council"], row["row_key"]),
 )
 DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN, st.booleans()).filter(lambda pair: pair[0] != pair[1]), max_size=3)
 
@@ -206,28 +204,21 @@ DOUBTS = st.lists(st.tuples(CHILDREN, CHILDREN, st.booleans()).filter(lambda pai
 @pytest.mark.slow
 @given(RECORDS, DOUBTS, st.sets(st.sampled_from([HEALTH, SETTINGS, Sender("wirral", "education")])))
 def test_a_service_that_may_tell_nothing_changes_nothing(
-    records: list[tuple[Any, ...]], doubts: list[tuple[str, str, bool]], tellers: set[Sender]
+    records: list[Row], doubts: list[tuple[str, str, bool]], tellers: set[Sender]
 ) -> None:
     """What is returned is the same, to the byte, whether the records of the others are there or not."""
     mine = [record("eyfsp", 77, "d"), *records]
     allowed = dict.fromkeys(sorted(tellers), ALL)
-    seen = [row for row in mine if Sender(row[1], row[2]) in {SCHOOL, *tellers}]
+    seen = [row for row in mine if Sender(row["council"], row["service"]) in {SCHOOL, *tellers}]
     assert told(mine, allowed, doubts) == told(seen, allowed, doubts)
 
 
-HEADLINE = frozenset({Fact.KNOWN_TO})
-
-
-def test_a_row_that_has_not_stood_is_told_nothing_whether_others_know_the_child_or_not() -> None:
-    plant = record("eyfsp", 1, "a", waiting=True)
-    assert told([plant, record("hv_reviews", 1, "a", concern=True)]) == {}
-    assert told([plant]) == {}
-
-
-def test_until_then_no_more_than_who_knows_the_child_can_be_told() -> None:
-    waiting = [record("eyfsp", row, child, waiting=True) for row, child in ((1, "a"), (2, "b"))]
-    rows = [*waiting, record("hv_reviews", 1, "a", concern=True)]
-    assert told(rows, rule=NewChildren(until_then=HEADLINE)) == {1: {"known_to": [known()]}}
+def test_about_a_new_row_nothing_is_told_or_who_knows_the_child_at_most() -> None:
+    new = [record("eyfsp", row, child, waiting=True) for row, child in ((1, "a"), (2, "b"))]
+    rows = [*new, record("hv_reviews", 1, "a", concern=True)]
+    assert told(rows) == told(new) == {}
+    only = NewChildren(until_then=frozenset({Fact.KNOWN_TO}))
+    assert told(rows, rule=only) == {1: {"known_to": [known()]}}
 
 
 def test_without_a_number_of_its_own_a_row_is_told_less() -> None:
@@ -240,3 +231,85 @@ def test_without_a_number_of_its_own_a_row_is_told_less() -> None:
 def test_a_new_row_of_the_service_that_tells_holds_nothing_back() -> None:
     mine, fresh = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", waiting=True)
     assert told([mine, fresh])[1]["known_to"] == [known(last_contact="2022-05", concern=False)]
+
+
+ON = dt.date(2026, 11, 26)
+
+
+def judged(
+    rule: NewChildren, stood: int | None = 100, deliveries: int = 1, at_start: bool = False, council: str = "leeds"
+) -> tuple[bool, bool]:
+    """Whether a row waits, and whether it is left out of the linkage for its service."""
+    first_day = None if stood is None else ON - dt.timedelta(days=stood)
+    columns = {
+        "source": ["eyfsp"],
+        "council": [council],
+        "service": ["education"],
+        "row_key": pa.array([1], pa.uint64()),
+        "first_day": pa.array([first_day], pa.date32()),
+        "deliveries": [deliveries],
+        "at_start": [at_start],
+    }
+    with duckdb.connect() as con:
+        con.register("sent", pa.table(columns))
+        con.execute("CREATE TEMP TABLE records AS FROM sent")
+        note_waiting(con, {SCHOOL: rule}, ON)
+        ((waiting,),) = con.execute("SELECT waiting FROM all_records").fetchall()
+        assert left_out(con, "health").num_rows == 0
+        return waiting, bool(left_out(con, "education").num_rows)
+
+
+NEW = {"stood": 0}
+FIRST = NEW | {"at_start": True}
+AT_ONCE = NewChildren(first_delivery=First.AT_ONCE)
+TWICE = NewChildren(after_deliveries=2)
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "waits", "is_left_out"),
+    [
+        (TWICE, {"stood": 28, "deliveries": 2}, False, False),
+        (TWICE, {"stood": 27, "deliveries": 2}, True, True),
+        (TWICE, {"stood": 28, "deliveries": 1}, True, True),
+        (TWICE, {"stood": 400, "deliveries": 9}, False, False),
+        (TWICE, {"stood": None, "deliveries": 0}, True, True),
+        (NewChildren(), FIRST, True, True),
+        (AT_ONCE, FIRST, False, False),
+        (AT_ONCE, NEW, True, True),
+        (NewChildren(until_then=frozenset({Fact.KNOWN_TO})), NEW, True, False),
+        (NewChildren(), {"stood": None, "council": "wirral"}, False, False),
+    ],
+)
+def test_a_row_waits_by_the_rule_of_its_sender_who_receives_something(
+    rule: NewChildren, row: dict[str, Any], waits: bool, is_left_out: bool
+) -> None:
+    assert judged(rule, **row) == (waits, is_left_out)
+
+
+def test_a_namesake_that_is_left_out_leaves_no_trace_in_the_tokens_of_others() -> None:
+    """The token of two common names is there while one child bears them: a new namesake would take it away."""
+    rare, common = (0xABCD << 2 * BAND_BITS) + 2 ** (2 * BAND_BITS) - 1, 0xABCD << 2 * BAND_BITS
+
+    def sent(keys: list[int], names: list[int | None]) -> pa.RecordBatchReader:
+        columns = {"council": ["leeds"] * len(keys), "row_key": pa.array(keys, pa.uint64())}
+        return pa.table(columns | {"t_names": pa.array(names, pa.uint64())}).to_reader()
+
+    new = pa.table({"council": ["leeds"], "row_key": pa.array([3], pa.uint64())})
+    without = tokens_without(sent([1, 2], [common, rare]), new.slice(1))
+    assert tokens_without(sent([1, 2, 3], [None, rare, None]), new).sort_by("row_key") == without.sort_by("row_key")
+    assert without["t_names"].to_pylist() == [None, rare]
+
+
+@pytest.mark.parametrize("changed", ["sex", *(token.name for token in TOKENS)])
+def test_a_row_with_another_token_has_another_mark(tmp_path: Path, changed: str) -> None:
+    """Before, `t_names` was in none where another token of a name was: whoever wrote a tokens file could change it."""
+    row = {token.name: number << 3 * BAND_BITS for number, token in enumerate(TOKENS, 1)}
+    texts = pa.array(["F", "M" if changed == "sex" else "F"])
+    tokens = {name: pa.array([value, value << (name == changed)], pa.uint64()) for name, value in row.items()}
+    with in_memory() as con:
+        prepare_marks(con, KeyRing.create(tmp_path / "keys"))
+        con.register("sent", pa.table({"sex": texts, **tokens}))
+        marks = f"{identity_sql(row)}, {names_sql(row)}"
+        before, after = con.sql(f"SELECT {marks} FROM sent, identity_pads").fetchall()
+    assert before != after
+    assert (before[0] == after[0]) == (changed == "t_names")

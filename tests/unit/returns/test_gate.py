@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -36,14 +37,8 @@ SERVICES = st.sampled_from(SERVICE_NAMES)
 def agreements(draw: st.DrawFn) -> dict[str, Agreement]:
     found = {}
     for council in draw(st.sets(st.sampled_from(COUNCILS))):
-        tells = draw(
-            st.lists(
-                st.builds(
-                    Disclosure, SERVICES, SERVICES, st.sampled_from(COUNCILS), st.frozensets(st.sampled_from(Fact))
-                ),
-                max_size=12,
-            )
-        )
+        facts = st.frozensets(st.sampled_from(Fact))
+        tells = draw(st.lists(st.builds(Disclosure, SERVICES, SERVICES, st.sampled_from(COUNCILS), facts), max_size=12))
         found[council] = Agreement(
             council=council,
             reference="x",
@@ -81,14 +76,11 @@ def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: 
 @given(agreements(), DAYS)
 @examples(300)
 def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, Agreement], day: dt.date) -> None:
-    for to in COUNCILS:
-        for receiver in SERVICE_NAMES:
-            allowed = permitted(held, Sender(to, receiver), day)
-            for of in COUNCILS:
-                for teller in SERVICE_NAMES:
-                    for fact in Fact:
-                        flows = fact in allowed.get(Sender(of, teller), frozenset())
-                        assert flows == oracle(held, teller, of, receiver, to, fact, day)
+    for to, receiver in product(COUNCILS, SERVICE_NAMES):
+        allowed = permitted(held, Sender(to, receiver), day)
+        for of, teller, fact in product(COUNCILS, SERVICE_NAMES, Fact):
+            flows = fact in allowed.get(Sender(of, teller), frozenset())
+            assert flows == oracle(held, teller, of, receiver, to, fact, day)
 
 
 RULES = st.builds(

@@ -53,6 +53,9 @@ def observed(
     return {mark: (day, deliveries, start) for mark, day, deliveries, start in found}, unusual
 
 
+OLD = [f"old{n}" for n in range(100)]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
@@ -88,15 +91,14 @@ def test_the_names_of_a_new_row_get_no_day_from_a_row_without_any(home: Home) ->
 
 
 def test_variants_of_the_names_of_one_row_are_unusual(home: Home) -> None:
-    observed(home, {PROFILE: ("1", [f"old{n}" for n in range(100)])})
+    observed(home, {PROFILE: ("1", OLD)})
     variants = [f"old1 name{n}" for n in range(MOST_ALIKE + 1)]
     assert observed(home, {PROFILE: ("2", variants)}, NEXT, alike=7)[1]
 
 
 def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> None:
-    rows = [f"old{n}" for n in range(100)]
+    rows, found = list(OLD), []
     observed(home, {PROFILE: ("first", rows)})
-    found = []
     for day in range(3):
         rows += [f"new{day}.{n}" for n in range(MOST_ALIKE // 2)]
         found.append(bool(observed(home, {PROFILE: (f"{day}", rows)}, NEXT, alike=7)[1]))
@@ -113,16 +115,15 @@ def test_nothing_is_kept_without_an_extract(home: Home) -> None:
 @pytest.mark.parametrize(
     ("marks", "alike", "reason"),
     [
-        ([f"old{n}" for n in range(100)] * 2, None, "many more rows than the delivery before"),
-        ([f"old{n}" for n in range(100)] + [f"new{n}" for n in range(LEAST_NEW)], None, "many of its rows are new"),
-        ([f"old{n}" for n in range(100)] + [f"new{n}" for n in range(MOST_ALIKE + 1)], 7, "variants of one child"),
+        (OLD * 2, None, "many more rows than the delivery before"),
+        (OLD + [f"new{n}" for n in range(LEAST_NEW)], None, "many of its rows are new"),
+        (OLD + [f"new{n}" for n in range(MOST_ALIKE + 1)], 7, "variants of one child"),
     ],
 )
 def test_an_unusual_delivery_waits_and_its_new_rows_do_not_begin_to_stand(
     home: Home, marks: list[str], alike: int | None, reason: str
 ) -> None:
-    first = [f"old{n}" for n in range(100)]
-    assert observed(home, {PROFILE: ("1", first)})[1] == {}
+    assert observed(home, {PROFILE: ("1", OLD)})[1] == {}
     for _ in range(2):
         stood, unusual = observed(home, {PROFILE: ("2", marks)}, NEXT, alike=alike)
         assert reason in unusual[PROFILE].reasons[0]
