@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 
 COUNCIL = "council"
 """The place attribute of every family; its categories are the councils in the release."""
@@ -385,3 +386,15 @@ def each(attribute: Attribute) -> tuple[Selection, ...]:
 def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
     """Return the total and one level for each category except the unknown."""
     return (ALL, *each(attribute))
+
+
+def breakdowns(
+    *attributes: Attribute, levels: Mapping[Attribute, tuple[Selection, ...]] = MappingProxyType({})
+) -> tuple[tuple[tuple[Axis, ...], dict[str, str]], ...]:
+    """Return the axes and constants of rows that are not broken down, and of rows broken down by each attribute.
+
+    An attribute is broken down by `levels`, if given, or by each of its categories.
+    """
+    axes = (Axis("breakdown", each_of.name, levels.get(each_of) or each(each_of)) for each_of in attributes)
+    by_attribute = (((axis,), {"breakdown_topic": of.label}) for axis, of in zip(axes, attributes, strict=True))
+    return (((), {"breakdown_topic": "Total", "breakdown": "Total"}), *by_attribute)

@@ -12,7 +12,6 @@ import pytest
 
 from ndl_export.tables import TABLES
 from tests.support.export import ees_bulk
-from tests.support.export.ees_screener import screen
 
 Entries = dict[str, bytes]
 NAME = "ees_bulk_upload.zip"
@@ -35,12 +34,6 @@ def test_it_holds_the_files_of_every_table_as_they_are_in_the_bundle(entries: En
     lines = list(csv.DictReader(io.StringIO(entries["dataset_names.csv"].decode())))
     assert [line["file_name"] for line in lines] == list(TABLES)
     assert not [line for line in lines if set(line["dataset_name"]) & set(ees_bulk.INVALID)]
-
-
-def test_what_is_in_it_passes_the_screener(entries: Entries, tmp_path: Path) -> None:
-    for name, content in entries.items():
-        (tmp_path / name).write_bytes(content)
-    assert [screen(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv") for name in TABLES] == [[]] * len(TABLES)
 
 
 def lines_of(change: Callable[[str], str]) -> Callable[[Entries], Entries]:
@@ -80,13 +73,3 @@ def test_a_planted_fault_is_found(code: str, entries: Entries, tmp_path: Path) -
         for name, content in PLANTED[code](entries).items():
             archive.writestr(name, content)
     assert [fault for fault in ees_bulk.faults(spoilt) if fault.startswith(code)]
-
-
-def test_it_is_the_same_bytes_every_time(bundle: Path) -> None:
-    with zipfile.ZipFile(bundle / NAME) as archive:
-        found = archive.infolist()
-    pairs = [f"{name}{suffix}" for name in TABLES for suffix in (".csv", ".meta.csv")]
-    assert [entry.filename for entry in found] == ["dataset_names.csv", *pairs]
-    assert {(entry.date_time, entry.compress_type, entry.create_system) for entry in found} == {
-        ((1980, 1, 1, 0, 0, 0), zipfile.ZIP_STORED, 3)
-    }
