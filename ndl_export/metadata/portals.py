@@ -16,16 +16,7 @@ from typing import Any
 
 import yaml
 
-from ndl_export.facts.description import (
-    KEYWORDS,
-    NAME,
-    OGL_ADDRESS,
-    OGL_NAME,
-    Archive,
-    DataFile,
-    Description,
-    file_title,
-)
+from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, Description, file_title
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import said
 
@@ -71,20 +62,9 @@ def ckan_package(described: Description) -> dict[str, Any]:
                     "url": entry.address,
                     "format": entry.format.capitalize() if entry.format == "parquet" else entry.format.upper(),
                     "mimetype": entry.media_type,
-                    "size": entry.size,
-                    "hash": f"sha256:{entry.sha256}",
                 }
+                | ({"size": entry.size, "hash": f"sha256:{entry.sha256}"} if entry.sha256 else {})
                 for entry in described.data_files
-            ),
-            *(
-                {
-                    "name": entry.title,
-                    "description": entry.about,
-                    "url": entry.address,
-                    "format": entry.format.upper(),
-                    "mimetype": entry.media_type,
-                }
-                for entry in described.archives
             ),
             *(_document(described, name) for name in _DOCUMENTS),
         ],
@@ -131,7 +111,7 @@ def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any
         "publisher": facts.organisation,
         "updateFrequency": "freq:annual",
         "relatedResource": [*related, *([f"{facts.address}/{previous}"] if previous else [])],
-        "distribution": [entry.address for entry in _entries(described)],
+        "distribution": [entry.address for entry in described.data_files],
     }
 
 
@@ -151,13 +131,9 @@ def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
             "downloadURL": entry.address,
             "mediaType": entry.media_type,
         }
-        | ({"byteSize": entry.size} if isinstance(entry, DataFile) else {})
-        for entry in _entries(described)
+        | ({"byteSize": entry.size} if entry.sha256 else {})
+        for entry in described.data_files
     ]
-
-
-def _entries(described: Description) -> tuple[DataFile | Archive, ...]:
-    return (*described.data_files, *described.archives)
 
 
 CITATION_FILE = "CITATION.cff"
