@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -50,18 +49,7 @@ def changed(files: Mapping[str, bytes], expected: Mapping[str, str]) -> list[str
 
 
 class UnusableKey(ValueError):
-    """A file that is not an Ed25519 key in PEM. The message names the file, never its content."""
-
-
-def load_private_key(path: Path) -> Ed25519PrivateKey:
-    """Return the signing key in the PEM file `path`, unencrypted PKCS #8. Raises `UnusableKey`."""
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UnusableKey(f"{path} is not a readable Ed25519 private key in PEM") from None
-    return key
+    """Content that is not an Ed25519 public key in PEM."""
 
 
 def public_pem(key: Ed25519PrivateKey) -> bytes:
