@@ -58,8 +58,7 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
 from ndl_export.metadata.croissant import croissant
-from ndl_export.metadata.csvw import csvw_metadata
-from ndl_export.metadata.datapackage import datapackage
+from ndl_export.metadata.datapackage import csvw_metadata, datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.portals import CITATION_FILE, citation, ckan_package, ukgov_dataset, ukgov_distributions
 from ndl_export.pages.number_format import said

@@ -131,7 +131,7 @@ def test_a_table_of_counts_gives_each_row_as_a_percentage_of_its_last_column_at_
             "gld_children is that of another figure",
         ),
         ({"geography": "wards"}, "geography: must be 'councils' or 'all_councils_together'"),
-        ({"name": "A", "columns": [{"attribute": 1}]}, "a letter\ncolumns.0.attribute: "),
+        ({"name": "A", "columns": [{"attribute": 1}]}, "characters\ncolumns.0.attribute: "),
         (
             {"columns": ["ethnic_group", "imd_quintile", "dots", "term_of_birth"]},
             "rows an area, and 1,000 are the most",
