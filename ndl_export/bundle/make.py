@@ -308,8 +308,8 @@ def _fill(
         (folder / name).write_bytes(content)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
-    told = {"notice": facts.notice} if facts.notice else {}
-    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | told))
+    notice = {"notice": facts.notice} if facts.notice else {}
+    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | notice))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
     for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
         (folder / name).write_bytes(indented_json(record))

@@ -209,21 +209,14 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
         place.chmod(_FOLDER_MODE)
-        with alone(place), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=place) as scratch:
-            if (place / version).exists():
-                if contents(place / version) != files:
-                    raise BundleRefused(
-                        f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
-                        " verify`, and remove it to have them made anew"
-                    )
-                return place / version
-            staged = Path(scratch) / version
-            staged.mkdir()
-            for name, content in files.items():
-                (staged / name).write_bytes(content)
-            set_modes(staged, _FOLDER_MODE, _FILE_MODE)
-            staged.replace(place / version)
-            sync(place)
+        with alone(place):
+            if not (place / version).exists():
+                _write_folder(place / version, files)
+            elif contents(place / version) != files:
+                raise BundleRefused(
+                    f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
+                    " verify`, and remove it to have them made anew"
+                )
         refresh(release_dir)
     return place / version
 
@@ -231,10 +224,14 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
 def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
     """Write all files without a signature to a new or empty folder, in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _write_folder(folder, synthetic_files(made))
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         staged = Path(scratch) / folder.name
         staged.mkdir()
-        for name, content in synthetic_files(made).items():
+        for name, content in files.items():
             (staged / name).write_bytes(content)
         set_modes(staged, _FOLDER_MODE, _FILE_MODE)
         staged.replace(folder)

@@ -80,12 +80,12 @@ def statements(
 
     The sentences name the standard tables and those that were `requested` for the cohort.
     """
-    taking_part, asked = tuple(councils), tuple(requested)
+    taking_part, on_request = tuple(councils), tuple(requested)
     return [
         prefix + sentence
         for cohort, prefix in _prefixes(missing)
         for sentence in _statements(
-            missing[cohort], taking_part, all_tables(each for each in asked if cohort in each.cohorts)
+            missing[cohort], taking_part, all_tables(each for each in on_request if cohort in each.cohorts)
         )
     ]
 

@@ -216,7 +216,7 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
 
 def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return a file of synthetic rows, described like the release's distributions of the same format."""
-    alike = next(
+    same_format = next(
         entry
         for entry in release.record["dcat:distribution"]
         if entry["dct:format"]["@id"].rpartition("/")[2] == resource["format"].upper()
@@ -229,7 +229,7 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
         "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
-        "spdx:checksum": alike["spdx:checksum"]
+        "spdx:checksum": same_format["spdx:checksum"]
         | {
             "spdx:checksumValue": {
                 "@value": resource["hash"].removeprefix("sha256:"),
@@ -237,7 +237,7 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
             }
         },
     }
-    return alike | own
+    return same_format | own
 
 
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
@@ -308,15 +308,13 @@ def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), regis
         _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
         summary = said(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
         _category(entry, "withdrawn" if withdrawn else "", summary)
-        for asked in register.requests if register and not withdrawn else ():
-            if asked.answered_in == release.version:
-                name, title = (
-                    f"{release.directory}/{REGISTER_FILE}#{asked.name}",
-                    f"Asked for and answered: {asked.title}",
-                )
-                page = f"{release.address}/site/{asked.page}"
+        for answer in register.requests if register and not withdrawn else ():
+            if answer.answered_in == release.version:
+                name = f"{release.directory}/{REGISTER_FILE}#{answer.name}"
+                title = f"Asked for and answered: {answer.title}"
+                page = f"{release.address}/site/{answer.page}"
                 entry = _entry(root, release, name, title, release.issued, page, release.issued)
-                purpose = f"Asked for by {asked.asked_by}. What for: {sentence(asked.purpose)}"
+                purpose = f"Asked for by {answer.asked_by}. What for: {sentence(answer.purpose)}"
                 part = f"{purpose} The table is part of release {release.version}."
                 _category(entry, "answered", said(release.notice, part))
     ET.indent(root)

@@ -86,18 +86,18 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 _DEFINED = """
-SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'told'
+SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'built'
 UNION ALL
-SELECT 'view', schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = 'told' AND NOT internal
+SELECT 'view', schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = 'built' AND NOT internal
 UNION ALL
 SELECT 'column', schema_name, table_name || '.' || column_name, data_type, comment
-FROM duckdb_columns() WHERE database_name = 'told' AND NOT internal
+FROM duckdb_columns() WHERE database_name = 'built' AND NOT internal
 UNION ALL
 SELECT 'function', schema_name, function_name, concat(parameters::VARCHAR, macro_definition), comment
-FROM duckdb_functions() WHERE database_name = 'told' AND NOT internal
+FROM duckdb_functions() WHERE database_name = 'built' AND NOT internal
 UNION ALL
 SELECT 'type', schema_name, type_name, labels::VARCHAR, comment
-FROM duckdb_types() WHERE database_name = 'told' AND NOT internal
+FROM duckdb_types() WHERE database_name = 'built' AND NOT internal
 ORDER BY ALL
 """
 
@@ -113,13 +113,13 @@ def same_database(one: Path, other: Path) -> bool:
 def _digest(path: Path) -> str:
     """Return a hash of a database's definitions and rows, independent of the order of rows."""
     with in_memory() as connection:
-        connection.execute(f"ATTACH {quoted(path)} AS told (READ_ONLY)")
+        connection.execute(f"ATTACH {quoted(path)} AS built (READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         defined = connection.execute(_DEFINED).fetchall()
         tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]
         rows = [
             connection.execute(
-                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM told.{identifier(schema)}.{identifier(name)} AS t"
+                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM built.{identifier(schema)}.{identifier(name)} AS t"
             ).fetchall()
             for schema, name in tables
         ]

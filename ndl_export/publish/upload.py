@@ -88,78 +88,62 @@ def publish(
         content = _sound(release_dir, version, trusted_key)
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
         raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
-    asked = Version.parse(version)
+    parsed = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
     if dry_run:
-        return _plan(release_dir, asked, content, store, known).outcome
+        return _plan(release_dir, parsed, content, store, known)[0]
     try:
         with one_publisher(store) as check_alone:
-            plan = _plan(release_dir, asked, content, store, known)
+            outcome, replaced = _plan(release_dir, parsed, content, store, known)
             store.clear()
-            _send_content(store, {name: content[name] for name in plan.missing}, tell)
+            _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
             check_alone()
-            for name, each in plan.replaced.items():
+            for name, each in replaced.items():
                 _send(store, name, each, changes=True)
-            for name in plan.outcome.removed:
+            for name in outcome.removed:
                 store.remove(name)
             store.clear()
     except PlaceBusy as busy:
         raise PlaceInUse(str(busy)) from None
-    return plan.outcome
+    return outcome
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The release's own files to send, by name, and the leading files to replace, content by name in order."""
+def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, known: Known) -> tuple[Published, Files]:
+    """Compare the release with the files at the place; return the outcome, and the leading files to replace in order.
 
-    missing: tuple[str, ...]
-    replaced: Files
-    outcome: Published
-
-
-def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known: Known) -> _Plan:
-    """Compare the release with the files at the place. Raises `PublishRefused`, and whatever `known` raises."""
-    version = str(asked)
-    missing = _missing(store, asked, content)
+    Raises `PublishRefused`, and whatever `known` raises.
+    """
+    version = str(parsed)
+    missing = _missing(store, parsed, content)
     try:
         known([*anchors_in(release_dir), *anchors_at(store, arriving=version)])
         published = catalogued(store)
     except UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _withdrawn(store, release_dir)
-    if version in withdrawn and (missing or asked not in published):
+    if version in withdrawn and (missing or parsed not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
-    with tempfile.TemporaryDirectory() as scratch:
-        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
-        bundles[asked] = release_dir / version
-        told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        synthetic = _with_synthetic(store, bundles, release_dir, asked)
-        leading = leading_files(bundles, synthetic, told, release_dir, _folder(scratch, "leading"))
-        changed = _changed(store, leading, Path(scratch))
-        stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
-        replaced = {name: leading[name].read_bytes() for name in changed}
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
+        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {parsed}}
+        bundles[parsed] = release_dir / version
+        withdrawn = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
+        synthetic = _with_synthetic(store, bundles, release_dir, parsed)
+        leading = leading_files(bundles, synthetic, withdrawn, release_dir, Path(beside))
+        replaced = {name: leading[name].read_bytes() for name in _changed(store, leading, Path(scratch))}
         sizes = {name: len(each) for name, each in content.items()}
         sizes |= {name: path.stat().st_size for name, path in leading.items()}
-    sent = (*missing, *replaced)
-    standing = [each for each in bundles if str(each) not in told]
     outcome = Published(
         store,
-        sent,
-        tuple(name for name in sizes if name not in sent),
-        tuple(stale),
-        sizes,
-        max(standing, default=None),
-        told.get(version),
+        sent=(*missing, *replaced),
+        there=tuple(name for name in sizes if name not in missing and name not in replaced),
+        removed=tuple(sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)),
+        sizes=sizes,
+        current=max((each for each in bundles if str(each) not in withdrawn), default=None),
+        withdrawn=withdrawn.get(version),
     )
-    return _Plan(tuple(missing), replaced, outcome)
-
-
-def _folder(scratch: str, name: str) -> Path:
-    place = Path(scratch) / name
-    place.mkdir()
-    return place
+    return outcome, replaced
 
 
 def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
@@ -202,7 +186,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
 
 
 def _with_synthetic(
-    store: Store, bundles: Mapping[Version, Path], release_dir: Path, asked: Version
+    store: Store, bundles: Mapping[Version, Path], release_dir: Path, version: Version
 ) -> dict[Version, Path]:
     """Return the folders of synthetic children that are at the place or are sent with this release."""
     found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
@@ -211,7 +195,7 @@ def _with_synthetic(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == asked and str(each) not in withdrawals(release_dir))
+            (each == version and str(each) not in withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -236,8 +220,8 @@ def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
     content = store.read(WITHDRAWN_FILE, LARGEST)
     try:
-        told = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
-        return withdrawals(release_dir) | told
+        there = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
+        return withdrawals(release_dir) | there
     except UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 

@@ -298,13 +298,13 @@ def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}
     else:
         of, (count, percent) = MEASURES[family.counted].of, _names(str(figure.name))
-        said = f"{of} {figure.label}"
-        words = said[0].upper() + said[1:]
+        group = f"{of} {figure.label}"
+        words = group[0].upper() + group[1:]
         found = {
-            "count": Measure(count, f"Number of {said}", MeasureKind.COUNT, f"{words} in the row", 0, of),
+            "count": Measure(count, f"Number of {group}", MeasureKind.COUNT, f"{words} in the row", 0, of),
             "rate": Measure(
                 percent,
-                f"Percentage of {said}",
+                f"Percentage of {group}",
                 MeasureKind.PERCENT,
                 f"{words} as a percentage of the {of} in the row",
                 1,

@@ -216,17 +216,17 @@ def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
     for column in csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:
-            told = {
+            described = {
                 "col_name": column.name,
                 "col_type": "Indicator",
                 "label": column.source.label,
                 "indicator_grouping": _GROUPS[role],
             }
             if measure is None or role is ColumnRole.FLAG:
-                yield told | {"indicator_unit": "", "indicator_dp": "0"}
+                yield described | {"indicator_unit": "", "indicator_dp": "0"}
             else:
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
-                yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
+                yield described | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
 
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"
