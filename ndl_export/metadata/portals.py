@@ -66,20 +66,18 @@ def ckan_package(described: Description) -> dict[str, Any]:
                 | ({"size": entry.size, "hash": f"sha256:{entry.sha256}"} if entry.sha256 else {})
                 for entry in described.data_files
             ),
-            *(_document(described, name) for name in _DOCUMENTS),
+            *(
+                {
+                    "name": file_title(name),
+                    "description": f"{file_title(name)} of the release",
+                    "url": described.address_of(name),
+                    "format": "CSV" if name.endswith(".csv") else "Markdown",
+                    "mimetype": MEDIA_TYPES[name.rpartition(".")[2]],
+                    "resource_type": "documentation",
+                }
+                for name in _DOCUMENTS
+            ),
         ],
-    }
-
-
-def _document(described: Description, name: str) -> dict[str, Any]:
-    suffix = name.rpartition(".")[2]
-    return {
-        "name": file_title(name),
-        "description": f"{file_title(name)} of the release",
-        "url": described.address_of(name),
-        "format": "CSV" if suffix == "csv" else "Markdown",
-        "mimetype": MEDIA_TYPES[suffix],
-        "resource_type": "documentation",
     }
 
 
