@@ -194,7 +194,7 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
     assert not [name for name in open_store(place).sizes() or {} if name.startswith("site/")]
 
 
-def asked(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
+def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
     """Run `readiness publish` and return its exit status and output."""
     ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
@@ -208,7 +208,7 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
 
     def refusal(version: str, *more: str, to: str = place) -> str:
-        code, said = asked(own, version, to, *more, "--yes")
+        code, said = run_publish(own, version, to, *more, "--yes")
         assert (code, said.count("\n")) == (1, 1)
         return said
 
@@ -225,11 +225,11 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
 
 def test_the_command_sends_with_yes_what_it_lists_without(two: Path, tmp_path: Path) -> None:
     to = str(tmp_path / "served")
-    code, said = asked(two, FIRST, to)
+    code, said = run_publish(two, FIRST, to)
     assert (code, f"{FIRST}/gld_headline.parquet  (" in said, open_store(to).sizes()) == (4, True, {})
-    code, said = asked(two, FIRST, to, "--yes")
+    code, said = run_publish(two, FIRST, to, "--yes")
     assert (code, f"{to}/site/index.html" in said) == (0, True)
-    code, said = asked(two, FIRST, to, "--yes")
+    code, said = run_publish(two, FIRST, to, "--yes")
     assert (code, "nothing to send" in said) == (0, True)
 
 
@@ -237,14 +237,14 @@ def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, pl
     publish(own, FIRST, place)
     ledger = own.parent / "ledger.sqlite"
     ledger.rename(own.parent / "kept")
-    code, said = asked(own, SECOND, place, "--yes")
+    code, said = run_publish(own, SECOND, place, "--yes")
     assert (code, f"there is no ledger at {ledger}" in said) == (5, True)
     charged(ledger, SECOND)
-    code, said = asked(own, SECOND, place)
+    code, said = run_publish(own, SECOND, place)
     assert (code, f"the charge that {own / FIRST} states for pupil" in said) == (5, True)
     (own.parent / "kept").rename(ledger)
     fsspec.filesystem("memory").rm_file(f"{place}/{FIRST}/privacy_statement.json")
-    code, said = asked(own, SECOND, place, "--yes")
+    code, said = run_publish(own, SECOND, place, "--yes")
     assert (code, f"{place}/{FIRST}: privacy_statement.json is missing" in said) == (1, True)
     assert open_store(place).read(f"{SECOND}/SHA256SUMS", LARGEST) is None
     publish(own, FIRST, place)
@@ -301,7 +301,7 @@ def test_what_a_bucket_refuses_is_said_in_one_sentence(
     ],
 )
 def test_a_url_that_cannot_be_published_to(two: Path, url: str, said: str) -> None:
-    code, output = asked(two, FIRST, url, "--yes")
+    code, output = run_publish(two, FIRST, url, "--yes")
     assert code == 1
     assert said in output
     assert "secret" not in output

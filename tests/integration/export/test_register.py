@@ -39,9 +39,9 @@ ADDRESS = fake_facts().address
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
     """A release directory with a release that answers two requests after one without any; to be read, not written."""
-    directory = tmp_path_factory.mktemp("told") / "release"
+    directory = tmp_path_factory.mktemp("register") / "release"
     shutil.copytree(release_dir, directory, symlinks=True)
     facts = facts_with((SEN, REVIEWS))
     write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
@@ -50,9 +50,9 @@ def told(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_ke
 
 
 @pytest.fixture
-def own(told: Path, tmp_path: Path) -> Path:
+def own(published: Path, tmp_path: Path) -> Path:
     """A copy to write to."""
-    return Path(shutil.copytree(told, tmp_path / "release", symlinks=True))
+    return Path(shutil.copytree(published, tmp_path / "release", symlinks=True))
 
 
 def page(directory: Path) -> str:
@@ -84,12 +84,12 @@ def test_what_is_written_is_read_back_and_written_once(tmp_path: Path) -> None:
     assert write_register(tmp_path, ASKED[:1], BUDGETS)
 
 
-def test_it_is_what_its_documentation_says(told: Path) -> None:
-    """The schema stands in the page on the register; nothing else may be told."""
+def test_it_is_what_its_documentation_says(published: Path) -> None:
+    """The schema stands in the page on the register; nothing else may be published."""
     text = (PROJECT / "docs" / "register.md").read_text(encoding="utf-8")
     found = re.search(r"```json\n(.*?)```", text, re.DOTALL)
     assert found is not None
-    schema, document = json.loads(found[1]), json.loads((told / "requests.json").read_bytes())
+    schema, document = json.loads(found[1]), json.loads((published / "requests.json").read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     for change in ({"children": 3}, {"email": "who@example.org"}):
@@ -128,28 +128,28 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
         read_register(tmp_path)
 
 
-def test_the_page_lists_requests_by_their_outcome(told: Path) -> None:
-    found = sections(told)
+def test_the_page_lists_requests_by_their_outcome(published: Path) -> None:
+    found = sections(published)
     assert list(found) == ["answered", "asked", "refused", "left"]
     assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25" in found["answered"]
     assert "It cost nothing" in found["answered"]
     assert "Why it was refused: It asks what reviewed_by_sex says" in found["refused"]
-    (table,) = parse(page(told)).iter("tbody")
+    (table,) = parse(page(published)).iter("tbody")
     assert [[words(cell) for cell in row] for row in table] == [
         ["2024/25", "child", "0.50000", "0.23500", "0.26500"],
         ["2024/25", "response", "0.20000", "0.15000", "0.05000"],
     ]
 
 
-def test_pages_catalogue_and_feed_link_to_it(told: Path) -> None:
-    assert '<a href="requests.html">' in (told / "site" / "about.html").read_text(encoding="utf-8")
-    assert "requests.html" not in (told / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
-    found = catalogue(told)
+def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
+    assert '<a href="requests.html">' in (published / "site" / "about.html").read_text(encoding="utf-8")
+    assert "requests.html" not in (published / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
+    found = catalogue(published)
     assert found["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
     assert found["foaf:page"]["@id"] == f"{ADDRESS}/site/requests.html"
-    links = {link.get("href", "") for link in parse(page(told)).iter("a")}
+    links = {link.get("href", "") for link in parse(page(published)).iter("a")}
     assert {"../2026.12.0/site/request-sen-by-meals.html", "../requests.json"} <= links
-    entries = answered(told)
+    entries = answered(published)
     names = ("reviewed_by_sex", "sen_by_meals")
     assert [each.findtext("a:id", "", ATOM) for each in entries] == [f"{ADDRESS}/requests.json#{n}" for n in names]
     link = entries[1].find("a:link[@rel='alternate']", ATOM)
@@ -175,8 +175,8 @@ def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_validators_find_nothing(told: Path) -> None:
-    assert run_validator("standards", "standards_faults.py", told)["faults"][str(told)] == {
+def test_the_validators_find_nothing(published: Path) -> None:
+    assert run_validator("standards", "standards_faults.py", published)["faults"][str(published)] == {
         "catalogue.jsonld": [],
         "feed.xml": [],
     }
@@ -204,11 +204,11 @@ def test_hostile_words_stay_words(own: Path) -> None:
     assert list(sections(own)) == []
 
 
-def test_it_goes_with_the_releases_to_where_they_are_published(told: Path, tmp_path: Path) -> None:
-    bundles = {Version.parse(version): told / version for version in ("2026.11.0", "2026.12.0")}
-    files = leading_files(bundles, {}, {}, told, tmp_path)
+def test_it_goes_with_the_releases_to_where_they_are_published(published: Path, tmp_path: Path) -> None:
+    bundles = {Version.parse(version): published / version for version in ("2026.11.0", "2026.12.0")}
+    files = leading_files(bundles, {}, {}, published, tmp_path)
     names = list(files)
     assert all(map(is_leading, names))
-    assert files["requests.json"].read_bytes() == (told / "requests.json").read_bytes()
-    assert files["site/requests.html"].read_text() == page(told)
+    assert files["requests.json"].read_bytes() == (published / "requests.json").read_bytes()
+    assert files["site/requests.html"].read_text() == page(published)
     assert names.index("requests.json") < names.index("catalogue.jsonld")

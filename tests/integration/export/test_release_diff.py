@@ -102,14 +102,14 @@ def test_the_schema_changes_with_its_version_and_by_the_rule() -> None:
     assert next_version(snapshot.stem, changes) == SCHEMA_VERSION, changes
 
 
-def ask(*arguments: object) -> tuple[int, str]:
+def run_diff(*arguments: object) -> tuple[int, str]:
     ran = CliRunner().invoke(main, ["diff", *map(str, arguments)])
     return ran.exit_code, ran.output
 
 
 def test_figures_that_moved_are_those_of_changes_csv(two: Path) -> None:
     release = two
-    code, said = ask("2026.11.0", "2026.12.0", "--home", two.parent, "--json")
+    code, said = run_diff("2026.11.0", "2026.12.0", "--home", two.parent, "--json")
     assert code == 0
     found = json.loads(said)
     moved = [line for one in found["figures"].values() for line in one["moved"]]
@@ -118,7 +118,7 @@ def test_figures_that_moved_are_those_of_changes_csv(two: Path) -> None:
     assert len(listed) > 20
     assert found["figures"].keys() == TABLES.keys()
     assert (found["schema_changes"], found["schema_version_asked_for"]) == ([], SCHEMA_VERSION)
-    assert json.loads(ask(release / "2026.11.0", release / "2026.12.0", "--json")[1]) == found
+    assert json.loads(run_diff(release / "2026.11.0", release / "2026.12.0", "--json")[1]) == found
 
 
 def test_a_release_of_another_schema_is_compared_as_far_as_it_goes(copy: Path, bundle: Path) -> None:
@@ -150,25 +150,25 @@ def test_a_release_of_another_schema_is_compared_as_far_as_it_goes(copy: Path, b
         assert {each.what.split()[0] for each in found.changes} == {"table", "column", "category"}
         assert found.figures.keys() == TABLES.keys() - {"joined_dots"}
         assert found.not_compared == ()
-    code, said = ask(copy, bundle)
+    code, said = run_diff(copy, bundle)
     assert code == 0
     assert "These changes ask for schema 1.1.0." in said
     assert "joined_dots" in said
 
 
 def test_the_text_lists_the_first_figures_and_all_when_asked(two: Path) -> None:
-    few, every = (ask("2026.11.0", "2026.12.0", "--home", two.parent, *more)[1] for more in ((), ("--all",)))
+    few, every = (run_diff("2026.11.0", "2026.12.0", "--home", two.parent, *more)[1] for more in ((), ("--all",)))
     assert "--all lists them" in few
     assert "--all lists them" not in every
     assert len(every.splitlines()) > len(few.splitlines())
-    assert "moved beyond" not in ask("2026.11.0", "2026.11.0", "--home", two.parent)[1]
+    assert "moved beyond" not in run_diff("2026.11.0", "2026.11.0", "--home", two.parent)[1]
 
 
 @pytest.mark.parametrize("spoil", ["datapackage.json", "data_dictionary.csv", "privacy_statement.json"])
 def test_what_is_not_the_folder_of_a_bundle_is_named(copy: Path, release_dir: Path, spoil: str) -> None:
     (copy / spoil).unlink()
     for folder in (copy, release_dir / "2027.01.0", release_dir / "2026.11.0.zip"):
-        code, said = ask(release_dir / "2026.11.0", folder)
+        code, said = run_diff(release_dir / "2026.11.0", folder)
         assert (code, f"{folder} is not the folder of a release bundle" in said) == (1, True)
     (copy / spoil).write_text("[]")
     with pytest.raises(NotABundle):

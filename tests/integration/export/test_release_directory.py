@@ -274,21 +274,21 @@ def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, si
     assert contents(own / SECOND).keys() == contents(own / FIRST).keys()
 
 
-def asked(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
+def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
     ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
 
 
 def test_the_command_withdraws_with_yes_once_it_is_signed(own: Path) -> None:
     before = contents(own)
-    code, said = asked(own, SECOND)
+    code, said = run_withdraw(own, SECOND)
     assert (code, f"The current release would be {FIRST}." in said) == (4, True)
-    code, said = asked(own, SECOND, REASON, "--yes")
+    code, said = run_withdraw(own, SECOND, REASON, "--yes")
     assert (code, "needs the signature of 1 person" in said, contents(own)) == (4, True, before)
     approve_withdrawal(Home(own.parent), SECOND, REASON)
-    code, said = asked(own, SECOND, REASON, "--yes")
+    code, said = run_withdraw(own, SECOND, REASON, "--yes")
     assert (code, f"The current release is {FIRST}." in said) == (0, True)
-    for again in (asked(own, SECOND), asked(own, SECOND, REASON, "--yes")):
+    for again in (run_withdraw(own, SECOND), run_withdraw(own, SECOND, REASON, "--yes")):
         assert again[1].startswith(f"readiness: release {SECOND} is withdrawn already, since ")
 
 
@@ -304,7 +304,7 @@ def test_the_command_withdraws_with_yes_once_it_is_signed(own: Path) -> None:
 def test_what_cannot_be_withdrawn_is_said_in_one_sentence(own: Path, version: str, reason: str, said: str) -> None:
     before = {path.name for path in own.iterdir()}
     for more in ((), ("--yes",)):
-        assert asked(own, version, reason, *more) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
+        assert run_withdraw(own, version, reason, *more) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
     assert {path.name for path in own.iterdir()} == before
 
 

@@ -67,7 +67,7 @@ def place(bundle: Path) -> str:
     return url
 
 
-def asked(*arguments: str) -> tuple[int, str]:
+def run_verify(*arguments: str) -> tuple[int, str]:
     ran = CliRunner().invoke(main, ["verify", *arguments])
     return ran.exit_code, ran.output
 
@@ -134,19 +134,19 @@ def test_any_harm_to_any_file_behind_a_url_is_caught(
 
 
 def test_what_is_not_there_is_said_in_one_sentence(web: str, tmp_path: Path) -> None:
-    assert asked(f"{web}/2026.12.0") == (
+    assert run_verify(f"{web}/2026.12.0") == (
         1,
         f"{web}/2026.12.0: NOT SOUND\n  2026.12.0: there is no SHA256SUMS there: it is not the folder of a bundle\n",
     )
-    assert asked(f"{web}/2026.12.0.zip") == (
+    assert run_verify(f"{web}/2026.12.0.zip") == (
         1,
         f"{web}/2026.12.0.zip: NOT SOUND\n  2026.12.0.zip: there is no such file\n",
     )
-    assert asked(str(tmp_path / "nothing")) == (
+    assert run_verify(str(tmp_path / "nothing")) == (
         1,
         f"readiness: {tmp_path / 'nothing'} does not exist: give the folder or the archive of a bundle, or its URL\n",
     )
-    code, said = asked("http://127.0.0.1:1/x.zip")
+    code, said = run_verify("http://127.0.0.1:1/x.zip")
     assert (code, said) == (
         5,
         "readiness: http://127.0.0.1:1/x.zip: it cannot be reached, or the connection broke off\n",
@@ -174,7 +174,7 @@ class Failing(Quiet):
 )
 def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str, tmp_path: Path) -> None:
     with served(tmp_path, Failing) as address:
-        assert asked(f"{address}/{name}") == (5, f"readiness: {address}/{name}: {said}\n")
+        assert run_verify(f"{address}/{name}") == (5, f"readiness: {address}/{name}: {said}\n")
 
 
 def test_missing_and_changed_files_are_named_where_nothing_is_listed(copy: Path) -> None:
@@ -187,7 +187,7 @@ def test_missing_and_changed_files_are_named_where_nothing_is_listed(copy: Path)
 def test_a_key_that_is_no_key_is_said_in_one_sentence(bundle: Path, tmp_path: Path) -> None:
     key = tmp_path / "key.pem"
     key.write_text("no key")
-    code, said = asked(str(bundle), "--signer", str(key))
+    code, said = run_verify(str(bundle), "--signer", str(key))
     assert (code, said.count("\n")) == (1, 1)
 
 
