@@ -293,18 +293,19 @@ def test_the_command_withdraws_with_yes_once_it_is_signed(own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "reason", "said"),
+    ("version", "reason", "words"),
     [
-        ("2025.01.0", REASON, f"there is no release 2025.01.0 in DIR: {FIRST}, {SECOND}"),
-        ("latest", REASON, f"there is no release latest in DIR: {FIRST}, {SECOND}"),
-        (SECOND, " \n", "a release is withdrawn for a reason that its readers are told: one line of printable text"),
-        (SECOND, "a\x07b", "a release is withdrawn for a reason that its readers are told: one line of printable text"),
+        ("2025.01.0", REASON, "there is no release 2025.01.0"),
+        ("latest", REASON, "there is no release latest"),
+        (SECOND, " \n", "one line of printable text"),
+        (SECOND, "a\x07b", "one line of printable text"),
     ],
 )
-def test_what_cannot_be_withdrawn_is_said_in_one_sentence(own: Path, version: str, reason: str, said: str) -> None:
+def test_what_cannot_be_withdrawn_is_refused(own: Path, version: str, reason: str, words: str) -> None:
     before = {path.name for path in own.iterdir()}
     for more in ((), ("--yes",)):
-        assert run_withdraw(own, version, reason, *more) == (1, f"readiness: {said}\n".replace("DIR", str(own)))
+        code, output = run_withdraw(own, version, reason, *more)
+        assert (code, words in output, output.count("\n")) == (1, True, 1)
     assert {path.name for path in own.iterdir()} == before
 
 
