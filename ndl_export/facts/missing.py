@@ -94,7 +94,7 @@ def statements(
 def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
     """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
-        return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
+        return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
 
 

@@ -54,9 +54,7 @@ def check_reason(release_dir: Path, version: str, reason: str) -> str:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
     shown = " ".join(reason.split())
     if not is_line(shown):
-        raise WithdrawalRefused(
-            "a release is withdrawn for a reason that its readers are told: one line of printable text"
-        )
+        raise WithdrawalRefused("readers see the reason for a withdrawal: write it as one line of printable text")
     return shown
 
 
