@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.make import contents
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
@@ -38,7 +38,7 @@ from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import charged, publish
 from tests.support.export.reader import Seen, look
-from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
+from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment
 from tests.support.export.synthetic import of_bundle
 from tests.support.release.people import approve_withdrawal
 
@@ -61,20 +61,6 @@ def place() -> str:
     return f"memory://{uuid.uuid4().hex}/readiness"
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
-        yield environment
-
-
-@pytest.fixture
-def in_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in s3.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
-
-
 def both(latest: str) -> Seen:
     every = frozenset({FIRST, SECOND})
     return Seen(every, every, every, frozenset({latest}), latest)
@@ -84,19 +70,15 @@ def only(version: str) -> Seen:
     return Seen(*([frozenset({version})] * 4), version)
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
-    before = everything(two)
+    before = contents(two)
     first = publish(two, SECOND, in_s3)
     assert first.there == first.removed == ()
     assert look(in_s3, tmp_path) == only(SECOND)
     for form in (SECOND, f"{SECOND}.zip", f"{SECOND}.tar"):
         assert verify(f"{in_s3}/{form}").ok
     assert publish(two, SECOND, in_s3).sent == ()
-    assert everything(two) == before
+    assert contents(two) == before
     bucket = fsspec.filesystem("s3")
     for name, media_type, caching in (
         (f"{SECOND}/site/index.html", "text/html; charset=utf-8", "immutable"),
@@ -154,7 +136,7 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     sent = [name for name in log.read_text().splitlines() if name.startswith(SECOND)]
     assert len(sent) == len(set(sent))
     if kind == "file":
-        assert not [name for name in everything(tmp_path / "served") if name.startswith(".")]
+        assert not [name for name in contents(tmp_path / "served") if name.startswith(".")]
 
 
 def test_releases_that_another_home_published_stay(place: str, two: Path, own: Path, tmp_path: Path) -> None:
@@ -323,7 +305,7 @@ def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> No
     (served / "README.txt").write_text("ours")
     with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
         publish(two, FIRST, str(served))
-    assert everything(served).keys() == {"catalogue.jsonld", "README.txt"}
+    assert contents(served).keys() == {"catalogue.jsonld", "README.txt"}
 
 
 def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:
