@@ -145,11 +145,6 @@ class OnRequest:
         return {each.name: each.table for each in self.tables}
 
     @cached_property
-    def cohorts(self) -> dict[str, tuple[str, ...]]:
-        """The cohorts of each table, by its name."""
-        return {each.name: each.cohorts for each in self.tables}
-
-    @cached_property
     def origins(self) -> dict[str, str]:
         """Who requested each table, in sentences, by its name."""
         return {each.name: each.origin for each in self.tables}
