@@ -31,7 +31,7 @@ from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing, stores
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
-from ndl_export.publish import leading_files, one_publisher
+from ndl_export.publish import one_publisher, upload
 from ndl_export.publish.upload import PublishRefused
 from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
@@ -239,7 +239,7 @@ def test_a_database_that_is_the_same_to_the_byte_is_not_sent(
     """Mostly two databases of the same releases differ in some bytes, but not always."""
     publish(own, FIRST, place)
     served = fsspec.filesystem("memory").cat_file(f"{place}/{DATABASE_FILE}")
-    monkeypatch.setattr(leading_files, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
+    monkeypatch.setattr(upload, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
     assert publish(own, FIRST, place).sent == ()
 
 

@@ -25,7 +25,7 @@ from ndl_export.facts.directory_files import (
     write_register,
 )
 from ndl_export.facts.release_facts import Version
-from ndl_export.publish.leading_files import is_leading, leading_files
+from ndl_export.publish.upload import is_leading, leading_files
 from ndl_export.publish.withdraw import withdraw
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
