@@ -24,8 +24,6 @@ from ndl_export.facts.directory_files import (
     read_register,
     write_register,
 )
-from ndl_export.facts.release_facts import Version
-from ndl_export.publish.upload import is_leading, leading_files
 from ndl_export.publish.withdraw import withdraw
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
@@ -202,13 +200,3 @@ def test_hostile_words_stay_words(own: Path) -> None:
     assert "<script>alert(1)</script>" in words(root)
     tell_of_requests(own, [], [])
     assert list(sections(own)) == []
-
-
-def test_it_goes_with_the_releases_to_where_they_are_published(published: Path, tmp_path: Path) -> None:
-    bundles = {Version.parse(version): published / version for version in ("2026.11.0", "2026.12.0")}
-    files = leading_files(bundles, {}, {}, published, tmp_path)
-    names = list(files)
-    assert all(map(is_leading, names))
-    assert files["requests.json"].read_bytes() == (published / "requests.json").read_bytes()
-    assert files["site/requests.html"].read_text() == page(published)
-    assert names.index("requests.json") < names.index("catalogue.jsonld")

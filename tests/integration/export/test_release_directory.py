@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.home.paths import Home
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import contents, write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, published, refresh
@@ -39,7 +38,6 @@ from pipelines.cli import main
 from pipelines.commands.runs import report_release
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.standard_validators import run_validator
-from tests.support.release.people import approve_withdrawal
 
 pytestmark = pytest.mark.slow
 
@@ -277,19 +275,6 @@ def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, si
 def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
     ran = CliRunner().invoke(main, ["withdraw", version, "--reason", reason, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
-
-
-def test_the_command_withdraws_with_yes_once_it_is_signed(own: Path) -> None:
-    before = contents(own)
-    code, said = run_withdraw(own, SECOND)
-    assert (code, f"The current release would be {FIRST}." in said) == (4, True)
-    code, said = run_withdraw(own, SECOND, REASON, "--yes")
-    assert (code, "needs the signature of 1 person" in said, contents(own)) == (4, True, before)
-    approve_withdrawal(Home(own.parent), SECOND, REASON)
-    code, said = run_withdraw(own, SECOND, REASON, "--yes")
-    assert (code, f"The current release is {FIRST}." in said) == (0, True)
-    for again in (run_withdraw(own, SECOND), run_withdraw(own, SECOND, REASON, "--yes")):
-        assert again[1].startswith(f"readiness: release {SECOND} is withdrawn already, since ")
 
 
 @pytest.mark.parametrize(
