@@ -395,6 +395,9 @@ def breakdowns(
 
     An attribute is broken down by `levels`, if given, or by each of its categories.
     """
-    axes = (Axis("breakdown", each_of.name, levels.get(each_of) or each(each_of)) for each_of in attributes)
-    by_attribute = (((axis,), {"breakdown_topic": of.label}) for axis, of in zip(axes, attributes, strict=True))
-    return (((), {"breakdown_topic": "Total", "breakdown": "Total"}), *by_attribute)
+    by_attribute = (
+        ((Axis("breakdown", attribute.name, levels.get(attribute) or each(attribute)),), attribute.label)
+        for attribute in attributes
+    )
+    broken_down = ((axes, {"breakdown_topic": label}) for axes, label in by_attribute)
+    return (((), {"breakdown_topic": "Total", "breakdown": "Total"}), *broken_down)
