@@ -53,16 +53,16 @@ class Anchor:
     fingerprint: str | None
 
 
-def anchors_in(release_dir: Path, but: str | None = None) -> list[Anchor]:
-    """Return every bundle of a release directory, except that of version `but`. Raises `UnreadableAnchor`."""
+def anchors_in(release_dir: Path, leaving_out: str | None = None) -> list[Anchor]:
+    """Return every bundle of a release directory, except that of version `leaving_out`. Raises `UnreadableAnchor`."""
     names = {path.name: path for path in release_dir.iterdir()} if release_dir.is_dir() else {}
     folders = [
         name
         for name, path in names.items()
         if path.is_dir() and not path.is_symlink() and (_is_version(name) or (path / SUMS_FILE).exists())
     ]
-    found = [_anchor(f"{release_dir / name}", _in_folder(names[name])) for name in _visible(folders, but)]
-    for name in _archives_alone(names, folders, but):
+    found = [_anchor(f"{release_dir / name}", _in_folder(names[name])) for name in _visible(folders, leaving_out)]
+    for name in _archives_alone(names, folders, leaving_out):
         found.append(_anchor(f"{names[name]}", _in_archive(names[name].read_bytes(), str(names[name]))))
     return found
 
@@ -86,15 +86,15 @@ def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
     return found
 
 
-def _visible(names: Iterable[str], but: str | None = None) -> list[str]:
+def _visible(names: Iterable[str], leaving_out: str | None = None) -> list[str]:
     """Return the sorted names without those of unfinished bundles, which begin with a dot."""
-    return sorted(name for name in names if name != but and not name.startswith("."))
+    return sorted(name for name in names if name != leaving_out and not name.startswith("."))
 
 
-def _archives_alone(names: Iterable[str], folders: Collection[str], but: str | None = None) -> list[str]:
+def _archives_alone(names: Iterable[str], folders: Collection[str], leaving_out: str | None = None) -> list[str]:
     """Return one archive of each bundle whose folder is missing."""
     archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
-    return [archives[name] for name in _visible(set(archives) - set(folders), but)]
+    return [archives[name] for name in _visible(set(archives) - set(folders), leaving_out)]
 
 
 def _in_folder(folder: Path) -> Files:

@@ -12,9 +12,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +38,7 @@ from ndl_export.documents.pages import (
 from ndl_export.documents.reconciliation import reconciliation_csv
 from ndl_export.documents.workbook import workbook_file
 from ndl_export.facts import missing
-from ndl_export.facts.description import WORKBOOK_FILE, describe
+from ndl_export.facts.description import WORKBOOK_FILE, Description, describe
 from ndl_export.facts.noisy_counts import (
     NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
@@ -58,8 +57,7 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
 from ndl_export.files.whole_files import alone, indented_json
 from ndl_export.metadata.croissant import croissant
-from ndl_export.metadata.csvw import csvw_metadata
-from ndl_export.metadata.datapackage import datapackage
+from ndl_export.metadata.datapackage import csvw_metadata, datapackage
 from ndl_export.metadata.dcat import dcat_record
 from ndl_export.metadata.portals import CITATION_FILE, citation, ckan_package, ukgov_dataset, ukgov_distributions
 from ndl_export.pages.number_format import said
@@ -72,14 +70,16 @@ from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder,
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
-CATALOGUE_FILES = (
-    "ckan_package.json",
-    "croissant.json",
-    "csv-metadata.json",
-    "dcat.jsonld",
-    "ukgov_dataset.json",
-    "ukgov_distributions.json",
-)
+_RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
+    "ckan_package.json": lambda described, files, replaced: ckan_package(described),
+    "croissant.json": croissant,
+    "csv-metadata.json": lambda described, files, replaced: csvw_metadata(described, files),
+    "dcat.jsonld": lambda described, files, replaced: dcat_record(described, replaced),
+    "ukgov_dataset.json": lambda described, files, replaced: ukgov_dataset(described, replaced),
+    "ukgov_distributions.json": lambda described, files, replaced: ukgov_distributions(described),
+}
+"""The record for each catalogue, from the description, the files described and the version that is replaced."""
+CATALOGUE_FILES = tuple(_RECORDS)
 DOCUMENTS = (
     DATAPACKAGE_FILE,
     *CATALOGUE_FILES,
@@ -309,12 +309,14 @@ def _fill(
         (folder / name).write_bytes(content)
     for name, text in _pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
-    told = {"notice": facts.notice} if facts.notice else {}
-    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | told))
+    notice = {"notice": facts.notice} if facts.notice else {}
+    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | notice))
     (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
-    for name, record in _catalogue_records(facts, earlier.replaced, _read(folder)).items():
-        (folder / name).write_bytes(indented_json(record))
-    (folder / CITATION_FILE).write_bytes(citation(describe(facts, {})).encode())
+    files = contents(folder)
+    described = describe(facts, files)
+    for name, record in _RECORDS.items():
+        (folder / name).write_bytes(indented_json(record(described, files, earlier.replaced)))
+    (folder / CITATION_FILE).write_bytes(citation(described).encode())
     (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     names = _beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
@@ -389,19 +391,6 @@ def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier
         "reconciliation.csv": reconciliation,
     }
     return {name: noticed(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
-
-
-def _catalogue_records(facts: ReleaseFacts, replaced: str | None, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the record of the release for each catalogue, by file name; `files` are the files described."""
-    described = describe(facts, files)
-    return {
-        "ckan_package.json": ckan_package(described),
-        "croissant.json": croissant(described, files, replaced),
-        "csv-metadata.json": csvw_metadata(described, files),
-        "dcat.jsonld": dcat_record(described, replaced),
-        "ukgov_dataset.json": ukgov_dataset(described, replaced),
-        "ukgov_distributions.json": ukgov_distributions(described),
-    }
 
 
 def _promote(staged: Path, directory: Path) -> Path:

@@ -70,17 +70,17 @@ def refresh(release_dir: Path) -> None:
     Raises `UnreadableWithdrawals` and `UnreadableRegister`.
     """
     newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
-    announced, asked = upcoming(release_dir, there), read_register(release_dir)
+    announced, register = upcoming(release_dir, there), read_register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced, asked, withdrawals(release_dir))
+        publish_site(release_dir, str(newest), announced, register, withdrawals(release_dir))
     releases = published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or (), asked)))
-    write_whole(release_dir / FEED_FILE, feed(releases, announced or (), asked))
+    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or (), register)))
+    write_whole(release_dir / FEED_FILE, feed(releases, announced or (), register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
         write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest, issued)))

@@ -7,11 +7,14 @@ children stay where they are, but nothing links to them any more.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import BundleRefused, contents, set_modes
 from ndl_export.bundle.release_directory import refresh
-from ndl_export.documents.synthetic_children import FIRST_COLUMN, synthetic_documents, warning
+from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES, columns, synthetic_documents, warning
+from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.released import DATAPACKAGE_FILE, versions
 from ndl_export.facts.synthetic import (
@@ -35,11 +39,14 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from ndl_export.files import signing
+from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
 from ndl_export.files.whole_files import alone, indented_json
-from ndl_export.metadata.synthetic_children import synthetic_croissant, synthetic_package
+from ndl_export.metadata.croissant import dataset, file_object, record_set
+from ndl_export.pages.number_format import said
 from ndl_export.site.documents import synthetic_page
 from privacy.doors.files import sync
+from sources.reference.cohorts import Cohort
 
 UNSIGNED_FILES = frozenset(
     (
@@ -61,8 +68,123 @@ def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
     """
     files = synthetic_documents(made)
     page = synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, warning(made))
-    files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(synthetic_croissant(made, files))}
-    return files | {DATAPACKAGE_FILE: indented_json(synthetic_package(made, files))}
+    files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(_croissant(made, files))}
+    return files | {DATAPACKAGE_FILE: indented_json(_package(made, files))}
+
+
+_KEYWORDS = ("synthetic data", *KEYWORDS)
+_MADE = "Drawn from the noisy counts of a differentially private release, at no further cost in privacy."
+
+
+def _package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return `datapackage.json` of `files` (content by name), JSON-ready.
+
+    `synthetic`, `release`, `release_sha256sums`, `seed`, `cohort`, `software` and `held_out` are not part of the
+    standard.
+    """
+    release = made.release
+    return {
+        "profile": "data-package",
+        "name": "synthetic-children",
+        "id": f"synthetic-children-of-{release['id']}-{made.cohort}-seed-{made.seed}",
+        "title": _title(made),
+        "description": said(warning(made), _MADE),
+        "homepage": made.address,
+        "version": release["version"],
+        "created": release["created"],
+        "licenses": release["licenses"],
+        "contributors": release["contributors"],
+        "keywords": list(_KEYWORDS),
+        "sources": [{"title": f"{release['title']}, release {release['version']}", "path": release["homepage"]}],
+        "synthetic": True,
+        "release": release["version"],
+        "release_sha256sums": made.release_sums,
+        "cohort": made.cohort,
+        "seed": made.seed,
+        "software": dict(made.libraries),
+        "held_out": [asdict(each) for each in made.held_out],
+        "resources": [_resource(made, name, content) for name, content in sorted(files.items())],
+    }
+
+
+def _title(made: SyntheticChildren) -> str:
+    return f"Synthetic children of {made.release['title']}, {Cohort(made.cohort).label}"
+
+
+def _resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, Any]:
+    kind = PurePath(name).suffix.lstrip(".")
+    described: dict[str, Any] = {"profile": "data-resource", "type": "file"}
+    if name == CSV_FILE:
+        described = {"profile": "tabular-data-resource", "type": "table", "schema": _schema(made)}
+    return described | {
+        "name": name.replace(".", "-").replace("_", "-"),
+        "title": TITLES[name],
+        "path": name,
+        "format": kind,
+        "mediatype": (MEDIA_TYPES | PAGE_TYPE)[kind],
+        "encoding": "utf-8",
+        "bytes": len(content),
+        "hash": f"sha256:{hashlib.sha256(content).hexdigest()}",
+    }
+
+
+def _schema(made: SyntheticChildren) -> dict[str, Any]:
+    fields = [
+        {
+            "name": name,
+            "type": "string",
+            "description": description,
+            "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
+        }
+        for name, description, categories in columns(made)
+    ]
+    return {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}
+
+
+def _croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return `croissant.json` of the rows in the Parquet file among `files` (content by name), JSON-ready."""
+    release, publisher = made.release, made.release["contributors"][0]
+    return dataset(
+        _title(made),
+        said(warning(made), _MADE),
+        (publisher["title"], publisher.get("email", "")),
+        made.address,
+        release["version"],
+        str(release["created"])[:10],
+        f", seed {made.seed}",
+    ) | {
+        "keywords": list(_KEYWORDS),
+        "usageInfo": {"@type": "CreativeWork", "name": OGL_NAME, "url": OGL_ADDRESS},
+        "prov:wasDerivedFrom": {"@id": release["homepage"]},
+        "prov:wasGeneratedBy": {
+            "@type": "prov:Activity",
+            "prov:label": f"Drawing of rows from a graphical model of noisy counts ({STATEMENT_FILE})",
+        },
+        **_RESPONSIBLE_USE,
+        "distribution": [file_object(PARQUET_FILE, TITLES[PARQUET_FILE], files[PARQUET_FILE])],
+        "recordSet": [
+            record_set(
+                PurePath(PARQUET_FILE).stem,
+                warning(made),
+                PARQUET_FILE,
+                [FIRST_COLUMN],
+                [(column, description, "sc:Text") for column, description, _ in columns(made)],
+            )
+        ],
+    }
+
+
+_RESPONSIBLE_USE = {
+    "rai:dataCollection": "None: the rows were drawn from a model of published noisy counts, and describe nobody",
+    "rai:dataLimitations": (
+        "What was not measured together is independent in the rows; standard errors calculated from them as from a"
+        " sample of children are wrong (synthetic_children_quality.md)"
+    ),
+    "rai:dataBiases": "Small groups tend to be too large, since a number of rows is never negative and noise may be",
+    "rai:dataUseCases": "Trying out software, queries and methods, and teaching; not for figures about children",
+    "rai:personalSensitiveInformation": "None: no row is about a real child",
+    "rai:dataReleaseMaintenancePlan": "They stand beside the release that they were made from, and go when it goes",
+}
 
 
 def check_wanted(release_dir: Path, version: str) -> None:
@@ -87,21 +209,14 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
         place.chmod(_FOLDER_MODE)
-        with alone(place), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=place) as scratch:
-            if (place / version).exists():
-                if contents(place / version) != files:
-                    raise BundleRefused(
-                        f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
-                        " verify`, and remove it to have them made anew"
-                    )
-                return place / version
-            staged = Path(scratch) / version
-            staged.mkdir()
-            for name, content in files.items():
-                (staged / name).write_bytes(content)
-            set_modes(staged, _FOLDER_MODE, _FILE_MODE)
-            staged.replace(place / version)
-            sync(place)
+        with alone(place):
+            if not (place / version).exists():
+                _write_folder(place / version, files)
+            elif contents(place / version) != files:
+                raise BundleRefused(
+                    f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
+                    " verify`, and remove it to have them made anew"
+                )
         refresh(release_dir)
     return place / version
 
@@ -109,10 +224,14 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
 def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
     """Write all files without a signature to a new or empty folder, in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _write_folder(folder, synthetic_files(made))
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         staged = Path(scratch) / folder.name
         staged.mkdir()
-        for name, content in synthetic_files(made).items():
+        for name, content in files.items():
             (staged / name).write_bytes(content)
         set_modes(staged, _FOLDER_MODE, _FILE_MODE)
         staged.replace(folder)

@@ -45,6 +45,7 @@ from ndl_export.site import SITE_FOLDER, site_downloads
 from ndl_export.tables import Table
 from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
+from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]
 
@@ -150,100 +151,64 @@ def _fingerprint(files: Files) -> str | None:
         return None
 
 
-@dataclass(frozen=True)
-class _Stated:
-    """The facts that a bundle states about itself.
-
-    `package` and `record` are the content of `datapackage.json` and `privacy_statement.json`, `missing` is as in
-    `facts.missing`, and `plans` is by cohort and family.
-    """
-
-    version: str
-    cohorts: tuple[str, ...]
-    councils: tuple[str, ...]
-    missing: missing.MissingByCohort
-    plans: Mapping[tuple[str, str], bytes]
-    package: Mapping[str, Any]
-    record: Mapping[str, Any]
-    on_request: OnRequest
-
-    @property
-    def faults(self) -> Faults:
-        """Faults in these facts."""
-        if unsound := privacy_faults(self.record, self.version, self.cohorts):
-            return [(PRIVACY_RECORD_FILE, what) for what in unsound]
-        asked = request_faults(self.on_request, self.record, self.version, self.cohorts)
-        return [(ON_REQUEST_FILE, what) for what in asked]
-
-
-def _stated(files: Files) -> _Stated:
-    """Return the facts that a bundle states. Raises `_Unreadable`."""
-    try:
-        package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
-        version = str(Version.parse(package["version"]))
-        cohorts, councils = tuple(package["cohorts"]), tuple(package["councils"])
-        absent = package["missing"]
-        if odd := missing.faults(absent, councils, cohorts):
-            raise ValueError("; ".join(odd))
-        plans = {key: files[name] for key, name in plan_files(cohorts).items()}
-        table_layouts(councils, cohorts, absent, plans)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Unreadable(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}") from None
-    try:
-        on_request = OnRequest.read(files)
-    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise _Unreadable(ON_REQUEST_FILE, f"{_UNREADABLE}: {error}", version) from None
-    return _Stated(version, cohorts, councils, absent, plans, package, record, on_request)
-
-
-class _Unreadable(Exception):
-    """A file that does not state what it should: its fault, and the version if known."""
-
-    def __init__(self, file: str, what: str, version: str | None = None) -> None:
-        super().__init__(what)
-        self.version, self.fault = version, (file, what)
-
-
 _UNREADABLE = "it does not say which tables were asked for, or what was measured for them"
 
 
 def _content(files: Files) -> tuple[str | None, Faults]:
     """Return the version and the faults in the content of files whose signature is valid."""
     try:
-        stated = _stated(files)
-    except _Unreadable as error:
-        return error.version, [error.fault]
-    faults = _package_faults(files, stated.package) + (odd := stated.faults)
+        package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
+        version = str(Version.parse(package["version"]))
+        cohorts, councils, absent = tuple(package["cohorts"]), tuple(package["councils"]), package["missing"]
+        if odd := missing.faults(absent, councils, cohorts):
+            raise ValueError("; ".join(odd))
+        plans = {key: files[name] for key, name in plan_files(cohorts).items()}
+        table_layouts(councils, cohorts, absent, plans)
+    except (ValueError, KeyError, TypeError) as error:
+        return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
+    try:
+        on_request = OnRequest.read(files)
+    except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        return version, [(ON_REQUEST_FILE, f"{_UNREADABLE}: {error}")]
+    unsound = [(PRIVACY_RECORD_FILE, what) for what in privacy_faults(record, version, cohorts)] or [
+        (ON_REQUEST_FILE, what) for what in request_faults(on_request, record, version, cohorts)
+    ]
+    faults = _package_faults(files, package) + unsound
     if not files[PRIVACY_PAGE_FILE].strip():
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
-    if stated.on_request and odd:  # the rows of the requested tables are then unknown
-        return stated.version, faults
-    return stated.version, faults + _figures(files, stated)
-
-
-def _figures(files: Files, stated: _Stated) -> Faults:
-    """Return the faults in the noisy counts, the tables, and everything made from them."""
-    cohorts, councils, requested = stated.cohorts, stated.councils, stated.on_request.tables
-    layouts = table_layouts(councils, cohorts, stated.missing, stated.plans, requested)
+    if on_request and unsound:  # the rows of the requested tables are then unknown
+        return version, faults
+    layouts = table_layouts(councils, cohorts, absent, plans, on_request.tables)
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
         covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
-        return [("*.parquet", f"cannot be read: {error}")]
-    faults = [(NOISY_COUNTS_FILE, what) for what in noisy_faults(stated.plans, cells, stated.record)]
+        return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
+    faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
     faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
-    unsound = [
+    wrong = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in table_faults(tables, layouts)
     ]
-    if unsound:
-        return faults + unsound
-    downloads = site_downloads(tables, councils, cohorts, stated.missing, requested)
+    if wrong:
+        return version, faults + wrong
+    downloads = site_downloads(tables, councils, cohorts, absent, on_request.tables)
+    return version, faults + _differences(files, tables, layouts, downloads)
+
+
+def _differences(
+    files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout], downloads: Files
+) -> Faults:
+    """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
-    faults += [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined)]
-    return faults + _site_faults(files, downloads)
+    pages = [
+        (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
+        for name, content in downloads.items()
+        if files[f"{SITE_FOLDER}/{name}"] != content
+    ]
+    return [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined), *pages]
 
 
 def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
@@ -255,12 +220,6 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     ]
 
 
-def _site_faults(files: Files, expected: Files) -> Faults:
-    """Check that the page's charts show the same figures as the tables."""
-    names = ((f"{SITE_FOLDER}/{name}", content) for name, content in expected.items())
-    return [(name, "does not hold the same figures as the tables") for name, content in names if files[name] != content]
-
-
 def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
     """Check that the CSV files match the Parquet files byte for byte."""
     faults = []
@@ -270,9 +229,9 @@ def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[
         again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
     again |= {f"{name}.meta.csv": meta_csv(data, defined[name]) for name, data in ordered.items()}
     for name in ordered:
-        told = dict.fromkeys((f"{name}.csv", f"{name}{ALL_ROWS}"), f"does not hold the same figures as {name}.parquet")
-        told[f"{name}.meta.csv"] = f"does not describe {name}.csv"
-        faults += [(file, what) for file, what in told.items() if again[file] != files[file]]
+        others = f"does not hold the same figures as {name}.parquet"
+        due = {f"{name}.csv": others, f"{name}{ALL_ROWS}": others, f"{name}.meta.csv": f"does not describe {name}.csv"}
+        faults += [(file, what) for file, what in due.items() if again[file] != files[file]]
     if ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
         faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults

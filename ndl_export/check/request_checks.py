@@ -75,12 +75,12 @@ def _plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[s
 
 def _made_for(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
     """Check that a plan was made for the tables that the release states, with the same definitions."""
-    asked = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
+    requests = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
     known = {each.name: each for each in on_request.tables}
-    if asked.keys() != set(stated):
-        names = (", ".join(sorted(each)) or "no table" for each in (asked, stated))
+    if requests.keys() != set(stated):
+        names = (", ".join(sorted(each)) or "no table" for each in (requests, stated))
         yield "{} was made for {}, and the privacy statement says for {}".format(of.plan_file, *names)
-    for name, request in asked.items():
+    for name, request in requests.items():
         if name not in known:
             yield f"it leaves out {name}, which {of.plan_file} was made for"
         elif not _same(known[name], request):

@@ -61,34 +61,26 @@ TOGETHER = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file with one published table, or with all of them; `sha256` is hexadecimal, `size` in bytes."""
+    """A file of a release to download: with one published table, with all of them, or an archive of the whole bundle.
 
-    name: str
-    table: Table | None
+    `sha256` is hexadecimal and `size` in bytes. An archive has neither, because it holds the records that state them.
+    """
+
+    address: str
     title: str
     about: str
-    size: int
-    sha256: str
-    address: str
+    table: Table | None = None
+    size: int = 0
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.address.rpartition("/")[2]
 
     @property
     def format(self) -> str:
         """Its suffix."""
         return self.name.rpartition(".")[2]
-
-    @property
-    def media_type(self) -> str:
-        return MEDIA_TYPES[self.format]
-
-
-@dataclass(frozen=True)
-class Archive:
-    """The whole bundle as one file, beside its folder."""
-
-    format: str
-    title: str
-    address: str
-    about: str = "Every file of the release, with checksums and signature"
 
     @property
     def media_type(self) -> str:
@@ -106,7 +98,7 @@ class Description:
     first_day: str
     last_day: str
     data_files: tuple[DataFile, ...]
-    archives: tuple[Archive, ...]
+    """Files with tables, then the archives of the bundle."""
 
     @property
     def places(self) -> tuple[Geography, ...]:
@@ -142,33 +134,23 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
         last_day=f"{cohorts[-1].first_year + 1}-08-31",
-        data_files=tuple(
-            DataFile(
-                name=name,
-                table=table,
-                title=title,
-                about=about,
-                size=len(files[name]),
-                sha256=hashlib.sha256(files[name]).hexdigest(),
-                address=f"{facts.folder_address}/{name}",
-            )
-            for name, table, title, about in _data_files(facts)
-            if name in files
-        ),
-        archives=tuple(
-            Archive(suffix, f"The whole release as one {suffix.upper()} file", f"{facts.folder_address}.{suffix}")
-            for suffix in ARCHIVES
-        ),
+        data_files=tuple(_data_files(facts, files)),
     )
 
 
-def _data_files(facts: ReleaseFacts) -> Iterator[tuple[str, Table | None, str, str]]:
-    """Yield name, table, title and description of every file of tables."""
-    for table in facts.tables.values():
-        for suffix, form in FORMS.items():
-            yield f"{table.name}{suffix}", table, f"{table.title} ({form})", facts.about(table)
-    for name, (title, about) in TOGETHER.items():
-        yield name, None, title, about
+def _data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterator[DataFile]:
+    described = [
+        (f"{table.name}{suffix}", f"{table.title} ({form})", facts.about(table), table)
+        for table in facts.tables.values()
+        for suffix, form in FORMS.items()
+    ]
+    for name, title, about, table in (*described, *((name, *words, None) for name, words in TOGETHER.items())):
+        if name in files:
+            size, digest = len(files[name]), hashlib.sha256(files[name]).hexdigest()
+            yield DataFile(f"{facts.folder_address}/{name}", title, about, table, size, digest)
+    for suffix in ARCHIVES:
+        title, about = f"The whole release as one {suffix.upper()} file", "Every file of the release, with checksums"
+        yield DataFile(f"{facts.folder_address}.{suffix}", title, f"{about} and signature")
 
 
 def file_title(name: str) -> str:

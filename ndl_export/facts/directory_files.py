@@ -59,8 +59,8 @@ class Withdrawal:
     @property
     def sentence(self) -> str:
         """The sentence shown to readers, with a full stop."""
-        said = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
-        return f"Release {self.version} was withdrawn on {self.date}: {said}"
+        reason = self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
+        return f"Release {self.version} was withdrawn on {self.date}: {reason}"
 
 
 def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
@@ -146,12 +146,8 @@ class Upcoming:
     @property
     def sentence(self) -> str:
         """The sentence shown to readers, with a full stop."""
-        if self.date:
-            return f"Release {self.version} is announced for {self.when}."
-        return (
-            f"Release {self.version} is announced for {self.when}. The day is announced at least four weeks before,"
-            " where possible."
-        )
+        later = "" if self.date else " The day is announced at least four weeks before, where possible."
+        return f"Release {self.version} is announced for {self.when}.{later}"
 
 
 def calendar(path: Path | None) -> list[Announced]:
@@ -176,9 +172,9 @@ def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
     """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
-    told = {(each.version, each.date): each for each in announced(release_dir) or ()}
+    before = {(each.version, each.date): each for each in announced(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
-    kept = [told.get((each.version, each.date), each) for each in new]
+    kept = [before.get((each.version, each.date), each) for each in new]
     if announced(release_dir) == kept:
         return False
     write_whole(release_dir / UPCOMING_FILE, indented_json({"upcoming": [asdict(each) for each in kept]}))
@@ -293,15 +289,14 @@ class Register:
 
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
     """Write the register into the release directory, and return whether it changed."""
-    asked = sorted(entries, key=lambda each: (each.asked_on, each.name))
+    in_order = sorted(entries, key=lambda each: (each.asked_on, each.name))
     content = indented_json(
-        {"requests": [asdict(each) for each in asked], "budgets": [asdict(each) for each in budgets]}
+        {"requests": [asdict(each) for each in in_order], "budgets": [asdict(each) for each in budgets]}
     )
     path = release_dir / REGISTER_FILE
-    if path.exists() and path.read_bytes() == content:
-        return False
+    changed = not path.exists() or path.read_bytes() != content
     write_whole(path, content)
-    return True
+    return changed
 
 
 def read_register(release_dir: Path) -> Register | None:
@@ -311,10 +306,8 @@ def read_register(release_dir: Path) -> Register | None:
         return None
     try:
         document = json.loads(path.read_bytes())
-        return Register(tuple(map(_asked, document["requests"])), tuple(Budget(**each) for each in document["budgets"]))
+        listed = (each | {"cohorts": tuple(each["cohorts"])} for each in document["requests"])
+        requests = tuple(AskedTable(**each | {"status": Status(each["status"])}) for each in listed)
+        return Register(requests, tuple(Budget(**each) for each in document["budgets"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnreadableRegister(f"{path} is not a register of requests: {error}") from None
-
-
-def _asked(entry: Mapping[str, Any]) -> AskedTable:
-    return AskedTable(**{**entry, "cohorts": tuple(entry["cohorts"]), "status": Status(entry["status"])})

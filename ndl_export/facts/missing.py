@@ -17,11 +17,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ndl_export.facts.on_request import RequestedTable, all_tables
-from ndl_export.tables import FAMILIES, Family, Table
+from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
 from ndl_export.tables.schema import BREAK, Flag
 from sources.reference.breaks import Break, breaks
 from sources.reference.cohorts import Cohort
+from sources.reference.goals import GOALS
 from sources.reference.places import place
 
 Missing = Mapping[str, Collection[str]]
@@ -80,12 +81,12 @@ def statements(
 
     The sentences name the standard tables and those that were `requested` for the cohort.
     """
-    taking_part, asked = tuple(councils), tuple(requested)
+    taking_part, on_request = tuple(councils), tuple(requested)
     return [
         prefix + sentence
         for cohort, prefix in _prefixes(missing)
         for sentence in _statements(
-            missing[cohort], taking_part, all_tables(each for each in asked if cohort in each.cohorts)
+            missing[cohort], taking_part, all_tables(each for each in on_request if cohort in each.cohorts)
         )
     ]
 
@@ -93,7 +94,7 @@ def statements(
 def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
     """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
-        return [f"what is missing is stated of {', '.join(missing) or 'no cohort'}, not of {', '.join(cohorts)}"]
+        return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
     return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
 
 
@@ -105,7 +106,7 @@ def _statements(missing: Missing, councils: tuple[str, ...], tables: Mapping[str
     found = []
     for source, council in _pairs(missing):
         if not source:
-            found.append(f"{place(council).la_name}: nothing; {_not_available(list(tables))}")
+            found.append(f"{place(council).la_name}: nothing; {_not_available(tables)}")
             continue
         counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
         effects = [_not_available(counting)] if counting else []
@@ -133,13 +134,13 @@ def _pairs(missing: Missing) -> list[tuple[str, str]]:
     ]
 
 
-def _named(tables: list[str]) -> str:
+def _in_code(tables: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in tables)
 
 
-def _not_available(tables: list[str]) -> str:
+def _not_available(tables: Iterable[str]) -> str:
     return (
-        f"its rows in {_named(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
+        f"its rows in {_in_code(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
         " councils together are without it"
     )
 
@@ -151,10 +152,9 @@ def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping
     for family in FAMILIES.values():
         absent = not_sent(missing, family.name)
         kept = {area.code for area in geographies(councils, absent)}
-        names = ", ".join(place(council).la_name for council in absent)
-        own = [name for name, table in tables.items() if table.family == family.name]
+        own = _in_code(name for name, table in tables.items() if table.family == family.name)
         found += [
-            f"{area.name}: no rows in {_named(own)}, for they would be without {names}"
+            f"{area.name}: no rows in {own}, for they would be without {_names(absent)}"
             for area in everywhere
             if area.level != LOCAL_AUTHORITY and area.code not in kept
         ]
@@ -165,11 +165,8 @@ def break_statements(cohorts: Collection[str], councils: Collection[str], missin
     """Return a sentence for each break, by cohort; empty if no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
-        found += [f"{Cohort(cohort).label}: {sentence}" for sentence in _recorded(before, cohort)]
-        if before is not None:
-            found += [
-                f"{Cohort(cohort).label}: {sentence}" for sentence in _councils(before, cohort, councils, missing)
-            ]
+        sentences = [*_recorded(before, cohort), *(_councils(before, cohort, councils, missing) if before else ())]
+        found += [f"{Cohort(cohort).label}: {sentence}" for sentence in sentences]
         before = cohort
     return found
 
@@ -178,43 +175,37 @@ def _recorded(before: str | None, cohort: str) -> Iterator[str]:
     earlier = before or getattr(Cohort(cohort).previous, "code", None)
     for each in breaks():
         if each.parts(earlier, cohort):
-            names = ", ".join(place(council).la_name for council in sorted(each.councils))
-            where = f" in {names}" if names else ""
+            where = f" in {_names(each.councils)}" if each.councils else ""
             unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
             yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {_labels(each)}. Source: <{each.source}>"
 
 
 def _labels(each: Break) -> str:
     """Return the labels of the attributes; the goals share one label."""
+    attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
     labels = {
-        attribute.name: attribute.label
-        for family in FAMILIES.values()
-        for attribute in family.attributes
+        "each early learning goal" if attribute.name in GOALS else attribute.label: None
+        for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
         if attribute.name in each.attributes
     }
-    goals = [name for name in labels if "_e" in name and name[-2:].isdigit()]
-    kept = [label for name, label in labels.items() if name not in goals]
-    return ", ".join((*kept, *(["each early learning goal"] if goals else [])))
+    return ", ".join(labels)
 
 
 def _councils(before: str, cohort: str, councils: Collection[str], missing: MissingByCohort) -> Iterator[str]:
     for family in FAMILIES.values():
-        earlier, now = (_counted(family, councils, missing, each) for each in (before, cohort))
+        earlier, now = (
+            frozenset(geographies(councils, not_sent(missing.get(each, {}), family.name))[0].councils)
+            for each in (before, cohort)
+        )
         if earlier and now and earlier != now:
-            tables = ", ".join(f"`{table.name}`" for table in family.tables)
+            parts = (("new", now - earlier), ("gone", earlier - now))
             yield (
-                f"all councils together are not the same ones as in {Cohort(before).label} in {tables}"
-                f" ({_changes(earlier, now)}). Their rows are flagged `{BREAK}`."
+                f"all councils together are not the same ones as in {Cohort(before).label} in"
+                f" {_in_code(table.name for table in family.tables)}"
+                f" ({'; '.join(f'{word}: {_names(others)}' for word, others in parts if others)})."
+                f" Their rows are flagged `{BREAK}`."
             )
 
 
-def _counted(family: Family, councils: Collection[str], missing: MissingByCohort, cohort: str) -> frozenset[str]:
-    """Return the councils that make up all councils together."""
-    return frozenset(geographies(councils, not_sent(missing.get(cohort, {}), family.name))[0].councils)
-
-
-def _changes(earlier: frozenset[str], now: frozenset[str]) -> str:
-    parts = (("new", now - earlier), ("gone", earlier - now))
-    return "; ".join(
-        f"{word}: {', '.join(place(council).la_name for council in sorted(names))}" for word, names in parts if names
-    )
+def _names(councils: Iterable[str]) -> str:
+    return ", ".join(place(council).la_name for council in sorted(councils))

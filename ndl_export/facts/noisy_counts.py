@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -74,7 +75,7 @@ class NoisyCounts:
         Raises ValueError if the cells are not those of the plan, in its order.
         """
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
-        empty = {measured.attributes: np.zeros(measured.shape, dtype=np.int64) for measured in _measured(plan)}
+        empty = {names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _measured(plan)}
         expected = cls(plan, empty).table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
             raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")
@@ -89,17 +90,17 @@ class NoisyCounts:
         parts = [
             pa.table(
                 {
-                    "cohort": pa.repeat(cohort, cells := len(measured.cells)),
-                    "family": pa.repeat(family, cells),
-                    "measurement": pa.repeat(pa.scalar(number, pa.int32()), cells),
-                    "attributes": pa.array([list(measured.attributes)] * cells, pa.list_(pa.string())),
-                    "categories": pa.array(measured.cells, pa.list_(pa.string())),
-                    "sigma": pa.repeat(measured.sigma, cells),
-                    "noisy_count": pa.array(self.counts[measured.attributes].ravel()),
+                    "cohort": pa.repeat(cohort, count := math.prod(map(len, domains))),
+                    "family": pa.repeat(family, count),
+                    "measurement": pa.repeat(pa.scalar(number, pa.int32()), count),
+                    "attributes": pa.array([list(names)] * count, pa.list_(pa.string())),
+                    "categories": pa.array(list(product(*domains)), pa.list_(pa.string())),
+                    "sigma": pa.repeat(sigma, count),
+                    "noisy_count": pa.array(self.counts[names].ravel()),
                 },
                 schema=SCHEMA,
             )
-            for number, measured in enumerate(_measured(self.plan))
+            for number, (names, sigma, domains) in enumerate(_measured(self.plan))
         ]
         return pa.concat_tables(parts)
 
@@ -162,26 +163,12 @@ def noisy_faults(
                 yield f"{NOISY_COUNTS_FILE}: {error}"
 
 
-@dataclass(frozen=True)
-class _Measured:
-    attributes: tuple[str, ...]
-    sigma: float
-    domains: tuple[tuple[str, ...], ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(len(domain) for domain in self.domains)
-
-    @property
-    def cells(self) -> list[tuple[str, ...]]:
-        return list(product(*self.domains))
-
-
-def _measured(plan: bytes) -> list[_Measured]:
+def _measured(plan: bytes) -> list[tuple[tuple[str, ...], float, tuple[tuple[str, ...], ...]]]:
+    """Return attributes, sigma and categories by attribute of every marginal that the plan measures."""
     document = json.loads(plan)
     domains = {entry["name"]: tuple(entry["categories"]) for entry in document["family"]["attributes"]}
     return [
-        _Measured(tuple(m["attributes"]), float(m["sigma"]), tuple(domains[name] for name in m["attributes"]))
+        (tuple(m["attributes"]), float(m["sigma"]), tuple(domains[name] for name in m["attributes"]))
         for m in document["measured"]
     ]
 

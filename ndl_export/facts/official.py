@@ -81,9 +81,27 @@ def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
     Authority Interactive Tool.
     """
     found: dict[tuple[str, ...], OfficialFigure] = {}
-    for figure in (*_of_the_profile(cohort), *_by_characteristic(cohort), *_of_all_children(cohort)):
+    for row, percent, source in _published(cohort):
+        breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
+        figure = OfficialFigure(cohort, *_area(row), *breakdown, float(percent), source)
         found.setdefault(figure.key, figure)
     return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
+
+
+def _published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
+    """Yield row, percentage and source of every published figure, from the source with most decimals to that with
+    fewest."""
+    profile = FOLDER / f"published_eyfsp_{cohort}.csv"
+    for row in rows_of(profile) if profile.is_file() else ():
+        if row["gld_children_percent"]:
+            yield row, row["gld_children_percent"], f"{_PROFILE}, {Cohort(cohort).label}"
+    for row in rows_of(FOLDER / "published_gld.csv"):
+        if row["cohort"] == cohort:
+            yield row, row["percent"], row["source"]
+    everyone = dict.fromkeys(("breakdown_topic", "breakdown", "sex"), ALL.label)
+    for row in rows_of(FOLDER / "published_expected_level.csv"):
+        if (row["cohort"], row["figure"]) == (cohort, "gld"):
+            yield row | everyone, row["percent"], _LAIT
 
 
 @cache
@@ -111,32 +129,6 @@ def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
         for row in rows_of(FOLDER / "published_asq3.csv")
         if row["financial_year"] == year
     )
-
-
-def _of_the_profile(cohort: str) -> Iterator[OfficialFigure]:
-    file = FOLDER / f"published_eyfsp_{cohort}.csv"
-    for row in rows_of(file) if file.is_file() else ():
-        if row["gld_children_percent"]:
-            source = f"{_PROFILE}, {Cohort(cohort).label}"
-            yield _figure(cohort, row, row["gld_children_percent"], source)
-
-
-def _by_characteristic(cohort: str) -> Iterator[OfficialFigure]:
-    for row in rows_of(FOLDER / "published_gld.csv"):
-        if row["cohort"] == cohort:
-            yield _figure(cohort, row, row["percent"], row["source"])
-
-
-def _of_all_children(cohort: str) -> Iterator[OfficialFigure]:
-    everyone = dict.fromkeys(("breakdown_topic", "breakdown", "sex"), ALL.label)
-    for row in rows_of(FOLDER / "published_expected_level.csv"):
-        if (row["cohort"], row["figure"]) == (cohort, "gld"):
-            yield _figure(cohort, row | everyone, row["percent"], _LAIT)
-
-
-def _figure(cohort: str, row: dict[str, str], percent: str, source: str) -> OfficialFigure:
-    of = (row["breakdown_topic"], row["breakdown"], row["sex"])
-    return OfficialFigure(cohort, *_area(row), *of, float(percent), source)
 
 
 def _area(row: dict[str, str]) -> tuple[str, str, str]:

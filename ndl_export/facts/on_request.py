@@ -103,8 +103,8 @@ class RequestedTable:
     @property
     def origin(self) -> str:
         """Sentences on who requested it and why; the last has no full stop."""
-        asked = f"{self.asked_by} asked for it on {day(self.asked_on)}"
-        return f"On request: {asked}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
+        request = f"{self.asked_by} asked for it on {day(self.asked_on)}"
+        return f"On request: {request}. Purpose: {self.purpose.rstrip('.')}. First in release {self.release}"
 
     def document(self) -> dict[str, Any]:
         """Return the request as JSON-ready values."""
@@ -143,11 +143,6 @@ class OnRequest:
     def definitions(self) -> dict[str, Table]:
         """Table definitions, by name."""
         return {each.name: each.table for each in self.tables}
-
-    @cached_property
-    def cohorts(self) -> dict[str, tuple[str, ...]]:
-        """The cohorts of each table, by its name."""
-        return {each.name: each.cohorts for each in self.tables}
 
     @cached_property
     def origins(self) -> dict[str, str]:

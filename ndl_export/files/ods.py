@@ -186,10 +186,10 @@ def _words(words: Words, style: str = "") -> str:
     named = f' table:style-name="{style}"' if style else ""
     if isinstance(words, Link):
         to = f"{words.to}.A1" if words.to.startswith("#") else words.to
-        said = f'<text:a xlink:type="simple" xlink:href={quoteattr(to)}>{escape(words.words)}</text:a>'
+        shown = f'<text:a xlink:type="simple" xlink:href={quoteattr(to)}>{escape(words.words)}</text:a>'
     else:
-        said = escape(words)
-    return f'<table:table-cell{named} office:value-type="string"><text:p>{said}</text:p></table:table-cell>'
+        shown = escape(words)
+    return f'<table:table-cell{named} office:value-type="string"><text:p>{shown}</text:p></table:table-cell>'
 
 
 def _width(centimetres: float) -> str:

@@ -180,8 +180,9 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
 def _check(url: str, protocol: str, to_write: bool) -> None:
     before, at, _ = url.partition("://")[2].partition("@")
     if (at and ":" in before) or ("?" in url and (to_write or protocol not in _WEB)):
-        what = "a URL must not hold credentials: give them in the environment, as the store's library asks"
-        raise UnusableAddress(what)
+        raise UnusableAddress(
+            "a URL must not hold credentials: give them in the environment, as the store's library asks"
+        )
     if "::" in url:
         raise UnusableAddress("a URL of several protocols joined by :: is not supported: give that of the store itself")
     if to_write and protocol in _WEB:
@@ -210,8 +211,8 @@ def _meaning(error: Exception) -> str:
     if status in _STATUS:
         return _STATUS[status]
     kinds = [kind.__name__ for kind in type(error).__mro__]
-    if told := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
-        return told
+    if known := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
+        return known
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"it failed with an error of the kind {kinds[0]}" + (f", HTTP status {status}" if status else "")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, AskedTable, Register, Upcoming, Withdrawal
+from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
@@ -62,9 +62,8 @@ class Published:
 
     @property
     def notes(self) -> str:
-        """The comparison with the release before it, with a full stop; empty if its record has none."""
-        notes = self.record.get("adms:versionNotes")
-        return f"{notes['@value']}." if notes else ""
+        """The comparison with the release before it, with a full stop."""
+        return f"{self.record['adms:versionNotes']['@value']}."
 
     @property
     def directory(self) -> str:
@@ -171,8 +170,8 @@ def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[
         ],
     }
     if release.withdrawal:
-        for told in record.keys() & {"dct:description", "adms:versionNotes"}:
-            record[told] = text(f"{release.withdrawal.sentence} {record[told]['@value']}")
+        for name in ("dct:description", "adms:versionNotes"):
+            record[name] = text(f"{release.withdrawal.sentence} {record[name]['@value']}")
     if position > 0:
         record["dcat:prev"] = {"@id": releases[position - 1].address}
     if position + 1 < len(releases):
@@ -217,7 +216,7 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
 
 def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return a file of synthetic rows, described like the release's distributions of the same format."""
-    alike = next(
+    same_format = next(
         entry
         for entry in release.record["dcat:distribution"]
         if entry["dct:format"]["@id"].rpartition("/")[2] == resource["format"].upper()
@@ -230,7 +229,7 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
         "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
-        "spdx:checksum": alike["spdx:checksum"]
+        "spdx:checksum": same_format["spdx:checksum"]
         | {
             "spdx:checksumValue": {
                 "@value": resource["hash"].removeprefix("sha256:"),
@@ -238,7 +237,7 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
             }
         },
     }
-    return alike | own
+    return same_format | own
 
 
 def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
@@ -298,57 +297,51 @@ def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), regis
     _link(root, "alternate", "text/html", newest.directory)
     _author(root, newest)
     for coming in reversed(upcoming):
-        _announcement(ET.SubElement(root, "entry"), newest, coming)
+        title = f"Announced for {coming.when}: {TITLE}, release {coming.version}"
+        entry = _entry(root, newest, _address_of(newest, coming), title, coming.announced_on, newest.directory)
+        _category(entry, "announced", said(newest.notice, coming.sentence))
     for release in reversed(releases):
-        _entry(ET.SubElement(root, "entry"), release)
-        for each in register.requests if register and not release.withdrawal else ():
-            if each.answered_in == release.version:
-                _answered(ET.SubElement(root, "entry"), release, each)
+        withdrawn = release.withdrawal
+        title = f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}"
+        page = f"{release.address}/site/index.html"
+        entry = _entry(root, release, release.address, title, release.changed, page, release.issued)
+        _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
+        summary = said(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
+        _category(entry, "withdrawn" if withdrawn else "", summary)
+        for answer in register.requests if register and not withdrawn else ():
+            if answer.answered_in == release.version:
+                name = f"{release.directory}/{REGISTER_FILE}#{answer.name}"
+                title = f"Asked for and answered: {answer.title}"
+                page = f"{release.address}/site/{answer.page}"
+                entry = _entry(root, release, name, title, release.issued, page, release.issued)
+                purpose = f"Asked for by {answer.asked_by}. What for: {sentence(answer.purpose)}"
+                part = f"{purpose} The table is part of release {release.version}."
+                _category(entry, "answered", said(release.notice, part))
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
 
 
-def _entry(entry: ET.Element, release: Published) -> None:
-    withdrawn = release.withdrawal
-    _add(entry, "id", release.address)
-    _add(
-        entry, "title", said(release.notice, f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}")
-    )
-    _add(entry, "updated", _moment(release.changed))
-    _add(entry, "published", _moment(release.issued))
+def _entry(
+    root: ET.Element, release: Published, name: str, title: str, updated: str, page: str, published: str = ""
+) -> ET.Element:
+    """Add an entry with the publisher of a release; `updated` and `published` are days, `page` is a URL."""
+    entry = ET.SubElement(root, "entry")
+    _add(entry, "id", name)
+    _add(entry, "title", said(release.notice, title))
+    _add(entry, "updated", _moment(updated))
+    if published:
+        _add(entry, "published", _moment(published))
     _author(entry, release)
-    _link(entry, "alternate", "text/html", f"{release.address}/site/index.html")
-    _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
-    if withdrawn:
-        ET.SubElement(entry, "category", {"term": "withdrawn"})
-    if summary := said(release.notice, withdrawn.sentence if withdrawn else "", release.notes):
-        _add(entry, "summary", summary)
+    _link(entry, "alternate", "text/html", page)
+    return entry
 
 
-def _answered(entry: ET.Element, release: Published, asked: AskedTable) -> None:
-    """Fill in the entry of an answered request, dated by the release that answered it."""
-    _add(entry, "id", f"{release.directory}/{REGISTER_FILE}#{asked.name}")
-    _add(entry, "title", said(release.notice, f"Asked for and answered: {asked.title}"))
-    _add(entry, "updated", _moment(release.issued))
-    _add(entry, "published", _moment(release.issued))
-    _author(entry, release)
-    _link(entry, "alternate", "text/html", f"{release.address}/site/{asked.page}")
-    ET.SubElement(entry, "category", {"term": "answered"})
-    purpose = sentence(asked.purpose)
-    told = f"Asked for by {asked.asked_by}. What for: {purpose} The table is part of release {release.version}."
-    _add(entry, "summary", said(release.notice, told))
-
-
-def _announcement(entry: ET.Element, newest: Published, coming: Upcoming) -> None:
-    """Fill in the entry of an announced release, dated by the announcement."""
-    _add(entry, "id", _address_of(newest, coming))
-    _add(entry, "title", said(newest.notice, f"Announced for {coming.when}: {TITLE}, release {coming.version}"))
-    _add(entry, "updated", _moment(coming.announced_on))
-    _author(entry, newest)
-    _link(entry, "alternate", "text/html", newest.directory)
-    ET.SubElement(entry, "category", {"term": "announced"})
-    _add(entry, "summary", said(newest.notice, coming.sentence))
+def _category(entry: ET.Element, term: str, summary: str) -> None:
+    """Add the category, if there is one, and the summary of an entry."""
+    if term:
+        ET.SubElement(entry, "category", {"term": term})
+    _add(entry, "summary", summary)
 
 
 def _author(parent: ET.Element, release: Published) -> None:

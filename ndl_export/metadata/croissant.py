@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.tables import Table
-from ndl_export.tables.schema import OWN_AREA, PublishedColumn, columns
+from ndl_export.tables.schema import OWN_AREA, columns
 
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
@@ -30,7 +30,6 @@ _DIMENSIONS = {
     "sex": "dimension:sex",
 }
 """SDMX dimensions, by column name."""
-_PARQUET = "application/x-parquet"
 
 
 def croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
@@ -40,37 +39,100 @@ def croissant(described: Description, files: Mapping[str, bytes], previous: str 
     """
     facts = described.facts
     tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
-    publisher = {"@type": "Organization", "name": facts.publisher, "email": facts.contact}
-    return {
-        "@context": CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": CROISSANT,
-        "name": described.title,
-        "description": described.description,
-        "license": OGL_ADDRESS,
-        "sdLicense": OGL_ADDRESS,
-        "url": facts.folder_address,
-        "version": facts.version,
-        "datePublished": facts.published_on,
-        "dateCreated": facts.published_on,
-        "dateModified": facts.published_on,
+    return dataset(
+        described.title,
+        described.description,
+        (facts.publisher, facts.contact),
+        facts.folder_address,
+        facts.version,
+        facts.published_on,
+    ) | {
         "temporalCoverage": f"{described.first_day}/{described.last_day}",
         "spatialCoverage": [area.name for area in described.places],
-        "inLanguage": LANGUAGE,
         "keywords": list(KEYWORDS),
-        "publisher": publisher,
-        "creator": publisher,
-        "citeAs": f"{facts.publisher} ({facts.published_on[:4]}). {described.title}, release {facts.version}.",
-        "isLiveDataset": False,
         "usageInfo": _terms(facts.folder_address),
         **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
         **_provenance(described, previous, _measured(files)),
         **_RESPONSIBLE_USE,
         "distribution": [
-            *(_noisy_counts(name, files[name]) for name in _MEASURED if name in files),
-            *(_file(entry, _measured(files)) for entry, _ in tables),
+            *(
+                file_object(name, about, files[name])
+                | {"prov:wasGeneratedBy": {"@type": "prov:Activity", "prov:label": _MEASUREMENT}}
+                for name, about in _MEASURED.items()
+                if name in files
+            ),
+            *(
+                file_object(entry.name, entry.title, files[entry.name]) | {"prov:wasDerivedFrom": _measured(files)}
+                for entry, _ in tables
+            ),
         ],
         "recordSet": [_records(entry, table) for entry, table in tables],
+    }
+
+
+def dataset(
+    title: str, description: str, publisher: tuple[str, str], url: str, version: str, day: str, suffix: str = ""
+) -> dict[str, Any]:
+    """Return the properties of every dataset.
+
+    `publisher` is name and e-mail address, `day` the day of publication, and `suffix` the end of the citation.
+    """
+    name, email = publisher
+    organisation = {"@type": "Organization", "name": name, "email": email}
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": CROISSANT,
+        "name": title,
+        "description": description,
+        "license": OGL_ADDRESS,
+        "sdLicense": OGL_ADDRESS,
+        "url": url,
+        "version": version,
+        **dict.fromkeys(("datePublished", "dateCreated", "dateModified"), day),
+        "inLanguage": LANGUAGE,
+        "publisher": organisation,
+        "creator": organisation,
+        "citeAs": f"{name} ({day[:4]}). {title}, release {version}{suffix}.",
+        "isLiveDataset": False,
+    }
+
+
+def file_object(name: str, description: str, content: bytes) -> dict[str, Any]:
+    """Return the description of a Parquet file."""
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "contentUrl": name,
+        "contentSize": f"{len(content)} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def record_set(
+    name: str, description: str, file: str, key: Iterable[str], columns: Iterable[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Return the description of the rows of a file; `columns` are name, description and type."""
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "key": [{"@id": f"{name}/{column}"} for column in key],
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{column}",
+                "name": column,
+                "description": meaning,
+                "dataType": kind,
+                "source": {"fileObject": {"@id": file}, "extract": {"column": column}},
+            }
+            for column, meaning, kind in columns
+        ],
     }
 
 
@@ -120,6 +182,7 @@ _MEASURED = {
     FURTHER_COUNTS_FILE: "Noisy counts that were drawn for tables on request, and make other figures sharper too",
 }
 """Files of noisy counts, with their descriptions."""
+_MEASUREMENT = "Differentially private measurement of the linked records (privacy_statement.md)"
 
 
 def _measured(files: Mapping[str, bytes]) -> Any:
@@ -143,57 +206,16 @@ def _provenance(described: Description, previous: str | None, measured: Any) -> 
     }
 
 
-def _noisy_counts(name: str, content: bytes) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": name,
-        "name": name,
-        "description": _MEASURED[name],
-        "contentUrl": name,
-        "contentSize": f"{len(content)} B",
-        "encodingFormat": _PARQUET,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "prov:wasGeneratedBy": {
-            "@type": "prov:Activity",
-            "prov:label": "Differentially private measurement of the linked records (privacy_statement.md)",
-        },
-    }
-
-
-def _file(entry: DataFile, measured: Any) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": entry.name,
-        "name": entry.name,
-        "description": entry.title,
-        "contentUrl": entry.name,
-        "contentSize": f"{entry.size} B",
-        "encodingFormat": _PARQUET,
-        "sha256": entry.sha256,
-        "prov:wasDerivedFrom": measured,
-    }
-
-
 def _records(entry: DataFile, table: Table) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": table.name,
-        "name": table.name,
-        "description": f"{table.title}. {entry.about}",
-        "dataType": "qb:Observation",
-        "key": [{"@id": f"{table.name}/{column.name}"} for column in columns(table) if column.is_key],
-        "field": [_field(entry, table, column) for column in columns(table)],
-    }
-
-
-def _field(entry: DataFile, table: Table, column: PublishedColumn) -> dict[str, Any]:
-    dimension = {"equivalentProperty": _DIMENSIONS[column.name]} if column.name in _DIMENSIONS else {}
-    return {
-        "@type": "cr:Field",
-        "@id": f"{table.name}/{column.name}",
-        "name": column.name,
-        "description": column.meaning,
-        "dataType": _TYPES[str(column.type)],
-        **dimension,
-        "source": {"fileObject": {"@id": entry.name}, "extract": {"column": column.name}},
-    }
+    described = columns(table)
+    found = record_set(
+        table.name,
+        f"{table.title}. {entry.about}",
+        entry.name,
+        [column.name for column in described if column.is_key],
+        [(column.name, column.meaning, _TYPES[str(column.type)]) for column in described],
+    )
+    for field in found["field"]:
+        if field["name"] in _DIMENSIONS:
+            field["equivalentProperty"] = _DIMENSIONS[field["name"]]
+    return found | {"dataType": "qb:Observation"}

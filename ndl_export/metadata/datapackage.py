@@ -1,20 +1,39 @@
-"""`datapackage.json`: the bundle as a Frictionless Data Package (specs.frictionlessdata.io, version 1).
+"""`datapackage.json` and `csv-metadata.json`: the files of a bundle as a Frictionless Data Package
+(specs.frictionlessdata.io, version 1), and its CSV files in CSV on the Web (W3C).
 
-CSV files are tabular resources with a schema for validation; every other file is a plain resource with size and hash.
-Columns of symbols define their own missing values, as in version 2: only `none` is missing there, no symbol is. Five
-properties are not part of the standard. `cohorts`, `councils` and `missing` (by cohort and source, the councils that
-have not sent it) determine the rows of the tables and which of them are not available. `schemaVersion` is that of the
-tables. `notice`, if present, begins everything about the release.
+In the Data Package, the CSV files of tables are tabular resources with a schema for validation; every other file is a
+plain resource with size and hash. Columns of symbols define their own missing values, as in version 2: only `none` is
+missing there, no symbol is. Five properties are not part of the standard. `cohorts`, `councils` and `missing` (by
+cohort and source, the councils that have not sent it) determine the rows of the tables and which of them are not
+available. `schemaVersion` is that of the tables. `notice`, if present, begins everything about the release.
+
+In CSV on the Web, columns of tables are typed. In files with all rows, an empty cell is null. In those for Explore
+Education Statistics, null is a symbol in place of a figure, or `none` in columns of symbols. Other CSV files have only
+column names.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from ndl_export.facts.description import FORMS, KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, TOGETHER, file_title
+from ndl_export.facts.description import (
+    FORMS,
+    KEYWORDS,
+    LANGUAGE,
+    NAME,
+    OGL_ADDRESS,
+    OGL_NAME,
+    TOGETHER,
+    Description,
+    file_title,
+)
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
@@ -22,9 +41,10 @@ from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import said
 from ndl_export.tables import Table
 from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
-from ndl_export.tables.plain_csv import ALL_ROWS, PlainColumn, plain_columns, row_key, table_of_all_rows
-from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole
+from ndl_export.tables.plain_csv import ALL_ROWS, plain_columns, row_key, table_of_all_rows
+from ndl_export.tables.schema import LEVEL, SCHEMA_VERSION, ColumnRole
 
+_DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
 _TYPES = {"string": "string", "int64": "integer", "double": "number"}
 
 
@@ -55,14 +75,41 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
     } | ({"notice": facts.notice} if facts.notice else {})
 
 
+@dataclass(frozen=True)
+class _CsvFile:
+    """A CSV file of a table: its title, what it is about, its columns, and those that identify a row."""
+
+    title: str
+    about: str
+    columns: tuple[CsvColumn, ...]
+    key: tuple[str, ...]
+
+
+def _csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
+    """Return the description of a table's CSV file, or None for any other file."""
+    if table := table_of_all_rows(name, facts.tables):
+        return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), plain_columns(table), row_key(table))
+    if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
+        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), csv_columns(table), csv_key(table))
+    return None
+
+
 def _resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
     path = PurePath(name)
-    if every := table_of_all_rows(name, facts.tables):
-        described = _tabular(every, FORMS[ALL_ROWS], _all_rows(every), facts)
-    elif table := facts.tables.get(path.stem) if path.suffix == ".csv" else None:
-        described = _tabular(table, FORMS[".csv"], _official_rows(table), facts)
-    else:
-        described = {"title": _title(path, facts.tables), "profile": "data-resource", "type": "file"}
+    described: dict[str, Any] = {"title": _title(path, facts.tables), "profile": "data-resource", "type": "file"}
+    if file := _csv_file(name, facts):
+        described = {
+            "title": file.title,
+            "description": file.about,
+            "profile": "tabular-data-resource",
+            "type": "table",
+            "dialect": _DIALECT | {"lineTerminator": "\n"},
+            "schema": {
+                "fields": [_field(column) for column in file.columns],
+                "missingValues": ["", *(INSTEAD if file.columns[0].official else ())],
+                "primaryKey": list(file.key),
+            },
+        }
     return described | {
         "name": name.lower().replace(".", "-").replace("_", "-"),
         "path": name,
@@ -89,56 +136,71 @@ def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
     return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"
 
 
-def _tabular(table: Table, form: str, schema: dict[str, Any], facts: ReleaseFacts) -> dict[str, Any]:
-    return {
-        "title": f"{table.title} ({form})",
-        "description": facts.about(table),
-        "profile": "tabular-data-resource",
-        "type": "table",
-        "dialect": {"delimiter": ",", "lineTerminator": "\n", "quoteChar": '"', "doubleQuote": True, "header": True},
-        "schema": schema,
-    }
-
-
-def _all_rows(table: Table) -> dict[str, Any]:
-    """Return the schema of a CSV file with all rows of the Parquet file."""
-    return {
-        "fields": [_plain_field(column) for column in plain_columns(table)],
-        "missingValues": [""],
-        "primaryKey": list(row_key(table)),
-    }
-
-
-def _plain_field(column: PlainColumn) -> dict[str, Any]:
-    """Return a field of a file with all rows."""
+def _field(column: CsvColumn) -> dict[str, Any]:
     constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
     return {
-        "name": column.source.name,
+        "name": column.name,
         "title": column.source.label,
-        "description": column.source.description,
+        "description": column.description,
         "type": _TYPES[str(column.source.type)],
         "constraints": constraints | ({"enum": list(column.words)} if column.words else {}),
-    }
+    } | ({"missingValues": [NOTHING]} if column.official and column.source.symbols else {})
 
 
-def _official_rows(table: Table) -> dict[str, Any]:
-    """Return the schema of a CSV file for Explore Education Statistics."""
+_FORMS = {
+    "time_period": "[0-9]{6}",
+    "country_code": "E92[0-9]{6}",
+    "region_code": "E12[0-9]{6}",
+    "old_la_code": "[0-9]{3}",
+    "new_la_code": "E0[6-9][0-9]{6}",
+    "english_devolved_area_code": "E47[0-9]{6}",
+}
+"""Regular expressions for time and place columns."""
+
+
+def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the table group of the CSV files among `files` (content by name), JSON-ready."""
+    facts = described.facts
     return {
-        "fields": [_field(column) for column in csv_columns(table)],
-        "missingValues": ["", *INSTEAD],
-        "primaryKey": list(csv_key(table)),
+        "@context": ["http://www.w3.org/ns/csvw", {"@language": LANGUAGE}],
+        "dc:title": described.title,
+        "dc:description": described.description,
+        "dc:publisher": facts.publisher,
+        "dc:issued": facts.published_on,
+        "dc:license": {"@id": OGL_ADDRESS},
+        "dialect": _DIALECT | {"encoding": "utf-8"},
+        "tables": [_csvw_table(name, files[name], facts) for name in sorted(files) if name.endswith(".csv")],
     }
 
 
-def _field(column: CsvColumn) -> dict[str, Any]:
-    """Return a field of a file for Explore Education Statistics."""
-    described = {"name": column.name, "title": column.label, "description": column.description}
-    if column.is_number:
-        return described | {"type": "integer" if column.is_whole else "number", "constraints": column.limits}
-    if column.source.symbols:
-        return described | {"type": "string", "missingValues": [NOTHING], "constraints": {"enum": list(column.words)}}
-    named = column.name in ("geographic_level", "country_code", "country_name")
-    constraints: dict[str, Any] = {"required": True} if named or column.source.role is not ColumnRole.PLACE else {}
+def _csvw_table(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
+    if file := _csv_file(name, facts):
+        schema = {"columns": [_csvw_column(column) for column in file.columns], "primaryKey": list(file.key)}
+        return {"url": name, "dc:title": file.title, "dc:description": file.about, "tableSchema": schema}
+    header = next(csv.reader(io.StringIO(content.decode())))
+    title = f"Metadata of {name.partition('.')[0]}.csv" if name.endswith(".meta.csv") else file_title(name)
+    columns = [{"name": column, "titles": column} for column in header]
+    return {"url": name, "dc:title": title, "tableSchema": {"columns": columns}}
+
+
+def _csvw_column(column: CsvColumn) -> dict[str, Any]:
+    source, official = column.source, column.official
+    described: dict[str, Any] = {
+        "name": column.name,
+        "titles": column.name,
+        "dc:title": source.label,
+        "dc:description": column.description,
+    }
+    if official and (column.is_number or source.symbols):
+        described["null"] = list(INSTEAD) if column.is_number else [NOTHING]
+    else:
+        filled = source.role in (ColumnRole.TIME, ColumnRole.FILTER) or column.name == LEVEL
+        described["required"] = filled if official else column.required
     if column.words:
-        constraints["enum"] = list(column.words)
-    return described | {"type": "string", "constraints": constraints}
+        words = "|".join(re.escape(value).replace("\\ ", " ") for value in column.words)
+        return described | {"datatype": {"base": "string", "format": words}}
+    base = {"string": "string", "int64": "integer", "double": "decimal" if official else "double"}[str(source.type)]
+    form = {"format": _FORMS[column.name]} if column.name in _FORMS else {}
+    if official and base == "string" and not form:
+        return described
+    return described | {"datatype": {"base": base} | form | column.limits}

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, Archive, DataFile, Description
+from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME, DataFile, Description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.files.archive import ARCHIVES
@@ -38,6 +38,8 @@ PAGES = (
 def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
     """Return the record, JSON-ready; `previous` is the version that this one replaces, or None."""
     facts = described.facts
+    compared = f"compared with release {previous}" if previous else "the first release of this cohort"
+    noisy_counts = NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}
     record: dict[str, Any] = {
         "@context": CONTEXT,
         "@id": facts.folder_address,
@@ -48,8 +50,12 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         "dct:issued": date(facts.published_on),
         "dct:modified": date(facts.published_on),
         "dcat:version": facts.version,
-        "adms:versionNotes": text(_version_notes(facts.version, previous)),
-        "dct:publisher": _publisher(described),
+        "adms:versionNotes": text(f"Release {facts.version}, {compared}; see changelog.md"),
+        "dct:publisher": {
+            "@id": f"{_ORGANISATION}/{facts.organisation}",
+            "@type": ["foaf:Agent", "foaf:Organization"],
+            "foaf:name": text(facts.publisher),
+        },
         "dcat:contactPoint": {
             "@type": ["vcard:Kind", "vcard:Organization"],
             "vcard:fn": facts.publisher,
@@ -74,7 +80,7 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
             "@type": "dct:ProvenanceStatement",
             "dct:description": text(
                 "Made from councils' extracts, linked under pseudonyms; published from noisy counts alone, which are in"
-                f" the release ({' and '.join(_noisy_counts(described))})."
+                f" the release ({' and '.join(noisy_counts)})."
             ),
         },
         "dcat:theme": concept("data-theme/EDUC", "Education, culture and sport"),
@@ -84,53 +90,27 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         "foaf:page": [
             {"@id": described.address_of(name), "@type": "foaf:Document", "dct:title": text(name)} for name in PAGES
         ],
-        "dcat:distribution": [
-            *(_file(described, entry) for entry in described.data_files),
-            *(_distribution(described, entry) for entry in described.archives),
-        ],
+        "dcat:distribution": [_distribution(described, entry) for entry in described.data_files],
     }
     if previous:
         record["dcat:previousVersion"] = {"@id": f"{facts.address}/{previous}"}
     return record
 
 
-def _version_notes(version: str, previous: str | None) -> str:
-    compared = f"compared with release {previous}" if previous else "the first release of this cohort"
-    return f"Release {version}, {compared}; see changelog.md"
-
-
-def _noisy_counts(described: Description) -> tuple[str, ...]:
-    return NOISY_COUNTS_FILE, *described.facts.on_request.files & {FURTHER_COUNTS_FILE}
-
-
-def _publisher(described: Description) -> dict[str, Any]:
-    facts = described.facts
-    return {
-        "@id": f"{_ORGANISATION}/{facts.organisation}",
-        "@type": ["foaf:Agent", "foaf:Organization"],
-        "foaf:name": text(facts.publisher),
-    }
-
-
-def _file(described: Description, entry: DataFile) -> dict[str, Any]:
-    return {
-        **_distribution(described, entry),
-        "dcat:byteSize": {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"},
-        "spdx:checksum": {
-            "@type": "spdx:Checksum",
-            "spdx:algorithm": {"@id": "spdx:checksumAlgorithm_sha256", "@type": "spdx:ChecksumAlgorithm"},
-            "spdx:checksumValue": {"@value": entry.sha256, "@type": "xsd:hexBinary"},
-        },
-    }
-
-
-def _distribution(described: Description, entry: DataFile | Archive) -> dict[str, Any]:
+def _distribution(described: Description, entry: DataFile) -> dict[str, Any]:
     """Return the properties of every distribution; its identifier is a fragment of the dataset's address."""
     published = date(described.facts.published_on)
     media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
-    packed = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
-    return packed | {
-        "@id": f"{described.facts.folder_address}#{entry.address.rpartition('/')[2]}",
+    own: dict[str, Any] = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
+    if entry.sha256:
+        own["dcat:byteSize"] = {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"}
+        own["spdx:checksum"] = {
+            "@type": "spdx:Checksum",
+            "spdx:algorithm": {"@id": "spdx:checksumAlgorithm_sha256", "@type": "spdx:ChecksumAlgorithm"},
+            "spdx:checksumValue": {"@value": entry.sha256, "@type": "xsd:hexBinary"},
+        }
+    return own | {
+        "@id": f"{described.facts.folder_address}#{entry.name}",
         "@type": "dcat:Distribution",
         "dct:title": text(entry.title),
         "dct:description": text(entry.about),

@@ -16,16 +16,7 @@ from typing import Any
 
 import yaml
 
-from ndl_export.facts.description import (
-    KEYWORDS,
-    NAME,
-    OGL_ADDRESS,
-    OGL_NAME,
-    Archive,
-    DataFile,
-    Description,
-    file_title,
-)
+from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, Description, file_title
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import said
 
@@ -71,35 +62,22 @@ def ckan_package(described: Description) -> dict[str, Any]:
                     "url": entry.address,
                     "format": entry.format.capitalize() if entry.format == "parquet" else entry.format.upper(),
                     "mimetype": entry.media_type,
-                    "size": entry.size,
-                    "hash": f"sha256:{entry.sha256}",
                 }
+                | ({"size": entry.size, "hash": f"sha256:{entry.sha256}"} if entry.sha256 else {})
                 for entry in described.data_files
             ),
             *(
                 {
-                    "name": entry.title,
-                    "description": entry.about,
-                    "url": entry.address,
-                    "format": entry.format.upper(),
-                    "mimetype": entry.media_type,
+                    "name": file_title(name),
+                    "description": f"{file_title(name)} of the release",
+                    "url": described.address_of(name),
+                    "format": "CSV" if name.endswith(".csv") else "Markdown",
+                    "mimetype": MEDIA_TYPES[name.rpartition(".")[2]],
+                    "resource_type": "documentation",
                 }
-                for entry in described.archives
+                for name in _DOCUMENTS
             ),
-            *(_document(described, name) for name in _DOCUMENTS),
         ],
-    }
-
-
-def _document(described: Description, name: str) -> dict[str, Any]:
-    suffix = name.rpartition(".")[2]
-    return {
-        "name": file_title(name),
-        "description": f"{file_title(name)} of the release",
-        "url": described.address_of(name),
-        "format": "CSV" if suffix == "csv" else "Markdown",
-        "mimetype": MEDIA_TYPES[suffix],
-        "resource_type": "documentation",
     }
 
 
@@ -131,7 +109,7 @@ def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any
         "publisher": facts.organisation,
         "updateFrequency": "freq:annual",
         "relatedResource": [*related, *([f"{facts.address}/{previous}"] if previous else [])],
-        "distribution": [entry.address for entry in _entries(described)],
+        "distribution": [entry.address for entry in described.data_files],
     }
 
 
@@ -151,13 +129,9 @@ def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
             "downloadURL": entry.address,
             "mediaType": entry.media_type,
         }
-        | ({"byteSize": entry.size} if isinstance(entry, DataFile) else {})
-        for entry in _entries(described)
+        | ({"byteSize": entry.size} if entry.sha256 else {})
+        for entry in described.data_files
     ]
-
-
-def _entries(described: Description) -> tuple[DataFile | Archive, ...]:
-    return (*described.data_files, *described.archives)
 
 
 CITATION_FILE = "CITATION.cff"

@@ -209,8 +209,8 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
 def _without_asked(side: Side, other: Side) -> Dictionary:
     """Return the schema without requested tables that the other release lacks: they belong to a release, not to the
     schema."""
-    asked = {each.name for each in side.release.requested} - other.dictionary.keys()
-    return {table: columns for table, columns in side.dictionary.items() if table not in asked}
+    own = {each.name for each in side.release.requested} - other.dictionary.keys()
+    return {table: columns for table, columns in side.dictionary.items() if table not in own}
 
 
 def _side(folder: Path) -> Side:

@@ -1,28 +1,39 @@
 """Publishes a release to a folder in S3, in Azure or on a file system (`stores`).
 
 The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
-(`leading_files`) are replaced last, each in one step. If the process is interrupted, readers still find complete
-releases, and the next run sends the rest. Existing files are compared by content, never by size alone.
+are replaced last, each in one step. If the process is interrupted, readers still find complete releases, and the next
+run sends the rest. Existing files are compared by content, never by size alone.
+
+Leading files are catalogue, feed, site, database and `latest.json`. They are built as in a release directory, from the
+bundles published at the place and no others, so that no link is broken. Two databases are compared by their content,
+because their bytes differ with every build.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.analyst_db import DATABASE_FILE
+import duckdb
+
+from ndl_export.analyst_db import DATABASE_FILE, build_database
 from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
 from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
+from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.bundle.verify import integrity_faults, verify
 from ndl_export.facts.directory_files import (
+    REGISTER_FILE,
+    UPCOMING_FILE,
     WITHDRAWN_FILE,
     UnreadableWithdrawals,
     Withdrawal,
     read_withdrawals,
+    record_withdrawals,
     withdrawals,
 )
 from ndl_export.facts.release_facts import InvalidVersion, Version
@@ -33,8 +44,10 @@ from ndl_export.files.media_types import served
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import Store, StoreError, open_store
 from ndl_export.files.whole_files import steady
-from ndl_export.publish.leading_files import is_leading, leading_files, same_database
 from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
+from ndl_export.site import SITE_FOLDER
+from privacy.doors.database import in_memory
+from privacy.doors.sql import identifier, quoted
 
 Files = dict[str, bytes]
 """Content by name."""
@@ -88,78 +101,62 @@ def publish(
         content = _sound(release_dir, version, trusted_key)
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
         raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
-    asked = Version.parse(version)
+    parsed = Version.parse(version)
     store = open_store(url, to_write=True)
     if store.protocol == "file" and Path(store.root).resolve() == release_dir.resolve():
         raise PublishRefused(f"{release_dir} is the release directory itself: publish to another place")
     if dry_run:
-        return _plan(release_dir, asked, content, store, known).outcome
+        return _plan(release_dir, parsed, content, store, known)[0]
     try:
         with one_publisher(store) as check_alone:
-            plan = _plan(release_dir, asked, content, store, known)
+            outcome, replaced = _plan(release_dir, parsed, content, store, known)
             store.clear()
-            _send_content(store, {name: content[name] for name in plan.missing}, tell)
+            _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
             check_alone()
-            for name, each in plan.replaced.items():
+            for name, each in replaced.items():
                 _send(store, name, each, changes=True)
-            for name in plan.outcome.removed:
+            for name in outcome.removed:
                 store.remove(name)
             store.clear()
     except PlaceBusy as busy:
         raise PlaceInUse(str(busy)) from None
-    return plan.outcome
+    return outcome
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The release's own files to send, by name, and the leading files to replace, content by name in order."""
+def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, known: Known) -> tuple[Published, Files]:
+    """Compare the release with the files at the place; return the outcome, and the leading files to replace in order.
 
-    missing: tuple[str, ...]
-    replaced: Files
-    outcome: Published
-
-
-def _plan(release_dir: Path, asked: Version, content: Files, store: Store, known: Known) -> _Plan:
-    """Compare the release with the files at the place. Raises `PublishRefused`, and whatever `known` raises."""
-    version = str(asked)
-    missing = _missing(store, asked, content)
+    Raises `PublishRefused`, and whatever `known` raises.
+    """
+    version = str(parsed)
+    missing = _missing(store, parsed, content)
     try:
         known([*anchors_in(release_dir), *anchors_at(store, arriving=version)])
         published = catalogued(store)
     except UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _withdrawn(store, release_dir)
-    if version in withdrawn and (missing or asked not in published):
+    if version in withdrawn and (missing or parsed not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
-    with tempfile.TemporaryDirectory() as scratch:
-        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {asked}}
-        bundles[asked] = release_dir / version
-        told = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        synthetic = _with_synthetic(store, bundles, release_dir, asked)
-        leading = leading_files(bundles, synthetic, told, release_dir, _folder(scratch, "leading"))
-        changed = _changed(store, leading, Path(scratch))
-        stale = sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)
-        replaced = {name: leading[name].read_bytes() for name in changed}
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
+        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {parsed}}
+        bundles[parsed] = release_dir / version
+        withdrawn = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
+        synthetic = _with_synthetic(store, bundles, release_dir, parsed)
+        leading = leading_files(bundles, synthetic, withdrawn, release_dir, Path(beside))
+        replaced = {name: leading[name].read_bytes() for name in _changed(store, leading, Path(scratch))}
         sizes = {name: len(each) for name, each in content.items()}
         sizes |= {name: path.stat().st_size for name, path in leading.items()}
-    sent = (*missing, *replaced)
-    standing = [each for each in bundles if str(each) not in told]
     outcome = Published(
         store,
-        sent,
-        tuple(name for name in sizes if name not in sent),
-        tuple(stale),
-        sizes,
-        max(standing, default=None),
-        told.get(version),
+        sent=(*missing, *replaced),
+        there=tuple(name for name in sizes if name not in missing and name not in replaced),
+        removed=tuple(sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)),
+        sizes=sizes,
+        current=max((each for each in bundles if str(each) not in withdrawn), default=None),
+        withdrawn=withdrawn.get(version),
     )
-    return _Plan(tuple(missing), replaced, outcome)
-
-
-def _folder(scratch: str, name: str) -> Path:
-    place = Path(scratch) / name
-    place.mkdir()
-    return place
+    return outcome, replaced
 
 
 def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
@@ -202,7 +199,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
 
 
 def _with_synthetic(
-    store: Store, bundles: Mapping[Version, Path], release_dir: Path, asked: Version
+    store: Store, bundles: Mapping[Version, Path], release_dir: Path, version: Version
 ) -> dict[Version, Path]:
     """Return the folders of synthetic children that are at the place or are sent with this release."""
     found = {each: release_dir / SYNTHETIC_FOLDER / str(each) for each in bundles}
@@ -211,7 +208,7 @@ def _with_synthetic(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == asked and str(each) not in withdrawals(release_dir))
+            (each == version and str(each) not in withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -236,8 +233,8 @@ def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
     content = store.read(WITHDRAWN_FILE, LARGEST)
     try:
-        told = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
-        return withdrawals(release_dir) | told
+        there = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
+        return withdrawals(release_dir) | there
     except UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
@@ -301,3 +298,101 @@ def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
 
 def _sha256(content: bytes | None) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+_FIRST_PAGE = f"{SITE_FOLDER}/index.html"
+_ORDER = (
+    WITHDRAWN_FILE,
+    UPCOMING_FILE,
+    REGISTER_FILE,
+    CATALOGUE_FILE,
+    DATABASE_FILE,
+    FEED_FILE,
+    f"{SITE_FOLDER}/",
+    _FIRST_PAGE,
+    LATEST_FILE,
+)
+"""The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
+
+
+def leading_files(
+    bundles: Mapping[Version, Path],
+    synthetic: Mapping[Version, Path],
+    withdrawn: Mapping[str, Withdrawal],
+    release_dir: Path,
+    scratch: Path,
+) -> dict[str, Path]:
+    """Write the leading files below `scratch`, and return their paths by name in the order of replacement.
+
+    `bundles` are the folders of all published releases (at least one), and `synthetic` those of synthetic children.
+    `release_dir` has the announcements and the register of requests. Raises `UnreadableRegister`.
+    """
+    for version, folder in bundles.items():
+        (scratch / str(version)).symlink_to(folder.resolve(), target_is_directory=True)
+    for version, folder in synthetic.items():
+        place = scratch / SYNTHETIC_FOLDER / str(version)
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(folder.resolve(), target_is_directory=True)
+    if withdrawn:
+        record_withdrawals(scratch, {}, *withdrawn.values())
+    for name in (UPCOMING_FILE, REGISTER_FILE):
+        if (release_dir / name).exists():
+            shutil.copyfile(release_dir / name, scratch / name)
+    refresh(scratch)
+    build_database(scratch)
+    made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
+    files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
+    return dict(
+        sorted(((file.relative_to(scratch).as_posix(), file) for file in files), key=lambda each: _rank(each[0]))
+    )
+
+
+def is_leading(name: str) -> bool:
+    """Return whether a file is a leading file, rather than part of a bundle or unknown."""
+    return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
+
+
+def _rank(name: str) -> tuple[int, str]:
+    folder = f"{SITE_FOLDER}/" if name.startswith(f"{SITE_FOLDER}/") else name
+    return _ORDER.index(name if name in _ORDER else folder), name
+
+
+_DEFINED = """
+SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'built'
+UNION ALL
+SELECT 'view', schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = 'built' AND NOT internal
+UNION ALL
+SELECT 'column', schema_name, table_name || '.' || column_name, data_type, comment
+FROM duckdb_columns() WHERE database_name = 'built' AND NOT internal
+UNION ALL
+SELECT 'function', schema_name, function_name, concat(parameters::VARCHAR, macro_definition), comment
+FROM duckdb_functions() WHERE database_name = 'built' AND NOT internal
+UNION ALL
+SELECT 'type', schema_name, type_name, labels::VARCHAR, comment
+FROM duckdb_types() WHERE database_name = 'built' AND NOT internal
+ORDER BY ALL
+"""
+
+
+def same_database(one: Path, other: Path) -> bool:
+    """Return whether two DuckDB files have the same definitions and rows; False if one is not a DuckDB file."""
+    try:
+        return _digest(one) == _digest(other)
+    except duckdb.Error:
+        return False
+
+
+def _digest(path: Path) -> str:
+    """Return a hash of a database's definitions and rows, independent of the order of rows."""
+    with in_memory() as connection:
+        connection.execute(f"ATTACH {quoted(path)} AS built (READ_ONLY)")
+        connection.execute("SET enable_external_access = false")
+        defined = connection.execute(_DEFINED).fetchall()
+        tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]
+        rows = [
+            connection.execute(
+                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM built.{identifier(schema)}.{identifier(name)} AS t"
+            ).fetchall()
+            for schema, name in tables
+        ]
+    return hashlib.sha256(repr((defined, rows)).encode()).hexdigest()

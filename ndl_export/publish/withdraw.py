@@ -35,11 +35,11 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """
-    said = check_reason(release_dir, version, reason)
+    shown = check_reason(release_dir, version, reason)
     with alone(release_dir):
         known = withdrawals(release_dir)
         if version not in known:
-            record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), said))
+            record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
         refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
     build_database(release_dir)
     if version in known:
@@ -52,12 +52,10 @@ def check_reason(release_dir: Path, version: str, reason: str) -> str:
     found = [str(each) for each in versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
-    said = " ".join(reason.split())
-    if not is_line(said):
-        raise WithdrawalRefused(
-            "a release is withdrawn for a reason that its readers are told: one line of printable text"
-        )
-    return said
+    shown = " ".join(reason.split())
+    if not is_line(shown):
+        raise WithdrawalRefused("readers see the reason for a withdrawal: write it as one line of printable text")
+    return shown
 
 
 def _again(earlier: Withdrawal) -> WithdrawalRefused:

@@ -239,7 +239,7 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
             if column.attribute in known:
                 yield from _of_group(f"columns.{number}.levels.{label}", known[column.attribute], categories)
             if label == TOTAL:
-                yield f"columns.{number}.levels: {TOTAL!r} is the word for all categories; call the level otherwise"
+                yield f"columns.{number}.levels: {TOTAL!r} is the word for all categories; give the level another name"
     if figure and figure.attribute in known:
         yield from _of_group("figure.categories", known[figure.attribute], figure.categories)
         yield from _of_figure(figure, family)
@@ -278,17 +278,17 @@ def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> 
         if categories.count(category) > 1:
             yield f"{place}: {category!r} is listed twice"
     if set(categories) >= set(attribute.categories):
-        yield f"{place}: these are all categories, which is no group"
+        yield f"{place}: these are all the categories, so they are not a group"
 
 
 def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
     if (figure.attribute, figure.categories) in family.figures:
         if figure.name or figure.label:
-            yield "figure: its measures have names and words of their own: leave out name and label"
+            yield "figure: this group already has measures: leave out name and label"
     elif not (figure.name and figure.label):
         yield "figure: give it a name, as sen_support, and a label, as 'with SEN support'"
     elif any(name in MEASURES for name in _names(figure.name)):
-        yield f"figure.name: {figure.name} is that of another figure"
+        yield f"figure.name: {figure.name} is the name of another figure"
 
 
 def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
@@ -298,13 +298,13 @@ def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}
     else:
         of, (count, percent) = MEASURES[family.counted].of, _names(str(figure.name))
-        said = f"{of} {figure.label}"
-        words = said[0].upper() + said[1:]
+        group = f"{of} {figure.label}"
+        words = group[0].upper() + group[1:]
         found = {
-            "count": Measure(count, f"Number of {said}", MeasureKind.COUNT, f"{words} in the row", 0, of),
+            "count": Measure(count, f"Number of {group}", MeasureKind.COUNT, f"{words} in the row", 0, of),
             "rate": Measure(
                 percent,
-                f"Percentage of {said}",
+                f"Percentage of {group}",
                 MeasureKind.PERCENT,
                 f"{words} as a percentage of the {of} in the row",
                 1,

@@ -38,6 +38,7 @@ from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,
+    LEVEL,
     MODEL_WITH_INTERVAL,
     OWN_AREA,
     ColumnRole,
@@ -85,25 +86,25 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class CsvColumn:
-    """A column of a CSV file: the table column and, if they are few, all its allowed values other than `NOTHING`."""
+    """A column of a CSV file: the table column and, if they are few, all its allowed values other than `NOTHING`.
+
+    An `official` file is one for EES, with symbols in place of figures; others have empty cells.
+    """
 
     source: PublishedColumn
     words: tuple[str, ...] = ()
+    official: bool = True
 
     @property
     def name(self) -> str:
         return self.source.name
 
     @property
-    def label(self) -> str:
-        return self.source.label
-
-    @property
     def description(self) -> str:
+        if not self.official or not (self.is_number or self.source.symbols):
+            return self.source.description
         if self.source.symbols:
             return self.source.description.replace("NULL", NOTHING)
-        if not self.is_number:
-            return self.source.description
         return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in INSTEAD.items())})"
 
     @property
@@ -112,17 +113,17 @@ class CsvColumn:
         return self.source.measure is not None and self.source.role is not ColumnRole.FLAG
 
     @property
-    def is_whole(self) -> bool:
-        return (
-            self.source.measure is not None and self.source.measure.is_count and self.source.role is ColumnRole.FIGURE
-        )
+    def limits(self) -> dict[str, int]:
+        """The lowest and highest possible value of a figure; in official files, of its interval too."""
+        limited = set(_GROUPS) - {ColumnRole.ESTIMATE} if self.official else {ColumnRole.FIGURE}
+        measure = self.source.measure
+        return measure.limits if measure and self.is_number and self.source.role in limited else {}
 
     @property
-    def limits(self) -> dict[str, int]:
-        """The lowest and highest possible value of a number; an estimate has none."""
-        return (
-            {} if self.source.measure is None or self.source.role is ColumnRole.ESTIMATE else self.source.measure.limits
-        )
+    def required(self) -> bool:
+        """Whether no cell is empty."""
+        places = ("country_code", "country_name") if self.official else OWN_AREA
+        return self.source.role in (ColumnRole.TIME, ColumnRole.FILTER) or self.name in (LEVEL, *places)
 
 
 def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
@@ -142,12 +143,12 @@ def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
 def csv_key(table: Table) -> tuple[str, ...]:
     """Return the key columns of the CSV file; area codes of other levels than the row's may be empty."""
     areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
-    return ("time_period", "geographic_level", *areas, *(entry.name for entry in table.filters))
+    return ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
 
 
 def official_rows(data: pa.Table) -> pa.Table:
     """Return the rows of areas that have an official geography."""
-    return data.filter(pc.not_equal(data["geographic_level"], ALL_TOGETHER))
+    return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))
 
 
 def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
@@ -215,17 +216,17 @@ def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
     for column in csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:
-            told = {
+            described = {
                 "col_name": column.name,
                 "col_type": "Indicator",
-                "label": column.label,
+                "label": column.source.label,
                 "indicator_grouping": _GROUPS[role],
             }
             if measure is None or role is ColumnRole.FLAG:
-                yield told | {"indicator_unit": "", "indicator_dp": "0"}
+                yield described | {"indicator_unit": "", "indicator_dp": "0"}
             else:
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
-                yield told | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
+                yield described | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
 
 
 EES_UPLOAD_FILE = "ees_bulk_upload.zip"

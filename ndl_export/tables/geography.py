@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ndl_export.tables.schema import LEVEL, OWN_AREA, PLACE_COLUMNS
-from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, Place, devolved_area_members, place, places
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, devolved_area_members, place, places
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
 ALL_TOGETHER = "Pilot councils"
@@ -64,59 +64,36 @@ def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tupl
 
     Raises `sources.reference.places.UnknownCouncil`, and ValueError if no council takes part.
     """
-    members = {council: place(council) for council in sorted(set(councils))}
+    members = sorted({place(council).council for council in councils})
     if not members:
         raise ValueError("a release needs at least one council")
-    present = {council: entry for council, entry in members.items() if council not in not_sent}
-    top = NATIONAL if len(present) == len(places()) else ALL_TOGETHER
+    present = tuple(council for council in members if council not in not_sent)
+    regions: dict[str, list[str]] = {}
+    if len(present) > REGIONS_ABOVE:
+        for council, entry in places().items():
+            regions.setdefault(entry.region_code, []).append(council)
+    devolved = devolved_area_members(LIVERPOOL_CITY_REGION)
+    level = NATIONAL if len(present) == len(places()) else ALL_TOGETHER
     return (
-        Geography(top, _columns(top), tuple(present), bool(present)),
-        *_regions(present),
-        *_devolved_areas(present),
-        *(
-            Geography(LOCAL_AUTHORITY, _council_columns(entry), (council,), council in present)
-            for council, entry in members.items()
-        ),
+        Geography(level, _columns(level), present, bool(present)),
+        *(_area(REGIONAL, tuple(inside)) for _, inside in sorted(regions.items()) if set(inside) <= set(present)),
+        *([_area(DEVOLVED, devolved)] if set(devolved) <= set(present) else []),
+        *(_area(LOCAL_AUTHORITY, (council,), council in present) for council in members),
     )
 
 
-def _regions(members: Mapping[str, Place]) -> list[Geography]:
-    if len(members) <= REGIONS_ABOVE:
-        return []
-    regions: dict[tuple[str, str], list[str]] = {}
-    for council, entry in places().items():
-        regions.setdefault((entry.region_code, entry.region_name), []).append(council)
-    return [
-        Geography(REGIONAL, _columns(REGIONAL, region_code=code, region_name=name), tuple(inside))
-        for (code, name), inside in sorted(regions.items())
-        if members.keys() >= set(inside)
-    ]
+_OF_LEVEL = {
+    REGIONAL: ("region_code", "region_name"),
+    DEVOLVED: ("english_devolved_area_code", "english_devolved_area_name"),
+    LOCAL_AUTHORITY: ("region_code", "region_name", "old_la_code", "new_la_code", "la_name"),
+}
+"""Place columns filled at each level, in addition to the country's. Explore Education Statistics rejects a devolved
+area on rows of its members."""
 
 
-def _devolved_areas(members: Mapping[str, Place]) -> list[Geography]:
-    inside = devolved_area_members(LIVERPOOL_CITY_REGION)
-    if not members.keys() >= set(inside):
-        return []
-    entry = members[inside[0]]
-    named = _columns(
-        DEVOLVED,
-        english_devolved_area_code=entry.english_devolved_area_code,
-        english_devolved_area_name=entry.english_devolved_area_name,
-    )
-    return [Geography(DEVOLVED, named, inside)]
-
-
-def _council_columns(entry: Place) -> dict[str, str | None]:
-    """Return the place columns of a council. Only its region is filled, because EES rejects a devolved area on rows of
-    its members."""
-    return _columns(
-        LOCAL_AUTHORITY,
-        region_code=entry.region_code,
-        region_name=entry.region_name,
-        old_la_code=entry.old_la_code,
-        new_la_code=entry.new_la_code,
-        la_name=entry.la_name,
-    )
+def _area(level: str, councils: tuple[str, ...], available: bool = True) -> Geography:
+    filled = {name: getattr(place(councils[0]), name) for name in _OF_LEVEL[level]}
+    return Geography(level, _columns(level, **filled), councils, available)
 
 
 def _columns(level: str, **filled: str) -> dict[str, str | None]:

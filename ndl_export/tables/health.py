@@ -1,7 +1,7 @@
 """Family `health`: children with a two-year review, one row per child, by council of residence."""
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, MEASURES, SEX, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Family, Filter, RateBlock, Table, each
+from ndl_export.tables.model import Attribute, Family, Filter, RateBlock, Table, breakdowns
 from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
 from sources.reference.deprivation import INDEX
 
@@ -12,18 +12,6 @@ _OUTCOMES = (AT_OR_ABOVE, BELOW, NO_SCORE)
 
 ALL_FIVE = "asq3_all_five"
 DOMAINS = ASQ3_DOMAINS | {ALL_FIVE: "All five domains"}
-
-
-def _block(domain: str, axis: Axis | None, topic: str) -> RateBlock:
-    return RateBlock(
-        axes=(axis,) if axis else (),
-        constants={"asq3_domain": DOMAINS[domain], "breakdown_topic": topic} | ({} if axis else {"breakdown": "Total"}),
-        base="reviewed_children_count",
-        numerator=(domain, (AT_OR_ABOVE,)),
-        part="at_or_above_children_count",
-        rate="at_or_above_children_percent",
-        weight="health",
-    )
 
 
 ASQ3_OUTCOMES = Table(
@@ -46,13 +34,17 @@ ASQ3_OUTCOMES = Table(
         MEASURES["at_or_above_children_percent"],
     ),
     blocks=tuple(
-        _block(domain, axis, topic)
-        for domain in DOMAINS
-        for axis, topic in (
-            (None, "Total"),
-            (Axis("breakdown", "sex", each(SEX)), SEX.label),
-            (Axis("breakdown", "imd_quintile", each(IMD)), IMD.label),
+        RateBlock(
+            axes=axes,
+            constants={"asq3_domain": label} | topic,
+            base="reviewed_children_count",
+            numerator=(domain, (AT_OR_ABOVE,)),
+            part="at_or_above_children_count",
+            rate="at_or_above_children_percent",
+            weight="health",
         )
+        for domain, label in DOMAINS.items()
+        for axes, topic in breakdowns(SEX, IMD)
     ),
 )
 

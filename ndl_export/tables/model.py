@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
+from types import MappingProxyType
 
 COUNCIL = "council"
 """The place attribute of every family; its categories are the councils in the release."""
@@ -385,3 +386,18 @@ def each(attribute: Attribute) -> tuple[Selection, ...]:
 def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
     """Return the total and one level for each category except the unknown."""
     return (ALL, *each(attribute))
+
+
+def breakdowns(
+    *attributes: Attribute, levels: Mapping[Attribute, tuple[Selection, ...]] = MappingProxyType({})
+) -> tuple[tuple[tuple[Axis, ...], dict[str, str]], ...]:
+    """Return the axes and constants of rows that are not broken down, and of rows broken down by each attribute.
+
+    An attribute is broken down by `levels`, if given, or by each of its categories.
+    """
+    by_attribute = (
+        ((Axis("breakdown", attribute.name, levels.get(attribute) or each(attribute)),), attribute.label)
+        for attribute in attributes
+    )
+    broken_down = ((axes, {"breakdown_topic": label}) for axes, label in by_attribute)
+    return (((), {"breakdown_topic": "Total", "breakdown": "Total"}), *broken_down)

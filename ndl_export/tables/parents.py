@@ -4,7 +4,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, MEASURES, TOPIC_FILTER
-from ndl_export.tables.model import Attribute, Axis, Block, Family, Filter, Selection, ShareBlock, Table, each
+from ndl_export.tables.model import (
+    Attribute,
+    Axis,
+    Block,
+    Family,
+    Filter,
+    Selection,
+    ShareBlock,
+    Table,
+    breakdowns,
+    each,
+)
 from sources.reference import survey
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -35,18 +46,16 @@ _BREAKDOWNS = {
 a funded place, count only in the totals."""
 
 
-def _blocks(question: Attribute, breakdown: Attribute | None) -> Iterator[Block]:
+def _blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str, str]) -> Iterator[Block]:
     """Yield the blocks of a question: responses with each answer, and their share of those to which the question
     applies."""
-    levels = (Axis("breakdown", breakdown.name, _BREAKDOWNS[breakdown]),) if breakdown else ()
     answers = Axis("answer", question.name, each(question))
-    topic = {"breakdown_topic": breakdown.label} if breakdown else {"breakdown_topic": "Total", "breakdown": "Total"}
     block = Block(
         axes=(*levels, answers),
         constants={"question": question.label} | topic,
         base="response_count",
-        councils=breakdown is None,
-        weight="parents_by_group" if breakdown else "parents",
+        councils=not levels,
+        weight="parents_by_group" if levels else "parents",
     )
     shared = ShareBlock(**vars(block), share="response_percent", share_of="answer")
     if NOT_APPLICABLE not in question.categories:
@@ -74,8 +83,8 @@ PARENT_EXPERIENCE = Table(
     blocks=tuple(
         block
         for question in QUESTIONS
-        for breakdown in (None, AGE_BAND, FUNDED)
-        for block in _blocks(question, breakdown)
+        for levels, topic in breakdowns(AGE_BAND, FUNDED, levels=_BREAKDOWNS)
+        for block in _blocks(question, levels, topic)
     ),
 )
 

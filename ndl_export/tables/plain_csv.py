@@ -8,46 +8,25 @@ symbols with figures.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from ndl_export.tables import Table
+from ndl_export.tables.ees import CsvColumn
 from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, PublishedColumn, arrow_schema, columns
+from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, columns
 from privacy.doors.database import in_memory
 
 ALL_ROWS = "_all_rows.csv"
 """Ending of the names of these files."""
 
 
-@dataclass(frozen=True)
-class PlainColumn:
-    """A column of a plain CSV file: the table column, its allowed values if they are few, and whether every cell is
-    filled."""
-
-    source: PublishedColumn
-    words: tuple[str, ...]
-    required: bool
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """The lowest and highest possible value of a figure."""
-        measure = self.source.measure
-        return measure.limits if measure and self.source.role is ColumnRole.FIGURE else {}
-
-
-def plain_columns(table: Table) -> tuple[PlainColumn, ...]:
+def plain_columns(table: Table) -> tuple[CsvColumn, ...]:
     """Return the columns of the plain CSV file of `table`."""
-    given = {field.name for field in arrow_schema(table) if not field.nullable}
     return tuple(
-        PlainColumn(
-            column,
-            levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols,
-            column.name in given,
-        )
-        for column in columns(table)
+        CsvColumn(each, levels(table, each.name) if each.role is ColumnRole.FILTER else each.symbols, official=False)
+        for each in columns(table)
     )
 
 

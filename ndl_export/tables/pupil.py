@@ -25,11 +25,13 @@ from ndl_export.tables.model import (
     DifferenceBlock,
     Family,
     Filter,
+    Group,
     RateBlock,
     Selection,
     ShareBlock,
     SharedTotal,
     Table,
+    breakdowns,
     each,
     total_and_each,
 )
@@ -124,6 +126,7 @@ GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected le
 CHILDREN, AS_LINKED = MEASURES["children_count"], MEASURES["children_count_as_linked"]
 GLD_PERCENT = MEASURES["gld_children_percent"]
 
+_table = partial(Table, family="pupil", population=POPULATION)
 _GLD_YES = ("gld", ("Yes",))
 _gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_children_percent")
 _gld_and_count = partial(_gld, part="gld_children_count")
@@ -140,11 +143,9 @@ _SEX_AXIS = Axis("sex", "sex", total_and_each(SEX))
 _FSM_AXIS = Axis("fsm_eligibility", "fsm", total_and_each(FSM))
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
 
-GLD_HEADLINE = Table(
+GLD_HEADLINE = _table(
     name="gld_headline",
     title="Good level of development by characteristic",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children with a good level of development at the end of Reception, by characteristic and sex; area deprivation"
         f" is that of the {INDEX}"
@@ -179,24 +180,9 @@ GLD_HEADLINE = Table(
 )
 
 
-def _goal_block(goal: str, axis: Axis | None, topic: str) -> RateBlock:
-    return RateBlock(
-        axes=(axis,) if axis else (),
-        constants={"early_learning_goal": GOALS[goal], "breakdown_topic": topic}
-        | ({} if axis else {"breakdown": "Total"}),
-        numerator=(goal, (EXPECTED,)),
-        part="expected_children_count",
-        rate="expected_children_percent",
-        councils=axis is None,
-        weight="goals",
-    )
-
-
-EARLY_LEARNING_GOALS = Table(
+EARLY_LEARNING_GOALS = _table(
     name="early_learning_goals",
     title="Early learning goals",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children at the expected level in each of the 17 early learning goals: by council, and by sex and free school"
         " meal eligibility for all councils together"
@@ -208,21 +194,23 @@ EARLY_LEARNING_GOALS = Table(
     ),
     measures=(MEASURES["expected_children_count"], MEASURES["expected_children_percent"]),
     blocks=tuple(
-        _goal_block(goal, axis, topic)
-        for goal in GOALS
-        for axis, topic in (
-            (None, "Total"),
-            (Axis("breakdown", "sex", each(SEX)), SEX.label),
-            (Axis("breakdown", "fsm", each(FSM)), FSM.label),
+        RateBlock(
+            axes=axes,
+            constants={"early_learning_goal": label} | topic,
+            numerator=(goal, (EXPECTED,)),
+            part="expected_children_count",
+            rate="expected_children_percent",
+            councils=not axes,
+            weight="goals",
         )
+        for goal, label in GOALS.items()
+        for axes, topic in breakdowns(SEX, FSM)
     ),
 )
 
-NUMBER_OF_GOALS = Table(
+NUMBER_OF_GOALS = _table(
     name="goals_expected",
     title="Number of early learning goals at the expected level",
-    family="pupil",
-    population=POPULATION,
     description="Children by how many of the 17 early learning goals they are at the expected level in, in bands",
     filters=(Filter("goals_expected", GOALS_EXPECTED.label, "How many of the 17 early learning goals"),),
     measures=(CHILDREN, MEASURES["children_percent"]),
@@ -237,11 +225,9 @@ NUMBER_OF_GOALS = Table(
     ),
 )
 
-READINESS_PATHWAY = Table(
+READINESS_PATHWAY = _table(
     name="readiness_pathway",
     title="From the two-year review to a good level of development",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children with a good level of development by the outcome of the linked health-visitor review at 2 to 2.5 years"
         " (ASQ-3) and free school meal eligibility"
@@ -259,11 +245,9 @@ READINESS_PATHWAY = Table(
     ),
 )
 
-FUNDED_ENTITLEMENT = Table(
+FUNDED_ENTITLEMENT = _table(
     name="funded_entitlement",
     title="Two-year-old entitlement and a good level of development",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children with a good level of development by whether the entitlement for disadvantaged two-year-olds was taken"
         " (linked early years census) and free school meal eligibility"
@@ -300,11 +284,11 @@ def _concern_axis(*services: str) -> Axis:
 _SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
 _share = partial(ShareBlock, share="children_percent")
 
-JOINED_DOTS = Table(
+_BY_GROUP = breakdowns(SEX, FSM, ETHNIC, IMD)
+
+JOINED_DOTS = _table(
     name="joined_dots",
     title="Who had seen the child, and who had raised a concern",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children by which early services had seen them before school (linked two-year review, linked early years"
         " census row) and which had raised a concern: the children no one joined up"
@@ -338,11 +322,9 @@ JOINED_DOTS = Table(
     ),
 )
 
-SEEN_BY_GROUP = Table(
+SEEN_BY_GROUP = _table(
     name="seen_by_group",
     title="Who had seen the child, by group",
-    family="pupil",
-    population=POPULATION,
     description=(
         "Children by which early services had seen them before school, by sex, free school meal eligibility, ethnic"
         " group and deprivation for all councils together; by council, of all children"
@@ -360,36 +342,32 @@ SEEN_BY_GROUP = Table(
             everywhere=not axes,  # without a breakdown, it has the same children as joined_dots
             weight="linkage",
         )
-        for axes, constants in (
-            ((), {"breakdown_topic": "Total", "breakdown": "Total"}),
-            *(
-                ((Axis("breakdown", each_of.name, each(each_of)),), {"breakdown_topic": each_of.label})
-                for each_of in (SEX, FSM, ETHNIC, IMD)
-            ),
-        )
+        for axes, constants in _BY_GROUP
     ),
 )
 
-_COMPARISONS = (
-    (FSM, "Not eligible less eligible", FSM.categories[1:2], FSM.categories[:1]),
-    (SEX, "Female less male", SEX.categories[:1], SEX.categories[1:2]),
-    (SEN, "No SEN provision less all SEN provision", SEN.categories[:1], SEN.categories[1:3]),
-    (LANGUAGE, "English less other than English", LANGUAGE.categories[:1], LANGUAGE.categories[1:2]),
-    (TERM, "Autumn-born less summer-born", TERM.categories[:1], TERM.categories[2:3]),
-    (IMD, "Quintile 5 less quintile 1", IMD.categories[4:5], IMD.categories[:1]),
-    (ASQ3, "All five domains at or above less two or more below", ASQ3.categories[:1], ASQ3.categories[2:3]),
+_COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
+    *(
+        (attribute.label, comparison, (attribute.name, first), (attribute.name, second))
+        for attribute, comparison, first, second in (
+            (FSM, "Not eligible less eligible", FSM.categories[1:2], FSM.categories[:1]),
+            (SEX, "Female less male", SEX.categories[:1], SEX.categories[1:2]),
+            (SEN, "No SEN provision less all SEN provision", SEN.categories[:1], SEN.categories[1:3]),
+            (LANGUAGE, "English less other than English", LANGUAGE.categories[:1], LANGUAGE.categories[1:2]),
+            (TERM, "Autumn-born less summer-born", TERM.categories[:1], TERM.categories[2:3]),
+            (IMD, "Quintile 5 less quintile 1", IMD.categories[4:5], IMD.categories[:1]),
+            (ASQ3, "All five domains at or above less two or more below", ASQ3.categories[:1], ASQ3.categories[2:3]),
+        )
+    ),
+    ("Total", "All children: area less all councils together", None, None),
+    (FSM.label, "Eligible: area less all councils together", ("fsm", FSM.categories[:1]), None),
+    (FSM.label, "Not eligible: area less all councils together", ("fsm", FSM.categories[1:2]), None),
 )
-_WITH_ALL = (
-    ("Total", "All children: area less all councils together", None),
-    (FSM.label, "Eligible: area less all councils together", ("fsm", FSM.categories[:1])),
-    (FSM.label, "Not eligible: area less all councils together", ("fsm", FSM.categories[1:2])),
-)
+"""Topic, comparison and the two groups; an area is compared with all councils together if there is no second group."""
 
-GLD_DIFFERENCES = Table(
+GLD_DIFFERENCES = _table(
     name="gld_differences",
     title="Differences in the good level of development",
-    family="pupil",
-    population=POPULATION,
     description=(
         "How many percentage points one group of children is ahead of another at a good level of development, and how"
         " far each area is from all councils together, with the interval of the difference itself"
@@ -399,28 +377,16 @@ GLD_DIFFERENCES = Table(
         Filter("comparison", "Comparison", "Which two groups of children, or the area and all councils together"),
     ),
     measures=(MEASURES["gld_difference_points"],),
-    blocks=(
-        *(
-            DifferenceBlock(
-                axes=(),
-                constants={"breakdown_topic": attribute.label, "comparison": comparison},
-                numerator=_GLD_YES,
-                difference="gld_difference_points",
-                first=(attribute.name, first),
-                second=(attribute.name, second),
-            )
-            for attribute, comparison, first, second in _COMPARISONS
-        ),
-        *(
-            DifferenceBlock(
-                axes=(),
-                constants={"breakdown_topic": topic, "comparison": comparison},
-                numerator=_GLD_YES,
-                difference="gld_difference_points",
-                first=group,
-            )
-            for topic, comparison, group in _WITH_ALL
-        ),
+    blocks=tuple(
+        DifferenceBlock(
+            axes=(),
+            constants={"breakdown_topic": topic, "comparison": comparison},
+            numerator=_GLD_YES,
+            difference="gld_difference_points",
+            first=first,
+            second=second,
+        )
+        for topic, comparison, first, second in _COMPARISONS
     ),
 )
 
@@ -429,39 +395,11 @@ _LINKED_AXIS = Axis(
     "asq3",
     (Selection("Yes", LINKED), Selection("No", (NO_REVIEW,)), Selection(UNSEARCHABLE, (UNSEARCHABLE,))),
 )
-_LINKAGE_BREAKDOWNS = (SEX, FSM, ETHNIC, IMD)
 
 
-def _linkage_blocks(axis: Axis | None, constants: dict[str, str]) -> tuple[Block, Block]:
-    """Return the percentage of children linked, and the number by link status, for one breakdown."""
-    axes = (axis,) if axis else ()
-    return (
-        RateBlock(
-            axes=axes,
-            constants=constants | {"linked_to_review": "Total"},
-            base="children_count",
-            as_linked=AS_LINKED.name,
-            numerator=("asq3", LINKED),
-            rate="linked_children_percent",
-            weight="linkage",
-            everywhere=axis is None,
-        ),
-        Block(
-            axes=(*axes, _LINKED_AXIS),
-            constants=constants,
-            base="children_count",
-            as_linked=AS_LINKED.name,
-            weight="linkage",
-            everywhere=axis is None,
-        ),
-    )
-
-
-LINKAGE_QUALITY = Table(
+LINKAGE_QUALITY = _table(
     name="linkage_quality",
     title="Children linked to a two-year review",
-    family="pupil",
-    population=POPULATION,
     description="How many children were linked to a health-visitor review at 2 to 2.5 years, by characteristic",
     filters=(
         Filter("linked_to_review", "Linked to a two-year review", "Whether a review was linked to the child"),
@@ -469,15 +407,29 @@ LINKAGE_QUALITY = Table(
         BREAKDOWN_FILTER,
     ),
     measures=(CHILDREN, AS_LINKED, MEASURES["linked_children_percent"]),
-    blocks=(
-        *_linkage_blocks(None, _TOTAL_TOPIC),
-        *(
-            block
-            for attribute in _LINKAGE_BREAKDOWNS
-            for block in _linkage_blocks(
-                Axis("breakdown", attribute.name, each(attribute)), {"breakdown_topic": attribute.label}
-            )
-        ),
+    blocks=tuple(
+        block
+        for axes, constants in _BY_GROUP
+        for block in (
+            RateBlock(
+                axes=axes,
+                constants=constants | {"linked_to_review": "Total"},
+                base="children_count",
+                as_linked=AS_LINKED.name,
+                numerator=("asq3", LINKED),
+                rate="linked_children_percent",
+                weight="linkage",
+                everywhere=not axes,
+            ),
+            Block(
+                axes=(*axes, _LINKED_AXIS),
+                constants=constants,
+                base="children_count",
+                as_linked=AS_LINKED.name,
+                weight="linkage",
+                everywhere=not axes,
+            ),
+        )
     ),
 )
 
@@ -492,20 +444,8 @@ FAMILY = Family(
         "Children with an EYFS Profile, one row each: every dimension and measure as a public category."
     ),
     attributes=(
-        SEX,
-        FSM,
-        ETHNIC,
-        SEN,
-        LANGUAGE,
-        TERM,
-        IMD,
-        GLD,
-        ASQ3,
-        ENTITLEMENT,
-        DOTS,
-        AGREEMENT,
-        DIFFERENCES,
-        CENSUS_JOIN,
+        *(SEX, FSM, ETHNIC, SEN, LANGUAGE, TERM, IMD, GLD, ASQ3, ENTITLEMENT, DOTS),
+        *(AGREEMENT, DIFFERENCES, CENSUS_JOIN),
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
     ),

@@ -13,7 +13,7 @@ every row.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -110,16 +110,11 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
-        for chosen in product(*(axis.selections for axis in block.axes)):
-            labels = tuple(selection.label for selection in chosen)
-            varying = {axis.filter: label for axis, label in zip(block.axes, labels, strict=True)}
-            by_filter = {**block.constants, **varying}
-            levels = tuple(by_filter[f.name] for f in table.filters)
+        for levels, chosen, possible in _rows_of(table, block):
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
             attributes.setdefault(levels, set()).update(_attributes(block, chosen))
-            with_itself = all_together and block.with_all_together
-            if labels not in block.structural_zeros and not with_itself:
+            if possible and not (all_together and block.with_all_together):
                 applies[levels] |= block.measures
                 counts[levels] |= {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
     return tuple(
@@ -135,11 +130,9 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
     """
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
-        for chosen in product(*(axis.selections for axis in block.axes)):
-            labels = tuple(selection.label for selection in chosen)
-            by_filter = {**block.constants, **dict(zip((a.filter for a in block.axes), labels, strict=True))}
-            own = found.setdefault(tuple(by_filter[f.name] for f in table.filters), set())
-            if labels in block.structural_zeros:
+        for levels, chosen, possible in _rows_of(table, block):
+            own = found.setdefault(levels, set())
+            if not possible:
                 continue
             counts = {count: _of_count(table, block, chosen, count) for count in block.needed}
             own |= {(counts[count], None) for count in block.counts.values()}
@@ -149,6 +142,14 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
                 if len(ratio.parts) == 1 and not ratio.taken_off
             }
     return found
+
+
+def _rows_of(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
+    """Yield the filter levels of each row of a block, the selections they come from, and whether the row can occur."""
+    for chosen in product(*(axis.selections for axis in block.axes)):
+        labels = tuple(selection.label for selection in chosen)
+        by_filter = {**block.constants, **{a.filter: label for a, label in zip(block.axes, labels, strict=True)}}
+        yield tuple(by_filter[f.name] for f in table.filters), chosen, labels not in block.structural_zeros
 
 
 def levels(table: Table, name: str) -> tuple[str, ...]:

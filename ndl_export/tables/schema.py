@@ -174,57 +174,22 @@ def key_names(table: Table) -> tuple[str, ...]:
 def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and the model's
     figure and ends (if modelled)."""
-    return tuple(
-        PublishedColumn(column_name(measure, role), label, kind, description, role, measure)
-        for role, label, kind, description in (
-            (
-                ColumnRole.FIGURE,
-                measure.label,
-                pa.int64() if measure.is_count else pa.float64(),
-                measure.description + _caveat(measure),
-            ),
-            (
-                ColumnRole.ESTIMATE,
-                f"{measure.label} (estimate)",
-                pa.float64(),
-                f"{measure.description}: unbiased estimate, not rounded, may be negative; add up this, never the count",
-            ),
-            (
-                ColumnRole.LOWER,
-                f"{measure.label} (lower 95% limit)",
-                pa.float64(),
-                f"{measure.description}: lower end of the {INTERVAL}",
-            ),
-            (
-                ColumnRole.UPPER,
-                f"{measure.label} (upper 95% limit)",
-                pa.float64(),
-                f"{measure.description}: upper end of the {INTERVAL}",
-            ),
-            (ColumnRole.FLAG, f"{measure.label} (flag)", pa.string(), _flag_description()),
-            (
-                ColumnRole.MODEL,
-                f"{measure.label} (model)",
-                pa.float64(),
-                f"{measure.description}: a model's estimate on rows of councils, drawn towards what its council and its"
-                " characteristic have in general, unless it differs by more than noise explains; steadier for small"
-                " groups, to be used with its own interval",
-            ),
-            (
-                ColumnRole.MODEL_LOWER,
-                f"{measure.label} (model, lower 95% limit)",
-                pa.float64(),
-                f"{measure.description}: lower end of the model's {INTERVAL}",
-            ),
-            (
-                ColumnRole.MODEL_UPPER,
-                f"{measure.label} (model, upper 95% limit)",
-                pa.float64(),
-                f"{measure.description}: upper end of the model's {INTERVAL}",
-            ),
-        )
-        if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]
-    )
+    found = []
+    for role, (_, label, description) in _OF_MEASURE.items():
+        if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]:
+            words = description.format(measure.description) + (_caveat(measure) if role is ColumnRole.FIGURE else "")
+            found.append(
+                PublishedColumn(
+                    column_name(measure, role), label.format(measure.label), _kind(measure, role), words, role, measure
+                )
+            )
+    return tuple(found)
+
+
+def _kind(measure: Measure, role: ColumnRole) -> pa.DataType:
+    if role is ColumnRole.FLAG:
+        return pa.string()
+    return pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()
 
 
 _ABSENT_ROLES = {
@@ -237,12 +202,12 @@ _ABSENT_ROLES = {
 
 def column_name(measure: Measure, role: ColumnRole) -> str:
     """Return the name of a measure's column in a role."""
-    return measure.name + _SUFFIXES[role]
+    return measure.name + _OF_MEASURE[role][0]
 
 
 def is_flag(column: str) -> bool:
     """Return whether a column name is that of a flag column."""
-    return column.endswith(_SUFFIXES[ColumnRole.FLAG])
+    return column.endswith(_OF_MEASURE[ColumnRole.FLAG][0])
 
 
 def arrow_schema(table: Table) -> pa.Schema:
@@ -265,17 +230,6 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 _ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER)
 
-_SUFFIXES = {
-    ColumnRole.FIGURE: "",
-    ColumnRole.ESTIMATE: "_estimate",
-    ColumnRole.LOWER: "_lower_ci",
-    ColumnRole.UPPER: "_upper_ci",
-    ColumnRole.FLAG: "_flag",
-    ColumnRole.MODEL: "_model",
-    ColumnRole.MODEL_LOWER: "_model_lower_ci",
-    ColumnRole.MODEL_UPPER: "_model_upper_ci",
-}
-
 
 def _caveat(measure: Measure) -> str:
     if measure.is_count:
@@ -283,6 +237,35 @@ def _caveat(measure: Measure) -> str:
     return f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
 
 
-def _flag_description() -> str:
-    meanings = {"NULL": "the figure can be used"} | FLAG_MEANINGS
-    return "; ".join(f"{flag}: {meaning}" for flag, meaning in meanings.items())
+_FLAGS = "; ".join(
+    f"{flag}: {meaning}" for flag, meaning in ({"NULL": "the figure can be used"} | FLAG_MEANINGS).items()
+)
+_OF_MEASURE = {
+    ColumnRole.FIGURE: ("", "{}", "{}"),
+    ColumnRole.ESTIMATE: (
+        "_estimate",
+        "{} (estimate)",
+        "{}: unbiased estimate, not rounded, may be negative; add up this, never the count",
+    ),
+    ColumnRole.LOWER: ("_lower_ci", "{} (lower 95% limit)", f"{{}}: lower end of the {INTERVAL}"),
+    ColumnRole.UPPER: ("_upper_ci", "{} (upper 95% limit)", f"{{}}: upper end of the {INTERVAL}"),
+    ColumnRole.FLAG: ("_flag", "{} (flag)", _FLAGS),
+    ColumnRole.MODEL: (
+        "_model",
+        "{} (model)",
+        "{}: a model's estimate on rows of councils, drawn towards what its council and its characteristic have in"
+        " general, unless it differs by more than noise explains; steadier for small groups, to be used with its own"
+        " interval",
+    ),
+    ColumnRole.MODEL_LOWER: (
+        "_model_lower_ci",
+        "{} (model, lower 95% limit)",
+        f"{{}}: lower end of the model's {INTERVAL}",
+    ),
+    ColumnRole.MODEL_UPPER: (
+        "_model_upper_ci",
+        "{} (model, upper 95% limit)",
+        f"{{}}: upper end of the model's {INTERVAL}",
+    ),
+}
+"""Suffix of the name, label and description of each column of a measure, in order, from the measure's own."""

@@ -3,6 +3,7 @@
 from tests.support.export.bundles import (
     bundle,
     copy,
+    incomplete,
     release_dir,
     series,
     signing_key,
@@ -12,4 +13,15 @@ from tests.support.export.bundles import (
     two_releases,
 )
 
-__all__ = ["bundle", "copy", "release_dir", "series", "signing_key", "tables", "two", "two_cohorts", "two_releases"]
+__all__ = [
+    "bundle",
+    "copy",
+    "incomplete",
+    "release_dir",
+    "series",
+    "signing_key",
+    "tables",
+    "two",
+    "two_cohorts",
+    "two_releases",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -60,18 +58,6 @@ def test_a_release_directory_holds_bundles_and_what_follows_from_them_only(relea
     assert os.readlink(release_dir / "latest") == "2026.11.0"  # noqa: PTH115 - the text of the link matters
 
 
-@pytest.mark.slow
-def test_the_same_figures_give_the_same_bytes(
-    release_dir: Path, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    rng = np.random.default_rng(5)
-    shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in tables.items()}
-    again = write_bundle(tmp_path, fake_facts(councils=tuple(reversed(fake_facts().councils))), shuffled, signing_key)
-    assert contents(again) == contents(release_dir / "2026.11.0")
-    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
-        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
-
-
 ELSEWHERE = """
 import os, sys, time
 from pathlib import Path
@@ -79,13 +65,15 @@ os.umask(0o077)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.export.fake_release import fake_facts, fake_tables
 from ndl_export.bundle.make import write_bundle
-write_bundle(Path(sys.argv[1]), fake_facts(), fake_tables(), Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+facts = fake_facts(councils=tuple(reversed(fake_facts().councils)))
+tables = {name: data.take(list(reversed(range(data.num_rows)))) for name, data in fake_tables().items()}
+write_bundle(Path(sys.argv[1]), facts, tables, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 print(time.tzname)
 """
 
 
 @pytest.mark.slow
-def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: Path) -> None:
+def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: Path) -> None:
     """In a process of its own, in Nepal, whose text is ASCII, whose files are private, and whose sets are shuffled."""
     there = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     said = subprocess.run(
@@ -97,8 +85,8 @@ def test_time_zone_locale_and_umask_change_no_byte(release_dir: Path, tmp_path: 
     ).stdout
     assert "+0545" in said
     assert contents(tmp_path / "2026.11.0") == contents(release_dir / "2026.11.0")
-    for archive in ("2026.11.0.zip", "2026.11.0.tar"):
-        assert (tmp_path / archive).read_bytes() == (release_dir / archive).read_bytes()
+    for name in ("2026.11.0.zip", "2026.11.0.tar", "catalogue.jsonld", "feed.xml", "latest.json"):
+        assert (tmp_path / name).read_bytes() == (release_dir / name).read_bytes()
     assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644
 
 
@@ -116,38 +104,16 @@ def test_a_published_version_is_never_replaced(
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert write_bundle(tmp_path, fake_facts(), tables, signing_key) == bundle
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")}.items() <= before.items()
+    archive, latest = tmp_path / "2026.11.0.zip", tmp_path / "latest"
+    packed = archive.read_bytes()
+    archive.unlink()
+    latest.unlink()
+    write_bundle(tmp_path, fake_facts(), tables, signing_key)
+    assert (archive.read_bytes(), latest.resolve()) == (packed, bundle)
     changed = replace(fake_facts(), contact="other@example.org")
-    with pytest.raises(
-        BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md, .*new version"
-    ):
+    with pytest.raises(BundleRefused, match=r"never replaced; this one differs in: CITATION\.cff, README\.md"):
         write_bundle(tmp_path, changed, tables, signing_key)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-
-
-@pytest.mark.slow
-def test_a_lost_archive_or_pointer_is_made_again(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
-    archive = tmp_path / "2026.11.0.zip"
-    before = archive.read_bytes()
-    archive.unlink()
-    (tmp_path / "latest").unlink()
-    write_bundle(tmp_path, fake_facts(), tables, signing_key)
-    assert archive.read_bytes() == before
-    assert (tmp_path / "latest" / "README.md").is_file()
-
-
-@pytest.mark.slow
-def test_latest_is_the_newest_version_not_the_last_written(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    for version in ("2026.9.0", "2026.09.x"):
-        with pytest.raises(ValueError, match="not a release version"):
-            fake_facts(version)
-    for version in ("2026.11.10", "2026.11.9"):
-        write_bundle(tmp_path, fake_facts(version), tables, signing_key)
-    assert (tmp_path / "latest").resolve().name == "2026.11.10"
 
 
 def test_unsound_content_is_refused_and_leaves_nothing(
@@ -176,26 +142,6 @@ def test_stock_tools_check_the_signature_and_the_sums(bundle: Path) -> None:
     assert len(outputs[2].split()[0]) == 64
 
 
-def test_csv_files_leave_out_all_councils_together(bundle: Path, tables: dict[str, pa.Table]) -> None:
-    with (bundle / "gld_headline.csv").open(newline="") as file:
-        levels = [row["geographic_level"] for row in csv.DictReader(file)]
-    assert "Pilot councils" not in levels
-    assert len(levels) == tables["gld_headline"].num_rows - levels.count("English devolved area")
-
-
-def test_withheld_and_missing_figures_are_symbols(bundle: Path, tables: dict[str, pa.Table]) -> None:
-    data = tables["gld_headline"].filter(pc.not_equal(tables["gld_headline"]["geographic_level"], "Pilot councils"))
-    with (bundle / "gld_headline.csv").open(newline="") as file:
-        for row, source in zip(csv.DictReader(file), data.to_pylist(), strict=True):
-            flag = source["gld_children_percent_flag"]
-            shown = flag if flag == "withheld" else f"{source['gld_children_percent']:.1f}"
-            assert row["gld_children_percent_flag"] == (flag or "none")
-            assert row["gld_children_percent"] == shown
-            assert row["gld_children_percent_lower_ci"] == f"{source['gld_children_percent_lower_ci']:.3f}"
-            average = source["elgs_expected_average_flag"]
-            assert (row["elgs_expected_average"] == "z") == (average == "z")
-
-
 def test_frictionless_validates_the_package_with_its_data(bundle: Path) -> None:
     report = Package(str(bundle / "datapackage.json")).validate()
     assert report.valid, report.flatten(["name", "type", "message"])
@@ -222,16 +168,6 @@ def test_frictionless_reads_every_cell(copy: Path, file: str, old: str, new: str
     (copy / "datapackage.json").write_text(json.dumps(package))
     report = Package(str(copy / "datapackage.json")).validate()
     assert {row[0] for row in report.flatten(["type"])} == ({kind} if kind else set())
-
-
-def test_package_and_sums_tell_the_truth(bundle: Path) -> None:
-    files = contents(bundle)
-    for resource in json.loads(files["datapackage.json"])["resources"]:
-        content = files[resource["path"]]
-        assert resource["bytes"] == len(content)
-        assert resource["hash"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
-    lines = files["SHA256SUMS"].decode().splitlines()
-    assert lines == sorted(lines, key=lambda line: line.split("  ")[1])
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -296,12 +232,5 @@ def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, ta
         assert ("outside" in line["note"]) != inside
 
 
-def test_pages_are_filled_and_say_what_readers_must_know(bundle: Path) -> None:
-    methodology = (bundle / "methodology.md").read_text()
-    for text in ("not assessed", "Never add up the counts", "no official", "financial year", "Liverpool City Region"):
-        assert text.lower() in methodology.lower()
-    for path in bundle.glob("*.md"):
-        assert "$" not in path.read_text()
-    assert "Open Government Licence v3.0" in (bundle / "LICENCE.md").read_text()
-    dictionary = (bundle / "data_dictionary.csv").read_text()
-    assert all(measure.name in dictionary for table in TABLES.values() for measure in table.measures)
+def test_no_page_has_an_unfilled_place(bundle: Path) -> None:
+    assert not [path.name for path in bundle.glob("*.md") if "$" in path.read_text()]

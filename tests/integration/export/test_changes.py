@@ -1,4 +1,4 @@
-"""What a release says of its predecessor, and which figures it lists as moved."""
+"""Comparison of a release with earlier ones: figures that moved, and figures that further counts made more precise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,25 +22,34 @@ from scipy.stats import norm
 
 from ndl_export.analyst_db.changes import changelog_page, compare
 from ndl_export.bundle.make import write_bundle
+from ndl_export.facts.on_request import Further
 from ndl_export.facts.previous import Earlier, Previous, previous_releases
+from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
+from pipelines.reports.releases import differences
 from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.supplement import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
 
 pytestmark = pytest.mark.slow
 
 PERCENT = "gld_children_percent"
 
 
-def previous_of(tables: Mapping[str, pa.Table], **facts: object) -> Previous:
-    stated = {
-        "cohorts": (COHORT,),
-        "councils": fake_facts().councils,
-        "missing": {COHORT: {}},
-        "epsilon": {COHORT: 3.26},
-        "measured_in": {COHORT: "2026.10.0"},
-    }
-    return Previous("2026.10.0", tables=tables, **(stated | facts))  # type: ignore[arg-type]
+def previous_of(tables: Mapping[str, pa.Table], *further: Further, **facts: Any) -> Previous:
+    """Return a release before the others, with counts drawn for it and `further` ones."""
+    measured_in = {COHORT: BASE, "202324": "2025.11.0"}
+    first = Previous(BASE, (COHORT,), fake_facts().councils, {COHORT: {}}, {COHORT: 3.26}, measured_in, tables)
+    return replace(first, further=frozenset(further), **facts)
+
+
+def drawn(data: pa.Table, estimate: np.ndarray, sigma: float) -> pa.Table:
+    """Return the headline table with counts of children that have noise of this size."""
+    values = {"_estimate": estimate, "_lower_ci": estimate - 1.96 * sigma, "_upper_ci": estimate + 1.96 * sigma}
+    for suffix, cells in values.items():
+        name = "children_count" + suffix
+        data = data.set_column(data.column_names.index(name), data.field(name), pa.array(cells))
+    return data
 
 
 def with_values(data: pa.Table, row: int, **values: float | None) -> pa.Table:
@@ -55,6 +66,10 @@ def test_the_same_figures_have_not_moved(tables: dict[str, pa.Table]) -> None:
     for name, one in compared.items():
         assert (one.moved, one.added, one.left_out) == ((), 0, 0)
         assert one.compared > tables[name].num_rows / 2
+    data = tables["joined_dots"]
+    withheld = with_values(data, int(np.flatnonzero(pc.is_valid(data[PERCENT]).to_numpy())[0]), **{PERCENT: None})
+    less = compare(tables, previous_of(tables | {"joined_dots": withheld}))["joined_dots"]
+    assert (less.compared, less.moved) == (compared["joined_dots"].compared - 1, ())
 
 
 @examples(30)
@@ -88,21 +103,16 @@ def test_noise_alone_lists_nothing_in_nineteen_releases_of_twenty(tables: dict[s
     data = tables["gld_headline"]
     truth = np.maximum(data["children_count_estimate"].to_numpy(), 0.0) + 100.0
 
-    def drawn(further: float = 0.0) -> pa.Table:
-        estimate = truth + rng.normal(0, sigma, len(truth)) + np.where(np.arange(len(truth)) == 3, further, 0.0)
-        values = {"_estimate": estimate, "_lower_ci": estimate - 1.96 * sigma, "_upper_ci": estimate + 1.96 * sigma}
-        noisy = data
-        for suffix, cells in values.items():
-            name = "children_count" + suffix
-            noisy = noisy.set_column(noisy.column_names.index(name), noisy.field(name), pa.array(cells))
-        return noisy
+    def again(further: float = 0.0) -> pa.Table:
+        moved = np.where(np.arange(len(truth)) == 3, further, 0.0)
+        return drawn(data, truth + rng.normal(0, sigma, len(truth)) + moved, sigma)
 
     found = [
-        compare({"gld_headline": drawn()}, previous_of({"gld_headline": drawn()}))["gld_headline"]
+        compare({"gld_headline": again()}, previous_of({"gld_headline": again()}))["gld_headline"]
         for _ in range(releases)
     ]
     assert sum(any(line[1] == "children_count" for line in one.moved) for one in found) <= 6
-    (listed,) = compare({"gld_headline": drawn(100.0)}, previous_of({"gld_headline": drawn()}))["gld_headline"].moved
+    (listed,) = compare({"gld_headline": again(100.0)}, previous_of({"gld_headline": again()}))["gld_headline"].moved
     assert listed[1] == "children_count"
 
 
@@ -117,18 +127,6 @@ def test_the_list_is_that_of_all_tables_of_a_cohort(tables: dict[str, pa.Table])
     alone = compare(few, previous_of({"gld_headline": before.slice(0, 10)}))["gld_headline"]
     among = compare(every, previous_of(tables))["gld_headline"]
     assert (len(alone.moved), len(among.moved)) == (1, 0)
-
-
-def test_withheld_figures_are_not_compared(tables: dict[str, pa.Table]) -> None:
-    data = tables["joined_dots"]
-    row = int(np.flatnonzero(pc.is_valid(data[PERCENT]).to_numpy())[0])
-    withheld = with_values(data, row, **{PERCENT: None})
-    whole, less = (
-        compare({"joined_dots": data}, previous_of({"joined_dots": before}))["joined_dots"]
-        for before in (data, withheld)
-    )
-    assert less.compared == whole.compared - 1
-    assert less.moved == ()
 
 
 def test_the_line_of_a_moved_figure_names_its_row(tables: dict[str, pa.Table], release_dir: Path) -> None:
@@ -157,7 +155,7 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
         added = pc.sum(pc.equal(tables[name]["la_name"], "Leeds")).as_py()
         assert (compared[name].added, compared[name].left_out) == (added, 0)
         assert (without[name].added, without[name].left_out) == (0, added)
-    earlier = Earlier("2026.10.0", {COHORT: previous_of(fewer, councils=councils)})
+    earlier = Earlier(BASE, {COHORT: previous_of(fewer, councils=councils)})
     page = changelog_page(fake_facts(), earlier, {COHORT: compared})
     assert "- Councils: new: Leeds." in page
     assert "- Sources not sent: as before." in page
@@ -172,39 +170,143 @@ def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dic
     compared = compare(tables, previous_of(before))
     assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
     assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
-    page = changelog_page(fake_facts(), Earlier("2026.10.0", {COHORT: previous_of(before)}), {COHORT: compared})
+    page = changelog_page(fake_facts(), Earlier(BASE, {COHORT: previous_of(before)}), {COHORT: compared})
     assert "- Tables: new: asq3_outcomes." in page
     assert "defined anew: joined_dots." in page
 
 
-def test_the_first_release_of_a_cohort_has_nothing_to_compare(bundle: Path) -> None:
-    assert "The first release about 2024/25" in (bundle / "changelog.md").read_text()
-    assert len((bundle / "changes.csv").read_text().splitlines()) == 1
-
-
-def test_a_revision_is_compared_with_the_newest_older_version(
-    tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    others = fake_tables(seed=2)
-    for version, seed in (("2026.11.0", 2), ("2026.11.1", 1), ("2026.12.0", 2)):
-        write_bundle(tmp_path, fake_facts(version), others if seed == 2 else tables, signing_key)
-    revision = write_bundle(tmp_path, fake_facts("2026.11.2"), tables, signing_key)
-    assert "Compared with release 2026.11.1, which it replaces" in (revision / "changelog.md").read_text()
-    assert "it replaces release 2026.11.1" in (revision / "code_of_practice.md").read_text()
-    with (revision / "changes.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == []
-    assert write_bundle(tmp_path, fake_facts("2026.11.2"), tables, signing_key) == revision
-
-
 @pytest.mark.parametrize(
-    ("cohorts", "replaced", "compared"),
-    [(["202324"], None, []), (["202324", "202425"], None, ["202425"]), (["202425"], "2026.10.0", ["202425"])],
+    ("others", "replaced", "compared"),
+    [
+        ({"2026.10.0": ["202324"]}, None, {}),
+        ({"2026.10.0": ["202324", "202425"]}, None, {"202425": "2026.10.0"}),
+        ({"2026.10.0": ["202425"]}, "2026.10.0", {"202425": "2026.10.0"}),
+        ({"2026.09.0": ["202425"], "2026.10.0": ["202324"]}, "2026.09.0", {"202425": "2026.09.0"}),
+        ({"2026.10.9": ["202425"], "2026.10.10": ["202425"]}, "2026.10.10", {"202425": "2026.10.10"}),
+        ({"2026.10.0": ["202425"], "2026.12.0": ["202425"]}, "2026.10.0", {"202425": "2026.10.0"}),
+    ],
 )
-def test_a_cohort_is_compared_with_whoever_has_it_and_a_release_replaces_one_it_covers(
-    cohorts: list[str], replaced: str | None, compared: list[str], bundle: Path, tmp_path: Path
+def test_a_cohort_is_compared_with_the_newest_older_release_and_one_that_is_covered_is_replaced(
+    others: dict[str, list[str]], replaced: str | None, compared: dict[str, str], bundle: Path, tmp_path: Path
 ) -> None:
-    other = Path(shutil.copytree(bundle, tmp_path / "2026.10.0"))
-    package = json.loads((other / "datapackage.json").read_text())
-    (other / "datapackage.json").write_text(json.dumps(package | {"cohorts": cohorts}))
-    earlier = previous_releases([other], fake_facts())
-    assert (earlier.replaced, list(earlier.of)) == (replaced, compared)
+    folders = []
+    for version, cohorts in others.items():
+        folder = Path(shutil.copytree(bundle, tmp_path / version))
+        package = json.loads((folder / "datapackage.json").read_text())
+        package |= {"cohorts": cohorts, "version": folder.name}
+        (folder / "datapackage.json").write_text(json.dumps(package))
+        folders.append(folder)
+    earlier = previous_releases(folders, fake_facts())
+    assert (earlier.replaced, {cohort: each.version for cohort, each in earlier.of.items()}) == (replaced, compared)
+
+
+FURTHER = Further(COHORT, "pupil", SUPPLEMENT)
+
+
+def test_cohorts_are_sharpened_by_further_counts_beside_the_same_ones(tables: dict[str, pa.Table]) -> None:
+    other = Further(COHORT, "parents", "2027.01.0")
+    before, now = previous_of(tables), {COHORT: BASE, "202324": "2025.11.0"}
+    assert before.sharpened(now, [FURTHER]) == {COHORT}
+    assert before.sharpened(now, []) == frozenset()
+    assert before.sharpened({COHORT: "2026.12.0"}, [FURTHER]) == frozenset()  # drawn anew
+    assert previous_of(tables, FURTHER).sharpened(now, [FURTHER]) == frozenset()
+    assert previous_of(tables, FURTHER).sharpened(now, [FURTHER, other]) == {COHORT}
+    assert previous_of(tables, FURTHER).sharpened(now, []) == {COHORT}  # the sharper one is the older one
+    assert previous_of(tables, FURTHER).sharpened(now, [other]) == frozenset()
+
+
+def test_further_counts_explain_the_changes(tables: dict[str, pa.Table]) -> None:
+    """Of counts with Gaussian noise of a known size, and their average with a second draw by inverse variance. Taken
+    for two draws apart, none would be listed either."""
+    rng, first, second = np.random.default_rng(11), 6.0, 8.0
+    data = tables["gld_headline"]
+    truth = np.maximum(data["children_count_estimate"].to_numpy(), 0.0) + 100.0
+    one, other = (truth + rng.normal(0, sigma, len(truth)) for sigma in (first, second))
+    both = (one / first**2 + other / second**2) / (first**-2 + second**-2)
+    sigma = (first**-2 + second**-2) ** -0.5
+    before, now = drawn(data, one, first), drawn(data, both, sigma)
+    for older, newer, ratio in ((before, now, sigma / first), (now, before, first / sigma)):
+        found = compare({"gld_headline": newer}, previous_of({"gld_headline": older}), TABLES, {COHORT})["gld_headline"]
+        listed = sum(line[1] == "children_count" for line in found.moved)
+        assert listed == 0
+        assert found.changed == np.count_nonzero(np.round(one) != np.round(both))
+        assert found.width_ratio is not None
+        widths = {1.0: found.compared - len(truth), ratio: len(truth)}
+        assert found.width_ratio == pytest.approx(max(widths, key=lambda each: widths[each]), rel=1e-9)
+    apart = compare({"gld_headline": now}, previous_of({"gld_headline": before}))["gld_headline"]
+    assert not apart.moved
+    assert (apart.changed, apart.width_ratio) == (0, None)
+
+
+def test_figures_that_nothing_more_was_measured_of_have_not_moved(tables: dict[str, pa.Table]) -> None:
+    """Rounding of sums is no move, nor is the rounding of figures."""
+    data = tables["gld_headline"]
+    estimate = data["children_count_estimate"].to_numpy() + 1e-9
+    place = data.column_names.index("children_count_estimate")
+    again = data.set_column(place, data.field(place), pa.array(estimate))
+    found = compare({"gld_headline": again}, previous_of({"gld_headline": data}), TABLES, {COHORT})["gld_headline"]
+    assert (found.moved, found.changed) == ((), 0)
+    assert found.width_ratio == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def releases(
+    tmp_path_factory: pytest.TempPathFactory, tables: dict[str, pa.Table], signing_key: Ed25519PrivateKey
+) -> Path:
+    """A release, and one that uses its noisy counts again, with what was measured for requests: figures of children are
+    narrower by a fifth."""
+    directory = tmp_path_factory.mktemp("sharper")
+    write_bundle(directory, fake_facts(BASE), tables, signing_key)
+    facts = supplement_facts(earlier={})
+    made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
+    write_bundle(directory, facts, made, signing_key)
+    return directory
+
+
+def test_the_changelog_says_which_tables_came_and_how_much_sharper_figures_are(releases: Path) -> None:
+    page = (releases / SUPPLEMENT / "changelog.md").read_text()
+    assert f"- Tables on request: new: {TOGETHER}, {LINKED}, {WAITS}.\n" in page
+    assert "epsilon 3.423" in page
+    lines = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) == 9}
+    assert lines.keys() == {"table", "---", *TABLES}
+    for name, table in TABLES.items():
+        assert lines[name][7].strip() == ("80.0" if table.family == "pupil" else "100.0")
+        assert lines[name][3].strip() == lines[name][5].strip() == "0"
+    with (releases / SUPPLEMENT / "changes.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == []
+
+
+def test_the_diff_says_the_same(releases: Path) -> None:
+    found = diff(releases / BASE, releases / SUPPLEMENT)
+    assert found.changes == ()
+    assert found.not_compared == ()
+    said = json.loads(json.dumps(found.as_json()))
+    assert said["tables_on_request"] == {"new": [TOGETHER, LINKED, WAITS], "gone": []}
+    assert said["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(0.8)
+    assert said["figures"]["asq3_outcomes"]["median_width_ratio"] == pytest.approx(1.0)
+    shown = differences(found, everything=False)
+    assert f"Tables on request, new: {TOGETHER}, {LINKED}, {WAITS}." in shown
+    assert "80.0%" in shown
+    back = diff(releases / SUPPLEMENT, releases / BASE)
+    assert back.requested == ([], [TOGETHER, LINKED, WAITS])
+    assert back.changes == ()
+    assert back.figures["gld_headline"].width_ratio == pytest.approx(1 / 0.8)
+
+
+def test_requested_tables_that_are_carried_along_are_compared(
+    releases: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    """A later release of the same counts: nothing is sharper than in the one before, and nothing moved."""
+    for version in (BASE, SUPPLEMENT):
+        shutil.copytree(releases / version, tmp_path / version)
+    facts = supplement_facts(earlier={})
+    record = facts.privacy_record | {"release": "2027.01.0"}
+    later = replace(facts, version="2027.01.0", published_on="2027-01-04", privacy_record=record)
+    made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
+    bundle = write_bundle(tmp_path, later, made, signing_key)
+    page = (bundle / "changelog.md").read_text()
+    assert "- Tables on request: as before.\n" in page
+    found = diff(tmp_path / SUPPLEMENT, bundle)
+    assert found.figures.keys() == {*TABLES, LINKED, WAITS, TOGETHER}
+    assert all((one.moved, one.added, one.left_out) == ((), 0, 0) for one in found.figures.values())
+    assert found.requested == ([], [])

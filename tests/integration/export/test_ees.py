@@ -1,7 +1,11 @@
-"""CSV files against the Department for Education's data screener, and whether our screener can find each fault."""
+"""Files for Explore Education Statistics against its data screener and its checks of a bulk upload, and whether these
+find every fault."""
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -12,8 +16,11 @@ import pytest
 from ndl_export.tables import TABLES
 from ndl_export.tables.ees import meta_csv, write_csvs
 from sources.reference.places import places
+from tests.support.export import ees_bulk
 from tests.support.export.ees_screener import CHECKS, NOT_CHECKED, Files, Row, faults, read, reference, screen
 from tests.support.export.fake_release import fake_tables
+
+Plant = Callable[[Files], Files]
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -46,32 +53,21 @@ def sound(bundle: Path) -> Files:
     return replace(files, data=kept)
 
 
-def put(column: str, value: str, level: str = "") -> Callable[[Files], Files]:
-    """Put `value` into a column, which is added if need be, of the first row, or of all rows of a level."""
+def put(column: str, value: str, level: str | None = None) -> Plant:
+    """Put `value` into a column, which is added if need be, of the first row, of all rows (`""`), or of a level's."""
 
     def plant(files: Files) -> Files:
-        rows = [row for row in files.data if row["geographic_level"] == level] if level else files.data[:1]
+        rows = [row for row in files.data if row["geographic_level"].startswith(level or "")]
         for row in files.data:
             row.setdefault(column, "")
-        for row in rows:
+        for row in rows if level is not None else rows[:1]:
             row[column] = value
         return replace(files, columns=list(dict.fromkeys([*files.columns, column])))
 
     return plant
 
 
-def put_all(**values: str) -> Callable[[Files], Files]:
-    """Put values into columns of every row."""
-
-    def plant(files: Files) -> Files:
-        for row in files.data:
-            row.update(values)
-        return replace(files, columns=list(dict.fromkeys([*files.columns, *values])))
-
-    return plant
-
-
-def renamed(old: str, new: str) -> Callable[[Files], Files]:
+def renamed(old: str, new: str) -> Plant:
     """A column of another name, in data and metadata."""
 
     def plant(files: Files) -> Files:
@@ -83,11 +79,11 @@ def renamed(old: str, new: str) -> Callable[[Files], Files]:
     return plant
 
 
-def without(column: str) -> Callable[[Files], Files]:
+def without(column: str) -> Plant:
     return lambda files: replace(files, columns=[name for name in files.columns if name != column])
 
 
-def meta(name: str, **values: str) -> Callable[[Files], Files]:
+def meta(name: str, **values: str) -> Plant:
     """Values in the metadata row of a column."""
 
     def plant(files: Files) -> Files:
@@ -97,13 +93,7 @@ def meta(name: str, **values: str) -> Callable[[Files], Files]:
     return plant
 
 
-def meta_row(**values: str) -> Callable[[Files], Files]:
-    """One more row of metadata."""
-    blank = dict.fromkeys(("col_type", "label", "filter_hint", "filter_grouping_column", "indicator_dp"), "")
-    return lambda files: replace(files, meta=[*files.meta, blank | values])
-
-
-def then(*plants: Callable[[Files], Files]) -> Callable[[Files], Files]:
+def then(*plants: Plant) -> Plant:
     def plant(files: Files) -> Files:
         for each in plants:
             files = each(files)
@@ -112,28 +102,8 @@ def then(*plants: Callable[[Files], Files]) -> Callable[[Files], Files]:
     return plant
 
 
-def two_areas(**values: str) -> Callable[[Files], Files]:
-    """Leeds as the opportunity area One, code E1, and the devolved area's rows as one with these values."""
-    return then(
-        put("geographic_level", "Opportunity area", "Local authority"),
-        put("opportunity_area_code", "E1", "Opportunity area"),
-        put("opportunity_area_name", "One", "Opportunity area"),
-        *(put(column, value, "English devolved area") for column, value in values.items()),
-        put("geographic_level", "Opportunity area", "English devolved area"),
-    )
-
-
-def twice(files: Files) -> Files:
-    return replace(files, data=[*files.data, files.data[0]])
-
-
-def many_items(files: Files) -> Files:
-    more = [files.data[0] | {"sex": f"Sex {number}"} for number in range(25_000)]
-    return replace(files, data=[*files.data, *more])
-
-
 FEW = "children_count"
-PLANTED: dict[int, Callable[[Files], Files]] = {
+PLANTED: dict[int, Plant] = {
     1: lambda files: replace(files, data_name="gld headline.csv"),
     2: lambda files: replace(files, data_name="gld£headline.csv"),
     3: lambda files: replace(files, meta_name="other.meta.csv"),
@@ -172,36 +142,32 @@ PLANTED: dict[int, Callable[[Files], Files]] = {
     33: meta(FEW, indicator_unit="percent"),
     34: meta("sex", indicator_grouping="Figures"),
     35: put("time_period", "2024/25"),
-    36: put_all(time_identifier="School year"),
+    36: put("time_identifier", "School year", ""),
     37: put("time_identifier", "Financial year"),
-    38: put_all(sex="Total"),
+    38: put("sex", "Total", ""),
     39: put("geographic_level", "Local Authority"),
     40: without("la_name"),
     41: put("time_period", "2024"),
     42: put("time_period", "202426"),
     43: meta("sex", filter_default="Everyone"),
-    44: then(put_all(breakdown="Total"), put("breakdown", "Other")),
-    45: many_items,
+    44: then(put("breakdown", "Total", ""), put("breakdown", "Other")),
+    45: lambda files: replace(
+        files, data=[*files.data, *(files.data[0] | {"sex": f"Sex {number}"} for number in range(25_000))]
+    ),
     46: put("sex", " Female"),
     47: put("region_name", "All"),
     48: put("sex", ""),
     49: put("la_name", "St Helens", "Local authority"),
     50: put("la_name", "", "Local authority"),
-    51: put_all(geographic_level="Planning area"),
-    52: two_areas(opportunity_area_code="E1", opportunity_area_name="Two"),
     53: without("old_la_code"),
     54: put("region_name", "", "Local authority"),
-    55: two_areas(opportunity_area_code="x", opportunity_area_name="Two"),
     56: put("english_devolved_area_code", "E47000003", "Local authority"),
-    57: twice,
+    57: lambda files: replace(files, data=[*files.data, files.data[0]]),
     58: put(FEW, "NA"),
     59: put(FEW, ".."),
     60: put(FEW, "~"),
     61: renamed("breakdown", "ethnic_group"),
-    62: put_all(ethnicity_major="Asian or British Asian"),
-    63: put_all(characteristic_group="Ethnic group"),
     64: meta(FEW, label="Number of children " * 6),
-    66: put_all(characteristic_group="Ethnicity Major", characteristic="Asian or British Asian"),
 }
 
 
@@ -212,3 +178,65 @@ def test_the_cut_files_pass(sound: Files) -> None:
 @pytest.mark.parametrize("number", PLANTED)
 def test_the_screener_finds_a_planted_fault(number: int, sound: Files) -> None:
     assert any(found.startswith(f"{number}: ") for found in faults(PLANTED[number](deepcopy(sound))))
+
+
+Entries = dict[str, bytes]
+NAME = "ees_bulk_upload.zip"
+
+
+@pytest.fixture(scope="module")
+def entries(bundle: Path) -> Entries:
+    with zipfile.ZipFile(bundle / NAME) as archive:
+        return {entry.filename: archive.read(entry) for entry in archive.infolist()}
+
+
+def test_the_upload_is_taken(bundle: Path) -> None:
+    assert ees_bulk.faults(bundle / NAME) == []
+
+
+def test_it_holds_the_files_of_every_table_as_they_are_in_the_bundle(entries: Entries, bundle: Path) -> None:
+    pairs = {f"{name}{suffix}" for name in TABLES for suffix in (".csv", ".meta.csv")}
+    assert entries.keys() == {"dataset_names.csv", *pairs}
+    assert all(entries[name] == (bundle / name).read_bytes() for name in pairs)
+    lines = list(csv.DictReader(io.StringIO(entries["dataset_names.csv"].decode())))
+    assert [line["file_name"] for line in lines] == list(TABLES)
+    assert not [line for line in lines if set(line["dataset_name"]) & set(ees_bulk.INVALID)]
+
+
+def lines_of(change: Callable[[str], str]) -> Callable[[Entries], Entries]:
+    return lambda files: files | {"dataset_names.csv": change(files["dataset_names.csv"].decode()).encode()}
+
+
+BAD_UPLOADS: dict[str, Callable[[Entries], Entries]] = {
+    "BulkDataZipMustContainDataSetNamesCsv": lambda files: {
+        f"folder/{name}": content for name, content in files.items()
+    },
+    "DataSetNamesCsvIncorrectHeaders": lines_of(lambda text: text.replace("file_name", "File name")),
+    "DataSetTitleShouldBeUnique": lines_of(
+        lambda text: text.replace("Early learning goals", "Children no one saw", 1) + "more,Children no one saw\n"
+    ),
+    "DataSetNamesCsvFileNamesShouldBeUnique": lines_of(lambda text: text + "joined_dots,Once more\n"),
+    "FileNotFoundInZip joined_dots.meta.csv": lambda files: {
+        name: content for name, content in files.items() if name != "joined_dots.meta.csv"
+    },
+    "ZipContainsUnusedFiles README.md": lambda files: files | {"README.md": b"x"},
+    "DataSetTitleTooLong": lines_of(lambda text: text.replace("Early learning goals", "x" * 121)),
+    "DataSetTitleCannotBeEmpty": lines_of(lambda text: text.replace("Early learning goals", "")),
+    "FileSizeMustNotBeZero joined_dots.csv": lambda files: files | {"joined_dots.csv": b""},
+    "FileNameCannotContainSpaces": lambda files: with_names(files, "joined_dots", "joined dots"),
+    "FileNameCannotContainSpecialCharacters": lambda files: with_names(files, "joined_dots", "joined&dots"),
+}
+
+
+def with_names(files: Entries, old: str, new: str) -> Entries:
+    index = files["dataset_names.csv"].replace(old.encode(), new.encode())
+    return {name.replace(old, new): content for name, content in files.items()} | {"dataset_names.csv": index}
+
+
+@pytest.mark.parametrize("code", BAD_UPLOADS)
+def test_a_planted_fault_is_found(code: str, entries: Entries, tmp_path: Path) -> None:
+    spoilt = tmp_path / NAME
+    with zipfile.ZipFile(spoilt, "w") as archive:
+        for name, content in BAD_UPLOADS[code](entries).items():
+            archive.writestr(name, content)
+    assert [fault for fault in ees_bulk.faults(spoilt) if fault.startswith(code)]

@@ -1,9 +1,11 @@
-"""A release in which councils have sent nothing of a source: what its bundle says, to people and to machines."""
+"""A release without some sources of some councils: its symbols in every form, and what it says of what is missing."""
 
 from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import duckdb
@@ -12,28 +14,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from frictionless import Package
+from frictionless import Package, validate
 
-from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.make import BundleRefused, write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import table_faults, table_layouts
-from ndl_export.facts.missing import SOURCES, faults, short, statements
+from ndl_export.facts.missing import SOURCES, faults, short
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.geography import geographies
+from ndl_export.tables.ees import official_rows
+from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, columns
 from sources.contracts import CONTRACTS
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, place
+from tests.support.export.bundles import MISSING
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 
-MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",), "school_census": ("leeds",)}
 HALTON = "E06000006"
-
-
-@pytest.fixture(scope="module")
-def without(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
-    directory = tmp_path_factory.mktemp("without")
-    return write_bundle(directory, fake_facts(missing=MISSING), fake_tables(missing=MISSING), signing_key)
 
 
 def test_every_source_has_words_and_every_family_a_source() -> None:
@@ -41,69 +38,45 @@ def test_every_source_has_words_and_every_family_a_source() -> None:
     assert {family.source for family in FAMILIES.values()} == {"eyfsp", "hv_reviews", "parent_experience"}
 
 
-def test_areas_are_of_those_who_have_sent() -> None:
-    areas = geographies(PILOT, ["halton"])
-    assert [area.level for area in areas] == ["Pilot councils", *["Local authority"] * 8]
-    assert "halton" not in areas[0].councils
-    assert [area.name for area in areas if not area.available] == ["Halton"]
-    everywhere = geographies(tuple(places()), ["halton"])
-    assert (everywhere[0].level, len(everywhere[0].councils)) == ("Pilot councils", 152)
-    assert {area.name for area in everywhere if area.level == "Regional"} == {
-        entry.region_name for entry in places().values()
-    } - {"North West"}
-    assert not geographies(["leeds"], ["leeds"])[0].available
-
-
-def test_the_bundle_is_sound_and_its_rows_are_not_available(without: Path) -> None:
-    assert verify(without).ok, str(verify(without))
-    headline = pq.read_table(without / "gld_headline.parquet")
+def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) -> None:
+    assert verify(incomplete).ok, str(verify(incomplete))
+    headline = pq.read_table(incomplete / "gld_headline.parquet")
     halton = headline.filter(pc.equal(headline["new_la_code"], HALTON))
     assert set(halton["children_count_flag"].to_pylist()) == {"x"}
     assert set(halton["elgs_expected_average_flag"].to_pylist()) == {"x", "z"}
     assert halton["children_count_estimate"].null_count == halton.num_rows > 0
-    outcomes = pq.read_table(without / "asq3_outcomes.parquet")
+    outcomes = pq.read_table(incomplete / "asq3_outcomes.parquet")
     flagged = outcomes.filter(pc.equal(outcomes["reviewed_children_count_flag"], "x"))
     assert set(flagged["la_name"].to_pylist()) == {"Sefton"}
     assert "English devolved area" not in headline["geographic_level"].to_pylist()
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_its_csv_files_pass_the_screener_and_frictionless(name: str, without: Path) -> None:
-    assert screen(without / f"{name}.csv", without / f"{name}.meta.csv") == []
-    resource = Package(str(without / "datapackage.json")).get_resource(f"{name}-csv".replace("_", "-"))
-    report = resource.validate()
-    assert report.valid, report.flatten(["type", "note"])
+def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> None:
+    for name in TABLES:
+        assert screen(incomplete / f"{name}.csv", incomplete / f"{name}.meta.csv") == []
+    report = validate(str(incomplete / "datapackage.json"))
+    assert report.valid, report.flatten(["name", "type", "note"])
 
 
-def test_the_csv_shows_the_symbol(without: Path) -> None:
-    with (without / "gld_headline.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["new_la_code"] == HALTON]
-    assert {row["children_count"] for row in rows} == {"x"}
-    assert {row["gld_children_percent_flag"] for row in rows} == {"x"}
-
-
-def test_people_and_machines_are_told(without: Path) -> None:
+def test_people_and_machines_are_told(incomplete: Path) -> None:
     for page in ("README.md", "methodology.md"):
-        text = (without / page).read_text(encoding="utf-8")
-        assert "- Halton: no EYFS Profile; its rows in `gld_headline`" in text
-        assert "- Leeds: no school census; free school meals" in text
+        text = (incomplete / page).read_text(encoding="utf-8")
+        assert all(f"- {said}" in text for said in ("Halton: no EYFS Profile", "Leeds: no school census"))
         assert "- Liverpool City Region: no rows in `gld_headline`" in text
-    assert "`x`" in (without / "methodology.md").read_text(encoding="utf-8")
-    assert "x: not available" in (without / "data_dictionary.md").read_text(encoding="utf-8")
-    package = json.loads((without / "datapackage.json").read_text(encoding="utf-8"))
+    package = json.loads((incomplete / "datapackage.json").read_text(encoding="utf-8"))
     assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
 
 
-def test_reconciliation_leaves_them_open(without: Path) -> None:
-    with (without / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
+def test_reconciliation_leaves_them_open(incomplete: Path) -> None:
+    with (incomplete / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["area_code"] == HALTON]
     assert rows
     assert {(row["percent"], row["lower_ci"], row["within_interval"]) for row in rows} == {("", "", "")}
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
 
 
-def test_the_database_carries_flag_and_statement(without: Path) -> None:
-    with duckdb.connect(str(build_database(without.parent)), read_only=True) as connection:
+def test_the_database_carries_flag_and_statement(incomplete: Path) -> None:
+    with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
         ((flags, missing),) = connection.execute(
             "SELECT list(DISTINCT children_count_flag), any_value(missing) FROM releases.gld_headline"
             " JOIN releases.release USING (release_version) WHERE la_name = 'Halton'"
@@ -114,12 +87,6 @@ def test_the_database_carries_flag_and_statement(without: Path) -> None:
     assert flags == ["x"]
     assert missing == short({COHORT: MISSING})
     assert "Not sent: Halton: no EYFS Profile; Leeds: no school census; Sefton: no health-visitor reviews" in comment
-
-
-def test_nobody_missing_is_said_too(bundle: Path) -> None:
-    assert "Every council has sent every source." in (bundle / "README.md").read_text(encoding="utf-8")
-    assert json.loads((bundle / "datapackage.json").read_text(encoding="utf-8"))["missing"] == {COHORT: {}}
-    assert statements({COHORT: {}}, PILOT) == []
 
 
 def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
@@ -134,16 +101,96 @@ def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_pa
 
 
 @pytest.mark.parametrize(("flag", "row"), [(None, HALTON), ("x", "E08000035")])
-def test_flag_x_stands_where_nothing_was_sent_and_nowhere_else(flag: str | None, row: str) -> None:
-    tables, layouts = fake_tables(missing=MISSING), table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
-    headline = tables["gld_headline"]
-    flags = [
-        flag if code == row else given
-        for code, given in zip(
-            headline["new_la_code"].to_pylist(), headline["children_count_flag"].to_pylist(), strict=True
-        )
+def test_flag_x_is_on_the_rows_of_missing_sources_alone(flag: str | None, row: str, incomplete: Path) -> None:
+    tables = {name: pq.read_table(incomplete / f"{name}.parquet") for name in TABLES}
+    headline, column = tables["gld_headline"], "children_count_flag"
+    flags = pc.if_else(pc.equal(headline["area_code"], row), pa.scalar(flag, pa.string()), headline[column])
+    wrong = headline.set_column(headline.column_names.index(column), headline.field(column), flags)
+    found = table_faults(tables | {"gld_headline": wrong}, table_layouts(PILOT, (COHORT,), {COHORT: MISSING}))
+    assert any("flag x where" in fault for _, fault in found)
+
+
+GSS = {"b": "break in", "u": "low reliability", "x": "not available", "z": "not applicable"}
+"""Shorthand of the Analysis Function ("Using symbols and shorthand in tables") that releases use, with its meaning."""
+OTHERS = {"c", "e", "er", "f", "low", "ns", "p", "r", "s", "ss", "sss", "w"}
+"""Its other symbols, which must not have another meaning here."""
+
+
+def columns_of(role: ColumnRole) -> Iterator[tuple[str, str]]:
+    for table in TABLES.values():
+        for column in columns(table):
+            if column.role is role:
+                yield table.name, column.name
+
+
+def test_a_symbol_of_the_statistical_service_has_its_meaning() -> None:
+    assert SYMBOLS.keys() == {*GSS, "linkage", "withheld"}
+    assert not SYMBOLS.keys() & OTHERS
+    assert all(SYMBOLS[symbol].startswith(meaning) for symbol, meaning in GSS.items())
+
+
+def test_tables_hold_nothing_else_and_null_where_there_is_nothing_to_say(incomplete: Path) -> None:
+    found: set[str | None] = set()
+    for table, column in columns_of(ColumnRole.FLAG):
+        found |= set(pq.read_table(incomplete / f"{table}.parquet", columns=[column])[column].to_pylist())
+    assert found == {None, *FLAG_MEANINGS}
+    for table, column in columns_of(ColumnRole.BREAK):
+        assert set(pq.read_table(incomplete / f"{table}.parquet")[column].to_pylist()) <= {None, "b"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name: str, incomplete: Path) -> None:
+    data = official_rows(pq.read_table(incomplete / f"{name}.parquet")).to_pylist()
+    with (incomplete / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {column for column in rows[0] if column not in data[0]} == set()
+    for row, source in zip(rows, data, strict=True):
+        assert row["series_break"] == (source["series_break"] or "none")
+        for measure in TABLES[name].measures:
+            flag, figure = source[f"{measure.name}_flag"], source[measure.name]
+            assert measure.is_count or row[f"{measure.name}_flag"] == (flag or "none")
+            limit = source[f"{measure.name}_lower_ci"]
+            assert row[f"{measure.name}_lower_ci"] == (flag if limit is None else f"{limit:.3f}")
+            assert row[measure.name] == (flag if figure is None else f"{figure:.{measure.decimals}f}")
+
+
+def test_a_reader_of_the_data_package_has_symbols_and_nulls_as_in_the_tables(incomplete: Path) -> None:
+    """The CSV's `none` is read as missing in columns of symbols, and no symbol is."""
+    resource = Package(str(incomplete / "datapackage.json")).get_resource("joined-dots-csv")
+    with resource:
+        read = [row.to_dict() for row in resource.row_stream]
+    data = official_rows(pq.read_table(incomplete / "joined_dots.parquet")).to_pylist()
+    for name in ("gld_children_percent_flag", "children_percent_flag", "series_break"):
+        assert [row[name] for row in read] == [row[name] for row in data]
+    assert [row["gld_children_percent"] is None for row in read] == [
+        row["gld_children_percent"] is None for row in data
     ]
-    position = headline.column_names.index("children_count_flag")
-    wrong = headline.set_column(position, headline.schema.field(position), pa.array(flags, pa.string()))
-    found = table_faults(tables | {"gld_headline": wrong}, layouts)
-    assert any("flag x where the council has sent its records, or the reverse" in fault for _, fault in found)
+
+
+@pytest.mark.parametrize("file", ["data_dictionary.md", "methodology.md"])
+def test_documents_give_each_symbol_its_one_meaning(file: str, incomplete: Path) -> None:
+    text = (incomplete / file).read_text(encoding="utf-8")
+    for symbol, meaning in SYMBOLS.items():
+        assert f"| `{symbol}` | {meaning} |" in text
+
+
+def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
+    with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
+        stated = dict(connection.execute("SELECT flag, meaning FROM dimension.flag").fetchall())
+        ((rows,),) = connection.execute("SELECT count(*) FROM latest.gld_by_group").fetchall()
+        ((joined,),) = connection.execute(
+            "SELECT count(*) FROM latest.gld_by_group LEFT JOIN dimension.flag ON flag = gld_children_percent_flag"
+        ).fetchall()
+        told = [
+            row
+            for council, topic in product(PILOT, ("Ethnic group", "IMD quintile", "SEN provision"))
+            for row in connection.execute(
+                "SELECT gld_percent, flag, in_words FROM gld_rate(?, ?)", [place(council).la_name, topic]
+            ).fetchall()
+        ]
+    assert stated == SYMBOLS
+    assert joined == rows
+    assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
+    assert all(
+        (f": {percent}%" if percent is not None else f": {stated[flag]}") in words for percent, flag, words in told
+    )

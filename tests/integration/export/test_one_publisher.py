@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import fsspec
 import pytest
 from click.testing import CliRunner
 
@@ -28,7 +27,6 @@ from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import publish
 from tests.support.export.reader import look
-from tests.support.export.store_servers import BUCKET, s3_server
 from tests.support.release.people import approve_withdrawal
 from tests.support.waiting import PATIENCE
 
@@ -38,16 +36,9 @@ HERE = PROJECT / "tests" / "support" / "export"
 FIRST, SECOND = "2026.11.0", "2026.12.0"
 
 
-@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.slow)])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    if request.param == "file":
-        yield str(tmp_path / "place")
-        return
-    with s3_server(tmp_path / "buckets") as environment:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        fsspec.filesystem("s3").clear_instance_cache()
-        yield f"s3://{BUCKET}/{uuid.uuid4().hex}"
+@pytest.fixture(params=["file", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "place") if request.param == "file" else str(request.getfixturevalue("in_s3"))
 
 
 @contextmanager

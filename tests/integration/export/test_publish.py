@@ -12,8 +12,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import fsspec
 import pytest
@@ -23,22 +23,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.analyst_db import DATABASE_FILE
+from ndl_export.bundle.make import contents
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing, stores
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
-from ndl_export.publish import leading_files, one_publisher
+from ndl_export.publish import one_publisher, upload
 from ndl_export.publish.upload import PublishRefused
 from ndl_export.publish.withdraw import withdraw
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.export.bundles import charged, publish
 from tests.support.export.reader import Seen, look
-from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment, s3_server
+from tests.support.export.store_servers import BUCKET, S3_KEY, S3_SECRET, azure_server, s3_environment
 from tests.support.export.synthetic import of_bundle
 from tests.support.release.people import approve_withdrawal
 
@@ -61,20 +61,6 @@ def place() -> str:
     return f"memory://{uuid.uuid4().hex}/readiness"
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
-        yield environment
-
-
-@pytest.fixture
-def in_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in s3.items():
-        monkeypatch.setenv(name, value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
-
-
 def both(latest: str) -> Seen:
     every = frozenset({FIRST, SECOND})
     return Seen(every, every, every, frozenset({latest}), latest)
@@ -84,31 +70,23 @@ def only(version: str) -> Seen:
     return Seen(*([frozenset({version})] * 4), version)
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
-    before = everything(two)
+    before = contents(two)
     first = publish(two, SECOND, in_s3)
     assert first.there == first.removed == ()
     assert look(in_s3, tmp_path) == only(SECOND)
     for form in (SECOND, f"{SECOND}.zip", f"{SECOND}.tar"):
         assert verify(f"{in_s3}/{form}").ok
     assert publish(two, SECOND, in_s3).sent == ()
-    assert everything(two) == before
+    assert contents(two) == before
     bucket = fsspec.filesystem("s3")
     for name, media_type, caching in (
         (f"{SECOND}/site/index.html", "text/html; charset=utf-8", "immutable"),
         (f"{SECOND}/gld_headline.parquet", "application/vnd.apache.parquet", "immutable"),
-        (f"{SECOND}/gld_headline.csv", "text/csv; charset=utf-8", "immutable"),
         (f"{SECOND}/croissant.json", f'application/ld+json; profile="{CROISSANT}"', "immutable"),
-        (f"{SECOND}/school_readiness_tables.ods", "application/vnd.oasis.opendocument.spreadsheet", "immutable"),
         (f"{SECOND}.zip", "application/zip", "immutable"),
         ("site/index.html", "text/html; charset=utf-8", "no-cache"),
-        ("catalogue.jsonld", "application/ld+json", "no-cache"),
         ("feed.xml", "application/atom+xml", "no-cache"),
-        ("latest.json", "application/json", "no-cache"),
         ("readiness.duckdb", "application/octet-stream", "no-cache"),
     ):
         headers = bucket.call_s3("head_object", Bucket=BUCKET, Key=f"{in_s3.rpartition('/')[2]}/{name}")
@@ -158,43 +136,28 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     sent = [name for name in log.read_text().splitlines() if name.startswith(SECOND)]
     assert len(sent) == len(set(sent))
     if kind == "file":
-        assert not [name for name in everything(tmp_path / "served") if name.startswith(".")]
-
-
-def test_an_older_release_does_not_turn_latest_back(place: str, two: Path, tmp_path: Path) -> None:
-    publish(two, SECOND, place)
-    assert look(place, tmp_path) == only(SECOND)
-    publish(two, FIRST, place)
-    assert look(place, tmp_path) == both(SECOND)
+        assert not [name for name in contents(tmp_path / "served") if name.startswith(".")]
 
 
 def test_releases_that_another_home_published_stay(place: str, two: Path, own: Path, tmp_path: Path) -> None:
-    publish(two, FIRST, place)
-    for each in own.glob(f"{FIRST}*"):
+    """Each home knows one of the releases, and the older one is published last."""
+    publish(two, SECOND, place)
+    assert look(place, tmp_path) == only(SECOND)
+    for each in own.glob(f"{SECOND}*"):
         shutil.rmtree(each) if each.is_dir() else each.unlink()
-    publish(own, SECOND, place)
+    publish(own, FIRST, place)
     assert look(place, tmp_path) == both(SECOND)
 
 
-def test_other_bytes_of_a_version_are_refused_and_nothing_is_overwritten(place: str, two: Path) -> None:
+@pytest.mark.parametrize("harm", ["README.md", "note.txt", "zip"])
+def test_other_bytes_of_a_version_are_refused_and_nothing_is_overwritten(place: str, two: Path, harm: str) -> None:
     publish(two, FIRST, place)
-    store = open_store(place)
-    there = {name: store.read(name, 10**9) for name in store.sizes() or {}}
-    sound = there[f"{FIRST}/README.md"] or b""
-    for name, content in (
-        (f"{FIRST}/README.md", sound[:-1] + b"x"),
-        (f"{FIRST}/note.txt", b"x"),
-        (f"{FIRST}.zip", b""),
-    ):
-        fsspec.filesystem("memory").pipe_file(f"{place}/{name}", content)
-        with pytest.raises(PublishRefused, match=rf"is at memory://\w+/readiness already with other bytes \({name}\)"):
-            publish(two, FIRST, place)
-        assert store.read(name, 10**9) == content
-        if name in there:
-            fsspec.filesystem("memory").pipe_file(f"{place}/{name}", there[name])
-        else:
-            store.remove(name)
-    assert publish(two, FIRST, place).sent == ()
+    store, name = open_store(place), f"{FIRST}.zip" if harm == "zip" else f"{FIRST}/{harm}"
+    other = b"" if harm == "zip" else (store.read(name, LARGEST) or b"x")[:-1] + b"x"
+    fsspec.filesystem("memory").pipe_file(f"{place}/{name}", other)
+    with pytest.raises(PublishRefused, match=rf"already with other bytes \({name}\)"):
+        publish(two, FIRST, place)
+    assert store.read(name, LARGEST) == other
 
 
 def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> None:
@@ -213,14 +176,9 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
     assert not [name for name in open_store(place).sizes() or {} if name.startswith("site/")]
 
 
-NOT_YET = ("",)
-
-
-def asked(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    """`readiness publish`; without `--yes` where the options are `NOT_YET`."""
-    yes = () if more == NOT_YET else ("--yes",)
-    named = [option for option in more if option]
-    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *named, *yes])
+def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
+    """Run `readiness publish` and return its exit status and output."""
+    ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
 
 
@@ -228,39 +186,51 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     home = Home(own.parent)
     approve_withdrawal(home, SECOND, REASON)
     withdraw_approved(home, None, SECOND, REASON)
-    day = withdrawals(own)[SECOND].date
     other = tmp_path / "other.pem"
     other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
-    said = [asked(own, SECOND, place), asked(own, "2026.10.0", place), asked(own, FIRST, place, "--signer", str(other))]
+
+    def refusal(version: str, *more: str, to: str = place) -> str:
+        code, said = run_publish(own, version, to, *more, "--yes")
+        assert (code, said.count("\n")) == (1, 1)
+        return said
+
+    assert "It is not published." in refusal(SECOND)
+    assert "there is no release 2026.10.0" in refusal("2026.10.0")
+    assert "public_key.pem: this is not the trusted key" in refusal(FIRST, "--signer", str(other))
+    assert "publish to another place" in refusal(FIRST, to=str(own))
     (own / f"{FIRST}.tar").write_bytes(b"")
-    said.append(asked(own, FIRST, place))
-    with (own / FIRST / "README.md").open("a") as file:
-        file.write("x")
-    said.append(asked(own, FIRST, place))
-    assert [code for code, _ in said] == [1] * 5
-    for (_, output), words in zip(
-        said,
-        (
-            f"Release {SECOND} was withdrawn on {day}: {REASON}. It is not published.",
-            f"there is no release 2026.10.0 in {own}: {FIRST}, {SECOND}",
-            f"release {FIRST} does not verify, so nothing was sent: public_key.pem: this is not the trusted key",
-            f"{own / FIRST}.tar is not the archive of {own / FIRST}, so nothing was sent",
-            f"release {FIRST} does not verify, so nothing was sent: README.md: changed",
-        ),
-        strict=True,
-    ):
-        assert output.startswith(f"readiness: {words}")
-        assert output.count("\n") == 1
+    assert f"{FIRST}.tar is not the archive" in refusal(FIRST)
+    (own / FIRST / "README.md").write_text("x")
+    assert "README.md: changed" in refusal(FIRST)
     assert open_store(place).sizes() == {}
 
 
-def test_without_yes_it_lists_and_sends_nothing(place: str, two: Path) -> None:
-    code, said = asked(two, FIRST, place, *NOT_YET)
-    assert code == 4
-    assert "nothing was done yet: the same command with --yes does it" in said
-    assert f"{FIRST}/gld_headline.parquet  (" in said
-    assert "Nothing was sent: " in said
-    assert open_store(place).sizes() == {}
+def test_the_command_sends_with_yes_what_it_lists_without(two: Path, tmp_path: Path) -> None:
+    to = str(tmp_path / "served")
+    code, said = run_publish(two, FIRST, to)
+    assert (code, f"{FIRST}/gld_headline.parquet  (" in said, open_store(to).sizes()) == (4, True, {})
+    code, said = run_publish(two, FIRST, to, "--yes")
+    assert (code, f"{to}/site/index.html" in said) == (0, True)
+    code, said = run_publish(two, FIRST, to, "--yes")
+    assert (code, "nothing to send" in said) == (0, True)
+
+
+def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, place: str) -> None:
+    publish(own, FIRST, place)
+    ledger = own.parent / "ledger.sqlite"
+    ledger.rename(own.parent / "kept")
+    code, said = run_publish(own, SECOND, place, "--yes")
+    assert (code, f"there is no ledger at {ledger}" in said) == (5, True)
+    charged(ledger, SECOND)
+    code, said = run_publish(own, SECOND, place)
+    assert (code, f"the charge that {own / FIRST} states for pupil" in said) == (5, True)
+    (own.parent / "kept").rename(ledger)
+    fsspec.filesystem("memory").rm_file(f"{place}/{FIRST}/privacy_statement.json")
+    code, said = run_publish(own, SECOND, place, "--yes")
+    assert (code, f"{place}/{FIRST}: privacy_statement.json is missing" in said) == (1, True)
+    assert open_store(place).read(f"{SECOND}/SHA256SUMS", LARGEST) is None
+    publish(own, FIRST, place)
+    assert publish(own, SECOND, place).sent
 
 
 def test_a_database_that_is_the_same_to_the_byte_is_not_sent(
@@ -269,25 +239,8 @@ def test_a_database_that_is_the_same_to_the_byte_is_not_sent(
     """Mostly two databases of the same releases differ in some bytes, but not always."""
     publish(own, FIRST, place)
     served = fsspec.filesystem("memory").cat_file(f"{place}/{DATABASE_FILE}")
-    monkeypatch.setattr(leading_files, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
+    monkeypatch.setattr(upload, "build_database", lambda folder: (folder / DATABASE_FILE).write_bytes(served))
     assert publish(own, FIRST, place).sent == ()
-
-
-def test_the_command_says_what_is_where(two: Path, tmp_path: Path) -> None:
-    to = str(tmp_path / "served")
-    code, said = asked(two, FIRST, to)
-    assert code == 0
-    for words in (f"Release {FIRST} is published at {to}: ", f"{to}/site/index.html", f"{to}/latest.json says"):
-        assert words in said
-    code, said = asked(two, FIRST, to)
-    assert (code, said.splitlines()[0]) == (
-        0,
-        f"Release {FIRST} is at {to} already, every file as it should be: nothing to send.",
-    )
-    assert json.loads((tmp_path / "served" / "latest.json").read_text())["version"] == FIRST
-    assert asked(two, FIRST, str(two))[1] == (
-        f"readiness: {two} is the release directory itself: publish to another place\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -330,20 +283,18 @@ def test_what_a_bucket_refuses_is_said_in_one_sentence(
     ],
 )
 def test_a_url_that_cannot_be_published_to(two: Path, url: str, said: str) -> None:
-    code, output = asked(two, FIRST, url)
+    code, output = run_publish(two, FIRST, url, "--yes")
     assert code == 1
     assert said in output
     assert "secret" not in output
 
 
-def test_a_library_that_is_not_installed_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*_: object, **__: object) -> None:
-        raise ImportError("Install s3fs to access S3")
-
-    monkeypatch.setattr(stores.fsspec, "url_to_fs", absent)
-    with pytest.raises(
-        StoreError, match=r"^the library for s3:// is not installed: uv sync --inexact --extra publish$"
-    ):
+def test_a_store_that_cannot_be_used_is_explained(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="not a folder"):
+        publish(two, FIRST, str(tmp_path / "file"))
+    monkeypatch.setattr(stores.fsspec, "url_to_fs", Mock(side_effect=ImportError("Install s3fs to access S3")))
+    with pytest.raises(StoreError, match="library for s3:// is not installed: uv sync --inexact --extra publish"):
         open_store("s3://bucket/x")
 
 
@@ -354,13 +305,7 @@ def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> No
     (served / "README.txt").write_text("ours")
     with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
         publish(two, FIRST, str(served))
-    assert everything(served).keys() == {"catalogue.jsonld", "README.txt"}
-
-
-def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(two: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="not a folder"):
-        publish(two, FIRST, str(tmp_path / "file"))
+    assert contents(served).keys() == {"catalogue.jsonld", "README.txt"}
 
 
 def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:
@@ -368,33 +313,6 @@ def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path
     with pytest.raises(PublishRefused, match="exchanged after it was approved"):
         publish(two, SECOND, place, approved=hashlib.sha256(sums).hexdigest())
     assert publish(two, FIRST, place, approved=hashlib.sha256(sums).hexdigest()).sent
-
-
-def test_nothing_is_published_beside_what_the_ledger_does_not_know(own: Path, place: str) -> None:
-    publish(own, FIRST, place)
-    ledger = own.parent / "ledger.sqlite"
-    ledger.rename(own.parent / "kept")
-    said = [asked(own, SECOND, place)]
-    charged(ledger, SECOND)
-    said.append(asked(own, SECOND, place, *NOT_YET))
-    (own.parent / "kept").rename(ledger)
-    fsspec.filesystem("memory").rm_file(f"{place}/{FIRST}/privacy_statement.json")
-    said.append(asked(own, SECOND, place))
-    assert [code for code, _ in said] == [5, 5, 1]
-    for (_, output), words in zip(
-        said,
-        (
-            f"there is no ledger at {ledger}: restore it from a backup; nothing is published",
-            f"the ledger does not have the charge that {own / FIRST} states for pupil of release {FIRST}",
-            f"{place}/{FIRST}: privacy_statement.json is missing, so nobody can tell what it was charged",
-        ),
-        strict=True,
-    ):
-        assert output.startswith(f"readiness: {words}")
-        assert output.count("\n") == 1
-    assert open_store(place).read(f"{SECOND}/SHA256SUMS", 10**6) is None
-    publish(own, FIRST, place)
-    assert publish(own, SECOND, place).sent
 
 
 def test_synthetic_children_go_with_their_release_and_its_withdrawal(
@@ -419,17 +337,16 @@ def test_synthetic_children_go_with_their_release_and_its_withdrawal(
     assert folder not in (store.read("site/downloads.html", LARGEST) or b"").decode()
 
 
-def test_synthetic_children_under_another_key_than_their_release_are_not_sent(own: Path, place: str) -> None:
-    write_synthetic(own, of_bundle(own / SECOND), Ed25519PrivateKey.generate())
-    with pytest.raises(PublishRefused, match="this is not the trusted key"):
-        publish(own, SECOND, place)
-
-
+@pytest.mark.parametrize(
+    ("own_key", "content", "fault"), [(False, None, "not the trusted key"), (True, b"x", CSV_FILE)]
+)
 def test_synthetic_children_that_do_not_verify_are_not_sent(
-    own: Path, place: str, signing_key: Ed25519PrivateKey
+    own: Path, place: str, signing_key: Ed25519PrivateKey, own_key: bool, content: bytes | None, fault: str
 ) -> None:
-    folder = write_synthetic(own, of_bundle(own / SECOND), signing_key)
-    (folder / CSV_FILE).write_text("another file")
-    with pytest.raises(PublishRefused, match="does not verify"):
+    key = signing_key if own_key else Ed25519PrivateKey.generate()
+    folder = write_synthetic(own, of_bundle(own / SECOND), key)
+    if content:
+        (folder / CSV_FILE).write_bytes(content)
+    with pytest.raises(PublishRefused, match=fault):
         publish(own, SECOND, place)
     assert not open_store(place).sizes()

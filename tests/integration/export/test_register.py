@@ -18,20 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import refresh, tell_of_requests
 from ndl_export.facts.directory_files import (
-    AskedTable,
     Register,
     Status,
     UnreadableRegister,
     read_register,
     write_register,
 )
-from ndl_export.facts.release_facts import Version
-from ndl_export.publish.leading_files import is_leading, leading_files
 from ndl_export.publish.withdraw import withdraw
-from tests.integration.export.test_release_directory import heard
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
+from tests.support.export.standard_validators import run_validator
 from tests.support.site.dom import parse, words
 
 DAY = dt.date(2026, 12, 20)
@@ -40,9 +37,9 @@ ADDRESS = fake_facts().address
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_key: Ed25519PrivateKey) -> Path:
     """A release directory with a release that answers two requests after one without any; to be read, not written."""
-    directory = tmp_path_factory.mktemp("told") / "release"
+    directory = tmp_path_factory.mktemp("register") / "release"
     shutil.copytree(release_dir, directory, symlinks=True)
     facts = facts_with((SEN, REVIEWS))
     write_bundle(directory, facts, fake_tables(requested=facts.on_request.tables), signing_key)
@@ -51,9 +48,9 @@ def told(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signing_ke
 
 
 @pytest.fixture
-def own(told: Path, tmp_path: Path) -> Path:
+def own(published: Path, tmp_path: Path) -> Path:
     """A copy to write to."""
-    return Path(shutil.copytree(told, tmp_path / "release", symlinks=True))
+    return Path(shutil.copytree(published, tmp_path / "release", symlinks=True))
 
 
 def page(directory: Path) -> str:
@@ -85,12 +82,12 @@ def test_what_is_written_is_read_back_and_written_once(tmp_path: Path) -> None:
     assert write_register(tmp_path, ASKED[:1], BUDGETS)
 
 
-def test_it_is_what_its_documentation_says(told: Path) -> None:
-    """The schema stands in the page on the register; nothing else may be told."""
+def test_it_is_what_its_documentation_says(published: Path) -> None:
+    """The schema stands in the page on the register; nothing else may be published."""
     text = (PROJECT / "docs" / "register.md").read_text(encoding="utf-8")
     found = re.search(r"```json\n(.*?)```", text, re.DOTALL)
     assert found is not None
-    schema, document = json.loads(found[1]), json.loads((told / "requests.json").read_bytes())
+    schema, document = json.loads(found[1]), json.loads((published / "requests.json").read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     for change in ({"children": 3}, {"email": "who@example.org"}):
@@ -129,80 +126,58 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
         read_register(tmp_path)
 
 
-def test_the_page_says_what_was_asked_and_what_came_of_it(told: Path) -> None:
-    found = sections(told)
+def test_the_page_lists_requests_by_their_outcome(published: Path) -> None:
+    found = sections(published)
     assert list(found) == ["answered", "asked", "refused", "left"]
-    assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25, all that was measured" in found["answered"]
-    assert "Children reviewed at two, by sex (reviewed_by_sex)" in found["answered"]
-    assert "It cost nothing: it follows from what had been measured." in found["answered"]
-    assert "Asked for by University of Leeds, Children's Centre on 20 November 2026." in found["asked"]
-    assert "Why it was refused: It asks what reviewed_by_sex says, of fewer" in found["refused"]
-    (table,) = parse(page(told)).iter("tbody")
+    assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25" in found["answered"]
+    assert "It cost nothing" in found["answered"]
+    assert "Why it was refused: It asks what reviewed_by_sex says" in found["refused"]
+    (table,) = parse(page(published)).iter("tbody")
     assert [[words(cell) for cell in row] for row in table] == [
         ["2024/25", "child", "0.50000", "0.23500", "0.26500"],
         ["2024/25", "response", "0.20000", "0.15000", "0.05000"],
     ]
 
 
-def test_readers_are_led_to_it(told: Path) -> None:
-    directory = (told / "site" / "about.html").read_text(encoding="utf-8")
-    assert '<a href="requests.html">Who asked for which, what for, and what came of it</a>' in directory
-    assert "requests.html" not in (told / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
-    found = catalogue(told)
+def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
+    assert '<a href="requests.html">' in (published / "site" / "about.html").read_text(encoding="utf-8")
+    assert "requests.html" not in (published / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
+    found = catalogue(published)
     assert found["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
     assert found["foaf:page"]["@id"] == f"{ADDRESS}/site/requests.html"
-    links = {link.get("href", "") for link in parse(page(told)).iter("a")}
+    links = {link.get("href", "") for link in parse(page(published)).iter("a")}
     assert {"../2026.12.0/site/request-sen-by-meals.html", "../requests.json"} <= links
-
-
-def test_the_feed_tells_of_what_was_answered_beside_the_release(told: Path) -> None:
-    entries = answered(told)
-    assert [each.findtext("a:id", "", ATOM) for each in entries] == [
-        f"{ADDRESS}/requests.json#reviewed_by_sex",
-        f"{ADDRESS}/requests.json#sen_by_meals",
-    ]
-    [_, sen] = entries
-    assert sen.findtext("a:title", "", ATOM) == f"Asked for and answered: {SEN.table.title}"
-    assert sen.findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
-    link = sen.find("a:link[@rel='alternate']", ATOM)
+    entries = answered(published)
+    names = ("reviewed_by_sex", "sen_by_meals")
+    assert [each.findtext("a:id", "", ATOM) for each in entries] == [f"{ADDRESS}/requests.json#{n}" for n in names]
+    link = entries[1].find("a:link[@rel='alternate']", ATOM)
     assert link is not None
     assert link.get("href") == f"{ADDRESS}/2026.12.0/site/request-sen-by-meals.html"
-    assert "What for: How the offer of meals reaches children" in sen.findtext("a:summary", "", ATOM)
+    assert entries[1].findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
 
 
-@pytest.mark.slow
-def test_the_validators_find_nothing(told: Path) -> None:
-    assert heard("standards", "standards_faults.py", told)["faults"][str(told)] == {
-        "catalogue.jsonld": [],
-        "feed.xml": [],
-    }
-
-
-def test_where_nobody_asked_nothing_leads_anywhere(release_dir: Path) -> None:
+def test_without_requests_nothing_links_to_it(release_dir: Path) -> None:
     assert not (release_dir / "site" / "requests.html").exists()
-    assert "Nobody has asked the publisher for a table so far." in (release_dir / "site" / "about.html").read_text()
     assert not {"dct:relation", "foaf:page"} & catalogue(release_dir).keys()
 
 
-def test_it_is_told_before_there_is_any_release_and_with_the_first(tmp_path: Path, bundle: Path) -> None:
+def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path, bundle: Path) -> None:
     directory = tmp_path / "new" / "release"
-    waiting = [asked_table(SEN, Status.ASKED)]
-    tell_of_requests(directory, waiting, [])
+    tell_of_requests(directory, ASKED, [])
     assert [path.name for path in directory.iterdir()] == ["requests.json"]
     shutil.copytree(bundle, directory / bundle.name)
     refresh(directory)
-    assert list(sections(directory)) == ["asked"]
+    assert list(sections(directory)) == ["answered", "asked", "refused"]
+    assert not any("request-" in link.get("href", "") for link in parse(page(directory)).iter("a"))
     assert answered(directory) == []
 
 
-def test_a_bundle_of_before_has_the_page_too(own: Path) -> None:
-    """The page is not of the bundle, so that a newer request stands beside an older release."""
-    shutil.rmtree(own / "2026.12.0")
-    refresh(own)
-    assert "Release 2026.11.0" in page(own)
-    links = {link.get("href", "") for link in parse(page(own)).iter("a")}
-    assert not any("request-" in link for link in links)
-    assert answered(own) == []
+@pytest.mark.slow
+def test_the_validators_find_nothing(published: Path) -> None:
+    assert run_validator("standards", "standards_faults.py", published)["faults"][str(published)] == {
+        "catalogue.jsonld": [],
+        "feed.xml": [],
+    }
 
 
 @pytest.mark.slow
@@ -225,19 +200,3 @@ def test_hostile_words_stay_words(own: Path) -> None:
     assert "<script>alert(1)</script>" in words(root)
     tell_of_requests(own, [], [])
     assert list(sections(own)) == []
-
-
-def test_it_goes_with_the_releases_to_where_they_are_published(told: Path, tmp_path: Path) -> None:
-    bundles = {Version.parse(version): told / version for version in ("2026.11.0", "2026.12.0")}
-    files = leading_files(bundles, {}, {}, told, tmp_path)
-    names = list(files)
-    assert all(map(is_leading, names))
-    assert files["requests.json"].read_bytes() == (told / "requests.json").read_bytes()
-    assert files["site/requests.html"].read_text() == page(told)
-    assert names.index("requests.json") < names.index("catalogue.jsonld")
-
-
-def test_an_entry_is_public_words_and_sums_alone() -> None:
-    assert set(AskedTable.__dataclass_fields__) == {
-        *("name", "title", "asked_by", "purpose", "asked_on", "cohorts", "status", "answered_in", "reason", "rho"),
-    }

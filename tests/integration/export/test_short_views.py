@@ -78,13 +78,6 @@ def test_a_group_as_shown_is_a_name_that_the_macros_take(reader: duckdb.DuckDBPy
     assert len(reader.execute(groups).fetchall()) > 15
 
 
-def test_letter_case_does_not_matter(reader: duckdb.DuckDBPyConnection) -> None:
-    count = "SELECT count(*) FROM gld_headline WHERE area = {} AND child_group = {}"
-    for area, group in (("'leeds'", "'fsm'"), ("'LEEDS'", "'ASIAN'")):
-        assert reader.execute(count.format(area, group)).fetchall() != [(0,)]
-    assert reader.execute("SELECT count(*) FROM distance_to_target WHERE area = 'wirral'").fetchall() == [(1,)]
-
-
 def test_flags_are_in_words(reader: duckdb.DuckDBPyConnection) -> None:
     said = {flag for view in SHORT for (flag,) in reader.execute(f"SELECT DISTINCT flag FROM {view}").fetchall()}
     assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent", "linkage"}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,15 +25,33 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.anchors import anchors_in
 from ndl_export.bundle.make import BundleRefused
 from ndl_export.bundle.release_directory import refresh
-from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic, write_unsigned
+from ndl_export.bundle.synthetic import (
+    SYNTHETIC_FILES,
+    UNSIGNED_FILES,
+    synthetic_files,
+    write_synthetic,
+    write_unsigned,
+)
 from ndl_export.bundle.verify import verify
+from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
 from ndl_export.facts.released import versions
-from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, SYNTHETIC_FOLDER, SyntheticChildren
+from ndl_export.facts.synthetic import (
+    CSV_FILE,
+    DICTIONARY_FILE,
+    PARQUET_FILE,
+    QUALITY_FILE,
+    QUALITY_PAGE,
+    STATEMENT_FILE,
+    SYNTHETIC_FOLDER,
+    WARNING,
+    SyntheticChildren,
+)
 from ndl_export.files import signing
 from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
+from tests.support.export.fake_release import fake_facts
 from tests.support.export.standard_validators import program
-from tests.support.export.synthetic import of_bundle
+from tests.support.export.synthetic import CATEGORIES, NOTICE, of_bundle
 
 VERSION = "2026.11.0"
 
@@ -48,16 +69,30 @@ def folder(directory: Path) -> Path:
     return directory / SYNTHETIC_FOLDER / VERSION
 
 
+@pytest.fixture
+def made(bundle: Path) -> SyntheticChildren:
+    found = of_bundle(bundle)
+    return replace(found, release={**found.release, "notice": NOTICE})
+
+
+@pytest.fixture
+def files(made: SyntheticChildren) -> dict[str, bytes]:
+    return synthetic_files(made)
+
+
 def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
     found = json.loads((directory / "catalogue.jsonld").read_text())["@graph"][0]["dcat:dataset"]
     return {each["@id"]: each for each in found}
 
 
-def test_the_folder_is_whole_and_sound(folder: Path) -> None:
+def test_the_folder_is_whole_and_sound(folder: Path, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == SYNTHETIC_FILES
     found = verify(folder)
     assert (found.faults, found.version, found.synthetic) == ((), VERSION, True)
     assert "synthetic children of release 2026.11.0" in str(found)
+    write_unsigned(tmp_path / "out", of_bundle(folder.parents[1] / VERSION))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == UNSIGNED_FILES
+    assert not verify(tmp_path / "out").ok
 
 
 def test_it_is_no_release(directory: Path, folder: Path) -> None:
@@ -91,6 +126,9 @@ def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path, signi
     assert "was withdrawn on 2026-12-05" in dataset["dct:description"]["@value"]
     assert not (directory / "site").exists()
     assert "was withdrawn on 2026-12-05" in str(verify(folder))
+    missing = of_bundle(directory / VERSION)
+    with pytest.raises(BundleRefused, match=r"no release 2026\.12\.0"):
+        write_synthetic(directory, replace(missing, release={**missing.release, "version": "2026.12.0"}), signing_key)
     with pytest.raises(BundleRefused, match="withdrawn"):
         write_synthetic(directory, of_bundle(directory / VERSION), signing_key)
 
@@ -104,13 +142,6 @@ def test_what_stands_stays_and_is_not_written_over(
         write_synthetic(directory, of_bundle(directory / VERSION, seed=8), signing_key)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == [VERSION]
-
-
-def test_there_are_none_of_a_release_that_is_not_there(release_dir: Path, signing_key: Ed25519PrivateKey) -> None:
-    made = of_bundle(release_dir / VERSION)
-    other = replace(made, release={**made.release, "version": "2026.12.0"})
-    with pytest.raises(BundleRefused, match=r"no release 2026\.12\.0"):
-        write_synthetic(release_dir, other, signing_key)
 
 
 CHECKED = """
@@ -133,18 +164,6 @@ def test_their_records_are_sound_by_the_validators_of_the_standards(directory: P
     faults, rows, report = done.stdout.split("\n", 2)
     assert (faults, rows) == ("", "3 rows")
     assert "Conforms: True" in report
-
-
-def without(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).unlink()
-
-
-def added(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text("")
-
-
-def changed(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
 
 
 def test_the_asset_makes_them_of_the_current_release(
@@ -173,17 +192,16 @@ def test_the_asset_makes_them_of_the_current_release(
     assert verify(release / SYNTHETIC_FOLDER / VERSION).ok
 
 
-@pytest.mark.parametrize(
-    ("harm", "file"),
-    [
-        (without(CSV_FILE), CSV_FILE),
-        (added("children.csv"), "children.csv"),
-        (changed(PARQUET_FILE), PARQUET_FILE),
-        (changed("SHA256SUMS"), "SHA256SUMS.sig"),
-    ],
-)
-def test_harm_is_found(folder: Path, harm: Callable[[Path], None], file: str) -> None:
-    harm(folder)
+@pytest.mark.parametrize("file", [CSV_FILE, PARQUET_FILE, "SHA256SUMS", "children.csv"])
+def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> None:
+    path = folder / file
+    if path.exists():
+        path.write_bytes(path.read_bytes() + b"\n")
+        found = "SHA256SUMS.sig" if file == "SHA256SUMS" else file
+        assert found in {each.file for each in verify(folder).faults}
+        path.unlink()
+    else:
+        path.touch()
     assert file in {each.file for each in verify(folder).faults}
 
 
@@ -204,11 +222,59 @@ def test_signed_rows_that_look_real_are_found(
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
 
 
-def test_written_elsewhere_they_are_whole_and_not_signed(bundle: Path, tmp_path: Path) -> None:
-    write_unsigned(tmp_path / "out", of_bundle(bundle))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == SYNTHETIC_FILES - {
-        "SHA256SUMS",
-        "SHA256SUMS.sig",
-        "public_key.pem",
+def test_every_file_says_that_it_is_synthetic(files: dict[str, bytes]) -> None:
+    assert set(files) == UNSIGNED_FILES == set(TITLES)
+    table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))
+    assert table.schema.metadata[b"synthetic"] == b"true"
+    assert table.schema.metadata[b"description"].decode() == WARNING
+    rows = list(csv.DictReader(io.StringIO(files[CSV_FILE].decode())))
+    assert rows == table.to_pylist()
+    assert next(iter(rows[0])) == FIRST_COLUMN
+    assert [row[FIRST_COLUMN] for row in rows] == [f"synthetic-000000{n}" for n in (1, 2, 3)]
+    descriptor, croissant = (json.loads(files[name]) for name in ("datapackage.json", "croissant.json"))
+    assert descriptor["synthetic"] is True
+    assert WARNING in descriptor["description"]
+    assert WARNING in croissant["description"]
+    for page in (STATEMENT_FILE, QUALITY_FILE):
+        assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
+    assert f"<strong>{NOTICE} {WARNING}</strong>" in files[QUALITY_PAGE].decode()
+
+
+def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(
+    files: dict[str, bytes], made: SyntheticChildren
+) -> None:
+    descriptor = json.loads(files["datapackage.json"])
+    assert descriptor["sources"][0]["path"] == made.release["homepage"]
+    assert descriptor["homepage"] == f"{fake_facts().address}/synthetic_children/{VERSION}"
+    assert descriptor["licenses"] == made.release["licenses"]
+    assert (descriptor["seed"], descriptor["cohort"]) == (7, "202425")
+    assert (descriptor["release"], descriptor["release_sha256sums"]) == (VERSION, made.release_sums)
+    by_path = {each["path"]: each for each in descriptor["resources"]}
+    assert {name: len(content) for name, content in files.items() if name != "datapackage.json"} == {
+        path: each["bytes"] for path, each in by_path.items()
     }
-    assert not verify(tmp_path / "out").ok
+    fields = {each["name"]: each for each in by_path[CSV_FILE]["schema"]["fields"]}
+    assert list(fields) == [FIRST_COLUMN, "cohort", *CATEGORIES]
+    assert fields["gld"]["constraints"]["enum"] == ["Yes", "No"]
+
+
+def test_the_dictionary_has_a_line_for_every_category(files: dict[str, bytes]) -> None:
+    lines = list(csv.DictReader(io.StringIO(files[DICTIONARY_FILE].decode())))
+    assert [line["category"] for line in lines if line["column"] == "gld"] == ["Yes", "No"]
+    assert [line["column"] for line in lines][:2] == [FIRST_COLUMN, "cohort"]
+
+
+def test_statement_and_quality_page_give_what_was_measured_and_what_is_lost(
+    files: dict[str, bytes], made: SyntheticChildren
+) -> None:
+    statement, quality = (" ".join(files[name].decode().split()) for name in (STATEMENT_FILE, QUALITY_FILE))
+    for said in ("release 2026.11.0", made.release_sums, "| seed | 7 |", "mbi 2.0.0", "linkage_agreement"):
+        assert said in statement
+    assert re.search("not fitted: Council of the school, Good level of development", statement)
+    for said in ("| 411 | 407 | 0.2 | 1.0 | 1.2 |", "| 27 | 0.6 | 3.1 | 0.6 |", *made.outside):
+        assert said in quality
+    assert re.search(r"Children at the expected level in 17 goals *\| 62\.9% *\| 62\.5% to 63\.3% *\| 41\.2%", quality)
+    assert re.search(r"Measured on \d+ \w+ 20\d\d", quality)
+    assert re.search(r"Correlation of two goals[^|]*\| 0\.\d+ *\| 0\.\d+", quality)
+    assert "http" not in files[QUALITY_PAGE].decode().partition("<body>")[2]
+    assert "These have not" not in synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()

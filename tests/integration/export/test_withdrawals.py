@@ -69,7 +69,8 @@ def test_a_release_is_withdrawn_once_as_many_have_signed_as_for_a_publication(ho
     signed_by_both(home)
     assert withdraw(home, "--yes", reason=OTHER).exit_code == 4
     assert withdrawals(home.release) == {}
-    assert withdraw(home, "--yes").exit_code == 0
+    assert f"The current release is {FIRST}." in withdraw(home, "--yes").output
+    assert "is withdrawn already" in withdraw(home, "--yes").output
     assert (withdrawals(home.release)[SECOND].reason, (home.release / "latest").resolve().name) == (REASON, FIRST)
     assert send(home).exit_code == 0
     assert json.loads((home.root.parent / "place" / "latest.json").read_bytes())["version"] == FIRST

@@ -53,12 +53,16 @@ def few(tables: dict[str, pa.Table]) -> Workbook:
 
 
 def test_every_point_of_the_checklist_is_met(bundle: Path, tables: dict[str, pa.Table]) -> None:
+    assert len(PLANTED) == len(POINTS)
     published = (bundle / NAME).read_bytes()
     assert not_met(published) == []
     assert published == workbook_file(fake_facts(), tables)
 
 
-def swap(part: str, old: str, new: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+Plant = Callable[[dict[str, bytes]], dict[str, bytes]]
+
+
+def swap(old: str, new: str, part: str = "content.xml") -> Plant:
     def plant(parts: dict[str, bytes]) -> dict[str, bytes]:
         assert old.encode() in parts[part]
         return parts | {part: parts[part].replace(old.encode(), new.encode(), 1)}
@@ -72,90 +76,63 @@ HEADER = (
     "</text:p></style:header></style:master-page>"
 )
 ADDED = '<table:table table:name="Empty"><table:table-row><table:table-cell><text:p>x</text:p></table:table-cell>'
-PLANTED: dict[str, Callable[[dict[str, bytes]], dict[str, bytes]]] = {
-    "Mark up tables": swap("content.xml", ' table:contains-header="true"', ""),
-    "Give tables meaningful names": swap(
-        "content.xml", 'database-range table:name="joined_dots"', 'database-range table:name="2"'
+PLANTED: dict[str, Plant] = {
+    "Mark up tables": swap(' table:contains-header="true"', ""),
+    "Give tables": swap('database-range table:name="joined_dots"', 'database-range table:name="2"'),
+    "Remove merged cells": swap(
+        "<table:table-cell office", '<table:table-cell table:number-columns-spanned="2" office'
     ),
-    "Remove merged cells, split cells and nested tables": swap(
-        "content.xml", "<table:table-cell office", '<table:table-cell table:number-columns-spanned="2" office'
+    "Remove blank rows": swap("</table:table-header-rows>", "</table:table-header-rows><table:table-row/>"),
+    "All tables should": swap("<text:p>Breakdown topic<", "<text:p>Breakdown<"),
+    "Wrap text within cells": swap('fo:wrap-option="wrap"', 'fo:wrap-option="no-wrap"', "styles.xml"),
+    "Avoid adding filters": swap('filter-buttons="false"', 'filter-buttons="true"'),
+    "Only leave cells": swap("<text:p>[z]</text:p>", "<text:p/>"),
+    "Avoid hiding rows or columns": swap("<table:table-column ", '<table:table-column table:visibility="collapse" '),
+    "Do not use symbols": swap(
+        'fo:font-weight="bold"', 'fo:font-weight="bold" style:text-position="super 58%"', "styles.xml"
     ),
-    "Remove blank rows and columns within tables": swap(
-        "content.xml", "</table:table-header-rows>", "</table:table-header-rows><table:table-row/>"
+    "Use the word 'note'": swap("[note 1]", "1)"),
+    "Avoid putting note": swap("<text:p>Leeds<", "<text:p>Leeds [note 1]<"),
+    "Put note text": swap('table:name="Notes"', 'table:name="Remarks"'),
+    "Links must be accessible": swap(">Back to the contents<", ">https://example.org<"),
+    "Format text": swap("12pt", "9pt", "styles.xml"),
+    "All worksheets": swap("Heading_20_1", "Words"),
+    "Avoid using symbols": swap("<text:p>Leeds<", "<text:p>Leeds*<"),
+    "Do not use headers": swap(PAGE, HEADER, "styles.xml"),
+    "Do not use visual": swap(
+        'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:border="1pt solid #000000"', "styles.xml"
     ),
-    "All tables should have one tagged header row": swap(
-        "content.xml", "<text:p>Breakdown topic<", "<text:p>Breakdown<"
+    "Do not use a background": swap(
+        'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:background-color="#ffff00"', "styles.xml"
     ),
-    "Wrap text within cells": swap("styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="no-wrap"'),
-    "Avoid adding filters and freeze panes": swap("content.xml", 'filter-buttons="false"', 'filter-buttons="true"'),
-    "Only leave cells with no data empty in certain circumstances": swap(
-        "content.xml", "<text:p>[z]</text:p>", "<text:p/>"
-    ),
-    "Avoid hiding rows or columns": swap(
-        "content.xml", "<table:table-column ", '<table:table-column table:visibility="collapse" '
-    ),
-    "Do not use symbols or superscript to signpost to notes": swap(
-        "styles.xml", 'fo:font-weight="bold"', 'fo:font-weight="bold" style:text-position="super 58%"'
-    ),
-    "Use the word 'note' when referring to footnotes": swap("content.xml", "[note 1]", "1)"),
-    "Avoid putting note markers in specific cells": swap("content.xml", "<text:p>Leeds<", "<text:p>Leeds [note 1]<"),
-    "Put note text in a notes table on a notes worksheet": swap(
-        "content.xml", 'table:name="Notes"', 'table:name="Remarks"'
-    ),
-    "Links must be accessible": swap("content.xml", ">Back to the contents<", ">https://example.org<"),
-    "Format text to make it accessible": swap("styles.xml", "12pt", "9pt"),
-    "All worksheets should have descriptive titles which are properly tagged and formatted": swap(
-        "content.xml", "Heading_20_1", "Words"
-    ),
-    "Avoid using symbols in general": swap("content.xml", "<text:p>Leeds<", "<text:p>Leeds*<"),
-    "Do not use headers and footers, floating text boxes or floating toolbars": swap("styles.xml", PAGE, HEADER),
-    "Do not use visual devices to divide data regions": swap(
-        "styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:border="1pt solid #000000"'
-    ),
-    "Do not use a background fill": swap(
-        "styles.xml", 'fo:wrap-option="wrap"', 'fo:wrap-option="wrap" fo:background-color="#ffff00"'
-    ),
-    "Do not use colour as the only way to convey a message": swap(
-        "styles.xml", 'fo:font-weight="bold"', 'fo:font-weight="bold" fo:color="#ff0000"'
-    ),
+    "Do not use colour": swap('fo:font-weight="bold"', 'fo:font-weight="bold" fo:color="#ff0000"', "styles.xml"),
     "Avoid images in spreadsheets": lambda parts: parts | {"Pictures/1.png": b"x"},
     "Remove macros": lambda parts: parts | {"Basic/script-lc.xml": b"x"},
-    "Give worksheets unique names or numbers": swap(
-        "content.xml", 'table table:name="Contents"', 'table table:name="Cover"'
-    ),
+    "Give worksheets": swap('table table:name="Contents"', 'table table:name="Cover"'),
     "Remove blank worksheets": swap(
-        "content.xml", "<table:database-ranges>", f"{ADDED}</table:table-row></table:table><table:database-ranges>"
+        "<table:database-ranges>", f"{ADDED}</table:table-row></table:table><table:database-ranges>"
     ),
-    "Use cells in column A wisely": swap(
-        "content.xml",
+    "Use cells in column A": swap(
         "<table:table-header-rows>",
         "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell><table:table-cell><text:p>b</text:p>"
         "</table:table-cell></table:table-row><table:table-header-rows>",
     ),
-    "Position tables against the left-hand edges of each sheet": swap(
-        "content.xml", "$joined_dots.$A$", "$joined_dots.$B$"
-    ),
-    "Avoid putting content below a table": swap(
-        "content.xml",
+    "Position tables": swap("$joined_dots.$A$", "$joined_dots.$B$"),
+    "Avoid putting content": swap(
         "</table:table><table:database-ranges>",
         "<table:table-row><table:table-cell><text:p>a</text:p></table:table-cell></table:table-row></table:table>"
         "<table:database-ranges>",
     ),
-    "Avoid worksheets with multiple tables": swap("content.xml", "$joined_dots.$A$", "$gld_headline.$A$"),
-    "Add document information": swap("meta.xml", "en-GB", "fr-FR"),
-    "Ensure the cursor is in cell A1 of the first worksheet when doing your final save": lambda parts: (
-        parts | {"settings.xml": b"<x/>"}
-    ),
+    "Avoid worksheets": swap("$joined_dots.$A$", "$gld_headline.$A$"),
+    "Add document information": swap("en-GB", "fr-FR", "meta.xml"),
+    "Ensure the cursor": lambda parts: parts | {"settings.xml": b"<x/>"},
 }
-
-
-def test_every_point_has_a_planted_fault() -> None:
-    assert PLANTED.keys() == POINTS.keys()
 
 
 @pytest.mark.parametrize("point", PLANTED)
 def test_the_checker_finds_a_planted_fault(point: str, few: Workbook) -> None:
-    assert point in not_met(flat_zip_bytes(PLANTED[point](few.parts)))
+    (planted,) = [each for each in POINTS if each.startswith(point)]
+    assert planted in not_met(flat_zip_bytes(PLANTED[point](few.parts)))
 
 
 def test_it_has_a_sheet_for_every_table_and_leads_to_each(book: Workbook) -> None:
@@ -163,6 +140,8 @@ def test_it_has_a_sheet_for_every_table_and_leads_to_each(book: Workbook) -> Non
     leads = {str(to) for to in book.find("//text:a/@xlink:href")}
     assert {f"#{name}.A1" for name in (*TABLES, "Contents", "Notes", "Symbols")} <= leads
     assert fake_facts().folder_address in leads
+    explained = dict(next(sheet.table for sheet in book.sheets if sheet.name == "Symbols"))
+    assert all(explained[f"[{flag}]"] == FLAG_MEANINGS[flag] for flag in Flag)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -185,12 +164,6 @@ def test_cells_are_the_figures_of_the_table_or_the_symbol_of_why_there_is_none(
             if not measure.is_count:
                 reliability = told[f"{measure.label}, reliability"]
                 assert reliability == "reliable" if flag is None else reliability.endswith(f"[{flag}]")
-
-
-def test_every_symbol_is_explained(book: Workbook) -> None:
-    explained = dict(next(sheet.table for sheet in book.sheets if sheet.name == "Symbols"))
-    assert {f"[{flag}]" for flag in Flag} <= explained.keys()
-    assert explained[f"[{Flag.UNRELIABLE}]"] == FLAG_MEANINGS[Flag.UNRELIABLE]
 
 
 def test_numbers_are_numbers_for_whoever_reads_it_by_program(content: bytes, whole: dict[str, pa.Table]) -> None:
@@ -252,7 +225,7 @@ ROW = "<table:table-row><table:table-cell/></table:table-row>"
 def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: str) -> None:
     parts = Workbook(workbook("Title", "2026-11-26", SMALL)).parts
     assert differing(flat_zip_bytes(parts), SMALL) == []
-    assert differing(flat_zip_bytes(swap("content.xml", old, new)(parts)), SMALL) == ["first"]
+    assert differing(flat_zip_bytes(swap(old, new)(parts)), SMALL) == ["first"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", flat_zip_bytes({}), flat_zip_bytes({"content.xml": b"<a"})])

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.export.test_release_directory import heard
 from tests.support import PROJECT
+from tests.support.export.standard_validators import run_validator
 from tests.support.supply.scripts import FOLDER, script
 
 pinned, sbom = script("pinned"), script("sbom")
@@ -89,7 +89,7 @@ def test_a_validator_of_cyclonedx_takes_all(bill: dict[str, Any], uv: Path, tmp_
     for name, each in bills.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "cdx.json").write_text(json.dumps(each))
-    found = heard("standards", "standards_faults.py", *(tmp_path / name for name in bills))["faults"]
+    found = run_validator("standards", "standards_faults.py", *(tmp_path / name for name in bills))["faults"]
     faults = {name: found[str(tmp_path / name)]["cdx.json"] for name in bills}
     assert [name for name, each in faults.items() if each] == ["wrong"]
     assert "'1' does not match" in faults["wrong"][0]

@@ -51,6 +51,20 @@ def bundle(release_dir: Path) -> Path:
     return release_dir / "2026.11.0"
 
 
+MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",), "school_census": ("leeds",)}
+
+
+@pytest.fixture(scope="session")
+def incomplete(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
+    """Return the bundle of a release without the sources in `MISSING`, in which every flag occurs; read-only."""
+
+    def make(directory: Path) -> None:
+        write_bundle(directory, fake_facts(missing=MISSING), fake_tables(missing=MISSING), signing_key)
+        build_database(directory)
+
+    return made_once(tmp_path_factory, "incomplete", make) / "2026.11.0"
+
+
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:
     """Return a copy of the bundle's folder that tests may change."""

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -55,7 +56,7 @@ def fake_facts(
     cohorts = (*earlier, COHORT)
     return ReleaseFacts(
         version=version,
-        published_on=published_on(version),
+        published_on=f"{Version.parse(version).published_in}-03",
         cohorts=cohorts,
         councils=councils,
         privacy_record=fake_privacy_record(version, councils, earlier, paid),
@@ -70,11 +71,6 @@ def fake_facts(
         missing={cohort: {source: tuple(absent) for source, absent in missing.items()} for cohort in cohorts},
         noise_covariance=fake_noise_covariance(cohorts),
     )
-
-
-def published_on(version: str) -> str:
-    """Return the publication day of a made-up release."""
-    return f"{Version.parse(version).published_in}-03"
 
 
 def fake_noisy_counts(councils: tuple[str, ...]) -> dict[str, NoisyCounts]:
@@ -215,14 +211,10 @@ def _table(
     return pa.table(columns).select(schema.names).cast(schema)
 
 
-def _attribute(pair: tuple[str, frozenset[str]]) -> str:
-    return pair[0]
-
-
 def _share(counted: Children, shares: Mapping[str, Mapping[str, float]]) -> float:
     return math.prod(
         math.fsum(shares[name][each] for each in sorted(categories))
-        for name, categories in sorted(counted, key=_attribute)
+        for name, categories in sorted(counted, key=itemgetter(0))
     )
 
 

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tests.support import free_port
@@ -42,6 +44,21 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     command = [program, "serve", "s3", "--auth-key", f"{S3_KEY},{S3_SECRET}", "--addr", f"127.0.0.1:{port}", folder]
     with _running(command, port):
         yield s3_environment(port)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "buckets") as environment:
+        yield environment
+
+
+@pytest.fixture
+def in_s3(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of an empty folder in a bucket, with the credentials in the environment."""
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3").clear_instance_cache()
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
 @contextmanager

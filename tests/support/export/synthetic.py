@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,11 +15,11 @@ NOTICE = "Synthetic data: no figure is about a real child."
 CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}
 
 
-def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7) -> SyntheticChildren:
-    """Return three rows that no model drew; `sums` is the SHA-256 of the release's checksum file."""
+def of_bundle(bundle: Path, seed: int = 7) -> SyntheticChildren:
+    """Return three rows, which no model drew, for the bundle in a folder."""
     return SyntheticChildren(
-        release=release,
-        release_sums=sums,
+        release=json.loads((bundle / "datapackage.json").read_bytes()),
+        release_sums=hashlib.sha256((bundle / SUMS_FILE).read_bytes()).hexdigest(),
         cohort="202425",
         seed=seed,
         rows=pa.table({"council": ["leeds", "leeds", "sefton"], "gld": ["Yes", "No", "No"]}),
@@ -38,9 +37,3 @@ def three_children(release: dict[str, Any], sums: str = "ab" * 32, seed: int = 7
         changed=31,
         outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),
     )
-
-
-def of_bundle(bundle: Path, seed: int = 7) -> SyntheticChildren:
-    """Return three rows for the bundle in a folder."""
-    sums = hashlib.sha256((bundle / SUMS_FILE).read_bytes()).hexdigest()
-    return three_children(json.loads((bundle / "datapackage.json").read_bytes()), sums, seed)

@@ -71,6 +71,7 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
         lambda t: nudge(t, "children_count_estimate", where=pc.equal(t["two_year_old_entitlement"], "Taken")),
     ),
     "is not the sum of its councils": ("parent_experience", lambda t: nudge(t, "response_count_estimate")),
+    "series_break is not": ("joined_dots", lambda t: first(t, "series_break", "b")),
     "columns differ": ("asq3_outcomes", lambda t: t.drop_columns(["breakdown"])),
     "rows are missing": ("asq3_outcomes", lambda t: t.slice(1)),
     "models without an interval": ("joined_dots", lambda t: first(t, "gld_children_percent_model_upper_ci", None)),

@@ -63,3 +63,15 @@ def test_unknown_and_no_councils_are_refused() -> None:
         geographies(["atlantis"])
     with pytest.raises(ValueError, match="at least one council"):
         geographies([])
+
+
+def test_a_council_without_the_source_is_in_its_own_area_alone() -> None:
+    areas = geographies(PILOT, ["halton"])
+    assert [area.level for area in areas] == ["Pilot councils", *["Local authority"] * 8]
+    assert "halton" not in areas[0].councils
+    assert [area.name for area in areas if not area.available] == ["Halton"]
+    everywhere = geographies(EVERYWHERE, ["halton"])
+    assert (everywhere[0].level, len(everywhere[0].councils)) == ("Pilot councils", 152)
+    regions = {entry.region_name for entry in places().values()}
+    assert {area.name for area in everywhere if area.level == "Regional"} == regions - {"North West"}
+    assert not geographies(["leeds"], ["leeds"])[0].available

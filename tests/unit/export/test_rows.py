@@ -11,7 +11,7 @@ from ndl_export.tables.geography import geographies
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, dots_category
 from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, statements_of
-from ndl_export.tables.schema import arrow_schema, columns, key_names
+from ndl_export.tables.schema import arrow_schema
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT
 
@@ -24,13 +24,6 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 def expected(table: Table) -> Layout:
     return layout(table, {COHORT: geographies(PILOT)})
-
-
-def test_every_column_is_described(table: Table) -> None:
-    for field in arrow_schema(table):
-        assert field.metadata[b"label"]
-        assert field.metadata[b"description"]
-    assert arrow_schema(table).names == [column.name for column in columns(table)]
 
 
 def test_a_measure_has_figure_estimate_interval_and_flag() -> None:
@@ -69,28 +62,22 @@ def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakd
     assert applies[question.label, NOT_APPLICABLE, *breakdown] == {"response_count"}
 
 
-def test_the_average_stands_on_the_total_row_alone() -> None:
-    with_average = [
-        row.levels for row in rows(GLD_HEADLINE, all_together=False) if "elgs_expected_average" in row.applies
-    ]
-    assert with_average == [("Total", "Total", "Total")]
+def test_rows_of_impossible_levels_averages_and_goals() -> None:
+    found = {row.levels: row.applies for row in rows(JOINED_DOTS, all_together=False)}
+    assert not found["Neither", "Both"]
+    assert found["Neither", "None"]
+    headline = rows(GLD_HEADLINE, all_together=False)
+    assert [row.levels for row in headline if "elgs_expected_average" in row.applies] == [("Total",) * 3]
+    goals = (len(rows(EARLY_LEARNING_GOALS, all_together=together)) for together in (False, True))
+    assert tuple(goals) == (17, 17 * 5)
 
 
-def test_breakdowns_of_goals_are_for_all_councils_together() -> None:
-    assert len(rows(EARLY_LEARNING_GOALS, all_together=False)) == 17
-    assert len(rows(EARLY_LEARNING_GOALS, all_together=True)) == 17 * 5
-
-
-def test_what_cannot_occur_is_there_and_not_applicable() -> None:
-    found = {row.levels: row for row in rows(JOINED_DOTS, all_together=False)}
-    assert not found["Neither", "Both"].applies
-    assert found["Neither", "None"].applies
-
-
-def test_rows_are_put_in_order_whatever_order_they_come_in(table: Table) -> None:
-    layout_ = expected(table)
-    shuffled = np.random.default_rng(0).permutation(layout_.keys.num_rows)
-    assert layout_.ordered(layout_.keys.take(pa.array(shuffled))).equals(layout_.keys)
+def test_rows_are_put_in_the_order_of_the_definition_for_each_cohort(table: Table) -> None:
+    both = layout(table, dict.fromkeys(("202526", COHORT), geographies(PILOT)))
+    assert both.keys.num_rows == 2 * expected(table).keys.num_rows
+    assert both.keys["time_period"][0].as_py() == COHORT
+    shuffled = np.random.default_rng(0).permutation(both.keys.num_rows)
+    assert both.ordered(both.keys.take(pa.array(shuffled))).equals(both.keys)
 
 
 def test_missing_unknown_and_repeated_rows_are_named() -> None:
@@ -103,13 +90,6 @@ def test_missing_unknown_and_repeated_rows_are_named() -> None:
     other = keys.set_column(0, keys.schema.field(0), pa.repeat("202526", keys.num_rows))
     with pytest.raises(RowsDiffer, match="660 rows are not in the definition, such as 202526/"):
         layout_.ordered(pa.concat_tables([keys, other]))
-
-
-def test_several_cohorts_repeat_the_rows(table: Table) -> None:
-    both = layout(table, dict.fromkeys(("202526", COHORT), geographies(PILOT)))
-    assert both.keys.num_rows == 2 * expected(table).keys.num_rows
-    assert both.keys["time_period"][0].as_py() == COHORT
-    assert both.keys.column_names == list(key_names(table))
 
 
 def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:

@@ -25,40 +25,35 @@ def _answer(query: str, **tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _pathway(fsm: str, outcome: str, children: float, good: float, together: bool = True) -> dict[str, Any]:
-    return {
-        "fsm_eligibility": fsm,
-        "asq3_outcome": outcome,
-        "children_count_estimate": children,
-        "gld_children_count_estimate": good,
-        "gld_children_percent": 100 * good / children,
-        "gld_children_percent_lower_ci": 60.0,
-        "gld_children_percent_upper_ci": 70.0,
-        "is_all_together": together,
-    }
+def _rows(columns: str, *values: tuple[Any, ...], **same: Any) -> list[dict[str, Any]]:
+    return [dict(zip(columns.split(), each, strict=True)) | same for each in values]
+
+
+LIMITS = {"gld_children_percent_lower_ci": 0.0, "gld_children_percent_upper_ci": 100.0}
 
 
 def test_from_review_to_school() -> None:
     """Half of 80 eligible children linked, 20 good of 40; 90 of 100 others, 72 good. Weights 2 and 1 / .9."""
-    rates = [
-        {
-            "is_all_together": True,
-            "linked_to_review": "Total",
-            "breakdown_topic": "Free school meal eligibility",
-            "breakdown": group,
-            "linked_children_percent": percent,
-        }
-        for group, percent in ((ELIGIBLE, 50.0), (OTHER, 90.0), ("Unknown", None))
-    ]
-    rows = [
-        _pathway(ELIGIBLE, ABOVE, 40, 20),
-        _pathway(OTHER, ABOVE, 90, 72),
-        _pathway("Unknown", ABOVE, 5, 5),
-        _pathway("Total", ABOVE, 130, 92),
-        _pathway("Total", NONE, 50, 20),
-        _pathway(ELIGIBLE, NONE, 40, 10),
-        _pathway(ELIGIBLE, ABOVE, 1_000, 0, together=False),
-    ]
+    rates = _rows(
+        "breakdown linked_children_percent",
+        *((ELIGIBLE, 50.0), (OTHER, 90.0), ("Unknown", None)),
+        is_all_together=True,
+        linked_to_review="Total",
+        breakdown_topic="Free school meal eligibility",
+    )
+    rows = _rows(
+        "fsm_eligibility asq3_outcome children_count_estimate gld_children_count_estimate is_all_together",
+        (ELIGIBLE, ABOVE, 40, 20, True),
+        (OTHER, ABOVE, 90, 72, True),
+        ("Unknown", ABOVE, 5, 5, True),
+        ("Total", ABOVE, 130, 92, True),
+        ("Total", NONE, 50, 20, True),
+        (ELIGIBLE, NONE, 40, 10, True),
+        (ELIGIBLE, ABOVE, 1_000, 0, False),
+        **LIMITS,
+    )
+    for row in rows:
+        row["gld_children_percent"] = 100 * row["gld_children_count_estimate"] / row["children_count_estimate"]
     (found,) = _answer("from review to school", linkage_quality=rates, readiness_pathway=rows)
     assert found["asq3_outcome"] == ABOVE
     assert found["unweighted_percent"] == pytest.approx(100 * 92 / 130)
@@ -67,31 +62,22 @@ def test_from_review_to_school() -> None:
 
 def test_funded_entitlement() -> None:
     """A quarter of the eligible not linked, a tenth of the others."""
-    figures = {
-        (ELIGIBLE, "Taken"): (30, 50.0),
-        (ELIGIBLE, "Not taken"): (30, 40.0),
-        (ELIGIBLE, "Not linked to a setting"): (20, 30.0),
-        (ELIGIBLE, "Total"): (80, 41.0),
-        (OTHER, "Taken"): (10, 80.0),
-        (OTHER, "Not taken"): (80, 70.0),
-        (OTHER, "Not linked to a setting"): (10, 60.0),
-        (OTHER, "Total"): (100, 70.0),
-        ("Total", "Taken"): (40, 57.5),
-        ("Total", "Not taken"): (110, 61.8),
-        ("Total", "Total"): (180, 57.0),
-    }
-    rows = [
-        {
-            "is_all_together": True,
-            "fsm_eligibility": fsm,
-            "two_year_old_entitlement": taken,
-            "children_count_estimate": float(children),
-            "gld_children_percent": percent,
-            "gld_children_percent_lower_ci": 0.0,
-            "gld_children_percent_upper_ci": 100.0,
-        }
-        for (fsm, taken), (children, percent) in figures.items()
-    ]
+    rows = _rows(
+        "fsm_eligibility two_year_old_entitlement children_count_estimate gld_children_percent",
+        (ELIGIBLE, "Taken", 30.0, 50.0),
+        (ELIGIBLE, "Not taken", 30.0, 40.0),
+        (ELIGIBLE, "Not linked to a setting", 20.0, 30.0),
+        (ELIGIBLE, "Total", 80.0, 41.0),
+        (OTHER, "Taken", 10.0, 80.0),
+        (OTHER, "Not taken", 80.0, 70.0),
+        (OTHER, "Not linked to a setting", 10.0, 60.0),
+        (OTHER, "Total", 100.0, 70.0),
+        ("Total", "Taken", 40.0, 57.5),
+        ("Total", "Not taken", 110.0, 61.8),
+        ("Total", "Total", 180.0, 57.0),
+        is_all_together=True,
+        **LIMITS,
+    )
     found = {row["two_year_old_entitlement"]: row for row in _answer("funded entitlement", funded_entitlement=rows)}
     assert set(found) == {"Taken", "Not taken"}
     eligible, other = 30 / 0.75, 10 / 0.9
@@ -102,28 +88,19 @@ def test_funded_entitlement() -> None:
 
 def test_children_seen_by_both_services() -> None:
     """Half of the children of one council seen by both, all of the other's; one council has no figure."""
-    figures = [
-        ("a", "Total", "Total", 100, 60.0),
-        ("a", "Both", "Total", 50, 60.0),
-        ("a", "Both", "None", 40, 75.0),
-        ("b", "Total", "Total", 100, 60.0),
-        ("b", "Both", "Total", 100, 60.0),
-        ("b", "Both", "None", 60, 50.0),
-        ("c", "Total", "Total", 10, 60.0),
-        ("c", "Both", "Total", 5, 60.0),
-        ("c", "Both", "None", 5, None),
-    ]
-    rows = [
-        {
-            "geographic_level": "Local authority",
-            "area_code": area,
-            "seen_by": seen,
-            "concern_by": concern,
-            "children_count_estimate": float(children),
-            "gld_children_percent": percent,
-        }
-        for area, seen, concern, children, percent in figures
-    ]
+    rows = _rows(
+        "area_code seen_by concern_by children_count_estimate gld_children_percent",
+        ("a", "Total", "Total", 100.0, 60.0),
+        ("a", "Both", "Total", 50.0, 60.0),
+        ("a", "Both", "None", 40.0, 75.0),
+        ("b", "Total", "Total", 100.0, 60.0),
+        ("b", "Both", "Total", 100.0, 60.0),
+        ("b", "Both", "None", 60.0, 50.0),
+        ("c", "Total", "Total", 10.0, 60.0),
+        ("c", "Both", "Total", 5.0, 60.0),
+        ("c", "Both", "None", 5.0, None),
+        geographic_level="Local authority",
+    )
     (found,) = _answer("children seen by both services", joined_dots=rows)
     assert (found["concern_by"], found["councils_with_a_figure"]) == ("None", 2)
     assert found["unweighted_percent"] == pytest.approx((75 * 40 + 50 * 60) / 100, abs=0.05)

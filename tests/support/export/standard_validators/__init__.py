@@ -4,7 +4,10 @@
 `<name>_faults.py` runs in it, reads folders of bundles, and prints the validators' messages as JSON by folder and file.
 """
 
+import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,3 +21,11 @@ def program(environment: str, name: str = "python") -> Path:
     if not found.exists():
         pytest.skip(lacking("validators"))
     return found
+
+
+def run_validator(environment: str, script: str, *arguments: Path) -> Any:
+    """Return what a script of this folder prints as JSON on its last line, run in the environment of that name."""
+    command = [program(environment), Path(__file__).parent / script, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
