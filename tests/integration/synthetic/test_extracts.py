@@ -1,4 +1,4 @@
-"""The truth lies beside landing, row for row, and the hard cases for linkage are there."""
+"""Generated extracts conform to the contracts and the councils' dialects, and the truth matches them row for row."""
 
 from __future__ import annotations
 
@@ -9,9 +9,126 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, Kind
+from sources.councils.council_file import CONTRACT_DIALECT, council_file
+from sources.reference.places import PILOT
 from sources.synthetic import generate
+from tests.support.extracts import UPN_LETTERS
 from tests.support.intake.generated import files, read
+
+
+@pytest.fixture(scope="module")
+def tables(pilot_in_contract_form: Path) -> dict[str, pd.DataFrame]:
+    """All councils' rows of each source."""
+    return {
+        source: pd.concat([read(path) for path in files(pilot_in_contract_form, source).values()]).fillna("")
+        for source in CONTRACTS
+    }
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+def test_every_council_sends_every_source(pilot_in_contract_form: Path, source: str) -> None:
+    sent = files(pilot_in_contract_form, source)
+    assert set(sent) == set(PILOT)
+    for path in sent.values():
+        assert set(CONTRACTS[source].required) <= set(read(path).columns) <= {c.name for c in CONTRACTS[source].columns}
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+def test_values_conform(tables: dict[str, pd.DataFrame], source: str) -> None:
+    for name, values in tables[source].items():
+        column, given = CONTRACTS[source][str(name)], values[values != ""]
+        if column.codes:
+            assert all(column.code_of(value) is not None for value in set(given)), name
+        if column.kind is Kind.DATE:
+            assert given.str.fullmatch(r"\d{4}-\d\d-\d\d").all(), name
+        if column.kind is Kind.DECIMAL:
+            numbers = given.astype(float)
+            assert numbers.min() >= (column.minimum or 0), name
+            assert numbers.max() <= (column.maximum or 1000), name
+        if column.blank is not None and column.blank.value == "reject":
+            assert (values != "").all(), name
+
+
+@pytest.mark.parametrize("source", ["eyfsp", "school_census"])
+def test_upn_check_letters(tables: dict[str, pd.DataFrame], source: str) -> None:
+    upns = tables[source].upn.unique()
+    for upn in upns:
+        values = [int(c) if c.isdigit() else UPN_LETTERS.index(c) for c in upn[1:]]
+        total = sum(weight * value for weight, value in zip(range(2, 14), values, strict=True))
+        assert upn[0] == UPN_LETTERS[total % 23]
+    temporary = sum(upn[-1].isalpha() for upn in upns)
+    assert 0 < temporary < 0.02 * len(upns)
+
+
+@pytest.mark.parametrize("source", ["hv_reviews", "eyfsp", "school_census", "early_years_census"])
+def test_nhs_numbers(tables: dict[str, pd.DataFrame], source: str) -> None:
+    numbers = tables[source].nhs_number
+    for number in numbers[numbers != ""].unique():
+        assert len(number) == 10
+        assert number.startswith("999")
+        assert sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), number, strict=True)) % 11 == 0
+    if source == "hv_reviews":
+        assert (numbers == "").sum() > 1000
+
+
+def test_scores_are_mostly_in_steps_of_five(tables: dict[str, pd.DataFrame]) -> None:
+    scores = pd.to_numeric(tables["hv_reviews"].asq3_communication).dropna()
+    assert 0.005 < (scores % 5 != 0).mean() < 0.05
+
+
+@pytest.mark.parametrize("council", PILOT)
+def test_each_pilot_council_has_a_dialect_of_every_source(council: str) -> None:
+    dialects = council_file(council).sources
+    assert set(dialects) == set(CONTRACTS)
+    for source, dialect in dialects.items():
+        assert dialect != CONTRACT_DIALECT
+        assert any(dialect.local_name(name) != name for name in CONTRACTS[source].required)
+
+
+def test_dialects_differ() -> None:
+    dialects = [council_file(council).dialect(source) for council in PILOT for source in CONTRACTS]
+    assert {dialect.delimiter for dialect in dialects} == {",", ";", "|", "\t"}
+    encodings = {"utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1"}
+    assert {dialect.encoding for dialect in dialects} == encodings
+    assert len({dialect.date_format for dialect in dialects}) >= 6
+
+
+@pytest.mark.parametrize("source", CONTRACTS)
+@pytest.mark.parametrize("council", PILOT)
+def test_round_trip(pilot: Path, pilot_in_contract_form: Path, council: str, source: str) -> None:
+    contract, dialect = CONTRACTS[source], council_file(council).dialect(source)
+    path = files(pilot, source)[council]
+    sent = read(path, dialect.delimiter, dialect.encoding)
+    plain = read(files(pilot_in_contract_form, source)[council])
+    own = {dialect.local_name(name): name for name in plain.columns if name not in dialect.constants}
+    assert list(sent.columns) == list(own)
+    sent = sent.rename(columns=own)
+    assert len(sent) == len(plain)
+    for name in sent.columns:
+        values, column = sent[name], contract[name]
+        if name in dialect.codes:
+            told = {*dialect.codes[name], ""}
+            assert all(value in told or column.code_of(value) is not None for value in set(values))
+            values = values.map(lambda value, codes=dialect.codes[name]: codes.get(value, value))
+        elif column.kind is Kind.DATE:
+            values = pd.to_datetime(values, format=dialect.date_format).dt.strftime("%Y-%m-%d").fillna("")
+        if name in ("surname", "forename"):
+            assert (values != plain[name]).mean() < 0.03, name  # letters that the encoding does not have
+        else:
+            assert (values == plain[name]).all(), name
+
+
+def test_other_file_formats_are_found_by_their_ending(pilot: Path) -> None:
+    endings = {"".join(path.suffixes) for path in pilot.glob("*/*/*")}
+    assert endings == {".csv", ".csv.gz", ".parquet"}
+
+
+def test_any_script_reaches_systems_that_can_hold_it(pilot: Path) -> None:
+    dialect = council_file("liverpool").dialect("hv_reviews")
+    names = read(files(pilot, "hv_reviews")["liverpool"], dialect.delimiter, dialect.encoding)
+    assert any(ord(letter) > 0x370 for name in names.GivenName for letter in name)
+
 
 LINKABLE = ("eyfsp", "school_census", "early_years_census", "hv_reviews")
 
