@@ -35,9 +35,9 @@ from ndl_export.tables.pupil import (
     UNSEARCHABLE,
 )
 from ndl_export.tables.rows import rows
-from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import QUESTIONS as WORDINGS
 from sources.reference.goals import GOALS
-from sources.reference.survey import QUESTIONS as WORDINGS
 
 ELIGIBLE, NOT_ELIGIBLE, *_ = FSM.categories
 _TOTAL = ALL.label

@@ -43,7 +43,7 @@ from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
 from sources.extract.table import SOURCE_ROW, TextTable, trimmed
-from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")

@@ -1,4 +1,4 @@
-"""Text, archives and Parquet as systems of councils write them: rows that are read or set aside, and what stops a file."""
+"""Text, archives and Parquet as councils export them: rows that are read or set aside, and what stops a file."""
 
 from __future__ import annotations
 

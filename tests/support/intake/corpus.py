@@ -14,8 +14,7 @@ from pathlib import Path
 
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.reference.asq3 import DOMAINS
-from sources.reference.survey import QUESTIONS, SERVICES
+from sources.reference.code_lists import DOMAINS, QUESTIONS, SERVICES
 from tests.support.extracts import COHORT, nhs_number, row, upn
 from tests.support.intake.files import as_csv
 

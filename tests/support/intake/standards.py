@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 import openpyxl
 
 from sources.contracts import CONTRACTS
-from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.goals import GOALS
 from tests.support.extracts import nhs_number, upn
 
