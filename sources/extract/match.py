@@ -92,7 +92,7 @@ def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str
             return wanted
         if len(alike) > 1:
             stop_at_values(name, header)
-            read = f"are both read as {column}; leave the one that counts"
+            read = f"are both read as {column}; send only one of them"
             numbers = columns([index for index, heading in enumerate(header, 1) if heading in alike])
             raise ExtractStopped(f"{name}: {numbers} {read}", f"{name}: {' and '.join(map(repr, alike))} {read}")
         if alike:

@@ -51,7 +51,8 @@ class SheetTaken:
     """The workbook sheet that a table is read from: its number among the visible sheets, its header row, and the number
     of other visible sheets. Its name may be a child's and is not kept.
 
-    `formulas_checked` is false for formats in which formulas and errors look like values and blanks.
+    The number is 0 for CSDS tables, which are in several sheets. `formulas_checked` is false for formats in which
+    formulas and errors look like values and blanks.
     """
 
     number: int

@@ -207,7 +207,8 @@ class _Reading:
     def notes(self) -> tuple[str, ...]:
         notes = []
         if sheet := self.extract.table.sheet:
-            notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
+            if sheet.number:
+                notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
             if not sheet.formulas_checked:
                 notes.append(FORMULAS_NOT_CHECKED)
         if self.rows >= MAX_ROWS:

@@ -13,8 +13,9 @@ from sources.extract.landed import Landed, content_sha256
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds, table_of
 from sources.reference.cohorts import Cohort
 from tests.support.daily import first
-from tests.support.intake.desk import Desk
+from tests.support.intake.desk import COHORT, Desk
 from tests.support.intake.files import zipped
+from tests.support.intake.spreadsheets import as_xls
 from tests.support.intake.standards import Tables, contract_csv, csds, csds_files, reviews, workbook, write_folder
 
 SCORES = {"communication": "22.5", "gross_motor": "40", "fine_motor": "30", "problem_solving": "60"}
@@ -60,7 +61,7 @@ def expected(desk: Desk) -> list[Any]:
     return [*desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")]
 
 
-@pytest.mark.parametrize("form", first(2, ["folder", "xlsx", "zip", "semicolons"]))
+@pytest.mark.parametrize("form", first(2, ["folder", "xls", "xlsx", "zip", "semicolons"]))
 def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any], form: str) -> None:
     tables = csds(reviews())
     files = csds_files(tables)
@@ -74,9 +75,15 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
             path.with_suffix(".zip").write_bytes(zipped({f"May/{name}": text for name, text in files.items()}))
         case "xlsx":
             path.with_suffix(".xlsx").write_bytes(workbook(tables))
+        case "xls":
+            sheets = {name: [list(rows[0]), *(list(row.values()) for row in rows)] for name, rows in tables.items()}
+            path.with_suffix(".xls").write_bytes(as_xls(sheets))
     quality = desk.take("hv_reviews")
     assert [*desk.kept("hv_reviews", columns="*"), desk.quarantined("hv_reviews")] == expected
     assert quality.rows_read == len(reviews())
+    page = (desk.home.reports(COHORT, "leeds") / "hv_reviews.html").read_text(encoding="utf-8")
+    assert ("no cell can be checked for a formula" in page) is (form == "xls")
+    assert "We read sheet" not in page
 
 
 @pytest.mark.parametrize(

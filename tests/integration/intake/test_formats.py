@@ -192,7 +192,7 @@ STOPPED: dict[str, tuple[Content, str]] = {
     "a zip of two": (zipped({f"{SECRET}.csv": CSV, "b.xlsx": as_xlsx(ROWS)}), "several extracts.*: member 1, member 2"),
     "a zip of an empty file": (zipped({"a.csv": b""}), "the file is empty"),
     "a zip of a PDF": (zipped({"a.csv": b"%PDF"}), "it is a PDF"),
-    "a zip of a gzip": (zipped({f"{SECRET}.csv.gz": as_gzip(CSV)}), "another archive: member 1"),
+    "a zip of a gzip": (zipped({f"{SECRET}.csv.gz": as_gzip(CSV)}), "another archive.*: member 1"),
     "a zip of a hidden gzip": (zipped({"a.csv": as_gzip(CSV)}), "holds another archive"),
     "a zip of a hidden zip": (zipped({"a.csv": ZIP}), "holds another archive"),
     "a zip that leads out": (zipped({"../../../etc/passwd.csv": CSV}), "outside itself"),
