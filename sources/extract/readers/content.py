@@ -141,24 +141,15 @@ class Guarded(io.RawIOBase):
         super().close()
 
 
-class _Sparing(io.RawIOBase):
+class _LimitedDirectory:
     """A stream that limits the directory size for `zipfile`, which reads a directory whole and creates an object for
     each entry."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
+        self.seekable, self.seek, self.tell, self._read = stream.seekable, stream.seek, stream.tell, stream.read
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(min(size, _MAX_DIRECTORY_BYTES + 1) if size >= 0 else _MAX_DIRECTORY_BYTES + 1)
+        data = self._read(min(size, _MAX_DIRECTORY_BYTES + 1) if size >= 0 else _MAX_DIRECTORY_BYTES + 1)
         if len(data) > _MAX_DIRECTORY_BYTES:
             raise ValueError
         return data
@@ -295,7 +286,7 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     """List the entries of a zip archive; raises `ExtractStopped` if its directory cannot be read."""
     try:
-        with zipfile.ZipFile(_Sparing(stream)) as archive:
+        with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
         raise rules.stopped(name, rules.DAMAGED) from None
@@ -387,29 +378,30 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
         packed = plain()
         return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
-    format = detect_format(name, unpack)
-    if format in (Format.GZIP, Format.ARCHIVE):
+    if detect_format(name, unpack) is Format.ARCHIVE:
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
-    streamed = format in (Format.TEXT, Format.XML)
-    return Content(name, format, unpack if streamed else _held(name, unpack, _Room(MAX_IN_MEMORY)))
+    return _unpacked(name, unpack, _Room(MAX_IN_MEMORY))
 
 
 def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
-    name, called = f"{archive.name}, member {number}", printable(info.filename)[:100]
-
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
 
+    name = f"{archive.name}, member {number}"
+    return replace(_unpacked(name, unpack, room), called=printable(info.filename)[:100])
+
+
+def _unpacked(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
+    """Return unpacked content; workbooks and Parquet are held in memory. Raises `ExtractStopped` for an archive."""
     format = detect_format(name, unpack)
-    if format is Format.GZIP:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    if format in (Format.TEXT, Format.XML):
+        return Content(name, format, unpack)
+    held = _held(name, unpack, room)
     if format is Format.ARCHIVE:
-        held = _held(name, unpack, room)
-        format = detect_format(name, held)
-        if format is Format.ARCHIVE:
-            raise rules.stopped(name, rules.NESTED_ARCHIVE)
-        return Content(name, format, held, called)
-    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack, room), called)
+        format = detect_format(name, held)  # a stream that can seek shows a workbook
+    if format in (Format.GZIP, Format.ARCHIVE):
+        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    return Content(name, format, held)
 
 
 def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:

@@ -82,6 +82,7 @@ def open_delimited(content: Content, known: Container[str], dialect: Dialect) ->
         layout.header,
         lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside),
         doubt=layout.doubt,
+        delimiter=layout.delimiter,
     )
     return table
 
@@ -297,7 +298,8 @@ def whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
 def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
     """Yield the stream's bytes without a byte-order mark; UTF-16 and UTF-32 become UTF-8."""
     piece = stream.read(BLOCK_BYTES)
-    mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), (b"", _without_mark(piece)))
+    no_mark = b"", utf_16_without_mark(piece)
+    mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), no_mark)
     piece = piece[len(mark) :]
     if not wide.startswith(("utf-16", "utf-32")):
         while piece:
@@ -312,7 +314,7 @@ def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
         raise rules.stopped(name, rules.DAMAGED)
 
 
-def _without_mark(start: bytes) -> str:
+def utf_16_without_mark(start: bytes) -> str:
     """Return the UTF-16 encoding of text without a byte-order mark, detected by zero bytes in alternate positions; ""
     for other encodings."""
     look = start[:_LOOK_BYTES]

@@ -513,7 +513,7 @@ def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
     monkeypatch.setattr(sampling, "_MIB_SNIFFED", 2)
     path = tmp_path / "sample.csv.gz"
     path.write_bytes(gzip.compress(as_csv(_in_words()) + b"\n" * (8 << 20), 1)[:-500])
-    assert sampling.written(path) == (",", "utf-8")
+    assert sampling.encoding_of(path) == "utf-8"
     path.write_bytes(gzip.compress(as_csv(_in_words()))[:-20])
     with pytest.raises(ExtractStopped, match="breaks off or is damaged"):
-        sampling.written(path)
+        sampling.encoding_of(path)

@@ -78,7 +78,7 @@ def _moved() -> Iterator[Case]:
         ("early_years_census", "nhs_number", "surname", "'surname' look like nhs_number"),
     ):
         swapped = as_csv(moved(many(source), **{one: other, other: one}))
-        yield case(source, f"swapped: {one}, {other}", swapped, stops=f"values under {stops}")
+        yield case(source, f"swapped: {one}, {other}", swapped, stops=stops)
     further = [row | {"nhs_number": "Y", "NHS No": row["nhs_number"]} for row in many("hv_reviews")]
     stops = "values under 'NHS No' look like nhs_number"
     yield case("hv_reviews", "numbers in a further column", text(further), stops=stops)
