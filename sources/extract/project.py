@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.date_formats import date_sql, in_words, mended_date_sql, plausible
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import Dialect, date_sql, in_words, mended_date_sql, plausible
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW

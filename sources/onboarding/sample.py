@@ -15,7 +15,7 @@ from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import heading_score, of_identifier
-from sources.diagnosis.text_sample import TextSample
+from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table

@@ -13,8 +13,7 @@ from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Characters, Derived, Filled, Join, Pattern
 from sources.councils.known_headings import code_of
-from sources.diagnosis.column_guesses import Guess, Guesser
-from sources.diagnosis.text_sample import DateForm
+from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values

@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 
 from privacy.doors.sql import quoted
 from sources.councils.council_file import InvalidCouncilFile, council_file, load
-from sources.councils.date_formats import ambiguity, date_sql, format_fault, mended_date_sql
-from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern, pattern_fault
+from sources.councils.dialect import (
+    Characters,
+    Derived,
+    Filled,
+    FirstOf,
+    Join,
+    Pattern,
+    ambiguity,
+    date_sql,
+    format_fault,
+    mended_date_sql,
+    pattern_fault,
+)
 from sources.errors import ExtractStopped
-from sources.reference.goals import GOALS
 from sources.reference.places import UnknownCouncil, places, resolve
-from tests.support.intake.desk import EYFSP_ROW, Desk, reviews
+from tests.support.intake.desk import Desk, reviews
 
 Text = Callable[..., str]
 
@@ -252,58 +262,6 @@ def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> Non
     pattern = f"{start}(x+)"
     if pattern_fault(pattern) is None:
         assert re.fullmatch("x*", _value(Pattern(("a",), pattern), cell + "x") or "")
-
-
-UNUSUAL = IN_EYFSP + (
-    """delimiter: ";"
-    date_format: "%Y-%m-%d"
-    columns: {upn: Learner number, urn: School}
-    codes:
-      sex: {girl: F, boy: M, '?': ''}
-    derived:
-      surname: {from: Learner, pattern: '^([^,]{1,40}),'}
-      forename: {from: Learner, pattern: ',\\s*(.+)$'}
-      date_of_birth: {join: [Born y, Born m, Born d], with: "-"}
-      postcode: {join: [Out, In], with: " "}
-      sex: {first_of: [Legal sex, Known sex]}
-      la_code: {from: DfE no, characters: 1-3}
-      estab: {from: DfE no, pattern: '/(\\d{4})$'}
-"""
-)
-
-
-def _unusual(row: dict[str, str]) -> dict[str, str]:
-    """A row of an EYFS Profile extract as a council would send it whose file is `UNUSUAL`."""
-    year, month, day = row["date_of_birth"].split("-")
-    outward, inward = row["postcode"].split(" ")
-    return {
-        "DfE no": f"{row['la_code']}/{row['estab']}",
-        "School": row["urn"],
-        "Learner number": row["upn"],
-        "LEARNER": f'"{row["surname"]}, {row["forename"]}"',
-        "Legal sex": "",
-        "Known sex": {"F": "Girl", "M": "Boy", "": "?"}[row["sex"]],
-        "Born y": year,
-        "Born m": month.lstrip("0"),
-        "Born d": day,
-        "Out": outward,
-        "In": inward,
-    } | {goal: row[goal] for goal in GOALS}
-
-
-@pytest.mark.slow
-def test_derived_columns_give_the_same_rows_as_contract_form(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
-    changes = [{}, {"surname": "O'Brien", "sex": "M"}, {"sex": ""}, {"postcode": "LS2 9JT"}]
-    tokens = "source_row, sex, term_of_birth, imd_quintile, COLUMNS('^t_')"
-    desk.land(eyfsp(*changes))
-    desk.take()
-    expected = desk.kept(columns=tokens)
-    (own_folder / "leeds.yaml").write_text(UNUSUAL)
-    rows = [_unusual(EYFSP_ROW | change) for change in changes]
-    desk.land("\n".join(";".join(line) for line in [rows[0], *(row.values() for row in rows)]) + "\n")
-    quality = desk.take()
-    assert desk.kept(columns=tokens) == expected
-    assert {count.rule: count.rows for count in quality.rules} == {"sex-blank": 1}
 
 
 def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:

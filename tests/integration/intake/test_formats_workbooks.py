@@ -29,7 +29,6 @@ from tests.support.intake.files import (
     SHEET,
     STRINGS,
     Landing,
-    as_csv,
     as_xlsx,
     children,
     members_of,
@@ -401,14 +400,3 @@ def test_a_large_workbook_is_stopped(landing: Landing, monkeypatch: pytest.Monke
     landing.put(content, suffix)
     with pytest.raises(ExtractStopped, match="unpacks to far more" if suffix == ".xlsx" else "larger than any"):
         landing.read()
-
-
-@pytest.mark.slow
-def test_a_sheet_reads_as_the_same_text_file(landing: Landing) -> None:
-    many = children(*({"surname": f"name {number}"} for number in range(20_000)))
-    landing.put(as_csv(many))
-    expected = landing.read()
-    inline = as_xlsx(many)
-    for content in (inline, with_shared_strings(inline)):
-        landing.put(content, ".xlsx")
-        assert landing.read() == expected
