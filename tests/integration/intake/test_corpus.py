@@ -116,7 +116,7 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
     _take_a_good_one_before(intake, [one for one in seen if one.case.stops])
     for one in seen:
         one.before = one.held()
-        one.case.put(landing / one.council / one.case.source, keys)
+        one.case.put(landing / one.council / one.case.source)
     for _ in range(2):
         for one, outcome in zip(seen, _outcomes(intake, seen), strict=True):
             one.outcomes.append(outcome)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import openpyxl
 import pyarrow as pa
 from openpyxl.workbook.workbook import Workbook
 
-from privacy.keys import KeyRing
 from tests.support.intake.corpus import (
     COHORT,
     FORENAME,
@@ -38,8 +35,10 @@ BLANK_ROW = b"," * (len(SOUND[0]) - 1) + b"\n"
 
 
 def cases() -> Iterator[Case]:
-    for part in (_wrong_place, _moved, _dates, _lines, _workbooks, _xml, _csds, _parquet, _folder):
+    for part in (_wrong_place, _moved, _dates, _lines, _workbooks, _xml, _csds, _parquet):
         yield from part()
+    yield Case("a folder of a Profile", "eyfsp", {f"{COHORT}/a": CSV}, stops="not a file or a folder of CSDS")
+    yield case("eyfsp", "a refused suffix", CSV, ".gpg", stops="encrypted")
 
 
 def _wrong_place() -> Iterator[Case]:
@@ -267,26 +266,3 @@ def _parquet() -> Iterator[Case]:
         frame = as_arrow(SOUND).set_column(SOUND[0].index(column), column, values)
         yield case("eyfsp", f"parquet: {name}", as_parquet(frame), ".parquet", **expected)
     yield case("eyfsp", "parquet: no row", as_parquet(as_arrow(SOUND).slice(3)), ".parquet", stops="no usable row")
-
-
-def _folder() -> Iterator[Case]:
-    def link_out(folder: Path, _: KeyRing) -> None:
-        outside = Path(tempfile.mkdtemp()) / "extract.csv"
-        outside.write_bytes(CSV)
-        (folder / f"{COHORT}.csv").symlink_to(outside)
-
-    def link_within(folder: Path, _: KeyRing) -> None:
-        (folder / "sent.bin").write_bytes(CSV)
-        (folder / f"{COHORT}.csv").symlink_to(folder / "sent.bin")
-
-    def dangling(folder: Path, _: KeyRing) -> None:
-        (folder / f"{COHORT}.csv").symlink_to(folder / "nothing.csv")
-
-    yield Case("a link out of landing", "eyfsp", arrange=link_out, stops="link")
-    yield Case("a link within landing", "eyfsp", arrange=link_within, kept=ALL)
-    yield Case("a link to nothing", "eyfsp", arrange=dangling, stops="not a file|link|read")
-    yield Case("a folder in place of a file", "eyfsp", {f"{COHORT}.csv/a.csv": CSV}, stops="not a file")
-    yield Case("a folder of a Profile", "eyfsp", {f"{COHORT}/a": CSV}, stops="not a file or a folder of CSDS")
-    two = {f"{COHORT}.csv": CSV, f"{COHORT}.xlsx": as_xlsx(SOUND)}
-    yield Case("two files", "eyfsp", two, stops="202425.csv and 202425.xlsx")
-    yield case("eyfsp", "a refused suffix", CSV, ".gpg", stops="encrypted")
