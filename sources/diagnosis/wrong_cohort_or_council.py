@@ -25,7 +25,7 @@ authority: the first school issues the number, and these children started school
 IN_PART = 0.1
 """Share of dates of birth in one other school year above which part of a file looks like that year's. Children who
 start late or repeat a year are one or two in a hundred."""
-BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_said", "upn_area"
+BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
 _BORN_SQL = (
     "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
@@ -74,13 +74,13 @@ class OtherOrigin:
         share = f"{self.rows:,} of {self.of:,}"
         match self.by:
             case "born_cohort":
-                said = f"{share} dates of birth are of children who finish Reception in {self.name}"
-                return f"{whole} looks like {self.name}: {said}, {self.own:,} of {self.should_be}."
-            case "la_code_said":
-                said = f"{share} rows have its local authority code"
+                reason = f"{share} dates of birth are of children who finish Reception in {self.name}"
+                return f"{whole} looks like {self.name}: {reason}, {self.own:,} of {self.should_be}."
+            case "la_code_in_row":
+                reason = f"{share} rows have its local authority code"
             case _:
-                said = f"{share} pupil numbers (UPN) were given out there"
-        return f"{whole} looks like {self.name}’s: {said}, {self.own:,} of {self.should_be}’s own."
+                reason = f"{share} pupil numbers (UPN) were given out there"
+        return f"{whole} looks like {self.name}’s: {reason}, {self.own:,} of {self.should_be}’s own."
 
 
 def origin_sql(contract: SourceContract) -> str:
@@ -93,12 +93,12 @@ class OriginCounter:
     """Counts the school years and authorities in the typed rows of an extract, chunk by chunk."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Counter[object]] = {}
+        self._counts: dict[str, Counter[object]] = {}
 
     def see(self, chunk: pa.Table) -> None:
         for name in set(COLUMNS) & set(chunk.column_names):
             found = pc.value_counts(chunk[name].drop_null()).to_pylist()
-            counted = self._said.setdefault(name, Counter())
+            counted = self._counts.setdefault(name, Counter())
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
     def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
@@ -114,15 +114,15 @@ class OriginCounter:
 
     def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
         """Return the most frequent other name if more than `share` of the rows have it."""
-        said: Counter[str] = Counter()
-        for value, rows in self._said.get(by, Counter()).items():
-            said[names.get(value, "")] += rows
-        of = said.total()
-        others = [(rows, name) for name, rows in said.items() if name not in ("", own)]
+        counts: Counter[str] = Counter()
+        for value, rows in self._counts.get(by, Counter()).items():
+            counts[names.get(value, "")] += rows
+        total = counts.total()
+        others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
         rows, name = max(others, default=(0, ""))
-        if of < MANY_ROWS or rows <= share * of:
+        if total < MANY_ROWS or rows <= share * total:
             return None
-        return OtherOrigin(by, name, own, rows, of, said[own])
+        return OtherOrigin(by, name, own, rows, total, counts[own])
 
 
 def _labels(cohort: str) -> dict[object, str]:

@@ -86,8 +86,8 @@ class _Comparison:
         if column.kind is Kind.DATE and (form := self._unread_form(column, heading)):
             standard = self._extract.table.in_contract_form
             remedy = "" if standard else "say date_format in the council file, or "
-            said = f"look like {form}; {remedy}write them as 2020-02-29."
-            return Suspicion(f"The dates in {self._number(heading)} {said}", f"The dates under {heading!r} {said}")
+            remark = f"look like {form}; {remedy}write them as 2020-02-29."
+            return Suspicion(f"The dates in {self._number(heading)} {remark}", f"The dates under {heading!r} {remark}")
         own = self._share(column, heading)
         other = self._likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
         if other is None:

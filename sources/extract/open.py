@@ -129,7 +129,7 @@ def open_table(
 
     def start() -> tuple[dict[str, Any], Reader]:
         reader = Reader(landed.name, size_of(landed.path), _serve, landed, contract, council_dialect, known)
-        return json.loads(reader.said()), reader
+        return json.loads(reader.receive_bytes()), reader
 
     opened, waiting = start()
     _readers_waiting.append(waiting)

@@ -116,5 +116,5 @@ def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> Ex
     """
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
     plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))
-    said = f"{name}: {sentence.removesuffix('.')}"
-    return ExtractStopped(said + plain, said + own)
+    message = f"{name}: {sentence.removesuffix('.')}"
+    return ExtractStopped(message + plain, message + own)

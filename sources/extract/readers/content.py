@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -102,7 +103,7 @@ class Guarded(io.RawIOBase):
     """
 
     def __init__(self, name: str, stream: BinaryIO, packed: int | None = None, beneath: BinaryIO | None = None) -> None:
-        self._name, self._stream, self._packed, self._beneath, self._given = name, stream, packed, beneath, 0
+        self._name, self._stream, self._packed, self._beneath, self._bytes_read = name, stream, packed, beneath, 0
 
     def readable(self) -> bool:
         return True
@@ -123,8 +124,8 @@ class Guarded(io.RawIOBase):
             data = self._stream.read(size)
         except DAMAGE:
             raise rules.stopped(self._name, rules.DAMAGED) from None
-        self._given += len(data)
-        if self._packed is not None and self._given > may_unpack_to(self._packed):
+        self._bytes_read += len(data)
+        if self._packed is not None and self._bytes_read > may_unpack_to(self._packed):
             raise rules.stopped(self._name, rules.UNPACKS_TOO_LARGE)
         return data
 
@@ -396,7 +397,7 @@ def _unpacked(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
         return Content(name, format, unpack)
-    held = _held(name, unpack, room)
+    held = _in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
         format = detect_format(name, held)  # a stream that can seek shows a workbook
     if format in (Format.GZIP, Format.ARCHIVE):
@@ -404,26 +405,24 @@ def _unpacked(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content
     return Content(name, format, held)
 
 
-def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
+def _in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
     """Return an opener of seekable streams that unpacks the content into memory at its first call.
 
     The opener raises `ExtractStopped` if the content takes more than the `room` left.
     """
-    held: list[bytes] = []
 
-    def in_memory() -> BinaryIO:
-        if not held:
-            with unpack() as stream:
-                data = bytearray()
-                while block := stream.read(1 << 20):
-                    data += block
-                    if len(data) > room.left:
-                        raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
-            room.left -= len(data)
-            held.append(bytes(data))
-        return Guarded(name, io.BytesIO(held[0]))  # type: ignore[return-value]
+    @cache
+    def unpacked() -> bytes:
+        data = bytearray()
+        with unpack() as stream:
+            while block := stream.read(1 << 20):
+                data += block
+                if len(data) > room.left:
+                    raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
+        room.left -= len(data)
+        return bytes(data)
 
-    return in_memory
+    return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
 
 
 def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
