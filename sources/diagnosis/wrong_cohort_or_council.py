@@ -7,7 +7,9 @@ They are counted in memory, during the intake pass.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -106,13 +108,18 @@ class OriginCounter:
 
         If both council codes and pupil numbers point to another council, the code counts.
         """
-        year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
+        first = Cohort(cohort).first_year
+        labels = {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
+        year = self._other(BORN, labels, Cohort(cohort).label, IN_PART)
+        authorities = {
+            code: each.la_name for each in places().values() for code in (each.old_la_code, each.new_la_code)
+        }
         own = place(council).la_name
-        of_council = (self._other(by, _authorities(), own, MOSTLY) for by in (LA_CODE, UPN_AREA))
+        of_council = (self._other(by, authorities, own, MOSTLY) for by in (LA_CODE, UPN_AREA))
         other = next((found for found in of_council if found), None)
         return tuple(found for found in (year, other) if found)
 
-    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
+    def _other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
         """Return the most frequent other name if more than `share` of the rows have it."""
         counts: Counter[str] = Counter()
         for value, rows in self._counts.get(by, Counter()).items():
@@ -123,13 +130,3 @@ class OriginCounter:
         if total < MANY_ROWS or rows <= share * total:
             return None
         return OtherOrigin(by, name, own, rows, total, counts[own])
-
-
-def _labels(cohort: str) -> dict[object, str]:
-    """Return labels of the school years within ten years of a cohort, by first year."""
-    first = Cohort(cohort).first_year
-    return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
-
-
-def _authorities() -> dict[object, str]:
-    return {code: entry.la_name for entry in places().values() for code in (entry.old_la_code, entry.new_la_code)}

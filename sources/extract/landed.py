@@ -187,7 +187,11 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
         within = arrived_in(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
         for source in sources:
-            found[f"{council}/{source.name}"] = _strays(source)
+            found[f"{council}/{source.name}"] = [
+                path
+                for path in arrived_in(source)
+                if not names_an_extract(path.name) and path not in _of_several(source)
+            ]
             for inside in (path for path in entries(source) if _is_cohort(path.name) and path.is_dir()):
                 found[f"{council}/{source.name}/{inside.name}"] = _strays_inside(inside, source.name)
         found[council] = [entry for entry in within if entry not in sources]
@@ -198,12 +202,6 @@ def without_endings(name: str) -> str:
     """Return a file's name without its format suffix."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
-
-
-def _strays(folder: Path) -> list[Path]:
-    """Return entries that are named neither like an extract nor like a multi-cohort file."""
-    known = {*_of_several(folder)}
-    return [path for path in arrived_in(folder) if not names_an_extract(path.name) and path not in known]
 
 
 def _strays_inside(folder: Path, source: str) -> list[Path]:

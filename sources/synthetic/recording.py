@@ -107,7 +107,7 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         _change(
             rng,
             names,
-            some(slips.accents_lost) & ~_is_ascii(names),
+            some(slips.accents_lost) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: without_accents(chosen),
         )
         _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _other_apostrophe)
@@ -204,10 +204,6 @@ def _change(
     own = rng.spawn(1)[0]
     if len(rows):
         names[rows] = change(own, names[rows])
-
-
-def _is_ascii(names: Texts) -> Bools:
-    return np.asarray((names.view(np.uint32).reshape(len(names), -1) < 128).all(axis=1))
 
 
 def _other_apostrophe(rng: np.random.Generator, names: Texts) -> Texts:
