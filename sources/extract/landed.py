@@ -293,7 +293,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     found = files_of(landing, council, source, cohort)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise ExtractStopped(f"{council}/{source}: {names} are both in landing; keep only the right one")
+        raise ExtractStopped(f"{council}/{source}: {names} are both in the folder; keep only the right one")
     within = landing / council
     several = tuple(_of_several(within / source))
     for path in several:
