@@ -190,7 +190,7 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
             found[f"{council}/{source.name}"] = [
                 path
                 for path in arrived_in(source)
-                if not names_an_extract(path.name) and path not in _of_several(source)
+                if not names_an_extract(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
             for inside in (path for path in entries(source) if _is_cohort(path.name) and path.is_dir()):
                 found[f"{council}/{source.name}/{inside.name}"] = _strays_inside(inside, source.name)
