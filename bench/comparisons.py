@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sources.reference.places import places
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import council_size
 from tests.support.release.comparisons import Compared, Floats, pilot_sizes, simulate
 
 SPREADS = (0.0, 1.0, 2.0, 4.0)

@@ -40,7 +40,7 @@ from privacy.release.child_table import true_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
-from sources.reference.ethnicity import MAJOR_GROUP
+from sources.reference.code_lists import MAJOR_GROUP
 from tests.support.linkage.populations import Frames, tokenised
 from tests.support.release.doubles import NoNoise
 

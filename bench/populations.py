@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sources.reference.ethnicity import MAJOR_GROUP
+from sources.reference.code_lists import MAJOR_GROUP
 from sources.synthetic import generate
 from tests.support import independent
 from tests.support.linkage import stress

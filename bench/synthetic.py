@@ -50,7 +50,7 @@ from sources.reference.goals import GLD_GOALS, GOALS
 from sources.reference.places import PILOT, places
 from sources.synthetic.attainment import EXPECTED as GOAL_EXPECTED
 from sources.synthetic.margins import TOPICS
-from sources.synthetic.world import draw_world
+from sources.synthetic.recording import draw_world
 from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table
 
 WHERE = {"pilot": sorted(PILOT), "england": sorted(places())}

@@ -9,7 +9,7 @@ import jinja2
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import MIN_COMPLETE_SHARE, RELEASE_RULES, ROW_COUNT_RULES
 from sources.extract.rules import FILE_RULES
-from sources.reference import deprivation
+from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 
 
@@ -28,7 +28,9 @@ def render() -> str:
         extract_rules=ROW_COUNT_RULES,
         release_rules=RELEASE_RULES,
         file_rules=FILE_RULES,
-        deprivation=deprivation,
+        imd=code_lists.IMD_INDEX,
+        imd_edition=code_lists.IMD_EDITION,
+        imd_source=code_lists.IMD_SOURCE,
     )
 
 

@@ -55,12 +55,12 @@ MUTATIONS = {
     "lost-row": Mutation(
         "yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch",
         "yield batch.slice(1)",
-        "tests/integration/intake/test_reading.py",
+        "tests/integration/intake/test_rules.py",
     ),
     "value-in-an-error": Mutation(
         "could not be read ({type(error).__name__} at {place})",
         "could not be read ({error} at {place})",
-        "tests/unit/intake tests/integration/intake/test_hostile.py tests/integration/intake/test_reader_process.py",
+        "tests/unit/intake tests/integration/intake/test_fuzz.py tests/integration/intake/test_reader_process.py",
     ),
     "removed-child-stays": Mutation(
         "if holds_any(path, gone):", "if holds_any(path, gone) and not path:", "tests/e2e/keeping/test_forgetting.py"

@@ -16,7 +16,7 @@ from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import token_columns
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.reference.deprivation import INDEX
+from sources.reference.code_lists import IMD_INDEX
 
 COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/column_lineage", "documentation"
 ALLOWED = (
@@ -108,7 +108,7 @@ def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.
     if tokens:
         columns += [
             ("term_of_birth", _TEXT, "School term of birth; the date is not kept", [born]),
-            ("imd_quintile", "integer", f"Quintile of the {INDEX}; the postcode is not kept", home),
+            ("imd_quintile", "integer", f"Quintile of the {IMD_INDEX}; the postcode is not kept", home),
         ]
     for token in tokens:
         made_of = [_of(landing, name) for name in token.inputs]

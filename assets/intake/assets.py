@@ -30,8 +30,8 @@ from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find, taking_part
+from sources.reference.code_lists import IMD_EDITION, IMD_INDEX
 from sources.reference.cohorts import Cohort
-from sources.reference.deprivation import EDITION, INDEX
 
 GROUP = "intake"
 LANDING = "landing"
@@ -48,7 +48,7 @@ postcode_directory = dg.AssetSpec(
     [LANDING, "postcode_directory"],
     group_name=LANDING,
     description=(
-        f"Public look-up from postcode to the decile of the {INDEX}, `landing/reference/postcode_directory.csv`."
+        f"Public look-up from postcode to the decile of the {IMD_INDEX}, `landing/reference/postcode_directory.csv`."
     ),
     kinds={"csv"},
     owners=["team:data-engineering"],
@@ -58,8 +58,8 @@ postcode_directory = dg.AssetSpec(
             descriptions.COLUMN_SCHEMA: dg.TableSchema(
                 [
                     dg.TableColumn("postcode", "string", description="Postcode, as it is written"),
-                    dg.TableColumn("imd_decile", "integer", description=f"Of the {INDEX}; 1 is the most deprived"),
-                    dg.TableColumn("imd_edition", "string", description=f"{EDITION}, if the file says it"),
+                    dg.TableColumn("imd_decile", "integer", description=f"Of the {IMD_INDEX}; 1 is the most deprived"),
+                    dg.TableColumn("imd_edition", "string", description=f"{IMD_EDITION}, if the file says it"),
                 ]
             )
         }

@@ -19,7 +19,7 @@ from ndl_export.pages.number_format import counted
 from privacy.doors.counts import about, magnitude, rows
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, share_of
 from sources.contracts.people import OF_MANY
-from sources.reference.expected_rows import published_rows
+from sources.reference.published_figures import published_rows
 
 QUALITY, ROWS, SIZE, VALUES, FILLED = "quality", "rows", "size", "values", "filled"
 FAMILIES = {

@@ -38,7 +38,7 @@ from sources.errors import ExtractStopped
 from sources.extract.landed import REFERENCE, Landed, content_sha256, names_an_extract, synthetic_hashes
 from sources.extract.open import OpenExtract
 from sources.extract.part_names import marked
-from sources.reference import expected_rows
+from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
 
@@ -70,7 +70,7 @@ class IntakeContext:
 
     def __init__(self, landing: Path, home: Home, keys: KeyRing) -> None:
         self.landing, self.home, self.keys = landing, home, keys
-        self.expected = expected_rows.read(landing / REFERENCE / expected_rows.FILE)
+        self.expected = read_expected_rows(landing / REFERENCE / EXPECTED_ROWS_FILE)
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
         self.directory_sha256 = content_sha256(directory) if self._directory else None

@@ -40,7 +40,7 @@ from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, sh
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import Landed, files_in, find, size_of, state
-from sources.reference.expected_rows import published_rows
+from sources.reference.published_figures import published_rows
 
 EXPECTED_ROWS = "expected_rows"
 """Key in `made_under` for the operator's expected number of rows."""

@@ -21,9 +21,8 @@ from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.reference import survey
-from sources.reference.asq3 import DOMAINS, cut_offs
-from sources.reference.ethnicity import MAJOR_GROUP
+from sources.reference import code_lists
+from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS
 
 _PUPIL = Path(__file__).with_name("pupil.sql")
@@ -270,8 +269,8 @@ def _health_columns() -> dict[str, Derivation]:
 
 
 def _parents_columns() -> dict[str, Derivation]:
-    labels = {"child_age_band": survey.CHILD_AGE_BAND, "fsm_or_funded": survey.FSM_OR_FUNDED} | {
-        name: question.answers for name, question in survey.QUESTIONS.items()
+    labels = {"child_age_band": code_lists.CHILD_AGE_BAND, "fsm_or_funded": code_lists.FSM_OR_FUNDED} | {
+        name: question.answers for name, question in code_lists.QUESTIONS.items()
     }
     return {
         name: _made("parent_experience", _coded(name, answers, parents.NOT_ANSWERED), name)

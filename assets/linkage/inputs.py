@@ -27,7 +27,7 @@ from privacy.doors.program import program_sha256
 from privacy.linkage.model import parameters_sha256
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import council_size
 
 PROFILE = "eyfsp"
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from privacy.doors.database import rows_of
 from privacy.doors.sql import csv
 from sources.errors import ExtractStopped
-from sources.reference.deprivation import EDITION
+from sources.reference.code_lists import IMD_EDITION
 
 HASH_SQL = "CASE WHEN postcode IS NOT NULL THEN hash(letters_and_digits(postcode)) END"
 """SQL of the hash to look up, for rows with a postcode as written. Needs the normaliser's functions."""
@@ -75,8 +75,8 @@ def _check_edition(con: duckdb.DuckDBPyConnection, directory: Path) -> None:
     if "imd_edition" not in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
         return
     said = con.sql(f"SELECT DISTINCT trim(imd_edition) FROM {file} WHERE imd_edition IS NOT NULL").fetchall()
-    if others := sorted(edition for (edition,) in said if edition != EDITION):
+    if others := sorted(edition for (edition,) in said if edition != IMD_EDITION):
         raise OtherEdition(
-            f"{directory.name}: imd_edition is not {EDITION} in every row (there are {len(others)} other values);"
-            f" releases say that quintiles are of the Indices of Deprivation {EDITION}, so make it from those"
+            f"{directory.name}: imd_edition is not {IMD_EDITION} in every row (there are {len(others)} other values);"
+            f" releases say that quintiles are of the Indices of Deprivation {IMD_EDITION}, so make it from those"
         )

@@ -178,7 +178,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
             )
         row = count.first_rows[0]
         first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
-        of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet else ""
+        of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet and staged.sheet.number else ""
         raise ExtractStopped(
             f"{landed.name}: {plain} {first}.{staged.hints[0]}",
             f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",

@@ -32,7 +32,7 @@ from sources.contracts import Role, SourceContract
 from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.extract.open import OpenExtract
-from sources.extract.project import DELETED, OF_PLACE, Projection, of_place, project_extract
+from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
 from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
@@ -188,14 +188,14 @@ def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
 
 
 def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
-    return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *OF_PLACE))
+    return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *PLACE_COLUMNS))
 
 
 def _untokenised(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
 ) -> Untokenised:
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
-    for name, value in of_place(extract.landed).items():
+    for name, value in place_columns(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
     terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
     if "date_of_birth" in contract:

@@ -47,8 +47,8 @@ from privacy.release.policy import Stage, load_policy
 from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.expected_rows import published_rows
 from sources.reference.places import place
+from sources.reference.published_figures import published_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))

@@ -60,8 +60,8 @@ from sources.contracts.extract_rules import (
 )
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
-from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
+from sources.reference.published_figures import SOURCES_OF_CHILDREN
 
 
 class NoSuchHold(Exception):

@@ -8,7 +8,7 @@ area (`ndl_export.tables.rows`); the noisy counts decide where its figure is sho
 
 `expected_widths` gives how wide the intervals of a plan's figures will be, from public sizes alone: denominators are
 the published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of
-plausible populations (`sources.reference.plausible_shares`).
+plausible populations (`sources.reference.published_figures`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Array
 from sources.reference.places import place
-from sources.reference.plausible_shares import Range, plausible_shares, rows_per_child
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import Range, council_size, plausible_shares, rows_per_child
 
 _MOST = 0.5
 """Least share of a block's rows that must be readable in some area for it to be broken down by council."""

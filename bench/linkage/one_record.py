@@ -35,7 +35,7 @@ from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
-from sources.reference.asq3 import DOMAINS
+from sources.reference.code_lists import DOMAINS
 from sources.reference.places import PILOT
 from tests.support.linkage import stress
 from tests.support.linkage.linked_home import with_payload

@@ -20,7 +20,7 @@ from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.mechanism import epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
-from sources.reference.profile_results import PUBLISHED_COHORT
+from sources.reference.published_figures import PUBLISHED_COHORT
 from tests.support.release.accuracy import ADDITIVE, LARGE, Cells, Truth, largest_correlation, queries, release_errors
 from tests.support.release.usable import Usable, usable_rates
 

@@ -31,13 +31,11 @@ from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
-from sources.reference import survey
-from sources.reference.asq3 import cut_offs
-from sources.reference.breaks import breaks
-from sources.reference.cohorts import Cohort
-from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
+from sources.reference import code_lists
+from sources.reference.code_lists import cut_offs
+from sources.reference.cohorts import Cohort, breaks
+from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS, targets
 from sources.reference.places import place
-from sources.reference.targets import targets
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
@@ -151,7 +149,7 @@ def _of_filters() -> dict[str, Rows]:
         "asq3_cut_off": ((DOMAINS[code], int(months), score) for (code, months), score in cut_offs().items()),
         "question": (
             (question.label, code, question.wording, number)
-            for number, (code, question) in enumerate(survey.QUESTIONS.items(), start=1)
+            for number, (code, question) in enumerate(code_lists.QUESTIONS.items(), start=1)
         ),
         "answer": _answer_rows(),
         "seen_and_concern": (
@@ -164,7 +162,7 @@ def _of_filters() -> dict[str, Rows]:
 
 def _answer_rows() -> Iterator[tuple[object, ...]]:
     for question in QUESTIONS:
-        codes = {label: code for code, label in survey.QUESTIONS[question.name].answers.items()}
+        codes = {label: code for code, label in code_lists.QUESTIONS[question.name].answers.items()}
         for number, answer in enumerate(question.categories, start=1):
             yield question.label, answer, codes.get(answer), number
 

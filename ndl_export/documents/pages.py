@@ -26,7 +26,7 @@ from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
-from sources.reference import deprivation
+from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
@@ -67,8 +67,8 @@ def methodology_page(facts: ReleaseFacts) -> str:
         further_plans="`noise_plan_<family>_<cohort>_<release>.json`",
         all_together=ALL_TOGETHER,
         devolved=DEVOLVED,
-        deprivation_index=deprivation.INDEX,
-        deprivation_source=deprivation.SOURCE,
+        deprivation_index=code_lists.IMD_INDEX,
+        deprivation_source=code_lists.IMD_SOURCE,
         breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
         symbols=symbols_grid(),
         nothing=NOTHING,

@@ -6,7 +6,7 @@ of a release and not in another has sent nothing for the other. A family of tabl
 (`Family.source`): a council without it has no rows there, and its figures are not available. The other sources add
 characteristics and links to the children of that source.
 
-A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.breaks`), or the figures of
+A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.cohorts`), or the figures of
 several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
 `b`.
 """
@@ -20,8 +20,7 @@ from ndl_export.facts.on_request import RequestedTable, all_tables
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
 from ndl_export.tables.schema import BREAK, Flag
-from sources.reference.breaks import Break, breaks
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Break, Cohort, breaks
 from sources.reference.goals import GOALS
 from sources.reference.places import place
 

@@ -21,9 +21,9 @@ from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import rows
-from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import QUESTIONS as WORDINGS
 from sources.reference.goals import GOALS
-from sources.reference.survey import QUESTIONS as WORDINGS
 
 _TOTAL = ALL.label
 _NAMES = {"Female": "Girls", "Male": "Boys"}

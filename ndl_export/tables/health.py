@@ -2,8 +2,8 @@
 
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, IMD, MEASURES, SEX, TOPIC_FILTER
 from ndl_export.tables.model import Attribute, Family, Filter, RateBlock, Table, breakdowns
-from sources.reference.asq3 import DOMAINS as ASQ3_DOMAINS
-from sources.reference.deprivation import INDEX
+from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
+from sources.reference.code_lists import IMD_INDEX
 
 POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
 
@@ -20,7 +20,7 @@ ASQ3_OUTCOMES = Table(
     family="health",
     population=POPULATION,
     description=(
-        f"Children at or above the ASQ-3 cut-off by domain, sex and area deprivation ({INDEX}). By cohort of the"
+        f"Children at or above the ASQ-3 cut-off by domain, sex and area deprivation ({IMD_INDEX}). By cohort of the"
         " children, not by the financial year of the review"
     ),
     filters=(

@@ -16,7 +16,7 @@ from ndl_export.tables.model import (
     breakdowns,
     each,
 )
-from sources.reference import survey
+from sources.reference import code_lists
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
 NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
@@ -28,9 +28,9 @@ def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
 
 
 _SURE = ("Yes", "No")
-AGE_BAND = _attribute("child_age_band", "Age of the child", survey.CHILD_AGE_BAND)
-FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", survey.FSM_OR_FUNDED)
-QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in survey.QUESTIONS.items())
+AGE_BAND = _attribute("child_age_band", "Age of the child", code_lists.CHILD_AGE_BAND)
+FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", code_lists.FSM_OR_FUNDED)
+QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in code_lists.QUESTIONS.items())
 
 
 _AGES = AGE_BAND.categories[:-1]

@@ -36,8 +36,7 @@ from ndl_export.tables.model import (
     total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
-from sources.reference.deprivation import INDEX
-from sources.reference.ethnicity import MAJOR_GROUPS
+from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
@@ -148,7 +147,7 @@ GLD_HEADLINE = _table(
     title="Good level of development by characteristic",
     description=(
         "Children with a good level of development at the end of Reception, by characteristic and sex; area deprivation"
-        f" is that of the {INDEX}"
+        f" is that of the {IMD_INDEX}"
     ),
     filters=(TOPIC_FILTER, BREAKDOWN_FILTER, SEX_FILTER),
     measures=(CHILDREN, MEASURES["gld_children_count"], GLD_PERCENT, MEASURES["elgs_expected_average"]),

@@ -29,8 +29,7 @@ from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
 from ndl_export.tables.model import Count, Group
 from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, arrow_schema, key_names
-from sources.reference.breaks import breaks
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import Cohort, breaks
 
 Levels = tuple[str, ...]
 """The level of each filter, in the order of the table's filters."""

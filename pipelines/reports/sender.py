@@ -70,7 +70,8 @@ def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
     yield from (other.for_sender for other in done.other_origins)
     if sheet := done.sheet:
         others = f"; other sheets left aside: {sheet.left_aside}" if sheet.left_aside else ""
-        yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"
+        if sheet.number:
+            yield f"Read from sheet {sheet.number}, whose row numbers are given{others}"
         if not sheet.formulas_checked:
             yield FORMULAS_NOT_CHECKED
 

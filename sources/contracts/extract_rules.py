@@ -24,13 +24,13 @@ class ExtractRule:
     - `<column>_complete`, share of kept rows with a usable value; `<rule>_rows`, kept rows that break a cross-column
       rule.
 
-    The other facts are known only for a release: see `RELEASE_RULES`.
+    Rules without a fact are about a release: see `RELEASE_RULES`.
     """
 
     id: str
     severity: Severity
     sentence: str
-    fact: str
+    fact: str = ""
     low: float | None = None
     high: float | None = None
     column: str | None = None
@@ -95,82 +95,58 @@ NUMBER_OF_MANY = ExtractRule(
     high=MAX_SHARE_OF_MANY,
 )
 ROW_COUNT_RULES = (NO_USABLE_ROW, TOO_MANY_REJECTED, FAR_FROM_LAST, FAR_FROM_EXPECTED)
-ROWS_OF_OTHERS = ExtractRule(
+
+
+def _hold(id: str, sentence: str) -> ExtractRule:
+    return ExtractRule(id, Severity.HOLD, sentence)
+
+
+ROWS_OF_OTHERS = _hold(
     "rows-far-from-other-councils",
-    Severity.HOLD,
     "For each child there are far fewer or far more rows than in the median of the other councils: "
     + "; ".join(f"{source} {low:g} to {high:g} times" for source, (low, high) in OF_OTHERS.items())
     + f". At least {OTHER_COUNCILS} others must have sent the source.",
-    "rows_of_others",
 )
-FAR_FROM_CENSUS = ExtractRule(
+FAR_FROM_CENSUS = _hold(
     "profile-far-from-census",
-    Severity.HOLD,
     f"The EYFS Profile has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows of the council's"
     " school census, which should be of the same children. For councils without an expected number.",
-    "rows_of_census",
-    low=HOLD_BELOW,
-    high=HOLD_ABOVE,
 )
-OTHER_CHILDREN = ExtractRule(
+OTHER_CHILDREN = _hold(
     "other-children-than-before",
-    Severity.HOLD,
     f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it: of"
     " the one that a release was last measured from, or of the first.",
-    "shared_children",
-    low=MIN_SHARED_CHILDREN,
 )
-NOT_COMPARED = ExtractRule(
+NOT_COMPARED = _hold(
     "not-compared",
-    Severity.HOLD,
     "The delivery replaces another, and what is needed to compare the two is gone or was made under other keys.",
-    "deliveries_not_compared",
-    high=0,
 )
-NOT_JUDGED = ExtractRule(
+NOT_JUDGED = _hold(
     "result-missing",
-    Severity.HOLD,
     "The result of the intake, or its line in the processing log, is missing: nobody can say what the extract is held"
     " for.",
-    "results_missing",
-    high=0,
 )
-LEFT_OUT = ExtractRule(
+LEFT_OUT = _hold(
     "no-longer-taking-part",
-    Severity.HOLD,
     "Extracts of the council were taken in for the cohort, and it takes part no longer.",
-    "councils_left_out",
-    high=0,
 )
-STOPPED = ExtractRule(
+STOPPED = _hold(
     "newer-delivery-stopped",
-    Severity.HOLD,
     "A newer delivery was stopped, and the one before it, or none, would be released.",
-    "deliveries_stopped",
-    high=0,
 )
-MISSING = ExtractRule(
+MISSING = _hold(
     "due-and-missing",
-    Severity.HOLD,
     "The source was due and is not in. It is due from a council once its day is past, if the council sent it for the"
     " cohort before, has a folder for it in landing, or any other council has sent it for this cohort; and at once, if"
     " it was taken in before.",
-    "sources_missing",
-    high=0,
 )
-NOT_READ = ExtractRule(
+NOT_READ = _hold(
     "not-read",
-    Severity.HOLD,
     "Files or folders in landing have names that are no extract's, so nobody has read them.",
-    "entries_not_read",
-    high=0,
 )
-NOT_SEEN = ExtractRule(
+NOT_SEEN = _hold(
     "not-looked-at",
-    Severity.HOLD,
     "Nobody knows whether landing holds files that are not read: the note of what it held is missing.",
-    "landings_not_seen",
-    high=0,
 )
 RELEASE_RULES = (
     *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),

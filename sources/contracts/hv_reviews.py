@@ -4,7 +4,7 @@ from functools import partial
 
 from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
-from sources.reference.asq3 import DOMAINS, cut_offs
+from sources.reference.code_lists import DOMAINS, cut_offs
 
 REVIEW_CODES = {
     "ANV": "Antenatal visit",

@@ -2,7 +2,7 @@
 
 from sources.contracts.model import Due, Kind, SourceContract, checked, identifier, kept, reject
 from sources.contracts.people import YES_NO
-from sources.reference.survey import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES
+from sources.reference.code_lists import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES
 
 _USED = YES_NO | {"1": "Yes", "2": "No", "0": "No"}
 

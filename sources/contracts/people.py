@@ -1,7 +1,7 @@
 """Columns and rules shared by every source about named children."""
 
 from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
-from sources.reference.ethnicity import ETHNICITY_CODES
+from sources.reference.code_lists import ETHNICITY_CODES
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}

@@ -51,7 +51,6 @@ from privacy.doors.settings_file import (
     without,
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.date_formats import ambiguity, format_fault, is_date
 from sources.councils.dialect import (
     CONTRACT_DIALECT,
     Characters,
@@ -63,6 +62,9 @@ from sources.councils.dialect import (
     Join,
     Parts,
     Pattern,
+    ambiguity,
+    format_fault,
+    is_date,
     pattern_fault,
 )
 from sources.errors import ExtractStopped

@@ -1,22 +1,164 @@
-"""Dialect of a council for one source, including derived columns.
+"""Dialect of a council for one source: its date formats, its derived columns and its other settings.
 
-There are five operations for deriving a column. All are declarative: nothing in a council file is executed. Its texts
-reach SQL only as string literals, and its headings not at all: the caller passes the expression of each input.
+Date formats are strptime formats, and `excel` for the day numbers of a spreadsheet. There are five operations for
+deriving a column. All are declarative: nothing in a council file is executed. Its texts reach SQL only as string
+literals, and its headings not at all: the caller passes the expression of each input.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import duckdb
 
 from privacy.doors.database import in_memory
 from privacy.doors.sql import quoted
+
+ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
+"""Accepted everywhere, whatever the council file says."""
+
+EXCEL = "excel"
+USUAL_FORMATS = (
+    "%Y-%m-%d", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%d/%b/%Y",
+    "%d-%b-%y", "%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d %b %y", "%Y/%m/%d", "%d%m%Y", "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S", "%d-%b-%Y %H:%M", "%m/%d/%Y", "%m/%d/%y", EXCEL,
+)  # fmt: skip
+"""Formats that councils use, tried in this order: day before month if a column is ambiguous."""
+_LAST_EXCEL_DAY = 73_050  # 2099-12-31, so that 20200203 is not read as a day number
+_PLACEHOLDERS = (  # as in Excel, longest first
+    ("yyyy", "%Y"), ("mmmm", "%B"), ("mmm", "%b"), ("mm", "%m"), ("dd", "%d"), ("yy", "%y"), ("m", "%m"), ("d", "%d"),
+)  # fmt: skip
+_LOOK_ALIKES, _DIGITS = "OoIl|ZzSsGB", "00111225568"
+_CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
+
+
+def in_words(form: str) -> str:
+    """Return a format as people write it: `DD/MM/YYYY` for `%d/%m/%Y`, `DD-MMM-YYYY` for `02-Sep-2019`."""
+    if form == EXCEL:
+        return "as an Excel day"
+    for placeholder, meaning in (*_PLACEHOLDERS[:-2], ("hh", "%H"), ("mm", "%M"), ("ss", "%S")):
+        form = form.replace(meaning, placeholder.upper() if meaning in "%Y%B%b%m%d%y" else placeholder)
+    return form
+
+
+def date_sql(text: str, formats: Iterable[str]) -> str:
+    """Return SQL (DATE) that reads the SQL expression `text` in the first of `formats` that fits, then as ISO, or else
+    is NULL.
+
+    Formats with two-digit years come first: `%Y` would read 20 as the year 20, `%y` never reads four digits. DuckDB
+    reads 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
+    """
+    strptime = sorted((form for form in formats if form != EXCEL), key=lambda form: "%y" not in form)
+    listed = ", ".join(quoted(form) for form in dict.fromkeys((*strptime, *ISO_DATES)))
+    date = f"try_strptime({text}, [{listed}])::DATE"
+    if EXCEL not in formats:
+        return date
+    day = f"try_cast({text} AS DOUBLE)"
+    from_day = f"CASE WHEN {day} BETWEEN 1 AND {_LAST_EXCEL_DAY} THEN DATE '1899-12-30' + floor({day})::INTEGER END"
+    return f"coalesce({date}, {from_day})"
+
+
+def mended_date_sql(text: str, formats: Iterable[str]) -> str:
+    """Return SQL (DATE) that repairs a `text` that `date_sql` cannot read, or is NULL.
+
+    Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits. Formats with
+    month names are left out because they contain letters.
+    """
+    numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
+    exchanged = list(map(_day_and_month_exchanged, numeric))
+    digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
+    readings = [date_sql(digits, numeric), date_sql(text, exchanged), date_sql(digits, exchanged)]
+    return f"coalesce({', '.join(readings)})"
+
+
+def likeliest(shares: Mapping[str, float]) -> tuple[str, str | None]:
+    """Return the format that reads most values, and the same with day and month exchanged if it reads as many.
+
+    `shares` has the share of values that each format reads.
+    """
+    best = max(shares, key=lambda form: round(shares[form], 2))
+    other = _day_and_month_exchanged(best)
+    return best, other if other != best and shares.get(other, 0.0) >= shares[best] else None
+
+
+def plausible(date: str) -> str:
+    """Return the SQL condition that the SQL expression `date` is between 1900 and 2099."""
+    return f"year({date}) BETWEEN 1900 AND 2099"
+
+
+def _day_and_month_exchanged(form: str) -> str:
+    return form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m")
+
+
+def is_date(text: str, formats: Iterable[str]) -> bool:
+    """Return whether `date_sql` can read `text`."""
+    with _tried_out().cursor() as con:
+        return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
+
+
+@cache
+def _tried_out() -> duckdb.DuckDBPyConnection:
+    """Return an empty database for trying formats, cached because opening it takes longer than the queries."""
+    return in_memory()
+
+
+@lru_cache(maxsize=1024)
+def format_fault(form: str) -> str | None:
+    """Return why a format cannot be used, or None."""
+    if form == EXCEL:
+        return None
+    if "%" not in form:
+        near = _translated(form)
+        return "is not a date format" + (
+            f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
+        )
+    try:
+        with _tried_out().cursor() as con:
+            lost = con.execute(_differently_read(form, (form,))).fetchall()
+    except duckdb.Error as error:
+        reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
+        return f"is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
+    return "does not give the day, the month and the year of a date" if lost else None
+
+
+@lru_cache(maxsize=1024)
+def ambiguity(formats: tuple[str, ...]) -> str | None:
+    """Return a sentence about two of `formats` (each valid alone) that read the same text as different dates, or
+    None."""
+    with _tried_out().cursor() as con:
+        for index, first in enumerate(formats):
+            for second in formats[:index]:
+                for written in (first, second):
+                    if con.execute(_differently_read(written, (first, second))).fetchall():
+                        return f"{second!r} and {first!r} read the same text as different dates; keep the one in use"
+    return None
+
+
+def _differently_read(written: str, formats: tuple[str, ...]) -> str:
+    """Return SQL that has a row if some date, written in one format, is read by `formats` as another date."""
+    text = f"strftime(day, {quoted(written)})"
+    if written == EXCEL:
+        text = "(day::DATE - DATE '1899-12-30')::VARCHAR"
+    days = "generate_series(TIMESTAMP '2016-01-01', TIMESTAMP '2027-12-31', INTERVAL 1 DAY)"
+    return f"SELECT 1 FROM {days} AS days(day) WHERE {date_sql(text, formats)} IS DISTINCT FROM day::DATE LIMIT 1"
+
+
+def _translated(form: str) -> str | None:
+    """Return a format such as `DD/MM/YYYY` as strptime; None if that is not a date format."""
+    rest = form.lower()
+    for clock, theirs in _CLOCK.items():
+        rest = rest.replace(clock, theirs)
+    for placeholder, theirs in _PLACEHOLDERS:
+        rest = re.sub(rf"(?<![%a-zA-Z]){placeholder}(?![a-zA-Z])|(?<![%a-z]){placeholder}(?=%)", theirs, rest)
+    if "%" not in rest:  # no separators: yyyymmdd
+        rest = re.sub("yyyy", "%Y", re.sub("mm", "%m", re.sub("dd", "%d", form.lower())))
+    return rest if "%" in rest and format_fault(rest) is None else None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ def words(heading: str) -> tuple[str, ...]:
 
 def heading_score(column: Column, heading: str) -> float:
     """Score from 0 to 1 how well `heading` matches a contract column, by its words alone."""
-    return _score(heading, (column.name, *_headings(column.name), *([column.description] if column.codes else [])))
+    return _score(
+        heading,
+        (column.name, *_table()["headings"].get(column.name, ()), *([column.description] if column.codes else [])),
+    )
 
 
 def part_score(part: str, heading: str) -> float:
@@ -113,10 +116,6 @@ def _table() -> Mapping[str, Any]:
     table = yaml.load(_HEADINGS_FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     assert isinstance(table, dict)
     return table
-
-
-def _headings(column: str) -> tuple[str, ...]:
-    return tuple(_table()["headings"].get(column, ()))
 
 
 def _known_values(column: Column) -> dict[str, str]:

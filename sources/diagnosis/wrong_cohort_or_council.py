@@ -7,7 +7,9 @@ They are counted in memory, during the intake pass.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +27,7 @@ authority: the first school issues the number, and these children started school
 IN_PART = 0.1
 """Share of dates of birth in one other school year above which part of a file looks like that year's. Children who
 start late or repeat a year are one or two in a hundred."""
-BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_said", "upn_area"
+BORN, LA_CODE, UPN_AREA = "born_cohort", "la_code_in_row", "upn_area"
 COLUMNS = (BORN, LA_CODE, UPN_AREA)
 _BORN_SQL = (
     "CASE WHEN birth_date(date_of_birth) IS NOT NULL"
@@ -74,13 +76,13 @@ class OtherOrigin:
         share = f"{self.rows:,} of {self.of:,}"
         match self.by:
             case "born_cohort":
-                said = f"{share} dates of birth are of children who finish Reception in {self.name}"
-                return f"{whole} looks like {self.name}: {said}, {self.own:,} of {self.should_be}."
-            case "la_code_said":
-                said = f"{share} rows have its local authority code"
+                reason = f"{share} dates of birth are of children who finish Reception in {self.name}"
+                return f"{whole} looks like {self.name}: {reason}, {self.own:,} of {self.should_be}."
+            case "la_code_in_row":
+                reason = f"{share} rows have its local authority code"
             case _:
-                said = f"{share} pupil numbers (UPN) were given out there"
-        return f"{whole} looks like {self.name}’s: {said}, {self.own:,} of {self.should_be}’s own."
+                reason = f"{share} pupil numbers (UPN) were given out there"
+        return f"{whole} looks like {self.name}’s: {reason}, {self.own:,} of {self.should_be}’s own."
 
 
 def origin_sql(contract: SourceContract) -> str:
@@ -93,12 +95,12 @@ class OriginCounter:
     """Counts the school years and authorities in the typed rows of an extract, chunk by chunk."""
 
     def __init__(self) -> None:
-        self._said: dict[str, Counter[object]] = {}
+        self._counts: dict[str, Counter[object]] = {}
 
     def see(self, chunk: pa.Table) -> None:
         for name in set(COLUMNS) & set(chunk.column_names):
             found = pc.value_counts(chunk[name].drop_null()).to_pylist()
-            counted = self._said.setdefault(name, Counter())
+            counted = self._counts.setdefault(name, Counter())
             counted.update({entry["values"]: entry["counts"] for entry in found})
 
     def other_origins(self, council: str, cohort: str) -> tuple[OtherOrigin, ...]:
@@ -106,30 +108,25 @@ class OriginCounter:
 
         If both council codes and pupil numbers point to another council, the code counts.
         """
-        year = self._other(BORN, _labels(cohort), Cohort(cohort).label, IN_PART)
+        first = Cohort(cohort).first_year
+        labels = {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
+        year = self._other(BORN, labels, Cohort(cohort).label, IN_PART)
+        authorities = {
+            code: each.la_name for each in places().values() for code in (each.old_la_code, each.new_la_code)
+        }
         own = place(council).la_name
-        of_council = (self._other(by, _authorities(), own, MOSTLY) for by in (LA_CODE, UPN_AREA))
+        of_council = (self._other(by, authorities, own, MOSTLY) for by in (LA_CODE, UPN_AREA))
         other = next((found for found in of_council if found), None)
         return tuple(found for found in (year, other) if found)
 
-    def _other(self, by: str, names: dict[object, str], own: str, share: float) -> OtherOrigin | None:
+    def _other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
         """Return the most frequent other name if more than `share` of the rows have it."""
-        said: Counter[str] = Counter()
-        for value, rows in self._said.get(by, Counter()).items():
-            said[names.get(value, "")] += rows
-        of = said.total()
-        others = [(rows, name) for name, rows in said.items() if name not in ("", own)]
+        counts: Counter[str] = Counter()
+        for value, rows in self._counts.get(by, Counter()).items():
+            counts[names.get(value, "")] += rows
+        total = counts.total()
+        others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
         rows, name = max(others, default=(0, ""))
-        if of < MANY_ROWS or rows <= share * of:
+        if total < MANY_ROWS or rows <= share * total:
             return None
-        return OtherOrigin(by, name, own, rows, of, said[own])
-
-
-def _labels(cohort: str) -> dict[object, str]:
-    """Return labels of the school years within ten years of a cohort, by first year."""
-    first = Cohort(cohort).first_year
-    return {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
-
-
-def _authorities() -> dict[object, str]:
-    return {code: entry.la_name for entry in places().values() for code in (entry.old_la_code, entry.new_la_code)}
+        return OtherOrigin(by, name, own, rows, total, counts[own])

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.date_formats import ISO_DATES, plausible
-from sources.diagnosis.text_sample import TextSample, identifier_forms
+from sources.councils.dialect import ISO_DATES, plausible
+from sources.diagnosis.column_guesses import TextSample, identifier_forms
 from sources.errors import ExtractStopped
 from sources.extract.open import OpenExtract
 from sources.extract.project import typed_sql
@@ -53,37 +53,41 @@ def suspect_columns(
     headings, rows = _first_rows(extract)
     if not rows:
         return ()
-    sample = TextSample(con, headings, rows)
-    look = _Look(sample, extract, contract, valid, wrong)
-    found = [look.suspicion(contract[name]) for name in wrong]
+    sample, forms = TextSample(con, headings, rows), identifier_forms(valid)
+    settled = {
+        extract.headings.get(column.name)
+        for column in contract.columns
+        if column.name not in wrong and _has_form(column, forms)
+    }
+    comparison = _Comparison(sample, extract, forms, settled)
+    found = [comparison.suspicion(contract[name]) for name in wrong]
     sample.close()
     return tuple(suspicion for suspicion in found if suspicion)
 
 
-class _Look:
-    """The first rows of an extract, compared with its contract."""
+def _has_form(column: Column, forms: Mapping[str, str]) -> bool:
+    return column.kind is not Kind.TEXT or bool(column.pattern) or column.name in forms
 
-    def __init__(
-        self,
-        sample: TextSample,
-        extract: OpenExtract,
-        contract: SourceContract,
-        valid: Mapping[str, str],
-        wrong: Collection[str],
-    ) -> None:
-        self._sample, self._extract, self._forms = sample, extract, identifier_forms(valid)
-        judged = (column for column in contract.columns if column.name not in wrong and self._has_form(column))
-        self._settled = {extract.headings.get(column.name) for column in judged}
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The first rows of an extract, compared with its contract. `settled` are headings of columns that are not in
+    doubt."""
+
+    _sample: TextSample
+    _extract: OpenExtract
+    _forms: Mapping[str, str]
+    _settled: Collection[str | None]
 
     def suspicion(self, column: Column) -> Suspicion | None:
         heading = self._extract.headings.get(column.name)
-        if heading is None or not self._has_form(column):
+        if heading is None or not _has_form(column, self._forms):
             return None
         if column.kind is Kind.DATE and (form := self._unread_form(column, heading)):
             standard = self._extract.table.in_contract_form
             remedy = "" if standard else "say date_format in the council file, or "
-            said = f"look like {form}; {remedy}write them as 2020-02-29."
-            return Suspicion(f"The dates in {self._number(heading)} {said}", f"The dates under {heading!r} {said}")
+            remark = f"look like {form}; {remedy}write them as 2020-02-29."
+            return Suspicion(f"The dates in {self._number(heading)} {remark}", f"The dates under {heading!r} {remark}")
         own = self._share(column, heading)
         other = self._likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
@@ -123,9 +127,6 @@ class _Look:
 
     def _is_filled(self, heading: str) -> bool:
         return self._sample.filled[heading] >= max(_FILLED_SHARE * self._sample.rows, 1)
-
-    def _has_form(self, column: Column) -> bool:
-        return column.kind is not Kind.TEXT or bool(column.pattern) or column.name in self._forms
 
 
 def _first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:

@@ -144,13 +144,40 @@ def not_read(landing: Path) -> list[str]:
 
 def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
+    if _is_cohort(Path(folder).name):
+        kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
+        return _not_read(len(paths), "entry", f"of {folder}", kinds)
     if "/" in folder:
-        return _no_part(folder, len(paths)) if _is_cohort(Path(folder).name) else _no_extract(folder, len(paths))
-    if folder == "landing":
-        folders = [path.name for path in paths if path.is_dir()]
-        said = [_misnamed(folder, folders, "council", places())] if folders else []
-        return "; ".join(said + ([_misplaced(len(paths) - len(folders))] if len(paths) > len(folders) else []))
-    return _misnamed(folder, [path.name for path in paths], "source", CONTRACTS)
+        names = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
+        return _not_read(len(paths), "file", f"of {folder}", names)
+    if folder != "landing":
+        return _not_read(len(paths), "entry", f"of {folder}", f"no name of a source{_perhaps(paths, CONTRACTS)}")
+    folders = [path for path in paths if path.is_dir()]
+    councils = f"no name of a council{_perhaps(folders, places())}"
+    remedy = (
+        "nothing says which council sent it; put each into the folder of its council and source, as"
+        " leeds/eyfsp/202425.csv, or take it out of landing"
+    )
+    sentences = [
+        _not_read(len(folders), "entry", "of landing", councils),
+        _not_read(len(paths) - len(folders), "file", "in landing itself", remedy),
+    ]
+    return "; ".join(filter(None, sentences))
+
+
+def _not_read(count: int, noun: str, where: str, reason: str) -> str:
+    match count:
+        case 0:
+            return ""
+        case 1:
+            return f"1 {noun} {where} is not read: {reason}"
+    nouns = {"entry": "entries", "file": "files"}[noun]
+    return f"{count} {nouns} {where} are not read: {reason}"
+
+
+def _perhaps(paths: Sequence[Path], known: Collection[str]) -> str:
+    near = sorted({match for path in paths for match in difflib.get_close_matches(path.name, known, n=1)})
+    return f"; perhaps {' or '.join(near)}" if near else ""
 
 
 def entries_not_read(landing: Path) -> dict[str, list[Path]]:
@@ -160,7 +187,11 @@ def entries_not_read(landing: Path) -> dict[str, list[Path]]:
         within = arrived_in(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
         for source in sources:
-            found[f"{council}/{source.name}"] = _strays(source)
+            found[f"{council}/{source.name}"] = [
+                path
+                for path in arrived_in(source)
+                if not names_an_extract(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
+            ]
             for inside in (path for path in entries(source) if _is_cohort(path.name) and path.is_dir()):
                 found[f"{council}/{source.name}/{inside.name}"] = _strays_inside(inside, source.name)
         found[council] = [entry for entry in within if entry not in sources]
@@ -171,12 +202,6 @@ def without_endings(name: str) -> str:
     """Return a file's name without its format suffix."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
-
-
-def _strays(folder: Path) -> list[Path]:
-    """Return entries that are named neither like an extract nor like a multi-cohort file."""
-    known = {*_of_several(folder)}
-    return [path for path in arrived_in(folder) if not names_an_extract(path.name) and path not in known]
 
 
 def _strays_inside(folder: Path, source: str) -> list[Path]:
@@ -238,43 +263,7 @@ def in_several(landing: Path, council: str, source: str) -> list[Landed]:
 def names_an_extract(name: str) -> bool:
     """Return whether a file is named as the contract says: by its cohort and its format suffix."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
-    try:
-        Cohort(cohort)
-    except InvalidCohort:
-        return False
-    return dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
-
-
-def _no_part(folder: str, files: int) -> str:
-    kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-    return f"{_number(files, 'entry', 'entries')} of {folder} {_not_read(files)}: {kinds}"
-
-
-def _no_extract(folder: str, files: int) -> str:
-    called = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
-    return f"{_number(files, 'file')} of {folder} {_not_read(files)}: {called}"
-
-
-def _misplaced(files: int) -> str:
-    return (
-        f"{_number(files, 'file')} in landing itself {_not_read(files)}: nothing says which council sent it; put each"
-        " into the folder of its council and source, as leeds/eyfsp/202425.csv, or take it out of landing"
-    )
-
-
-def _misnamed(folder: str, names: list[str], of: str, known: Collection[str]) -> str:
-    near = sorted({match for name in names for match in difflib.get_close_matches(name, known, n=1)})
-    perhaps = f"; perhaps {' or '.join(near)}" if near else ""
-    entries = _number(len(names), "entry", "entries")
-    return f"{entries} of {folder} {_not_read(len(names))}: no name of a {of}{perhaps}"
-
-
-def _number(count: int, one: str, more: str = "") -> str:
-    return f"1 {one}" if count == 1 else f"{count} {more or f'{one}s'}"
-
-
-def _not_read(count: int) -> str:
-    return "is not read" if count == 1 else "are not read"
+    return _is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
 def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
@@ -304,7 +293,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     found = files_of(landing, council, source, cohort)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
-        raise ExtractStopped(f"{council}/{source}: {names} both lie there; leave the one that counts")
+        raise ExtractStopped(f"{council}/{source}: {names} are both in the folder; keep only the right one")
     within = landing / council
     several = tuple(_of_several(within / source))
     for path in several:

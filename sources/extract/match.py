@@ -87,16 +87,16 @@ def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str
     Raises `ExtractStopped` if two headings have the same key, because either could be meant.
     """
     for wanted in called:
-        alike = [heading for heading in header if key(heading) == key(wanted)]
-        if wanted in alike:
+        similar = [heading for heading in header if key(heading) == key(wanted)]
+        if wanted in similar:
             return wanted
-        if len(alike) > 1:
+        if len(similar) > 1:
             stop_at_values(name, header)
-            read = f"are both read as {column}; leave the one that counts"
-            numbers = columns([index for index, heading in enumerate(header, 1) if heading in alike])
-            raise ExtractStopped(f"{name}: {numbers} {read}", f"{name}: {' and '.join(map(repr, alike))} {read}")
-        if alike:
-            return alike[0]
+            read = f"are both read as {column}; send only one of them"
+            numbers = columns([index for index, heading in enumerate(header, 1) if heading in similar])
+            raise ExtractStopped(f"{name}: {numbers} {read}", f"{name}: {' and '.join(map(repr, similar))} {read}")
+        if similar:
+            return similar[0]
     return None
 
 

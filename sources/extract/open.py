@@ -129,7 +129,7 @@ def open_table(
 
     def start() -> tuple[dict[str, Any], Reader]:
         reader = Reader(landed.name, size_of(landed.path), _serve, landed, contract, council_dialect, known)
-        return json.loads(reader.said()), reader
+        return json.loads(reader.receive_bytes()), reader
 
     opened, waiting = start()
     _readers_waiting.append(waiting)
@@ -155,7 +155,7 @@ def open_table(
             reader.close()
 
     doubt, sheet = opened["doubt"] and _rule(opened["doubt"]), opened["sheet"] and SheetTaken(**opened["sheet"])
-    return TextTable(opened["header"], read, set_aside, opened["in_contract_form"], doubt, sheet)
+    return TextTable(opened["header"], read, set_aside, opened["in_contract_form"], doubt, sheet, opened["delimiter"])
 
 
 _readers_waiting: deque[Reader] = deque()
@@ -169,8 +169,8 @@ def _serve(wait: Callable[[], bytes], *arguments: Any) -> Iterator[Sent]:
     """Yield, in a reader process, the table opened by `_open_here`, then the requested columns and rows set aside."""
     table = _open_here(*arguments)
     doubt, sheet = table.doubt and asdict(table.doubt), table.sheet and asdict(table.sheet)
-    opened = {"header": table.header, "in_contract_form": table.in_contract_form, "doubt": doubt, "sheet": sheet}
-    yield json.dumps(opened).encode()
+    shown = {name: getattr(table, name) for name in ("header", "in_contract_form", "delimiter")}
+    yield json.dumps(shown | {"doubt": doubt, "sheet": sheet}).encode()
     for batch in table.read(json.loads(wait())):
         yield batch
         if table.set_aside:

@@ -64,9 +64,9 @@ def place_of(name: str) -> Place | None:
     stem = re.sub(r"(?<=[a-z])_(?=\d)|(?<=\d)_(?=[a-z])", " ", stem)
     for form in _DATES:
         if found := form.search(stem):
-            said = found.groupdict()
-            month = said.get("month") or _MONTHS[said["named"]]
-            return Place("date", (int(said["year"]), int(month), int(said.get("day") or 0)))
+            parts = found.groupdict()
+            month = parts.get("month") or _MONTHS[parts["named"]]
+            return Place("date", (int(parts["year"]), int(month), int(parts.get("day") or 0)))
     numbers = tuple(map(int, _NUMBER.findall(stem)))
     return Place(_NUMBER.sub("#", stem), numbers) if numbers else None
 
@@ -80,10 +80,10 @@ def marked(name: str, key: bytes) -> str:
     kept = range(*found.span()) if found else range(0)
 
     def mark(word: re.Match[str]) -> str:
-        said = word[0].lower()
-        if said in _KNOWN_WORDS or word.start() in kept:
+        text = word[0].lower()
+        if text in _KNOWN_WORDS or word.start() in kept:
             return word[0]
-        mac = hmac.digest(key, said.encode(errors="surrogateescape"), hashlib.sha256).hex()
+        mac = hmac.digest(key, text.encode(errors="surrogateescape"), hashlib.sha256).hex()
         return mac[:_MARK_LETTERS].translate(_AS_LETTERS)
 
     return _OTHER_WORD.sub(mark, name)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from privacy.doors.sql import quoted
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.date_formats import date_sql, in_words, mended_date_sql, plausible
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import Dialect, date_sql, in_words, mended_date_sql, plausible
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
@@ -22,7 +21,7 @@ DELETED = "deleted"
 DECIMALS = 2
 """Decimal places kept: as many as the ASQ-3 cut-offs have."""
 _LA_CODES = "old_la_code", "new_la_code"
-OF_PLACE = ("council", "cohort", *_LA_CODES)
+PLACE_COLUMNS = ("council", "cohort", *_LA_CODES)
 BITS = 62
 """Number of results in one BIGINT."""
 
@@ -58,11 +57,11 @@ class Projection:
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
-def of_place(landed: Landed) -> dict[str, str]:
+def place_columns(landed: Landed) -> dict[str, str]:
     """Return the columns that distinguish the extracts of several councils in one relation, with their values."""
     council = place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
-    return dict(zip(OF_PLACE, values, strict=True))
+    return dict(zip(PLACE_COLUMNS, values, strict=True))
 
 
 def project_extract(
@@ -75,11 +74,11 @@ def project_extract(
     """Build the SQL over `relation`, whose rows are the batches of `extract`.
 
     `valid` maps identifiers with a check digit to an SQL condition on the column `{}` that is true for a usable value.
-    The `carried` columns of `relation` are selected too; if they include `OF_PLACE`, the rows may belong to several
-    extracts of one cohort with the same dialect.
+    The `carried` columns of `relation` are selected too; if they include `PLACE_COLUMNS`, the rows may belong to
+    several extracts of one cohort with the same dialect.
     """
-    landed, shared = extract.landed, set(OF_PLACE) <= set(carried)
-    cohort, of_council = Cohort(landed.cohort), of_place(landed)
+    landed, shared = extract.landed, set(PLACE_COLUMNS) <= set(carried)
+    cohort, of_council = Cohort(landed.cohort), place_columns(landed)
     la_codes = [name if shared else quoted(of_council[name]) for name in _LA_CODES]
     raw = ", ".join(f"{_raw(column, extract)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(

@@ -36,8 +36,8 @@ SILENT_PER_CPU_SECOND = 5
 MAX_MESSAGE_BYTES = 1 << 30
 _TEMPLATE = "sources.extract.reader_template"
 OUT_OF_MEMORY = 3
-SAID, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
-_OF_LIBRARIES = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+BYTES, ROWS, STOPPED, END = b"S", b"R", b"X", b"E"
+_LIBRARY_SETTINGS = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 """Allocators must not reserve address space, which counts against the limit, and a fork allows only one thread."""
 
 Sent: TypeAlias = bytes | pa.RecordBatch
@@ -72,7 +72,7 @@ class Reader:
         with suppress(OSError):  # the reader has ended: `receive` reports it
             self._pipe.send_bytes(message)
 
-    def said(self) -> bytes:
+    def receive_bytes(self) -> bytes:
         """Return the next message of the reader, which must be bytes."""
         if not isinstance(sent := self.receive(), bytes):
             raise self._stopped("the reader crashed")
@@ -94,7 +94,7 @@ class Reader:
         kind, content = message[:1], message[1:]
         if kind == ROWS:
             return self._rows(content)
-        if kind == SAID:
+        if kind == BYTES:
             return bytes(content)
         self.close()
         if kind == STOPPED:
@@ -131,12 +131,12 @@ class Reader:
         return "the reader crashed"
 
 
-_in_turn = Lock()
+_template_lock = Lock()
 
 
 def _fork(*ends: int) -> None:
     """Ask the template to fork a reader with these pipe ends; restart the template if it was killed."""
-    with _in_turn:
+    with _template_lock:
         try:
             socket.send_fds(_template()[0], [b"1"], ends)
         except OSError:
@@ -155,7 +155,7 @@ def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a library may print a file's content
-            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path), **_OF_LIBRARIES),
+            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path), **_LIBRARY_SETTINGS),
             process_group=0,  # only the parent handles Ctrl-C
         )
     return ours, process

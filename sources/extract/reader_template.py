@@ -25,7 +25,7 @@ import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers
 from sources.errors import unexpected
-from sources.extract.reader_process import END, OUT_OF_MEMORY, ROWS, SAID, STOPPED, Limits, Sent
+from sources.extract.reader_process import BYTES, END, OUT_OF_MEMORY, ROWS, STOPPED, Limits, Sent
 
 USUAL_MESSAGE_BYTES = 32 << 20
 """A single row may be longer: it has at most 500 values of 1 MiB."""
@@ -80,7 +80,7 @@ def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
     try:
         for each in sent:
             if isinstance(each, bytes):
-                yield SAID + each
+                yield BYTES + each
             else:
                 yield from _rows(each)
         yield END

@@ -14,17 +14,17 @@ UNBALANCED_QUOTE = reject(
 )
 GARBLED_ROW = reject(
     "garbled-row",
-    "Most of what says who the child is, and more, is blank or wrong in this row: its values stand under the wrong"
-    " headings, or it is a total or a note.",
+    "Most identifiers and other values of the row are blank or wrong: its values are in the wrong columns, or it is a"
+    " total or a note.",
 )
-REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as where files were put together.")
+REPEATED_HEADER = reject("repeated-header", "The row repeats the header line, as when files were joined.")
 
 EMPTY = stop("empty-file", "The file is empty; it needs at least its header line.")
 NOT_ALLOWED = stop("not-allowed", "The file may not be read; give the intake permission to read it.")
 NOT_A_FILE = stop(
     "not-a-file", "This is not a file or a folder of CSDS tables, nor one of parts; put the extract itself there."
 )
-NOT_REGULAR = stop("not-regular", "A pipe, a device or a folder stands where a file should; put a file there.")
+NOT_REGULAR = stop("not-regular", "There is a pipe, a device or a folder in place of a file; put a file there.")
 LINK = stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
 DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again.")
 CUT_ROW = stop(
@@ -49,14 +49,14 @@ NO_HEADER = stop(
 )
 VALUES_IN_HEADER = stop(
     "values-in-header",
-    "The header line holds values too, as where the line end after it is missing; send the file again.",
+    "The header line holds values too, as when the line end after it is missing; send the file again.",
 )
 CUT_HEADER = stop(
     "cut-header", "The file breaks off in its header line; send it again, whole, with a line end after each line."
 )
 HEADER_WIDTH = stop(
     "header-width",
-    "No row has as many fields as the header line, as where the line end after it is missing or a name holds the"
+    "No row has as many fields as the header line, as when the line end after it is missing or a name holds the"
     " delimiter; send the file again.",
 )
 UNPACKS_TOO_LARGE = stop(
@@ -69,18 +69,18 @@ OTHER_FORMAT = stop("other-format", "The file is of a kind that is not read; sen
 OLD_WORKBOOK = stop("old-workbook", "This is a workbook of Excel 95 or older; open it in Excel and save it as .xlsx.")
 MACRO_WORKBOOK = stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
 WORKBOOK_TOO_LARGE = stop("workbook-too-large", "The workbook is larger than any of its kind; save it as .xlsx.")
-PASSWORD = stop("password", "The file is protected by a password; send it without one, by a protected way.")
+PASSWORD = stop("password", "The file is protected by a password; send it without one, by a secure channel.")
 WEB_PAGE = stop("web-page", "This is a web page under another name; open it in Excel and save it as .xlsx.")
 XML_WORKBOOK = stop("xml-workbook", "This is an Excel workbook in the XML form of 2003; save it as .xlsx.")
 XML = stop("xml", "This is an XML file, which is not read for this source; send .csv, .xlsx or .parquet.")
 OTHER_ARCHIVE = stop("other-archive", "The file is packed or encrypted in a way that is not read; send it unpacked.")
 NESTED_ARCHIVE = stop("nested-archive", "The archive holds another archive; pack the extract alone, once.")
 NO_MEMBER = stop("archive-without-extract", "The archive holds no extract (text, workbook, .parquet or .xml).")
-SEVERAL_MEMBERS = stop("archive-of-several", "The archive holds several extracts; leave the one that counts.")
+SEVERAL_MEMBERS = stop("archive-of-several", "The archive holds several extracts; send only one.")
 UNSAFE_MEMBER = stop("unsafe-member", "The archive names a file outside itself; pack the extract again.")
 MOVED_COLUMNS = stop(
     "moved-columns",
-    "Values stand under headings of others; put each column under its own heading, or map it in the council file.",
+    "Values are under the wrong headings; put each column under its own heading, or map it in the council file.",
 )
 TOO_MANY_SHEETS = stop("too-many-sheets", "The workbook has more than 100 sheets; send the sheet of the extract alone.")
 FORMULA = stop("formula", "A cell that is read holds a formula; save the sheet as values.")
@@ -91,7 +91,7 @@ NO_SUCH_SHEET = stop(
 )
 SEVERAL_SHEETS = stop(
     "several-sheets",
-    "Several sheets hold the extract's columns; leave the one that counts, or name it in the council file ('sheet').",
+    "Several sheets hold the extract's columns; send only one, or name the right one in the council file ('sheet').",
 )
 DOCUMENT_TYPE = stop("document-type", "The file holds a document type declaration, as no extract does; save it again.")
 NOT_WELL_FORMED = stop(
@@ -100,7 +100,7 @@ NOT_WELL_FORMED = stop(
 NOT_A_RETURN = stop("not-a-return", "This is not an EYFS Profile return in XML.")
 NOT_PARQUET = stop("not-parquet", "This is not a readable Parquet file; send it again.")
 ENCRYPTED_PARQUET = stop(
-    "encrypted-parquet", "The Parquet file is encrypted; send it without encryption, by a protected way."
+    "encrypted-parquet", "The Parquet file is encrypted; send it without encryption, by a secure channel."
 )
 NOT_TEXT = stop("column-not-text", "A column that is read holds lists, structures or bytes, not single values.")
 
@@ -116,5 +116,5 @@ def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> Ex
     """
     sentence = rule.sentence if rule.sentence[:2].isupper() else rule.sentence[0].lower() + rule.sentence[1:]
     plain, own = (f": {what}" if what else "" for what in (detail, for_sender or detail))
-    said = f"{name}: {sentence.removesuffix('.')}"
-    return ExtractStopped(said + plain, said + own)
+    message = f"{name}: {sentence.removesuffix('.')}"
+    return ExtractStopped(message + plain, message + own)

@@ -51,7 +51,8 @@ class SheetTaken:
     """The workbook sheet that a table is read from: its number among the visible sheets, its header row, and the number
     of other visible sheets. Its name may be a child's and is not kept.
 
-    `formulas_checked` is false for formats in which formulas and errors look like values and blanks.
+    The number is 0 for CSDS tables, which are in several sheets. `formulas_checked` is false for formats in which
+    formulas and errors look like values and blanks.
     """
 
     number: int
@@ -72,7 +73,8 @@ class TextTable:
     and unusable rows are counted, a line break inside a quoted field is not. While batches are read, `set_aside`
     collects unusable rows by the rule that they break. `in_contract_form` is true for formats that are the source's
     standard: their readers return contract columns. `doubt` is set if the header line may have run into a row: its
-    names may then be values, and no message may repeat them. `sheet` is set for workbooks.
+    names may then be values, and no message may repeat them. `sheet` is set for workbooks, `delimiter`
+    for delimited text.
     """
 
     header: list[str]
@@ -81,6 +83,7 @@ class TextTable:
     in_contract_form: bool = False
     doubt: Rule | None = None
     sheet: SheetTaken | None = None
+    delimiter: str = ""
 
 
 def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:

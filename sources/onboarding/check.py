@@ -108,6 +108,10 @@ def check_sample(
     reading = _Reading(con, extract, contract, dialect, valid)
     columns = tuple(map(reading.column, contract.columns))
     unused = reading.unused(header)
+    absent = (
+        f"missing column {local!r}" + (f" (for {column})" if local != column else "")
+        for local, column in missing.items()
+    )
     return SampleCheck(
         source=landed.source,
         file=landed.path.name,
@@ -118,7 +122,7 @@ def check_sample(
         columns=columns,
         rules=reading.rules(),
         unused=unused,
-        stops=(*_missing(missing), *reading.stops()),
+        stops=(*absent, *reading.stops()),
         suggestions=_suggestions(columns, unused),
         notes=reading.notes(),
     )
@@ -207,7 +211,8 @@ class _Reading:
     def notes(self) -> tuple[str, ...]:
         notes = []
         if sheet := self.extract.table.sheet:
-            notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
+            if sheet.number:
+                notes.append(f"read from sheet {sheet.number}; other sheets left aside: {sheet.left_aside}")
             if not sheet.formulas_checked:
                 notes.append(FORMULAS_NOT_CHECKED)
         if self.rows >= MAX_ROWS:
@@ -264,13 +269,6 @@ def _lenient(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
         constants={**dialect.constants, **dict.fromkeys(lacking, "")},
         derived={name: derived for name, derived in dialect.derived.items() if name not in lacking},
     )
-
-
-def _missing(missing: Mapping[str, str]) -> list[str]:
-    return [
-        f"missing column {local!r}" + (f" (for {column})" if local != column else "")
-        for local, column in missing.items()
-    ]
 
 
 def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:

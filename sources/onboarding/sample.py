@@ -4,7 +4,6 @@ values: shapes, and codes that many rows share."""
 from __future__ import annotations
 
 import codecs
-import csv
 from collections.abc import Container
 from dataclasses import dataclass
 from itertools import islice
@@ -14,14 +13,14 @@ import duckdb
 
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import Dialect
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import heading_score, of_identifier
-from sources.diagnosis.text_sample import TextSample
+from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
 from sources.extract.readers.content import content_of
-from sources.extract.readers.delimited import DELIMITERS
+from sources.extract.readers.delimited import utf_16_without_mark
 from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows
 from sources.reference.cohorts import Cohort, InvalidCohort
 
@@ -37,10 +36,8 @@ _NAMES = ("surname", "forename")
 _LIKE_IDENTIFIER = (
     r"[0-9]{5,}|[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|^[A-Za-z]{1,2}[0-9][0-9A-Za-z]? ?[0-9][A-Za-z]{2}$|@"
 )
-_TOP_LINES = 20
 _MIB_SNIFFED = 64
-"""Maximum size to which this process unpacks a file to detect its delimiter and encoding."""
-_TEXT_ENDINGS = (".csv", ".txt", ".tsv", ".psv", ".gz")
+"""Maximum size to which this process unpacks a file to detect its encoding."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,11 @@ def _open(landed: Landed, dialect: Dialect) -> TextTable:
 
 def header_of(landed: Landed, dialect: Dialect) -> list[str]:
     """Return the sample's headings; raises `ExtractStopped`, quoting no value, if the first line is data."""
-    header = _open(landed, dialect).header
+    return _headings(landed, _open(landed, dialect))
+
+
+def _headings(landed: Landed, table: TextTable) -> list[str]:
+    header = table.header
     data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in header)
     numbers = sum(heading.strip().isdigit() for heading in header)
     if data or numbers > len(header) / 2:
@@ -87,12 +88,10 @@ def header_of(landed: Landed, dialect: Dialect) -> list[str]:
 
 def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
-    delimiter, encoding = written(landed.path) if _is_text(landed.path) else (None, None)
-    dialect = Dialect(delimiter=delimiter) if delimiter else Dialect()
-    header = header_of(landed, dialect)
-    table = _open(landed, dialect)
+    table = _open(landed, CONTRACT_DIALECT)
+    header = _headings(landed, table)
     text = TextSample(con, header, first_rows(table.read(header), MAX_ROWS))
-    return Sample(text, delimiter, encoding, table.sheet)
+    return Sample(text, table.delimiter, encoding_of(landed.path) if table.delimiter else None, table.sheet)
 
 
 def _source_of(path: Path, council: str) -> str:
@@ -108,7 +107,7 @@ def _source_of(path: Path, council: str) -> str:
 def _likeness(landed: Landed) -> float:
     """Score the share of the source's required columns that the sample certainly has, by its headings."""
     contract = CONTRACTS[landed.source]
-    header = header_of(landed, Dialect(delimiter=written(landed.path)[0]) if _is_text(landed.path) else Dialect())
+    header = header_of(landed, CONTRACT_DIALECT)
     found = [max(heading_score(contract[column], heading) for heading in header) for column in contract.required]
     return sum(score for score in found if score >= 0.9) / len(found)
 
@@ -120,31 +119,19 @@ def _cohort_of(path: Path) -> str | None:
         return None
 
 
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() in _TEXT_ENDINGS
+def encoding_of(path: Path) -> str:
+    """Return the encoding of a text file: of its byte-order mark, or UTF-16 or UTF-8 if the bytes fit.
 
-
-def written(path: Path) -> tuple[str, str]:
-    """Return the delimiter and encoding of a text file.
-
-    The delimiter is the one that splits a line near the top into most fields. The encoding is given by a byte-order
-    mark, or is UTF-16 or UTF-8 if the bytes fit; otherwise windows-1252, the most common encoding of other exports.
+    Otherwise it is windows-1252, the most common encoding of other exports.
     """
     with content_of(path.name, path).open() as stream:
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
-    encoding = _encoding(content)
-    top = content.decode(encoding, "replace").splitlines()[:_TOP_LINES]
-    widths = {sign: max((len(row) for row in csv.reader(top, delimiter=sign)), default=0) for sign in DELIMITERS}
-    return max(widths, key=lambda sign: widths[sign]), encoding
-
-
-def _encoding(content: bytes) -> str:
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\0" in content[:1024]:
-        return "utf-16-le" if b"\0" in content[1:1024:2] else "utf-16-be"
+    if wide := utf_16_without_mark(content):
+        return wide
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content)  # incremental: the last character may be cut
     except UnicodeDecodeError:

@@ -11,10 +11,9 @@ import yaml
 
 from privacy.doors.sql import quoted
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.dialect import Characters, Derived, Filled, FirstOf, Join, Pattern
+from sources.councils.dialect import Characters, Derived, Filled, Join, Pattern
 from sources.councils.known_headings import code_of
-from sources.diagnosis.column_guesses import Guess, Guesser
-from sources.diagnosis.text_sample import DateForm
+from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
 from sources.extract.landed import Landed
 from sources.extract.match import in_contract_form
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values
@@ -77,7 +76,7 @@ def _form(sample: Sample) -> Iterator[str]:
         yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; say its name if it stays"
     elif sheet:
         yield "    # read from the one visible sheet"
-    if sample.delimiter is None:
+    if not sample.delimiter:
         return
     yield f"    delimiter: {scalar(sample.delimiter)}"
     if sample.encoding == "windows-1252":
@@ -209,17 +208,16 @@ def scalar(text: str) -> str:
 
 def operation(derived: Derived) -> str:
     """Return the operation as written in a council file."""
-    first = scalar(derived.inputs[0])
-    several = "[" + ", ".join(map(scalar, derived.inputs)) + "]"
+    first, headings = scalar(derived.inputs[0]), f"[{', '.join(map(scalar, derived.inputs))}]"
     match derived:
         case Pattern(pattern=pattern):
-            return "{from: " + first + ", pattern: '" + pattern.replace("'", "''") + "'}"
+            keys = {"from": first, "pattern": "'" + pattern.replace("'", "''") + "'"}
         case Characters(first=start, last=end):
-            return "{from: " + first + f", characters: {start}-{end}" + "}"
+            keys = {"from": first, "characters": f"{start}-{end}"}
         case Filled(filled=filled, blank=blank):
-            return "{from: " + first + f", filled: {scalar(filled)}, blank: {scalar(blank)}" + "}"
+            keys = {"from": first, "filled": scalar(filled), "blank": scalar(blank)}
         case Join(separator=separator):
-            return "{join: " + several + f", with: {scalar(separator)}" + "}"
-        case FirstOf():
-            return "{first_of: " + several + "}"
-    raise NotImplementedError(type(derived).__name__)
+            keys = {"join": headings, "with": scalar(separator)}
+        case _:
+            keys = {"first_of": headings}
+    return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"

@@ -1,6 +1,7 @@
-"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`.
+"""Cohorts: the academic year in which a child is assessed at the end of Reception, written `202425`; and breaks.
 
-Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type.
+Files, partitions and tables use that form; `Cohort.parse` also accepts the forms that people type. A break in the time
+series (`breaks.yaml`) is a cohort from which figures are not comparable with earlier ones.
 """
 
 from __future__ import annotations
@@ -8,6 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from sources.reference import FOLDER
+from sources.reference.places import place
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -65,3 +72,40 @@ class Cohort:
 def cohort_codes(until_year: int) -> list[str]:
     """Return the codes of all cohorts from the first to the one that starts in `until_year`."""
     return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]
+
+
+@dataclass(frozen=True)
+class Break:
+    """A change from a cohort onwards that affects figures by one of `attributes`, in `councils` or, if empty, in all.
+    `not_known` says what is still unknown about it. Codes of cohorts sort by time as text."""
+
+    name: str
+    cohort: str
+    attributes: frozenset[str]
+    what: str
+    source: str
+    councils: frozenset[str] = frozenset()
+    not_known: str = ""
+
+    def parts(self, before: str | None, cohort: str) -> bool:
+        """Return whether the break is between two cohorts; `before` is the earlier one, or None for all earlier
+        cohorts."""
+        return (before is None or before < self.cohort) and self.cohort <= cohort
+
+
+@cache
+def breaks() -> tuple[Break, ...]:
+    """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an invalid entry."""
+    content = yaml.safe_load((FOLDER / "breaks.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        Break(
+            entry["name"],
+            Cohort(entry["cohort"]).code,
+            frozenset(entry["attributes"]),
+            entry["what"].strip(),
+            entry["source"],
+            frozenset(council for council in entry.get("councils", ()) if place(council)),
+            entry.get("not_known", "").strip(),
+        )
+        for entry in content
+    )

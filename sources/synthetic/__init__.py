@@ -1,8 +1,8 @@
 """Realistic synthetic extracts, generated from public statistics: no row is about a real child.
 
 `generate` draws the true children of a cohort (`people`, `attainment`, to the published `margins`), records them in
-each service's returns (`education`, `health_visiting`, `survey_of_parents`) with the errors of real records
-(`recording`), and writes each council's files in that council's dialect (`writing`). The truth (the child that each row
+each service's returns (`returns`) with the errors of real records (`recording`), and writes each council's files in
+that council's dialect (`writing`). The truth (the child that each row
 is about, and the published figures without error) is written next to the landing folder, never into it.
 
 All randomness is seeded; nothing here reads an extract or uses keys, tokens or linkage.

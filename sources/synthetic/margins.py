@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from sources.reference import rows_of
-from sources.reference.ethnicity import ASIAN, BLACK, MIXED, OTHER, WHITE
+from sources.reference.code_lists import ASIAN, BLACK, MIXED, OTHER, WHITE
 from sources.reference.places import COUNTRY, PILOT, Place, places
-from sources.reference.profile_results import ETHNIC_GROUP as ETHNICITY
-from sources.reference.profile_results import FIRST_LANGUAGE as LANGUAGE
-from sources.reference.profile_results import FSM, SEN, SEX, TOTAL, children_by
-from sources.reference.profile_results import TERM_OF_BIRTH as TERM
+from sources.reference.published_figures import ETHNIC_GROUP as ETHNICITY
+from sources.reference.published_figures import FIRST_LANGUAGE as LANGUAGE
+from sources.reference.published_figures import FSM, SEN, SEX, TOTAL, children_by
+from sources.reference.published_figures import TERM_OF_BIRTH as TERM
 from sources.synthetic.drawing import Floats, Ints, whole_numbers
 
 UNKNOWN = "Unknown"

@@ -1,13 +1,14 @@
-"""How services record a child: true names, dates and addresses, with the errors of real records.
+"""How services record the true children of a cohort (`World`): with the errors of real records.
 
 Rows of a source are Arrow columns in contract form, under contract column names.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.reference import rows_of
-from sources.synthetic import naming
-from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts
-from sources.synthetic.people import Dates
+from sources.reference.cohorts import Cohort
+from sources.synthetic.attainment import Attainment, draw_attainment
+from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
+from sources.synthetic.geography import Geography, geography
+from sources.synthetic.margins import SEX, Margins, margins
+from sources.synthetic.people import NAME_TYPE, Dates, People, draw_people, other_form
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
 _PLAIN_LETTERS = rows_of(Path(__file__).parent / "names" / "plain_letters.csv")
-_SHORT_FORM = partial(naming.other_form, file="nicknames.csv")
-_IN_OWN_SCRIPT = partial(naming.other_form, file="native_script.csv")
+_SHORT_FORM = partial(other_form, file="nicknames.csv")
+_IN_OWN_SCRIPT = partial(other_form, file="native_script.csv")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A neighbouring key of each of `_LETTERS` on a British keyboard."""
@@ -102,7 +107,7 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         _change(
             rng,
             names,
-            some(slips.accents_lost) & ~_is_ascii(names),
+            some(slips.accents_lost) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: without_accents(chosen),
         )
         _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _other_apostrophe)
@@ -124,7 +129,7 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
 def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
     """Return words with one typing error each after the first letter: a neighbouring key, two letters swapped, or one
     left out."""
-    letters = words.astype(naming.NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
+    letters = words.astype(NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
     length = np.strings.str_len(words)
     kind = np.where(length < 4, 3, rng.integers(0, 3, len(words)))
     place = 1 + np.floor(rng.random(len(words)) * np.maximum(1, length - 2)).astype(np.int64)
@@ -139,7 +144,7 @@ def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
     gone = row[kind == 2]
     shifted = np.minimum(np.arange(letters.shape[1]) + (np.arange(letters.shape[1]) >= place[gone, None]), 39)
     letters[gone] = np.take_along_axis(letters[gone], shifted, axis=1)
-    return letters.reshape(-1).view(naming.NAME_TYPE)
+    return letters.reshape(-1).view(NAME_TYPE)
 
 
 def without_accents(names: Texts) -> Texts:
@@ -149,7 +154,7 @@ def without_accents(names: Texts) -> Texts:
         folded = pc.replace_substring(folded, row["letter"], row["plain"])
     marks_apart = pc.utf8_normalize(folded, form="NFD")
     plain = pc.utf8_normalize(pc.replace_substring_regex(marks_apart, r"([A-Za-z])\p{Mn}+", r"\1"), form="NFC")
-    return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=naming.NAME_TYPE)
+    return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=NAME_TYPE)
 
 
 def day_month_swapped(born: Dates) -> Dates:
@@ -201,10 +206,6 @@ def _change(
         names[rows] = change(own, names[rows])
 
 
-def _is_ascii(names: Texts) -> Bools:
-    return np.asarray((names.view(np.uint32).reshape(len(names), -1) < 128).all(axis=1))
-
-
 def _other_apostrophe(rng: np.random.Generator, names: Texts) -> Texts:
     forms = [np.strings.replace(names, "'", form) for form in ("’", "", " ")]
     return np.select([rng.random(len(names)) < share for share in (0.3, 0.6)], forms[:2], forms[2])
@@ -220,7 +221,7 @@ def _part(rng: np.random.Generator, surnames: Texts) -> Texts:
 def uppercase(names: Texts, chosen: AnyArray) -> Texts:
     """Return names with the chosen ones in capitals, as some systems export them."""
     capitals = pc.utf8_upper(pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    return np.where(chosen, np.asarray(capitals, dtype=naming.NAME_TYPE), names)
+    return np.where(chosen, np.asarray(capitals, dtype=NAME_TYPE), names)
 
 
 @dataclass(frozen=True)
@@ -269,3 +270,63 @@ def filed(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: In
     late = np.arange(len(sent)) >= len(person)
     sent = sent[in_file_order(council[sent], key[sent], late)]
     return Rows(council[sent], person[sent], table.take(pa.array(sent)))
+
+
+_JOINED_SHARE = 0.05
+"""Share of pupils who moved in from outside after the early years, unknown to the early services of these councils."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The true children of a cohort, their attainment, and the dialects of the services."""
+
+    cohort: Cohort
+    streams: Streams
+    margins: Margins
+    geography: Geography
+    people: People
+    attainment: Attainment
+    contract_names: bool
+
+    @cached_property
+    def joined_late(self) -> Bools:
+        """Children unknown to the early services."""
+        return self.people.pupil & (self.streams("joined late").random(len(self.people)) < _JOINED_SHARE)
+
+    @cached_property
+    def quintile(self) -> Ints:
+        """IMD quintile of each child's home at the time of the Profile; 0 if unknown."""
+        return self.geography.quintile(self.people.postcode)
+
+    def dialect(self, council: str, source: str) -> Dialect:
+        return CONTRACT_DIALECT if self.contract_names else council_file(council).dialect(source)
+
+    def on_file(
+        self, rng: np.random.Generator, source: str, council: Ints, person: Ints, postcode: Ints, slips: Slips
+    ) -> Identity:
+        """Return children with these home postcodes (indices) as recorded by these councils' systems."""
+        people = self.people
+        true = Identity(
+            people.surname[person],
+            people.forename[person],
+            people.categories[SEX][person],
+            people.born[person],
+            self.geography.postcode[postcode],
+        )
+        encodings = [self.dialect(place.council, source).encoding for place in self.margins.councils]
+        holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
+        return record(rng, true, slips, holds_unicode[council])
+
+    def by_council(self, what: str, low: float, high: float) -> Floats:
+        """Return a rate between two bounds for each council, the same for every seed."""
+        keys = [zlib.crc32(f"{what} {place.council}".encode()) for place in self.margins.councils]
+        return np.array([low + (high - low) * (key % 1000) / 999 for key in keys])
+
+
+def draw_world(cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool) -> World:
+    """Draw a cohort."""
+    streams = Streams(seed, cohort)
+    figures, places = margins(england, scale), geography(england)
+    people = draw_people(streams, cohort, figures, places)
+    attainment = draw_attainment(streams, people, figures, places.quintile(people.postcode))
+    return World(cohort, streams, figures, places, people, attainment, contract_names)

@@ -23,17 +23,19 @@ import pyarrow.parquet
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
 from sources.extract.landed import mark_as_synthetic
-from sources.reference import expected_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
+from sources.reference.published_figures import (
+    EXPECTED_ROWS_FILE,
+    SOURCES_OF_CHILDREN,
+    published_rows,
+    write_expected_rows,
+)
 from sources.synthetic.attainment import EXPECTED
 from sources.synthetic.drawing import Bools, Ints
-from sources.synthetic.education import early_years_census, eyfsp, school_census
-from sources.synthetic.health_visiting import hv_reviews
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
-from sources.synthetic.recording import Rows, without_accents
-from sources.synthetic.survey_of_parents import parent_experience
-from sources.synthetic.world import World, draw_world
+from sources.synthetic.recording import Rows, World, draw_world, without_accents
+from sources.synthetic.returns import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
 
 DEFAULT_SEED = 20260601
 _RETURNS = (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
@@ -85,7 +87,7 @@ def generate(
     world = draw_world(Cohort(cohort), seed, councils == "england", scale, contract_names)
     landing.mkdir(parents=True, exist_ok=True)
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
-    _write_expected(landing / "reference" / expected_rows.FILE, world, scale)
+    _write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
     linkable: dict[str, Rows] = {}
     for rows_of in _RETURNS:
         source, rows = rows_of.__name__, rows_of(world)
@@ -98,12 +100,12 @@ def _write_expected(path: Path, world: World, scale: float) -> None:
     """Write the expected numbers of rows if the cohort's size is not the published one."""
     expected = {
         (source, world.cohort.code, entry.council): round(published * scale)
-        for source in expected_rows.SOURCES_OF_CHILDREN
+        for source in SOURCES_OF_CHILDREN
         for entry in world.margins.councils
-        if (published := expected_rows.published_rows(source, entry.council))
+        if (published := published_rows(source, entry.council))
     }
     if scale != 1 or path.exists():
-        expected_rows.write(path, expected)
+        write_expected_rows(path, expected)
 
 
 def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[Path]:

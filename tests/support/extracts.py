@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sources.contracts import CONTRACTS, Column, Kind
 from sources.extract.landed import REFERENCE, mark_as_synthetic, synthetic_hashes
-from sources.reference.asq3 import DOMAINS
+from sources.reference.code_lists import DOMAINS
 from sources.reference.goals import GOALS
 
 COHORT = "202425"

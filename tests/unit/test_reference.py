@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sources.reference import expected_rows
+from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort, InvalidCohort
-from sources.reference.ethnicity import ETHNICITY_CODES, MAJOR_GROUP
+from sources.reference.published_figures import read_expected_rows
 
 
 def test_every_code_of_an_ethnicity_has_a_major_group_unless_it_says_nothing() -> None:
@@ -37,4 +37,4 @@ def test_files_and_partitions_have_one_form() -> None:
 def test_expected_rows_may_name_the_cohort_as_people_write_it(tmp_path: Path) -> None:
     path = tmp_path / "expected_rows.csv"
     path.write_text("council,source,cohort,rows\nwirral,hv_reviews,2024/25,6500\n")
-    assert expected_rows.read(path) == {("hv_reviews", "202425", "wirral"): 6500}
+    assert read_expected_rows(path) == {("hv_reviews", "202425", "wirral"): 6500}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sources.reference.targets import Target, targets
+from sources.reference.goals import Target, targets
 
 HEADINGS = "area_code,percent,year,name,source\n"
 
@@ -26,8 +26,8 @@ def test_a_local_target(tmp_path: Path) -> None:
     [
         ("E99999999,70,2027,plan,Leeds", "line 2: area_code"),
         ("E08000035,seventy,2027,plan,Leeds", "line 2: percent and year"),
-        ("E08000035,170,2027,plan,Leeds", "line 2: percent lies"),
-        ("E08000035,70,2027,plan,", "line 2: percent lies"),
+        ("E08000035,170,2027,plan,Leeds", "line 2: percent is"),
+        ("E08000035,70,2027,plan,", "line 2: percent is"),
     ],
 )
 def test_a_line_that_cannot_be_is_named(line: str, said: str, tmp_path: Path) -> None:

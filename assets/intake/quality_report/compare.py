@@ -17,9 +17,9 @@ from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
 from sources.contracts.school_census import LANGUAGE_CODES
-from sources.reference import profile_results
+from sources.reference import published_figures
+from sources.reference.code_lists import MAJOR_GROUP
 from sources.reference.cohorts import Cohort
-from sources.reference.ethnicity import MAJOR_GROUP
 from sources.reference.goals import AREAS_OF_LEARNING
 from sources.reference.places import Place
 
@@ -48,24 +48,24 @@ MEASURES = {
     "asq3_complete": "Two-year reviews with an ASQ-3 age and all five scores",
 }
 
-_SAME_EVERYWHERE = (profile_results.SEX, profile_results.TERM_OF_BIRTH)
+_SAME_EVERYWHERE = (published_figures.SEX, published_figures.TERM_OF_BIRTH)
 _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
-    "sex": (profile_results.SEX, {"F": "Female", "M": "Male"}),
-    TERM_OF_BIRTH: (profile_results.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
+    "sex": (published_figures.SEX, {"F": "Female", "M": "Male"}),
+    TERM_OF_BIRTH: (published_figures.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
     "fsm_eligible": (
-        profile_results.FSM,
+        published_figures.FSM,
         {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
     ),
-    "ethnicity": (profile_results.ETHNIC_GROUP, MAJOR_GROUP),
+    "ethnicity": (published_figures.ETHNIC_GROUP, MAJOR_GROUP),
     "sen_provision": (
-        profile_results.SEN,
+        published_figures.SEN,
         {
             "N": "No SEN provision",
             "K": "SEN support / SEN without an EHC plan",
             "E": "Education, health and care plan",
         },
     ),
-    "first_language": (profile_results.FIRST_LANGUAGE, LANGUAGE_CODES),
+    "first_language": (published_figures.FIRST_LANGUAGE, LANGUAGE_CODES),
 }
 """Topic of the published breakdown for each column, and the group for each code. Other codes count as not known."""
 MEASURE_TOPICS = {"eyfsp": "Children at the expected level", "hv_reviews": "Reviews"}
@@ -110,7 +110,7 @@ def against_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
-    figures = profile_results.expected_level(place, cohort) if contract.name == "eyfsp" else {}
+    figures = published_figures.expected_level(place, cohort) if contract.name == "eyfsp" else {}
     rows = [
         _compared(
             MEASURE_TOPICS[contract.name],
@@ -122,7 +122,7 @@ def against_published(
         for name, measure in now.by_measure.items()
     ]
     for column, (topic, groups) in _breakdowns(contract):
-        of_breakdown = profile_results.shares(place, cohort, topic, dict.fromkeys(groups.values()))
+        of_breakdown = published_figures.shares(place, cohort, topic, dict.fromkeys(groups.values()))
         mine, before = _mix(now, column, groups), _mix(last, column, groups) if last else {}
         rows += [_compared(topic, name, mine[name], before.get(name), of_breakdown.get(name)) for name in mine]
     return rows
@@ -130,7 +130,7 @@ def against_published(
 
 def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
     """Return the file's rows compared with the published number of children, or None if none is published."""
-    figure = profile_results.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
+    figure = published_figures.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
         return None
     allowed = SIZE_SAME_YEAR if figure.cohort == cohort else SIZE_OTHER_YEAR
@@ -145,7 +145,7 @@ def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, r
 
 
 def _compared(
-    topic: str, label: str, now: Share, last: Share | None, figure: profile_results.Published | None
+    topic: str, label: str, now: Share, last: Share | None, figure: published_figures.Published | None
 ) -> dict[str, Any]:
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
     return {

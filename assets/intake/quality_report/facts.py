@@ -33,10 +33,10 @@ from sources.contracts.extract_rules import (
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
+from sources.reference.code_lists import IMD_INDEX
 from sources.reference.cohorts import Cohort
-from sources.reference.deprivation import INDEX
-from sources.reference.expected_rows import SOURCES_OF_CHILDREN
 from sources.reference.places import place
+from sources.reference.published_figures import SOURCES_OF_CHILDREN
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
 FALL = 0.05
@@ -57,7 +57,7 @@ _DERIVED_COLUMNS = {
     TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
     IMD_QUINTILE: (
         "Deprivation fifth",
-        f"Of the neighbourhood by the {INDEX}, found by the postcode; 1 is the most deprived",
+        f"Of the neighbourhood by the {IMD_INDEX}, found by the postcode; 1 is the most deprived",
     ),
 }
 """Heading and description of columns that the intake derives."""

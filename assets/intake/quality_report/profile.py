@@ -24,7 +24,7 @@ from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import judged_on_payload
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.extract.project import bound
-from sources.reference.asq3 import DOMAINS
+from sources.reference.code_lists import DOMAINS
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS
 

@@ -17,7 +17,7 @@ from ndl_export.pages.number_format import listed, rows
 from privacy.doors import files
 from sources.contracts import CONTRACTS, Kind, Severity
 from sources.extract.table import FORMULAS_NOT_CHECKED
-from sources.reference.profile_results import SOURCE as PUBLISHED_BY
+from sources.reference.published_figures import PUBLISHED_BY
 
 Facts = dict[str, Any]
 FIRST_TO_FIX = 10

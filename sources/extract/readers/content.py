@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -102,7 +103,7 @@ class Guarded(io.RawIOBase):
     """
 
     def __init__(self, name: str, stream: BinaryIO, packed: int | None = None, beneath: BinaryIO | None = None) -> None:
-        self._name, self._stream, self._packed, self._beneath, self._given = name, stream, packed, beneath, 0
+        self._name, self._stream, self._packed, self._beneath, self._bytes_read = name, stream, packed, beneath, 0
 
     def readable(self) -> bool:
         return True
@@ -123,8 +124,8 @@ class Guarded(io.RawIOBase):
             data = self._stream.read(size)
         except DAMAGE:
             raise rules.stopped(self._name, rules.DAMAGED) from None
-        self._given += len(data)
-        if self._packed is not None and self._given > may_unpack_to(self._packed):
+        self._bytes_read += len(data)
+        if self._packed is not None and self._bytes_read > may_unpack_to(self._packed):
             raise rules.stopped(self._name, rules.UNPACKS_TOO_LARGE)
         return data
 
@@ -141,24 +142,15 @@ class Guarded(io.RawIOBase):
         super().close()
 
 
-class _Sparing(io.RawIOBase):
+class _LimitedDirectory:
     """A stream that limits the directory size for `zipfile`, which reads a directory whole and creates an object for
     each entry."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
+        self.seekable, self.seek, self.tell, self._read = stream.seekable, stream.seek, stream.tell, stream.read
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(min(size, _MAX_DIRECTORY_BYTES + 1) if size >= 0 else _MAX_DIRECTORY_BYTES + 1)
+        data = self._read(min(size, _MAX_DIRECTORY_BYTES + 1) if size >= 0 else _MAX_DIRECTORY_BYTES + 1)
         if len(data) > _MAX_DIRECTORY_BYTES:
             raise ValueError
         return data
@@ -295,7 +287,7 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
 def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     """List the entries of a zip archive; raises `ExtractStopped` if its directory cannot be read."""
     try:
-        with zipfile.ZipFile(_Sparing(stream)) as archive:
+        with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
         raise rules.stopped(name, rules.DAMAGED) from None
@@ -387,51 +379,50 @@ def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Con
         packed = plain()
         return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
-    format = detect_format(name, unpack)
-    if format in (Format.GZIP, Format.ARCHIVE):
+    if detect_format(name, unpack) is Format.ARCHIVE:
         raise rules.stopped(name, rules.NESTED_ARCHIVE)
-    streamed = format in (Format.TEXT, Format.XML)
-    return Content(name, format, unpack if streamed else _held(name, unpack, _Room(MAX_IN_MEMORY)))
+    return _unpacked(name, unpack, _Room(MAX_IN_MEMORY))
 
 
 def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
-    name, called = f"{archive.name}, member {number}", printable(info.filename)[:100]
-
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
 
+    name = f"{archive.name}, member {number}"
+    return replace(_unpacked(name, unpack, room), called=printable(info.filename)[:100])
+
+
+def _unpacked(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
+    """Return unpacked content; workbooks and Parquet are held in memory. Raises `ExtractStopped` for an archive."""
     format = detect_format(name, unpack)
-    if format is Format.GZIP:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    if format in (Format.TEXT, Format.XML):
+        return Content(name, format, unpack)
+    held = _in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
-        held = _held(name, unpack, room)
-        format = detect_format(name, held)
-        if format is Format.ARCHIVE:
-            raise rules.stopped(name, rules.NESTED_ARCHIVE)
-        return Content(name, format, held, called)
-    return Content(name, format, unpack if format in (Format.TEXT, Format.XML) else _held(name, unpack, room), called)
+        format = detect_format(name, held)  # a stream that can seek shows a workbook
+    if format in (Format.GZIP, Format.ARCHIVE):
+        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+    return Content(name, format, held)
 
 
-def _held(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
+def _in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
     """Return an opener of seekable streams that unpacks the content into memory at its first call.
 
     The opener raises `ExtractStopped` if the content takes more than the `room` left.
     """
-    held: list[bytes] = []
 
-    def in_memory() -> BinaryIO:
-        if not held:
-            with unpack() as stream:
-                data = bytearray()
-                while block := stream.read(1 << 20):
-                    data += block
-                    if len(data) > room.left:
-                        raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
-            room.left -= len(data)
-            held.append(bytes(data))
-        return Guarded(name, io.BytesIO(held[0]))  # type: ignore[return-value]
+    @cache
+    def unpacked() -> bytes:
+        data = bytearray()
+        with unpack() as stream:
+            while block := stream.read(1 << 20):
+                data += block
+                if len(data) > room.left:
+                    raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
+        room.left -= len(data)
+        return bytes(data)
 
-    return in_memory
+    return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
 
 
 def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:

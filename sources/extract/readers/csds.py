@@ -42,8 +42,8 @@ from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
-from sources.extract.table import SOURCE_ROW, TextTable, trimmed
-from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, trimmed
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
@@ -171,12 +171,16 @@ ORPHANS = {
 
 @dataclass(frozen=True)
 class TablePart:
-    """A file or sheet with rows of a table; `name` is its name in messages, `called` the sender's name for it."""
+    """A file or sheet with rows of a table; `name` is its name in messages, `called` the sender's name for it.
+
+    `formulas_checked` as in `SheetTaken`.
+    """
 
     table: str
     name: str
     called: str
     open: Callable[[], TextTable]
+    formulas_checked: bool = True
 
 
 def list_csds_parts(contents: Iterable[Content]) -> list[TablePart]:
@@ -209,7 +213,14 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
             " assessments are recorded against the referral, CYP609"
         )
     set_aside: dict[Rule, list[int]] = {}
-    return TextTable(COLUMNS, lambda names: _batches(name, parts, cohort, set_aside, names), set_aside, True)
+    is_checked = all(part.formulas_checked for part in parts)
+    return TextTable(
+        COLUMNS,
+        lambda names: _batches(name, parts, cohort, set_aside, names),
+        set_aside,
+        in_contract_form=True,
+        sheet=None if is_checked else SheetTaken(0, 0, 0, is_checked),
+    )
 
 
 def _parts(content: Content) -> Iterator[TablePart]:
@@ -217,7 +228,8 @@ def _parts(content: Content) -> Iterator[TablePart]:
         for sheet in book.sheets:
             if table := table_of(sheet.called):
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
-                yield TablePart(table, name, called, partial(open_sheet, book, sheet, known_headings(table)))
+                opened = partial(open_sheet, book, sheet, known_headings(table))
+                yield TablePart(table, name, called, opened, book.formulas_checked)
     elif table := table_of(content.called):
         named = replace(content, name=f"{content.name} ({table})")
         yield TablePart(table, named.name, content.called, partial(_open_file, named, table))

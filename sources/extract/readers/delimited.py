@@ -82,6 +82,7 @@ def open_delimited(content: Content, known: Container[str], dialect: Dialect) ->
         layout.header,
         lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside),
         doubt=layout.doubt,
+        delimiter=layout.delimiter,
     )
     return table
 
@@ -189,7 +190,11 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
     look = "".join(lines[: MAX_SKIPPED + _HEADER_LINES])
-    delimiters = [one for one in dict.fromkeys(candidates) if _may_delimit(one) and one in look] or [DELIMITERS[0]]
+    delimiters = [
+        one
+        for one in dict.fromkeys(candidates)
+        if one in look and len(one) == 1 and one.isascii() and one not in '"\r\n'
+    ] or [DELIMITERS[0]]
     found = [
         (-known_names(_record(lines[start : start + _HEADER_LINES], delimiter)[0], known), start, order, delimiter)
         for start in range(min(len(lines), MAX_SKIPPED + 1))
@@ -203,10 +208,6 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
     doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
     return TextLayout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
-
-
-def _may_delimit(one: str) -> bool:
-    return len(one) == 1 and one.isascii() and one not in '"\r\n'
 
 
 def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
@@ -297,7 +298,8 @@ def whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
 def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
     """Yield the stream's bytes without a byte-order mark; UTF-16 and UTF-32 become UTF-8."""
     piece = stream.read(BLOCK_BYTES)
-    mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), (b"", _without_mark(piece)))
+    no_mark = b"", utf_16_without_mark(piece)
+    mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), no_mark)
     piece = piece[len(mark) :]
     if not wide.startswith(("utf-16", "utf-32")):
         while piece:
@@ -312,7 +314,7 @@ def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
         raise rules.stopped(name, rules.DAMAGED)
 
 
-def _without_mark(start: bytes) -> str:
+def utf_16_without_mark(start: bytes) -> str:
     """Return the UTF-16 encoding of text without a byte-order mark, detected by zero bytes in alternate positions; ""
     for other encodings."""
     look = start[:_LOOK_BYTES]
@@ -369,7 +371,7 @@ def _whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
     if b'"' not in lines:
         return Block(lines, True), b""
     if b"=" in lines:
-        lines = _unprotected(lines, delimiter)
+        lines = _protected(delimiter).sub(rb'"\1\2"', lines)
     if _quotes_pair_in_every_line(lines):
         return Block(lines, False), b""
     rows, carry = settle(lines, delimiter, final=False)
@@ -419,12 +421,8 @@ def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return sound, goes_on
 
 
-def _unprotected(lines: bytes, delimiter: str) -> bytes:
-    """Replace `="0383"`, which makes Excel keep a zero, with the field `0383`."""
-    return _protected(delimiter).sub(rb'"\1\2"', lines)
-
-
 @lru_cache
 def _protected(delimiter: str) -> re.Pattern[bytes]:
+    """Return a pattern of fields such as `="0383"`, which makes Excel keep a zero."""
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
     return re.compile(rb'(?<!%b)(?:="([^"\r\n]++)"|"=""([^"\r\n]++)""")(?!%b)' % (other, other))

@@ -36,8 +36,8 @@ NOT_RESULTS = frozenset({"T", "E"})
 """Result status codes of targets and estimates."""
 ACADEMIC_YEAR = "academic_year"
 COLUMNS = tuple(column.name for column in CONTRACTS["eyfsp"].columns if column.name != "nhs_number")
-ODD_YEAR = reject(
-    "year-of-no-return", "The year of the return, or the year or date of a result, is none from 2000 to 2099."
+IMPOSSIBLE_YEAR = reject(
+    "impossible-year", "The year of the return, or the year or date of a result, is not from 2000 to 2099."
 )
 OLD_GOALS = stop("old-goals", next(iter(CONTRACTS["eyfsp"].refused_columns.values())) + ".")
 
@@ -113,8 +113,8 @@ def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iter
         raise stopped(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
         raise stopped(name, *refused.args) from None
-    if pupils.odd:
-        set_aside[ODD_YEAR] = pupils.odd
+    if pupils.impossible:
+        set_aside[IMPOSSIBLE_YEAR] = pupils.impossible
     if pupils.rows:
         yield pupils.taken()
 
@@ -170,7 +170,7 @@ def _starting(year: str) -> str:
     return _ending(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
 
 
-def _is_odd(year: str) -> bool:
+def _is_impossible(year: str) -> bool:
     """Return whether a year, or the year at the start of a date, is outside 2000 to 2099."""
     return bool(re.match("[0-9]{4}", year)) and not re.match("20[0-9]{2}", year)
 
@@ -179,8 +179,8 @@ _Row = tuple[str | int | None, ...]
 
 
 class _Pupils:
-    """Callbacks of Expat. `rows` collects one tuple per pupil, in the order of `COLUMNS` and then its number; `odd`
-    collects the numbers of pupils that break `ODD_YEAR`.
+    """Callbacks of Expat. `rows` collects one tuple per pupil, in the order of `COLUMNS` and then its number;
+    `impossible` collects the numbers of pupils that break `IMPOSSIBLE_YEAR`.
 
     `_path` holds the open elements and `_scopes` the place columns that each of them gives outside a pupil. While a
     pupil is open, `_pupil` holds its columns, `_results` its goals and `_stage_results` the goals of the open key
@@ -189,14 +189,14 @@ class _Pupils:
 
     def __init__(self) -> None:
         self.rows: list[_Row] = []
-        self.odd: list[int] = []
+        self.impossible: list[int] = []
         self.seen = 0
         self.assessed = False
         self._path: list[str] = []
         self._text: list[str] = []
         self._collecting = False
         self._header: dict[str, str] = {}
-        self._odd_header = self._is_odd = False
+        self._impossible_header = self._is_impossible = False
         self._scopes: list[dict[str, str]] = []
         self._depth = 0
         self._pupil: dict[str, str] = {}
@@ -274,7 +274,7 @@ class _Pupils:
             return
         if key in PLACE:
             self._header.setdefault(PLACE[key], value)
-        self._odd_header |= key in ("academicyear", "year") and _is_odd(value)
+        self._impossible_header |= key in ("academicyear", "year") and _is_impossible(value)
         if key == "academicyear":
             self._header.setdefault(ACADEMIC_YEAR, _starting(value))
         elif key == "year":
@@ -301,7 +301,7 @@ class _Pupils:
         for scope in self._scopes:
             self._pupil.update(scope)
         self._results, self._stage_results, self._stage = {}, {}, ""
-        self._is_odd = self._odd_header
+        self._is_impossible = self._impossible_header
 
     def _end_assessment(self, assessment: dict[str, str]) -> None:
         self._assessment = None
@@ -310,7 +310,7 @@ class _Pupils:
         if not result or not goal or stage not in STAGES or assessment.get("resultstatus") in NOT_RESULTS:
             return
         found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
-        self._is_odd |= any(map(_is_odd, found[:2]))
+        self._is_impossible |= any(map(_is_impossible, found[:2]))
         results = self._stage_results if KEY_STAGE in self._path else self._results
         if goal not in results or found[:2] >= results[goal][:2]:
             results[goal] = found
@@ -328,8 +328,8 @@ class _Pupils:
         self.seen += 1
         self.assessed |= bool(self._results)
         self._depth = 0
-        if self._is_odd:
-            self.odd.append(self.seen)
+        if self._is_impossible:
+            self.impossible.append(self.seen)
             return
         pupil = self._pupil
         for goal, (_, _, result) in self._results.items():

@@ -62,7 +62,7 @@ _MAX_TEXT, _MAX_ROW_TEXT = 1 << 20, 4 << 20
 _BATCH_TEXT, _BATCH_ROWS = 16 << 20, 8 << 10
 _MAX_SHOWN = 3
 _PROLOG_BYTES, _MANIFEST_BYTES = 4 << 10, 4 << 20
-_ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_ESCAPED = re.compile("_x((?!D[89A-F])[0-9A-F]{4})_", re.IGNORECASE)  # surrogates (D800 to DFFF) are not characters
 _FILE_PASS = re.compile(rb"\x09\x08\x10\x00\x00\x06\x05\x00.{12}(?:\x86\x00\x00\x00)?\x2f\x00", re.DOTALL)
 """First records of an encrypted .xls ([MS-XLS] 2.4.117), which python-calamine reports as an unknown format."""
 _MACROS = "_VBA_PROJECT_CUR".encode("utf-16-le")
@@ -356,9 +356,4 @@ def format_cell(value: object) -> str:
 
 def unescape(text: str) -> str:
     """Decode the character escapes of .xlsx: `_x000D_` is a carriage return."""
-    return _ESCAPED.sub(_character, text) if "_x" in text else text
-
-
-def _character(found: re.Match[str]) -> str:
-    code = int(found[1], 16)
-    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)  # surrogates are not characters
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text

@@ -18,8 +18,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import table_layouts
 from ndl_export.facts.missing import break_statements
 from ndl_export.tables import FAMILIES, TABLES
-from sources.reference.breaks import breaks
-from sources.reference.cohorts import Cohort, cohort_codes
+from sources.reference.cohorts import Cohort, breaks, cohort_codes
 from sources.reference.places import PILOT
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER

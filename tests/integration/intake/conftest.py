@@ -1,5 +1,17 @@
-"""A desk that takes in extracts."""
+"""A desk that ingests extracts, and a landing folder for the readers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
 
 from tests.support.intake.desk import _temporary, desk, eyfsp, keys, read_here
+from tests.support.intake.files import Landing
 
 __all__ = ["_temporary", "desk", "eyfsp", "keys", "read_here"]
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path)

@@ -177,7 +177,7 @@ def test_two_files_of_one_extract_stop_each_other(at: Place) -> None:
     landed = at.send()
     landed.path.with_suffix(".csv.gz").write_text("x")
     assert at.find().state is State.STOPPED
-    assert "leave the one that counts" in at.find().why
+    assert "keep only the right one" in at.find().why
 
 
 def test_the_meaning_for_the_release_is_said(at: Place) -> None:

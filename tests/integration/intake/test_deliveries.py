@@ -24,7 +24,7 @@ from assets.pseudonymise.stream_extract import Tools, Untokenised
 from privacy.keys import KeyRing
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, content_sha256, find
-from sources.reference.expected_rows import InvalidExpectedRows
+from sources.reference.published_figures import InvalidExpectedRows
 from tests.support.intake.desk import COHORT, Desk
 
 Text = Callable[..., str]

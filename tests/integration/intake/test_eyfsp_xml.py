@@ -76,79 +76,75 @@ def test_the_same_children_as_text_and_as_xml(desk: Desk, encoding: str, namespa
     assert quality.rows_read == len(rows)
 
 
-@pytest.mark.parametrize(
-    ("inside", "expected"),
-    [
-        ("<UPN>A1</UPN><Surname>O&apos;Brien</Surname>", {"upn": "A1", "surname": "O'Brien"}),
-        ("<PupilIdentifiers><UPN>A1</UPN><Gender>M</Gender></PupilIdentifiers>", {"upn": "A1", "sex": "M"}),
-        ("<upn> A1 </upn><SURNAME>Li<!-- of --></SURNAME>", {"upn": "A1", "surname": "Li"}),
-        ("<c:UPN xmlns:c='x'>A1</c:UPN>", {"upn": "A1"}),
-        ("<Surname><![CDATA[St & Co]]></Surname>", {"surname": "St & Co"}),
-        ("<DateOfBirth>2020-02-29</DateOfBirth>", {"date_of_birth": "2020-02-29"}),
-        ("<BirthDate>2020-02-29</BirthDate>", {"date_of_birth": "2020-02-29"}),
-        ("<Address><BS7666Address/><PostCode>LS1</PostCode></Address>", {"postcode": "LS1"}),
-        ("<Address><AddressAsText><PCode>LS1</PCode></AddressAsText></Address>", {"postcode": "LS1"}),
-        ("<HomeInformation><Address><PostCode>LS1</PostCode></Address></HomeInformation>", {"postcode": "LS1"}),
-        ("<Contacts><Contact><Surname>X</Surname><PostCode>L1</PostCode></Contact></Contacts>", {}),
-        ("<SchoolHistory><School><LEA>340</LEA><URN>9</URN></School></SchoolHistory>", {}),
-        ("<UPN/><Surname></Surname><?php echo 1?>", {}),
-        ("<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' href='file:///etc/passwd'/>", {}),
-    ],
-)
+TWO = assessment("com_e01", "2")
+COUNTS_TWO = {"com_e01": "2", "academic_year": "202425"}
+OTHER_ORDER = "<StageAssessment><Result>A</Result><Component>E17</Component><Subject>EXP</Subject></StageAssessment>"
+SHAPES: list[tuple[str, dict[str, str]]] = [
+    ("<UPN>A1</UPN><Surname>O&apos;Brien</Surname>", {"upn": "A1", "surname": "O'Brien"}),
+    ("<PupilIdentifiers><UPN>A1</UPN><Gender>M</Gender></PupilIdentifiers>", {"upn": "A1", "sex": "M"}),
+    ("<upn> A1 </upn><SURNAME>Li<!-- of --></SURNAME>", {"upn": "A1", "surname": "Li"}),
+    ("<c:UPN xmlns:c='x'>A1</c:UPN>", {"upn": "A1"}),
+    ("<Surname><![CDATA[St & Co]]></Surname>", {"surname": "St & Co"}),
+    ("<DateOfBirth>2020-02-29</DateOfBirth>", {"date_of_birth": "2020-02-29"}),
+    ("<BirthDate>2020-02-29</BirthDate>", {"date_of_birth": "2020-02-29"}),
+    ("<Address><BS7666Address/><PostCode>LS1</PostCode></Address>", {"postcode": "LS1"}),
+    ("<Address><AddressAsText><PCode>LS1</PCode></AddressAsText></Address>", {"postcode": "LS1"}),
+    ("<HomeInformation><Address><PostCode>LS1</PostCode></Address></HomeInformation>", {"postcode": "LS1"}),
+    ("<Contacts><Contact><Surname>X</Surname><PostCode>L1</PostCode></Contact></Contacts>", {}),
+    ("<SchoolHistory><School><LEA>340</LEA><URN>9</URN></School></SchoolHistory>", {}),
+    ("<UPN/><Surname></Surname><?php echo 1?>", {}),
+    ("<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' href='file:///etc/passwd'/>", {}),
+    *(
+        (staged(TWO.replace(">E01<", f">{component}<")), COUNTS_TWO)
+        for component in ("E01", "e01", "COM_E01", "COME01", "COM E01")
+    ),
+    (staged(assessment("com_e01", "1"), TWO), COUNTS_TWO),
+    (
+        staged(
+            assessment("com_e01", "2", "<ResultDate>2025-06-20</ResultDate>"),
+            assessment("com_e01", "1", "<ResultDate>2025-05-01</ResultDate>"),
+        ),
+        COUNTS_TWO,
+    ),
+    (staged(TWO, assessment("com_e01", "1").replace("2025", "2024")), COUNTS_TWO),
+    (staged(TWO, assessment("com_e01", "1").replace(">R<", ">T<")), COUNTS_TWO),
+    (staged(TWO, assessment("com_e01", "")), COUNTS_TWO),
+    (staged(TWO.replace("COM", "MAT")), {}),
+    (staged(TWO.replace("E01", "AOL")), {}),
+    (staged(assessment("com_e02", "1"), stage="KS1") + staged(TWO), COUNTS_TWO),
+    (
+        "<StageAssessments><KeyStage><StageAssessment>"
+        + OTHER_ORDER
+        + "</StageAssessment><Stage>EYF</Stage></KeyStage>"
+        "</StageAssessments><UPN>A1</UPN>",
+        {"exp_e17": "A", "upn": "A1"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("inside", "expected"), SHAPES)
 def test_a_pupil_is_read_in_every_known_shape(inside: str, expected: dict[str, str]) -> None:
     assert pupil(inside) == expected
 
 
-@pytest.mark.parametrize("component", ["E01", "e01", "COM_E01", "COME01", "COM E01"])
-def test_a_component_is_read_in_every_spelling(component: str) -> None:
-    assert pupil(staged(assessment("com_e01", "1").replace(">E01<", f">{component}<")))["com_e01"] == "1"
-
-
-@pytest.mark.parametrize(
-    ("assessments", "expected"),
-    [
-        (assessment("com_e01", "1") + assessment("com_e01", "2"), "2"),
-        (
-            assessment("com_e01", "2", "<ResultDate>2025-06-20</ResultDate>")
-            + assessment("com_e01", "1", "<ResultDate>2025-05-01</ResultDate>"),
-            "2",
-        ),
-        (assessment("com_e01", "2") + assessment("com_e01", "1").replace("2025", "2024"), "2"),
-        (assessment("com_e01", "2") + assessment("com_e01", "1").replace(">R<", ">T<"), "2"),
-        (assessment("com_e01", "2") + assessment("com_e01", ""), "2"),
-        (assessment("com_e01", "2").replace("COM", "MAT"), None),
-        (assessment("com_e01", "2").replace("E01", "AOL"), None),
-    ],
-)
-def test_one_result_of_several_counts(assessments: str, expected: str | None) -> None:
-    assert pupil(staged(assessments)).get("com_e01") == expected
-
-
-def test_elements_in_another_order() -> None:
-    inside = "<Result>A</Result><Component>E17</Component><Subject>EXP</Subject>"
-    stage = f"<KeyStage><StageAssessment>{inside}</StageAssessment><Stage>EYF</Stage></KeyStage>"
-    assert pupil(f"<StageAssessments>{stage}</StageAssessments><UPN>A1</UPN>") == {"exp_e17": "A", "upn": "A1"}
-
-
-def test_other_stages_are_passed_over() -> None:
-    assert pupil(staged(assessment("com_e01", "2"), stage="KS1") + staged(assessment("com_e02", "1"))) == {
-        "com_e02": "1",
-        "academic_year": "202425",
-    }
+SCHOOL = "<SourceSchool><LEA>383</LEA><Estab>2001</Estab><AcademicYear>2024</AcademicYear></SourceSchool>"
+COLLECTION = "<CollectionDetails><Collection>EYFSP</Collection><Year>2025</Year></CollectionDetails>"
 
 
 @pytest.mark.parametrize(
     ("around", "expected"),
     [
-        ("<Header><SourceSchool><LEA>383</LEA><Estab>2001</Estab><AcademicYear>2024</AcademicYear></SourceSchool>"
-         "<DestSchool><LEA>999</LEA></DestSchool></Header>",
-         {"la_code": "383", "estab": "2001", "academic_year": "202425"}),
-        ("<Header><CollectionDetails><Collection>EYFSP</Collection><Year>2025</Year></CollectionDetails>"
-         "<Source><LEA>383</LEA></Source></Header>",
-         {"la_code": "383", "academic_year": "202425"}),
+        (
+            f"<Header>{SCHOOL}<DestSchool><LEA>999</LEA></DestSchool></Header>",
+            {"la_code": "383", "estab": "2001", "academic_year": "202425"},
+        ),
+        (
+            f"<Header>{COLLECTION}<Source><LEA>383</LEA></Source></Header>",
+            {"la_code": "383", "academic_year": "202425"},
+        ),
         ("<LA>383</LA><URN>100001</URN>", {"la_code": "383", "urn": "100001"}),
     ],
-)  # fmt: skip
+)
 def test_place_and_year_come_from_the_header_or_the_school(around: str, expected: dict[str, str]) -> None:
     assert pupil("", around) == expected
 

@@ -106,7 +106,7 @@ def test_an_error_of_a_reader_is_told_without_what_it_says() -> None:
 
 def test_a_reader_leaves_no_core_file_and_no_process() -> None:
     reader = Reader("a file", 0, served.what_it_may)
-    process, core = json.loads(reader.said())
+    process, core = json.loads(reader.receive_bytes())
     assert core == 0
     assert list(reader) == []
     _until(lambda: not _runs(process))
@@ -114,24 +114,24 @@ def test_a_reader_leaves_no_core_file_and_no_process() -> None:
 
 def test_a_reader_that_nobody_waits_for_is_ended() -> None:
     reader = Reader("a file", 0, served.says_nothing)
-    process = int(reader.said())
+    process = int(reader.receive_bytes())
     assert _runs(process)
     reader.close()
     _until(lambda: not _runs(process))
 
 
 def test_a_template_that_was_killed_is_started_again() -> None:
-    assert Reader("a file", 0, served.what_it_may).said()
+    assert Reader("a file", 0, served.what_it_may).receive_bytes()
     _, template = reader_process._template()
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
-    assert Reader("a file", 0, served.what_it_may).said()
+    assert Reader("a file", 0, served.what_it_may).receive_bytes()
 
 
 def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_killed() -> None:
     """The other reader had a copy of what tells that end: the first was waited for as long as the other ran."""
     first, other = (Reader("a file", 0, served.says_nothing) for _ in range(2))
-    process, of_other = int(first.said()), int(other.said())
+    process, of_other = int(first.receive_bytes()), int(other.receive_bytes())
     _, template = reader_process._template()
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
@@ -140,7 +140,7 @@ def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_ki
 
     def ask() -> None:
         with pytest.raises(ExtractStopped, match="the reader crashed"):
-            first.said()
+            first.receive_bytes()
         ended.append(True)
 
     asking = Thread(target=ask, daemon=True)
@@ -152,9 +152,9 @@ def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_ki
 
 def test_a_reader_has_nothing_of_the_template_or_of_another_reader() -> None:
     first = Reader("a file", 0, served.says_nothing)
-    first.said()
+    first.receive_bytes()
     second = Reader("a file", 0, served.what_is_open)
-    assert len(json.loads(second.said())) == len(("its end of the pipe", "what closes with it"))
+    assert len(json.loads(second.receive_bytes())) == len(("its end of the pipe", "what closes with it"))
     first.close()
 
 

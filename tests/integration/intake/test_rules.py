@@ -56,39 +56,25 @@ def test_each_row_is_rejected_or_warned_of_by_its_own_rule(desk: Desk, eyfsp: Te
     assert warned - {(row, rule) for rule, row in _first_rows(quality)} == set()
     assert desk.kept() == [row for row in range(1, len(changes) + 1) if row not in dict(rejected)]
     assert SECRET not in repr(quality)
+    (exceeding,) = [entry.sentence for entry in quality.rules if entry.rule == "com_e01-invalid"]
+    assert "exceeding" in exceeding
 
 
 def _first_rows(quality: ExtractQuality) -> list[tuple[str, int]]:
     return [(count.rule, row) for count in quality.rules for row in count.first_rows]
 
 
-def test_the_message_about_exceeding_says_why(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp(*GOOD, {"com_e01": "3"}))
-    (found,) = [entry for entry in desk.take().rules if entry.rule == "com_e01-invalid"]
-    assert "3 (exceeding) ended with the framework of September 2021" in found.sentence
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "the file is empty"),
-        ("\n", "the file is empty"),
-        ("a,b\n1,2\n", "missing column"),
         (",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n", "pre-2021 early learning goals"),
-        (",".join(EYFSP_HEADER).replace("forename", "surname") + "\n", "columns [0-9]+ and [0-9]+ have the same name"),
-        (
-            ",".join(EYFSP_HEADER).replace("postcode", "postcode_of_home") + "\n",
-            "perhaps renamed to column [0-9]+",
-        ),
         (",".join(EYFSP_HEADER) + "\n", "no usable row"),
-        (",".join([*EYFSP_HEADER, *(f"x{n}" for n in range(600))]) + "\n", "at most 500"),
     ],
 )
 def test_stops_a_file_that_cannot_be_used(desk: Desk, content: str, message: str) -> None:
     desk.land(content)
-    with pytest.raises(ExtractStopped, match=message) as stopped:
+    with pytest.raises(ExtractStopped, match=rf"leeds/eyfsp/202425\.csv.*{message}"):
         desk.take()
-    assert "leeds/eyfsp/202425.csv" in str(stopped.value)
 
 
 def test_stops_a_whole_file_of_another_council(desk: Desk, eyfsp: Text) -> None:
@@ -112,7 +98,7 @@ def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk, eyfsp: Text
 def test_two_files_for_one_extract_are_refused(desk: Desk, eyfsp: Text) -> None:
     desk.land(eyfsp())
     desk.land(eyfsp(), suffix=".csv.gz")
-    with pytest.raises(ExtractStopped, match="both lie there"):
+    with pytest.raises(ExtractStopped, match=r"202425\.csv and 202425\.csv\.gz"):
         desk.take()
 
 
@@ -131,6 +117,44 @@ def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
     assert {"asq3_communication-invalid", "asq3_months-invalid", "review-before-birth", "nhs_number-invalid"} <= {
         entry.rule for entry in quality.rules
     }
+
+
+def test_payload_is_typed_and_derived(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp({}, {"date_of_birth": "2019-09-01", "postcode": "ls29jt"}, {"postcode": "ZZ99 3VZ"}))
+    desk.take()
+    assert desk.kept(columns="sex, com_e01, term_of_birth, imd_quintile") == [
+        ("F", "2", "Spring-born", 1),
+        ("F", "2", "Autumn-born", 5),
+        ("F", "2", "Spring-born", None),
+    ]
+
+
+def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk, eyfsp: Text) -> None:
+    lines = eyfsp(*[{}] * 3, {"com_e01": "7"}, *[{}] * 9).splitlines()
+    lines[1] = lines[1].replace("Thornton", '"Thorn\nton"')
+    lines[2] += ",one,too,many"
+    lines[5] = lines[5].rpartition(",")[0]
+    desk.land("\n".join(lines) + "\n")
+    quality = desk.take()
+    assert (quality.rows_read, quality.rows_rejected) == (13, 3)
+    assert desk.quarantined() == {(2, "malformed-row"), (4, "com_e01-invalid"), (5, "malformed-row")}
+    assert desk.kept() == [1, 3, *range(6, 14)]
+
+
+def test_a_file_with_many_malformed_rows_is_stopped(desk: Desk, eyfsp: Text) -> None:
+    lines = eyfsp(*[{}] * 90).splitlines()
+    desk.land("\n".join([*lines[:70], *(line + ",one,too,many" for line in lines[70:])]) + "\n")
+    with pytest.raises(ExtractStopped, match="More than 20% of the rows were rejected"):
+        desk.take()
+
+
+def test_only_a_changed_file_is_read_again(desk: Desk, eyfsp: Text) -> None:
+    desk.land(eyfsp())
+    assert not desk.take().unchanged
+    assert desk.take().unchanged
+    desk.land(eyfsp({"sex": "M"}))
+    assert not desk.take().unchanged
+    assert desk.kept(columns="sex") == ["M"]
 
 
 def test_the_page_of_sources_is_the_contracts() -> None:

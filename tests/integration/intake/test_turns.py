@@ -25,8 +25,17 @@ def linkage(cohort: str) -> Taking:
 
 
 LEEDS, WIRRAL, LEEDS_BEFORE = intake(("leeds", "202425")), intake(("wirral", "202425")), intake(("leeds", "202324"))
-BOTH = intake(("leeds", "202425"), ("wirral", "202425"))
 LINKAGE, LINKAGE_BEFORE = linkage("202425"), linkage("202324")
+PAIRS = {
+    "another council": (LEEDS, WIRRAL, True),
+    "the same council": (LEEDS, LEEDS, False),
+    "several with it": (LEEDS, intake(("leeds", "202425"), ("wirral", "202425")), False),
+    "another cohort of it": (LEEDS, LEEDS_BEFORE, True),
+    "linkage after intake": (LEEDS, LINKAGE, False),
+    "intake after linkage": (LINKAGE, LEEDS, False),
+    "linkage of another cohort": (LINKAGE, LINKAGE_BEFORE, True),
+    "linkage of another cohort after intake": (LEEDS, LINKAGE_BEFORE, True),
+}
 
 
 def goes_beside(home: Home, first: Taking, second: Taking) -> bool:
@@ -51,29 +60,7 @@ def goes_beside(home: Home, first: Taking, second: Taking) -> bool:
     return not said
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "beside"),
-    [
-        (LEEDS, WIRRAL, True),
-        (LEEDS, LEEDS, False),
-        (LEEDS, BOTH, False),
-        (LEEDS, LEEDS_BEFORE, True),
-        (LEEDS, LINKAGE, False),
-        (LINKAGE, LEEDS, False),
-        (LINKAGE, LINKAGE_BEFORE, True),
-        (LEEDS, LINKAGE_BEFORE, True),
-    ],
-    ids=[
-        "another council",
-        "the same council",
-        "several with it",
-        "another cohort of it",
-        "linkage after intake",
-        "intake after linkage",
-        "linkage of another cohort",
-        "linkage of another cohort after intake",
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "beside"), PAIRS.values(), ids=PAIRS)
 def test_who_waits_for_whom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Taking, second: Taking, beside: bool
 ) -> None:

@@ -33,7 +33,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
-from sources.reference.expected_rows import published_rows
+from sources.reference.published_figures import published_rows
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
 

@@ -254,7 +254,7 @@ def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: 
 
 def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Place) -> None:
     put(sender.write(eyfsp()), pipeline)
-    with pytest.raises(ExtractStopped, match="both lie there"):
+    with pytest.raises(ExtractStopped, match="are both in the folder"):
         pipeline.take("eyfsp")
 
 

@@ -14,8 +14,7 @@ from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.extract.landed import find
-from sources.reference.asq3 import DOMAINS
-from sources.reference.survey import QUESTIONS
+from sources.reference.code_lists import DOMAINS, QUESTIONS
 from tests.support.extracts import COHORT, nhs_number, prepend, row, upn
 from tests.support.independent import GOALS, write_extracts
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.reference.asq3 import DOMAINS
-from sources.reference.survey import QUESTIONS, SERVICES
+from sources.reference.code_lists import DOMAINS, QUESTIONS, SERVICES
 from tests.support.extracts import COHORT, nhs_number, row, upn
 from tests.support.intake.files import as_csv
 
 Row = dict[str, str]
 Table = list[list[str]]
-Arrange = Callable[[Path, KeyRing], None]
 
 SURNAME, FORENAME, POSTCODE, BORN = "Qwyjibo", "Zorblax", "ZE3 9JW", "2019-11-23"
 _FIRST_UPN, _FIRST_NHS = 997_700_000_000, 777_000
@@ -36,7 +33,7 @@ PLANTED = re.compile(
 
 @dataclass(frozen=True)
 class Case:
-    """A case: `files` are written by name into the folder of council and source; `arrange` creates anything else."""
+    """A case: `files` are written by name into the folder of council and source."""
 
     name: str
     source: str
@@ -45,16 +42,12 @@ class Case:
     aside: Mapping[int, set[str]] = field(default_factory=dict)
     warned: Mapping[int, set[str]] = field(default_factory=dict)
     stops: str = ""
-    arrange: Arrange | None = None
 
-    def put(self, folder: Path, keys: KeyRing) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def put(self, folder: Path) -> None:
         for name, content in self.files.items():
             path = folder / name
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        if self.arrange:
-            self.arrange(folder, keys)
 
 
 def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:

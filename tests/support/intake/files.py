@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pyarrow as pa
@@ -90,8 +91,7 @@ def saved(book: openpyxl.Workbook) -> bytes:
 
 def with_shared_strings(content: bytes) -> bytes:
     """Return openpyxl's workbook with the texts of its first sheet in a shared table, as Excel writes them."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(content)
     texts: dict[str, int] = {}
 
     def shared(found: re.Match[str]) -> str:
@@ -109,11 +109,16 @@ def with_shared_strings(content: bytes) -> bytes:
     return zipped(members | {SHEET: sheet, STRINGS: strings, RELATIONS: relations, _CONTENT_TYPES: types})
 
 
-def as_parquet(rows: Rows) -> bytes:
+def as_arrow(rows: Rows) -> pa.Table:
     header, *body = rows
-    file = io.BytesIO()
     columns = [pa.array(column) for column in zip(*body, strict=True)]
-    pyarrow.parquet.write_table(pa.Table.from_arrays(columns, names=[str(name) for name in header]), file)
+    return pa.Table.from_arrays(columns, names=[str(name) for name in header])
+
+
+def as_parquet(rows: Rows | pa.Table, **options: Any) -> bytes:
+    file = io.BytesIO()
+    table = rows if isinstance(rows, pa.Table) else as_arrow(rows)
+    pyarrow.parquet.write_table(table, file, **options)
     return file.getvalue()
 
 
@@ -123,6 +128,12 @@ def zipped(members: Mapping[str, bytes | str]) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def members_of(archive: bytes) -> dict[str, bytes]:
+    """Return the members of a zip archive by name."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def as_gzip(content: bytes) -> bytes:

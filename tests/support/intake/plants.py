@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tests.support.extracts import COHORT
-from tests.support.intake.corpus import FORENAME, SURNAME, Row, many, moved, rows, table, text
+from tests.support.intake.corpus import FORENAME, SURNAME, many, moved, rows, table, text
 from tests.support.intake.files import as_csv, as_gzip, as_parquet, as_xlsx, zipped
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 from tests.support.intake.standards import workbook as csds_workbook
@@ -26,7 +25,15 @@ Plant = tuple[str, Callable[[Path], None]]
 
 def plants() -> Iterator[Plant]:
     """Yield deliveries with the name in different places; some are accepted, most are stopped."""
-    for part in (_headings, _names, _archives, _workbooks, _parquet, _xml, _csds, _codes):
+    for suffix, contents in (
+        (".csv", _headings()),
+        (".xlsx", _workbooks()),
+        (".parquet", _parquet()),
+        (".zip", _archives()),
+        (".xml", _xml()),
+    ):
+        yield from (_file(content, suffix) for content in contents)
+    for part in (_names, _csds, _other_sources):
         yield from part()
 
 
@@ -39,46 +46,39 @@ def _file(content: bytes, suffix: str = ".csv", name: str = COHORT, source: str 
     return source, put
 
 
-def _headings() -> Iterator[Plant]:
-    renamed = moved(many("eyfsp"), surname=f"surname {SURNAME}", com_e01=f"com_e01 {FORENAME}")
+def _twice() -> list[list[str]]:
+    return [[NAME, NAME, *TABLE[0]], *(["x", "y", *row] for row in TABLE[1:])]
+
+
+def _renamed() -> list[list[str]]:
+    return moved(many("eyfsp"), surname=f"surname {SURNAME}", com_e01=f"com_e01 {FORENAME}")
+
+
+def _headings() -> Iterator[bytes]:
     for change in ({"upn": NAME}, {"surname": f"Surname of {NAME}"}, {"com_e01": f"com_e01 {SURNAME}"}):
-        yield _file(as_csv(moved(many("eyfsp"), **change)))
-    yield _file(as_csv(renamed))
-    yield _file(as_xlsx(renamed), ".xlsx")
-    yield _file(as_parquet(renamed), ".parquet")
-    twice = [[NAME, NAME, *TABLE[0]], *(["x", "y", *row] for row in TABLE[1:])]
-    for form, suffix in ((as_csv, ".csv"), (as_xlsx, ".xlsx")):
-        yield _file(form(twice), suffix)
+        yield as_csv(moved(many("eyfsp"), **change))
+    yield from (as_csv(_renamed()), as_csv(_twice()))
     swapped = moved(many("eyfsp"), upn="surname", surname="upn")
-    beside = [[f"{NAME}'s UPN", *swapped[0]], *([row[0], *row] for row in swapped[1:])]
-    yield _file(as_csv(beside))
-    numbers = [row | {"nhs_number": "Y", f"{NAME} no": row["nhs_number"]} for row in many("hv_reviews")]
-    yield _file(text(numbers), source="hv_reviews")
-    either = [["SURNAME" if name == "surname" else name for name in TABLE[0]] + ["Surname"]]
-    yield _file(as_csv([*either, *([*row, NAME] for row in TABLE[1:])]))
+    yield as_csv([[f"{NAME}'s UPN", *swapped[0]], *([row[0], *row] for row in swapped[1:])])
+    either = [*("SURNAME" if name == "surname" else name for name in TABLE[0]), "Surname"]
+    yield as_csv([either, *([*row, NAME] for row in TABLE[1:])])
     dates = [row | {"date_of_birth": "23/11/2019"} for row in many("eyfsp")]
-    yield _file(as_csv([[*TABLE[0], NAME], *([*row, "x"] for row in table(dates)[1:])]))
-    yield _file(f"{NAME}\n".encode() + CSV)
-    yield _file(f"{NAME},{NAME}\n".encode() * 30 + CSV)
-    yield _file(f"\ufeff\ufeff{NAME}\n\ufeff".encode() + CSV)
-    yield _file(f"sep={SURNAME}\n".encode() + CSV)
-    yield _file(CSV.replace(b"\n", f",{NAME}\n".encode(), 1))
+    yield as_csv([[*TABLE[0], NAME], *([*row, "x"] for row in table(dates)[1:])])
+    for before in (f"{NAME}\n", f"{NAME},{NAME}\n" * 30, f"\ufeff\ufeff{NAME}\n\ufeff", f"sep={SURNAME}\n"):
+        yield before.encode() + CSV
+    yield CSV.replace(b"\n", f",{NAME}\n".encode(), 1)
 
 
 def _names() -> Iterator[Plant]:
     for name in (
-        f"{COHORT}.{SURNAME}",
-        f"{COHORT} {NAME}",
-        f"{SURNAME}",
-        f"{COHORT}-{FORENAME}",
-        f"{SURNAME}\n{FORENAME}",
+        *(f"{COHORT}.{SURNAME}", f"{COHORT} {NAME}", SURNAME, f"{COHORT}-{FORENAME}", f"{SURNAME}\n{FORENAME}"),
+        *(f"{COHORT}/{NAME}", f"{NAME}/{COHORT}", f"../{NAME}/{COHORT}"),
     ):
         yield _file(CSV, name=name)
     for suffix in (f".{SURNAME}", f".csv.{SURNAME}", f".{SURNAME}.gz"):
         yield _file(CSV, suffix)
-    yield _file(CSV, name=f"{COHORT}/{NAME}")
-    yield _file(CSV, name=f"{NAME}/{COHORT}")
-    yield _file(CSV, name=f"../{NAME}/{COHORT}")
+    named = as_gzip(CSV)[:3] + b"\x08" + as_gzip(CSV)[4:10] + NAME.encode() + b"\0" + as_gzip(CSV[:-9])[10:]
+    yield _file(named, ".csv.gz")
 
     def link(folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -92,91 +92,73 @@ def _names() -> Iterator[Plant]:
     yield "hv_reviews", itself
 
 
-def _archives() -> Iterator[Plant]:
+def _archives() -> Iterator[bytes]:
     member = f"{NAME}.csv"
-    yield _file(zipped({member: b""}), ".zip")
-    yield _file(zipped({member: CSV, f"{SURNAME}.txt": CSV}), ".zip")
-    yield _file(zipped({f"{NAME}.pdf": b"x"}), ".zip")
-    yield _file(zipped({f"{NAME}.zip": zipped({member: CSV})}), ".zip")
-    yield _file(zipped({f"../{member}": CSV}), ".zip")
-    yield _file(zipped({member: b"%PDF"}), ".zip")
-    yield _file(zipped({member: CSV[:-40]}), ".zip")
-    yield _file(zipped({f"{NAME}.xlsx": as_xlsx([[NAME], [NAME]])}), ".zip")
-    content = bytearray(zipped({member: CSV}))
-    content[6] |= 1
-    content[content.index(b"PK\1\2") + 8] |= 1
-    yield _file(bytes(content), ".zip")
+    for members in (
+        {member: b""},
+        {member: CSV, f"{SURNAME}.txt": CSV},
+        {f"{NAME}.pdf": b"x"},
+        {f"{NAME}.zip": zipped({member: CSV})},
+        {f"../{member}": CSV},
+        {member: b"%PDF"},
+        {member: CSV[:-40]},
+        {f"{NAME}.xlsx": as_xlsx([[NAME], [NAME]])},
+    ):
+        yield zipped(members)
+    encrypted = bytearray(zipped({member: CSV}))
+    encrypted[6] |= 1
+    encrypted[encrypted.index(b"PK\1\2") + 8] |= 1
+    yield bytes(encrypted)
     commented = io.BytesIO()
     with zipfile.ZipFile(commented, "w") as archive:
         archive.comment = NAME.encode()
         archive.writestr("a.csv", b"")
-    yield _file(commented.getvalue(), ".zip")
-    named = as_gzip(CSV)[:3] + b"\x08" + as_gzip(CSV)[4:10] + NAME.encode() + b"\0" + as_gzip(CSV[:-9])[10:]
-    yield _file(named, ".csv.gz")
+    yield commented.getvalue()
 
 
-def _workbooks() -> Iterator[Plant]:
+def _workbooks() -> Iterator[bytes]:
     def sheets(book: object, formula: bool = False) -> None:
         first = book.worksheets[0]  # type: ignore[attr-defined]
         first.title = NAME
         if formula:
             first.cell(3, TABLE[0].index("surname") + 1).value = f'=CONCAT("{NAME}")'
         else:
-            again = book.create_sheet(f"{NAME} 2")  # type: ignore[attr-defined]
-            for row in TABLE:
-                again.append(row)
-
-    yield _file(as_xlsx(TABLE, sheets), ".xlsx")
-    yield _file(as_xlsx(TABLE, lambda book: sheets(book, formula=True)), ".xlsx")
-    yield _file(as_xlsx([["x"]], lambda book: setattr(book.worksheets[0], "title", NAME)), ".xlsx")
+            book.copy_worksheet(first).title = f"{NAME} 2"  # type: ignore[attr-defined]
 
     def properties(book: object) -> None:
         book.properties.title = book.properties.creator = NAME  # type: ignore[attr-defined]
 
-    yield _file(as_xlsx([["x"]], properties), ".xlsx")
-    tables = csds(rows("hv_reviews", {}, {}))
-    tables["CYP001"] = [{f"{key} {NAME}": value for key, value in row.items()} for row in tables["CYP001"]]
-    yield _file(csds_workbook(tables), ".xlsx", source="hv_reviews")
+    yield from (as_xlsx(_renamed()), as_xlsx(_twice()))
+    yield as_xlsx(TABLE, sheets)
+    yield as_xlsx(TABLE, lambda book: sheets(book, formula=True))
+    yield as_xlsx([["x"]], lambda book: setattr(book.worksheets[0], "title", NAME))
+    yield as_xlsx([["x"]], properties)
 
 
-def _parquet() -> Iterator[Plant]:
+def _parquet() -> Iterator[bytes]:
+    yield as_parquet(_renamed())
     plain = {name: [row[index] for row in TABLE[1:]] for index, name in enumerate(TABLE[0])}
-    count = len(TABLE) - 1
-    for values in ([[NAME]] * count, [{SURNAME: FORENAME}] * count, [b"\xff" + NAME.encode()] * count):
-        yield _file(_written(pa.table(plain | {"surname": pa.array(values)})), ".parquet")
-    yield _file(_written(pa.table({NAME: [1]})), ".parquet")
-    yield _file(_written(pa.table({NAME: [1]}).replace_schema_metadata({NAME: NAME})), ".parquet")
-    yield _file(
-        _written(pa.table({NAME: [1]}).replace_schema_metadata({"readiness_manifest": NAME})), ".tokens.parquet"
-    )
-    manifest = f'{{"council": "{NAME}", "{NAME}": 1}}'
-    yield _file(
-        _written(pa.table({NAME: [1]}).replace_schema_metadata({"readiness_manifest": manifest})), ".tokens.parquet"
-    )
+    for value in ([NAME], {SURNAME: FORENAME}, b"\xff" + NAME.encode()):
+        yield as_parquet(pa.table(plain | {"surname": pa.array([value] * (len(TABLE) - 1))}))
+    yield as_parquet(pa.table({NAME: [1]}))
+    yield as_parquet(pa.table({NAME: [1]}).replace_schema_metadata({NAME: NAME}))
 
 
-def _written(made: pa.Table) -> bytes:
-    file = io.BytesIO()
-    pq.write_table(made, file)
-    return file.getvalue()
-
-
-def _xml() -> Iterator[Plant]:
+def _xml() -> Iterator[bytes]:
     sound = eyfsp_xml(rows("eyfsp", {}, {}))
     tag = SURNAME.encode()
-    yield _file(b"<%s/>" % tag, ".xml")
-    yield _file(sound.replace(b"<UPN>", b"<%s>" % tag, 1), ".xml")
-    yield _file(sound.replace(b"<UPN>", b'<UPN %s="%s" %s="">' % (tag, tag, tag), 1), ".xml")
-    yield _file(b"<!--%s-->" % tag + sound[:-60], ".xml")
-    yield _file(sound.replace(b"UTF-8", tag), ".xml")
-    yield _file(sound.replace(b"<UPN>", b"&%s;<UPN>" % tag, 1), ".xml")
-    yield _file(b'<?xml version="1.0"?><!DOCTYPE %s><%s/>' % (tag, tag), ".xml")
+    yield b"<%s/>" % tag
+    for put in (b"<%s>" % tag, b'<UPN %s="%s" %s="">' % (tag, tag, tag), b"&%s;<UPN>" % tag):
+        yield sound.replace(b"<UPN>", put, 1)
+    yield b"<!--%s-->" % tag + sound[:-60]
+    yield sound.replace(b"UTF-8", tag)
+    yield b'<?xml version="1.0"?><!DOCTYPE %s><%s/>' % (tag, tag)
 
 
 def _csds() -> Iterator[Plant]:
     sound = csds_files(csds(rows("hv_reviews", {}, {})))
 
-    def folder(change: Callable[[Path], None]) -> Plant:
+    def folder(change: Callable[[Path], object]) -> Plant:
         def put(at: Path) -> None:
             inside = at / COHORT
             inside.mkdir(parents=True)
@@ -186,30 +168,35 @@ def _csds() -> Iterator[Plant]:
 
         return "hv_reviews", put
 
-    def of(inside: Path, table_name: str) -> Path:
-        return next(path for path in inside.iterdir() if table_name in path.name)
-
-    yield folder(lambda inside: of(inside, "CYP201").write_text(""))
-    yield folder(lambda inside: of(inside, "CYP101").write_text(f"{NAME},x\n1,2\n"))
-    yield folder(lambda inside: of(inside, "CYP001").write_bytes(b"PAR1x"))
-    yield folder(lambda inside: of(inside, "CYP001").unlink())
-    yield folder(lambda inside: (inside / f"CYP001 {NAME}.zip").write_bytes(zipped({f"{NAME}.csv": b""})))
-    yield folder(lambda inside: (inside / f"CYP202 {NAME}.csv").mkdir())
-
     def sockets(inside: Path) -> None:
         with suppress(OSError), socket.socket(socket.AF_UNIX) as made:  # a path may be too long for one
             made.bind(str(inside / f"CYP202{SURNAME}"))
 
+    def file_of(inside: Path, table_name: str) -> Path:
+        return next(path for path in inside.iterdir() if table_name in path.name)
+
+    yield folder(lambda inside: file_of(inside, "CYP201").write_text(""))
+    yield folder(lambda inside: file_of(inside, "CYP101").write_text(f"{NAME},x\n1,2\n"))
+    yield folder(lambda inside: file_of(inside, "CYP001").write_bytes(b"PAR1x"))
+    yield folder(lambda inside: file_of(inside, "CYP001").unlink())
+    yield folder(lambda inside: (inside / f"CYP001 {NAME}.zip").write_bytes(zipped({f"{NAME}.csv": b""})))
+    yield folder(lambda inside: (inside / f"CYP202 {NAME}.csv").mkdir())
     yield folder(sockets)
     yield _file(zipped({f"{NAME}/{key} {NAME}.csv": "" for key in sound}), ".zip", source="hv_reviews")
+    tables = csds(rows("hv_reviews", {}, {}))
+    tables["CYP001"] = [{f"{key} {NAME}": value for key, value in row.items()} for row in tables["CYP001"]]
+    yield _file(csds_workbook(tables), ".xlsx", source="hv_reviews")
 
 
-def _codes() -> Iterator[Plant]:
-    language: list[Row] = [row | {"first_language": SURNAME[:4]} for row in many("school_census")]
-    yield _file(text(language), source="school_census")
-    yield _file(text([row | {"sen_provision": NAME} for row in many("school_census")]), source="school_census")
-    yield _file(
-        text([row | {"wave": NAME, "response_id": NAME} for row in many("parent_experience")]),
-        source="parent_experience",
-    )
-    yield _file(text([row | {"review_date": NAME} for row in many("hv_reviews")]), source="hv_reviews")
+def _other_sources() -> Iterator[Plant]:
+    for source, change in (
+        ("school_census", {"first_language": SURNAME[:4]}),
+        ("school_census", {"sen_provision": NAME}),
+        ("parent_experience", {"wave": NAME, "response_id": NAME}),
+        ("hv_reviews", {"review_date": NAME}),
+        ("hv_reviews", {"nhs_number": "Y", f"{NAME} no": "9434765919"}),
+    ):
+        yield _file(text([row | change for row in many(source)]), source=source)
+    for manifest in (NAME, f'{{"council": "{NAME}", "{NAME}": 1}}'):
+        tokens = pa.table({NAME: [1]}).replace_schema_metadata({"readiness_manifest": manifest})
+        yield _file(as_parquet(tokens), ".tokens.parquet")

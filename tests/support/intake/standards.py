@@ -1,14 +1,12 @@
 """The same children in the formats of senders' systems: contract-named text, EYFSP XML and the CSDS tables.
 
-Each writer takes rows under contract names; `children` and `reviews` generate a few hundred of them, with the oddities
-of real ones.
+Each writer takes rows under contract names; `children` and `reviews` are some with the oddities of real ones.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,15 +15,22 @@ from xml.sax.saxutils import escape
 import openpyxl
 
 from sources.contracts import CONTRACTS
-from sources.reference.asq3 import ASQ_SE2, DOMAINS, snomed_codes
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
 from sources.reference.goals import GOALS
 from tests.support.extracts import nhs_number, upn
+from tests.support.extracts import row as sound_row
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
 Tables = dict[str, list[dict[str, str]]]
 
-NAMES = ("Thornton Amelia", "O'Brien Zoë", "Núñez-García María José", "Ó Súilleabháin Aoife", "李 明", "St & Co <Li>")
+NAMES = [
+    {"surname": surname, "forename": forename}
+    for surname, forename in (
+        *(("O'Brien", "Zoë"), ("Núñez-García", "María José"), ("Ó Súilleabháin", "Aoife")),
+        *(("李", "明"), ("St & Co", "<Li>")),
+    )
+]
 ACTIVITY_TYPES = {"NBV": "08", "6-8W": "09", "12M": "10", "2-2.5Y": "11"}
 GENDERS = {"M": "1", "F": "2", "": "9"}
 HEADINGS = {
@@ -41,56 +46,35 @@ HEADINGS = {
 }
 
 
-def children(number: int = 300, seed: int = 3) -> list[dict[str, str]]:
-    """Return Profile rows, some without result or postcode, with a placeholder date of birth or a name of several
-    words."""
-    rng, rows = random.Random(seed), []
-    for index in range(number):
-        surname, _, forename = rng.choice(NAMES).partition(" ")
-        row = {
-            "la_code": "383",
-            "estab": rng.choice(("2001", "2002")),
-            "academic_year": "202425",
-            "upn": upn(800_000_000_000 + index),
-            "surname": surname,
-            "forename": forename,
-            "sex": rng.choice(("F", "M", "F", "M", "")),
-            "date_of_birth": f"20{rng.choice(('19-09', '20-02', '20-07'))}-{rng.randrange(1, 29):02d}",
-            "postcode": rng.choice(("LS1 4AP", "LS2 9JT", "ls29jt", "")),
-        }
-        not_assessed = rng.random() < 0.05
-        row |= {goal: "A" if not_assessed else rng.choice("122") for goal in GOALS}
-        if rng.random() < 0.03:
-            row["date_of_birth"] = "1900-01-01"
-        if rng.random() < 0.03:
-            row |= dict.fromkeys(GOALS, "")
-        rows.append(row)
-    return rows
+def children() -> list[dict[str, str]]:
+    """Return Profile rows with the oddities of real ones: names of several words or scripts, and values left out."""
+    changes = [
+        *NAMES,
+        *({name: ""} for name in ("upn", "sex", "postcode", "date_of_birth")),
+        *({"estab": "2002"}, {"postcode": "ls29jt"}, {"date_of_birth": "1900-01-01"}),
+        *(dict.fromkeys(GOALS, "A"), dict.fromkeys(GOALS, ""), {"com_e01": "1", "exp_e17": "1"}, {"com_e01": "A"}),
+    ]
+    rows = [sound_row("eyfsp", {"upn": upn(800_000_000_000 + n)}, change) for n, change in enumerate(changes)]
+    return [{name: row[name] for name in row if name not in ("nhs_number", "urn")} for row in rows]
 
 
-def reviews(number: int = 300, seed: int = 4) -> list[dict[str, str]]:
-    """Return review rows, some without ASQ-3, sex or name, with a domain missing or out of range, or of other kinds."""
-    rng, rows = random.Random(seed), []
-    for index, child in enumerate(children(number, seed)):
-        kind = rng.choice(("2-2.5Y", "2-2.5Y", "2-2.5Y", "12M", "NBV"))
-        with_asq3 = kind == "2-2.5Y" and rng.random() < 0.8
-        scores = {domain: str(rng.choice((5, 22.5, 40, 60))) if with_asq3 else "" for domain in DOMAINS}
-        if with_asq3 and rng.random() < 0.1:
-            scores[rng.choice(list(DOMAINS))] = rng.choice(("", "61"))
-        rows.append(
-            {
-                "local_patient_id": f"P{index:05d}",
-                "nhs_number": nhs_number(index) or "",
-                "nhs_number_status": "01",
-                **{name: child[name] for name in ("surname", "forename", "sex", "date_of_birth", "postcode")},
-                "review": kind,
-                "review_date": "2022-04-02",
-                "asq3_months": rng.choice(("24", "27", "30")) if with_asq3 else "",
-                **scores,
-                ASQ_SE2: "35" if with_asq3 and rng.random() < 0.3 else "",
-            }
-        )
-    return rows
+def reviews() -> list[dict[str, str]]:
+    """Return rows of reviews, with and without ASQ-3, with a score missing or out of range, or of other kinds."""
+    without = dict.fromkeys((*DOMAINS, "asq3_months", ASQ_SE2), "")
+    changes = [
+        *NAMES,
+        *({"asq3_months": months} for months in ("24", "27", "30")),
+        *({domain: score} for domain, score in zip(DOMAINS, ("", "61", "22.5", "0", "60"), strict=True)),
+        *(without | {"review": kind} for kind in ("2-2.5Y", "12M", "NBV", "6-8W")),
+        *({name: ""} for name in (ASQ_SE2, "sex", "postcode", "nhs_number")),
+        {"date_of_birth": "1900-01-01"},
+    ]
+    numbers = filter(None, map(nhs_number, range(99)))
+    rows = [
+        sound_row("hv_reviews", {"local_patient_id": f"P{n:05d}", "nhs_number": next(numbers)}, change)
+        for n, change in enumerate(changes)
+    ]
+    return [{name: row[name] for name in row if name not in ("concern", "referral")} for row in rows]
 
 
 def contract_csv(source: str, rows: Rows) -> str:

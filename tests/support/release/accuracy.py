@@ -34,7 +34,7 @@ from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import council_size
 from tests.support.release.examples import published_rates
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION
 from sources.reference.places import PILOT
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import council_size
 
 Floats = NDArray[np.float64]
 Z = 1.959964

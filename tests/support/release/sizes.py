@@ -18,7 +18,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Selector
 from sources.reference.places import PILOT
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import council_size
 
 _PUBLISHED: dict[str, Any] = json.loads(Path(__file__).with_name("demonstration_sizes.json").read_bytes())
 """Rows and shares by family, for the pilot councils in order."""

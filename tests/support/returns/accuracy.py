@@ -18,7 +18,7 @@ from assets.linkage.row_numbers import RowNumbers
 from privacy.returns.agreement import Fact
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Role
-from sources.reference.asq3 import cut_offs
+from sources.reference.code_lists import cut_offs
 from sources.reference.places import PILOT, place
 from sources.synthetic import generate
 from tests.support.extracts import PERSON, row

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.tables import TABLES
-from sources.reference.survey import QUESTIONS
+from sources.reference.code_lists import QUESTIONS
 
 TOTAL = "Total"
 MEALS = "Free school meal eligibility"

@@ -27,7 +27,7 @@ from privacy.release.statement import inference, outside_the_guarantee, when_cha
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
-from sources.reference.asq3 import DOMAINS
+from sources.reference.code_lists import DOMAINS
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT, places
 from tests.support import PROJECT

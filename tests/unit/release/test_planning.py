@@ -17,8 +17,7 @@ from ndl_export.tables.rows import Detail, detail_of, layout, statements_of
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
-from sources.reference.plausible_shares import Range
-from sources.reference.profile_results import council_size
+from sources.reference.published_figures import Range, council_size
 
 TOTAL = ("Total", "Total")
 

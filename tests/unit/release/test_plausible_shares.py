@@ -9,9 +9,9 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import Attribute
 from sources.reference import rows_of
 from sources.reference.places import PILOT, place
-from sources.reference.plausible_shares import FILE, Range, plausible_shares, rows_per_child
+from sources.reference.published_figures import PLAUSIBLE_SHARES, Range, plausible_shares, rows_per_child
 
-ROWS = rows_of(FILE)
+ROWS = rows_of(PLAUSIBLE_SHARES)
 ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}
 
 

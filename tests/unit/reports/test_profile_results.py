@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sources.reference import profile_results
+from sources.reference import published_figures as published
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT, place
 
@@ -14,7 +14,7 @@ TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 @pytest.mark.parametrize("council", PILOT)
 @pytest.mark.parametrize("cohort", ["202122", "202223", "202324", "202425"])
 def test_every_pilot_council_has_its_own_expected_levels(council: str, cohort: str) -> None:
-    figures = profile_results.expected_level(place(council), Cohort(cohort))
+    figures = published.expected_level(place(council), Cohort(cohort))
     assert len(figures) == 9
     for figure in figures.values():
         assert (figure.own, figure.area, figure.cohort.code) == (True, place(council).la_name, cohort)
@@ -25,39 +25,39 @@ def test_every_pilot_council_has_its_own_expected_levels(council: str, cohort: s
 @pytest.mark.parametrize("council", PILOT)
 def test_the_two_sources_of_the_good_level_agree(council: str) -> None:
     """The interactive tool gives one decimal of what the statistical release gives."""
-    row = profile_results.children_by(profile_results.SEX)[place(council).new_la_code, "202425"][profile_results.TOTAL]
-    tool = profile_results.expected_level(place(council), Cohort("202425"))["gld"].value
+    row = published.children_by(published.SEX)[place(council).new_la_code, "202425"][published.TOTAL]
+    tool = published.expected_level(place(council), Cohort("202425"))["gld"].value
     assert tool * 100 == pytest.approx(float(row["gld_children_percent"]), abs=0.051)
 
 
 @pytest.mark.parametrize(("cohort", "year"), [("202526", "202425"), ("202223", "202122"), ("202324", "202425")])
 def test_of_the_years_held_the_nearest_is_taken(cohort: str, year: str) -> None:
-    found = profile_results.number_of_children(place("leeds"), Cohort(cohort))
+    found = published.number_of_children(place("leeds"), Cohort(cohort))
     assert found
     assert found.cohort.code == year
 
 
 def test_a_council_without_figures_is_laid_beside_england() -> None:
-    assert {f.area for f in profile_results.expected_level(place("bradford"), Cohort("202425")).values()} == {"England"}
-    assert profile_results.number_of_children(place("bradford"), Cohort("202425")) is None
+    assert {f.area for f in published.expected_level(place("bradford"), Cohort("202425")).values()} == {"England"}
+    assert published.number_of_children(place("bradford"), Cohort("202425")) is None
 
 
 def test_an_incomplete_breakdown_is_not_used() -> None:
     sen = ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan")
-    shares = profile_results.shares(place("hammersmith-and-fulham"), Cohort("202425"), profile_results.SEN, sen)
+    shares = published.shares(place("hammersmith-and-fulham"), Cohort("202425"), published.SEN, sen)
     assert {share.area for share in shares.values()} == {"England"}
 
 
 def test_terms_of_birth_are_those_of_todays_definition() -> None:
     """Until 2021/22 spring was January to April: those figures are not comparable and not held."""
-    shares = profile_results.shares(place("leeds"), Cohort("202122"), profile_results.TERM_OF_BIRTH, TERMS)
+    shares = published.shares(place("leeds"), Cohort("202122"), published.TERM_OF_BIRTH, TERMS)
     assert {share.cohort.code for share in shares.values()} == {"202425"}
 
 
 @pytest.mark.parametrize(
-    ("topic", "breakdowns"), [(profile_results.SEX, ("Female", "Male")), (profile_results.TERM_OF_BIRTH, TERMS)]
+    ("topic", "breakdowns"), [(published.SEX, ("Female", "Male")), (published.TERM_OF_BIRTH, TERMS)]
 )
 def test_shares_add_up(topic: str, breakdowns: tuple[str, ...]) -> None:
     for council in PILOT:
-        shares = profile_results.shares(place(council), Cohort("202425"), topic, breakdowns)
+        shares = published.shares(place(council), Cohort("202425"), topic, breakdowns)
         assert sum(share.value for share in shares.values()) == pytest.approx(1)

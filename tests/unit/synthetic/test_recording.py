@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sources.synthetic import naming
 from sources.synthetic.drawing import assign, whole_numbers
+from sources.synthetic.people import NAME_TYPE
 from sources.synthetic.recording import day_month_swapped, mistyped, without_accents
 from sources.synthetic.writing import _encoded
 
 
 def test_a_mistyped_name_is_one_slip_away() -> None:
-    words = np.array(["Katherine", "Łukasz", "O'Brien", "Amelia"] * 50, dtype=naming.NAME_TYPE)
+    words = np.array(["Katherine", "Łukasz", "O'Brien", "Amelia"] * 50, dtype=NAME_TYPE)
     typed = mistyped(np.random.default_rng(1), words)
     for word, other in zip(words, typed, strict=True):
         assert word[0] == other[0]
@@ -23,12 +23,12 @@ def test_a_mistyped_name_is_one_slip_away() -> None:
 
 
 def test_short_names_are_left_alone() -> None:
-    words = np.array(["Li", "Ng", "Ava"], dtype=naming.NAME_TYPE)
+    words = np.array(["Li", "Ng", "Ava"], dtype=NAME_TYPE)
     assert list(mistyped(np.random.default_rng(1), words)) == list(words)
 
 
 def test_accents() -> None:
-    names = np.array(["Łukasz", "Siân", "Nguyễn", "محمد", "Јован"], dtype=naming.NAME_TYPE)
+    names = np.array(["Łukasz", "Siân", "Nguyễn", "محمد", "Јован"], dtype=NAME_TYPE)
     assert list(without_accents(names)) == ["Lukasz", "Sian", "Nguyen", "محمد", "Јован"]
 
 

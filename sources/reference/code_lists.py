@@ -1,0 +1,84 @@
+"""Code lists of the sources: ethnic groups, ASQ-3 and ASQ:SE-2, the survey of parents and the deprivation index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import yaml
+
+from sources.reference import FOLDER, rows_of
+
+ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
+    "Asian / Asian British",
+    "Black / African / Caribbean / Black British",
+    "Mixed / Multiple ethnic groups",
+    "White",
+    "Other ethnic group",
+)
+"""Groups of the 2021 census, in which Chinese belongs to Asian."""
+
+_ROWS = rows_of(FOLDER / "ethnicity.csv")
+ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
+"""Main codes of the DfE common basic data set (CBDS), with their labels."""
+MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
+"""Major group by main code; `REFU` (refused) and `NOBT` (not obtained) are left out."""
+
+
+DOMAINS: dict[str, str] = {
+    "asq3_communication": "Communication",
+    "asq3_gross_motor": "Gross motor",
+    "asq3_fine_motor": "Fine motor",
+    "asq3_problem_solving": "Problem solving",
+    "asq3_personal_social": "Personal-social",
+}
+"""Column of each ASQ-3 domain, with the name used by the table of cut-offs."""
+ASQ_SE2 = "asq_se2_score"
+"""Column of the ASQ:SE-2 total."""
+
+_CUT_OFFS = FOLDER / "asq3_cut_offs.csv"
+
+
+@cache
+def cut_offs() -> dict[tuple[str, str], float]:
+    """Return cut-off scores by (domain column, questionnaire age in months); a score under the cut-off is "below"."""
+    columns = {name: column for column, name in DOMAINS.items()}
+    return {
+        (columns[row["domain"]], row["age_months"]): float(row["cut_off"])
+        for row in rows_of(_CUT_OFFS)
+        if row["instrument"] == "ASQ-3"
+    }
+
+
+@cache
+def snomed_codes() -> dict[str, tuple[str, str]]:
+    """Map the SNOMED CT concept of each score in the Community Services Data Set to (column, questionnaire age)."""
+    columns = {name: column for column, name in DOMAINS.items()}
+    return {row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in rows_of(_CUT_OFFS)}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question; `answers` maps each code to its label."""
+
+    label: str
+    wording: str
+    answers: dict[str, str]
+
+
+_SURVEY = yaml.safe_load((FOLDER / "survey.yaml").read_text(encoding="utf-8"))
+RESPONDENT_ROLE: dict[str, str] = _SURVEY["respondents"]["respondent_role"]
+CHILD_AGE_BAND: dict[str, str] = _SURVEY["respondents"]["child_age_band"]
+FSM_OR_FUNDED: dict[str, str] = _SURVEY["respondents"]["fsm_or_funded"]
+SERVICES: dict[str, str] = _SURVEY["services"]
+"""Services that the family may have used, by column."""
+QUESTIONS: dict[str, Question] = {name: Question(**content) for name, content in _SURVEY["questions"].items()}
+
+
+IMD_EDITION = "2025"
+"""Edition of the English Indices of Deprivation. A directory may state another in its column `imd_edition`."""
+IMD_INDEX = f"Index of Multiple Deprivation {IMD_EDITION}"
+IMD_SOURCE = (
+    "English Indices of Deprivation 2025 (IoD2025), Ministry of Housing, Communities and Local Government, 30 October"
+    " 2025; ranks of the 33,755 lower-layer super output areas of the census of 2021"
+)

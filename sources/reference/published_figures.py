@@ -1,0 +1,227 @@
+"""Published EYFS Profile figures, and what follows from them: plausible shares and expected numbers of rows.
+
+A council's figure takes precedence over England's, and the nearest year over others (if tied, the earlier). Plans are
+evaluated over plausible ranges of shares; no other module assumes a share. A range is centred on the share published
+for the council or for England, if there is one; otherwise `plausible_shares.csv` states it with its source.
+
+An extract is expected to have the published number of children in rows, or the number that the operator sets for it in
+`landing/reference/expected_rows.csv` (`council,source,cohort,rows`). The operator's number takes precedence, for any
+source. It covers cases that publications cannot: a moved boundary, a provider's number of reviews, a demonstration of
+another size.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from sources.reference import FOLDER, rows_of
+from sources.reference.cohorts import Cohort
+from sources.reference.places import COUNTRY, Place, place, places
+
+PUBLISHED_BY = (
+    "Department for Education, Early years foundation stage profile results and Local Authority Interactive Tool; Open"
+    " Government Licence v3.0"
+)
+SEX, TERM_OF_BIRTH, FSM = "Sex", "Term of birth", "Free school meal eligibility"
+ETHNIC_GROUP, FIRST_LANGUAGE, SEN = "Ethnic group", "First language", "SEN provision"
+TOTAL = "Total"
+PUBLISHED_COHORT = "202425"
+"""The newest cohort with published numbers of children in these files."""
+
+_Rows = Mapping[str, Mapping[str, str]]
+_ByAreaAndCohort = Mapping[tuple[str, str], _Rows]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published value; `own` is false if it is England's because the council's is not published."""
+
+    value: float
+    area: str
+    own: bool
+    cohort: Cohort
+
+
+def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
+    """Return shares (0 to 1) of children at the expected level.
+
+    Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
+    the area).
+    """
+    if not (found := _nearest(_expected_level(), place, cohort)):
+        return {}
+    rows, published = found
+    return {figure: published(float(row["percent"]) / 100) for figure, row in rows.items()}
+
+
+def number_of_children(place: Place, cohort: Cohort) -> Published | None:
+    """Return the number of children assessed in the council's schools, or None if only England's is known."""
+    if not (found := _nearest(children_by(SEX), place, cohort)):
+        return None
+    rows, published = found
+    total = published(float(rows[TOTAL]["children_count"]))
+    return total if total.own else None
+
+
+@cache
+def council_size(council: str) -> float:
+    """Return the published number of children, or the average of the other councils if it is not published."""
+    sizes = {
+        area: float(rows[TOTAL]["children_count"])
+        for (area, cohort), rows in children_by(SEX).items()
+        if cohort == PUBLISHED_COHORT
+    }
+    england = sizes.pop(COUNTRY[0])
+    return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (len(places()) - len(sizes)))
+
+
+def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
+    """Return shares (0 to 1) of `breakdowns` in the nearest year and area for which all of them are published."""
+    wanted = tuple(breakdowns)
+    complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
+    if not (found := _nearest(complete, place, cohort)):
+        return {}
+    rows, published = found
+    counts = {name: int(rows[name]["children_count"]) for name in wanted}
+    return {name: published(count / sum(counts.values())) for name, count in counts.items()}
+
+
+@cache
+def children_by(topic: str) -> _ByAreaAndCohort:
+    """Return published rows by area, cohort and breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
+        for row in rows_of(FOLDER / file):
+            if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
+                name = row["sex"] if topic == SEX else row["breakdown"]
+                found.setdefault((row["new_la_code"], cohort), {})[name] = row
+    return found
+
+
+def _nearest(
+    figures: _ByAreaAndCohort, place: Place, cohort: Cohort
+) -> tuple[_Rows, Callable[[float], Published]] | None:
+    """Return the rows of the area and year to compare with, and a function that turns a value into a `Published`."""
+    for code, name in ((place.new_la_code, place.la_name), COUNTRY):
+        years = [Cohort(year) for area, year in sorted(figures) if area == code]
+        if years:
+            year = min(years, key=lambda held: abs(held.first_year - cohort.first_year))
+            own = code == place.new_la_code
+            return figures[code, year.code], partial(Published, area=name, own=own, cohort=year)
+    return None
+
+
+@cache
+def _expected_level() -> _ByAreaAndCohort:
+    found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in rows_of(FOLDER / "published_expected_level.csv"):
+        found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
+    return found
+
+
+PLAUSIBLE_SHARES = FOLDER / "plausible_shares.csv"
+OWN, COUNTRYWIDE = 1.5, 2.0
+"""Factor by which the odds of a share may differ from published ones: the council's, which may be three years old, or
+England's. The odds of free school meals, published for four councils, are 0.8 to 1.5 times England's."""
+_UNPUBLISHED = 0.05
+"""Highest plausible share of an unpublished category: 3% of England's children have no known ethnic group."""
+_ANY_OTHER = "any other"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The lowest and highest plausible value of a share, and its central value."""
+
+    least: float
+    middle: float
+    most: float
+
+    @classmethod
+    def around(cls, share: float, factor: float) -> Range:
+        """Return the range of shares whose odds are within a factor of the centre's."""
+        odds = share / max(1 - share, 1e-9)
+        least, most = odds / factor, odds * factor
+        return cls(least / (1 + least), share, most / (1 + most))
+
+
+@cache
+def rows_per_child(family: str) -> Range:
+    """Return the range of rows per child of the cohort in a family's table; the centre is the geometric mean."""
+    least, most = _stated()["rows per child"][family]
+    return Range(least, (least * most) ** 0.5, most)
+
+
+def plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
+    """Return the range of each category of an attribute in a council; the central values add up to 1.
+
+    `label` is the name of the attribute in published statistics.
+    """
+    if attribute in _stated():
+        return _between({name: _stated()[attribute][name] for name in categories})
+    named = [name for name in categories if name != "Unknown"]
+    if found := shares(where, Cohort(PUBLISHED_COHORT), label, named):
+        known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
+        return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
+    least, most = _stated()[_ANY_OTHER][""]
+    # Half the average share: with many categories, some are smaller than the stated lowest share.
+    return _between(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))
+
+
+def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+    total = sum(least + most for least, most in ranges.values())
+    return {name: Range(least, (least + most) / total, most) for name, (least, most) in ranges.items()}
+
+
+@cache
+def _stated() -> Mapping[str, Mapping[str, tuple[float, float]]]:
+    """Read the ranges of the file by attribute and category."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in rows_of(PLAUSIBLE_SHARES):
+        for name in [row["what"]] if row["what"] in ("rows per child", _ANY_OTHER) else row["what"].split():
+            found.setdefault(name, {})[row["category"]] = (float(row["least"]), float(row["most"]))
+    return found
+
+
+EXPECTED_ROWS_FILE = "expected_rows.csv"
+SOURCES_OF_CHILDREN = ("eyfsp", "school_census")
+"""Sources with a row for every child of the cohort."""
+_COLUMNS = ("council", "source", "cohort", "rows")
+
+ExpectedRows = Mapping[tuple[str, str, str], int]
+"""Number of rows by source, cohort and council."""
+
+
+class InvalidExpectedRows(Exception):
+    """The file of expected rows is invalid; the message names the line."""
+
+
+def read_expected_rows(path: Path) -> ExpectedRows:
+    """Read the operator's numbers; empty if there is no file. Raises `InvalidExpectedRows`."""
+    found: dict[tuple[str, str, str], int] = {}
+    for line, row in enumerate(rows_of(path) if path.exists() else [], 2):
+        try:
+            council, source, cohort, rows = (row[name].strip() for name in _COLUMNS)
+            found[source, Cohort.parse(cohort).code, place(council).council] = int(rows)
+        except (KeyError, AttributeError, ValueError, TypeError):
+            raise InvalidExpectedRows(f"{path.name}, line {line}: it needs {', '.join(_COLUMNS)}") from None
+    return found
+
+
+def write_expected_rows(path: Path, rows: ExpectedRows) -> None:
+    """Add these numbers to the file, keeping those of other extracts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = {**read_expected_rows(path), **rows}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows((council, source, cohort, lines[source, cohort, council]) for source, cohort, council in lines)
+
+
+def published_rows(source: str, council: str) -> int | None:
+    """Return the newest published number of children of the council if the source has one row per child."""
+    figure = number_of_children(place(council), Cohort(PUBLISHED_COHORT)) if source in SOURCES_OF_CHILDREN else None
+    return round(figure.value) if figure else None

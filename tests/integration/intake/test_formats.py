@@ -1,0 +1,435 @@
+"""Text, archives and Parquet as councils export them: rows that are read or set aside, and what stops a file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import os
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from sources.contracts import CONTRACTS
+from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.errors import ExtractStopped
+from sources.extract.match import known_keys
+from sources.extract.readers.content import content_of, list_members
+from sources.extract.readers.delimited import BLOCK_BYTES, open_delimited
+from tests.support.daily import first
+from tests.support.intake.desk import EYFSP_HEADER, Desk
+from tests.support.intake.files import Landing, as_arrow, as_csv, as_gzip, as_parquet, as_xlsx, children, zipped
+from tests.support.intake.forms import FORMS
+
+SECRET = "Qwyjibo"
+ROWS = children(*[{}] * 3)
+CSV = as_csv(ROWS)
+HEADER, ROW, *_ = CSV.decode().splitlines(keepends=True)
+SURNAME = EYFSP_HEADER.index("surname")
+Content = str | bytes
+Case = tuple[Content, tuple[int, ...], dict[str, list[int]]]
+
+
+def _read(content: Content, *kept: int, **aside: list[int]) -> Case:
+    """A file, its rows that are kept (all three by default), and those set aside by rule."""
+    return content, kept or (1, 2, 3), {rule.replace("_", "-"): rows for rule, rows in aside.items()}
+
+
+def _changed(before: str, after: str) -> str:
+    return HEADER + ROW + ROW.replace(before, after) + ROW
+
+
+def _header(**changes: str) -> str:
+    return ",".join(changes.get(name, name) for name in EYFSP_HEADER) + "\n"
+
+
+def _line(**change: str) -> str:
+    return as_csv([children(change)[1]]).decode()
+
+
+def _named(names: list[str]) -> str:
+    return ",".join(names) + "\n" + ROW * 3
+
+
+def _wider(names: list[str], values: list[str]) -> bytes:
+    """The rows with further columns before and behind."""
+    return as_csv([[*names[:1], *EYFSP_HEADER, *names[1:]], *([*values[:1], *row, *values[1:]] for row in ROWS[1:])])
+
+
+READ: dict[str, Case] = {
+    "blanks at the end": _read(CSV + b"  \n \t"),
+    "an end-of-file mark": _read(CSV + b"\x1a"),
+    "no last line end": _read(CSV[:-1]),
+    "twenty blank lines first": _read(b"\n" * 20 + CSV),
+    "titles first": _read(f"EYFSP 2025\nReport for {SECRET}\n\n".encode() + CSV),
+    "a stray mark in a title": _read(b'Run of "pupils\n' + CSV),
+    "blank lines and rows of nothing but delimiters": _read(
+        HEADER + ROW + "\n" + "," * 26 + "\n" + ROW + " \n" + ROW, 1, 4, 6
+    ),
+    "more and fewer fields": _read(
+        HEADER + ROW[:-1] + ",more\n" + ROW + ROW.rpartition(",")[0] + "\n", 2, malformed_row=[1, 3]
+    ),
+    "delimiters at all ends": _read(CSV.replace(b"\n", b",\n")),
+    "delimiters at ends of rows": _read(HEADER + (ROW[:-1] + ",\n") * 3),
+    "a delimiter at the end of the header": _read(HEADER[:-1] + ",\n" + ROW * 3),
+    "mixed line ends": _read(HEADER[:-1] + "\r\n" + ROW[:-1] + "\r" + ROW + ROW[:-1] + "\r\n"),
+    "doubled returns": _read(CSV.replace(b"\n", b"\r\r\n")),
+    "zero bytes": _read(CSV.replace(b"Amelia", b"Ame\0lia\0")),
+    "a field of 100 kB": _read(_changed("Thornton", "Q" * 100_000)),
+    "marks and delimiters in a field": _read(_changed(ROW, _line(surname='the "first", of'))),
+    "a line break in a field": _read(_changed("Thornton", '"Thorn\nton"')),
+    "text behind a mark": _read(_changed("Thornton", '"Thorn"ton')),
+    "a mark within a name": _read(_changed("Thornton", 'Thornton "Bo" X')),
+    "an open mark": _read(_changed("Thornton", '"Thornton'), 1, 3, unbalanced_quote=[2]),
+    "an open mark in the last row": _read(CSV + ROW.replace("Thornton", '"Thornton').encode(), unbalanced_quote=[4]),
+    "an open mark before a quoted field": _read(
+        _changed("Thornton", '"Thornton') + _line(surname="a,b"), 1, 3, 4, unbalanced_quote=[2]
+    ),
+    "an open mark between fields with line breaks": _read(
+        HEADER + _line(surname="a\nb") + ROW.replace("Thornton", '"Thornton') + _line(surname="c\nd"),
+        *(1, 3),
+        unbalanced_quote=[2],
+    ),
+    "marks that pair by number but not by place": _read(
+        HEADER + ROW.replace("Thornton", '"a"b').replace("Amelia", 'A"').replace("LS1", '"LS1') + ROW * 2,
+        *(2, 3),
+        unbalanced_quote=[1],
+    ),
+    "headings in capitals": _read(_named([name.upper() for name in EYFSP_HEADER])),
+    "headings with blanks": _read(_named([f" {name}\t" for name in EYFSP_HEADER])),
+    "quoted headings": _read(_named([f'"{name}"' for name in EYFSP_HEADER])),
+    "headings with line breaks": _read(_named([f'"{name}\n"' for name in EYFSP_HEADER])),
+    "headings in words": _read(_named([name.replace("_", " ").title() for name in EYFSP_HEADER])),
+    "two byte-order marks": _read("\ufeff\ufeff".encode() + CSV),
+    "columns the other way round": _read(as_csv([row[::-1] for row in ROWS])),
+    "further columns": _read(_wider(["notes", "SEN note", ""], [SECRET] * 3)),
+    "a heading beside one in other letters": _read(_wider(["Surname"], [SECRET])),
+    "the header again in the middle": _read(HEADER + ROW + HEADER + ROW, 1, 3, repeated_header=[2]),
+    "the header twice": _read(HEADER * 2 + ROW, 2, repeated_header=[1]),
+    "sep=;": _read(b"sep=;\n" + as_csv(ROWS, delimiter=";")),
+    "sep=#": _read(b"sep=#\n" + as_csv(ROWS, delimiter="#")),
+    "a gzip of two members": _read(as_gzip(CSV[:1000]) + as_gzip(CSV[1000:])),
+    "a zip of a desktop": _read(zipped({"__MACOSX/._a.csv": "x", "a/": "", "a/.DS_Store": "x", "a/b.TXT": CSV})),
+    "a zip with other files": _read(zipped({"letter.pdf": b"x", "letter.docx": b"x", "a.csv": CSV})),
+    "parquet with a blank row": _read(as_parquet([*ROWS, [None] * len(ROWS[0]), ROWS[1]]), 1, 2, 3, 5),
+    "parquet with padded and blank headings": _read(
+        as_parquet([[*(f" {name.upper()} " for name in ROWS[0]), "", " "], *([*row, "1", "1"] for row in ROWS[1:])])
+    ),
+    "parquet with a dotted heading": _read(as_parquet([[*row, row[SURNAME] + ".old"] for row in ROWS])),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_rows_are_read_or_set_aside(landing: Landing, name: str) -> None:
+    content, kept, aside = READ[name]
+    landing.put(content)
+    read = landing.read()
+    assert (tuple(read.rows), read.set_aside) == (kept, aside)
+    assert all(row["exp_e17"] == "2" for row in read.rows.values())
+
+
+def _at(content: bytes, *places: int, xor: int) -> bytes:
+    changed = bytearray(content)
+    for place in places:
+        changed[place] ^= xor
+    return bytes(changed)
+
+
+ZIP = zipped({"a.csv": CSV})
+DIRECTORY = ZIP.index(b"PK\1\2")
+SAME_NAMES = ROW.replace("Amelia", "Thornton")
+CUT = HEADER[: HEADER.index(",exp_e16")] + f"5{SECRET},2\n"
+RENAMED = {name: f"{name} result" for name in ("com_e01", "exp_e16", "exp_e17")}
+STOPPED: dict[str, tuple[Content, str]] = {
+    "nothing": ("", "the file is empty"),
+    "blanks alone": (" \r\n\r\n \t\n", "the file is empty"),
+    "21 lines before the header": (b"\n" * 21 + CSV, "none of the first lines is a header line"),
+    "no header": (ROW * 9, "none of the first lines is a header line"),
+    "a title on 25 lines": (b"title\n" * 25 + CSV, "none of the first lines is a header line"),
+    "600 columns": (_header()[:-1] + "".join(f",c{n}" for n in range(600)) + "\n" + ROW, "500 columns"),
+    "a renamed column": (_header(surname="Surname(s)") + ROW, r"'surname', perhaps renamed to 'Surname\(s\)'"),
+    "several renamed": (
+        _header(**RENAMED) + ROW,
+        "; ".join(f"'{name}', perhaps renamed to '{heading}'" for name, heading in RENAMED.items()),
+    ),
+    "a missing column": (as_csv([row[:-1] for row in ROWS]), "missing column 'exp_e17'"),
+    "a heading twice": (_header(forename="surname") + ROW, "surname occurs twice in the header"),
+    "two headings in other letters": (
+        _wider(["SURNAME", "Surname"], ["x", "x"]).replace(b",surname,", b",Other,"),
+        "'SURNAME' and 'Surname' are both read as surname",
+    ),
+    "no line end after the header": (HEADER[:-1] + ROW * 2, "no row has as many fields as the header line"),
+    "no line end, a name twice": (HEADER[:-1] + "," + SAME_NAMES * 2, "no row has as many fields as the header line"),
+    "no line end, a name like a heading": (
+        _header().replace("surname,", "")[:-1] + "," + ROW.replace("Amelia", f"Surnamey {SECRET}"),
+        "header line holds values",
+    ),
+    "the header runs into a row": (CUT + ROW * 2, "no row has as many fields as the header line"),
+    "the header runs into the only row": (CUT[:-1], "breaks off in its header line"),
+    "cut in a row": (CSV[:-40], "breaks off in its last row"),
+    "cut in a letter": (CSV + ROW.replace("Amelia", "Zoë").encode()[: ROW.index("Amelia") + 3], "in its last row"),
+    "cut in a quoted field": (CSV[:-1] + b'\n383,"200', "breaks off in its last row"),
+    "cut in utf-16": (CSV.decode().encode("utf-16")[:-1], "breaks off or is damaged"),
+    "one long line": ("x" * (3 << 20), "longer than 1 MiB"),
+    "a field of 3 MiB": (_changed("Thornton", "Q" * (3 << 20)), "longer than 1 MiB"),
+    "random bytes": (bytes(range(256)) * 8, "header line|damaged"),
+    "a PDF": ("%PDF-1.7 ", "it is a PDF"),
+    "a web page": (f"<!DOCTYPE html><html><table><tr><td>{SECRET}</td></tr></table></html>", "web page"),
+    "XML": ('<?xml version="1.0"?><a/>', "not an EYFS Profile return in XML"),
+    "PGP": (f"-----BEGIN PGP MESSAGE-----\n{SECRET}", "encrypted with PGP"),
+    "a 7z archive": (b"7z\xbc\xaf\x27\x1c", "send it unpacked"),
+    "half a gzip": (as_gzip(CSV)[: len(as_gzip(CSV)) // 2], "damaged"),
+    "a gzip header": (b"\x1f\x8b\x08", "damaged"),
+    "a gzip with a wrong sum": (as_gzip(CSV)[:-8] + bytes(8), "damaged"),
+    "a gzip with more behind it": (as_gzip(CSV) + SECRET.encode(), "damaged"),
+    "a gzip of nothing": (as_gzip(b""), "the file is empty"),
+    "a gzip of a gzip": (as_gzip(as_gzip(CSV)), "holds another archive"),
+    "a gzip of a zip": (as_gzip(ZIP), "holds another archive"),
+    "a gzip of a 7z archive": (as_gzip(b"7z\xbc\xaf\x27\x1c"), "send it unpacked"),
+    "an empty zip": (zipped({}), "no extract"),
+    "a zip without extract": (zipped({"readme.pdf": b"x"}), "holds no extract"),
+    "a zip of two": (zipped({f"{SECRET}.csv": CSV, "b.xlsx": as_xlsx(ROWS)}), "several extracts.*: member 1, member 2"),
+    "a zip of an empty file": (zipped({"a.csv": b""}), "the file is empty"),
+    "a zip of a PDF": (zipped({"a.csv": b"%PDF"}), "it is a PDF"),
+    "a zip of a gzip": (zipped({f"{SECRET}.csv.gz": as_gzip(CSV)}), "another archive.*: member 1"),
+    "a zip of a hidden gzip": (zipped({"a.csv": as_gzip(CSV)}), "holds another archive"),
+    "a zip of a hidden zip": (zipped({"a.csv": ZIP}), "holds another archive"),
+    "a zip that leads out": (zipped({"../../../etc/passwd.csv": CSV}), "outside itself"),
+    "a zip that leads out on Windows": (zipped({"a\\..\\..\\a.csv": CSV}), "outside itself"),
+    "a zip with an absolute name": (zipped({"/tmp/x.csv": CSV}), "outside itself"),
+    "a zip with a drive": (zipped({"C:\\x.csv": CSV}), "outside itself"),
+    "a zip by another method": (_at(ZIP, 8, DIRECTORY + 10, xor=1), "packed or encrypted in a way"),
+    "a zip with a password": (_at(ZIP, 6, DIRECTORY + 8, xor=1), "password"),
+    "a zip cut short": (ZIP[:-30], "damaged"),
+    "a zip with a changed byte": (_at(ZIP, 60, xor=255), "damaged|header line|unbalanced"),
+    "a zip with a wrong sum": (_at(ZIP, 14, DIRECTORY + 16, xor=255), "damaged"),
+    "a zip that names nothing": (ZIP[:DIRECTORY] + ZIP[DIRECTORY:].replace(b"a.csv", b"\0.csv"), "damaged"),
+    "parquet, cut short": (as_parquet(ROWS)[:-100], "not a readable Parquet file"),
+    "parquet, cut in two": (as_parquet(ROWS)[:1000], "not a readable Parquet file"),
+    "parquet, four bytes": (b"PAR1", "not a readable Parquet file"),
+    "parquet, a broken footer": (_at(as_parquet(ROWS), *range(-60, -20), xor=255), "Parquet file"),
+    "parquet, encrypted": (b"PARE" + bytes(100) + b"PARE", "encrypted"),
+    "parquet without columns": (as_parquet(as_arrow(ROWS).select([])), "the file is empty"),
+    "parquet, a heading twice": (
+        as_parquet(as_arrow([[*row, "1"] for row in ROWS]).rename_columns([*ROWS[0], "sex"])),
+        "columns [0-9]+ and [0-9]+ have the same name",
+    ),
+    "parquet, other headings": (
+        as_parquet([[f"x{n}" for n, _ in enumerate(ROWS[0])], *ROWS[1:]]),
+        "missing column",
+    ),
+    "parquet, text that is not UTF-8": (
+        as_parquet(ROWS, compression="none").replace(b"Thornton", b"Thornt\xff\xff"),  # Arrow hands it on as text
+        r"not single values: column [0-9]+\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_what_cannot_be_read_stops_the_file(landing: Landing, name: str) -> None:
+    content, message = STOPPED[name]
+    landing.put(content)
+    with pytest.raises(ExtractStopped) as stopped:
+        landing.read()
+    plain, own = str(stopped.value), stopped.value.for_sender
+    assert re.search(message, f"{plain}\n{own}")
+    assert plain.startswith("leeds/eyfsp/202425.csv")
+    assert SECRET not in plain + own
+    assert stopped.value.__cause__ is None
+
+
+@pytest.mark.usefixtures("read_here")
+@pytest.mark.parametrize("form", ["gzip", "zip", "a zip that understates its size"])
+def test_a_file_that_unpacks_to_far_more_is_stopped(
+    landing: Landing, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
+    bomb = CSV + b"\n" * (16 << 20)
+    content = as_gzip(bomb) if form == "gzip" else zipped({"a.csv": bomb})
+    if "understates" in form:
+        content = content.replace(len(bomb).to_bytes(4, "little"), (1 << 10).to_bytes(4, "little"))
+    landing.put(content)
+    with pytest.raises(ExtractStopped, match="damaged|far more" if "understates" in form else "unpacks to far more"):
+        landing.read()
+    monkeypatch.setattr("sources.extract.readers.content.MAX_UNPACKED", 1 << 8)
+    landing.put(as_gzip(CSV))
+    with pytest.raises(ExtractStopped, match="unpacks to far more"):
+        landing.read()
+
+
+def test_members_of_an_archive_open_as_tables(landing: Landing) -> None:
+    path = landing.put(zipped({"b.csv": as_csv(ROWS, "utf-16"), "a.txt": CSV, "notes.pdf": b"x"}), ".zip")
+    found = list_members(content_of("an archive", path))
+    assert [(content.name, content.called) for content in found] == [
+        ("an archive, member 2", "a.txt"),
+        ("an archive, member 1", "b.csv"),
+    ]
+    known = known_keys(CONTRACTS["eyfsp"], CONTRACT_DIALECT)
+    for content in found:
+        table = open_delimited(content, known, CONTRACT_DIALECT)
+        assert [batch.to_pydict() for batch in table.read(["sex"])] == [{"sex": ["F"] * 3, "source_row": [1, 2, 3]}]
+
+
+def test_numbers_hold_across_blocks(landing: Landing) -> None:
+    """An unclosed quotation mark costs one line of a large file, a malformed row itself."""
+    total = 3 * BLOCK_BYTES // len(ROW)
+    lines = [_line(surname=f"name\n{number}" if number % 1000 == 0 else f"name {number}") for number in range(total)]
+    malformed = {7, 9_000, 9_500, total - 2}
+    for number in malformed:
+        lines[number] = "one,two\n"
+    lines[100] = lines[100].replace("name", '"name')
+    landing.put(HEADER + "".join(lines))
+    read = landing.read()
+    assert read.set_aside == {"malformed-row": [n + 1 for n in sorted(malformed)], "unbalanced-quote": [101]}
+    assert all(str(row["surname"]).split()[1] == str(number - 1) for number, row in read.rows.items())
+    assert len(read.rows) == total - len(malformed) - 1
+
+
+@pytest.mark.slow
+def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
+    landing.put(as_parquet(pa.concat_tables([as_arrow(ROWS)] * 40_000), row_group_size=7_001))
+    assert list(landing.read().rows) == list(range(1, 120_001))
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "expected"),
+    [
+        (as_csv(children({"estab": '="0383"'})), "estab", "0383"),
+        (as_csv(children({"surname": '="Smith, of Leeds"'}), quoting=1), "surname", "Smith, of Leeds"),
+        (as_csv(children({"estab": '="0383"'}), quoting=1), "estab", "0383"),
+        (CSV.replace(b"2001", b'="0383"'), "estab", "0383"),
+    ],
+)
+def test_text_protected_for_excel(landing: Landing, content: bytes, column: str, expected: str) -> None:
+    landing.put(content)
+    assert landing.read().rows[1][column] == expected
+
+
+def test_headings_and_delimiter_of_a_council_file(landing: Landing) -> None:
+    landing.put(as_csv(children({"surname": "a,b;c|d"}), delimiter="#").replace(b"surname", b'"sur\nname"'))
+    read = landing.read(Dialect(delimiter="#", columns={"surname": "sur name"}))
+    assert read.rows[1]["surname"] == "a,b;c|d"
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding", "expected"),
+    [
+        ("Zoë".encode(), "windows-1252", "Zoë"),
+        ("Zoë €".encode("windows-1252"), "utf-8", "Zoë €"),
+        ("Zoë €".encode("windows-1252"), "iso-8859-1", "Zoë €"),
+        ("Zoë".encode() + b" \xeb", "utf-8", "Zoë ë"),
+        ("Zoë".encode("cp850"), "cp850", "Zoë"),
+        (b"Zo\x81", "windows-1252", "Zo\x81"),
+        ("Zoë".encode("windows-1252"), "no-such-encoding", "Zoë"),
+        ("Zoë".encode("windows-1252"), "utf-16", "Zoë"),
+    ],
+)
+def test_encodings(landing: Landing, raw: bytes, encoding: str, expected: str) -> None:
+    landing.put(CSV.replace(b"Amelia", raw))
+    assert landing.read(Dialect(encoding=encoding)).rows[3]["forename"] == expected
+
+
+SUMMER = dt.datetime(2020, 6, 1, tzinfo=dt.UTC)
+LONDON = "Europe/London"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1, None, 3], pa.int8()), ["1", None, "3"]),
+        (pa.array([9990001234, 2, 3], pa.uint64()), ["9990001234", "2", "3"]),
+        (pa.array([2.0, 24.02, float("nan")]), ["2", "24.02", None]),
+        (pa.array([9990001234.0, 1e15, 1e300]), ["9990001234", "1000000000000000", "1e+300"]),
+        (pa.array([2.0, 24.02, None], pa.float32()), ["2", "24.02", None]),
+        (pa.array([2.5, 2, None], pa.float16()), ["2.5", "2", None]),
+        (pa.array([decimal.Decimal("2.00"), decimal.Decimal("24.02"), None]), ["2", "24.02", None]),
+        (pa.array([True, False, None]), ["TRUE", "FALSE", None]),
+        (pa.array([dt.date(2020, 2, 29)] * 3), ["2020-02-29"] * 3),
+        (pa.array([dt.datetime(2020, 2, 29, 13, 30)] * 3), ["2020-02-29"] * 3),
+        (pa.array([SUMMER] * 3, pa.timestamp("us", tz=LONDON)), ["2020-06-01"] * 3),
+        (pa.array([SUMMER - dt.timedelta(hours=1)] * 3, pa.timestamp("ns", tz=LONDON)), ["2020-06-01"] * 3),
+        (pa.array(["a", "b", None]).dictionary_encode(), ["a", "b", None]),
+        (pa.array(["a", "b", "Zoë"], pa.large_string()), ["a", "b", "Zoë"]),
+        (pa.array(["a", "b", "Zoë"], pa.string_view()), ["a", "b", "Zoë"]),
+        (pa.array([b"a", b"b", "Zoë".encode()], pa.binary()), ["a", "b", "Zoë"]),
+        (pa.array([b"a", b"b", b"c"], pa.binary(1)), ["a", "b", "c"]),
+        (pa.array([None] * 3, pa.null()), [None] * 3),
+    ],
+)
+def test_parquet_of_any_column_type_is_text(landing: Landing, values: pa.Array, expected: list[str | None]) -> None:
+    landing.put(as_parquet(as_arrow(ROWS).set_column(SURNAME, "surname", values)))
+    assert [row["surname"] for row in landing.read().rows.values()] == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([["a"], [], None]),
+        pa.array([{"a": 1}] * 3),
+        pa.array([b"\xff\xfe"] * 3),
+        pa.array([[("a", 1)]] * 3, pa.map_(pa.string(), pa.int64())),
+    ],
+)
+def test_parquet_values_that_are_not_single_stop_it_where_they_are_read(landing: Landing, values: pa.Array) -> None:
+    landing.put(as_parquet(as_arrow(ROWS).append_column("more", values)))
+    assert len(landing.read().rows) == 3
+    landing.put(as_parquet(as_arrow(ROWS).set_column(SURNAME, "surname", values)))
+    with pytest.raises(ExtractStopped, match=r"not single values: column [0-9]+$") as stopped:
+        landing.read()
+    assert stopped.value.for_sender.endswith("surname")
+
+
+CHILDREN = children(
+    {"surname": "Núñez"}, {"surname": "O'Brien", "forename": "Zoë"}, {"postcode": "LS2 9JT", "sex": "M"}, {}
+)
+
+
+@pytest.mark.slow
+def test_every_format_gives_the_same_rows_and_tokens(desk: Desk) -> None:
+    expected = None
+    for name, (suffix, write) in FORMS.items():
+        path = desk.land(b"", suffix=suffix)
+        path.write_bytes(write(CHILDREN))
+        quality = desk.take()
+        assert (quality.rows_read, quality.rows_rejected) == (4, 0), name
+        taken = desk.kept(columns="source_row, sex, term_of_birth, imd_quintile, COLUMNS('^t_'), com_e01")
+        expected = expected or taken
+        assert taken == expected, name
+        path.unlink()
+    assert expected
+    assert [row[0] for row in expected] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("refused", ["when it is found", "when it is read"])
+@pytest.mark.usefixtures("read_here")
+def test_a_file_that_may_not_be_read(landing: Landing, monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "no")
+
+    landing.put(CSV)
+    monkeypatch.setattr(os, *(("access", lambda *_: False) if "found" in refused else ("open", refuse)))
+    with pytest.raises(ExtractStopped, match="may not be read; give the intake permission"):
+        landing.read()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    first(1, [(".xlsm", "without macros"), (".7z", "send it unpacked"), (".pdf", "send .csv, .xlsx or .parquet")]),
+)
+def test_suffixes_that_are_refused(landing: Landing, suffix: str, message: str) -> None:
+    landing.put(CSV, suffix)
+    with pytest.raises(ExtractStopped, match=message):
+        landing.read()
+
+
+def test_links_are_followed_within_the_councils_folder_only(landing: Landing, tmp_path: Path) -> None:
+    path = landing.put(CSV)
+    path.rename(path.with_name("export of July.csv"))
+    path.symlink_to("export of July.csv")
+    assert len(landing.read().rows) == 3
+    path.unlink()
+    (tmp_path / "elsewhere.csv").write_bytes(CSV)
+    path.symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(ExtractStopped, match="leaves its council's folder"):
+        landing.read()
