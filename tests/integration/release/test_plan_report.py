@@ -15,7 +15,7 @@ from ndl_export.tables import TABLES
 from pipelines.cli import main
 from pipelines.reports.plan import ROWS_PER_WARNING, report
 from privacy.release.ledger import Ledger, Reservation
-from privacy.release.policy import PolicyError, load_policy
+from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 
 COHORT = "202425"
@@ -141,9 +141,3 @@ def test_after_a_release_a_plan_says_what_is_left_and_that_the_same_again_costs_
     )
     room = json.loads(plan(spent, "--json").output)["budget"]
     assert (room["releases"], room["share"], room["share_was_asked"]) == (["2026.11.0"], 1.0, False)
-
-
-def test_what_is_no_share_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError):
-        room_for(Home(tmp_path), COHORT, 0.0)
-    assert plan(tmp_path, "--share", "1.5").exit_code == 1

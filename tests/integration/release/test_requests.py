@@ -93,19 +93,6 @@ def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) ->
     assert registered(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
 
 
-def test_it_agrees_with_every_other_table(supplement: Home) -> None:
-    """`verify` compares all; here one number by hand."""
-    bundle = supplement.release / SUPPLEMENT
-    own = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet").to_pandas()
-    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
-    mine = own[(own.ethnic_group == "White") & (own.fsm == "Total") & (own.geographic_level == "Pilot councils")]
-    theirs = headline[
-        (headline.breakdown == "White") & (headline.sex == "Total") & (headline.geographic_level == "Pilot councils")
-    ]
-    for column in ("children_count_estimate", "gld_children_count_estimate", "gld_children_percent"):
-        assert mine[column].item() == pytest.approx(theirs[column].item(), abs=1e-6)
-
-
 def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
     """Of figures without linkage error, whose part in an interval depends on the figures themselves: what the school
     census says of a child has some."""
@@ -168,20 +155,6 @@ def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing)
     assert verify(bundle).ok, str(verify(bundle))
     (further,) = [f for f in json.loads((bundle / "privacy_statement.json").read_bytes())["families"] if "tables" in f]
     assert further["tables"] == ["gld_by_ethnic_group_and_fsm"]
-
-
-@pytest.mark.slow
-def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path) -> None:
-    more = asking("with_sex", columns=["ethnic_group", "fsm", "sex"], title="By sex as well")
-    documents = asking(), more | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.6}}
-    costs = []
-    for number, own in enumerate((documents[:1], documents[1:], documents)):
-        home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
-        names = ask(home, *own)
-        measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        costs.append(sum(e.nano_rho for e in Ledger(home.ledger).entries() if e.release == SUPPLEMENT) / 2)
-    assert costs[2] < costs[0] + costs[1]
-    assert verify(publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)).ok
 
 
 @pytest.mark.slow

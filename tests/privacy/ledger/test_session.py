@@ -26,7 +26,7 @@ from privacy.release.session import measure_once, settle
 from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
-from tests.support.release.processes import POINTS, SURVIVES, faulting, killed_at, measure_here, racing
+from tests.support.release.processes import faulting, measure_here, racing
 from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -73,31 +73,6 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert stored.ledger_entry == reservation.entry.entry_hash
     ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
     assert list((home / "restricted" / "drawn").iterdir()) == []
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
-    process = SPAWN.Process(target=killed_at, args=(point, home))
-    process.start()
-    process.join(PATIENCE)
-    assert process.exitcode == -signal.SIGKILL
-    waiting = list((home / "restricted").glob("drawn/[!.]*"))
-    path = store.path_of(home / "restricted", *CHARGE)
-    assert bool(waiting) == (point in {"keep", "commit", "committed"})
-    if point in SURVIVES:
-        kept = (waiting[0] if waiting else path).read_bytes()
-        assert same(measure_here(home, ForbiddenNoise()), measure_here(home, ForbiddenNoise()))
-        assert path.read_bytes() == kept
-        assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    else:
-        assert not path.exists()
-        first = measure_here(home)
-        assert same(first, measure_here(home, ForbiddenNoise()))
-        given_back = [] if point == "count" else ["RESERVE", "VOID"]
-        assert kinds(home) == ["APPROVE", *given_back, "RESERVE", "COMMIT"]
-    assert list((home / "restricted").glob("drawn/*")) == []
-    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
-    ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
 
 
 def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
@@ -155,15 +130,6 @@ def test_a_table_that_cannot_be_counted_costs_nothing(home):
     with pytest.raises(ValueError, match="measured marginals"):
         measure_here(home, ForbiddenNoise(), count=dict)
     assert kinds(home) == ["APPROVE"]
-
-
-def test_a_measurement_without_a_charge_is_refused(home):
-    measure_here(home)
-    for file in home.glob("ledger.sqlite*"):
-        file.unlink()
-    ledger_of(home).approve("202425", 0.30)
-    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_here(home, ForbiddenNoise())
 
 
 def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):

@@ -1,4 +1,4 @@
-"""Functions that the session tests run in separate processes: measurements that are killed or race with others.
+"""Functions that the session tests run in separate processes: measurements that crash or race with others.
 
 Processes are started by `multiprocessing` with the spawn method, so only files are shared with the test.
 """
@@ -17,19 +17,11 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.doors import files
 from privacy.release import session
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.mechanism import Measurement, NoiseSource, OpenDPNoise, charge
 from privacy.release.session import measure_once
 from tests.support.release.examples import small_plan
-
-POINTS = ("count", "reserve", "draw", "write", "keep", "commit", "committed", "promoted")
-"""Points at which a process can be killed: just before counting, and just after each step of a measurement takes
-effect."""
-
-SURVIVES = {"committed", "promoted"}
-"""The points after which the measurement is committed."""
 
 
 def measure_here(
@@ -50,12 +42,6 @@ def measure_here(
         published=tuple,
         noise=noise,
     )
-
-
-def killed_at(point: str, home: Path) -> None:
-    """Measure, with this process killed at `point`."""
-    with patches(point):
-        measure_here(home)
 
 
 def faulting(home: Path) -> None:
@@ -102,50 +88,8 @@ class NotingNoise:
         return self._noise.add(vectors, sigmas)
 
 
-def patches(point: str):
-    """Return the patch that kills this process at `point`."""
-    if point == "count":
-        return patch.object(session, "check_counts", _kill)
-    if point == "reserve":
-        return patch.object(session, "measure", _kill)
-    if point == "draw":
-        return patch.object(session, "OpenDPNoise", _KilledNoise)
-    if point == "write":
-        return patch.object(files.os, "fsync", _after_writing)
-    if point == "keep":
-        return patch.object(files, "sync", _after_keeping)
-    if point == "commit":
-        return patch.object(Ledger, "commit", _kill)
-    if point == "committed":
-        return patch.object(session.store, "promote", _kill)
-    original = session._drawn
-    return patch.object(session, "_drawn", lambda *a: (original(*a), _kill()))
-
-
-class _KilledNoise(OpenDPNoise):
-    def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
-        super().add(vectors, sigmas)
-        _kill()
-        raise AssertionError("it should have been killed")
-
-
 class _FaultyNoise(OpenDPNoise):
     def add(self, vectors: Sequence[NDArray[np.int64]], sigmas: Sequence[float]) -> list[NDArray[np.int64]]:
         super().add(vectors, sigmas)
         ctypes.string_at(0)
         raise AssertionError("it should have crashed")
-
-
-def _after_writing(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
-    fsync(descriptor)
-    if os.path.isfile(f"/proc/self/fd/{descriptor}"):  # noqa: PTH113
-        _kill()
-
-
-def _after_keeping(folder: Path) -> None:
-    if folder.name == "drawn" and list(folder.glob("[!.]*.json")):
-        _kill()
-
-
-def _kill(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)

@@ -18,7 +18,6 @@ from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
 from sources.reference.plausible_shares import Range
-from sources.reference.profile_results import council_size
 
 TOTAL = ("Total", "Total")
 
@@ -142,13 +141,3 @@ def test_the_outlook_counts_every_rate_that_is_defined() -> None:
         assert 0 <= fewest <= most <= row["rates"]
         assert least_usable <= fewest
         assert most_usable <= most
-
-
-def test_more_children_are_expected_to_give_more_figures() -> None:
-    def published(children: dict[str, int] | None) -> tuple[int, int]:
-        found = expected_accuracy(PILOT, 1.0, children)["by_table"]
-        least, most = (sum(row["published"][end] for row in found) for end in (0, 1))
-        return least, most
-
-    half = {council: round(council_size(council) / 2) for council in PILOT}
-    assert published(half) < published(None)

@@ -171,10 +171,6 @@ def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     assert most_deprived.max() - most_deprived.min() > 0.2  # no share that is the same everywhere would do
 
 
-def test_only_requests_for_the_cohort_count() -> None:
-    assert plan_requests([request(cohorts=["202324"])], COHORT, known(), load_policy()) == {}
-
-
 @pytest.mark.slow
 def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
     """By council and region; for all councils together by region alone, with the whole budget."""

@@ -71,16 +71,3 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
 def test_a_contradiction_is_refused(declare, message):
     with pytest.raises(WorkloadError, match=message):
         declare()
-
-
-def test_a_cube_has_one_axis_per_selector():
-    cube = Cube(
-        {"sex": Selector.each(SEX) + Selector.total(SEX), "fsm": Selector.each(FSM)}, {"gld": Selector.only(GLD, "yes")}
-    )
-    assert cube.shape == (3, 3)
-    assert tuple(selector.labels for selector in cube.selectors.values()) == (
-        ("F", "M", "Total"),
-        ("no", "yes", "unknown"),
-    )
-    assert cube.selectors["sex"].is_total.tolist() == [False, False, True]
-    assert Selector.only(FSM, "no", "yes").rows == ((1.0, 1.0, 0.0),)
