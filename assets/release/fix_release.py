@@ -39,10 +39,9 @@ from assets.release.record import (
     with_review,
     write_record,
 )
-from assets.release.requests.register import NoSuchRequest
-from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
+from assets.release.requests.register import NoSuchRequest, RecordsMoved, used_again, with_requests
 from ndl_export.facts.directory_files import withdrawals
-from ndl_export.facts.missing import Missing, short
+from ndl_export.facts.missing import short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
 from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
@@ -120,8 +119,11 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(home, each, councils, linked.extracts)
-        if not asked.allow_missing:
-            _check_complete(each, linked.missing(councils))
+        if not asked.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
+            raise CouncilsMissing(
+                f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
+                " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
+            )
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
@@ -135,7 +137,12 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
                 split = load_policy().scaled(spent).accounts[CHILD].split
                 record[each] = replace(record[each], further=with_review(home, each, version, split))
     for each, linked in tables.items():
-        _check_missing(each, version, record[each].missing, linked.missing(councils))
+        if (now := linked.missing(councils)) != record[each].missing:
+            lists = [", ".join(short({each: missing})) or "nothing" for missing in (record[each].missing, now)]
+            raise ReleaseConflict(
+                f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
+                " A revision is a new release, and draws on the same budget."
+            )
     _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
     others = {each: origin for each, origin in series.items() if each not in cohorts}
     record |= _used_again(home, version, others, before, asked.requests)
@@ -261,9 +268,11 @@ def _origin(home: Home, cohort: str, version: str) -> str:
         return version
     withdrawn = withdrawals(home.release)
     published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
-    fit = [
-        each for each in published if each in measured and each not in withdrawn and _measured_there(home, cohort, each)
-    ]
+    fit = []
+    for each in published:
+        stated = cohort_statements(json.loads((home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+        if each in measured and each not in withdrawn and stated.get(cohort, {}).get("measured_in") == each:
+            fit.append(each)
     if not fit:
         raise SeriesRefused(
             f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these is published"
@@ -272,26 +281,12 @@ def _origin(home: Home, cohort: str, version: str) -> str:
     return fit[-1]
 
 
-def _measured_there(home: Home, cohort: str, version: str) -> bool:
-    stated = cohort_statements(json.loads((home.release / version / PRIVACY_RECORD_FILE).read_bytes()))
-    return cohort in stated and stated[cohort]["measured_in"] == version
-
-
 def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linked: Extracts) -> None:
     """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
     if moved := changed(linked, extracts_in(home, cohort, councils)):
         raise OutOfDate(
             f"cohort {cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
             " release; nothing was charged"
-        )
-
-
-def _check_complete(cohort: str, missing: Missing) -> None:
-    """Raise `CouncilsMissing` if a participating council has no EYFS Profile extract."""
-    if absent := missing.get(PROFILE):
-        raise CouncilsMissing(
-            f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
-            " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
         )
 
 
@@ -307,18 +302,6 @@ def _share(home: Home, cohort: str, version: str, asked: float | None, before: f
     return share
 
 
-def _check_missing(cohort: str, version: str, fixed: Missing, now: Missing) -> None:
-    if fixed != now:
-        raise ReleaseConflict(
-            f"release {version} of cohort {cohort} was measured with this missing: {_listed(cohort, fixed)};"
-            f" now it is: {_listed(cohort, now)}. A revision is a new release, and draws on the same budget."
-        )
-
-
-def _listed(cohort: str, missing: Missing) -> str:
-    return ", ".join(short({cohort: missing})) or "nothing"
-
-
 def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
     """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
 
@@ -330,12 +313,9 @@ def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[s
             f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
             " its own; nothing was charged"
         )
-    for share in {share for cohort, share in new.items() if _is_held_to_accuracy(home, cohort, share)}:
+    ledger = Ledger(home.ledger)
+    for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.releases_charged(cohort)}:
         _check_worth(councils, load_policy().scaled(share))
-
-
-def _is_held_to_accuracy(home: Home, cohort: str, share: float) -> bool:
-    return share == WHOLE or not Ledger(home.ledger).releases_charged(cohort)
 
 
 def _check_worth(councils: Sequence[str], policy: Policy) -> None:
@@ -386,8 +366,13 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
 
     Raises `PolicyError` for an invalid share, and `LedgerError`.
     """
-    releases = _measured(home, cohort)
-    as_before = _share_of(home, cohort, releases[-1]) if releases else WHOLE
+    releases: list[str] = []
+    if not has_no_ledger(home):
+        ledger = Ledger(home.ledger)
+        charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
+        releases = [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
+    newest = read_record(home, releases[-1]).get(cohort) if releases else None
+    as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
     left = left_of(home, cohort)
@@ -399,32 +384,14 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
         {unit: amount / NANO for unit, amount in asked.items()},
         left,
         all(amount <= round(left[unit] * NANO) for unit, amount in asked.items()),
-        min(_largest_share(account, left[unit]) for unit, account in whole.items()),
+        # in thousandths, rounded down
+        min(WHOLE, *(1000 * round(left[unit] * NANO) // _nano(each) / 1000 for unit, each in whole.items())),
     )
-
-
-def _measured(home: Home, cohort: str) -> list[str]:
-    """Return the releases, in order, in which every family of the cohort is measured and paid for."""
-    if has_no_ledger(home):
-        return []
-    ledger = Ledger(home.ledger)
-    charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
-    return [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
-
-
-def _share_of(home: Home, cohort: str, version: str) -> float:
-    record = read_record(home, version)
-    return record[cohort].share if cohort in record else WHOLE
 
 
 def has_no_ledger(home: Home) -> bool:
     """Return whether nothing was ever charged from this home, and no ledger is shared with another."""
     return isinstance(home.ledger, Path) and not home.ledger.exists()
-
-
-def _largest_share(account: Account, left: float) -> float:
-    """Return the largest share that fits, in thousandths."""
-    return min(WHOLE, 1000 * round(left * NANO) // _nano(account) / 1000)
 
 
 def _nano(account: Account) -> int:

@@ -31,8 +31,7 @@ from assets.release.record import (
     requested_tables,
 )
 from assets.release.requests.planning import measured_for
-from assets.release.requests.register import publish_register
-from assets.release.requests.supplement import check_same_table
+from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle

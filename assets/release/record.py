@@ -7,7 +7,7 @@ made. Nothing here sees a true count.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -208,34 +208,15 @@ def review_of(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
     return found[-1] if found else None
 
 
-@dataclass(frozen=True)
-class PlanCheck:
-    """Result of comparing a measurement with its plan: number of noisy answers, rho charged, and problems in words."""
-
-    answers: int
-    rho: float
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-
-def check_of_plan(
-    home: Home, cohort: str, version: str, councils: Sequence[str], family: str, measurement: Measurement
-) -> PlanCheck:
-    """Compare a family's measurement with the plan of the share that the release spends."""
-    plan = plan_of(home, cohort, version, councils, family)
-    answers = sum(noisy.size for noisy in measurement.noisy.values())
-    return PlanCheck(answers, measurement.rho, tuple(_problems(plan, measurement)))
-
-
-def _problems(plan: Plan, measurement: Measurement) -> Iterator[str]:
+def plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
+    """Return in words how a measurement differs from its plan."""
+    found = []
     if measurement.plan_sha256 != plan.sha256:
-        yield "it was measured under another plan"
+        found.append("it was measured under another plan")
     if measurement.rho > plan.rho:
-        yield "it was charged more than the plan declares"
+        found.append("it was charged more than the plan declares")
     try:
         check_counts(plan, measurement.noisy)
     except ValueError as problem:
-        yield str(problem)
+        found.append(str(problem))
+    return found

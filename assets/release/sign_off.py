@@ -383,7 +383,8 @@ def _of_cohort(
     expected = expectations_sha256(home, cohort)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
-    plans = {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES}
+    policy = load_policy()
+    plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.measured_by(version):
         plans[REVIEW] = further_plan(home, cohort, version, REVIEW).sha256
         judged["review"] = sha256_of(home.reviewed(cohort)) if home.reviewed(cohort).exists() else ""
@@ -394,9 +395,7 @@ def _of_cohort(
         "plans": plans,
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
-        },
+        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
     }
 
 
@@ -419,16 +418,7 @@ def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: Co
     }
 
 
-def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: Policy) -> str:
-    """Return the hash of a family's plan, cached by policy, because gates ask for it repeatedly."""
-    key = (family, councils, share, policy.sha256)
-    if key not in _PLANS:
-        _PLANS[key] = plan_family(family, councils, policy.scaled(share)).sha256
-    return _PLANS[key]
-
-
 _HOLDS_TOLD = 5
-_PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
 
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:

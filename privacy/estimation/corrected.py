@@ -98,24 +98,21 @@ class Corrected:
     """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
-        return self._in_blocks(self._values, figures)
+        return self._in_blocks(lambda each: self.moments.values(self._corrected(each)), figures)
 
     def variance(self, figures: Figures) -> Array:
-        return self._in_blocks(self._variance, figures)
+        def ask(each: Figures) -> Array:
+            of_noise = self.moments.variance(self._corrected(each))
+            return of_noise + np.maximum(self._of_linkage(each, each), 0.0)
+
+        return self._in_blocks(ask, figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        return self._in_blocks(self._covariance, left, right)
+        def ask(one: Figures, other: Figures) -> Array:
+            of_noise = self.moments.covariance(self._corrected(one), self._corrected(other))
+            return of_noise + self._of_linkage(one, other)
 
-    def _values(self, figures: Figures) -> Array:
-        return self.moments.values(self._corrected(figures))
-
-    def _variance(self, figures: Figures) -> Array:
-        of_noise = self.moments.variance(self._corrected(figures))
-        return of_noise + np.maximum(self._of_linkage(figures, figures), 0.0)
-
-    def _covariance(self, left: Figures, right: Figures) -> Array:
-        of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
-        return of_noise + self._of_linkage(left, right)
+        return self._in_blocks(ask, left, right)
 
     def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
@@ -174,16 +171,12 @@ class Corrected:
     def _moved(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
         for coefficient, cube in terms:
-            scale, there = self._in_places(cube, rate)
+            scale, there = self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
             name = self._attribute(cube)
             assert name is not None
             moved = self.moments.values(_weighed(there, name, self._slopes[rate][name]))
             total = total + coefficient * scale * moved
         return total
-
-    def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
-        """Return (scale, cube) in which children count by the factor of a rate where they are."""
-        return self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
 
     def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
         """Return (scale, cube) in which children count by the factors of all their places.
@@ -245,7 +238,7 @@ class Corrected:
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
-        one, other = _rows(left, name), _rows(right, name)
+        one, other = _selector(left, name).matrix, _selector(right, name).matrix
         for group, chances in self._parts.items():
             both = _intersection(left, right, name, _apart(one, other, chances[name]))
             scale, there = self._by_factors(both, group)
@@ -386,11 +379,6 @@ def inverse(matrix: Array) -> Array:
     return rows[:, size:]
 
 
-def _rows(cube: Cube, name: str) -> Array:
-    """Return the weights of an attribute's categories: (levels of its axis, or 1; categories)."""
-    return _selector(cube, name).matrix
-
-
 def _selector(cube: Cube, name: str) -> Selector:
     return cube.selectors.get(name) or cube.where[name]
 
@@ -400,7 +388,7 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
     A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
     """
-    weights, total = _rows(cube, name), np.zeros((1, matrix.shape[1]))
+    weights, total = _selector(cube, name).matrix, np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
     alike = np.all(weights == 1.0, axis=1)

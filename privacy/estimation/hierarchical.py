@@ -105,9 +105,7 @@ class ModelledRates:
 
 
 def modelled_rates(noisy: NoisyRates) -> ModelledRates:
-    """Estimate every rate, given all counts. Raises ValueError for fewer than `MINIMUM_PLACES`."""
-    if len(noisy.x) < MINIMUM_PLACES:
-        raise ValueError(f"the model needs {MINIMUM_PLACES} places, not {len(noisy.x)}")
+    """Estimate every rate, given the counts of at least `MINIMUM_PLACES` places."""
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
     credible = softmax([fit.evidence for fit in fits])
     seen = [_posterior(noisy, fit) for fit in fits]

@@ -224,10 +224,6 @@ class Ledger:
         """Return every charge that counts, oldest first: open charges and those spent for good."""
         return list(charges_of(self._entries()).values())
 
-    def is_charged(self, cohort: str, release: str) -> bool:
-        """Return whether any family of the release is charged to the cohort, measured or not."""
-        return release in self.releases_charged(cohort)
-
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
         """Return whether each of these families was charged and its measurement stored."""
         charges = charges_of(self._entries())
@@ -262,7 +258,7 @@ class Ledger:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         with self._storage.signing() as log:
             lines = _checked(log.entries())
-            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
+            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": secrets.token_hex(16)}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
     def place(self) -> str:
@@ -405,10 +401,6 @@ def _checked(lines: list[Line]) -> list[Line]:
             raise LedgerCorrupt(f"{what} {position} of the ledger was altered, or one before it removed or reordered")
         previous = line.entry_hash
     return lines
-
-
-def _nonce() -> str:
-    return secrets.token_hex(16)
 
 
 def approved_by(lines: Iterable[SignOffLine]) -> str:

@@ -184,14 +184,22 @@ def privacy_record(
     }
     cohorts = [
         _cohort(own, charges, ledger, policy, release)
-        | {"approvals": [_approval(signed) for each in _releases(own) for signed in approvals.get(each, ())]}
+        | {
+            "approvals": [
+                _approval(signed)
+                for each in dict.fromkeys(release for release, *_ in _all_of(own))
+                for signed in approvals.get(each, ())
+            ]
+        }
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
     said = _sentences()
+    counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
+    signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
     return said | {
         "release": release,
-        "sign_off": said["sign_off"][_signed_by(cohorts)],
+        "sign_off": said["sign_off"][signed_by],
         "privacy_parameters": largest["privacy_parameters"],
         "joint_parameters": largest["joint_parameters"],
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
@@ -255,11 +263,6 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
         yield each.release, each.plan, each.measurement, each
 
 
-def _releases(own: MeasuredCohort) -> list[str]:
-    """Return the releases that a cohort was measured for."""
-    return list(dict.fromkeys(release for release, *_ in _all_of(own)))
-
-
 def _cohort(
     own: MeasuredCohort,
     charges: Mapping[tuple[str, str, str], Entry],
@@ -310,14 +313,6 @@ def _account(
             "remaining_rho": round(cap - to_date, 9),
         },
     }
-
-
-def _signed_by(cohorts: Sequence[Record]) -> str:
-    """Return who signed a release off: `people`, a `demonstration`, or `nobody` if no signature is recorded."""
-    counted = [approval for entry in cohorts for approval in entry["approvals"]]
-    if any(approval["demonstration"] for approval in counted):
-        return "demonstration"
-    return "people" if counted else "nobody"
 
 
 def _approval(signed: Signed) -> Record:

@@ -95,7 +95,10 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
     request that no budget up to the cap of its account answers.
     """
-    asked = sorted((each for each in requests if cohort in each.cohorts), key=_order)
+    asked = sorted(
+        (each for each in requests if cohort in each.cohorts),
+        key=lambda request: (request.name, canonical_json(request.document())),
+    )
     return {
         family: _planned([each for each in asked if each.family == family], family, known, policy)
         for family in FAMILIES
@@ -203,10 +206,6 @@ class _Search:
                     f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
                     f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
                 )
-
-
-def _order(request: Request) -> tuple[str, bytes]:
-    return request.name, canonical_json(request.document())
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,8 @@ from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.record import read_record, requested_tables
 from assets.release.requests.check import check_requests
-from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, registered
+from assets.release.requests.register import AskedBefore, NoSuchRequest, RecordsMoved, base_for, refuse, registered
 from assets.release.requests.request import request_of
-from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
 from assets.release.tabulate import CannotRecompute, Differing, differing
 from ndl_export.bundle.verify import verify
