@@ -223,9 +223,9 @@ def measurements(
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
-        for said in config["accept"]:
+        for accepted in config["accept"]:
             keys = installation.key_ring(KEYS_OF_RELEASE)
-            accept_configured(home, keys, cohort, said["holds"], said["reason"], said["signature"])
+            accept_configured(home, keys, cohort, accepted["holds"], accepted["reason"], accepted["signature"])
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),

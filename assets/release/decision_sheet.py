@@ -106,7 +106,7 @@ def render_sheet(home: Home, request: Request) -> str:
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        asked=[table for table in requested_tables(record) if table.release == version],
+        requested=[table for table in requested_tables(record) if table.release == version],
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
         words=in_words(usable),
         percent_of=percent_of,
@@ -156,15 +156,15 @@ def _expected_children(home: Home, cohort: str) -> dict[str, int]:
     return {council: each.expected for council, each in named.items()}
 
 
-def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
+def _expected_of(home: Home, cohort: str, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the figures of a requested table, from everything that will have been measured of its family."""
     known = known_of(home, cohort, entry)
-    found = expected(asked, known.together(asked.family), known.sizes_of(asked.family), load_policy())
+    found = expected(requested, known.together(requested.family), known.sizes_of(requested.family), load_policy())
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
-    about, half_width = f"cohort {cohort}, for {asked.asked_by}", float(np.median(found.half_widths))
-    return Usable(asked.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
+    about, half_width = f"cohort {cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
+    return Usable(requested.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
@@ -187,8 +187,8 @@ def _detail(areas: Sequence[dict[str, Any]]) -> str:
     """Return the number of rates of a table in words: for all councils together, for areas of several, for councils."""
     together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
     councils = [row["rates"] for row in areas if row["council"] is not None]
-    several = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
-    counted = ((several, "area of several", "areas of several"), (councils, "council", "councils"))
+    larger = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
+    counted = ((larger, "area of several", "areas of several"), (councils, "council", "councils"))
     found = [f"{sum(own):,} in {len(own)} {one if len(own) == 1 else more}" for own, one, more in counted if own]
     return ", ".join([f"{together:,} of all together", *found])
 

@@ -99,7 +99,7 @@ class ReleaseOptions:
 
 
 @with_cohort_lock
-def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions) -> list[str]:
+def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
     The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
@@ -112,14 +112,14 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
     load_publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
-    series = series_for(home, cohort, version, asked)
+    series = series_for(home, cohort, version, options)
     cohorts = measured_now(series, version)
     before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
     tables = {each: record_of_tables(home, each) for each in cohorts if not is_current(home, each, version, councils)}
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(home, each, councils, linked.extracts)
-        if not asked.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
+        if not options.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
@@ -127,7 +127,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _share(home, each, version, asked.share, begun.share, each in charged)
+        spent = _share(home, each, version, options.share, begun.share, each in charged)
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -145,7 +145,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
             )
     _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _used_again(home, version, others, before, asked.requests)
+    record |= _used_again(home, version, others, before, options.requests)
     record = {each: record[each] for each in series}
     if record != before:
         write_record(home, version, record)
@@ -186,25 +186,25 @@ def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 
 
-def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> Series:
+def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -> Series:
     """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
     or `PolicyError` for an invalid version, cohort or share.
     """
-    check_asked(home, cohort, version, asked)
-    if cohort in asked.others:
+    check_options(home, cohort, version, options)
+    if cohort in options.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
-    wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
+    wanted, charged = {cohort, *options.others}, Ledger(home.ledger).cohorts_charged(version)
     fixed = read_record(home, version)
     answers = [table.name for table in requested_tables(fixed) if table.release == version]
-    if answers and not asked.reuse:
+    if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
             " another release: give it a version of its own."
         )
     if fixed and (charged or (home.release / version).exists()):
-        if (asked.others and fixed.keys() != wanted) or cohort not in fixed:
+        if (options.others and fixed.keys() != wanted) or cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
                 " Another set of cohorts is another release: give it a version of its own."
@@ -215,23 +215,23 @@ def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> 
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a version of its own."
         )
-    own = set() if asked.reuse else {cohort}
+    own = set() if options.reuse else {cohort}
     found = {each: version if each in own else _origin(home, each, version) for each in sorted(wanted)}
-    if asked.reuse and (unmeasured := measured_now(found, version)):
+    if options.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
 
 
-def check_asked(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> None:
+def check_options(home: Home, cohort: str, version: str, options: ReleaseOptions) -> None:
     """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
 
     A new release's version must be above all that were charged or made here.
     """
     parsed = Version.parse(version)
-    for each in (cohort, *asked.others):
+    for each in (cohort, *options.others):
         Cohort(each)
-    if asked.share is not None:
-        _policy_at(asked.share)
+    if options.share is not None:
+        _policy_at(options.share)
     charged = (Version.parse(charge.entry.release) for charge in Ledger(home.ledger).charges())
     known = {*charged, *versions(home.release), *versions(home.held)}
     if parsed in known:
@@ -275,8 +275,9 @@ def _origin(home: Home, cohort: str, version: str) -> str:
             fit.append(each)
     if not fit:
         raise SeriesRefused(
-            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these is published"
-            f" before {version} and stands. Publish the cohort on its own first (readiness run --cohort {cohort})."
+            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these was published"
+            f" before {version} without being withdrawn. Publish the cohort on its own first"
+            f" (readiness run --cohort {cohort})."
         )
     return fit[-1]
 
@@ -290,9 +291,9 @@ def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linke
         )
 
 
-def _share(home: Home, cohort: str, version: str, asked: float | None, before: float, is_charged: bool) -> float:
+def _share(home: Home, cohort: str, version: str, requested: float | None, before: float, is_charged: bool) -> float:
     """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
-    share = before if asked is None else asked
+    share = before if requested is None else requested
     if is_charged and share != before:
         raise ReleaseConflict(
             f"release {version} of cohort {cohort} was charged with a share of {before:g}, not {share:g}. "
@@ -338,13 +339,13 @@ def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
         try:
             ledger.check_fits(cohort, version, account.split, unit=unit)
         except BudgetExceeded as refused:
-            largest = room_for(home, cohort, share).largest_share
+            largest = remaining_budget(home, cohort, share).largest_share
             fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
-            raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
+            raise BudgetExceeded(f"{refused}{fitting}", requested=refused.requested, left=refused.left) from None
 
 
 @dataclass(frozen=True)
-class Room:
+class RemainingBudget:
     """Budget for a new release of a cohort: what it would charge each unit's account, and what is left, in rho.
 
     `releases` are those already measured and paid for, the newest last; repeating one charges nothing. Unless
@@ -361,7 +362,7 @@ class Room:
     largest_share: float
 
 
-def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
+def remaining_budget(home: Home, cohort: str, asked_share: float | None) -> RemainingBudget:
     """Return the room for a new release at this share of the split. Spends and approves nothing.
 
     Raises `PolicyError` for an invalid share, and `LedgerError`.
@@ -376,14 +377,14 @@ def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
     share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
     left = left_of(home, cohort)
-    asked = {unit: _nano(account) for unit, account in wanted.items()}
-    return Room(
+    amounts = {unit: _nano(account) for unit, account in wanted.items()}
+    return RemainingBudget(
         releases,
         asked_share is not None,
         share,
-        {unit: amount / NANO for unit, amount in asked.items()},
+        {unit: amount / NANO for unit, amount in amounts.items()},
         left,
-        all(amount <= round(left[unit] * NANO) for unit, amount in asked.items()),
+        all(amount <= round(left[unit] * NANO) for unit, amount in amounts.items()),
         # in thousandths, rounded down
         min(WHOLE, *(1000 * round(left[unit] * NANO) // _nano(each) / 1000 for unit, each in whole.items())),
     )

@@ -16,7 +16,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.population_overlap import set_baseline
 from assets.release.anchors import published_charges
-from assets.release.fix_release import ReleaseOptions, check_asked, fix_release, is_current
+from assets.release.fix_release import ReleaseOptions, check_options, fix_release, is_current
 from assets.release.noise_workload import noise_covariance
 from assets.release.publication import announce, bundle_is_current, day_of, publisher_of
 from assets.release.record import (
@@ -62,7 +62,7 @@ from privacy.release.statement import (
 
 @while_in_use
 def measure_release(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, everything that it measures.
 
@@ -70,11 +70,11 @@ def measure_release(
     meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
     what `fix_release` and `measure_family` raise.
     """
-    check_asked(home, cohort, version, asked)
-    with turn(home, {cohort, *asked.others}):
-        if not all(is_current(home, each, version, councils) for each in {cohort, *asked.others}):
+    check_options(home, cohort, version, options)
+    with turn(home, {cohort, *options.others}):
+        if not all(is_current(home, each, version, councils) for each in {cohort, *options.others}):
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
-        fix_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, options)
         record = read_record(home, version)
         made = {
             (each, family): measure_family(home, each, keys, family, version, councils)
@@ -143,7 +143,7 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     Version.parse(version)
     announce(home, keys, version, dt.date.today())
     if not bundle_is_current(home, keys, version, councils):
-        Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+        Ledger(home.ledger).check_known(published_charges(home, keys, excluding=version))
         check_publication(home, version)
         made = _make_bundle(home, cohort, keys, version, councils)
         if made.parent != home.release:

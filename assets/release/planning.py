@@ -57,14 +57,16 @@ def _planned(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     places = {id(block): place for place, (_, block) in enumerate(blocks_of(family))}
     together, left_out = set[int](), set[int]()
     while True:
-        asked = noise_family(family, councils, policy, together, left_out)
-        plan = make_plan(asked, policy.rho(name), delta=policy.delta)
+        measured = noise_family(family, councils, policy, together, left_out)
+        plan = make_plan(measured, policy.rho(name), delta=policy.delta)
         widths = expected_widths(plan, councils)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
-        told = {p: each for p, each in weighed.items() if p not in together and _not_by_council(each, plan, readable)}
+        too_detailed = {
+            p: each for p, each in weighed.items() if p not in together and _not_by_council(each, plan, readable)
+        }
         unread = {p: each for p, each in weighed.items() if p not in left_out and _may_go(each, family, readable)}
-        if told:
-            together |= _most_detailed(told)
+        if too_detailed:
+            together |= _most_detailed(too_detailed)
         elif unread:
             left_out |= _most_detailed(unread)
         else:

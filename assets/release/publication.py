@@ -40,7 +40,7 @@ _MADE_BY_ITSELF = ".duckdb"
 
 
 def release_is_current(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
     """Return whether the release is what was asked for, and everything is as it was when it was published.
 
@@ -48,9 +48,9 @@ def release_is_current(
     """
     record = read_record(home, version)
     own = [each for each, entry in record.items() if entry.measured_in == version]
-    if cohort not in record or (asked.share is not None and asked.share != record[cohort].share):
+    if cohort not in record or (options.share is not None and options.share != record[cohort].share):
         return False
-    if not set(asked.requests) <= {table.name for table in requested_tables(record)}:
+    if not set(options.requests) <= {table.name for table in requested_tables(record)}:
         return False
     if not all(is_current(home, each, version, councils) for each in own):
         return False

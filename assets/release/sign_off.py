@@ -78,7 +78,7 @@ class Count:
     needed: int
 
 
-def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *, publish: bool) -> Request:
+def request_for(home: Home, cohort: str, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
     """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
 
     Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
@@ -86,10 +86,10 @@ def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *,
     """
     if publish:
         return publication_request(home, version)
-    with turn(home, {cohort, *asked.others}):
+    with turn(home, {cohort, *options.others}):
         councils = read_record(home, cohort).taking_part
         settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        fix_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, options)
         if _is_measured(home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return measurement_request(home, version, councils)
@@ -197,13 +197,13 @@ def what_holds(home: Home, request: Request) -> str:
 def _named(home: Home, held: State) -> str:
     """Return the first open holds, and how to accept them."""
     left = len(held.open) - _HOLDS_TOLD
-    told = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
-    told += [f"and {left} more"] if left > 0 else []
+    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
+    listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
     of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
     lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
     return (
-        f"{'; '.join(told)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
+        f"{'; '.join(listed)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
         " accepts them with --hold NAME or --cause CAUSE"
     )
 
@@ -247,9 +247,9 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     sums = check_publication(home, version)
     if has_no_ledger(home):
         return None
-    told, approved = withdrawals(home.release), _approved_withdrawals(home)
-    differing = {name for name, each in told.items() if each not in approved} | (
-        {each.version for each in approved} - told.keys()
+    published, approved = withdrawals(home.release), _approved_withdrawals(home)
+    differing = {name for name, each in published.items() if each not in approved} | (
+        {each.version for each in approved} - published.keys()
     )
     if differing:
         raise NotAsSigned(
@@ -268,7 +268,7 @@ class Ready:
     stage: Stage
     release: str
     cohort: str
-    asked: ReleaseOptions
+    options: ReleaseOptions
     line: str
 
 
@@ -282,8 +282,8 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
-            asked = as_begun(home, version, newest.approval.cohort)
-            found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
+            options = as_begun(home, version, newest.approval.cohort)
+            found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
     return found
 
 

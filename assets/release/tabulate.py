@@ -209,15 +209,15 @@ def _tables(
     requested: Sequence[RequestedTable],
 ) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
-    asked = [each for each in requested if own.cohort in each.cohorts]
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), asked)
+    own_requests = [each for each in requested if own.cohort in each.cohorts]
+    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), own_requests)
     tables = {}
     for family in own.plans:
         absent = not_sent(missing, family)
         try:
             together, review = own.together(family), review_of(own)
             estimated = _estimated(*together, absent, review) if set(councils) - set(absent) else None
-            answers: list[Table] = [each.table for each in asked if each.family == family]
+            answers: list[Table] = [each.table for each in own_requests if each.family == family]
             defined: list[Table] = [*FAMILIES[family].tables, *answers]
             for table in defined:
                 own_layout, on_request = layouts[table.name], table in answers
@@ -292,29 +292,29 @@ def _block(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
-    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
+    impossible, moments = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
     doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
-        counted = _count(estimated.as_linked if table.measure(name).as_linked else asked, cube)
+        counted = _count(estimated.as_linked if table.measure(name).as_linked else moments, cube)
         yield name, _not_applicable(_flagged(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
-            found = rate_differences(asked, rate, taken_off, reliability)
+            found = rate_differences(moments, rate, taken_off, reliability)
         else:
             largest = float(len(block.ratios[name].parts))
-            found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale)
-        model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else {}
+            found = published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
+        model = _modelled(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
         shown = _flagged(_ratio(measure, found), doubtful(block.ratios[name].counts))
         yield name, _not_applicable(shown | model, impossible)
 
 
-def _count(asked: Moments, cube: Figures) -> _Figures:
+def _count(moments: Moments, cube: Figures) -> _Figures:
     """Return counts as published: never flagged as unreliable, never withheld."""
-    counted = published_counts(asked, cube)
+    counted = published_counts(moments, cube)
     value = counted.count.astype(np.float64)
     flag = np.full(value.shape, RELIABLE)
-    return _figures(value, asked.values(cube), counted.lower, counted.upper, flag)
+    return _figures(value, moments.values(cube), counted.lower, counted.upper, flag)
 
 
 def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]]:
@@ -336,7 +336,7 @@ def _figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
 def _modelled(
     block: Block,
     areas: Sequence[Geography],
-    asked: Moments,
+    moments: Moments,
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> dict[ColumnRole, NDArray[Any]]:
@@ -352,27 +352,27 @@ def _modelled(
     x, y, xx, yy, xy = (
         values[councils].reshape(len(councils), -1)
         for values in (
-            asked.values(part),
-            asked.values(whole),
-            asked.variance(part),
-            asked.variance(whole),
-            asked.covariance(part, whole),
+            moments.values(part),
+            moments.values(whole),
+            moments.variance(part),
+            moments.variance(whole),
+            moments.covariance(part, whole),
         )
     )
-    for groups in _alike(block, impossible[0].ravel()):
+    for groups in _level_groups(block, impossible[0].ravel()):
         found = modelled_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
 
 
-def _alike(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
+def _level_groups(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
     """Return positions of levels grouped by which axes are at their total, leaving out levels without others."""
-    alike: dict[tuple[bool, ...], list[int]] = {}
+    groups: dict[tuple[bool, ...], list[int]] = {}
     for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
         if not impossible[position]:
-            alike.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
-    return [positions for positions in alike.values() if len(positions) > 1]
+            groups.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
+    return [positions for positions in groups.values() if len(positions) > 1]
 
 
 def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -386,11 +386,11 @@ def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: 
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
     on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
     levels = product(*(axis.selections for axis in block.axes))
-    told = [
+    distinguished = [
         {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
         for chosen in levels
     ]
-    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in told]
+    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in distinguished]
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 

@@ -49,7 +49,7 @@ def plan(
     """
     from assets.home.paths import Home
     from assets.release.expected_accuracy import expected_accuracy
-    from assets.release.fix_release import room_for
+    from assets.release.fix_release import remaining_budget
     from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
@@ -58,7 +58,7 @@ def plan(
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with at_work("Planning"):
-        room = room_for(Home(home), cohort.code, share)
+        room = remaining_budget(Home(home), cohort.code, share)
         found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
     show(report(found, council=council, everything=everything), as_json=as_json, html=html)
     if room.share_was_asked and not room.fits:

@@ -208,8 +208,8 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
     found = {}
     for level, place, _ in _levels(plan.family):
         lattice = Lattice.of(level)
-        told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
-        found[place] = float(_gain(lattice.information, lattice.component_weights(), told).max())
+        prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
+        found[place] = float(_gain(lattice.information, lattice.component_weights(), prior).max())
     return found
 
 
@@ -244,12 +244,12 @@ def _noise_scales(
     rounding, less.
     """
     lattice = Lattice.of(family)
-    told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
+    prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
-    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, told)
+    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, prior)
     allocated = np.zeros(len(lattice.subsets))
     allocated[candidates] = allocation.precisions
-    allocated = np.where(lattice.is_maximal & (told > 0), np.maximum(allocated, LEAST * budget), allocated)
+    allocated = np.where(lattice.is_maximal & (prior > 0), np.maximum(allocated, LEAST * budget), allocated)
     kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
     precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
@@ -259,14 +259,14 @@ def _noise_scales(
     }
 
 
-def allocate(information: Array, weights: Array, budget: float, told: Array | None = None) -> Allocation:
-    """Minimise sum(weights / (told + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
+def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Allocation:
+    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x candidates to be measured), `weights` (K,) positive, `told` (K,) not negative, by default
+    `information` is (K x candidates to be measured), `weights` (K,) positive, `prior` (K,) not negative, by default
     zero. Returns (candidates,) precisions. Raises PlanError if the gap does not close.
     """
     candidates = information.shape[1]
-    offset = np.zeros(len(weights)) if told is None else told
+    offset = np.zeros(len(weights)) if prior is None else prior
     precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
         known = offset + _precisions(information, precisions)

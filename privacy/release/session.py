@@ -189,9 +189,9 @@ def _reserved(wanted: _Wanted, rho: float) -> Reservation:
     except BudgetExceeded as refused:
         if not refused.left:
             raise
-        would_fit, asked = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.asked))
-        message = f"{refused}, epsilon {would_fit:.2f} instead of {asked:.2f} at delta {wanted.plan.delta:g}"
-        raise BudgetExceeded(message, asked=refused.asked, left=refused.left) from None
+        would_fit, requested = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested))
+        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {wanted.plan.delta:g}"
+        raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:

@@ -194,12 +194,12 @@ def privacy_record(
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    said = _sentences()
+    sentences = _sentences()
     counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
     signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
-    return said | {
+    return sentences | {
         "release": release,
-        "sign_off": said["sign_off"][signed_by],
+        "sign_off": sentences["sign_off"][signed_by],
         "privacy_parameters": largest["privacy_parameters"],
         "joint_parameters": largest["joint_parameters"],
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],

@@ -95,14 +95,14 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
     request that no budget up to the cap of its account answers.
     """
-    asked = sorted(
+    chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
         key=lambda request: (request.name, canonical_json(request.document())),
     )
     return {
-        family: _planned([each for each in asked if each.family == family], family, known, policy)
+        family: _planned([each for each in chosen if each.family == family], family, known, policy)
         for family in FAMILIES
-        if any(each.family == family for each in asked)
+        if any(each.family == family for each in chosen)
     }
 
 

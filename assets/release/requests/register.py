@@ -78,9 +78,15 @@ class Registered:
 
     def table(self, release: str) -> RequestedTable:
         """Return the table as stated by `release`, the first to publish it."""
-        asked = self.request
+        request = self.request
         return RequestedTable(
-            asked.definition, asked.family, asked.cohorts, release, asked.asked_by, self.asked_on, asked.purpose
+            request.definition,
+            request.family,
+            request.cohorts,
+            release,
+            request.asked_by,
+            self.asked_on,
+            request.purpose,
         )
 
 
@@ -96,7 +102,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
         if not known.refused and _asks(known.request) == _asks(request):
             raise AskedBefore(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
-                f"{f' and stands in release {known.answered_in}' if known.answered_in else ''}"
+                f"{f', and release {known.answered_in} answered it' if known.answered_in else ''}"
             )
         if not known.refused and known.request.title == request.title:
             raise AskedBefore(f"{request.name} has the title of {known.name}: give each table words of its own")
@@ -121,7 +127,9 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
     """
     found = open_request(home, name)
     if found.answered_in:
-        raise NoSuchRequest(f"{name} stands in release {found.answered_in}: withdraw that, where it should not")
+        raise NoSuchRequest(
+            f"{name} was answered in release {found.answered_in}: withdraw that release if it should not have been"
+        )
     if not is_reason(reason):
         raise ValueError(A_REASON)
     chained_log.append(home.requests, {"what": "refused", "on": str(today), "name": name, "reason": reason})
@@ -165,7 +173,7 @@ def publish_register(home: Home) -> None:
     known = registered(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
-        tell_of_requests(home.release, [_told(ledger, each) for each in known.values()], _budgets(home, ledger))
+        tell_of_requests(home.release, [_public_entry(ledger, each) for each in known.values()], _budgets(home, ledger))
 
 
 def _answered(home: Home) -> Mapping[str, str]:
@@ -178,19 +186,19 @@ def _answered(home: Home) -> Mapping[str, str]:
     return found
 
 
-def _told(ledger: Ledger, each: Registered) -> AskedTable:
-    asked = each.request
+def _public_entry(ledger: Ledger, each: Registered) -> AskedTable:
+    request = each.request
     status = Status.REFUSED if each.refused else Status.ANSWERED if each.answered_in else Status.ASKED
     # a release charges a family once for all tables that it answers together
-    charges = {cohort: ledger.find(cohort, each.answered_in, asked.family) for cohort in asked.cohorts}
+    charges = {cohort: ledger.find(cohort, each.answered_in, request.family) for cohort in request.cohorts}
     rho = {cohort: charge.rho if charge else 0.0 for cohort, charge in charges.items()} if each.answered_in else {}
     return AskedTable(
         name=each.name,
-        title=asked.definition.title,
-        asked_by=asked.asked_by,
-        purpose=asked.purpose,
+        title=request.definition.title,
+        asked_by=request.asked_by,
+        purpose=request.purpose,
         asked_on=each.asked_on,
-        cohorts=asked.cohorts,
+        cohorts=request.cohorts,
         status=status,
         answered_in=each.answered_in,
         reason=each.refused,
@@ -237,8 +245,8 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
     `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
     """
-    asked = [_open(home, name, version) for name in dict.fromkeys(names)]
-    wanted = {cohort for each in asked for cohort in each.request.cohorts}
+    requests = [_open(home, name, version) for name in dict.fromkeys(names)]
+    wanted = {cohort for each in requests for cohort in each.request.cohorts}
     for cohort in sorted(wanted):
         if cohort not in record or record[cohort].measured_in == version:
             raise ReleaseConflict(
@@ -247,7 +255,7 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
             )
     found = dict(record)
     for cohort in sorted(wanted):
-        own = [each for each in asked if cohort in each.request.cohorts]
+        own = [each for each in requests if cohort in each.request.cohorts]
         found[cohort] = _with_requests_of(home, version, cohort, record[cohort], own)
     return found
 
@@ -261,15 +269,15 @@ def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
 def _open(home: Home, name: str, version: str) -> Registered:
     found = open_request(home, name)
     if found.answered_in not in ("", version):
-        raise NoSuchRequest(f"{name} stands in release {found.answered_in} already")
+        raise NoSuchRequest(f"{name} was answered in release {found.answered_in} already")
     return found
 
 
 def _with_requests_of(
-    home: Home, version: str, cohort: str, entry: CohortRecord, asked: Sequence[Registered]
+    home: Home, version: str, cohort: str, entry: CohortRecord, requests: Sequence[Registered]
 ) -> CohortRecord:
     known = known_of(home, cohort, entry)
-    planned = plan_requests([each.request for each in asked], cohort, known, load_policy())
+    planned = plan_requests([each.request for each in requests], cohort, known, load_policy())
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
         check_same_records(home, cohort, entry.measured_in)
@@ -279,7 +287,7 @@ def _with_requests_of(
             ledger.check_fits(cohort, version, own, unit=unit)
     for plan in plans.values():
         keep_plan(home, cohort, version, plan)
-    documents = tuple(each.table(version).document() for each in asked)
+    documents = tuple(each.table(version).document() for each in requests)
     further = {**entry.further, version: tuple(plans)} if plans else entry.further
     return replace(entry, requested=(*entry.requested, *documents), further=further)
 

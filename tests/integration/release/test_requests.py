@@ -134,10 +134,10 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     before = charged(home)
     with pytest.raises(
-        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*stands in release {SUPPLEMENT}"
+        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"
     ):
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
-    with pytest.raises(NoSuchRequest, match=f"stands in release {SUPPLEMENT} already"):
+    with pytest.raises(NoSuchRequest, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(home, COHORT, LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
     with pytest.raises(AskedBefore, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))

@@ -394,7 +394,7 @@ def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> 
     assert signed_and_waiting(home) == []
     approve(home, ANNA, "--share", "0.9")
     (ready,) = signed_and_waiting(home)
-    assert (ready.stage, ready.release, ready.cohort, ready.asked.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
+    assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
     measure(home, keys)
     assert signed_and_waiting(home) == []
     with pytest.raises(WaitsForApproval):

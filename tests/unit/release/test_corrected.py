@@ -182,7 +182,7 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     counts = found_more_wrongly_in_b(TRUE)
     alone = higher_in_b(counts, 0.04)
     (local,) = alone.local
-    mixed = replace(alone, local=(replace(local, told=lambda names: "gld" not in names),))
+    mixed = replace(alone, local=(replace(local, splits=lambda names: "gld" not in names),))
     rows = Selector.total(GLD) + Selector.each(GLD)
     cube = Cube({**BOTH_COUNCILS.selectors, "gld": rows})
     for ask in (Corrected.values, Corrected.variance):
