@@ -258,7 +258,7 @@ class Ledger:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         with self._storage.signing() as log:
             lines = _checked(log.entries())
-            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": secrets.token_hex(16)}).decode())
+            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
             return (lines[0] if lines else _appended(log, lines, made)).entry_hash
 
     def place(self) -> str:
@@ -401,6 +401,10 @@ def _checked(lines: list[Line]) -> list[Line]:
             raise LedgerCorrupt(f"{what} {position} of the ledger was altered, or one before it removed or reordered")
         previous = line.entry_hash
     return lines
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
 
 
 def approved_by(lines: Iterable[SignOffLine]) -> str:

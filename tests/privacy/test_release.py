@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,52 +18,22 @@ from assets.linkage.inputs import NotLinked
 from assets.release.expected_accuracy import expected_accuracy
 from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.record import CohortRecord, read_record
+from assets.release.record import read_record
 from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release import store
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
 from sources.reference.places import PILOT, place
-from tests.support.release.homes import note_linked
+from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, note_linked, released
 
 COUNCILS = sorted(PILOT)
-COHORT, VERSION = "202425", "2026.11.0"
-
-
-def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
-    rng = np.random.default_rng(seed)
-    domains = MappingProxyType(
-        {"council": tuple(COUNCILS)} | {a.name: a.categories for a in FAMILIES[family].attributes}
-    )
-    columns = {name: [values[i] for i in rng.integers(0, len(values), rows)] for name, values in domains.items()}
-    schema = pa.schema([("child_id", pa.string()), *((name, pa.string()) for name in domains)])
-    return pa.table({"child_id": [f"c{n}" for n in range(rows)]} | columns, schema=schema)
-
-
-def _fix(home: Home, missing: dict[str, tuple[str, ...]]) -> None:
-    """Write the record of a release that was begun when these extracts were missing."""
-    write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=missing))})
-
-
-def _release(root: Path, keys: KeyRing, rows: int) -> Path:
-    home = Home(root)
-    home.prepare()
-    note_linked(home, COHORT, COUNCILS)
-    _fix(home, {})
-    for family in FAMILIES:
-        path = home.confidential(family, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_table(family, rows), path)
-        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
-    return publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +43,10 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int, Path]:
-    return {rows: _release(tmp_path_factory.mktemp(f"rows{rows}"), keys, rows) for rows in (0, 2000, 2001)}
+    return {
+        rows: released(home_of(tmp_path_factory.mktemp(f"rows{rows}"), rows, COUNCILS), keys, COUNCILS)
+        for rows in (0, 2000, 2001)
+    }
 
 
 def test_an_empty_cohort_publishes_every_cell_and_is_charged_once_for_each_family(bundles: dict[int, Path]) -> None:
@@ -119,18 +89,7 @@ def test_shares_of_a_wait_are_of_the_responses_to_which_it_applies(bundles: dict
 @pytest.mark.slow
 def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
     """Its figures equal those of all councils together, to the last digit."""
-    home = Home(tmp_path)
-    home.prepare()
-    note_linked(home, COHORT, ["leeds"])
-    _fix(home, {})
-    for family in FAMILIES:
-        path = home.confidential(family, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(family, 500)
-        leeds = pa.array(["leeds"] * table.num_rows)
-        pq.write_table(table.set_column(1, "council", leeds), path)
-        measure_family(home, COHORT, keys, family, VERSION, ["leeds"])
-    bundle = publish_bundle(home, COHORT, keys, VERSION, ["leeds"])
+    bundle = released(home_of(tmp_path, 500, ["leeds"]), keys, ["leeds"])
     assert verify(bundle).ok
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     figures = headline.groupby("geographic_level")["children_count_estimate"].apply(list)
@@ -142,8 +101,8 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
 @pytest.mark.slow
 def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
     """It fits the plan and its hash is right, but it was not drawn for the recorded charge."""
-    _release(tmp_path / "home", keys, 100)
-    _release(tmp_path / "other", keys, 100)
+    for name in ("home", "other"):
+        released(home_of(tmp_path / name, 100, COUNCILS), keys, COUNCILS)
     kept, other = (
         store.path_of(Home(tmp_path / name).restricted, COHORT, VERSION, "health") for name in ("home", "other")
     )
@@ -155,33 +114,11 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
 
 
-def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) -> None:
-    """Write confidential tables in which councils have no rows in the family of a source that they did not send."""
-    for name, family in FAMILIES.items():
-        table = _table(name, rows)
-        absent = pa.array(missing.get(family.source, ()), pa.string())
-        path = home.confidential(name, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
-
-
-def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: KeyRing, rows: int) -> Path:
-    """Return a verified bundle of a cohort in which some councils did not send some sources."""
-    home.prepare()
-    _tables_without(missing, home, rows)
-    note_linked(home, COHORT, COUNCILS)
-    _fix(home, missing)
-    for family in FAMILIES:
-        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
-    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
-    assert verify(bundle).ok, str(verify(bundle))
-    return bundle
-
-
 @pytest.mark.slow
 def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
-    home = Home(tmp_path)
-    bundle = _released_without(MISSING, home, keys, 3000)
+    home = home_of(tmp_path, 3000, COUNCILS, **MISSING)
+    bundle = released(home, keys, COUNCILS, allow_missing=True)
+    assert verify(bundle).ok, str(verify(bundle))
     before = contents(bundle)
     assert publish_bundle(home, COHORT, keys, VERSION, COUNCILS) == bundle
     assert contents(bundle) == before
@@ -199,7 +136,9 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
 @pytest.mark.slow
 def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
     """A survey that nobody has run is published as not available everywhere."""
-    bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
+    home = home_of(tmp_path, 500, COUNCILS, parent_experience=COUNCILS)
+    bundle = released(home, keys, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
     table = pq.read_table(bundle / "parent_experience.parquet")
     assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
 
@@ -209,19 +148,19 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=True))
-    note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, eyfsp=COUNCILS[:1])
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
     note_linked(home, COHORT, COUNCILS)
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
-    _tables_without({}, home, 10)
+    add_cohort(home, COHORT, 10, COUNCILS)
     measure_family(home, COHORT, keys, "health", VERSION, COUNCILS)
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}

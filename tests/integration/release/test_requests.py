@@ -28,7 +28,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
-from tests.support.release.homes import COHORT, VERSION, home_of, note_linked, released
+from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, released
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
 from tests.support.release.requests import answered as answered_of
 
@@ -285,11 +285,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
 def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_path: Path) -> None:
     """Each is charged for itself, and a request of one of them has rows of that one."""
     home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
-    for family in FAMILIES:
-        path = home.confidential(family, earlier)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 2000), path)
-    note_linked(home, earlier, COUNCILS)
+    add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
         measure_release(home, keys, cohort, version, COUNCILS, ReleaseOptions(others=others))
         publish_bundle(home, cohort, keys, version, COUNCILS)

@@ -27,7 +27,8 @@ from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
 from sources.reference.places import PILOT
-from tests.support.release.homes import COHORT, home_of, note_linked
+from tests.support.release import homes
+from tests.support.release.homes import COHORT, add_cohort, home_of
 
 pytestmark = pytest.mark.slow
 
@@ -44,32 +45,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 def landed(folder: Path) -> Home:
     """A home with confidential tables of two cohorts."""
     home = home_of(folder, 400, COUNCILS)
-    for family in FAMILIES:
-        path = home.confidential(family, EARLIER)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 300), path)
-    note_linked(home, EARLIER, COUNCILS)
+    add_cohort(home, EARLIER, 300, COUNCILS)
     return home
 
 
 def released(
-    home: Home,
-    keys: KeyRing,
-    cohort: str,
-    version: str,
-    others: Sequence[str] = (),
-    *,
-    councils: Sequence[str] = COUNCILS,
-    reuse: bool = False,
+    home: Home, keys: KeyRing, cohort: str, version: str, others: Sequence[str] = (), *, reuse: bool = False
 ) -> Path:
-    """The bundle's folder, made as the assets make it."""
-    for family in FAMILIES:
-        measured = fix_release(
-            home, cohort, version, councils, ReleaseOptions(allow_missing=True, others=others, reuse=reuse)
-        )
-        for each in measured:
-            measure_family(home, each, keys, family, version, councils)
-    return publish_bundle(home, cohort, keys, version, councils)
+    return homes.released(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
 
 
 def charges(home: Home) -> list[tuple[str, str, str]]:
@@ -187,7 +170,7 @@ def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path
     for path in home.linked(EARLIER).glob("*.parquet"):
         rows = pq.read_table(path)
         pq.write_table(rows.filter(pc.not_equal(rows["council"], "leeds")), path)
-    released(home, keys, EARLIER, FIRST, councils=[name for name in COUNCILS if name != "leeds"])
+    homes.released(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
     assert verify(bundle).ok, str(verify(bundle))
     assert differing(bundle) == Differing([], [])

@@ -41,17 +41,6 @@ def test_estimates_are_the_weighted_least_squares_under_the_known_zeros() -> Non
     assert np.ravel(estimates.variance(cells)) == pytest.approx(np.diag(covariance))
 
 
-def test_what_was_drawn_for_the_empty_category_has_no_effect() -> None:
-    other = NOISY | {BOTH: np.array([[61, 32], [900, 900], [40, 23]])}
-    changed = Measurement(PLAN.sha256, "by hand", "none", 0.25, other)
-    total = Cube({})
-    found = [
-        np.ravel(Estimates(*without_categories(PLAN, measured, "council", ["b"])).values(total))
-        for measured in (MEASURED, changed)
-    ]
-    assert found[0] == pytest.approx(found[1], abs=0)
-
-
 def test_a_category_must_be_left_and_the_plan_be_the_same() -> None:
     with pytest.raises(WorkloadError, match="needs a category"):
         without_categories(PLAN, MEASURED, "council", COUNCIL.categories)
