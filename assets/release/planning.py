@@ -289,8 +289,3 @@ def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
     least, middle, most = (np.array([getattr(each, end) for each in ranges]) for end in ("least", "middle", "most"))
     shares = np.where(at < 0.5, least + (middle - least) * 2 * at, middle + (most - middle) * (2 * at - 1))
     return shares / shares.sum(axis=1, keepdims=True) if len(ranges) > 1 else shares
-
-
-def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
-    """Return the share of each category in a council, in the middle of the plausible range."""
-    return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))

@@ -48,7 +48,6 @@ from privacy.estimation.intervals import (
     RELIABLE,
     WITHHELD,
     Moments,
-    RatioTable,
     Remembered,
     published_counts,
     published_ratios,
@@ -85,7 +84,14 @@ def tabulate(
     plans = {key: plan for own in measured for key, plan in _documents(own).items()}
     layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
     held = {name: [part[name] for part in parts if name in part] for name in layouts}
-    return {name: _whole(layouts[name], own) for name, own in held.items() if own}
+    tables = {}
+    for name, own in held.items():
+        if own:
+            layout = layouts[name]
+            data, place = layout.ordered(pa.concat_tables(own)), len(key_names(layout.table))
+            with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
+            tables[name] = with_breaks.cast(arrow_schema(layout.table))
+    return tables
 
 
 class NotGiven(Exception):
@@ -140,14 +146,17 @@ def _same_figures(table: pa.Table, other: pa.Table) -> bool:
     """Return whether two tables have the same columns and rows, decimal numbers to `SAME_DIGITS` digits."""
     if table.schema != other.schema or len(table) != len(other):
         return False
-    pairs = ((table[name], other[name]) for name in table.column_names)
-    return all(_close(one, two) if pa.types.is_floating(one.type) else one.equals(two) for one, two in pairs)
-
-
-def _close(one: pa.ChunkedArray, two: pa.ChunkedArray) -> bool:
-    first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
     near = 10.0**-SAME_DIGITS
-    return one.is_null().equals(two.is_null()) and np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
+    for one, two in zip(table.columns, other.columns, strict=True):
+        if not pa.types.is_floating(one.type):
+            same = one.equals(two)
+        else:
+            first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
+            same = np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
+            same = same and one.is_null().equals(two.is_null())
+        if not same:
+            return False
+    return True
 
 
 def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -193,12 +202,6 @@ def _as_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Mea
     plan = Plan.from_json(drawn.plan)
     made_by = stated["noise_source"], stated["opendp_version"]
     return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
-
-
-def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
-    """Return the rows of all cohorts, with the breaks in series between them."""
-    data = rows.ordered(pa.concat_tables(parts))
-    return data.add_column(len(key_names(rows.table)), BREAK_COLUMN.name, rows.breaks).cast(arrow_schema(rows.table))
 
 
 def _tables(
@@ -292,10 +295,16 @@ def _block(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
-    impossible, moments = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
+    shape, moments = figures.base.shape, Remembered(estimated.corrected)
+    levels = product(*(axis.selections for axis in block.axes))
+    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
+    impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
     doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
-        counted = _count(estimated.as_linked if table.measure(name).as_linked else moments, cube)
+        of_count = estimated.as_linked if table.measure(name).as_linked else moments
+        count, nothing = published_counts(of_count, cube), np.full(cube.shape, RELIABLE)  # counts are never withheld
+        value = count.count.astype(np.float64)
+        counted = _figures(value, of_count.values(cube), count.lower, count.upper, nothing)
         yield name, _not_applicable(_flagged(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
@@ -305,22 +314,10 @@ def _block(
             largest = float(len(block.ratios[name].parts))
             found = published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
         model = _modelled(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
-        shown = _flagged(_ratio(measure, found), doubtful(block.ratios[name].counts))
+        rounded = np.round(found.value, measure.decimals)
+        ratio = _figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
+        shown = _flagged(ratio, doubtful(block.ratios[name].counts))
         yield name, _not_applicable(shown | model, impossible)
-
-
-def _count(moments: Moments, cube: Figures) -> _Figures:
-    """Return counts as published: never flagged as unreliable, never withheld."""
-    counted = published_counts(moments, cube)
-    value = counted.count.astype(np.float64)
-    flag = np.full(value.shape, RELIABLE)
-    return _figures(value, moments.values(cube), counted.lower, counted.upper, flag)
-
-
-def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]]:
-    """Return ratios as published: rounded, without an estimate column."""
-    shown = np.round(found.value, measure.decimals)
-    return _figures(shown, np.full(shown.shape, np.nan), found.lower, found.upper, found.flag)
 
 
 # processors and numerical libraries differ beyond this: see `differing`
@@ -375,12 +372,6 @@ def _level_groups(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]
     return [positions for positions in groups.values() if len(positions) > 1]
 
 
-def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    levels = product(*(axis.selections for axis in block.axes))
-    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
-    return np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
-
-
 def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
     """Return, by level of the axes, whether a figure of these counts depends on links of these ethnic groups."""
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
@@ -425,12 +416,10 @@ def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    return {
-        column.name: _array(column.role, figures[column.role]).cast(column.type) for column in measure_columns(measure)
-    }
-
-
-def _array(role: ColumnRole, values: NDArray[Any]) -> pa.Array:
-    """Return the values as an array, with NULL for a missing number or an empty flag."""
-    mask = values == RELIABLE if role is ColumnRole.FLAG else None
-    return pa.array(values, mask=mask, from_pandas=True)
+    """Return the columns of a measure, with NULL for a missing number or an empty flag."""
+    found = {}
+    for column in measure_columns(measure):
+        values = figures[column.role]
+        mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
+        found[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
+    return found
