@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,16 @@ def keys(tmp_path: Path) -> KeyRing:
     return KeyRing.create(tmp_path / "keys", demonstration=True)
 
 
-@pytest.mark.parametrize("version", ["2026.11.0", "2026.12.3", "2027.11.0", "2020.01.0"])
-def test_versions_of_about_now(version: str) -> None:
-    Version.parse(version).check_is_new(dt.date(2026, 11, 26))
-
-
-@pytest.mark.parametrize("version", ["2027.12.0", "9999.12.0", "2019.12.0", "0001.01.0"])
-def test_versions_of_another_time(version: str) -> None:
-    assert str(Version.parse(version)) == version
-    with pytest.raises(InvalidVersion, match="begun in November 2026 cannot be of"):
+@pytest.mark.parametrize(
+    ("version", "is_new"),
+    [
+        *(("2026.11.0", True), ("2026.12.3", True), ("2027.11.0", True), ("2020.01.0", True)),
+        *(("2027.12.0", False), ("9999.12.0", False), ("2019.12.0", False), ("0001.01.0", False)),
+    ],
+)
+def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
+    refused = nullcontext() if is_new else pytest.raises(InvalidVersion, match="begun in November 2026 cannot be of")
+    with refused:
         Version.parse(version).check_is_new(dt.date(2026, 11, 26))
 
 

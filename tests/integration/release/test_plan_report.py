@@ -110,12 +110,6 @@ def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None
         Ledger(Home(spent).ledger).check_fits(COHORT, "2026.12.0", account.split, unit=unit)
 
 
-def test_a_share_that_no_release_may_spend_is_refused(tmp_path: Path) -> None:
-    refused = plan(tmp_path, "--share", "0.0001")
-    assert refused.exit_code == 1
-    assert "a release spends a share of at least 0.001, not 0.0001" in refused.output
-
-
 def test_a_share_of_the_split_is_not_held_to_the_minimum(tmp_path: Path) -> None:
     shown = plan(tmp_path, "--share", "0.01").output
     assert "NOT MET" in shown

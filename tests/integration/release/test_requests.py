@@ -120,16 +120,6 @@ def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_repeat_draws_and_charges_nothing(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
-    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
-    before, sums = charged(home), (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes()
-    answered(home, keys, ["gld_by_ethnic_group_and_fsm"])
-    answered(home, keys, [])
-    assert charged(home) == before
-    assert (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes() == sums
-
-
-@pytest.mark.slow
 def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     before = charged(home)

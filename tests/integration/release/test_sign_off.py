@@ -8,14 +8,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
@@ -28,10 +26,8 @@ from assets.release.planning import plan_family
 from assets.release.sign_off import (
     check_publication,
     measurement_request,
-    publication_request,
     publish_approved,
     signed_and_waiting,
-    to_sign,
 )
 from ndl_export.bundle import make
 from ndl_export.bundle.make import contents
@@ -41,8 +37,8 @@ from ndl_export.facts.released import versions
 from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
-from privacy.release.approval import SignOffs, WaitsForApproval, add_line, approval_of, note_not_synthetic
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.approval import SignOffs, WaitsForApproval, note_not_synthetic
+from privacy.release.canonical import sha256_hex
 from privacy.release.child_table import true_counts
 from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan
@@ -223,24 +219,6 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
     found = approve(home, None, "--share", "1", "--signature", str(own / "signature"))
     assert "as statistics lead; 1 of 1" in found.output, found.output
     measure(home, keys)
-
-
-@pytest.mark.slow
-def test_a_fresh_key_and_a_line_that_allows_it_publish_nothing(home: Home, keys: KeyRing) -> None:
-    """Put into the ledger by whoever runs the pipeline."""
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
-    ledger, request = Ledger(home.ledger), publication_request(home, VERSION)
-    sheet = to_sign(home, COHORT, request).sheet_sha256
-    forged = approval_of(request, COHORT, sheet).signed(Ed25519PrivateKey.generate(), SignOffs(ledger).recorded)
-    line = add_line(ledger, "approval", asdict(forged))
-    add_line(ledger, "allowed", {"approvals": [line], "request_sha256": sha256_hex(canonical_json(request))})
-    assert signed_and_waiting(home) == []
-    with pytest.raises(WaitsForApproval, match="1 person before it is published, and has none"):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
-    assert versions(home.release) == []
 
 
 def test_a_demonstration_beside_a_real_policy_spends_nothing(

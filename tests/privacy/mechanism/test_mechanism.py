@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privacy.estimation.estimates import Estimates
 from privacy.release.mechanism import ChargeError, OpenDPNoise, charge, epsilon, measure
 from privacy.release.plan import Plan, make_plan
 from tests.support.release.doubles import NoNoise
@@ -44,14 +43,3 @@ def test_counts_that_do_not_fit_the_plan_are_refused(break_counts):
 @pytest.mark.parametrize(("rho", "expected"), [(0.00664, 0.5), (0.02436, 1), (0.08815, 2), (0.18507, 3), (0.46306, 5)])
 def test_epsilon_is_opendps_conversion(rho, expected):
     assert epsilon(rho, 1e-6) == pytest.approx(expected, abs=2e-4)
-
-
-def test_estimates_are_unbiased():
-    plan = small_plan()
-    counts = {a: np.full(plan.family.shape(a), 12, dtype=np.int64) for a in plan.sigmas}
-    exact = Estimates(plan, measure(plan, counts, NoNoise())).marginal(("council", "fsm", "gld"))
-    errors = [
-        Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan)))).marginal(("council", "fsm", "gld")) - exact
-        for _ in range(150)
-    ]
-    assert np.abs(np.mean(errors, axis=0)).max() < 5.5 * np.std(errors) / np.sqrt(150)
