@@ -111,10 +111,11 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
-    load_publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
+    ledger, policy = Ledger(home.ledger), load_policy()
+    load_publisher(demonstration=nobody_may_sign(ledger, policy.sign_off))
     series = series_for(home, cohort, version, options)
     cohorts = measured_now(series, version)
-    before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
+    before, charged = read_record(home, version), ledger.cohorts_charged(version)
     tables = {each: record_of_tables(home, each) for each in cohorts if not is_current(home, each, version, councils)}
     for each, linked in tables.items():
         if each not in charged:
@@ -134,7 +135,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
             from_now = {} if each in charged else delivered(tables[each].extracts)
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
-                split = load_policy().scaled(spent).accounts[CHILD].split
+                split = policy.scaled(spent).accounts[CHILD].split
                 record[each] = replace(record[each], further=with_review(home, each, version, split))
     for each, linked in tables.items():
         if (now := linked.missing(councils)) != record[each].missing:
@@ -143,9 +144,9 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
                 f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
                 " A revision is a new release, and draws on the same budget."
             )
-    _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
+    _check_new(home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged})
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _used_again(home, version, others, before, options.requests)
+    record |= _used_again(home, ledger, version, others, before, options.requests)
     record = {each: record[each] for each in series}
     if record != before:
         write_record(home, version, record)
@@ -153,7 +154,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
 
 
 def _used_again(
-    home: Home, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+    home: Home, ledger: Ledger, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
 ) -> ReleaseRecord:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
     begun = {
@@ -162,7 +163,7 @@ def _used_again(
     named = {table.name for table in requested_tables(begun) if table.release == version}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
-    if named and (Ledger(home.ledger).cohorts_charged(version) or (home.release / version).exists()):
+    if named and (ledger.cohorts_charged(version) or (home.release / version).exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
             " give it a version of its own."
@@ -195,7 +196,8 @@ def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -
     check_options(home, cohort, version, options)
     if cohort in options.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
-    wanted, charged = {cohort, *options.others}, Ledger(home.ledger).cohorts_charged(version)
+    ledger, wanted = Ledger(home.ledger), {cohort, *options.others}
+    charged = ledger.cohorts_charged(version)
     fixed = read_record(home, version)
     answers = [table.name for table in requested_tables(fixed) if table.release == version]
     if answers and not options.reuse:
@@ -216,7 +218,7 @@ def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -
             " another release: give it a version of its own."
         )
     own = set() if options.reuse else {cohort}
-    found = {each: version if each in own else _origin(home, each, version) for each in sorted(wanted)}
+    found = {each: version if each in own else _origin(home, ledger, each, version) for each in sorted(wanted)}
     if options.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
@@ -261,9 +263,9 @@ def measured_now(series: Series, version: str) -> list[str]:
     return [cohort for cohort, origin in series.items() if origin == version]
 
 
-def _origin(home: Home, cohort: str, version: str) -> str:
+def _origin(home: Home, ledger: Ledger, cohort: str, version: str) -> str:
     """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
-    measured = Ledger(home.ledger).releases_charged(cohort)
+    measured = ledger.releases_charged(cohort)
     if version in measured or not measured:
         return version
     withdrawn = withdrawals(home.release)
@@ -303,7 +305,7 @@ def _share(home: Home, cohort: str, version: str, requested: float | None, befor
     return share
 
 
-def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
+def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
     """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
 
     `new` are the shares of the cohorts that would be charged.
@@ -314,7 +316,6 @@ def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[s
             f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
             " its own; nothing was charged"
         )
-    ledger = Ledger(home.ledger)
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.releases_charged(cohort)}:
         _check_worth(councils, load_policy().scaled(share))
 

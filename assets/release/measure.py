@@ -143,20 +143,21 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     Version.parse(version)
     announce(home, keys, version, dt.date.today())
     if not bundle_is_current(home, keys, version, councils):
-        Ledger(home.ledger).check_known(published_charges(home, keys, excluding=version))
+        ledger = Ledger(home.ledger)
+        ledger.check_known(published_charges(home, keys, excluding=version))
         check_publication(home, version)
-        made = _make_bundle(home, cohort, keys, version, councils)
+        made = _make_bundle(home, ledger, cohort, keys, version, councils)
         if made.parent != home.release:
             publish_approved(home, keys, cohort, version)
         publish_register(home)
     return home.release / version
 
 
-def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+def _make_bundle(home: Home, ledger: Ledger, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
-    measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
+    measured = [_measured_cohort(home, ledger, each, fixed, version, councils) for each in fixed]
     requested = requested_tables(fixed)
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
@@ -165,7 +166,6 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing, requested)
-    ledger = Ledger(home.ledger)
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)}
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
@@ -224,10 +224,10 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
 
 
 def _measured_cohort(
-    home: Home, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
+    home: Home, ledger: Ledger, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
     """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
-    entry, ledger = fixed[cohort], Ledger(home.ledger)
+    entry = fixed[cohort]
     origin = entry.measured_in
     if origin == version:
         plans = {family: plan_of(home, cohort, version, councils, family) for family in FAMILIES}

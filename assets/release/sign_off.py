@@ -130,12 +130,12 @@ def check_read(read: str, now: str) -> None:
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
     """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
-    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
-    cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
+    ledger, policy, fixed = Ledger(home.ledger), load_policy(), fixed_record(home, version)
+    cohorts = {each: _of_cohort(home, ledger, policy, each, version, councils, fixed[each]) for each in fixed}
     restored = last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
-        policy_sha256=load_policy().sha256,
+        policy_sha256=policy.sha256,
         place=ledger.place(),
         restored=restored.entry_hash if restored else "",
         cohorts=cohorts,
@@ -169,7 +169,7 @@ def check_measurement(
     `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
     `WaitsForApproval`; the decision sheet is then ready to read.
     """
-    note_signers(home, keys)
+    ledger = note_signers(home, keys)
     held, request = state_of_release(home, version), measurement_request(home, version, councils)
     if held.open:
         write_sheet(home, request)
@@ -178,7 +178,7 @@ def check_measurement(
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _gate(home, keys, cohort, request)
-    signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
+    signed = SignOffs(ledger).allowed(Stage.MEASUREMENT, version)
     return approved_by(each.line for each in signed)
 
 
@@ -325,7 +325,7 @@ def check_publication(home: Home, version: str) -> str | None:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+            raise WaitsForApproval(f"{waiting}. {_remedy(home, SignOffs(ledger), cohort, request)}") from None
     return str(request["sha256sums"]) if request else None
 
 
@@ -348,24 +348,23 @@ def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> No
     try:
         allow(ledger, sign_off, request, sheet_sha256)
     except WaitsForApproval as waiting:
-        raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+        raise WaitsForApproval(f"{waiting}. {_remedy(home, SignOffs(ledger), cohort, request)}") from None
 
 
-def _remedy(home: Home, cohort: str, request: Request) -> str:
+def _remedy(home: Home, books: SignOffs, cohort: str, request: Request) -> str:
     version, where = request["release"], f"--home {shlex.quote(str(home.root))}"
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
     approve = f"readiness approve {where}"
     command = f"{approve} --cohort {cohort} --release {version}{publish}"
     if request["stage"] == WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
-    books, sign_off = SignOffs(Ledger(home.ledger)), load_policy().sign_off
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):
         nobody = f"since this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "
-        if books.change_of_people(sign_off)
+        if books.change_of_people(load_policy().sign_off)
         else ""
     )
     sheet = home.decision_sheet(version, request["stage"])
@@ -374,16 +373,15 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
 
 
 def _of_cohort(
-    home: Home, ledger: Ledger, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
+    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, cohort, version, fixed)
+        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, policy, cohort, version, fixed)
     linked = record_of_tables(home, cohort)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
     expected = expectations_sha256(home, cohort)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
-    policy = load_policy()
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.measured_by(version):
         plans[REVIEW] = further_plan(home, cohort, version, REVIEW).sha256
@@ -399,7 +397,9 @@ def _of_cohort(
     }
 
 
-def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: CohortRecord) -> dict[str, object]:
+def _on_request(
+    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, fixed: CohortRecord
+) -> dict[str, object]:
     """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
 
     The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
@@ -412,9 +412,7 @@ def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: Co
         "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
         "plans": {family: further_plan(home, cohort, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
-        "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
-        },
+        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
     }
 
 
