@@ -25,7 +25,7 @@ from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
 from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, further_plan, policy_of, requested_tables
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, request_plan, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
 from assets.release.requests.register import known_of
@@ -235,7 +235,7 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
 
 def _further(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
     """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
-    plans = (further_plan(home, cohort, version, family) for family in entry.further.get(version, ()))
+    plans = (request_plan(home, cohort, version, family) for family in entry.on_request.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 

@@ -136,7 +136,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
                 split = policy.scaled(spent).accounts[CHILD].split
-                record[each] = replace(record[each], further=with_review(home, each, version, split))
+                record[each] = replace(record[each], on_request=with_review(home, each, version, split))
     for each, linked in tables.items():
         if (now := linked.missing(councils)) != record[each].missing:
             lists = [", ".join(short({each: missing})) or "nothing" for missing in (record[each].missing, now)]

@@ -22,12 +22,12 @@ from assets.release.publication import announce, bundle_is_current, day_of, publ
 from assets.release.record import (
     ReleaseRecord,
     fixed_record,
-    further_plans,
     plan_of,
     policy_of,
     published_plans,
     read_record,
     releases_of,
+    request_plans,
     requested_tables,
 )
 from assets.release.requests.planning import measured_for
@@ -209,7 +209,7 @@ def _make_bundle(home: Home, ledger: Ledger, cohort: str, keys: KeyRing, version
                     each.plan.to_json(), each.measurement.noisy
                 )
                 for own in measured
-                for each in own.further
+                for each in own.on_request
             },
         ),
     )
@@ -238,8 +238,8 @@ def _measured_cohort(
         return measured_before(ledger, home.restricted, cohort=cohort, release=release, plan=plan)
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
-    further = tuple(
+    on_request = tuple(
         MeasuredOnRequest(release, plan, drawn(release, plan), measured_for(plan))
-        for (release, _), plan in further_plans(home, cohort, entry).items()
+        for (release, _), plan in request_plans(home, cohort, entry).items()
     )
-    return MeasuredCohort(cohort, origin, plans, measurements, further)
+    return MeasuredCohort(cohort, origin, plans, measurements, on_request)

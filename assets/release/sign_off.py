@@ -26,7 +26,7 @@ from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_si
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, further_plan, requested_tables
+from assets.release.record import CohortRecord, fixed_record, request_plan, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, withdrawals
@@ -384,7 +384,7 @@ def _of_cohort(
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.measured_by(version):
-        plans[REVIEW] = further_plan(home, cohort, version, REVIEW).sha256
+        plans[REVIEW] = request_plan(home, cohort, version, REVIEW).sha256
         judged["review"] = sha256_of(home.reviewed(cohort)) if home.reviewed(cohort).exists() else ""
     return judged | {
         "measured_in": version,
@@ -410,7 +410,7 @@ def _on_request(
     charged = {family: ledger.find(cohort, fixed.measured_in, family) for family in families}
     return {
         "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
-        "plans": {family: further_plan(home, cohort, version, family).sha256 for family in families},
+        "plans": {family: request_plan(home, cohort, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
     }

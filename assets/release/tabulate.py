@@ -167,8 +167,8 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
-    return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]
+    names, requested_counts = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
+    return [_measured(bundle, cells, entry, record["families"], names, requested_counts) for entry in record["cohorts"]]
 
 
 def _measured(
@@ -177,19 +177,19 @@ def _measured(
     entry: dict[str, str],
     families: list[dict[str, str]],
     names: dict[tuple[str, str], str],
-    further: Mapping[Further, NoisyCounts],
+    requested_counts: Mapping[Further, NoisyCounts],
 ) -> MeasuredCohort:
     """Return a cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
     plans, measurements, on_request = {}, {}, []
     for stated in (family for family in families if family["cohort"] == entry["cohort"]):
         family = stated["family"]
         if release := stated.get("measured_in"):
-            if (key := Further(entry["cohort"], family, release)) not in further:
+            if (key := Further(entry["cohort"], family, release)) not in requested_counts:
                 raise CannotRecompute(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
                 )
-            drawn = further[key]
+            drawn = requested_counts[key]
             on_request.append(MeasuredOnRequest(release, *_as_stated(stated, drawn), tuple(stated["tables"])))
         else:
             document = (bundle / names[entry["cohort"], family]).read_bytes()

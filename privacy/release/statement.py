@@ -113,7 +113,7 @@ _FOLDER = Path(__file__).parent
 class MeasuredCohort:
     """A measured cohort of a release.
 
-    `release` is the one it was measured for; plans and measurements are by family; `further` was measured later on
+    `release` is the one it was measured for; plans and measurements are by family; `on_request` was measured later on
     request.
     """
 
@@ -121,11 +121,11 @@ class MeasuredCohort:
     release: str
     plans: Mapping[str, Plan]
     measurements: Mapping[str, Measurement]
-    further: tuple[MeasuredOnRequest, ...] = ()
+    on_request: tuple[MeasuredOnRequest, ...] = ()
 
     def together(self, family: str) -> tuple[Plan, Measurement]:
         """Combine all measurements of a family into one plan and measurement."""
-        more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
+        more = [(each.plan, each.measurement) for each in self.on_request if each.plan.family.name == family]
         return combined(self.plans[family], self.measurements[family], more)
 
 
@@ -259,7 +259,7 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
     """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
-    for each in own.further:
+    for each in own.on_request:
         yield each.release, each.plan, each.measurement, each
 
 

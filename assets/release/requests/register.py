@@ -22,10 +22,10 @@ from assets.release.record import (
     CohortRecord,
     ReleaseRecord,
     fixed_record,
-    further_plans,
     keep_plan,
     published_plans,
     read_record,
+    request_plans,
 )
 from assets.release.requests.planning import Known, plan_requests
 from assets.release.requests.released import released
@@ -226,7 +226,7 @@ def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortReco
         if earlier < before and str(earlier) not in withdrawn:
             found = read_record(home, str(earlier)).get(cohort)
             if found and found.measured_in == origin:
-                return CohortRecord(origin, requested=found.requested, further=found.further)
+                return CohortRecord(origin, requested=found.requested, on_request=found.on_request)
     return CohortRecord(origin)
 
 
@@ -262,8 +262,8 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
 
 def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
     """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
-    base, further = published_plans(home, cohort, entry.measured_in), further_plans(home, cohort, entry)
-    return Known.of(home.release / entry.measured_in, cohort, base, tuple(further.values()))
+    base, on_request = published_plans(home, cohort, entry.measured_in), request_plans(home, cohort, entry)
+    return Known.of(home.release / entry.measured_in, cohort, base, tuple(on_request.values()))
 
 
 def _open(home: Home, name: str, version: str) -> Registered:
@@ -288,8 +288,8 @@ def _with_requests_of(
     for plan in plans.values():
         keep_plan(home, cohort, version, plan)
     documents = tuple(each.table(version).document() for each in requests)
-    further = {**entry.further, version: tuple(plans)} if plans else entry.further
-    return replace(entry, requested=(*entry.requested, *documents), further=further)
+    on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
+    return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
 
 
 def check_same_records(home: Home, cohort: str, origin: str) -> None:

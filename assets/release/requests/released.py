@@ -56,8 +56,8 @@ class Released:
         names = plan_files(self.cohorts)
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
-        further = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
-        return Known.of(self.folder, cohort, base, further)
+        on_request = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        return Known.of(self.folder, cohort, base, on_request)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
 def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
     """The tables of the same noisy counts, with the review and without it."""
     (own,) = all_measured(made.release / VERSION)
-    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, further=()))]
+    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, on_request=()))]
     for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
         one, other = (tables[name] for tables in found)
         assert one.equals(other) == same, name
@@ -170,7 +170,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     bundle = release(home, keys, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
-    assert read_record(home, LATER)[COHORT].further == {VERSION: (REVIEW,)}
+    assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
     assert differing(bundle) == Differing([], [])
 
 
@@ -180,7 +180,7 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     facts = json.loads((home.review(COHORT) / "sample.json").read_bytes())
     files.write_json(home.review(COHORT) / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    assert read_record(home, VERSION)[COHORT].further == {}
+    assert read_record(home, VERSION)[COHORT].on_request == {}
 
 
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
