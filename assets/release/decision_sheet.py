@@ -23,8 +23,8 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
-from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
+from assets.release.planning import LeastAndMost, expected_accuracy, percent_of
 from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, request_plan, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
@@ -66,8 +66,8 @@ class Usable:
 
     title: str
     rates: int
-    published: Range
-    usable: Range
+    published: LeastAndMost
+    usable: LeastAndMost
     half_width: float | None
     """Median half-width, in points, of the published rates in the middle of the plausible range."""
     detail: str = ""

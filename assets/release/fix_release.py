@@ -27,8 +27,7 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
-from assets.release.planning import plan_family
+from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
 from assets.release.record import (
     WHOLE,
     CohortRecord,

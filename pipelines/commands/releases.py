@@ -48,8 +48,8 @@ def plan(
     --share that is asked for.
     """
     from assets.home.paths import Home
-    from assets.release.expected_accuracy import expected_accuracy
     from assets.release.fix_release import remaining_budget
+    from assets.release.planning import expected_accuracy
     from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT

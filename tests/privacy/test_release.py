@@ -15,9 +15,9 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
-from assets.release.expected_accuracy import expected_accuracy
 from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
+from assets.release.planning import expected_accuracy
 from assets.release.record import read_record
 from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.make import contents

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from assets.release.anchors import published_charges
-from assets.release.expected_accuracy import NotAccurateEnough
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
+from assets.release.planning import NotAccurateEnough
 from assets.release.record import read_record
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from assets.release import planning
-from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
-from assets.release.planning import plan_family
+from assets.release.planning import NotAccurateEnough, check_accuracy, expected_accuracy, plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
 from ndl_export.tables.rows import Detail, detail_of, layout, statements_of
