@@ -271,9 +271,10 @@ def _origin(home: Home, ledger: Ledger, cohort: str, version: str) -> str:
     published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
     fit = []
     for each in published:
-        stated = cohort_statements(json.loads((home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
-        if each in measured and each not in withdrawn and stated.get(cohort, {}).get("measured_in") == each:
-            fit.append(each)
+        if each in measured and each not in withdrawn:
+            stated = cohort_statements(json.loads((home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+            if cohort in stated and stated[cohort]["measured_in"] == each:
+                fit.append(each)
     if not fit:
         raise SeriesRefused(
             f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these was published"

@@ -123,7 +123,6 @@ def measure_family(
         home.restricted,
         cohort=cohort,
         release=version,
-        family=family,
         plan=plan,
         input_mac=mac,
         count=counted.result,

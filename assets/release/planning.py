@@ -356,8 +356,8 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
     if not found["met"]:
         raise NotAccurateEnough(
             f"the tables of {family} are not worth their budget: of the {found['rates']} rates that they define, at"
-            f" most {found['share_accurate']:.0%} can be expected within {wanted.half_width_points:g} points, and the policy"
-            f" asks for {wanted.share_of_rates:.0%}; `readiness plan` shows which"
+            f" most {found['share_accurate']:.0%} can be expected within {wanted.half_width_points:g} points, and the"
+            f" policy asks for {wanted.share_of_rates:.0%}; `readiness plan` shows which"
         )
 
 

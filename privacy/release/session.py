@@ -71,7 +71,6 @@ def measure_once(
     *,
     cohort: str,
     release: str,
-    family: str,
     plan: Plan,
     input_mac: str,
     count: Callable[[], Counts],
@@ -85,8 +84,6 @@ def measure_once(
     spent, ReleaseConflict for another plan or input, LedgerCorrupt if the ledger lacks a stored or `published` charge,
     or StoreError.
     """
-    if family != plan.family.name:
-        raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.exclusive():
         if (found := _committed(wanted)) is None:

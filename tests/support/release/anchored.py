@@ -62,7 +62,6 @@ class Books:
             self.home.restricted,
             cohort=COHORT,
             release=version,
-            family=FAMILY,
             plan=PLAN,
             input_mac="a" * 64,
             count=count or (lambda: counts),

@@ -29,7 +29,7 @@ def released(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", policy.accounts["child"].cap_rho)
     counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
-    arguments = {"family": "small", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts, "published": tuple}
+    arguments = {"plan": plan, "input_mac": "a" * 64, "count": lambda: counts, "published": tuple}
     measurement = measure_once(ledger, tmp_path, **RELEASE, **arguments)
     return plan, ledger, policy, {"small": measurement}
 
