@@ -122,7 +122,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
         if not options.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
-                " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
+                " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
             )
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
@@ -165,7 +165,7 @@ def _used_again(
     if named and (ledger.cohorts_charged(version) or (home.release / version).exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
-            " give it a version of its own."
+            " give it a new version."
         )
     record = {each: used_again(home, each, origin, version) for each, origin in origins.items()}
     return with_requests(home, version, record, requests) if requests else record
@@ -202,19 +202,19 @@ def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -
     if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
-            " another release: give it a version of its own."
+            " another release: give it a new version."
         )
     if fixed and (charged or (home.release / version).exists()):
         if (options.others and fixed.keys() != wanted) or cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
-                " Another set of cohorts is another release: give it a version of its own."
+                " Another set of cohorts is another release: give it a new version."
             )
         return {each: entry.measured_in for each, entry in fixed.items()}
     if strangers := charged - wanted:
         raise ReleaseConflict(
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
-            " another release: give it a version of its own."
+            " another release: give it a new version."
         )
     own = set() if options.reuse else {cohort}
     found = {each: version if each in own else _origin(home, ledger, each, version) for each in sorted(wanted)}
@@ -313,8 +313,8 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
-            f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
-            " its own; nothing was charged"
+            f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a"
+            " new version; nothing was charged"
         )
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.releases_charged(cohort)}:
         _check_worth(councils, load_policy().scaled(share))

@@ -360,7 +360,7 @@ def _remedy(home: Home, books: SignOffs, cohort: str, request: Request) -> str:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):
-        nobody = f"since this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
+        nobody = f"because this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "

@@ -514,7 +514,7 @@ def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]
         "release": f"the release ({before.get('release')})",
         "stage": "what was signed",
         "ledger": "the ledger",
-        "place": "where the ledger is kept, since this is a copy, or it was moved or restored",
+        "place": "where the ledger is kept: this is a copy, or it was moved or restored",
         "restored": "a backup was restored here",
         "policy_sha256": "the policy",
         "sha256sums": "the bundle",

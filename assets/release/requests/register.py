@@ -78,16 +78,9 @@ class Registered:
 
     def table(self, release: str) -> RequestedTable:
         """Return the table as stated by `release`, the first to publish it."""
-        request = self.request
-        return RequestedTable(
-            request.definition,
-            request.family,
-            request.cohorts,
-            release,
-            request.asked_by,
-            self.asked_on,
-            request.purpose,
-        )
+        own = self.request
+        about = own.asked_by, self.asked_on, own.purpose
+        return RequestedTable(own.definition, own.family, own.cohorts, release, *about)
 
 
 def register(home: Home, request: Request, today: dt.date) -> Registered:
@@ -97,7 +90,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
             return known
         if known.name == request.name:
             raise AskedBefore(
-                f"{known.name} was registered on {known.asked_on} and asks something else: call this request otherwise"
+                f"{known.name} was registered on {known.asked_on} and asks something else: give this request another name"
             )
         if not known.refused and _asks(known.request) == _asks(request):
             raise AskedBefore(
@@ -105,7 +98,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
                 f"{f', and release {known.answered_in} answered it' if known.answered_in else ''}"
             )
         if not known.refused and known.request.title == request.title:
-            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table words of its own")
+            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table its own title")
     chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
     return registered(home)[request.name]
 

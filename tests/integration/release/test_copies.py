@@ -65,7 +65,7 @@ def test_a_copy_that_was_taken_after_the_signature_draws_nothing(safe: Safe) -> 
     assert approve(safe.home, safe.root).exit_code == 0
     copy = Home(safe.root / "copy")
     shutil.copytree(safe.home.root, copy.root)
-    with pytest.raises(WaitsForApproval, match="where the ledger is kept, since this is a copy, or it was moved"):
+    with pytest.raises(WaitsForApproval, match="where the ledger is kept: this is a copy, or it was moved"):
         measure(copy, safe.keys)
     assert charged(copy) == 0
     shutil.rmtree(safe.home.root)

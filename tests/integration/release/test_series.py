@@ -184,9 +184,9 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin(COHORT, "2026.12.0", COHORT)
     with pytest.raises(SeriesRefused, match="cohort 202526 was never measured"):
         begin(COHORT, "2026.12.0", "202526", reuse=True)
-    with pytest.raises(ReleaseConflict, match="give it a version of its own"):
+    with pytest.raises(ReleaseConflict, match="give it a new version"):
         begin(EARLIER, FIRST, COHORT)
-    with pytest.raises(ReleaseConflict, match="give it a version of its own"):
+    with pytest.raises(ReleaseConflict, match="give it a new version"):
         begin("202526", FIRST)
     withdraw(copy.release, FIRST, "another year's extract", dt.date(2026, 11, 20))
     with pytest.raises(SeriesRefused, match=f"was charged for release {FIRST}, and none of these was published"):
