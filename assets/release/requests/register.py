@@ -90,8 +90,8 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
             return known
         if known.name == request.name:
             raise AskedBefore(
-                f"{known.name} was registered on {known.asked_on} and asks for something else: give this request another"
-                " name"
+                f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
+                " another name"
             )
         if not known.refused and _asks(known.request) == _asks(request):
             raise AskedBefore(
