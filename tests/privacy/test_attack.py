@@ -172,8 +172,8 @@ def test_a_form_of_the_surname_joined_to_them_gives_hardly_more_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], form: str
 ) -> None:
     """Rows that share the sound, start or end of a surname may have several surnames, but mostly one."""
-    joined = joined(files["stored"], [*FIX_THE_SURNAME, form])
-    assert _recovered(_by_rank(joined, surnames), children.surname) < 2 * LIMIT
+    groups = joined(files["stored"], [*FIX_THE_SURNAME, form])
+    assert _recovered(_by_rank(groups, surnames), children.surname) < 2 * LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +213,8 @@ def _in_a_service(children: pd.DataFrame, share: float, rng: np.random.Generator
 def test_surnames_with_a_date_or_a_postcode_cannot_be_joined(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
-    joined = joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
-    assert _recovered(_by_rank(joined, surnames), children.surname) < LIMIT
+    groups = joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
+    assert _recovered(_by_rank(groups, surnames), children.surname) < LIMIT
 
 
 def joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
