@@ -317,25 +317,22 @@ def check_publication(home: Home, version: str) -> str | None:
     Returns None if the bundle is missing, was changed, or the ledger is gone; whoever reads it next reports that.
     Raises `WaitsForApproval`.
     """
-    request = _published_request(home, version)
-    if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
-        bundle = home.release / version
+    bundle = home.release / version
+    if not bundle.is_dir() or has_no_ledger(home):
+        return None
+    try:
+        request = publication_request(home, version)
+    except BundleRefused:
+        return None
+    ledger = note_signers(home)
+    if not (books := SignOffs(ledger)).is_allowed(request):
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_remedy(home, SignOffs(ledger), cohort, request)}") from None
-    return str(request["sha256sums"]) if request else None
-
-
-def _published_request(home: Home, version: str) -> Request | None:
-    if not (home.release / version).is_dir() or has_no_ledger(home):
-        return None
-    try:
-        return publication_request(home, version)
-    except BundleRefused:
-        return None
+            raise WaitsForApproval(f"{waiting}. {_remedy(home, books, cohort, request)}") from None
+    return str(request["sha256sums"])
 
 
 def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:

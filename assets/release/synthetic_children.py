@@ -150,15 +150,17 @@ def of_cohort(
     inputs = _inputs(own, package["councils"], reliability, missing, requested)
     drawn = [draw(each, seed) for each in inputs.problems]
     after = _repaired(inputs, [each.rows for each in drawn], seed)
-    rows = _sorted(after.rows)
+    sequence = np.lexsort([*after.rows.values()][::-1])
+    rows = {name: codes[sequence] for name, codes in after.rows.items()}
+    domains = {name: inputs.plan.family.attribute(name).categories for name in rows}
     compared = [(each, rates_of(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
         "",
         own.cohort,
         seed,
-        _table(inputs.plan, rows),
-        {name: inputs.plan.family.attribute(name).categories for name in rows},
+        pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
+        domains,
         libraries(),
         tuple(name for name in inputs.plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
@@ -233,18 +235,6 @@ def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, ND
 def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
     expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
-
-
-def _sorted(rows: Codes) -> dict[str, NDArray[np.int64]]:
-    """Return the rows in order of their codes."""
-    sequence = np.lexsort([*rows.values()][::-1])
-    return {name: codes[sequence] for name, codes in rows.items()}
-
-
-def _table(plan: Plan, rows: Codes) -> pa.Table:
-    return pa.table(
-        {name: pa.array(plan.family.attribute(name).categories).take(pa.array(codes)) for name, codes in rows.items()}
-    )
 
 
 def _inside(each: PublishedRates, found: Array) -> NDArray[np.bool_]:

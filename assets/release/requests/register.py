@@ -239,7 +239,10 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
     `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
     """
-    requests = [_open(home, name, version) for name in dict.fromkeys(names)]
+    requests = [open_request(home, name) for name in dict.fromkeys(names)]
+    for each in requests:
+        if each.answered_in not in ("", version):
+            raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
     wanted = {cohort for each in requests for cohort in each.request.cohorts}
     for cohort in sorted(wanted):
         if cohort not in record or record[cohort].measured_in == version:
@@ -258,13 +261,6 @@ def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
     """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
     base, on_request = published_plans(home, cohort, entry.measured_in), request_plans(home, cohort, entry)
     return Known.of(home.release / entry.measured_in, cohort, base, tuple(on_request.values()))
-
-
-def _open(home: Home, name: str, version: str) -> Registered:
-    found = open_request(home, name)
-    if found.answered_in not in ("", version):
-        raise NoSuchRequest(f"{name} was answered in release {found.answered_in} already")
-    return found
 
 
 def _with_requests_of(
