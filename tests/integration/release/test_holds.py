@@ -408,7 +408,7 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     (hold,) = holds.holds(home, COHORT)
     assert hold.name == "leeds/eyfsp/rows-far-from-expected"
     assert "of the rows that are expected" in hold.sentence
-    assert "about 25% of the rows of the last delivery" in hold.sentence
+    assert "about 20% of the rows of the last delivery" in hold.sentence
     assert hold.numbers.endswith("250 of about 1,000 children last time")
     note_compared(home, 0.05, "b", "leeds/eyfsp")
     (other,) = holds.holds(home, COHORT)
