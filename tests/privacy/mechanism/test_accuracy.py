@@ -8,7 +8,7 @@ import pytest
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
+from privacy.estimation.intervals import expected_half_widths, expected_rate_half_widths, published_counts
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
@@ -44,22 +44,6 @@ def exact_rates(pilot, characteristic: str) -> tuple[np.ndarray, np.ndarray]:
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
     axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
     return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "gld 1")}), Cube(axes)
-
-
-def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
-    """Expected errors are computed from exact variances, normal to first order; a query's cells have independent
-    noise."""
-    plan, _ = pilot
-    query_variance = len(plan.family.marginals) / (2 * plan.rho)
-    ours, baseline = [], []
-    for name in CHARACTERISTICS:
-        numerator, denominator = rate_cubes(plan.family, name)
-        size, rates = exact_rates(pilot, name)
-        large = size >= 200
-        ours += list(expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)[large])
-        deviation = np.sqrt(query_variance * (rates**2 + (1 - rates) ** 2)) / np.maximum(size, 1)
-        baseline += list(100 * Z95 * deviation[large])
-    assert np.mean(ours) < TARGET * np.mean(baseline)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):
