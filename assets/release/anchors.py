@@ -30,15 +30,15 @@ REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
 """Exceptions that `published_charges` raises."""
 
 
-def published_charges(home: Home, keys: KeyRing | None = None, but: str | None = None) -> list[StatedCharge]:
-    """Return the charges stated by published bundles, except version `but`.
+def published_charges(home: Home, keys: KeyRing | None = None, excluding: str | None = None) -> list[StatedCharge]:
+    """Return the charges stated by published bundles, except version `excluding`.
 
     Bundles are read from the release directory and the place of publication, if set. Without `keys`, it does not check
     who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if the place of publication
     cannot be read.
     """
     place = settings().publish_to
-    anchors = [*anchors_in(home.release, but), *(anchors_at(open_store(place)) if place else ())]
+    anchors = [*anchors_in(home.release, excluding), *(anchors_at(open_store(place)) if place else ())]
     if keys is not None:
         _check_signed(anchors, fingerprint(public_pem(keys.signing_key)))
     return stated_charges(anchors)
@@ -56,15 +56,15 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     Ledger(home.ledger).check_known(stated_charges(anchors))
 
 
-def unconfirmed(home: Home, but: str | None = None) -> str:
+def unconfirmed(home: Home, excluding: str | None = None) -> str:
     """Return why charges may be missing from the ledger: it was restored, copied or moved.
 
-    Empty if there is no reason to think so, or if somebody has signed a release other than `but` since.
+    Empty if there is no reason to think so, or if somebody has signed a release other than `excluding` since.
     """
     ledger, restored = Ledger(home.ledger), last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
-    if any(here.items() <= request.items() and request["release"] != but for request in signed):
+    if any(here.items() <= request.items() and request["release"] != excluding for request in signed):
         return ""
     if restored:
         why = f"This home was restored on {restored.time[:10]} ({restored.note})."

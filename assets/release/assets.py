@@ -7,7 +7,7 @@ budget. A repeated run finds the stored measurement and charges nothing.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.publication import note_sound
-from assets.release.record import PlanCheck, check_of_plan
+from assets.release.record import plan_of, plan_problems
 from assets.release.sign_off import WaitsForAcceptance, bundle_of
 from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db import build_database, made_from, released_versions
@@ -41,6 +41,7 @@ from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.ledger import Ledger
+from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
 from sources.extract.landed import taking_part
 
@@ -150,8 +151,8 @@ def _measurement(family: str) -> dg.AssetSpec:
 
 
 def _waits(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
-    said = f"Whether enough people have signed the {stage} off."
-    return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=said)
+    words = f"Whether enough people have signed the {stage} off."
+    return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=words)
 
 
 def _signed(
@@ -162,34 +163,27 @@ def _signed(
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)
-    return dg.AssetCheckResult(
-        passed=True,
-        asset_key=key,
-        check_name=WAITS,
-        description=f"signed by: {roles}" if roles else "nothing had to be signed",
-    )
+    return _checked(key, WAITS, passed=True, words=f"signed by: {roles}" if roles else "nothing had to be signed")
 
 
 _NOTHING_HELD = "every hold was accepted, or there is none"
 
 
-def _holds(*, passed: bool, description: str) -> dg.AssetCheckResult:
+def _checked(
+    key: dg.AssetKey, name: str, *, passed: bool, words: str, warns: bool = False, **numbers: float
+) -> dg.AssetCheckResult:
+    """Return the result of a check; a check that only `warns` does not count as an error."""
+    severity = dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR
+    metadata = descriptions.checked(numbers)
     return dg.AssetCheckResult(
-        passed=passed,
-        asset_key=MEASUREMENTS["pupil"],
-        check_name=HOLDS,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=description,
+        passed=passed, asset_key=key, check_name=name, severity=severity, description=words, metadata=metadata
     )
 
 
-def _held(waiting: WaitsForApproval, key: dg.AssetKey) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=False,
-        asset_key=key,
-        check_name=WAITS,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=str(waiting),
+def _as_planned(key: dg.AssetKey, made: Measurement | None, problems: Sequence[str] = ()) -> dg.AssetCheckResult:
+    words = "; ".join(problems) or ("as planned" if made else "nothing was measured")
+    return _checked(
+        key, PLAN_CHECK, passed=not problems, words=words, rho=made.rho if made else 0.0, problems=len(problems)
     )
 
 
@@ -229,9 +223,9 @@ def measurements(
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
-        for said in config["accept"]:
+        for accepted in config["accept"]:
             keys = installation.key_ring(KEYS_OF_RELEASE)
-            accept_configured(home, keys, cohort, said["holds"], said["reason"], said["signature"])
+            accept_configured(home, keys, cohort, accepted["holds"], accepted["reason"], accepted["signature"])
         made = measure_release(
             home,
             installation.key_ring(KEYS_OF_RELEASE),
@@ -241,12 +235,12 @@ def measurements(
             ReleaseOptions(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
         )
     except WaitsForApproval as waiting:
-        is_held = isinstance(waiting, WaitsForAcceptance)
-        yield _holds(passed=not is_held, description=str(waiting) if is_held else _NOTHING_HELD)
-        yield _held(waiting, checked)
-        yield from (_of_plan(key, PlanCheck(0, 0.0, ())) for key in MEASUREMENTS.values())
+        held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
+        yield _checked(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
+        yield _checked(checked, WAITS, passed=False, words=str(waiting), warns=True)
+        yield from (_as_planned(key, None) for key in MEASUREMENTS.values())
         return
-    yield _holds(passed=True, description=_NOTHING_HELD)
+    yield _checked(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _signed(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
@@ -255,19 +249,8 @@ def measurements(
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.checked(metadata))
         own = made.get((cohort, family))
-        councils = _councils(installation, cohort)
-        found = check_of_plan(home, cohort, version, councils, family, own) if own else PlanCheck(0, 0.0, ())
-        yield _of_plan(key, found)
-
-
-def _of_plan(key: dg.AssetKey, found: PlanCheck) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=PLAN_CHECK,
-        passed=found.ok,
-        description="; ".join(found.problems) or ("as planned" if found.answers else "nothing was measured"),
-        metadata=descriptions.checked({"rho": found.rho, "problems": len(found.problems)}),
-    )
+        plan = plan_of(home, cohort, version, _councils(installation, cohort), family) if own else None
+        yield _as_planned(key, own, plan_problems(plan, own) if plan and own else ())
 
 
 @dg.asset(
@@ -306,7 +289,7 @@ def bundle(
     try:
         folder = publish_bundle(home, context.partition_key, keys, version, councils)
     except WaitsForApproval as waiting:
-        yield _held(waiting, BUNDLE)
+        yield _checked(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _verified(verify(bundle_of(home, version)))
         return
     with ThreadPoolExecutor(1) as beside:
@@ -330,13 +313,8 @@ def bundle(
 
 
 def _verified(found: Verification) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=BUNDLE,
-        check_name=VERIFY_CHECK,
-        passed=found.ok,
-        description=f"{found.bundle} is sound" if found.ok else str(found),
-        metadata=descriptions.checked({"problems": len(found.faults)}),
-    )
+    words = f"{found.bundle} is sound" if found.ok else str(found)
+    return _checked(BUNDLE, VERIFY_CHECK, passed=found.ok, words=words, problems=len(found.faults))
 
 
 @dg.asset(
@@ -360,12 +338,8 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
     release = installation.home_folder.release
     path = build_database(release)
     held, published = released_versions(path), {str(version) for version in versions(release)}
-    check = dg.AssetCheckResult(
-        check_name=OPENS_CHECK,
-        passed=held == published,
-        description=f"it holds {', '.join(sorted(held)) or 'no release'}",
-        metadata=descriptions.checked({"problems": len(held ^ published)}),
-    )
+    words = f"it holds {', '.join(sorted(held)) or 'no release'}"
+    check = _checked(DATABASE, OPENS_CHECK, passed=held == published, words=words, problems=len(held ^ published))
     metadata = descriptions.checked({"path": dg.MetadataValue.path(path)})
     version = dg.DataVersion(made_from(release))
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
@@ -400,18 +374,14 @@ def synthetic_children(
     home, config = installation.home_folder, context.op_execution_context.op_config
     version = config.get("version") or str(current(home.release) or "")
     if not version:
-        raise VersionUnclear(f"no release stands in {home.release}: synthetic children are made from one")
+        raise VersionUnclear(f"there is no release in {home.release}: synthetic children are made from one")
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     made = publish_synthetic(
         home, installation.key_ring(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
     )
     folder = home.release / SYNTHETIC_FOLDER / version
-    check = dg.AssetCheckResult(
-        check_name=INTERVALS_CHECK,
-        passed=not made.outside,
-        description=f"{made.within} of {made.compared} published percentages lie in their intervals",
-        metadata=descriptions.checked({"problems": len(made.outside)}),
-    )
+    words = f"{made.within} of {made.compared} published percentages lie in their intervals"
+    check = _checked(SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside))
     metadata = descriptions.checked({"release": version, "path": dg.MetadataValue.path(folder)})
     sums = hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))

@@ -23,18 +23,17 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
-from assets.release.expected_accuracy import Range, expected_accuracy, percent_of
 from assets.release.holds import state
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, further_plan, policy_of, requested_tables
+from assets.release.planning import LeastAndMost, expected_accuracy, percent_of
+from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, request_plan, requested_tables
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import expected
-from assets.release.requests.supplement import known_of
-from ndl_export.facts.missing import SOURCES, Missing, short
+from assets.release.requests.register import known_of
+from ndl_export.facts.missing import SOURCES, short
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.model import Table
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
@@ -67,8 +66,8 @@ class Usable:
 
     title: str
     rates: int
-    published: Range
-    usable: Range
+    published: LeastAndMost
+    usable: LeastAndMost
     half_width: float | None
     """Median half-width, in points, of the published rates in the middle of the plausible range."""
     detail: str = ""
@@ -107,13 +106,15 @@ def render_sheet(home: Home, request: Request) -> str:
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        asked=[table for table in requested_tables(record) if table.release == version],
+        requested=[table for table in requested_tables(record) if table.release == version],
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
         words=in_words(usable),
         percent_of=percent_of,
         costs=[cost for cohort in record for cost in _costs(home, cohort, version, record)],
         policy=load_policy(),
-        missing=short({cohort: _missing(home, cohort, fixed) for cohort, fixed in record.items()}),
+        missing=short(
+            {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
+        ),
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
@@ -124,11 +125,6 @@ def render_sheet(home: Home, request: Request) -> str:
         outside=outside_the_guarantee(),
         charges=when_charges_are_given_back(),
     )
-
-
-def _missing(home: Home, cohort: str, fixed: CohortRecord) -> Missing:
-    """Return what was missing when the cohort was measured."""
-    return read_release(home, fixed.measured_in).get(cohort, fixed).missing
 
 
 def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
@@ -160,42 +156,39 @@ def _expected_children(home: Home, cohort: str) -> dict[str, int]:
     return {council: each.expected for council, each in named.items()}
 
 
-def _expected_of(home: Home, cohort: str, entry: CohortRecord, asked: RequestedTable) -> Usable:
+def _expected_of(home: Home, cohort: str, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the figures of a requested table, from everything that will have been measured of its family."""
     known = known_of(home, cohort, entry)
-    found = expected(asked, known.together(asked.family), known.sizes_of(asked.family), load_policy())
+    found = expected(requested, known.together(requested.family), known.sizes_of(requested.family), load_policy())
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
-    about, half_width = f"cohort {cohort}, for {asked.asked_by}", float(np.median(found.half_widths))
-    return Usable(asked.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
+    about, half_width = f"cohort {cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
+    return Usable(requested.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
 def _published(bundle: Path) -> Iterator[Usable]:
     """Yield the figures by table, from the flags in the bundle, which are computed from noisy figures alone."""
     for name, table in TABLES.items():
-        flags = [flag for column in _flags_of_rates(table) for flag in _column(bundle, name, column)]
-        shown = [flag for flag in flags if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)]
+        columns = [column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
+        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
+        shown = [
+            flag
+            for column in flags.columns
+            for flag in column.to_pylist()
+            if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+        ]
         if shown:
             published, usable = len(shown) - shown.count(Flag.WITHHELD), shown.count(None)
             yield Usable(table.title, len(shown), (published, published), (usable, usable), None)
-
-
-def _column(bundle: Path, table: str, column: str) -> list[str | None]:
-    found: list[str | None] = pq.read_table(bundle / f"{table}.parquet", columns=[column])[column].to_pylist()
-    return found
-
-
-def _flags_of_rates(table: Table) -> list[str]:
-    return [column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
 
 
 def _detail(areas: Sequence[dict[str, Any]]) -> str:
     """Return the number of rates of a table in words: for all councils together, for areas of several, for councils."""
     together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
     councils = [row["rates"] for row in areas if row["council"] is not None]
-    several = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
-    counted = ((several, "area of several", "areas of several"), (councils, "council", "councils"))
+    larger = [row["rates"] for row in areas if row["council"] is None and row["level"] != ALL_TOGETHER]
+    counted = ((larger, "area of several", "areas of several"), (councils, "council", "councils"))
     found = [f"{sum(own):,} in {len(own)} {one if len(own) == 1 else more}" for own, one, more in counted if own]
     return ", ".join([f"{together:,} of all together", *found])
 
@@ -242,7 +235,7 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
 
 def _further(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
     """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
-    plans = (further_plan(home, cohort, version, family) for family in entry.further.get(version, ()))
+    plans = (request_plan(home, cohort, version, family) for family in entry.on_request.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
@@ -265,24 +258,17 @@ def _named_in_full(home: Home, cohort: str) -> str:
 def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
     for source, about in SOURCES.items():
-        shares = dict(_shares_set_aside(home, cohort, source))
+        current = {
+            each: deliveries.current(home, source, cohort, each) for each in read_record(home, cohort).taking_part
+        }
+        shares = {each: own.rows_rejected / own.rows_read for each, own in current.items() if own and own.rows_read}
         bands: dict[str, list[str]] = {}
         for council, share in shares.items():
             if share:
-                bands.setdefault(_band(share), []).append(place(council).la_name)
+                band = next(words for most, words in _BANDS if share <= most)
+                bands.setdefault(band, []).append(place(council).la_name)
         if shares:
             yield {"source": about.title, "bands": bands}
-
-
-def _shares_set_aside(home: Home, cohort: str, source: str) -> Iterator[tuple[str, float]]:
-    for council in read_record(home, cohort).taking_part:
-        quality = deliveries.current(home, source, cohort, council)
-        if quality and quality.rows_read:
-            yield council, quality.rows_rejected / quality.rows_read
-
-
-def _band(share: float) -> str:
-    return next(words for most, words in _BANDS if share <= most)
 
 
 def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
@@ -349,7 +335,8 @@ def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
     sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
-        sheet, page = sheet.with_suffix(".txt"), render(request)
+        lines = [*render(request), "", f"Request {sha256_hex(canonical_json(request))}", ""]
+        sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
         sheet_sha256 = sha256_hex(page)
     else:
@@ -359,31 +346,28 @@ def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
     return ToSign(sheet, sheet_sha256, file)
 
 
-def _page_of_people(request: Request) -> bytes:
-    """Return the page about a change of people: who may sign before, and after."""
-    lines = ["A change of the people who sign releases off"]
+def _page_of_people(request: Request) -> Iterator[str]:
+    """Yield the lines about a change of people: who may sign before, and after."""
+    yield "A change of the people who sign releases off"
     for title, what in (("Recorded now", "before"), ("After the change", "after")):
         persons = request[what]["persons"]
-        lines += ["", f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"]
-        lines += [
-            f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
-            f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
-            for person in request[what]["people"]
-        ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+        yield ""
+        yield f"{title}: measurement {persons['measurement']}, publication {persons['publication']}"
+        for person in request[what]["people"]:
+            yield (
+                f"  {person['name']}, {person['role']}, until {person['until'] or 'further notice'}, "
+                f"name {'published' if person['public'] else 'not published'}, key {person['key']}"
+            )
 
 
-def _page_of_withdrawal(request: Request) -> bytes:
-    """Return the page about a withdrawal: what readers will be told."""
-    lines = [
-        f"The withdrawal of release {request['release']}",
-        "",
-        f"Readers are told this reason: {request['reason']}",
-        "",
-        "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was",
-        "signed. Its privacy budget stays spent. A withdrawal cannot be undone.",
-    ]
-    return "\n".join([*lines, "", f"Request {sha256_hex(canonical_json(request))}", ""]).encode()
+def _page_of_withdrawal(request: Request) -> Iterator[str]:
+    """Yield the lines about a withdrawal: what readers will read."""
+    yield f"The withdrawal of release {request['release']}"
+    yield ""
+    yield f"Readers are told this reason: {request['reason']}"
+    yield ""
+    yield "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was"
+    yield "signed. Its privacy budget stays spent. A withdrawal cannot be undone."
 
 
 TEXT_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}

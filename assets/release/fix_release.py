@@ -27,8 +27,7 @@ from assets.linkage.inputs import (
     named,
     record_of_tables,
 )
-from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy
-from assets.release.planning import plan_family
+from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
 from assets.release.record import (
     WHOLE,
     CohortRecord,
@@ -39,10 +38,9 @@ from assets.release.record import (
     with_review,
     write_record,
 )
-from assets.release.requests.register import NoSuchRequest
-from assets.release.requests.supplement import RecordsMoved, used_again, with_requests
+from assets.release.requests.register import NoSuchRequest, RecordsMoved, used_again, with_requests
 from ndl_export.facts.directory_files import withdrawals
-from ndl_export.facts.missing import Missing, short
+from ndl_export.facts.missing import short
 from ndl_export.facts.previous import cohort_statements
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
 from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
@@ -100,7 +98,7 @@ class ReleaseOptions:
 
 
 @with_cohort_lock
-def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions) -> list[str]:
+def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
     The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
@@ -112,33 +110,42 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
-    load_publisher(demonstration=nobody_may_sign(Ledger(home.ledger), load_policy().sign_off))
-    series = series_for(home, cohort, version, asked)
+    ledger, policy = Ledger(home.ledger), load_policy()
+    load_publisher(demonstration=nobody_may_sign(ledger, policy.sign_off))
+    series = series_for(home, cohort, version, options)
     cohorts = measured_now(series, version)
-    before, charged = read_record(home, version), Ledger(home.ledger).cohorts_charged(version)
+    before, charged = read_record(home, version), ledger.cohorts_charged(version)
     tables = {each: record_of_tables(home, each) for each in cohorts if not is_current(home, each, version, councils)}
     for each, linked in tables.items():
         if each not in charged:
             _check_of_what_is_in(home, each, councils, linked.extracts)
-        if not asked.allow_missing:
-            _check_complete(each, linked.missing(councils))
+        if not options.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
+            raise CouncilsMissing(
+                f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
+                " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
+            )
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _share(home, each, version, asked.share, begun.share, each in charged)
+        spent = _share(home, each, version, options.share, begun.share, each in charged)
         if each in charged and each in before:
             record[each] = begun
         else:
             from_now = {} if each in charged else delivered(tables[each].extracts)
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
-                split = load_policy().scaled(spent).accounts[CHILD].split
-                record[each] = replace(record[each], further=with_review(home, each, version, split))
+                split = policy.scaled(spent).accounts[CHILD].split
+                record[each] = replace(record[each], on_request=with_review(home, each, version, split))
     for each, linked in tables.items():
-        _check_missing(each, version, record[each].missing, linked.missing(councils))
-    _check_new(home, version, councils, {each: record[each].share for each in cohorts if each not in charged})
+        if (now := linked.missing(councils)) != record[each].missing:
+            lists = [", ".join(short({each: missing})) or "nothing" for missing in (record[each].missing, now)]
+            raise ReleaseConflict(
+                f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
+                " A revision is a new release, and draws on the same budget."
+            )
+    _check_new(home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged})
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _used_again(home, version, others, before, asked.requests)
+    record |= _used_again(home, ledger, version, others, before, options.requests)
     record = {each: record[each] for each in series}
     if record != before:
         write_record(home, version, record)
@@ -146,7 +153,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
 
 
 def _used_again(
-    home: Home, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+    home: Home, ledger: Ledger, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
 ) -> ReleaseRecord:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
     begun = {
@@ -155,10 +162,10 @@ def _used_again(
     named = {table.name for table in requested_tables(begun) if table.release == version}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
-    if named and (Ledger(home.ledger).cohorts_charged(version) or (home.release / version).exists()):
+    if named and (ledger.cohorts_charged(version) or (home.release / version).exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
-            " give it a version of its own."
+            " give it a new version."
         )
     record = {each: used_again(home, each, origin, version) for each, origin in origins.items()}
     return with_requests(home, version, record, requests) if requests else record
@@ -179,52 +186,53 @@ def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -
     return fixed.measured_from == deliveries_in(home, cohort, councils)
 
 
-def series_for(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> Series:
+def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -> Series:
     """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
     or `PolicyError` for an invalid version, cohort or share.
     """
-    check_asked(home, cohort, version, asked)
-    if cohort in asked.others:
+    check_options(home, cohort, version, options)
+    if cohort in options.others:
         raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
-    wanted, charged = {cohort, *asked.others}, Ledger(home.ledger).cohorts_charged(version)
+    ledger, wanted = Ledger(home.ledger), {cohort, *options.others}
+    charged = ledger.cohorts_charged(version)
     fixed = read_record(home, version)
     answers = [table.name for table in requested_tables(fixed) if table.release == version]
-    if answers and not asked.reuse:
+    if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
-            " another release: give it a version of its own."
+            " another release: give it a new version."
         )
     if fixed and (charged or (home.release / version).exists()):
-        if (asked.others and fixed.keys() != wanted) or cohort not in fixed:
+        if (options.others and fixed.keys() != wanted) or cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
-                " Another set of cohorts is another release: give it a version of its own."
+                " Another set of cohorts is another release: give it a new version."
             )
         return {each: entry.measured_in for each, entry in fixed.items()}
     if strangers := charged - wanted:
         raise ReleaseConflict(
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
-            " another release: give it a version of its own."
+            " another release: give it a new version."
         )
-    own = set() if asked.reuse else {cohort}
-    found = {each: version if each in own else _origin(home, each, version) for each in sorted(wanted)}
-    if asked.reuse and (unmeasured := measured_now(found, version)):
+    own = set() if options.reuse else {cohort}
+    found = {each: version if each in own else _origin(home, ledger, each, version) for each in sorted(wanted)}
+    if options.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
 
 
-def check_asked(home: Home, cohort: str, version: str, asked: ReleaseOptions) -> None:
+def check_options(home: Home, cohort: str, version: str, options: ReleaseOptions) -> None:
     """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
 
     A new release's version must be above all that were charged or made here.
     """
     parsed = Version.parse(version)
-    for each in (cohort, *asked.others):
+    for each in (cohort, *options.others):
         Cohort(each)
-    if asked.share is not None:
-        _policy_at(asked.share)
+    if options.share is not None:
+        _policy_at(options.share)
     charged = (Version.parse(charge.entry.release) for charge in Ledger(home.ledger).charges())
     known = {*charged, *versions(home.release), *versions(home.held)}
     if parsed in known:
@@ -254,27 +262,26 @@ def measured_now(series: Series, version: str) -> list[str]:
     return [cohort for cohort, origin in series.items() if origin == version]
 
 
-def _origin(home: Home, cohort: str, version: str) -> str:
+def _origin(home: Home, ledger: Ledger, cohort: str, version: str) -> str:
     """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
-    measured = Ledger(home.ledger).releases_charged(cohort)
+    measured = ledger.releases_charged(cohort)
     if version in measured or not measured:
         return version
     withdrawn = withdrawals(home.release)
     published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
-    fit = [
-        each for each in published if each in measured and each not in withdrawn and _measured_there(home, cohort, each)
-    ]
+    fit = []
+    for each in published:
+        if each in measured and each not in withdrawn:
+            stated = cohort_statements(json.loads((home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+            if cohort in stated and stated[cohort]["measured_in"] == each:
+                fit.append(each)
     if not fit:
         raise SeriesRefused(
-            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these is published"
-            f" before {version} and stands. Publish the cohort on its own first (readiness run --cohort {cohort})."
+            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these was published"
+            f" before {version} without being withdrawn. Publish the cohort on its own first"
+            f" (readiness run --cohort {cohort})."
         )
     return fit[-1]
-
-
-def _measured_there(home: Home, cohort: str, version: str) -> bool:
-    stated = cohort_statements(json.loads((home.release / version / PRIVACY_RECORD_FILE).read_bytes()))
-    return cohort in stated and stated[cohort]["measured_in"] == version
 
 
 def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linked: Extracts) -> None:
@@ -286,18 +293,9 @@ def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linke
         )
 
 
-def _check_complete(cohort: str, missing: Missing) -> None:
-    """Raise `CouncilsMissing` if a participating council has no EYFS Profile extract."""
-    if absent := missing.get(PROFILE):
-        raise CouncilsMissing(
-            f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
-            " Take it in and link again, or release without them by saying so (allow_missing, --allow-missing)."
-        )
-
-
-def _share(home: Home, cohort: str, version: str, asked: float | None, before: float, is_charged: bool) -> float:
+def _share(home: Home, cohort: str, version: str, requested: float | None, before: float, is_charged: bool) -> float:
     """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
-    share = before if asked is None else asked
+    share = before if requested is None else requested
     if is_charged and share != before:
         raise ReleaseConflict(
             f"release {version} of cohort {cohort} was charged with a share of {before:g}, not {share:g}. "
@@ -307,19 +305,7 @@ def _share(home: Home, cohort: str, version: str, asked: float | None, before: f
     return share
 
 
-def _check_missing(cohort: str, version: str, fixed: Missing, now: Missing) -> None:
-    if fixed != now:
-        raise ReleaseConflict(
-            f"release {version} of cohort {cohort} was measured with this missing: {_listed(cohort, fixed)};"
-            f" now it is: {_listed(cohort, now)}. A revision is a new release, and draws on the same budget."
-        )
-
-
-def _listed(cohort: str, missing: Missing) -> str:
-    return ", ".join(short({cohort: missing})) or "nothing"
-
-
-def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
+def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
     """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
 
     `new` are the shares of the cohorts that would be charged.
@@ -327,15 +313,11 @@ def _check_new(home: Home, version: str, councils: Sequence[str], new: Mapping[s
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
-            f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a version of"
-            " its own; nothing was charged"
+            f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a"
+            " new version; nothing was charged"
         )
-    for share in {share for cohort, share in new.items() if _is_held_to_accuracy(home, cohort, share)}:
+    for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.releases_charged(cohort)}:
         _check_worth(councils, load_policy().scaled(share))
-
-
-def _is_held_to_accuracy(home: Home, cohort: str, share: float) -> bool:
-    return share == WHOLE or not Ledger(home.ledger).releases_charged(cohort)
 
 
 def _check_worth(councils: Sequence[str], policy: Policy) -> None:
@@ -358,13 +340,13 @@ def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
         try:
             ledger.check_fits(cohort, version, account.split, unit=unit)
         except BudgetExceeded as refused:
-            largest = room_for(home, cohort, share).largest_share
+            largest = remaining_budget(home, cohort, share).largest_share
             fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
-            raise BudgetExceeded(f"{refused}{fitting}", asked=refused.asked, left=refused.left) from None
+            raise BudgetExceeded(f"{refused}{fitting}", requested=refused.requested, left=refused.left) from None
 
 
 @dataclass(frozen=True)
-class Room:
+class RemainingBudget:
     """Budget for a new release of a cohort: what it would charge each unit's account, and what is left, in rho.
 
     `releases` are those already measured and paid for, the newest last; repeating one charges nothing. Unless
@@ -381,50 +363,37 @@ class Room:
     largest_share: float
 
 
-def room_for(home: Home, cohort: str, asked_share: float | None) -> Room:
+def remaining_budget(home: Home, cohort: str, asked_share: float | None) -> RemainingBudget:
     """Return the room for a new release at this share of the split. Spends and approves nothing.
 
     Raises `PolicyError` for an invalid share, and `LedgerError`.
     """
-    releases = _measured(home, cohort)
-    as_before = _share_of(home, cohort, releases[-1]) if releases else WHOLE
+    releases: list[str] = []
+    if not has_no_ledger(home):
+        ledger = Ledger(home.ledger)
+        charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
+        releases = [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
+    newest = read_record(home, releases[-1]).get(cohort) if releases else None
+    as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
     left = left_of(home, cohort)
-    asked = {unit: _nano(account) for unit, account in wanted.items()}
-    return Room(
+    amounts = {unit: _nano(account) for unit, account in wanted.items()}
+    return RemainingBudget(
         releases,
         asked_share is not None,
         share,
-        {unit: amount / NANO for unit, amount in asked.items()},
+        {unit: amount / NANO for unit, amount in amounts.items()},
         left,
-        all(amount <= round(left[unit] * NANO) for unit, amount in asked.items()),
-        min(_largest_share(account, left[unit]) for unit, account in whole.items()),
+        all(amount <= round(left[unit] * NANO) for unit, amount in amounts.items()),
+        # in thousandths, rounded down
+        min(WHOLE, *(1000 * round(left[unit] * NANO) // _nano(each) / 1000 for unit, each in whole.items())),
     )
-
-
-def _measured(home: Home, cohort: str) -> list[str]:
-    """Return the releases, in order, in which every family of the cohort is measured and paid for."""
-    if has_no_ledger(home):
-        return []
-    ledger = Ledger(home.ledger)
-    charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
-    return [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
-
-
-def _share_of(home: Home, cohort: str, version: str) -> float:
-    record = read_record(home, version)
-    return record[cohort].share if cohort in record else WHOLE
 
 
 def has_no_ledger(home: Home) -> bool:
     """Return whether nothing was ever charged from this home, and no ledger is shared with another."""
     return isinstance(home.ledger, Path) and not home.ledger.exists()
-
-
-def _largest_share(account: Account, left: float) -> float:
-    """Return the largest share that fits, in thousandths."""
-    return min(WHOLE, 1000 * round(left * NANO) // _nano(account) / 1000)
 
 
 def _nano(account: Account) -> int:

@@ -189,18 +189,13 @@ def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[st
         )
 
 
-def list_of_holds(home: Home, cohort: str) -> bytes:
-    """Return the page that a person reads before accepting: every hold of a cohort with the sender's own numbers.
+def list_sha256(home: Home, cohort: str) -> str:
+    """Write the page that a person reads before accepting, and return its SHA-256, which an acceptance names.
 
-    Accepted holds are included. Raises `NotLinked`.
+    It has every hold of a cohort, accepted or not, with the sender's own numbers. Raises `NotLinked`.
     """
     lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(home, cohort))
-    return f"What a release of {cohort} is held for\n\n{''.join(lines)}".encode()
-
-
-def list_sha256(home: Home, cohort: str) -> str:
-    """Write the list of holds and return its SHA-256, which an acceptance names."""
-    page = list_of_holds(home, cohort)
+    page = f"What a release of {cohort} is held for\n\n{''.join(lines)}".encode()
     files.write(home.list_of_holds(cohort), page)
     return sha256_hex(page)
 
@@ -223,7 +218,9 @@ def holds(home: Home, cohort: str) -> Iterator[Hold]:
         of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
         of_rows = [*rows_of[source, council], *_against_others(quality, per_child.get(source, {}))]
         shared = _shared(home, quality, compared)
-        yield from of_delivery([_NOT_COMPARED] if shared is None or _has_lost_last(home, quality) else [])
+        superseded = any(home.history(*quality.key).glob("*.json"))
+        has_lost_last = quality.rows_last is None and not superseded and replaces(home, quality.key, quality.file_mac)
+        yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_of_children(quality, shared, of_rows), *of_rows])
         yield from of_delivery(_of_numbers(quality))
     yield from delivered.not_judged()
@@ -336,12 +333,6 @@ def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]
         return 1.0
     entry = compared.get(f"{quality.council}/{quality.source}")
     return entry.shared if entry and entry.file_mac == quality.file_mac else None
-
-
-def _has_lost_last(home: Home, quality: ExtractQuality) -> bool:
-    """Return whether a delivery replaced another but was not compared with its rows, because no result was left."""
-    superseded = any(home.history(*quality.key).glob("*.json"))
-    return quality.rows_last is None and not superseded and replaces(home, quality.key, quality.file_mac)
 
 
 def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequence[_Fact]) -> Iterator[_Fact]:

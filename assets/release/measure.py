@@ -16,23 +16,22 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.linkage.population_overlap import set_baseline
 from assets.release.anchors import published_charges
-from assets.release.fix_release import ReleaseOptions, check_asked, fix_release, is_current
+from assets.release.fix_release import ReleaseOptions, check_options, fix_release, is_current
 from assets.release.noise_workload import noise_covariance
 from assets.release.publication import announce, bundle_is_current, day_of, publisher_of
 from assets.release.record import (
     ReleaseRecord,
     fixed_record,
-    further_plans,
     plan_of,
     policy_of,
     published_plans,
     read_record,
     releases_of,
+    request_plans,
     requested_tables,
 )
 from assets.release.requests.planning import measured_for
-from assets.release.requests.register import publish_register
-from assets.release.requests.supplement import check_same_table
+from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle
@@ -63,7 +62,7 @@ from privacy.release.statement import (
 
 @while_in_use
 def measure_release(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, everything that it measures.
 
@@ -71,11 +70,11 @@ def measure_release(
     meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
     what `fix_release` and `measure_family` raise.
     """
-    check_asked(home, cohort, version, asked)
-    with turn(home, {cohort, *asked.others}):
-        if not all(is_current(home, each, version, councils) for each in {cohort, *asked.others}):
+    check_options(home, cohort, version, options)
+    with turn(home, {cohort, *options.others}):
+        if not all(is_current(home, each, version, councils) for each in {cohort, *options.others}):
             settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
-        fix_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, options)
         record = read_record(home, version)
         made = {
             (each, family): measure_family(home, each, keys, family, version, councils)
@@ -124,7 +123,6 @@ def measure_family(
         home.restricted,
         cohort=cohort,
         release=version,
-        family=family,
         plan=plan,
         input_mac=mac,
         count=counted.result,
@@ -144,20 +142,21 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     Version.parse(version)
     announce(home, keys, version, dt.date.today())
     if not bundle_is_current(home, keys, version, councils):
-        Ledger(home.ledger).check_known(published_charges(home, keys, but=version))
+        ledger = Ledger(home.ledger)
+        ledger.check_known(published_charges(home, keys, excluding=version))
         check_publication(home, version)
-        made = _make_bundle(home, cohort, keys, version, councils)
+        made = _make_bundle(home, ledger, cohort, keys, version, councils)
         if made.parent != home.release:
             publish_approved(home, keys, cohort, version)
         publish_register(home)
     return home.release / version
 
 
-def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+def _make_bundle(home: Home, ledger: Ledger, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
     fixed = fixed_record(home, version)
     policy = policy_of(fixed, cohort)
-    measured = [_measured_cohort(home, each, fixed, version, councils) for each in fixed]
+    measured = [_measured_cohort(home, ledger, each, fixed, version, councils) for each in fixed]
     requested = requested_tables(fixed)
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
@@ -166,7 +165,6 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing, requested)
-    ledger = Ledger(home.ledger)
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)}
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
@@ -210,7 +208,7 @@ def _make_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils:
                     each.plan.to_json(), each.measurement.noisy
                 )
                 for own in measured
-                for each in own.further
+                for each in own.on_request
             },
         ),
     )
@@ -225,10 +223,10 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
 
 
 def _measured_cohort(
-    home: Home, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
+    home: Home, ledger: Ledger, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
     """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
-    entry, ledger = fixed[cohort], Ledger(home.ledger)
+    entry = fixed[cohort]
     origin = entry.measured_in
     if origin == version:
         plans = {family: plan_of(home, cohort, version, councils, family) for family in FAMILIES}
@@ -239,8 +237,8 @@ def _measured_cohort(
         return measured_before(ledger, home.restricted, cohort=cohort, release=release, plan=plan)
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
-    further = tuple(
+    on_request = tuple(
         MeasuredOnRequest(release, plan, drawn(release, plan), measured_for(plan))
-        for (release, _), plan in further_plans(home, cohort, entry).items()
+        for (release, _), plan in request_plans(home, cohort, entry).items()
     )
-    return MeasuredCohort(cohort, origin, plans, measurements, further)
+    return MeasuredCohort(cohort, origin, plans, measurements, on_request)

@@ -221,8 +221,8 @@ def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
     """Return whether everything behind a block's figures is measured with the attribute of place `at`, if any."""
 
     def attributes(count: Count) -> set[str]:
-        told = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
-        return told | {attribute for attribute, _ in count.groups}
+        distinguished = {a.attribute for a in block.axes if a.whole or (a.filter != count.over and not _is_total(a))}
+        return distinguished | {attribute for attribute, _ in count.groups}
 
     return all(family.covers(at | attributes(count)) for count in block.needed)
 

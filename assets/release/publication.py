@@ -7,13 +7,10 @@ made again, because the result would be the same bytes.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from assets.home.paths import Home
 from assets.linkage.inputs import sha256_of
@@ -31,7 +28,7 @@ from privacy.doors.environment import settings
 from privacy.doors.program import program_sha256
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs, is_demonstration
-from privacy.release.canonical import canonical_json
+from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.store import path_of
@@ -42,23 +39,8 @@ _MADE_BY_ITSELF = ".duckdb"
 """Suffix of files that themselves record what they were made from."""
 
 
-@dataclass(frozen=True)
-class _Made:
-    """Hashes kept of a verified release.
-
-    `made_from` is the SHA-256 of everything that decides it; `files` hashes every measurement and everything in the
-    release directory once it was published, by path in the home folder.
-    """
-
-    made_from: str
-    files: Mapping[str, str]
-
-
-_MADE: TypeAdapter[_Made] = TypeAdapter(_Made)
-
-
 def release_is_current(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], asked: ReleaseOptions
+    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
     """Return whether the release is what was asked for, and everything is as it was when it was published.
 
@@ -66,9 +48,9 @@ def release_is_current(
     """
     record = read_record(home, version)
     own = [each for each, entry in record.items() if entry.measured_in == version]
-    if cohort not in record or (asked.share is not None and asked.share != record[cohort].share):
+    if cohort not in record or (options.share is not None and options.share != record[cohort].share):
         return False
-    if not set(asked.requests) <= {table.name for table in requested_tables(record)}:
+    if not set(options.requests) <= {table.name for table in requested_tables(record)}:
         return False
     if not all(is_current(home, each, version, councils) for each in own):
         return False
@@ -83,7 +65,7 @@ def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
-    if _MADE.validate_json(path.read_bytes()) != _made(home, keys, version, councils):
+    if json.loads(path.read_bytes()) != _made(home, keys, version, councils):
         return False
     Ledger(home.ledger).check_known(published_charges(home, keys))
     return True
@@ -91,22 +73,28 @@ def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
 
 def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
     """Keep hashes of a verified bundle and of everything beside it, for `bundle_is_current` to compare with."""
-    files.write_json(home.release_made(version), asdict(_made(home, keys, version, councils)))
+    files.write_json(home.release_made(version), _made(home, keys, version, councils))
 
 
-def _made(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> _Made:
-    held = {str(path.relative_to(home.root)): _content(path) for path in _files(home)}
-    return _Made(_made_from(home, keys, version, councils), held)
+def _made(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
+    """Return the SHA-256 of everything that decides a release, and those of its measurements and published files.
 
-
-def _content(path: Path) -> str:
-    return f"-> {path.readlink()}" if path.is_symlink() else sha256_of(path)
+    Files are named by their path in the home folder.
+    """
+    files_of = {
+        str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else sha256_of(path)
+        for path in _files(home)
+    }
+    return {"made_from": _made_from(home, keys, version, councils), "files": files_of}
 
 
 def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
     ledger, record = Ledger(home.ledger), read_record(home, version)
-    said = {
-        "records": {each: _as_json(home, each) for each in releases_of(record, version)},
+    decides = {
+        "records": {
+            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()}
+            for each in releases_of(record, version)
+        },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
@@ -116,11 +104,7 @@ def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
         "key": fingerprint(public_pem(keys.signing_key)),
         "program": program_sha256(_CODE, _LIBRARIES),
     }
-    return hashlib.sha256(canonical_json(said)).hexdigest()
-
-
-def _as_json(home: Home, version: str) -> dict[str, object]:
-    return {cohort: asdict(entry) for cohort, entry in read_record(home, version).items()}
+    return sha256_hex(canonical_json(decides))
 
 
 def _files(home: Home) -> Iterator[Path]:

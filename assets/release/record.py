@@ -7,7 +7,7 @@ made. Nothing here sees a true count.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class CohortRecord:
     `share` is of the policy's split; `missing` has councils without rows, by source; `measured_from` has the MAC of the
     delivery of each extract (`council/source`) that the confidential tables were made from.
 
-    `requested` are the requested tables with rows of the cohort, as `RequestedTable.document` states each; `further`
+    `requested` are the requested tables with rows of the cohort, as `RequestedTable.document` states each; `on_request`
     are the releases that measured something for them, or a clerical review, with the families measured.
     """
 
@@ -58,12 +58,12 @@ class CohortRecord:
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measured_from: Mapping[str, str] = field(default_factory=dict)
     requested: tuple[dict[str, Any], ...] = ()
-    further: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    on_request: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def measured_by(self, version: str) -> tuple[str, ...]:
         """Return the families that release `version` measures itself, whole or for requested tables, and its review."""
         own = tuple(FAMILIES) if self.measured_in == version else ()
-        return (*own, *self.further.get(version, ()))
+        return (*own, *self.on_request.get(version, ()))
 
 
 ReleaseRecord = Mapping[str, CohortRecord]
@@ -99,7 +99,7 @@ def requested_tables(record: ReleaseRecord) -> tuple[RequestedTable, ...]:
 
 def releases_of(record: ReleaseRecord, version: str) -> set[str]:
     """Return the release itself, and every one whose measurements it uses."""
-    return {version, *(each for entry in record.values() for each in (entry.measured_in, *entry.further))}
+    return {version, *(each for entry in record.values() for each in (entry.measured_in, *entry.on_request))}
 
 
 def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
@@ -114,7 +114,7 @@ def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], fami
     """
     record = read_record(home, version)
     if family not in FAMILIES or (cohort in record and record[cohort].measured_in != version):
-        return further_plan(home, cohort, version, family)
+        return request_plan(home, cohort, version, family)
     return plan_family(family, councils, policy_of(record, cohort))
 
 
@@ -126,19 +126,19 @@ def published_plans(home: Home, cohort: str, release: str) -> dict[str, Plan]:
     return {family: _published(home, cohort, release, family) for family in FAMILIES}
 
 
-def further_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
+def request_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
     """Return the plans of what was or will be measured of a cohort for requested tables, by release and family.
 
     Raises `StoreError`.
     """
     return {
-        (release, family): further_plan(home, cohort, release, family)
-        for release, families in entry.further.items()
+        (release, family): request_plan(home, cohort, release, family)
+        for release, families in entry.on_request.items()
         for family in families
     }
 
 
-def further_plan(home: Home, cohort: str, release: str, family: str) -> Plan:
+def request_plan(home: Home, cohort: str, release: str, family: str) -> Plan:
     """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
     published = home.release / release / Further(cohort, family, release).plan_file
     return _read(home, published if published.exists() else home.request_plan(release, cohort, family), release, cohort)
@@ -183,7 +183,7 @@ def review_measured_in(home: Home, cohort: str) -> str | None:
 
 
 def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
-    """Return the release that measures a cohort's review, as in `CohortRecord.further`: an earlier one, or this one.
+    """Return the release that measures a cohort's review, as in `CohortRecord.on_request`: an earlier one, or this one.
 
     In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
     or it is of other links. Raises `BudgetExceeded`.
@@ -204,38 +204,19 @@ def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float
 
 def review_of(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
     """Return the newest measured review of a cohort, or None."""
-    found = [(each.plan, each.measurement) for each in own.further if each.plan.family.name == REVIEW]
+    found = [(each.plan, each.measurement) for each in own.on_request if each.plan.family.name == REVIEW]
     return found[-1] if found else None
 
 
-@dataclass(frozen=True)
-class PlanCheck:
-    """Result of comparing a measurement with its plan: number of noisy answers, rho charged, and problems in words."""
-
-    answers: int
-    rho: float
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-
-def check_of_plan(
-    home: Home, cohort: str, version: str, councils: Sequence[str], family: str, measurement: Measurement
-) -> PlanCheck:
-    """Compare a family's measurement with the plan of the share that the release spends."""
-    plan = plan_of(home, cohort, version, councils, family)
-    answers = sum(noisy.size for noisy in measurement.noisy.values())
-    return PlanCheck(answers, measurement.rho, tuple(_problems(plan, measurement)))
-
-
-def _problems(plan: Plan, measurement: Measurement) -> Iterator[str]:
+def plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
+    """Return in words how a measurement differs from its plan."""
+    found = []
     if measurement.plan_sha256 != plan.sha256:
-        yield "it was measured under another plan"
+        found.append("it was measured under another plan")
     if measurement.rho > plan.rho:
-        yield "it was charged more than the plan declares"
+        found.append("it was charged more than the plan declares")
     try:
         check_counts(plan, measurement.noisy)
     except ValueError as problem:
-        yield str(problem)
+        found.append(str(problem))
+    return found

@@ -26,7 +26,7 @@ from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_si
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, further_plan, requested_tables
+from assets.release.record import CohortRecord, fixed_record, request_plan, requested_tables
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, withdrawals
@@ -78,7 +78,7 @@ class Count:
     needed: int
 
 
-def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *, publish: bool) -> Request:
+def request_for(home: Home, cohort: str, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
     """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
 
     Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
@@ -86,10 +86,10 @@ def request_for(home: Home, cohort: str, version: str, asked: ReleaseOptions, *,
     """
     if publish:
         return publication_request(home, version)
-    with turn(home, {cohort, *asked.others}):
+    with turn(home, {cohort, *options.others}):
         councils = read_record(home, cohort).taking_part
         settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        fix_release(home, cohort, version, councils, asked)
+        fix_release(home, cohort, version, councils, options)
         if _is_measured(home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
         return measurement_request(home, version, councils)
@@ -130,12 +130,12 @@ def check_read(read: str, now: str) -> None:
 
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
     """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
-    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
-    cohorts = {each: _of_cohort(home, ledger, each, version, councils, fixed[each]) for each in fixed}
+    ledger, policy, fixed = Ledger(home.ledger), load_policy(), fixed_record(home, version)
+    cohorts = {each: _of_cohort(home, ledger, policy, each, version, councils, fixed[each]) for each in fixed}
     restored = last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
-        policy_sha256=load_policy().sha256,
+        policy_sha256=policy.sha256,
         place=ledger.place(),
         restored=restored.entry_hash if restored else "",
         cohorts=cohorts,
@@ -169,7 +169,7 @@ def check_measurement(
     `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
     `WaitsForApproval`; the decision sheet is then ready to read.
     """
-    note_signers(home, keys)
+    ledger = note_signers(home, keys)
     held, request = state_of_release(home, version), measurement_request(home, version, councils)
     if held.open:
         write_sheet(home, request)
@@ -178,7 +178,7 @@ def check_measurement(
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _gate(home, keys, cohort, request)
-    signed = SignOffs(Ledger(home.ledger)).allowed(Stage.MEASUREMENT, version)
+    signed = SignOffs(ledger).allowed(Stage.MEASUREMENT, version)
     return approved_by(each.line for each in signed)
 
 
@@ -197,13 +197,13 @@ def what_holds(home: Home, request: Request) -> str:
 def _named(home: Home, held: State) -> str:
     """Return the first open holds, and how to accept them."""
     left = len(held.open) - _HOLDS_TOLD
-    told = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
-    told += [f"and {left} more"] if left > 0 else []
+    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
+    listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
     of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
     lists = " and ".join(f"readiness accept --home {folder} --cohort {of}" for of in of_cohorts)
     return (
-        f"{'; '.join(told)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
+        f"{'; '.join(listed)}. Send the right file, or let a named person accept each hold: {lists} lists them, and"
         " accepts them with --hold NAME or --cause CAUSE"
     )
 
@@ -247,9 +247,9 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     sums = check_publication(home, version)
     if has_no_ledger(home):
         return None
-    told, approved = withdrawals(home.release), _approved_withdrawals(home)
-    differing = {name for name, each in told.items() if each not in approved} | (
-        {each.version for each in approved} - told.keys()
+    published, approved = withdrawals(home.release), _approved_withdrawals(home)
+    differing = {name for name, each in published.items() if each not in approved} | (
+        {each.version for each in approved} - published.keys()
     )
     if differing:
         raise NotAsSigned(
@@ -268,7 +268,7 @@ class Ready:
     stage: Stage
     release: str
     cohort: str
-    asked: ReleaseOptions
+    options: ReleaseOptions
     line: str
 
 
@@ -282,8 +282,8 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
-            asked = as_begun(home, version, newest.approval.cohort)
-            found.append(Ready(stage, version, newest.approval.cohort, asked, newest.entry_hash))
+            options = as_begun(home, version, newest.approval.cohort)
+            found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
     return found
 
 
@@ -317,25 +317,22 @@ def check_publication(home: Home, version: str) -> str | None:
     Returns None if the bundle is missing, was changed, or the ledger is gone; whoever reads it next reports that.
     Raises `WaitsForApproval`.
     """
-    request = _published_request(home, version)
-    if request is not None and not SignOffs(ledger := note_signers(home)).is_allowed(request):
-        bundle = home.release / version
+    bundle = home.release / version
+    if not bundle.is_dir() or has_no_ledger(home):
+        return None
+    try:
+        request = publication_request(home, version)
+    except BundleRefused:
+        return None
+    ledger = note_signers(home)
+    if not (books := SignOffs(ledger)).is_allowed(request):
         release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
-    return str(request["sha256sums"]) if request else None
-
-
-def _published_request(home: Home, version: str) -> Request | None:
-    if not (home.release / version).is_dir() or has_no_ledger(home):
-        return None
-    try:
-        return publication_request(home, version)
-    except BundleRefused:
-        return None
+            raise WaitsForApproval(f"{waiting}. {_remedy(home, books, cohort, request)}") from None
+    return str(request["sha256sums"])
 
 
 def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:
@@ -348,24 +345,23 @@ def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> No
     try:
         allow(ledger, sign_off, request, sheet_sha256)
     except WaitsForApproval as waiting:
-        raise WaitsForApproval(f"{waiting}. {_remedy(home, cohort, request)}") from None
+        raise WaitsForApproval(f"{waiting}. {_remedy(home, SignOffs(ledger), cohort, request)}") from None
 
 
-def _remedy(home: Home, cohort: str, request: Request) -> str:
+def _remedy(home: Home, books: SignOffs, cohort: str, request: Request) -> str:
     version, where = request["release"], f"--home {shlex.quote(str(home.root))}"
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
     approve = f"readiness approve {where}"
     command = f"{approve} --cohort {cohort} --release {version}{publish}"
     if request["stage"] == WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
-    books, sign_off = SignOffs(Ledger(home.ledger)), load_policy().sign_off
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):
-        nobody = f"since this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
+        nobody = f"because this is no demonstration ({extract} is not from `readiness synth`), {nobody}"
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "
-        if books.change_of_people(sign_off)
+        if books.change_of_people(load_policy().sign_off)
         else ""
     )
     sheet = home.decision_sheet(version, request["stage"])
@@ -374,18 +370,18 @@ def _remedy(home: Home, cohort: str, request: Request) -> str:
 
 
 def _of_cohort(
-    home: Home, ledger: Ledger, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
+    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, cohort, version, fixed)
+        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, policy, cohort, version, fixed)
     linked = record_of_tables(home, cohort)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
     expected = expectations_sha256(home, cohort)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
-    plans = {family: _plan_sha256(family, tuple(councils), fixed.share, load_policy()) for family in FAMILIES}
+    plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.measured_by(version):
-        plans[REVIEW] = further_plan(home, cohort, version, REVIEW).sha256
+        plans[REVIEW] = request_plan(home, cohort, version, REVIEW).sha256
         judged["review"] = sha256_of(home.reviewed(cohort)) if home.reviewed(cohort).exists() else ""
     return judged | {
         "measured_in": version,
@@ -394,13 +390,13 @@ def _of_cohort(
         "plans": plans,
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
-        },
+        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
     }
 
 
-def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: CohortRecord) -> dict[str, object]:
+def _on_request(
+    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, fixed: CohortRecord
+) -> dict[str, object]:
     """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
 
     The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
@@ -411,24 +407,13 @@ def _on_request(home: Home, ledger: Ledger, cohort: str, version: str, fixed: Co
     charged = {family: ledger.find(cohort, fixed.measured_in, family) for family in families}
     return {
         "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
-        "plans": {family: further_plan(home, cohort, version, family).sha256 for family in families},
+        "plans": {family: request_plan(home, cohort, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
-        "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(cohort, version, unit) for unit in load_policy().accounts
-        },
+        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
     }
 
 
-def _plan_sha256(family: str, councils: tuple[str, ...], share: float, policy: Policy) -> str:
-    """Return the hash of a family's plan, cached by policy, because gates ask for it repeatedly."""
-    key = (family, councils, share, policy.sha256)
-    if key not in _PLANS:
-        _PLANS[key] = plan_family(family, councils, policy.scaled(share)).sha256
-    return _PLANS[key]
-
-
 _HOLDS_TOLD = 5
-_PLANS: dict[tuple[str, tuple[str, ...], float, str], str] = {}
 
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:

@@ -76,7 +76,7 @@ class NoSuchCohort(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _Inputs:
     """Inputs for the rows of a cohort.
 
     They are the plan, problems, moments of published figures, the percentages to agree with, and those by number of
@@ -147,48 +147,50 @@ def of_cohort(
 
     `requested` are its requested tables. Raises `MissingLibrary`.
     """
-    asked = _asked(own, package["councils"], reliability, missing, requested)
-    drawn = [draw(each, seed) for each in asked.problems]
-    after = _repaired(asked, [each.rows for each in drawn], seed)
-    rows = _sorted(after.rows)
-    compared = [(each, rates_of(asked.plan.family, rows, each.rates)) for each in asked.percentages]
+    inputs = _inputs(own, package["councils"], reliability, missing, requested)
+    drawn = [draw(each, seed) for each in inputs.problems]
+    after = _repaired(inputs, [each.rows for each in drawn], seed)
+    sequence = np.lexsort([*after.rows.values()][::-1])
+    rows = {name: codes[sequence] for name, codes in after.rows.items()}
+    domains = {name: inputs.plan.family.attribute(name).categories for name in rows}
+    compared = [(each, rates_of(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
         "",
         own.cohort,
         seed,
-        _table(asked.plan, rows),
-        {name: asked.plan.family.attribute(name).categories for name in rows},
+        pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
+        domains,
         libraries(),
-        tuple(name for name in asked.plan.family.columns if name not in rows),
+        tuple(name for name in inputs.plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
-        contradictions(asked.problems[0], rows, GOALS_MET),
+        contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_agreements(compared)),
-        tuple(_held_out(asked, seed)),
-        tuple(_goals(asked, rows)),
+        tuple(_held_out(inputs, seed)),
+        tuple(_goals(inputs, rows)),
         after.changed,
         tuple(name for each, found in compared for name in _outside(each, found)),
     )
 
 
-def _asked(
+def _inputs(
     own: MeasuredCohort,
     councils: Sequence[str],
     reliability: Reliability,
     missing: Missing,
     requested: Sequence[RequestedTable],
-) -> _Asked:
+) -> _Inputs:
     absent = not_sent(missing, FAMILY.name)
     plan, measurement = without_categories(*own.together(FAMILY.name), COUNCIL, absent)
     published = corrected(plan.family, estimates_of(plan, measurement), review_of(own))
     left_out = FAMILY.never_shown
-    asked = [each for each in requested if own.cohort in each.cohorts]
-    tables = tabulate([own], councils, reliability, {own.cohort: missing}, asked)
+    own_requests = [each for each in requested if own.cohort in each.cohorts]
+    tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, asked)
-    every = [*FAMILY.tables, *(each.table for each in asked if each.family == FAMILY.name)]
+    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
+    every = [*FAMILY.tables, *(each.table for each in own_requests if each.family == FAMILY.name)]
     rates = list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
-    return _Asked(
+    return _Inputs(
         plan,
         list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
@@ -197,14 +199,14 @@ def _asked(
     )
 
 
-def _repaired(asked: _Asked, drawn: list[Codes], seed: int) -> Repaired:
+def _repaired(inputs: _Inputs, drawn: list[Codes], seed: int) -> Repaired:
     """Return the rows of all groups together, repaired; every row keeps its council."""
-    movable = [names for names in tied(asked.problems) if COUNCIL not in names]
-    rows = _counted(asked.plan.family, _together(asked.plan, asked.problems, drawn))
-    return repaired(asked.plan.family, rows, [each.rates for each in asked.percentages], movable, seed)
+    movable = [names for names in tied(inputs.problems) if COUNCIL not in names]
+    rows = _counted(inputs.plan.family, _together(inputs.plan, inputs.problems, drawn))
+    return repaired(inputs.plan.family, rows, [each.rates for each in inputs.percentages], movable, seed)
 
 
-def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
+def _together(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
     order = [each for each in plan.family.attributes if each.name in drawn[0]]
     rows = {}
@@ -214,7 +216,7 @@ def _together(plan: Plan, asked: list[Problem], drawn: list[Codes]) -> dict[str,
             np.array([place[category] for category in problem.attribute(attribute.name).categories])[
                 rows_of_group[attribute.name]
             ]
-            for problem, rows_of_group in zip(asked, drawn, strict=True)
+            for problem, rows_of_group in zip(parts, drawn, strict=True)
         ]
         rows[attribute.name] = np.concatenate(codes)
     return rows
@@ -233,18 +235,6 @@ def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, ND
 def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
     expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
-
-
-def _sorted(rows: Codes) -> dict[str, NDArray[np.int64]]:
-    """Return the rows in order of their codes."""
-    sequence = np.lexsort([*rows.values()][::-1])
-    return {name: codes[sequence] for name, codes in rows.items()}
-
-
-def _table(plan: Plan, rows: Codes) -> pa.Table:
-    return pa.table(
-        {name: pa.array(plan.family.attribute(name).categories).take(pa.array(codes)) for name, codes in rows.items()}
-    )
 
 
 def _inside(each: PublishedRates, found: Array) -> NDArray[np.bool_]:
@@ -276,17 +266,17 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
         )
 
 
-def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
+def _goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
-    family = asked.plan.family
+    family = inputs.plan.family
     block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
     if figures := block_figures(block, family, family.attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
-        found = published_ratios(asked.published, *rate, Reliability(), largest=float(len(GOALS)))
+        found = published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
         average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
         met = float(_number_of_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
         yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
-    for each in asked.goals:
+    for each in inputs.goals:
         bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, rates_of(family, rows, each.rates)
         for place, band in enumerate(bands):
             percent, lower, upper, of = (
@@ -296,16 +286,16 @@ def _goals(asked: _Asked, rows: Codes) -> Iterator[Published]:
                 yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
 
 
-def _held_out(asked: _Asked, seed: int) -> Iterator[HeldOut]:
+def _held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     """Yield errors for marginals held out of the model.
 
     They are every second of the widest marginals that include a good level of development. If each group is a separate
     problem, only the group with the most children is used.
     """
-    largest = max(asked.problems, key=lambda each: each.rows)
+    largest = max(inputs.problems, key=lambda each: each.rows)
     held = widest(largest, GLD.name)
-    rows = _together(asked.plan, [largest], [draw(largest.without(held), seed).rows])
-    family, published = asked.plan.family, asked.published
+    rows = _together(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
+    family, published = inputs.plan.family, inputs.published
     whole = family.attribute(GLD.name)
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})

@@ -48,7 +48,6 @@ from privacy.estimation.intervals import (
     RELIABLE,
     WITHHELD,
     Moments,
-    RatioTable,
     Remembered,
     published_counts,
     published_ratios,
@@ -85,7 +84,14 @@ def tabulate(
     plans = {key: plan for own in measured for key, plan in _documents(own).items()}
     layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
     held = {name: [part[name] for part in parts if name in part] for name in layouts}
-    return {name: _whole(layouts[name], own) for name, own in held.items() if own}
+    tables = {}
+    for name, own in held.items():
+        if own:
+            layout = layouts[name]
+            data, place = layout.ordered(pa.concat_tables(own)), len(key_names(layout.table))
+            with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
+            tables[name] = with_breaks.cast(arrow_schema(layout.table))
+    return tables
 
 
 class NotGiven(Exception):
@@ -140,14 +146,17 @@ def _same_figures(table: pa.Table, other: pa.Table) -> bool:
     """Return whether two tables have the same columns and rows, decimal numbers to `SAME_DIGITS` digits."""
     if table.schema != other.schema or len(table) != len(other):
         return False
-    pairs = ((table[name], other[name]) for name in table.column_names)
-    return all(_close(one, two) if pa.types.is_floating(one.type) else one.equals(two) for one, two in pairs)
-
-
-def _close(one: pa.ChunkedArray, two: pa.ChunkedArray) -> bool:
-    first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
     near = 10.0**-SAME_DIGITS
-    return one.is_null().equals(two.is_null()) and np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
+    for one, two in zip(table.columns, other.columns, strict=True):
+        if not pa.types.is_floating(one.type):
+            same = one.equals(two)
+        else:
+            first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
+            same = np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
+            same = same and one.is_null().equals(two.is_null())
+        if not same:
+            return False
+    return True
 
 
 def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -158,8 +167,8 @@ def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def all_measured(bundle: Path) -> list[MeasuredCohort]:
     package, record = bundle_facts(bundle)
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names, further = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
-    return [_measured(bundle, cells, entry, record["families"], names, further) for entry in record["cohorts"]]
+    names, requested_counts = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
+    return [_measured(bundle, cells, entry, record["families"], names, requested_counts) for entry in record["cohorts"]]
 
 
 def _measured(
@@ -168,19 +177,19 @@ def _measured(
     entry: dict[str, str],
     families: list[dict[str, str]],
     names: dict[tuple[str, str], str],
-    further: Mapping[Further, NoisyCounts],
+    requested_counts: Mapping[Further, NoisyCounts],
 ) -> MeasuredCohort:
     """Return a cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
     plans, measurements, on_request = {}, {}, []
     for stated in (family for family in families if family["cohort"] == entry["cohort"]):
         family = stated["family"]
         if release := stated.get("measured_in"):
-            if (key := Further(entry["cohort"], family, release)) not in further:
+            if (key := Further(entry["cohort"], family, release)) not in requested_counts:
                 raise CannotRecompute(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
                 )
-            drawn = further[key]
+            drawn = requested_counts[key]
             on_request.append(MeasuredOnRequest(release, *_as_stated(stated, drawn), tuple(stated["tables"])))
         else:
             document = (bundle / names[entry["cohort"], family]).read_bytes()
@@ -195,12 +204,6 @@ def _as_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Mea
     return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
 
 
-def _whole(rows: Layout, parts: list[pa.Table]) -> pa.Table:
-    """Return the rows of all cohorts, with the breaks in series between them."""
-    data = rows.ordered(pa.concat_tables(parts))
-    return data.add_column(len(key_names(rows.table)), BREAK_COLUMN.name, rows.breaks).cast(arrow_schema(rows.table))
-
-
 def _tables(
     own: MeasuredCohort,
     councils: Sequence[str],
@@ -209,15 +212,15 @@ def _tables(
     requested: Sequence[RequestedTable],
 ) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
-    asked = [each for each in requested if own.cohort in each.cohorts]
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), asked)
+    own_requests = [each for each in requested if own.cohort in each.cohorts]
+    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), own_requests)
     tables = {}
     for family in own.plans:
         absent = not_sent(missing, family)
         try:
             together, review = own.together(family), review_of(own)
             estimated = _estimated(*together, absent, review) if set(councils) - set(absent) else None
-            answers: list[Table] = [each.table for each in asked if each.family == family]
+            answers: list[Table] = [each.table for each in own_requests if each.family == family]
             defined: list[Table] = [*FAMILIES[family].tables, *answers]
             for table in defined:
                 own_layout, on_request = layouts[table.name], table in answers
@@ -292,35 +295,29 @@ def _block(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
-    impossible, asked = _impossible(block, figures.base.shape), Remembered(estimated.corrected)
+    shape, moments = figures.base.shape, Remembered(estimated.corrected)
+    levels = product(*(axis.selections for axis in block.axes))
+    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
+    impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
     doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
-        counted = _count(estimated.as_linked if table.measure(name).as_linked else asked, cube)
+        of_count = estimated.as_linked if table.measure(name).as_linked else moments
+        count, nothing = published_counts(of_count, cube), np.full(cube.shape, RELIABLE)  # counts are never withheld
+        value = count.count.astype(np.float64)
+        counted = _figures(value, of_count.values(cube), count.lower, count.upper, nothing)
         yield name, _not_applicable(_flagged(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
-            found = rate_differences(asked, rate, taken_off, reliability)
+            found = rate_differences(moments, rate, taken_off, reliability)
         else:
             largest = float(len(block.ratios[name].parts))
-            found = published_ratios(asked, *rate, reliability, largest=largest, unit=measure.kind.scale)
-        model = _modelled(block, figures.areas, asked, rate, impossible) if measure.modelled else {}
-        shown = _flagged(_ratio(measure, found), doubtful(block.ratios[name].counts))
+            found = published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
+        model = _modelled(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
+        rounded = np.round(found.value, measure.decimals)
+        ratio = _figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
+        shown = _flagged(ratio, doubtful(block.ratios[name].counts))
         yield name, _not_applicable(shown | model, impossible)
-
-
-def _count(asked: Moments, cube: Figures) -> _Figures:
-    """Return counts as published: never flagged as unreliable, never withheld."""
-    counted = published_counts(asked, cube)
-    value = counted.count.astype(np.float64)
-    flag = np.full(value.shape, RELIABLE)
-    return _figures(value, asked.values(cube), counted.lower, counted.upper, flag)
-
-
-def _ratio(measure: Measure, found: RatioTable) -> dict[ColumnRole, NDArray[Any]]:
-    """Return ratios as published: rounded, without an estimate column."""
-    shown = np.round(found.value, measure.decimals)
-    return _figures(shown, np.full(shown.shape, np.nan), found.lower, found.upper, found.flag)
 
 
 # processors and numerical libraries differ beyond this: see `differing`
@@ -336,7 +333,7 @@ def _figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
 def _modelled(
     block: Block,
     areas: Sequence[Geography],
-    asked: Moments,
+    moments: Moments,
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> dict[ColumnRole, NDArray[Any]]:
@@ -352,33 +349,27 @@ def _modelled(
     x, y, xx, yy, xy = (
         values[councils].reshape(len(councils), -1)
         for values in (
-            asked.values(part),
-            asked.values(whole),
-            asked.variance(part),
-            asked.variance(whole),
-            asked.covariance(part, whole),
+            moments.values(part),
+            moments.values(whole),
+            moments.variance(part),
+            moments.variance(whole),
+            moments.covariance(part, whole),
         )
     )
-    for groups in _alike(block, impossible[0].ravel()):
+    for groups in _level_groups(block, impossible[0].ravel()):
         found = modelled_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
 
 
-def _alike(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
+def _level_groups(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
     """Return positions of levels grouped by which axes are at their total, leaving out levels without others."""
-    alike: dict[tuple[bool, ...], list[int]] = {}
+    groups: dict[tuple[bool, ...], list[int]] = {}
     for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
         if not impossible[position]:
-            alike.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
-    return [positions for positions in alike.values() if len(positions) > 1]
-
-
-def _impossible(block: Block, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    levels = product(*(axis.selections for axis in block.axes))
-    structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
-    return np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
+            groups.setdefault(tuple(level.categories is None for level in chosen), []).append(position)
+    return [positions for positions in groups.values() if len(positions) > 1]
 
 
 def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
@@ -386,11 +377,11 @@ def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: 
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
     on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
     levels = product(*(axis.selections for axis in block.axes))
-    told = [
+    distinguished = [
         {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
         for chosen in levels
     ]
-    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in told]
+    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in distinguished]
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 
@@ -425,12 +416,10 @@ def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray
 
 
 def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    return {
-        column.name: _array(column.role, figures[column.role]).cast(column.type) for column in measure_columns(measure)
-    }
-
-
-def _array(role: ColumnRole, values: NDArray[Any]) -> pa.Array:
-    """Return the values as an array, with NULL for a missing number or an empty flag."""
-    mask = values == RELIABLE if role is ColumnRole.FLAG else None
-    return pa.array(values, mask=mask, from_pandas=True)
+    """Return the columns of a measure, with NULL for a missing number or an empty flag."""
+    found = {}
+    for column in measure_columns(measure):
+        values = figures[column.role]
+        mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
+        found[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
+    return found

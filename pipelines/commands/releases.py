@@ -46,8 +46,8 @@ def plan(
     From the policy and public figures: reads no extract. Exit status 3 where the cohort's budget has no room for the
     --share that is asked for.
     """
-    from assets.release.expected_accuracy import expected_accuracy
-    from assets.release.fix_release import room_for
+    from assets.release.fix_release import remaining_budget
+    from assets.release.planning import expected_accuracy
     from pipelines.reports.plan import report
     from sources.extract.landed import taking_part
     from sources.reference.places import PILOT
@@ -56,7 +56,7 @@ def plan(
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with at_work("Planning"):
-        room = room_for(home, cohort.code, share)
+        room = remaining_budget(home, cohort.code, share)
         found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
     show(report(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:

@@ -160,7 +160,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
     with at_work("Loading"), loading():
         from assets.home.installation import Installation
         from assets.release.publication import bundle_is_current
-        from assets.release.requests.supplement import base_for
+        from assets.release.requests.register import base_for
         from pipelines.run import release_answering, run_cohort
         from sources.extract.landed import taking_part
         from sources.reference.cohorts import Cohort

@@ -124,7 +124,7 @@ def approved_releases(
     for ready in waiting:
         measures = ready.stage == Stage.MEASUREMENT
         run = (
-            run_of_release(ready.cohort, ready.release, ready.asked)
+            run_of_release(ready.cohort, ready.release, ready.options)
             if measures
             else run_of_publication(ready.cohort, ready.release)
         )

@@ -8,7 +8,7 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from assets.release.expected_accuracy import percent_of
+from assets.release.planning import percent_of
 from assets.release.record import WHOLE
 from ndl_export.tables import TABLES
 from pipelines.reports.budget import units_of_budget

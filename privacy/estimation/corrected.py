@@ -57,7 +57,7 @@ class Local:
     - `covariances` (categories, groups, groups): covariances of the factors
     - `groups` (rates,): group of each rate, or -1 if the rate is the same everywhere
     - `sizes` (categories,): weights of the mean factor
-    - `told`: whether a figure over given attributes can be split by `attribute`; if not, the mean factor is used
+    - `splits`: whether a figure over given attributes can be split by `attribute`; if not, the mean factor is used
     - `added_up`: whether totals of `attribute` are sums over places; if not, they use the mean factor
     """
 
@@ -66,7 +66,7 @@ class Local:
     covariances: Array
     groups: NDArray[np.int64]
     sizes: Array
-    told: Callable[[Iterable[str]], bool]
+    splits: Callable[[Iterable[str]], bool]
     added_up: bool = True
 
     @cached_property
@@ -98,24 +98,21 @@ class Corrected:
     """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
-        return self._in_blocks(self._values, figures)
+        return self._in_blocks(lambda each: self.moments.values(self._corrected(each)), figures)
 
     def variance(self, figures: Figures) -> Array:
-        return self._in_blocks(self._variance, figures)
+        def ask(each: Figures) -> Array:
+            of_noise = self.moments.variance(self._corrected(each))
+            return of_noise + np.maximum(self._of_linkage(each, each), 0.0)
+
+        return self._in_blocks(ask, figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        return self._in_blocks(self._covariance, left, right)
+        def ask(one: Figures, other: Figures) -> Array:
+            of_noise = self.moments.covariance(self._corrected(one), self._corrected(other))
+            return of_noise + self._of_linkage(one, other)
 
-    def _values(self, figures: Figures) -> Array:
-        return self.moments.values(self._corrected(figures))
-
-    def _variance(self, figures: Figures) -> Array:
-        of_noise = self.moments.variance(self._corrected(figures))
-        return of_noise + np.maximum(self._of_linkage(figures, figures), 0.0)
-
-    def _covariance(self, left: Figures, right: Figures) -> Array:
-        of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
-        return of_noise + self._of_linkage(left, right)
+        return self._in_blocks(ask, left, right)
 
     def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
@@ -125,10 +122,10 @@ class Corrected:
         """
         cubes = [cube for each in figures for _, cube in terms_of(each)]
         summed = [local for local in self.local if local.added_up]
-        if all(self._attribute(cube) is None or _is_told(local, cube) for local in summed for cube in cubes):
+        if all(self._attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
             return ask(*figures)
         groups = [
-            _alike(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
+            _equal_rows(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
             for axis in range(len(figures[0].shape))
         ]
         if all(len(each) == 1 for each in groups):
@@ -165,25 +162,23 @@ class Corrected:
     def _moves(self, figures: Figures) -> _Moves:
         """Return how much the figures move with each rate and with each place's factor; computed once."""
         if id(figures) not in self._known:
-            told = [(coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None]
-            rates = [self._moved(told, figures.shape, rate) for rate in range(len(self.rates))] if told else []
-            places = [self._moved_in_places(local, told) for local in self.local]
+            linked = [
+                (coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None
+            ]
+            rates = [self._moved(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
+            places = [self._moved_in_places(local, linked) for local in self.local]
             self._known[id(figures)] = (figures, _Moves(rates, places))
         return self._known[id(figures)][1]
 
     def _moved(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
         for coefficient, cube in terms:
-            scale, there = self._in_places(cube, rate)
+            scale, there = self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
             name = self._attribute(cube)
             assert name is not None
             moved = self.moments.values(_weighed(there, name, self._slopes[rate][name]))
             total = total + coefficient * scale * moved
         return total
-
-    def _in_places(self, cube: Cube, rate: int) -> tuple[float, Cube]:
-        """Return (scale, cube) in which children count by the factor of a rate where they are."""
-        return self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
 
     def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
         """Return (scale, cube) in which children count by the factors of all their places.
@@ -201,7 +196,7 @@ class Corrected:
 
         If the cube cannot be split by place, all count by the mean factor minus `less`.
         """
-        if not _is_told(local, cube):
+        if not _can_split(local, cube):
             return local.mean[group] - less, cube
         there = _selector(cube, local.attribute)
         key = (id(there), group, less)
@@ -216,7 +211,7 @@ class Corrected:
         """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
         total = None
         for coefficient, cube in terms:
-            if _is_told(local, cube):
+            if _can_split(local, cube):
                 by_group = [self._by_place(cube, local, along) for along in self._along]
                 moved = coefficient * np.stack(by_group, axis=-1)
                 total = moved if total is None else total + moved
@@ -245,7 +240,7 @@ class Corrected:
         if name is None or name != self._attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
-        one, other = _rows(left, name), _rows(right, name)
+        one, other = _selector(left, name).matrix, _selector(right, name).matrix
         for group, chances in self._parts.items():
             both = _intersection(left, right, name, _apart(one, other, chances[name]))
             scale, there = self._by_factors(both, group)
@@ -330,16 +325,16 @@ class _Moves:
     places: list[Array | None]
 
 
-def _is_told(local: Local, cube: Cube) -> bool:
+def _can_split(local: Local, cube: Cube) -> bool:
     """Return whether a cube can be split by the places of `local`."""
     selectors = {**cube.selectors, **cube.where}
     if local.attribute not in selectors or not (local.added_up or not _is_total(cube, local.attribute)):
         return False
-    told_apart = {name for name, selector in selectors.items() if not selector.is_total.all()}
-    return local.told({*told_apart, local.attribute})
+    distinguished = {name for name, selector in selectors.items() if not selector.is_total.all()}
+    return local.splits({*distinguished, local.attribute})
 
 
-def _alike(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+def _equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """Return the rows grouped by equal marks."""
     found: dict[bytes, list[int]] = {}
     for row, own in enumerate(marks):
@@ -386,11 +381,6 @@ def inverse(matrix: Array) -> Array:
     return rows[:, size:]
 
 
-def _rows(cube: Cube, name: str) -> Array:
-    """Return the weights of an attribute's categories: (levels of its axis, or 1; categories)."""
-    return _selector(cube, name).matrix
-
-
 def _selector(cube: Cube, name: str) -> Selector:
     return cube.selectors.get(name) or cube.where[name]
 
@@ -400,12 +390,12 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
     A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
     """
-    weights, total = _rows(cube, name), np.zeros((1, matrix.shape[1]))
+    weights, total = _selector(cube, name).matrix, np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
-    alike = np.all(weights == 1.0, axis=1)
+    totals = np.all(weights == 1.0, axis=1)
     # whole again after rounding errors, so that a total is recognised as one
-    total[alike] = np.rint(total[alike])
+    total[totals] = np.rint(total[totals])
     return _with(cube, name, total)
 
 
@@ -520,9 +510,9 @@ class Joined:
         terms = []
         for coefficient, cube in terms_of(figures):
             of_all = {**cube.selectors, **cube.where}
-            told = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
-            for place, name in enumerate(told):
-                others = {each: self._split(of_all[each])[1] for each in told[:place]}
+            recorded = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
+            for place, name in enumerate(recorded):
+                others = {each: self._split(of_all[each])[1] for each in recorded[:place]}
                 here = {**others, name: self._split(of_all[name])[0]}
                 selectors, where = ({n: here.get(n, s) for n, s in of.items()} for of in (cube.selectors, cube.where))
                 terms.append((coefficient, Cube(selectors, where)))
@@ -534,8 +524,8 @@ class Joined:
             attribute, labels = selector.attribute, selector.labels
             at = attribute.categories.index(self.unknown[attribute.name])
             rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
-            alike = tuple((row[at],) * attribute.size for row in selector.rows)
-            parts = Selector(attribute, labels, rest), Selector(attribute, labels, alike)
+            constant = tuple((row[at],) * attribute.size for row in selector.rows)
+            parts = Selector(attribute, labels, rest), Selector(attribute, labels, constant)
             self._known[id(selector)] = (selector, *parts)
-        _, rest_of, alike_of = self._known[id(selector)]
-        return rest_of, alike_of
+        _, rest_of, constant_of = self._known[id(selector)]
+        return rest_of, constant_of

@@ -254,13 +254,13 @@ class _Pair:
         """Return the subsets of the attributes that both cubes vary along, in lattice order."""
         return list(subsets(self.shared))
 
-    def product(self, component: tuple[str, ...], besides: frozenset[str] = frozenset()) -> Array:
-        """Return the inner products over the component times means over every other attribute not in `besides`."""
+    def product(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
+        """Return the inner products over the component times means over every other attribute not in `excluding`."""
         result = np.ones(())
         for name in self._named:
             if name in component:
                 result = result * self._inner[name]
-            elif name not in besides:
+            elif name not in excluding:
                 result = result * self._means[name]
         return result
 
@@ -268,7 +268,7 @@ class _Pair:
         """Return the covariance that identities remove."""
         left, right = _shares(self._left, known, self.ndim), _shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
-        return self.product(known.over, besides=known.weighed) * common
+        return self.product(known.over, excluding=known.weighed) * common
 
     def spread(self, figures: Array, shape: tuple[int, ...]) -> Array:
         """Expand results for distinct rows to all figures."""

@@ -36,7 +36,7 @@ from privacy.estimation.covariance import Covariances
 from privacy.release.components import impose, subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
+from privacy.release.workload import Array, Cube, Family, Figures, Selector, terms_of
 
 Attributes = tuple[str, ...]
 Component = tuple[bool, Attributes]
@@ -347,18 +347,13 @@ def without_categories(
         left = {group: tuple(c for c in inside if c not in empty) for group, inside in nesting.members.items()}
         gone[nesting.outer] = {group for group, inside in left.items() if not inside}
         nesting = replace(nesting, members={group: inside for group, inside in left.items() if inside})
-    attributes = tuple(_without(entry, gone.get(entry.name, set())) for entry in family.attributes)
-    smaller = replace(plan, family=replace(family, attributes=attributes, nesting=nesting))
-    noisy = {
-        names: counts[np.ix_(*(_kept(family.attribute(name), gone.get(name, set())) for name in names))]
-        for names, counts in measurement.noisy.items()
+    kept = {
+        each.name: [at for at, category in enumerate(each.categories) if category not in gone.get(each.name, ())]
+        for each in family.attributes
     }
+    attributes = tuple(
+        replace(each, categories=tuple(each.categories[at] for at in kept[each.name])) for each in family.attributes
+    )
+    smaller = replace(plan, family=replace(family, attributes=attributes, nesting=nesting))
+    noisy = {names: counts[np.ix_(*(kept[name] for name in names))] for names, counts in measurement.noisy.items()}
     return smaller, replace(measurement, plan_sha256=smaller.sha256, noisy=noisy)
-
-
-def _without(attribute: Attribute, gone: Collection[str]) -> Attribute:
-    return replace(attribute, categories=tuple(category for category in attribute.categories if category not in gone))
-
-
-def _kept(attribute: Attribute, gone: Collection[str]) -> list[int]:
-    return [index for index, category in enumerate(attribute.categories) if category not in gone]

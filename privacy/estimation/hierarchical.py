@@ -105,9 +105,7 @@ class ModelledRates:
 
 
 def modelled_rates(noisy: NoisyRates) -> ModelledRates:
-    """Estimate every rate, given all counts. Raises ValueError for fewer than `MINIMUM_PLACES`."""
-    if len(noisy.x) < MINIMUM_PLACES:
-        raise ValueError(f"the model needs {MINIMUM_PLACES} places, not {len(noisy.x)}")
+    """Estimate every rate, given the counts of at least `MINIMUM_PLACES` places."""
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
     credible = scipy.special.softmax([fit.evidence for fit in fits])
     seen = [_posterior(noisy, fit) for fit in fits]
@@ -149,15 +147,15 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
             noisy.size[..., None] ** 2 * spreads
         )
-        told = _log_densities(noisy.x - expected * noisy.size, variances)
-        variance = 1 / (scipy.special.softmax(told, axis=-1) / variances).sum(axis=-1)
+        densities = _log_densities(noisy.x - expected * noisy.size, variances)
+        variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
         effects = _additive(noisy.x, noisy.size, variance)
         expected = _possible(effects.sum)
     # below 1, so that the division by 1 - own stays finite
     own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
     uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
-    evidence = float(scipy.special.logsumexp(told, axis=-1).sum() - effects.information / 2)
+    evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - effects.information / 2)
     return _Fit(spreads, _possible(without), uncertainty, evidence)
 
 
@@ -223,8 +221,8 @@ def _additive(x: Array, y: Array, variance: Array) -> _Effects:
     of_place = weight.sum(axis=1, keepdims=True)
     share = _share(weight, of_place)
     values, vectors = np.linalg.eigh(np.diag(weight.sum(axis=0)) - weight.T @ share)
-    told = values > REDUNDANT * values[-1]
-    known, along = values[told], vectors[:, told]
+    informative = values > REDUNDANT * values[-1]
+    known, along = values[informative], vectors[:, informative]
     inverse = (along / known) @ along.T
     group = inverse @ (strayed - share * strayed.sum(axis=1, keepdims=True)).sum(axis=0)
     place = _share((strayed - weight * group).sum(axis=1, keepdims=True), of_place)

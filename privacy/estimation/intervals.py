@@ -49,7 +49,7 @@ class Remembered:
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
         self._answers: dict[tuple[int, ...], Array] = {}
-        self._asked: list[Figures] = []
+        self._figures: list[Figures] = []
 
     def values(self, figures: Figures) -> Array:
         return self._answer(0, figures, ask=self._moments.values)
@@ -68,7 +68,7 @@ class Remembered:
         """
         key = (kind, *map(id, figures))
         if key not in self._answers:
-            self._asked += figures
+            self._figures += figures
             self._answers[key] = ask(*figures)
         return self._answers[key]
 

@@ -52,27 +52,13 @@ class Acceptance(Signature):
 
 @dataclass(frozen=True)
 class Accepted:
-    """An acceptance that counts, the person who signed it, and the day it was recorded."""
+    """An acceptance that counts: who signed it, the reason, the day it was recorded and its signature."""
 
-    acceptance: Acceptance
-    person: Person
+    name: str
+    role: str
+    reason: str
     day: str
-
-    @property
-    def name(self) -> str:
-        return self.person.name
-
-    @property
-    def role(self) -> str:
-        return self.person.role
-
-    @property
-    def reason(self) -> str:
-        return self.acceptance.reason
-
-    @property
-    def signature(self) -> str:
-        return self.acceptance.signature
+    signature: str
 
 
 def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
@@ -114,6 +100,7 @@ def counting(ledger: Ledger) -> dict[Held, Accepted]:
         if each is not None and each.ledger == ledger.identity():
             person, why_not = books.who(each)
             if not why_not:
-                accepted = Accepted(each, person, line.recorded_at[:10])
+                day = line.recorded_at[:10]
+                accepted = Accepted(person.name, person.role, each.reason, day, each.signature)
                 found |= {Held(**held): accepted for held in each.holds}
     return found

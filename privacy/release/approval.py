@@ -353,8 +353,8 @@ class SignOffs:
         for _, approval, line in self._approvals(number):
             if moved := list(_moved(approval, request, sheet_sha256)):
                 person = _holder(approval.key, recorded)
-                said = f"{_whose(person, line)} does not count, because this differs: {', '.join(moved)}"
-                passed_over.append(Signed(approval, line, person, said))
+                reason = f"{_whose(person, line)} does not count, because this differs: {', '.join(moved)}"
+                passed_over.append(Signed(approval, line, person, reason))
                 continue
             judged = self._judged(approval, line, recorded, max(at, line.recorded_at))
             if judged.why_not:
@@ -514,23 +514,23 @@ def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]
         "release": f"the release ({before.get('release')})",
         "stage": "what was signed",
         "ledger": "the ledger",
-        "place": "where the ledger is kept, since this is a copy, or it was moved or restored",
+        "place": "where the ledger is kept: this is a copy, or it was moved or restored",
         "restored": "a backup was restored here",
         "policy_sha256": "the policy",
         "sha256sums": "the bundle",
         "reason": "the reason",
     }
-    said = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
+    differences = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
-        said.append("the cohorts")
+        differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        said += _moved_of_cohort(was[cohort], is_now[cohort])
-    if not said and before != now:
-        said.append("what was signed")
-    if not said and sheet_sha256 not in ("", approval.sheet_sha256):
-        said.append("the decision sheet")
-    yield from said
+        differences += _moved_of_cohort(was[cohort], is_now[cohort])
+    if not differences and before != now:
+        differences.append("what was signed")
+    if not differences and sheet_sha256 not in ("", approval.sheet_sha256):
+        differences.append("the decision sheet")
+    yield from differences
 
 
 def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -543,11 +543,11 @@ def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
         "expected_rows": "the operator's expected numbers of rows",
         "requests": "which tables were asked for",
     }
-    yield from (said for what, said in words.items() if before.get(what) != now.get(what))
-    for what, said in (("plans", "the plan of {}"), ("inputs", "{}")):
+    yield from (phrase for what, phrase in words.items() if before.get(what) != now.get(what))
+    for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
         was, is_now = before.get(what, {}), now.get(what, {})
         names = sorted(name for name in {*was, *is_now} if was.get(name) != is_now.get(name))
-        yield from (said.format(name) for name in names[:_NAMES_SHOWN])
+        yield from (phrase.format(name) for name in names[:_NAMES_SHOWN])
         if len(names) > _NAMES_SHOWN:
             yield "and others"
 

@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, parquet, quoted
-from privacy.release.mechanism import Counts, Integers
+from privacy.release.mechanism import Counts
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Nesting
 
@@ -49,7 +48,12 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
-    return {attributes: _count(coded, plan.family.shape(attributes), attributes) for attributes in plan.sigmas}
+    counts = {}
+    for attributes in plan.sigmas:
+        shape = plan.family.shape(attributes)
+        cells = np.ravel_multi_index([coded[name] for name in attributes], shape)  # in row-major order
+        counts[attributes] = np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
+    return counts
 
 
 def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
@@ -125,12 +129,6 @@ def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attr
     for attribute, rows in zip(attributes, _row(connection, f"SELECT {unknown} FROM coded"), strict=True):
         if rows:
             raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
-
-
-def _count(coded: Mapping[str, NDArray[Any]], shape: tuple[int, ...], attributes: tuple[str, ...]) -> Integers:
-    """Return the rows per cell of one marginal; a cell's number is its position in row-major order."""
-    cells = np.ravel_multi_index([coded[name] for name in attributes], shape)
-    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
 
 
 def _code(attribute: Attribute, nesting: Nesting | None) -> str:

@@ -254,8 +254,8 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
 def _whitener(covariance: Array, reference: Array) -> Array:
     """Return W, (R x equalities), such that W covariance W' = I; R is the rank, W'W the pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
-    said = np.diag(covariance) > VACUOUS * reference
-    scale = np.where(said, 1 / np.where(said, deviations, 1.0), 0.0)
+    informative = np.diag(covariance) > VACUOUS * reference
+    scale = np.where(informative, 1 / np.where(informative, deviations, 1.0), 0.0)
     eigenvalues, vectors = np.linalg.eigh(covariance * scale[:, None] * scale[None, :])
     kept = eigenvalues > REDUNDANT
     return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T * scale[None, :]

@@ -51,11 +51,11 @@ class BudgetNotApproved(LedgerError):
 
 
 class BudgetExceeded(LedgerError):
-    """A charge larger than the cohort's remaining budget; `asked` and `left` are in rho."""
+    """A charge larger than the cohort's remaining budget; `requested` and `left` are in rho."""
 
-    def __init__(self, message: str, *, asked: float, left: float) -> None:
+    def __init__(self, message: str, *, requested: float, left: float) -> None:
         super().__init__(message)
-        self.asked, self.left = asked, left
+        self.requested, self.left = requested, left
 
 
 class ReleaseConflict(LedgerError):
@@ -112,9 +112,9 @@ class LedgerCopy:
     def parse(cls, content: bytes) -> LedgerCopy:
         """Read what `document` wrote. Raises LedgerCorrupt if it cannot be read or a chain is broken."""
         try:
-            said = json.loads(content)
-            entries = [Entry(**line) for line in said["entries"]]
-            sign_offs = [SignOffLine(**line) for line in said["sign_offs"]]
+            document = json.loads(content)
+            entries = [Entry(**line) for line in document["entries"]]
+            sign_offs = [SignOffLine(**line) for line in document["sign_offs"]]
         except (ValueError, KeyError, TypeError):
             raise LedgerCorrupt("this copy of the ledger was not written by this version of the software") from None
         return cls(_checked(entries), _checked(sign_offs))
@@ -223,10 +223,6 @@ class Ledger:
     def charges(self) -> list[Reservation]:
         """Return every charge that counts, oldest first: open charges and those spent for good."""
         return list(charges_of(self._entries()).values())
-
-    def is_charged(self, cohort: str, release: str) -> bool:
-        """Return whether any family of the release is charged to the cohort, measured or not."""
-        return release in self.releases_charged(cohort)
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
         """Return whether each of these families was charged and its measurement stored."""
@@ -475,7 +471,7 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
         raise BudgetExceeded(
             f"{what} would charge rho {_shown(amount)} for a {unit} of cohort {cohort}, which has rho "
             f"{_shown(left)} left of {_shown(approved.nano_rho)}: {advice}",
-            asked=amount / NANO,
+            requested=amount / NANO,
             left=left / NANO,
         )
 

@@ -306,7 +306,7 @@ _ADVICE = {
 
 def _advice(error: sqlite3.DatabaseError) -> str:
     """Return what a person must do about a database error; a damaged file can only be restored."""
-    found = (advice for said, advice in _ADVICE.items() if said in str(error))
+    found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 

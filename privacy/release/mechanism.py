@@ -162,7 +162,10 @@ def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
             raise ValueError(f"the plans are not of one child table of {plan.family.name!r}")
     marginals = {each.attributes: each for every in (plan, *further) for each in every.family.marginals}
     family = replace(plan.family, marginals=tuple(marginals.values()))
-    precisions = _precisions([plan, *further])
+    precisions: dict[tuple[str, ...], float] = {}
+    for each in (plan, *further):
+        for names, sigma in each.sigmas.items():
+            precisions[names] = precisions.get(names, 0.0) + sigma**-2.0
     sigmas = {names: 1 / math.sqrt(precisions[names]) for names in Lattice.of(family).subsets if names in precisions}
     rho = math.fsum(each.rho for each in (plan, *further))
     return Plan(family, rho, plan.delta, sigmas, plan.detail)
@@ -189,12 +192,3 @@ def combined(
         else:
             noisy[names] = np.sum([counts / scale**2 for scale, counts in own], axis=0) * sigma**2
     return whole, replace(measurement, plan_sha256=whole.sha256, rho=whole.rho, noisy=noisy)
-
-
-def _precisions(plans: Sequence[Plan]) -> dict[tuple[str, ...], float]:
-    """Return 1/sigma^2 of every measured marginal, summed over the plans."""
-    found: dict[tuple[str, ...], float] = {}
-    for plan in plans:
-        for names, sigma in plan.sigmas.items():
-            found[names] = found.get(names, 0.0) + sigma**-2.0
-    return found

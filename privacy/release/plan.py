@@ -36,10 +36,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from privacy.release.canonical import canonical_json, sha256_hex
 from privacy.release.components import Lattice
-from privacy.release.workload import Array, Attribute, Batch, Family, Identity, Marginal, Nesting, Term
+from privacy.release.workload import Array, Family
 
 METHOD = "optimised-marginals/1"
 """Name and version of the method. A plan of another version is refused, never reinterpreted."""
@@ -68,6 +69,9 @@ Each plan's measurement must determine the plan's tables by itself.
 MAX_STEPS = 10_000
 # halvings of the range; a float has 53 binary digits
 BISECTIONS = 60
+
+
+_FAMILY = TypeAdapter(Family)
 
 
 class PlanError(ValueError):
@@ -159,10 +163,9 @@ class Plan:
             if method != METHOD:
                 raise PlanError(f"this plan is of method {method!r}; this software knows {METHOD!r}")
             sigmas = {tuple(entry["attributes"]): entry["sigma"] for entry in content["measured"]}
-            plan = cls(
-                _family_of(content["family"]), content["rho"], content["delta"], sigmas, content.get("detail", {})
-            )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            family = _FAMILY.validate_python(content["family"])
+            plan = cls(family, content["rho"], content["delta"], sigmas, content.get("detail", {}))
+        except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
             raise PlanError(f"this is not a plan document: {error!r}") from error
         if plan.to_json() != document:
             raise PlanError("this plan document is not in canonical form")
@@ -205,8 +208,8 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
     found = {}
     for level, place, _ in _levels(plan.family):
         lattice = Lattice.of(level)
-        told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
-        found[place] = float(_gain(lattice.information, lattice.component_weights(), told).max())
+        prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
+        found[place] = float(_gain(lattice.information, lattice.component_weights(), prior).max())
     return found
 
 
@@ -241,12 +244,12 @@ def _noise_scales(
     rounding, less.
     """
     lattice = Lattice.of(family)
-    told = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
+    prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
-    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, told)
+    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, prior)
     allocated = np.zeros(len(lattice.subsets))
     allocated[candidates] = allocation.precisions
-    allocated = np.where(lattice.is_maximal & (told > 0), np.maximum(allocated, LEAST * budget), allocated)
+    allocated = np.where(lattice.is_maximal & (prior > 0), np.maximum(allocated, LEAST * budget), allocated)
     kept = lattice.is_maximal | (allocated > NEGLIGIBLE * budget)
     precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
@@ -256,14 +259,14 @@ def _noise_scales(
     }
 
 
-def allocate(information: Array, weights: Array, budget: float, told: Array | None = None) -> Allocation:
-    """Minimise sum(weights / (told + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
+def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Allocation:
+    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
 
-    `information` is (K x candidates to be measured), `weights` (K,) positive, `told` (K,) not negative, by default
+    `information` is (K x candidates to be measured), `weights` (K,) positive, `prior` (K,) not negative, by default
     zero. Returns (candidates,) precisions. Raises PlanError if the gap does not close.
     """
     candidates = information.shape[1]
-    offset = np.zeros(len(weights)) if told is None else told
+    offset = np.zeros(len(weights)) if prior is None else prior
     precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
         known = offset + _precisions(information, precisions)
@@ -306,28 +309,3 @@ def _gain(information: Array, weights: Array, known: Array) -> Array:
 
 def _precisions(information: Array, measured: Array) -> Array:
     return np.asarray((information * measured[None, :]).sum(axis=1))
-
-
-def _nesting_of(document: dict[str, Any] | None) -> Nesting | None:
-    if document is None:
-        return None
-    members = {group: tuple(inside) for group, inside in document["members"].items()}
-    return Nesting(document["inner"], document["outer"], members, document["share"])
-
-
-def _family_of(document: dict[str, Any]) -> Family:
-    return Family(
-        name=document["name"],
-        unit=document["unit"],
-        attributes=tuple(Attribute(a["name"], tuple(a["categories"])) for a in document["attributes"]),
-        marginals=tuple(Marginal(tuple(m["attributes"]), m["weight"]) for m in document["marginals"]),
-        identities=tuple(
-            Identity(_batch_of(i["left"]), _batch_of(i["right"]), i["description"]) for i in document["identities"]
-        ),
-        nesting=_nesting_of(document["nesting"]),
-    )
-
-
-def _batch_of(document: dict[str, Any]) -> Batch:
-    terms = tuple(Term(t["vectors"], t["coefficient"]) for t in document["terms"])
-    return Batch(tuple(document["over"]), terms)

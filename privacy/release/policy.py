@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -221,7 +222,7 @@ class Policy:
     def __hash__(self) -> int:
         return hash(self.sha256)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 of the policy's rules on budget and accuracy, without who signs."""
         content = asdict(self)

@@ -71,7 +71,6 @@ def measure_once(
     *,
     cohort: str,
     release: str,
-    family: str,
     plan: Plan,
     input_mac: str,
     count: Callable[[], Counts],
@@ -85,8 +84,6 @@ def measure_once(
     spent, ReleaseConflict for another plan or input, LedgerCorrupt if the ledger lacks a stored or `published` charge,
     or StoreError.
     """
-    if family != plan.family.name:
-        raise ValueError(f"the plan is for family {plan.family.name!r}, not {family!r}")
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.exclusive():
         if (found := _committed(wanted)) is None:
@@ -189,9 +186,9 @@ def _reserved(wanted: _Wanted, rho: float) -> Reservation:
     except BudgetExceeded as refused:
         if not refused.left:
             raise
-        would_fit, asked = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.asked))
-        message = f"{refused}, epsilon {would_fit:.2f} instead of {asked:.2f} at delta {wanted.plan.delta:g}"
-        raise BudgetExceeded(message, asked=refused.asked, left=refused.left) from None
+        would_fit, requested = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested))
+        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {wanted.plan.delta:g}"
+        raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
 
 def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) -> Measurement:

@@ -113,7 +113,7 @@ _FOLDER = Path(__file__).parent
 class MeasuredCohort:
     """A measured cohort of a release.
 
-    `release` is the one it was measured for; plans and measurements are by family; `further` was measured later on
+    `release` is the one it was measured for; plans and measurements are by family; `on_request` was measured later on
     request.
     """
 
@@ -121,11 +121,11 @@ class MeasuredCohort:
     release: str
     plans: Mapping[str, Plan]
     measurements: Mapping[str, Measurement]
-    further: tuple[MeasuredOnRequest, ...] = ()
+    on_request: tuple[MeasuredOnRequest, ...] = ()
 
     def together(self, family: str) -> tuple[Plan, Measurement]:
         """Combine all measurements of a family into one plan and measurement."""
-        more = [(each.plan, each.measurement) for each in self.further if each.plan.family.name == family]
+        more = [(each.plan, each.measurement) for each in self.on_request if each.plan.family.name == family]
         return combined(self.plans[family], self.measurements[family], more)
 
 
@@ -184,14 +184,22 @@ def privacy_record(
     }
     cohorts = [
         _cohort(own, charges, ledger, policy, release)
-        | {"approvals": [_approval(signed) for each in _releases(own) for signed in approvals.get(each, ())]}
+        | {
+            "approvals": [
+                _approval(signed)
+                for each in dict.fromkeys(release for release, *_ in _all_of(own))
+                for signed in approvals.get(each, ())
+            ]
+        }
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    said = _sentences()
-    return said | {
+    sentences = _sentences()
+    counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
+    signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
+    return sentences | {
         "release": release,
-        "sign_off": said["sign_off"][_signed_by(cohorts)],
+        "sign_off": sentences["sign_off"][signed_by],
         "privacy_parameters": largest["privacy_parameters"],
         "joint_parameters": largest["joint_parameters"],
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
@@ -251,13 +259,8 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
     """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
-    for each in own.further:
+    for each in own.on_request:
         yield each.release, each.plan, each.measurement, each
-
-
-def _releases(own: MeasuredCohort) -> list[str]:
-    """Return the releases that a cohort was measured for."""
-    return list(dict.fromkeys(release for release, *_ in _all_of(own)))
 
 
 def _cohort(
@@ -310,14 +313,6 @@ def _account(
             "remaining_rho": round(cap - to_date, 9),
         },
     }
-
-
-def _signed_by(cohorts: Sequence[Record]) -> str:
-    """Return who signed a release off: `people`, a `demonstration`, or `nobody` if no signature is recorded."""
-    counted = [approval for entry in cohorts for approval in entry["approvals"]]
-    if any(approval["demonstration"] for approval in counted):
-        return "demonstration"
-    return "people" if counted else "nobody"
 
 
 def _approval(signed: Signed) -> Record:

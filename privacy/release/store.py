@@ -19,7 +19,7 @@ import numpy as np
 from privacy.doors import files
 from privacy.release.canonical import canonical_json, check_name, sha256_hex
 from privacy.release.ledger import StatedCharge
-from privacy.release.mechanism import OPENDP, Integers, Measurement, check_counts
+from privacy.release.mechanism import OPENDP, Measurement, check_counts
 from privacy.release.plan import Plan
 
 _LONGEST = len(str(-(2**63)))
@@ -155,15 +155,10 @@ def _document(stored: StoredMeasurement) -> bytes:
         ],
     }
     document = canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))})
-    return document + b" " * sum(_spare_digits(noisy) for noisy in measurement.noisy.values())
-
-
-def _spare_digits(noisy: Integers) -> int:
-    """Return how many digits the numbers have fewer than the longest 64-bit numbers.
-
-    Padding by this many keeps the size of a file, and so whether it fits on the disk, independent of what was drawn.
-    """
-    return sum(_LONGEST - len(str(number)) for number in noisy.ravel().tolist())
+    # padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
+    # disk, does not depend on what was drawn
+    numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
+    return document + b" " * sum(_LONGEST - len(number) for number in numbers)
 
 
 def _parsed(content: bytes, what: str) -> StoredMeasurement:

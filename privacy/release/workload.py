@@ -43,8 +43,6 @@ class Attribute:
     categories: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise WorkloadError("an attribute needs a name")
         if not self.categories:
             raise WorkloadError(f"attribute {self.name!r} needs a category")
         _refuse_duplicates(self.categories, f"attribute {self.name!r}: category")
@@ -89,8 +87,6 @@ class Term:
     def __post_init__(self) -> None:
         weights = {name: _as_weights(name, vector) for name, vector in self.vectors.items()}
         object.__setattr__(self, "vectors", weights)
-        if self.coefficient == 0 or not np.isfinite(self.coefficient):
-            raise WorkloadError(f"term over {_listed(self.vectors)}: coefficient must be finite and not zero")
 
 
 @dataclass(frozen=True)
@@ -102,8 +98,6 @@ class Batch:
 
     def __post_init__(self) -> None:
         _refuse_duplicates(self.over, "batch: attribute")
-        if not self.terms:
-            raise WorkloadError(f"batch over {_listed(self.over)} has no terms")
         for term in self.terms:
             both = [name for name in term.vectors if name in self.over]
             if both:
@@ -173,8 +167,6 @@ class Family:
     nesting: Nesting | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or not self.unit:
-            raise WorkloadError("a family needs a name and a unit")
         if not self.attributes or not self.marginals:
             raise WorkloadError(f"family {self.name!r} needs attributes and marginals")
         if len(self.attributes) > MAX_ATTRIBUTES:
@@ -308,8 +300,6 @@ class Selector:
 
     def __add__(self, other: Selector) -> Selector:
         """Join the rows of both, in order."""
-        if other.attribute != self.attribute:
-            raise WorkloadError(f"cannot join selectors on {self.attribute.name!r} and {other.attribute.name!r}")
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
 
     @cached_property
@@ -369,8 +359,6 @@ class LinearCombination:
     terms: tuple[tuple[float, Cube], ...]
 
     def __post_init__(self) -> None:
-        if not self.terms:
-            raise WorkloadError("a linear combination needs a term")
         if len({cube.shape for _, cube in self.terms}) > 1:
             raise WorkloadError(f"cubes of different shapes: {[cube.shape for _, cube in self.terms]}")
 

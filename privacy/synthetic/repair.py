@@ -50,10 +50,10 @@ class Repaired:
     changed: int
 
 
-def tied(asked: Iterable[Problem]) -> list[Names]:
+def tied(problems: Iterable[Problem]) -> list[Names]:
     """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
-    for problem in asked:
+    for problem in problems:
         for names in ({each.name} for each in problem.attributes):
             sets = _joined(sets, names)
         for pair in problem.impossible:

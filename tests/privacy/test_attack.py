@@ -164,7 +164,7 @@ def test_columns_joined_on_their_rows_give_no_surnames_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
     """Rows that share a token of the whole surname have the same surname, and so do chains of such rows."""
-    assert _recovered(_by_rank(_joined(files["stored"], FIX_THE_SURNAME), surnames), children.surname) < LIMIT
+    assert _recovered(_by_rank(joined(files["stored"], FIX_THE_SURNAME), surnames), children.surname) < LIMIT
 
 
 @pytest.mark.parametrize("form", [t for t in TOKENS if t.startswith("t_surname_") and t not in FIX_THE_SURNAME])
@@ -172,8 +172,8 @@ def test_a_form_of_the_surname_joined_to_them_gives_hardly_more_away(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], form: str
 ) -> None:
     """Rows that share the sound, start or end of a surname may have several surnames, but mostly one."""
-    joined = _joined(files["stored"], [*FIX_THE_SURNAME, form])
-    assert _recovered(_by_rank(joined, surnames), children.surname) < 2 * LIMIT
+    groups = joined(files["stored"], [*FIX_THE_SURNAME, form])
+    assert _recovered(_by_rank(groups, surnames), children.surname) < 2 * LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def two_services(children: pd.DataFrame, keys: KeyRing) -> pd.DataFrame:
 def test_joined_files_of_two_services_give_few_surnames_away(surnames: np.ndarray, two_services: pd.DataFrame) -> None:
     """A child with a wrong date in one file connects two dates of its surname if anything else shows that it is one
     child: linking relies on that. The gain is bounded, not zero."""
-    guess = _by_rank(_joined(two_services, FIX_THE_SURNAME), surnames)
+    guess = _by_rank(joined(two_services, FIX_THE_SURNAME), surnames)
     assert _recovered(guess, two_services.surname) < LIMIT_OF_TWO_SERVICES
 
 
@@ -213,11 +213,11 @@ def _in_a_service(children: pd.DataFrame, share: float, rng: np.random.Generator
 def test_surnames_with_a_date_or_a_postcode_cannot_be_joined(
     children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
 ) -> None:
-    joined = _joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
-    assert _recovered(_by_rank(joined, surnames), children.surname) < LIMIT
+    groups = joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
+    assert _recovered(_by_rank(groups, surnames), children.surname) < LIMIT
 
 
-def _joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
+def joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
     """Return the group of each row: rows that share a value in a column are in one group."""
     rows, values, offset = [], [], 0
     for column in columns:

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
@@ -21,6 +19,7 @@ from privacy.services import SERVICES
 from sources.extract.landed import Landed, find, taking_part
 from sources.reference.cohorts import Cohort
 from sources.synthetic import generate
+from tests.privacy.test_attack import joined
 from tests.support.intake.numbered import numbered, row_keys_by_number
 
 pytestmark = pytest.mark.slow
@@ -97,15 +96,7 @@ def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, gr
 
 def _one_date(rows: pd.DataFrame) -> pd.Series:
     """Return the group of each row: rows that share a token with a date of birth are in one group."""
-    at, values, offset = [], [], len(rows)
-    for name in rows.columns[rows.columns.str.match(r"^t_.*_dob$")]:
-        codes, distinct = pd.factorize(rows[name])
-        at.append(np.flatnonzero(codes >= 0))
-        values.append(codes[codes >= 0] + offset)
-        offset += len(distinct)
-    row, value = np.concatenate(at), np.concatenate(values)
-    joined = coo_array((np.ones(len(row)), (row, value)), shape=(offset, offset))
-    return pd.Series(connected_components(joined, directed=False)[1][: len(rows)])
+    return joined(rows, list(rows.columns[rows.columns.str.match(r"^t_.*_dob$")]))
 
 
 def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Series) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,57 +15,25 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
-from assets.release import fix_release as fixing
-from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
 from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, read_record
+from assets.release.planning import expected_accuracy
+from assets.release.record import read_record
 from assets.release.tabulate import Differing, differing
 from ndl_export.bundle.make import contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
-from privacy.doors.files import write_json
 from privacy.keys import KeyRing
 from privacy.release import store
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
-from sources.reference.places import PILOT, place, places
-from tests.support.release.homes import note_linked
+from sources.reference.places import PILOT, place
+from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, note_linked, released
 
 COUNCILS = sorted(PILOT)
-COHORT, VERSION = "202425", "2026.11.0"
-
-
-def _table(family: str, rows: int, seed: int = 1) -> pa.Table:
-    rng = np.random.default_rng(seed)
-    domains = MappingProxyType(
-        {"council": tuple(COUNCILS)} | {a.name: a.categories for a in FAMILIES[family].attributes}
-    )
-    columns = {name: [values[i] for i in rng.integers(0, len(values), rows)] for name, values in domains.items()}
-    schema = pa.schema([("child_id", pa.string()), *((name, pa.string()) for name in domains)])
-    return pa.table({"child_id": [f"c{n}" for n in range(rows)]} | columns, schema=schema)
-
-
-def _fix(home: Home, missing: dict[str, tuple[str, ...]]) -> None:
-    """Write the record of a release that was begun when these extracts were missing."""
-    write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=missing))})
-
-
-def _release(root: Path, keys: KeyRing, rows: int) -> Path:
-    home = Home(root)
-    home.prepare()
-    note_linked(home, COHORT, COUNCILS)
-    _fix(home, {})
-    for family in FAMILIES:
-        path = home.confidential(family, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_table(family, rows), path)
-        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
-    return publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +43,18 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> dict[int, Path]:
-    return {rows: _release(tmp_path_factory.mktemp(f"rows{rows}"), keys, rows) for rows in (0, 2000, 2001)}
+    return {
+        rows: released(home_of(tmp_path_factory.mktemp(f"rows{rows}"), rows, COUNCILS), keys, COUNCILS)
+        for rows in (0, 2000, 2001)
+    }
 
 
-def test_an_empty_cohort_publishes_every_cell(bundles: dict[int, Path]) -> None:
+def test_an_empty_cohort_publishes_every_cell_and_is_charged_once_for_each_family(bundles: dict[int, Path]) -> None:
     assert verify(bundles[0]).ok, str(verify(bundles[0]))
+    policy = load_policy()
+    charged = {each.entry.family: each.rho for each in Ledger(bundles[0].parents[1] / "ledger.sqlite").charges()}
+    assert charged == {family: pytest.approx(policy.rho(family), rel=1e-4) for family in FAMILIES}
+    assert all(rho <= policy.rho(family) for family, rho in charged.items())
 
 
 def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int, Path]) -> None:
@@ -117,18 +89,7 @@ def test_shares_of_a_wait_are_of_the_responses_to_which_it_applies(bundles: dict
 @pytest.mark.slow
 def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> None:
     """Its figures equal those of all councils together, to the last digit."""
-    home = Home(tmp_path)
-    home.prepare()
-    note_linked(home, COHORT, ["leeds"])
-    _fix(home, {})
-    for family in FAMILIES:
-        path = home.confidential(family, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table = _table(family, 500)
-        leeds = pa.array(["leeds"] * table.num_rows)
-        pq.write_table(table.set_column(1, "council", leeds), path)
-        measure_family(home, COHORT, keys, family, VERSION, ["leeds"])
-    bundle = publish_bundle(home, COHORT, keys, VERSION, ["leeds"])
+    bundle = released(home_of(tmp_path, 500, ["leeds"]), keys, ["leeds"])
     assert verify(bundle).ok
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     figures = headline.groupby("geographic_level")["children_count_estimate"].apply(list)
@@ -140,8 +101,8 @@ def test_one_council_alone_can_be_released(tmp_path: Path, keys: KeyRing) -> Non
 @pytest.mark.slow
 def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path: Path, keys: KeyRing) -> None:
     """It fits the plan and its hash is right, but it was not drawn for the recorded charge."""
-    _release(tmp_path / "home", keys, 100)
-    _release(tmp_path / "other", keys, 100)
+    for name in ("home", "other"):
+        released(home_of(tmp_path / name, 100, COUNCILS), keys, COUNCILS)
     kept, other = (
         store.path_of(Home(tmp_path / name).restricted, COHORT, VERSION, "health") for name in ("home", "other")
     )
@@ -150,68 +111,18 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
         publish_bundle(Home(tmp_path / "home"), COHORT, keys, VERSION, COUNCILS)
 
 
-@pytest.mark.slow
-def test_the_ledger_holds_one_charge_a_family(tmp_path: Path, keys: KeyRing) -> None:
-    _release(tmp_path, keys, 100)
-    _release(tmp_path, keys, 100)
-    ledger = Ledger(tmp_path / "ledger.sqlite")
-    reserved = [entry for entry in ledger.entries() if entry.kind == "RESERVE"]
-    assert sorted(entry.family for entry in reserved) == sorted(FAMILIES)
-    policy = load_policy()
-    for entry in reserved:
-        assert entry.nano_rho <= policy.rho(entry.family) * 1e9
-        assert entry.nano_rho > policy.rho(entry.family) * 0.9999e9
-
-
-def test_the_plan_depends_on_no_data_and_fits_england() -> None:
-    policy = load_policy()
-    assert plan_family("pupil", COUNCILS, policy).sha256 == plan_family("pupil", COUNCILS, policy).sha256
-    assert plan_family("pupil", list(places()), policy).rho == policy.rho("pupil")
-
-
-def test_expected_accuracy_is_finer_for_larger_councils() -> None:
-    found = expected_accuracy(COUNCILS)
-    tables = ("early_learning_goals", "gld_headline")
-    of_goals, of_gld = ({row["area"]: row for row in found["tables"] if row["table"] == table} for table in tables)
-    widths = {area: row["median_rate_half_width"] for area, row in of_goals.items()}
-    assert widths["Leeds"] < widths["Liverpool"] < widths["Halton"]
-    assert of_gld["Leeds"]["published"] > of_gld["Liverpool"]["published"] > of_gld["Halton"]["published"]
-    assert {row["table"] for row in found["tables"]} == set(TABLES)
-
-
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
-
-
-def _tables_without(missing: dict[str, tuple[str, ...]], home: Home, rows: int) -> None:
-    """Write confidential tables in which councils have no rows in the family of a source that they did not send."""
-    for name, family in FAMILIES.items():
-        table = _table(name, rows)
-        absent = pa.array(missing.get(family.source, ()), pa.string())
-        path = home.confidential(name, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
-
-
-def _released_without(missing: dict[str, tuple[str, ...]], home: Home, keys: KeyRing, rows: int) -> Path:
-    """Return a verified bundle of a cohort in which some councils did not send some sources."""
-    home.prepare()
-    _tables_without(missing, home, rows)
-    note_linked(home, COHORT, COUNCILS)
-    _fix(home, missing)
-    for family in FAMILIES:
-        measure_family(home, COHORT, keys, family, VERSION, COUNCILS)
-    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
-    assert verify(bundle).ok, str(verify(bundle))
-    return bundle
 
 
 @pytest.mark.slow
 def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
-    home = Home(tmp_path)
-    bundle = _released_without(MISSING, home, keys, 3000)
+    home = home_of(tmp_path, 3000, COUNCILS, **MISSING)
+    bundle = released(home, keys, COUNCILS, allow_missing=True)
+    assert verify(bundle).ok, str(verify(bundle))
     before = contents(bundle)
     assert publish_bundle(home, COHORT, keys, VERSION, COUNCILS) == bundle
     assert contents(bundle) == before
+    assert differing(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].set_index("geographic_level")
     councils = total.loc["Local authority"]
@@ -225,7 +136,9 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
 @pytest.mark.slow
 def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path, keys: KeyRing) -> None:
     """A survey that nobody has run is published as not available everywhere."""
-    bundle = _released_without({"parent_experience": tuple(COUNCILS)}, Home(tmp_path), keys, 500)
+    home = home_of(tmp_path, 500, COUNCILS, parent_experience=COUNCILS)
+    bundle = released(home, keys, COUNCILS)
+    assert verify(bundle).ok, str(verify(bundle))
     table = pq.read_table(bundle / "parent_experience.parquet")
     assert set(table["response_percent_flag"].to_pylist()) <= {"x", "z"}
 
@@ -235,19 +148,19 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=True))
-    note_linked(home, COHORT, COUNCILS, {"eyfsp": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, eyfsp=COUNCILS[:1])
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
     note_linked(home, COHORT, COUNCILS)
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
-    _tables_without({}, home, 10)
+    add_cohort(home, COHORT, 10, COUNCILS)
     measure_family(home, COHORT, keys, "health", VERSION, COUNCILS)
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    note_linked(home, COHORT, COUNCILS, {"school_census": COUNCILS[0]})
+    note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
         fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
@@ -263,11 +176,6 @@ def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dic
     column = cells.schema.get_field_index("noisy_count")
     pq.write_table(cells.set_column(column, cells.schema.field(column), changed), copy / "noisy_counts.parquet")
     assert differing(copy) == Differing(["asq3_outcomes"], [])
-
-
-@pytest.mark.slow
-def test_a_release_without_a_council_can_be_made_again_from_its_counts(tmp_path: Path, keys: KeyRing) -> None:
-    assert differing(_released_without(MISSING, Home(tmp_path), keys, 1000)) == Differing([], [])
 
 
 def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
@@ -296,25 +204,6 @@ def test_the_plan_says_what_will_be_unusable() -> None:
     small = (HV_ONLY, SETTING_ONLY, NEITHER, UNSEARCHABLE)
     assert warned == {("joined_dots", rows) for rows in (*small, f"{NEITHER} / {NONE}", f"{UNSEARCHABLE} / {NONE}")}
     assert json.loads(json.dumps(found)) == found
-
-
-def test_a_plan_that_is_not_worth_its_budget_is_not_measured() -> None:
-    policy = load_policy()
-    poor = policy.scaled(1e-3)
-    with pytest.raises(NotAccurateEnough, match="the tables of pupil are not worth their budget"):
-        check_accuracy("pupil", plan_family("pupil", COUNCILS, poor), COUNCILS, poor)
-    check_accuracy("pupil", plan_family("pupil", COUNCILS, policy), COUNCILS, policy)
-
-
-def test_nothing_is_charged_for_a_plan_that_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = load_policy()
-    monkeypatch.setattr(fixing, "load_policy", lambda: policy.scaled(1e-3))
-    home = Home(tmp_path)
-    home.prepare()
-    note_linked(home, COHORT, COUNCILS)
-    with pytest.raises(NotAccurateEnough):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    assert Ledger(home.ledger).entries() == []
 
 
 def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

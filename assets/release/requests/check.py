@@ -29,7 +29,7 @@ from assets.release.requests.planning import (
 )
 from assets.release.requests.released import Published, Released, published, released, synthetic_figures
 from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, request_of
-from ndl_export.tables import FAMILIES, Attribute
+from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import Column, InvalidDefinition
 from ndl_export.tables.model import Selection, each
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
@@ -122,6 +122,10 @@ def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
     there, free = published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
     unit = cohort.policy.unit_of(request.family)
     answer, plan = _planned(request, there, cohort)
+    with_all_left = None
+    if not answer.can_be_had and _nano(cohort.left[unit]) >= STEP:
+        everything = plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
+        with_all_left = _known_accuracy(request, everything, cohort)
     return {
         "cohort": cohort.code,
         "answer": answer,
@@ -130,7 +134,7 @@ def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
         "synthetic": None if free else synthetic_figures(request, cohort.code, release.synthetic_children),
         "measured": plan and _measured(request, plan, cohort),
         "left_rho": cohort.left[unit],
-        "with_all_that_is_left": None if answer.can_be_had else _with_all_left(request, cohort),
+        "with_all_that_is_left": with_all_left,
         "alternatives": [] if plan is None and answer.can_be_had else _alternatives(request, plan, cohort),
     }
 
@@ -159,14 +163,6 @@ def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
         "plan_sha256": plan.sha256,
         **_known_accuracy(request, plan, cohort),
     }
-
-
-def _with_all_left(request: Request, cohort: _Cohort) -> Facts | None:
-    """Return how accurate the table would be with all the remaining budget; None if almost nothing remains."""
-    left = cohort.left[cohort.policy.unit_of(request.family)]
-    if _nano(left) < STEP:
-        return None
-    return _known_accuracy(request, plan_at(left, request, cohort.known, cohort.policy), cohort)
 
 
 def _alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
@@ -276,17 +272,12 @@ def _in_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
     document = column.model_dump(mode="json")
     if len(stated) <= 2:
         return document
-    shares = list(accumulate(_share(attribute, level, sizes) for level in stated))
+    positions = [[attribute.categories.index(each) for each in level.categories or ()] for level in stated]
+    shares = list(accumulate(sizes.share(attribute.name, each) for each in positions))
     first = 1 + int(np.argmin([abs(share - shares[-1] / 2) for share in shares[:-1]]))
-    merged = dict(_merged(part) for part in (stated[:first], stated[first:]))
+    merged = {}
+    for part in (stated[:first], stated[first:]):
+        label = part[0].label if len(part) == 1 else f"{part[0].label} to {part[-1].label}"
+        categories = [category for level in part for category in level.categories or ()]
+        merged[label[:_LONGEST_LABEL].strip()] = list(dict.fromkeys(categories))
     return document | {"levels": merged}
-
-
-def _share(attribute: Attribute, level: Selection, sizes: Sizes) -> float:
-    return sizes.share(attribute.name, [attribute.categories.index(category) for category in level.categories or ()])
-
-
-def _merged(levels: Sequence[Selection]) -> tuple[str, list[str]]:
-    label = levels[0].label if len(levels) == 1 else f"{levels[0].label} to {levels[-1].label}"
-    categories = [category for level in levels for category in level.categories or ()]
-    return label[:_LONGEST_LABEL].strip(), list(dict.fromkeys(categories))

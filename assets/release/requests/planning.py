@@ -95,11 +95,14 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
     request that no budget up to the cap of its account answers.
     """
-    asked = sorted((each for each in requests if cohort in each.cohorts), key=_order)
+    chosen = sorted(
+        (each for each in requests if cohort in each.cohorts),
+        key=lambda request: (request.name, canonical_json(request.document())),
+    )
     return {
-        family: _planned([each for each in asked if each.family == family], family, known, policy)
+        family: _planned([each for each in chosen if each.family == family], family, known, policy)
         for family in FAMILIES
-        if any(each.family == family for each in asked)
+        if any(each.family == family for each in chosen)
     }
 
 
@@ -107,7 +110,7 @@ def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     """Return the plan that spends `rho` on one request's table, given what is known of its family."""
     base = known.base[request.family]
     family = requested_family(base.family, [(request.table, {})], policy)
-    return make_plan(family, rho, delta=policy.delta, known=[base, *known.further_of(request.family)])
+    return make_plan(family, rho, delta=policy.delta, known=[base, *known.on_request_of(request.family)])
 
 
 def measured_for(plan: Plan) -> tuple[str, ...]:
@@ -138,11 +141,11 @@ def expected(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy
 
 def _planned(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
     most = round(policy.accounts[policy.unit_of(family)].cap_rho * NANO) // STEP
-    search = _Search(known.base[family], known.further_of(family), known.sizes_of(family), policy, most)
+    search = _Search(known.base[family], known.on_request_of(family), known.sizes_of(family), policy, most)
     unknown = [each for each in requests if not search.is_met([each], None)]
     if not unknown:
         return None
-    measured = [search.base, *search.further]
+    measured = [search.base, *search.on_request]
     alone = [search.least([(each, {})]) for each in unknown]
     weighed = [(each, most_useful(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
     plan = search.least(weighed) if len(unknown) > 1 else alone[0]
@@ -155,7 +158,7 @@ class _Search:
     """A search for the cheapest plan that answers requests, given what is known; `most` is the cap in steps."""
 
     base: Plan
-    further: Sequence[Plan]
+    on_request: Sequence[Plan]
     sizes: Sizes
     policy: Policy
     most: int
@@ -171,7 +174,7 @@ class _Search:
 
         def plan(steps: int) -> Plan:
             rho = steps * STEP / NANO
-            return make_plan(family, rho, delta=self.policy.delta, known=[self.base, *self.further])
+            return make_plan(family, rho, delta=self.policy.delta, known=[self.base, *self.on_request])
 
         fails, meets = 0, self.most
         found = plan(meets)
@@ -191,7 +194,7 @@ class _Search:
         return all(found is not None and found.meets(each) for each, found in self._expected(requests, plan))
 
     def _expected(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
-        whole = combined_plan(self.base, [*self.further, *([plan] if plan else [])])
+        whole = combined_plan(self.base, [*self.on_request, *([plan] if plan else [])])
         return [(each, expected(each, whole, self.sizes, self.policy)) for each in requests]
 
     def _out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
@@ -203,10 +206,6 @@ class _Search:
                     f" {found.share_within(wanted.half_width_points):.0%} of its {found.points.size:,} percentages"
                     f" within {wanted.half_width_points:g} points, not {wanted.share_of_rates:.0%}"
                 )
-
-
-def _order(request: Request) -> tuple[str, bytes]:
-    return request.name, canonical_json(request.document())
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,27 +264,27 @@ def _shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array
 class Known:
     """Plans of everything measured of a published cohort, and the published sizes of each family.
 
-    `base` are plans by family, `further` those of requested tables.
+    `base` are plans by family, `on_request` those of requested tables.
     """
 
     base: Mapping[str, Plan]
-    further: tuple[Plan, ...]
+    on_request: tuple[Plan, ...]
     sizes_of: Callable[[str], Sizes]
 
     @classmethod
-    def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], further: tuple[Plan, ...]) -> Known:
+    def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
         """Return what is known, with sizes from the release in the folder `bundle`.
 
         That release measured the cohort under `base`, or reuses its noisy counts.
         """
-        return cls(base, further, cache(partial(_published_sizes, bundle, cohort, base)))
+        return cls(base, on_request, cache(partial(_published_sizes, bundle, cohort, base)))
 
-    def further_of(self, family: str) -> list[Plan]:
-        return [each for each in self.further if each.family.name == family]
+    def on_request_of(self, family: str) -> list[Plan]:
+        return [each for each in self.on_request if each.family.name == family]
 
     def together(self, family: str) -> Plan:
         """Return one plan of everything measured of a family."""
-        return combined_plan(self.base[family], self.further_of(family))
+        return combined_plan(self.base[family], self.on_request_of(family))
 
 
 def _published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:

@@ -1,25 +1,43 @@
-"""The register of requests: what was requested, what was refused and why, and which release answered.
+"""The register of requests, and what a release that answers some of them measures.
 
 Requests are registered as written, and a refusal is added with its reason, in a log in which any change shows. The
-answers follow from the published releases. Nothing here depends on a confidential table.
+answers follow from the published releases.
+
+A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
+confidential tables. All counts then describe the same children, and every figure is made from all of them. Later
+releases that use the same noisy counts publish the tables again. What is measured is decided here, from public facts
+alone, and kept as a plan before anybody signs.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from assets.home.paths import Home
-from assets.release.record import read_record
+from assets.linkage.inputs import delivered, record_of_tables
+from assets.release.record import (
+    CohortRecord,
+    ReleaseRecord,
+    fixed_record,
+    keep_plan,
+    published_plans,
+    read_record,
+    request_plans,
+)
+from assets.release.requests.planning import Known, plan_requests
+from assets.release.requests.released import released
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
 from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, withdrawals
 from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import versions
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
-from privacy.release.ledger import NANO, Ledger
+from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 
 
@@ -29,6 +47,10 @@ class AskedBefore(Exception):
 
 class NoSuchRequest(Exception):
     """A name of no open request: unknown, refused or answered; the message says which."""
+
+
+class RecordsMoved(Exception):
+    """The confidential tables of a cohort have changed since the release measured them; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +78,9 @@ class Registered:
 
     def table(self, release: str) -> RequestedTable:
         """Return the table as stated by `release`, the first to publish it."""
-        asked = self.request
-        return RequestedTable(
-            asked.definition, asked.family, asked.cohorts, release, asked.asked_by, self.asked_on, asked.purpose
-        )
+        own = self.request
+        about = own.asked_by, self.asked_on, own.purpose
+        return RequestedTable(own.definition, own.family, own.cohorts, release, *about)
 
 
 def register(home: Home, request: Request, today: dt.date) -> Registered:
@@ -69,15 +90,16 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
             return known
         if known.name == request.name:
             raise AskedBefore(
-                f"{known.name} was registered on {known.asked_on} and asks something else: call this request otherwise"
+                f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
+                " another name"
             )
         if not known.refused and _asks(known.request) == _asks(request):
             raise AskedBefore(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
-                f"{f' and stands in release {known.answered_in}' if known.answered_in else ''}"
+                f"{f', and release {known.answered_in} answered it' if known.answered_in else ''}"
             )
         if not known.refused and known.request.title == request.title:
-            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table words of its own")
+            raise AskedBefore(f"{request.name} has the title of {known.name}: give each table its own title")
     chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
     return registered(home)[request.name]
 
@@ -99,7 +121,9 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
     """
     found = open_request(home, name)
     if found.answered_in:
-        raise NoSuchRequest(f"{name} stands in release {found.answered_in}: withdraw that, where it should not")
+        raise NoSuchRequest(
+            f"{name} was answered in release {found.answered_in}: withdraw that release if it should not have been"
+        )
     if not is_reason(reason):
         raise ValueError(A_REASON)
     chained_log.append(home.requests, {"what": "refused", "on": str(today), "name": name, "reason": reason})
@@ -143,7 +167,7 @@ def publish_register(home: Home) -> None:
     known = registered(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
-        tell_of_requests(home.release, [_told(ledger, each) for each in known.values()], _budgets(home, ledger))
+        tell_of_requests(home.release, [_public_entry(ledger, each) for each in known.values()], _budgets(home, ledger))
 
 
 def _answered(home: Home) -> Mapping[str, str]:
@@ -156,27 +180,24 @@ def _answered(home: Home) -> Mapping[str, str]:
     return found
 
 
-def _told(ledger: Ledger, each: Registered) -> AskedTable:
-    asked = each.request
+def _public_entry(ledger: Ledger, each: Registered) -> AskedTable:
+    request = each.request
     status = Status.REFUSED if each.refused else Status.ANSWERED if each.answered_in else Status.ASKED
+    # a release charges a family once for all tables that it answers together
+    charges = {cohort: ledger.find(cohort, each.answered_in, request.family) for cohort in request.cohorts}
+    rho = {cohort: charge.rho if charge else 0.0 for cohort, charge in charges.items()} if each.answered_in else {}
     return AskedTable(
         name=each.name,
-        title=asked.definition.title,
-        asked_by=asked.asked_by,
-        purpose=asked.purpose,
+        title=request.definition.title,
+        asked_by=request.asked_by,
+        purpose=request.purpose,
         asked_on=each.asked_on,
-        cohorts=asked.cohorts,
+        cohorts=request.cohorts,
         status=status,
         answered_in=each.answered_in,
         reason=each.refused,
-        rho={cohort: _charged(ledger, cohort, each) for cohort in asked.cohorts} if each.answered_in else {},
+        rho=rho,
     )
-
-
-def _charged(ledger: Ledger, cohort: str, each: Registered) -> float:
-    """Return what the answering release charged for the family, rho, for all tables that it answered together."""
-    charge = ledger.find(cohort, each.answered_in, each.request.family)
-    return charge.entry.nano_rho / NANO if charge else 0.0
 
 
 def _budgets(home: Home, ledger: Ledger) -> list[Budget]:
@@ -187,3 +208,104 @@ def _budgets(home: Home, ledger: Ledger) -> list[Budget]:
         for unit in load_policy().accounts
         for cap, left in [(ledger.cap(cohort, unit), ledger.remaining(cohort, unit))]
     ]
+
+
+def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortRecord:
+    """Return the record of a cohort measured by release `origin`, for publication in `version`.
+
+    Its requested tables are those of the newest earlier release that is not withdrawn.
+    """
+    withdrawn, before = withdrawals(home.release), Version.parse(version)
+    for earlier in sorted(versions(home.release), reverse=True):
+        if earlier < before and str(earlier) not in withdrawn:
+            found = read_record(home, str(earlier)).get(cohort)
+            if found and found.measured_in == origin:
+                return CohortRecord(origin, requested=found.requested, on_request=found.on_request)
+    return CohortRecord(origin)
+
+
+def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the release on which a check of these requests is based, and its cohorts, the newest first.
+
+    Raises `NoSuchRequest` and `NotReleased`.
+    """
+    found = released(home, [open_request(home, name).request for name in names], None)
+    return found.version, sorted(found.cohorts, reverse=True)
+
+
+def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
+    """Return the record of a release that answers these requests; keep the plans of what is to be measured.
+
+    Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
+    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
+    """
+    requests = [open_request(home, name) for name in dict.fromkeys(names)]
+    for each in requests:
+        if each.answered_in not in ("", version):
+            raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
+    wanted = {cohort for each in requests for cohort in each.request.cohorts}
+    for cohort in sorted(wanted):
+        if cohort not in record or record[cohort].measured_in == version:
+            raise ReleaseConflict(
+                f"release {version} does not publish cohort {cohort} from the noisy counts of an earlier release; a"
+                f" request of it is answered by one that does (--with-cohort {cohort})"
+            )
+    found = dict(record)
+    for cohort in sorted(wanted):
+        own = [each for each in requests if cohort in each.request.cohorts]
+        found[cohort] = _with_requests_of(home, version, cohort, record[cohort], own)
+    return found
+
+
+def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
+    """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
+    base, on_request = published_plans(home, cohort, entry.measured_in), request_plans(home, cohort, entry)
+    return Known.of(home.release / entry.measured_in, cohort, base, tuple(on_request.values()))
+
+
+def _with_requests_of(
+    home: Home, version: str, cohort: str, entry: CohortRecord, requests: Sequence[Registered]
+) -> CohortRecord:
+    known = known_of(home, cohort, entry)
+    planned = plan_requests([each.request for each in requests], cohort, known, load_policy())
+    plans = {family: plan for family, plan in planned.items() if plan is not None}
+    if plans:
+        check_same_records(home, cohort, entry.measured_in)
+        ledger = Ledger(home.ledger)
+        for unit in {plan.family.unit for plan in plans.values()}:
+            own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
+            ledger.check_fits(cohort, version, own, unit=unit)
+    for plan in plans.values():
+        keep_plan(home, cohort, version, plan)
+    documents = tuple(each.table(version).document() for each in requests)
+    on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
+    return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
+
+
+def check_same_records(home: Home, cohort: str, origin: str) -> None:
+    """Raise `RecordsMoved` unless the confidential tables are made from what release `origin` was measured from.
+
+    Whether every row is the same is checked at the measurement, by the MAC that the ledger recorded.
+    """
+    if delivered(record_of_tables(home, cohort).extracts) != fixed_record(home, origin)[cohort].measured_from:
+        raise _records_moved(cohort, origin)
+
+
+def check_same_table(home: Home, cohort: str, origin: str, family: str, mac: str) -> None:
+    """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
+
+    Children removed on request since then are in no later measurement. The same deliveries without those few count as
+    the same records: the difference is far below the noise, and a revision would cost everybody budget.
+    """
+    charged = Ledger(home.ledger).find(cohort, origin, family)
+    same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
+    if not (same or home.any_forgotten(cohort)):
+        raise _records_moved(cohort, origin)
+
+
+def _records_moved(cohort: str, origin: str) -> RecordsMoved:
+    return RecordsMoved(
+        f"the records of cohort {cohort} have changed since release {origin} measured them, and a table on request is"
+        " made from the same ones, so that it agrees with what is published: release a revision of the cohort, then"
+        " answer the request from that"
+    )

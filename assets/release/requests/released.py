@@ -56,8 +56,8 @@ class Released:
         names = plan_files(self.cohorts)
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
-        further = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
-        return Known.of(self.folder, cohort, base, further)
+        on_request = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
+        return Known.of(self.folder, cohort, base, on_request)
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,17 @@ def released(home: Home, requests: Sequence[Request], version: str | None) -> Re
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = withdrawals(home.release)
     there = [str(each) for each in versions(home.release) if str(each) not in withdrawn]
-    found = [_read(home.release / each) for each in there if version in (None, each)]
+    found = []
+    for each in there:
+        if version in (None, each):
+            bundle = home.release / each
+            package, _ = bundle_facts(bundle)
+            found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle)))
     fit = [each for each in found if wanted <= set(each.cohorts)]
     if fit:
         return fit[-1]
     if version and version not in there:
-        raise NotReleased(f"no release {version} stands in {home.release}: {', '.join(there) or 'there is none'}")
+        raise NotReleased(f"there is no release {version} in {home.release}: {', '.join(there) or 'none was made'}")
     has = "; ".join(f"{each.version} has {', '.join(each.cohorts)}" for each in found) or "there is no release"
     raise NotReleased(
         f"no release in {home.release} has {'cohort' if len(wanted) == 1 else 'all of the cohorts'}"
@@ -144,11 +149,6 @@ def _published(
         }
         for area in areas
     ]
-
-
-def _read(bundle: Path) -> Released:
-    package, _ = bundle_facts(bundle)
-    return Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle))
 
 
 Facts = dict[str, Any]

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from assets.home.paths import Home
 from assets.release.anchors import published_charges
-from assets.release.expected_accuracy import NotAccurateEnough
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
+from assets.release.planning import NotAccurateEnough
 from assets.release.record import read_record
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict
+from privacy.release.policy import PolicyError, load_policy
 from tests.support.release.homes import COHORT, VERSION, home_of, released
 
 COUNCILS = ["leeds"]
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> KeyRing:
-    return KeyRing.create(tmp_path / "keys", demonstration=True)
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
-@pytest.mark.parametrize("version", ["2026.11.0", "2026.12.3", "2027.11.0", "2020.01.0"])
-def test_versions_of_about_now(version: str) -> None:
-    Version.parse(version).check_is_new(dt.date(2026, 11, 26))
-
-
-@pytest.mark.parametrize("version", ["2027.12.0", "9999.12.0", "2019.12.0", "0001.01.0"])
-def test_versions_of_another_time(version: str) -> None:
-    assert str(Version.parse(version)) == version
-    with pytest.raises(InvalidVersion, match="begun in November 2026 cannot be of"):
+@pytest.mark.parametrize(
+    ("version", "is_new"),
+    [
+        *(("2026.11.0", True), ("2026.12.3", True), ("2027.11.0", True), ("2020.01.0", True)),
+        *(("2027.12.0", False), ("9999.12.0", False), ("2019.12.0", False), ("0001.01.0", False)),
+    ],
+)
+def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
+    refused = nullcontext() if is_new else pytest.raises(InvalidVersion, match="begun in November 2026 cannot be of")
+    with refused:
         Version.parse(version).check_is_new(dt.date(2026, 11, 26))
 
 
@@ -84,16 +89,70 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
 def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: Path, keys: KeyRing) -> None:
     home = home_of(tmp_path, 50, COUNCILS)
     released(home, keys, COUNCILS, VERSION)
-    revision = "2026.11.1"
-    fix_release(home, COHORT, revision, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
+    fix_release(home, COHORT, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
-        measure_family(home, COHORT, keys, family, revision, COUNCILS)
-    report = verify(publish_bundle(home, COHORT, keys, revision, COUNCILS))
+        measure_family(home, COHORT, keys, family, REVISION, COUNCILS)
+    report = verify(publish_bundle(home, COHORT, keys, REVISION, COUNCILS))
     assert report.ok, str(report)
-    assert {charge.release for charge in published_charges(home, keys)} == {VERSION, revision}
+    assert {charge.release for charge in published_charges(home, keys)} == {VERSION, REVISION}
     for path in home.root.glob("ledger.sqlite*"):
         path.unlink()
     fix_release(home, COHORT, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_family(home, COHORT, keys, "pupil", "2026.12.0", COUNCILS)
     assert Ledger(home.ledger).charges() == []
+
+
+# --- A revision spends a share of the policy's split, fixed with the release, within what the cohort has left
+
+REVISION = "2026.11.1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
+    """A cohort that has been released once, at the whole of the policy's split."""
+    made = home_of(tmp_path_factory.mktemp("home"), 200, COUNCILS)
+    released(made, keys, COUNCILS, VERSION)
+    return made
+
+
+def begin(home: Home, version: str, share: float | None) -> None:
+    fix_release(home, COHORT, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+
+
+@pytest.mark.slow
+def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: KeyRing) -> None:
+    before = home.ledger.read_bytes() if isinstance(home.ledger, Path) else b""
+    with pytest.raises(BudgetExceeded, match=r"release 2026\.11\.1 \(pupil, health\) .*\(--share 0\.233\)"):
+        begin(home, REVISION, None)
+    assert before == (home.ledger.read_bytes() if isinstance(home.ledger, Path) else b"")
+    begin(home, REVISION, 0.233)
+    bundle = released(home, keys, COUNCILS, REVISION)
+    assert verify(bundle).ok, str(verify(bundle))
+    record = json.loads((bundle / "privacy_statement.json").read_text())
+    charged = {each["unit"]: each["budget"]["charged_by_this_release_rho"] for each in record["cohorts"][0]["accounts"]}
+    assert charged == {
+        "child": pytest.approx(0.215 * 0.233, rel=1e-3),
+        "response": pytest.approx(0.15 * 0.233, rel=1e-3),
+    }
+    assert Ledger(home.ledger).remaining(COHORT, "response") < 1e-3
+    assert Ledger(home.ledger).remaining(COHORT) > 0.03
+    with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.233, not 1"):
+        begin(home, REVISION, 1.0)
+    kept = (bundle / "SHA256SUMS").read_bytes()
+    assert released(home, keys, COUNCILS, REVISION) == bundle
+    assert released(home, keys, COUNCILS, VERSION).name == VERSION
+    assert (bundle / "SHA256SUMS").read_bytes() == kept
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.01])
+def test_what_is_no_share_is_refused(home: Home, share: float) -> None:
+    with pytest.raises(PolicyError, match="over 0 and at most 1"):
+        begin(home, "2026.12.0", share)
+
+
+def test_shares_are_whole_nano_rho_rounded_down() -> None:
+    assert load_policy().scaled(0.2).split == {"pupil": 0.037, "health": 0.006, "parents": 0.03}
+    assert load_policy().scaled(1e-7).split["pupil"] == 1.8e-8
+    with pytest.raises(PolicyError, match="must be positive"):
+        load_policy().scaled(1e-9)

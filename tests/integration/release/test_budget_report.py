@@ -67,11 +67,6 @@ def test_the_table_says_what_happened_in_words(home: Path) -> None:
     assert "rho 0.1000 is left, epsilon 2.1" in said
 
 
-def test_a_spent_budget_is_said(home: Path) -> None:
-    Ledger(home / "ledger.sqlite").reserve("202425", "2027.03.0", "pupil", 0.1, "p", "m")
-    assert "nothing is left, and no more can be released" in " ".join(budget(home).output.split())
-
-
 def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psycopg", reason=lacking("postgresql"))
     monkeypatch.setenv("READINESS_LEDGER", "postgresql://someone:s3cret@127.0.0.1:1/nothing")

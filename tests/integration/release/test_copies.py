@@ -13,7 +13,7 @@ from assets.home.paths import Home
 from assets.release import fix_release
 from assets.release.anchors import unconfirmed
 from assets.release.decision_sheet import render_sheet
-from assets.release.fix_release import ReleaseOptions, check_asked
+from assets.release.fix_release import ReleaseOptions, check_options
 from assets.release.measure import measure_release
 from assets.release.record import CohortRecord, write_record
 from assets.release.sign_off import measurement_request
@@ -65,7 +65,7 @@ def test_a_copy_that_was_taken_after_the_signature_draws_nothing(safe: Safe) -> 
     assert approve(safe.home, safe.root).exit_code == 0
     copy = Home(safe.root / "copy")
     shutil.copytree(safe.home.root, copy.root)
-    with pytest.raises(WaitsForApproval, match="where the ledger is kept, since this is a copy, or it was moved"):
+    with pytest.raises(WaitsForApproval, match="where the ledger is kept: this is a copy, or it was moved"):
         measure(copy, safe.keys)
     assert charged(copy) == 0
     shutil.rmtree(safe.home.root)
@@ -138,20 +138,20 @@ def charge(home: Home, *versions: str) -> None:
 def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: str, asked: ReleaseOptions) -> None:
     charge(safe.home, "2026.11.1")
     with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
-        check_asked(safe.home, COHORT, version, asked)
+        check_options(safe.home, COHORT, version, asked)
     write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
     with pytest.raises(InvalidVersion, match=r"Give the new release a version above 2026\.11\.1"):
-        check_asked(safe.home, COHORT, version, asked)
+        check_options(safe.home, COHORT, version, asked)
 
 
 def test_a_version_below_one_that_was_published_is_refused(safe: Safe) -> None:
     (safe.home.release / "2026.11.1").mkdir()
     with pytest.raises(InvalidVersion, match="Versions only rise"):
-        check_asked(safe.home, COHORT, VERSION, ReleaseOptions())
+        check_options(safe.home, COHORT, VERSION, ReleaseOptions())
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_asked(safe.home, COHORT, version, ReleaseOptions())
+        check_options(safe.home, COHORT, version, ReleaseOptions())

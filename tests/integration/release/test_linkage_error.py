@@ -68,13 +68,6 @@ def estimates(plan: Plan, table: pa.Table) -> Estimates:
     return estimates_of(plan, measured(plan, table))
 
 
-def test_the_rates_are_one_mean_and_one_covariance_with_that_of_false_links_last(plan: Plan) -> None:
-    found = error_rates(plan.family, estimates(plan, children()))
-    assert found.rates.shape == (len(RATES) + 1,)
-    assert found.covariance.shape == (len(RATES) + 1, len(RATES) + 1)
-    assert (np.diag(found.covariance) > 0).all()
-
-
 def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligible_or_not(plan: Plan) -> None:
     """The more children have no UPN in common, the more rows are not found; totals stay."""
     council, fsm = plan.family.attribute("council"), plan.family.attribute("fsm")

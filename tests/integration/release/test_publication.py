@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,52 +37,50 @@ def published(home: Home, created: str) -> None:
     (home.release / VERSION / "datapackage.json").write_text(f'{{"created": "{created}T00:00:00Z"}}')
 
 
-def test_without_a_calendar_it_is_the_day_on_which_the_bundle_was_first_made(home: Home) -> None:
-    assert day_of(home, VERSION, FIRST) == Day("2026-11-10")
-    assert day_of(home, VERSION, NEXT) == Day("2026-11-10")
-    published(home, "2026-11-10")
-    assert day_of(home, VERSION, NEXT) == Day("2026-11-10")
+ANNOUNCED = Day("2026-11-26", announced=True)
+MADE, MOVED = Day("2026-11-10"), Day("2026-11-27", announced=True)
+LATER = ("2026-11-30", FIRST, "2026-11-27", MOVED)
 
 
-def test_with_one_it_is_the_day_that_is_announced(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calendar(tmp_path, monkeypatch, "2026-11-26")
-    for today in (FIRST, NEXT, dt.date(2026, 11, 27)):
-        assert day_of(home, VERSION, today) == Day("2026-11-26", announced=True)
-    assert day_of(home, "2026.11.1", FIRST) == Day("2026-11-10")
-
-
-def test_made_too_late_it_is_the_day_on_which_it_was_made(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(
+            [(None, FIRST, "", MADE), (None, NEXT, "", MADE), (None, NEXT, "2026-11-10", MADE)],
+            id="without a calendar, the day on which it was first made",
+        ),
+        pytest.param(
+            [("2026-11-26", today, "", ANNOUNCED) for today in (FIRST, NEXT, dt.date(2026, 11, 27))],
+            id="the day that is announced",
+        ),
+        pytest.param(
+            [("2026-11-09", FIRST, "", MADE), ("2026-11-09", NEXT, "", MADE)],
+            id="made too late, the day on which it was made",
+        ),
+        pytest.param(
+            [*((day, FIRST, "", found) for day, found in (("2026-11-26", ANNOUNCED), ("2026-11-27", MOVED))), LATER],
+            id="an unpublished bundle follows the calendar, a published one does not",
+        ),
+        pytest.param(
+            [("2026-11-26", FIRST, "", ANNOUNCED), ("", NEXT, "", Day("2026-11-12"))],
+            id="announced no more, no day ahead",
+        ),
+        pytest.param([(None, NEXT, "2026-11-01", Day("2026-11-01"))], id="published before days were kept"),
+    ],
+)
+def test_the_day_of_a_release(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: Sequence[tuple[str | None, dt.date, str, Day]],
 ) -> None:
-    calendar(tmp_path, monkeypatch, "2026-11-09")
-    assert day_of(home, VERSION, FIRST) == Day("2026-11-10")
-    assert day_of(home, VERSION, NEXT) == Day("2026-11-10")
-
-
-def test_a_held_bundle_follows_the_calendar_and_a_published_one_does_not(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calendar(tmp_path, monkeypatch, "2026-11-26")
-    assert day_of(home, VERSION, FIRST).day == "2026-11-26"
-    calendar(tmp_path, monkeypatch, "2026-11-27")
-    assert day_of(home, VERSION, FIRST).day == "2026-11-27"
-    published(home, "2026-11-27")
-    calendar(tmp_path, monkeypatch, "2026-11-30")
-    assert day_of(home, VERSION, FIRST) == Day("2026-11-27", announced=True)
-
-
-def test_a_day_that_is_announced_no_more_never_lies_ahead(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calendar(tmp_path, monkeypatch, "2026-11-26")
-    assert day_of(home, VERSION, FIRST).day == "2026-11-26"
-    calendar(tmp_path, monkeypatch, None)
-    assert day_of(home, VERSION, NEXT) == Day("2026-11-12")
-
-
-def test_what_was_published_before_days_were_kept_keeps_its_own(home: Home) -> None:
-    published(home, "2026-11-01")
-    assert day_of(home, VERSION, NEXT) == Day("2026-11-01")
+    """Each step has the day in the calendar (None without one), today, the day of publication, and the day it has."""
+    for announced, today, created, expected in steps:
+        if announced is not None:
+            calendar(tmp_path, monkeypatch, announced)
+        if created:
+            published(home, created)
+        assert day_of(home, VERSION, today) == expected
 
 
 def test_a_demonstration_announces_a_release_a_year_later(home: Home, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets.release.expected_accuracy import expected_accuracy
-from assets.release.planning import plan_family
+from assets.release.planning import expected_accuracy, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE

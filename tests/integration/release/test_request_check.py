@@ -92,22 +92,17 @@ def opened() -> Iterator[list[str]]:
 
 def test_no_confidential_file_is_opened_and_the_answer_is_the_same_whatever_they_hold(home: Home) -> None:
     """A request can be neither refused nor shaped by data."""
-    before = facts(home, ASKED, WAITING)
+    spent, before = Ledger(home.ledger).entries(), facts(home, ASKED, WAITING)
     for family in ("pupil", "parents"):
         table = home.confidential(family, COHORT)
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(b"no table at all")
     with opened() as paths:
         assert facts(home, ASKED, WAITING) == before
+    assert Ledger(home.ledger).entries() == spent
     inside = {path for path in paths if path.startswith(str(home.root))}
     assert any(path.endswith("noise_plan_pupil.json") for path in inside)
     assert not [path for path in inside if not path.startswith((str(home.release), str(home.ledger)))]
-
-
-def test_nothing_is_spent_by_asking(home: Home) -> None:
-    before = len(Ledger(home.ledger).entries())
-    assert check(home, ASKED, WAITING).exit_code == 0
-    assert len(Ledger(home.ledger).entries()) == before
 
 
 def test_the_cost_is_that_of_the_plan_and_fits_what_is_left(made: Home) -> None:
@@ -182,18 +177,6 @@ def test_what_does_not_fit_ends_with_the_budget_and_says_what_all_that_is_left_w
     shown = " ".join(check(made, never).output.split())
     assert "no budget of a cohort pays for this accuracy" in shown
     assert "With all that is left, rho 0.08500: " in shown
-
-
-@pytest.mark.slow
-def test_several_are_told_what_they_cost_together(made: Home) -> None:
-    found = facts(made, *EXAMPLES)
-    (together,) = found["together"]
-    single = [each["cohorts"][0]["measured"]["rho"] for each in found["requests"] if each["unit"] == "child"]
-    assert together["apart_rho"]["child"] == pytest.approx(sum(single))
-    assert together["rho"]["child"] <= sum(single) * 1.01
-    assert together["rho"].keys() == {"child", "response"}
-    assert together["fits"]
-    assert facts(made, ASKED)["together"] == []
 
 
 @pytest.mark.slow

@@ -18,9 +18,8 @@ from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.record import read_record, requested_tables
 from assets.release.requests.check import check_requests
-from assets.release.requests.register import AskedBefore, NoSuchRequest, refuse, registered
+from assets.release.requests.register import AskedBefore, NoSuchRequest, RecordsMoved, base_for, refuse, registered
 from assets.release.requests.request import request_of
-from assets.release.requests.supplement import RecordsMoved, base_for
 from assets.release.sign_off import measurement_request
 from assets.release.tabulate import CannotRecompute, Differing, differing
 from ndl_export.bundle.verify import verify
@@ -29,7 +28,7 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
-from tests.support.release.homes import COHORT, VERSION, home_of, note_linked, released
+from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, released
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
 from tests.support.release.requests import answered as answered_of
 
@@ -93,19 +92,6 @@ def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) ->
     assert registered(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
 
 
-def test_it_agrees_with_every_other_table(supplement: Home) -> None:
-    """`verify` compares all; here one number by hand."""
-    bundle = supplement.release / SUPPLEMENT
-    own = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet").to_pandas()
-    headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
-    mine = own[(own.ethnic_group == "White") & (own.fsm == "Total") & (own.geographic_level == "Pilot councils")]
-    theirs = headline[
-        (headline.breakdown == "White") & (headline.sex == "Total") & (headline.geographic_level == "Pilot councils")
-    ]
-    for column in ("children_count_estimate", "gld_children_count_estimate", "gld_children_percent"):
-        assert mine[column].item() == pytest.approx(theirs[column].item(), abs=1e-6)
-
-
 def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
     """Of figures without linkage error, whose part in an interval depends on the figures themselves: what the school
     census says of a child has some."""
@@ -134,24 +120,14 @@ def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_repeat_draws_and_charges_nothing(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
-    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
-    before, sums = charged(home), (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes()
-    answered(home, keys, ["gld_by_ethnic_group_and_fsm"])
-    answered(home, keys, [])
-    assert charged(home) == before
-    assert (home.release / SUPPLEMENT / "SHA256SUMS").read_bytes() == sums
-
-
-@pytest.mark.slow
 def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
     home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
     before = charged(home)
     with pytest.raises(
-        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*stands in release {SUPPLEMENT}"
+        AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"
     ):
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
-    with pytest.raises(NoSuchRequest, match=f"stands in release {SUPPLEMENT} already"):
+    with pytest.raises(NoSuchRequest, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(home, COHORT, LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
     with pytest.raises(AskedBefore, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
@@ -168,20 +144,6 @@ def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing)
     assert verify(bundle).ok, str(verify(bundle))
     (further,) = [f for f in json.loads((bundle / "privacy_statement.json").read_bytes())["families"] if "tables" in f]
     assert further["tables"] == ["gld_by_ethnic_group_and_fsm"]
-
-
-@pytest.mark.slow
-def test_requests_are_planned_together(made: Home, keys: KeyRing, tmp_path: Path) -> None:
-    more = asking("with_sex", columns=["ethnic_group", "fsm", "sex"], title="By sex as well")
-    documents = asking(), more | {"accuracy": {"half_width_points": 10.0, "share_of_rates": 0.6}}
-    costs = []
-    for number, own in enumerate((documents[:1], documents[1:], documents)):
-        home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
-        names = ask(home, *own)
-        measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        costs.append(sum(e.nano_rho for e in Ledger(home.ledger).entries() if e.release == SUPPLEMENT) / 2)
-    assert costs[2] < costs[0] + costs[1]
-    assert verify(publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)).ok
 
 
 @pytest.mark.slow
@@ -313,11 +275,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
 def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_path: Path) -> None:
     """Each is charged for itself, and a request of one of them has rows of that one."""
     home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
-    for family in FAMILIES:
-        path = home.confidential(family, earlier)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pq.read_table(home.confidential(family, COHORT)).slice(0, 2000), path)
-    note_linked(home, earlier, COUNCILS)
+    add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
         measure_release(home, keys, cohort, version, COUNCILS, ReleaseOptions(others=others))
         publish_bundle(home, cohort, keys, version, COUNCILS)

@@ -97,16 +97,10 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
     assert plan["detail"] == {"chances": plan["detail"]["chances"], "requests": [], "sample": 1}
 
 
-def test_without_the_noisy_tallies_the_figures_do_not_follow(made: Home, tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(made.release / VERSION, tmp_path / VERSION))
-    (bundle / "on_request.json").unlink()
-    assert not verify(bundle).ok
-
-
 def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
     """The tables of the same noisy counts, with the review and without it."""
     (own,) = all_measured(made.release / VERSION)
-    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, further=()))]
+    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, on_request=()))]
     for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
         one, other = (tables[name] for tables in found)
         assert one.equals(other) == same, name
@@ -125,20 +119,6 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
             fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
             found.append((kept, measurement_request(home, VERSION, COUNCILS)))
-        assert found[0] == found[1]
-
-
-@pytest.mark.slow
-def test_a_sample_that_nobody_decided_changes_no_byte(tmp_path: Path, keys: KeyRing) -> None:
-    """Of a release of the same children and noise."""
-    with held_still():
-        found = []
-        for name in ("drawn", "not drawn"):
-            home = home_of(tmp_path / name, 600, COUNCILS)
-            if name == "drawn":
-                review(home)
-                home.reviewed(COHORT).unlink()
-            found.append((release(home, keys) / "SHA256SUMS").read_bytes())
         assert found[0] == found[1]
 
 
@@ -190,7 +170,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     bundle = release(home, keys, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
-    assert read_record(home, LATER)[COHORT].further == {VERSION: (REVIEW,)}
+    assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
     assert differing(bundle) == Differing([], [])
 
 
@@ -200,7 +180,7 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     facts = json.loads((home.review(COHORT) / "sample.json").read_bytes())
     files.write_json(home.review(COHORT) / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
     fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    assert read_record(home, VERSION)[COHORT].further == {}
+    assert read_record(home, VERSION)[COHORT].on_request == {}
 
 
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

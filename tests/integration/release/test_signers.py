@@ -18,7 +18,6 @@ from pipelines.definitions import build_definitions
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
 from privacy.release.ledger import Ledger
-from privacy.release.policy import public_text
 from sources.extract.landed import find
 from tests.support.extracts import COHORT, row, text
 from tests.support.independent import write_extracts
@@ -88,13 +87,6 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
     name(tmp_path, monkeypatch, MALLORY)
     note_signers(home, keys)
     assert recorded(home).keys == [ANNA.person.key]
-
-
-def test_synthetic_extracts_leave_a_demonstration_what_it_is(home: Home, demonstration: KeyRing) -> None:
-    ingest(home, demonstration)
-    note_signers(home, demonstration)
-    assert demonstration.demonstration_key
-    assert recorded(home).keys == [public_text(demonstration.demonstration_key.public_key())]
 
 
 def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:

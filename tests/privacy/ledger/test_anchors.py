@@ -200,7 +200,7 @@ def test_the_place_that_is_set_is_looked_at(tmp_path: Path, monkeypatch: pytest.
     books.publish(FIRST, str(place))
     (charge,) = published_charges(Home(tmp_path / "second"), keys)
     assert (charge.place, charge.release) == (f"{place}/{FIRST}", FIRST)
-    assert len(published_charges(books.home, keys, but=FIRST)) == 1
+    assert len(published_charges(books.home, keys, excluding=FIRST)) == 1
     monkeypatch.setenv(PUBLISH_TO, "nosuch://bucket/x")
     with pytest.raises(StoreError, match="no kind of store is called nosuch"):
         published_charges(books.home, keys)

@@ -262,11 +262,6 @@ def test_the_file_is_durable(tmp_path):
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_another_process_reads_the_same_books(backend, ledger):
-    ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
-    assert Ledger(backend.location).entries() == ledger.entries()
-
-
 def test_racing_charges_cannot_overspend(backend, ledger):
     def attempt(number: int) -> bool:
         try:
@@ -348,14 +343,6 @@ def test_a_release_is_not_begun_that_would_stop_halfway(ledger):
     ledger.reserve("202425", "2", "pupil", 0.05, PLAN, MAC)
     ledger.check_fits("202425", "2", split)
     assert ledger.remaining("202425") == 0.05
-
-
-def test_a_cohort_holds_several_releases_and_a_revision(ledger):
-    for release, rho in (("2026.11.0", 0.1), ("2027.02.0", 0.1), ("2027.02.1", 0.05)):
-        ledger.commit(ledger.reserve("202425", release, "pupil", rho, PLAN, MAC), "f" * 64)
-    ledger.approve("202526", 0.1)
-    ledger.reserve("202526", "2027.02.0", "pupil", 0.1, PLAN, MAC)
-    assert (ledger.remaining("202425"), ledger.remaining("202526")) == (0.05, 0)
 
 
 def test_what_is_no_ledger_is_not_opened(tmp_path):

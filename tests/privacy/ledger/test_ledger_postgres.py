@@ -10,15 +10,31 @@ from collections.abc import Iterator
 
 import pytest
 
-from privacy.release.ledger import Ledger
+from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
 from tests.support.areas import lacking
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approved, server
-from tests.support.release.processes import holding, spending
 from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
+
+
+def spending(barrier, location, release, rho):
+    """Wait for the other processes and charge; exit with 1 if the budget does not allow it."""
+    ledger = Ledger(location)
+    barrier.wait()
+    try:
+        ledger.reserve("202425", release, "pupil", rho, "p" * 64, "m" * 64)
+    except BudgetExceeded:
+        sys.exit(1)
+
+
+def holding(held, location):
+    """Take the lock of a measuring process, signal that, and hold it until killed."""
+    with Ledger(location).exclusive():
+        held.set()
+        signal.pause()
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import signal
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from privacy.release import store
+from privacy.release import session, store
 from privacy.release.canonical import sha256_hex
 from privacy.release.ledger import (
     BudgetExceeded,
@@ -21,12 +24,11 @@ from privacy.release.ledger import (
     ReleaseConflict,
     StatedCharge,
 )
-from privacy.release.mechanism import OPENDP, charge, measure
+from privacy.release.mechanism import OPENDP, OpenDPNoise, charge, measure
 from privacy.release.session import measure_once, settle
 from privacy.release.store import StoreError
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import small_plan
-from tests.support.release.processes import POINTS, SURVIVES, faulting, killed_at, measure_here, racing
 from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -47,12 +49,45 @@ def kinds(home):
     return [entry.kind for entry in ledger_of(home).entries()]
 
 
-def ask(home, **changes):
+def ask(home, noise=None, store_dir="restricted", **changes):
+    """Run the measurement that all these tests use, with changes."""
     plan = changes.pop("plan", small_plan())
-    arguments = {"cohort": "202425", "release": "2026.11.0", "family": "small", "plan": plan, "input_mac": "a" * 64}
+    arguments = {"cohort": "202425", "release": "2026.11.0", "plan": plan, "input_mac": "a" * 64}
     counts = {a: np.full(plan.family.shape(a), 7, dtype=np.int64) for a in plan.sigmas}
-    arguments |= {"count": lambda: counts, "published": tuple, "noise": None} | changes
-    return measure_once(ledger_of(home), home / "restricted", **arguments)
+    arguments |= {"count": lambda: counts, "published": tuple, "noise": noise} | changes
+    return measure_once(ledger_of(home), home / store_dir, **arguments)
+
+
+def faulting(home):
+    """Measure, and crash by reading invalid memory during the draw."""
+    with patch.object(session, "OpenDPNoise", FaultyNoise):
+        ask(home)
+
+
+def racing(barrier, home):
+    """Wait for the other processes, measure, and record every draw."""
+    barrier.wait()
+    ask(home, NotingNoise(home / "draws"))
+
+
+class FaultyNoise(OpenDPNoise):
+    def add(self, vectors, sigmas):
+        super().add(vectors, sigmas)
+        ctypes.string_at(0)
+        raise AssertionError("it should have crashed")
+
+
+class NotingNoise(OpenDPNoise):
+    """OpenDP noise that records which process draws."""
+
+    def __init__(self, notes):
+        super().__init__(charge(small_plan()))
+        self.notes = notes
+
+    def add(self, vectors, sigmas):
+        with self.notes.open("a") as notes:
+            notes.write(f"{os.getpid()}\n")
+        return super().add(vectors, sigmas)
 
 
 def same(one, other):
@@ -60,8 +95,8 @@ def same(one, other):
 
 
 def test_it_is_charged_stored_and_read_back_ever_after(home):
-    first = measure_here(home)
-    again = measure_here(home, ForbiddenNoise(), count=lambda: pytest.fail("counted again"))
+    first = ask(home)
+    again = ask(home, ForbiddenNoise(), count=lambda: pytest.fail("counted again"))
     assert same(first, again)
     assert first.noise_source == OPENDP
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
@@ -75,31 +110,6 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert list((home / "restricted" / "drawn").iterdir()) == []
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_any_point_never_draws_twice_for_one_charge(home, point):
-    process = SPAWN.Process(target=killed_at, args=(point, home))
-    process.start()
-    process.join(PATIENCE)
-    assert process.exitcode == -signal.SIGKILL
-    waiting = list((home / "restricted").glob("drawn/[!.]*"))
-    path = store.path_of(home / "restricted", *CHARGE)
-    assert bool(waiting) == (point in {"keep", "commit", "committed"})
-    if point in SURVIVES:
-        kept = (waiting[0] if waiting else path).read_bytes()
-        assert same(measure_here(home, ForbiddenNoise()), measure_here(home, ForbiddenNoise()))
-        assert path.read_bytes() == kept
-        assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    else:
-        assert not path.exists()
-        first = measure_here(home)
-        assert same(first, measure_here(home, ForbiddenNoise()))
-        given_back = [] if point == "count" else ["RESERVE", "VOID"]
-        assert kinds(home) == ["APPROVE", *given_back, "RESERVE", "COMMIT"]
-    assert list((home / "restricted").glob("drawn/*")) == []
-    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
-    ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
-
-
 def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
     """After two in a row, the third run measures."""
     for _ in range(2):
@@ -108,8 +118,8 @@ def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
         process.join()
         assert process.exitcode == -signal.SIGSEGV
     assert list((home / "restricted").glob("**/*.json")) == []
-    first = measure_here(home)
-    assert same(first, measure_here(home, ForbiddenNoise()))
+    first = ask(home)
+    assert same(first, ask(home, ForbiddenNoise()))
     assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "VOID", "RESERVE", "COMMIT"]
     assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
 
@@ -131,7 +141,7 @@ def test_of_processes_at_once_exactly_one_draws(home):
     [({"plan": small_plan(0.09)}, "another plan"), ({"input_mac": "b" * 64}, "another child table")],
 )
 def test_another_plan_or_input_under_the_same_release_is_refused(home, change, what):
-    measure_here(home)
+    ask(home)
     with pytest.raises(ReleaseConflict, match=what):
         ask(home, noise=ForbiddenNoise(), **change)
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
@@ -151,23 +161,14 @@ def test_a_charge_that_does_not_fit_draws_nothing(home):
 
 def test_a_table_that_cannot_be_counted_costs_nothing(home):
     with pytest.raises(RuntimeError):
-        measure_here(home, ForbiddenNoise(), count=_fail)
+        ask(home, ForbiddenNoise(), count=_fail)
     with pytest.raises(ValueError, match="measured marginals"):
-        measure_here(home, ForbiddenNoise(), count=dict)
+        ask(home, ForbiddenNoise(), count=dict)
     assert kinds(home) == ["APPROVE"]
 
 
-def test_a_measurement_without_a_charge_is_refused(home):
-    measure_here(home)
-    for file in home.glob("ledger.sqlite*"):
-        file.unlink()
-    ledger_of(home).approve("202425", 0.30)
-    with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_here(home, ForbiddenNoise())
-
-
 def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):
-    measure_here(home)
+    ask(home)
     for file in home.glob("ledger.sqlite*"):
         file.unlink()
     ledger_of(home).approve("202425", 0.30)
@@ -177,14 +178,14 @@ def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):
 
 
 def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
-    measure_here(home)
+    ask(home)
     path = store.path_of(home / "restricted", *CHARGE)
     path.write_bytes(path.read_bytes().replace(b'"cohort":"202425"', b'"cohort":"202426"'))
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        measure_here(home, ForbiddenNoise())
+        ask(home, ForbiddenNoise())
     path.unlink()
     with pytest.raises(StoreError, match="not in the store"):
-        measure_here(home, ForbiddenNoise())
+        ask(home, ForbiddenNoise())
 
 
 def measurement_of(home, paid_by):
@@ -201,7 +202,7 @@ def reserve(home):
 def test_a_file_that_another_charge_paid_for_is_removed_unread(home):
     reserve(home)
     store.keep(home / "restricted", measurement_of(home, "0" * 64))
-    measure_here(home)
+    ask(home)
     assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "COMMIT"]
     assert list((home / "restricted" / "drawn").iterdir()) == []
 
@@ -212,7 +213,7 @@ def test_another_charges_measurement_is_not_committed(home):
     store.keep(home / "restricted", measurement_of(home, "0" * 64))
     store.promote(home / "restricted", *CHARGE, "0" * 64)
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_here(home, ForbiddenNoise())
+        ask(home, ForbiddenNoise())
     assert kinds(home) == ["APPROVE", "RESERVE"]
 
 
@@ -222,23 +223,20 @@ def test_what_lies_in_its_place_is_committed_to_a_ledger_of_before_its_commit(ho
     stored = measurement_of(home, begun.entry.entry_hash)
     store.keep(home / "restricted", stored)
     store.promote(home / "restricted", *CHARGE, begun.entry.entry_hash)
-    assert same(measure_here(home, ForbiddenNoise()), stored.measurement)
+    assert same(ask(home, ForbiddenNoise()), stored.measurement)
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
 
 
-def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home, tmp_path):
+def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home):
     """Like workers that share a database, or an attacker who points a copy at the first home's ledger."""
-    measure_here(home)
-    counts = {a: np.full(small_plan().family.shape(a), 7, dtype=np.int64) for a in small_plan().sigmas}
-    second = {"cohort": "202425", "family": "small", "plan": small_plan(), "input_mac": "a" * 64}
-    second |= {"count": lambda: counts, "published": tuple}
+    ask(home)
     with pytest.raises(StoreError, match="not in the store"):
-        measure_once(ledger_of(home), tmp_path / "second", release="2026.11.0", noise=ForbiddenNoise(), **second)
-    measure_once(ledger_of(home), tmp_path / "second", release="2026.11.1", **second)
+        ask(home, ForbiddenNoise(), store_dir="second")
+    ask(home, store_dir="second", release="2026.11.1")
     ask(home, release="2026.11.2")
-    for store_dir in (home / "restricted", tmp_path / "second"):
+    for store_dir in ("restricted", "second"):
         with pytest.raises(BudgetExceeded):
-            measure_once(ledger_of(home), store_dir, release="2026.11.3", noise=ForbiddenNoise(), **second)
+            ask(home, ForbiddenNoise(), store_dir=store_dir, release="2026.11.3")
 
 
 def test_a_ledger_that_lost_its_write_ahead_log_draws_nothing(home):
@@ -246,14 +244,14 @@ def test_a_ledger_that_lost_its_write_ahead_log_draws_nothing(home):
     with closing(sqlite3.connect(home / "ledger.sqlite")) as held:
         held.execute("BEGIN")
         held.execute("SELECT * FROM entries").fetchall()
-        measure_here(home)
+        ask(home)
         content = (home / "ledger.sqlite").read_bytes()
     for file in home.glob("ledger.sqlite*"):
         file.unlink()
     (home / "ledger.sqlite").write_bytes(content)
     assert kinds(home) == ["APPROVE"]
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_here(home, ForbiddenNoise())
+        ask(home, ForbiddenNoise())
     assert kinds(home) == ["APPROVE"]
 
 
@@ -273,7 +271,7 @@ def test_what_is_published_is_never_given_back(home):
 
 @pytest.mark.parametrize("change", ["cohort", "release", "family", "plan_sha256", "ledger_entry"])
 def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, change):
-    measure_here(home)
+    ask(home)
     published = stated(ledger_of(home).find(*CHARGE).entry)
     settle(ledger_of(home), home / "restricted", "202425", lambda: [published])
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
@@ -284,7 +282,7 @@ def test_a_ledger_that_does_not_know_what_is_published_charges_nothing(home, cha
 def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
     """Its draw belongs to a charge that was refunded: it is not used, and the next run removes it."""
     slow = ledger_of(home).reserve(*CHARGE, charge(small_plan()), small_plan().sha256, "a" * 64)
-    first = measure_here(home)
+    first = ask(home)
     sha256 = store.keep(home / "restricted", measurement_of(home, slow.entry.entry_hash))
     with pytest.raises(ReleaseConflict, match="already ended"):
         ledger_of(home).commit(slow, sha256)
@@ -292,7 +290,7 @@ def test_who_was_cut_off_from_the_ledger_cannot_commit(home):
         ledger_of(home).void(slow, "late")
     settle(ledger_of(home), home / "restricted", "202425", tuple)
     assert list((home / "restricted" / "drawn").iterdir()) == []
-    assert same(first, measure_here(home, ForbiddenNoise()))
+    assert same(first, ask(home, ForbiddenNoise()))
 
 
 def test_the_size_of_what_is_stored_does_not_depend_on_what_was_drawn(home):
@@ -303,11 +301,6 @@ def test_the_size_of_what_is_stored_does_not_depend_on_what_was_drawn(home):
         store.keep(home / "restricted", replace(stored, measurement=replace(stored.measurement, noisy=noisy)))
         sizes.add((home / "restricted" / "drawn" / f"{'0' * 64}.json").stat().st_size)
     assert len(sizes) == 1
-
-
-def test_the_family_must_be_the_plans(home):
-    with pytest.raises(ValueError, match="for family 'small', not 'pupil'"):
-        ask(home, family="pupil")
 
 
 def _fail():

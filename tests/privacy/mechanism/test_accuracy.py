@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import Z95, expected_half_widths, expected_rate_half_widths, published_counts
+from privacy.estimation.intervals import expected_half_widths, expected_rate_half_widths, published_counts
 from privacy.release.child_table import true_counts
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
@@ -48,41 +46,6 @@ def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
     return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "gld 1")}), Cube(axes)
 
 
-def test_rates_are_far_more_accurate_than_one_query_per_table(pilot):
-    """Expected errors are computed from exact variances, normal to first order; a query's cells have independent
-    noise."""
-    plan, _ = pilot
-    query_variance = len(plan.family.marginals) / (2 * plan.rho)
-    ours, baseline = [], []
-    for name in CHARACTERISTICS:
-        numerator, denominator = rate_cubes(plan.family, name)
-        size, rates = exact_rates(pilot, name)
-        large = size >= 200
-        ours += list(expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)[large])
-        deviation = np.sqrt(query_variance * (rates**2 + (1 - rates) ** 2)) / np.maximum(size, 1)
-        baseline += list(100 * Z95 * deviation[large])
-    assert np.mean(ours) < TARGET * np.mean(baseline)
-
-
-def test_a_release_is_as_far_ahead_as_expected(pilot):
-    plan, counts = pilot
-    scale = math.sqrt(len(plan.family.marginals) / (2 * plan.rho))
-    ours, baseline = [], []
-    for _ in range(4):
-        estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
-        query = OpenDPNoise(plan.rho)
-        for name in CHARACTERISTICS:
-            numerator, denominator = rate_cubes(plan.family, name)
-            size, rates = exact_rates(pilot, name)
-            exact = np.stack([size * (1 - rates), size * rates], axis=-1)
-            (drawn,) = query.add([np.rint(exact).astype(np.int64).ravel()], [scale])
-            noisy = drawn.reshape(exact.shape)
-            large = size >= 200
-            ours += list(np.abs(estimates.values(numerator) / estimates.values(denominator) - rates)[large])
-            baseline += list(np.abs(noisy[..., 1] / np.maximum(noisy.sum(axis=-1), 1) - rates)[large])
-    assert np.mean(ours) < (TARGET + 0.08) * np.mean(baseline)
-
-
 def test_expected_half_widths_are_those_of_the_release(pilot):
     plan, counts = pilot
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
@@ -106,18 +69,6 @@ def test_a_denominator_drowned_in_noise_may_be_anything():
     numerator, denominator = rate_cubes(plan.family, "fsm")
     nothing = np.zeros(denominator.shape)
     assert (expected_rate_half_widths(Covariances(plan), numerator, denominator, nothing, nothing) == 50).all()
-
-
-def test_the_pilot_meets_the_minimum_accuracy_of_the_policy(pilot):
-    plan, _ = pilot
-    wanted = load_policy().minimum_accuracy["pupil"]
-    widths = []
-    for name in CHARACTERISTICS:
-        numerator, denominator = rate_cubes(plan.family, name)
-        size, rates = exact_rates(pilot, name)
-        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
-        widths += list(expected[size >= LARGE])
-    assert np.mean(np.array(widths) <= wanted.half_width_points) >= 0.85
 
 
 def test_the_published_tables_are_as_far_ahead():

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.planning import plan_family, public_shares
+from assets.release.planning import _drawn, _ranges, plan_family
 from ndl_export.tables.model import Attribute
 from ndl_export.tables.pupil import (
     AGREEMENT,
@@ -104,6 +104,11 @@ def _one_differs(cells: Sequence[object]) -> list[float]:
     """Return shares of cells with one difference; both names of a record seldom differ together."""
     weights = np.array([0.05 if "both names" in str(cell) else 1.0 for cell in cells])
     return [float(each) for each in 0.168 * weights / weights.sum()]
+
+
+def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
+    """Return the share of each category in a council, in the middle of the plausible range."""
+    return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))
 
 
 def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:

@@ -18,8 +18,8 @@ from ndl_export.bundle.anchors import anchors_at, anchors_in
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files import signing
 from ndl_export.files.stores import open_store
-from privacy.release.ledger import NANO, Ledger, StatedCharge
-from privacy.release.mechanism import Measurement, charge
+from privacy.release.ledger import Ledger, StatedCharge
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.session import measure_once
 from tests.support.release.examples import small_plan
@@ -29,7 +29,6 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 CAP = 0.30
 PLAN: Plan = small_plan(0.1)
-COST = -(-charge(PLAN) * NANO // 1) / NANO
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,6 @@ class Books:
             self.home.restricted,
             cohort=COHORT,
             release=version,
-            family=FAMILY,
             plan=PLAN,
             input_mac="a" * 64,
             count=count or (lambda: counts),

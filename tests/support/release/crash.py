@@ -144,7 +144,6 @@ def measure_in(scene: Scene, release: str) -> Measurement:
             scene.restricted,
             cohort=COHORT,
             release=release,
-            family=FAMILY,
             plan=PLAN,
             input_mac="a" * 64,
             count=lambda: true_counts(scene.table, PLAN),

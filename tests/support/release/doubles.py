@@ -1,4 +1,4 @@
-"""Noise sources for tests."""
+"""Noise sources, and moments without noise, for tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.mechanism import OPENDP
+from privacy.release.workload import Attribute, Cube, Figures, terms_of
 
 Integers = NDArray[np.int64]
 
@@ -31,18 +32,6 @@ class NoNoise(OneByOne):
         return counts.copy()
 
 
-class RecordedNoise(OneByOne):
-    """Rounded normal noise from a seed."""
-
-    name = "recorded (test)"
-
-    def __init__(self, seed: int) -> None:
-        self._generator = np.random.default_rng(seed)
-
-    def drawn(self, counts: Integers, sigma: float) -> Integers:
-        return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
-
-
 class ForbiddenNoise:
     """A noise source that poses as OpenDP and fails the test if it draws."""
 
@@ -50,3 +39,26 @@ class ForbiddenNoise:
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
         raise AssertionError("noise was drawn where none may be")
+
+
+class ExactMoments:
+    """Moments of counts over some attributes; every figure has the same variance. Axes are in the attributes' order."""
+
+    def __init__(self, counts: NDArray[np.float64], *attributes: Attribute, variance: float = 0.0) -> None:
+        self.counts, self._attributes, self._variance = counts, attributes, variance
+
+    def values(self, figures: Figures) -> NDArray[np.float64]:
+        return np.asarray(sum(factor * self._cube(cube) for factor, cube in terms_of(figures)))
+
+    def _cube(self, cube: Cube) -> NDArray[np.float64]:
+        weights, found = {**cube.where, **cube.selectors}, self.counts
+        for axis, each in enumerate(self._attributes):
+            rows = weights[each.name].matrix if each.name in weights else np.ones((1, each.size))
+            found = np.moveaxis(np.tensordot(rows, found, (1, axis)), 0, axis)
+        return found.reshape(cube.shape)
+
+    def variance(self, figures: Figures) -> NDArray[np.float64]:
+        return np.full(figures.shape, self._variance)
+
+    def covariance(self, left: Figures, right: Figures) -> NDArray[np.float64]:
+        return np.zeros(left.shape)

@@ -8,18 +8,23 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from unittest.mock import patch
 
+import numpy as np
+
 from privacy.release import approval, ledger, session
 from privacy.release.mechanism import OPENDP
-from tests.support.release.doubles import OneByOne, RecordedNoise
+from tests.support.release.doubles import Integers, OneByOne
 
 
-class SameNoise(RecordedNoise):
-    """A noise source that poses as OpenDP, with noise that depends only on the number of the draw."""
+class SameNoise(OneByOne):
+    """A noise source that poses as OpenDP, with rounded normal noise that depends only on the number of the draw."""
 
     name = OPENDP
 
     def __init__(self, rho: float) -> None:
-        super().__init__(5)
+        self._generator = np.random.default_rng(5)
+
+    def drawn(self, counts: Integers, sigma: float) -> Integers:
+        return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
 class _FixedTime(datetime):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.home.paths import Home
@@ -30,27 +31,32 @@ from sources.contracts import CONTRACTS
 COHORT, VERSION = "202425", "2026.11.0"
 
 
-def home_of(folder: Path, rows: int, councils: Sequence[str], seed: int = 1) -> Home:
-    """Create a home whose confidential tables have `rows` rows, the first rows of any longer table."""
+def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
+    """Create a home whose confidential tables have `rows` rows, the first rows of any longer table.
+
+    `without` has, by source, the councils that did not send it.
+    """
     home = Home(folder)
     home.prepare()
-    for family in FAMILIES:
-        path = home.confidential(family, COHORT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(_table(family, rows, councils, seed), path)
-    note_linked(home, COHORT, councils)
+    add_cohort(home, COHORT, rows, councils, **without)
     return home
 
 
-def note_linked(
-    home: Home, cohort: str, councils: Sequence[str], without: Mapping[str, str] = MappingProxyType({})
-) -> None:
-    """Write the record of a linkage of these councils, in which nothing in landing was unread.
+def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **without: Sequence[str]) -> None:
+    """Write the confidential tables of a cohort, and note that it was linked."""
+    for name, family in FAMILIES.items():
+        path = home.confidential(name, cohort)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table = _table(name, rows, councils)
+        absent = pa.array(without.get(family.source, ()), pa.string())
+        pq.write_table(table.filter(pc.invert(pc.is_in(table["council"], value_set=absent))), path)
+    note_linked(home, cohort, councils, **without)
 
-    `without` has, by source, the council that did not send it.
-    """
+
+def note_linked(home: Home, cohort: str, councils: Sequence[str], **without: Sequence[str]) -> None:
+    """Write the record of a linkage of these councils, in which nothing in landing was unread."""
     write_json(home.landing_seen, asdict(LandingSeen()))
-    sent = {source: [name for name in councils if name != without.get(source)] for source in CONTRACTS}
+    sent = {source: [name for name in councils if name not in without.get(source, ())] for source in CONTRACTS}
     write_record(home, cohort, LinkageRecord(councils, sent))
 
 
@@ -78,18 +84,20 @@ def quality_of(
     return ExtractQuality(*about, *counted)
 
 
-def released(home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION) -> Path:
-    """Make a release as the assets do, and return the bundle's folder."""
+def released(
+    home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
+) -> Path:
+    """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
     for family in FAMILIES:
-        fix_release(home, COHORT, version, councils, ReleaseOptions(allow_missing=False))
-        measure.measure_family(home, COHORT, keys, family, version, councils)
-    return measure.publish_bundle(home, COHORT, keys, version, councils)
+        for each in fix_release(home, cohort, version, councils, ReleaseOptions(**options)):
+            measure.measure_family(home, each, keys, family, version, councils)
+    return measure.publish_bundle(home, cohort, keys, version, councils)
 
 
-def _table(family: str, rows: int, councils: Sequence[str], seed: int) -> pa.Table:
-    """Return a confidential table in which row n depends only on the seed and n."""
+def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
+    """Return a confidential table in which row n depends only on n."""
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILIES[family].attributes}
-    chosen = np.random.default_rng(seed).random((rows, len(domains)))
+    chosen = np.random.default_rng(1).random((rows, len(domains)))
     columns = {
         name: pa.array([domain[int(share * len(domain))] for share in chosen[:, number]], pa.string())
         for number, (name, domain) in enumerate(domains.items())

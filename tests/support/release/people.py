@@ -14,9 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.decision_sheet import to_sign
-from assets.release.holds import accept_configured, state
 from assets.release.sign_off import change_of_people, publication_request, sign_request, withdrawal_request
-from privacy.keys import KeyRing
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
@@ -100,12 +98,6 @@ def change_people(home: Home, *signers: Signer) -> None:
     request = change_of_people(home)
     for signer in signers:
         sign_request(home, "", request, to_sign(home, "", request).sheet_sha256, signer.key)
-
-
-def accept_held(home: Home, keys: KeyRing, cohort: str = "202425") -> None:
-    """Accept everything for which a release of the cohort is held, with the key of a demonstration."""
-    if names := [hold.name for hold in state(home, [cohort]).open]:
-        accept_configured(home, keys, cohort, names, "It is right as it is.", "")
 
 
 def approve_publication(home: Home, version: str) -> None:

@@ -42,11 +42,11 @@ def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
     )
 
 
-def known(councils: Sequence[str] = PILOT, further: Sequence[Plan] = ()) -> Known:
+def known(councils: Sequence[str] = PILOT, on_request: Sequence[Plan] = ()) -> Known:
     """Return what is known from a release of these councils under the policy."""
     own = tuple(sorted(councils))
     base = {family: plan_family(family, own, load_policy()) for family in FAMILIES}
-    return Known(base, tuple(further), partial(sizes_of, own))
+    return Known(base, tuple(on_request), partial(sizes_of, own))
 
 
 def noisy_counts(base: Mapping[str, Plan]) -> dict[str, NoisyCounts]:

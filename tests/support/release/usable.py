@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.planning import expected_rows, plan_family, public_shares
+from assets.release.planning import expected_rows, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, column_name
@@ -22,7 +22,7 @@ from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, 
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
-from tests.support.release.accuracy import child_table
+from tests.support.release.accuracy import child_table, public_shares
 
 _COHORT, _VERSION = "202425", "2026.11.0"
 _SPREAD = 100.0

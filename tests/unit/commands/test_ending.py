@@ -38,7 +38,7 @@ def test_every_error_that_has_an_ending_is_one_of_the_code_and_has_one() -> None
     [
         (KeyProblem("x"), Ending.INPUT),
         (ReleaseConflict("x"), Ending.INPUT),
-        (BudgetExceeded("x", asked=1.0, left=0.0), Ending.BUDGET),
+        (BudgetExceeded("x", requested=1.0, left=0.0), Ending.BUDGET),
         (WaitsForApproval("x"), Ending.HOLD),
         (InUse("x"), Ending.HOLD),
         (PlaceInUse("x"), Ending.HOLD),

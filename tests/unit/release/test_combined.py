@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.estimation.estimates import estimates_of, without_categories
+from privacy.estimation.estimates import Estimates, estimates_of, without_categories
 from privacy.release.mechanism import Measurement, combined, combined_plan
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Cube, Family, Marginal, Selector
+from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector, WorkloadError
+from tests.support.release.dense import Dense, noisy
 from tests.support.release.examples import small_family, small_plan
-from tests.unit.release.test_estimates import Dense, noisy
 
 
 def further(*marginals: tuple[str, ...], rho: float = 0.02) -> Plan:
@@ -20,20 +20,6 @@ def further(*marginals: tuple[str, ...], rho: float = 0.02) -> Plan:
     family = small_family()
     asked = tuple(Marginal(names) for names in marginals)
     return make_plan(replace(family, marginals=asked, identities=()), rho, delta=1e-6)
-
-
-class _Stacked(Dense):
-    """Dense least squares over the measurements of several plans."""
-
-    def __init__(self, measured: list[tuple[Plan, Measurement]]) -> None:
-        self.family = measured[0][0].family
-        rows = [(names, plan.sigmas[names], counts) for plan, counts in measured for names in plan.sigmas]
-        design = np.vstack([self.cells(names) / sigma for names, sigma, _ in rows])
-        target = np.concatenate([counts.noisy[names].ravel() / sigma for names, sigma, counts in rows])
-        allowed = self._allowed()
-        inverse = np.linalg.pinv(design @ allowed, rcond=1e-9)
-        self.estimate = allowed @ inverse @ target
-        self.covariance = allowed @ inverse @ inverse.T @ allowed.T
 
 
 CUBES = (
@@ -50,27 +36,13 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
     later = [further(("fsm", "asq", "gld")), further(("council", "asq", "gld"), ("dots",), rho=0.005)]
     measured = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
     whole, counts = combined(*measured[0], measured[1:])
-    found, dense = estimates_of(whole, counts), _Stacked(measured)
+    found, dense = estimates_of(whole, counts), Dense(*measured)
     for names, _ in CUBES:
         cube = Cube({name: Selector.each(whole.family.attribute(name)) for name in names})
         rows = dense.figures(cube)
         np.testing.assert_allclose(found.values(cube).ravel(), rows @ dense.estimate, atol=1e-6)
         variance = np.einsum("ij,jk,ik->i", rows, dense.covariance, rows)
         np.testing.assert_allclose(found.variance(cube).ravel(), variance, rtol=1e-6, atol=1e-9)
-
-
-def test_nothing_further_changes_nothing() -> None:
-    plan = small_plan()
-    drawn = noisy(plan, 1)
-    assert combined(plan, drawn, []) == (plan, drawn)
-
-
-def test_every_figure_gets_at_least_as_exact() -> None:
-    base = small_plan()
-    whole = combined_plan(base, [further(("council", "asq", "gld"))])
-    before, after = (dict(zip(plan.lattice.subsets, plan.component_precisions, strict=True)) for plan in (base, whole))
-    assert all(after[names] >= before[names] * (1 - 1e-12) for names in before)
-    assert after["council", "gld", "asq"] > before["council", "gld", "asq"]
 
 
 def test_the_order_of_what_came_later_does_not_matter() -> None:
@@ -97,3 +69,43 @@ def test_what_is_of_another_table_is_refused() -> None:
     later = further(("fsm", "asq"))
     with pytest.raises(ValueError, match="another plan"):
         combined(base, noisy(base, 1), [(later, noisy(base, 2))])
+
+
+# --- Estimates given that a category is known to be empty
+
+COUNCIL, LEVEL = Attribute("council", ("a", "b", "c")), Attribute("level", ("yes", "no"))
+BOTH, ONE = ("council", "level"), ("level",)
+PLAN = Plan(
+    Family("example", "child", (COUNCIL, LEVEL), (Marginal(BOTH), Marginal(ONE))), 0.25, 1e-6, {BOTH: 2.0, ONE: 3.0}
+)
+NOISY = {BOTH: np.array([[61, 32], [3, -4], [40, 23]]), ONE: np.array([100, 60])}
+MEASURED = Measurement(PLAN.sha256, "by hand", "none", 0.25, NOISY)
+
+
+def test_estimates_are_the_weighted_least_squares_under_the_known_zeros() -> None:
+    plan, measured = without_categories(PLAN, MEASURED, "council", ["b"])
+    council, level = plan.family.attribute("council"), plan.family.attribute("level")
+    estimates = Estimates(plan, measured)
+    cells = Cube({"council": Selector.each(council), "level": Selector.each(level)})
+    rows, seen, weights = [], [], []
+    for index, counts in zip((0, 2), NOISY[BOTH][[0, 2]], strict=True):
+        for column in (0, 1):
+            rows.append([float((i, j) == (index, column)) for i in (0, 2) for j in (0, 1)])
+            seen.append(counts[column])
+            weights.append(1 / 2.0)
+    for column in (0, 1):
+        rows.append([float(j == column) for _ in (0, 2) for j in (0, 1)])
+        seen.append(NOISY[ONE][column])
+        weights.append(1 / 3.0)
+    design = np.array(rows) * np.array(weights)[:, None]
+    expected = np.linalg.lstsq(design, np.array(seen) * np.array(weights), rcond=None)[0]
+    covariance = np.linalg.inv(design.T @ design)
+    assert np.ravel(estimates.values(cells)) == pytest.approx(expected)
+    assert np.ravel(estimates.variance(cells)) == pytest.approx(np.diag(covariance))
+
+
+def test_a_category_must_be_left_and_the_plan_be_the_same() -> None:
+    with pytest.raises(WorkloadError, match="needs a category"):
+        without_categories(PLAN, MEASURED, "council", COUNCIL.categories)
+    with pytest.raises(ValueError, match="another plan"):
+        without_categories(PLAN, Measurement("0" * 64, "by hand", "none", 0.25, NOISY), "council", ["b"])

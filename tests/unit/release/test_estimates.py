@@ -2,97 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.linalg import null_space
 
 from privacy.estimation.estimates import Estimates
 from privacy.release.child_table import true_counts
-from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
-from privacy.release.plan import Plan, make_plan
+from privacy.release.mechanism import measure
+from privacy.release.plan import make_plan
 from privacy.release.workload import (
     Batch,
     Cube,
     Family,
-    Figures,
     Identity,
     LinearCombination,
     Marginal,
     Selector,
     Term,
     WorkloadError,
-    terms_of,
 )
 from tests.support.daily import examples
+from tests.support.release.dense import Dense, noisy
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import attribute, pilot_family, pilot_table, small_plan, small_table
-
-
-def noisy(plan: Plan, seed: int) -> Measurement:
-    """Integers that no child table could give: least squares does not care."""
-    generator = np.random.default_rng(seed)
-    values = {a: generator.integers(-20, 50, plan.family.shape(a)) for a in plan.sigmas}
-    return Measurement(plan.sha256, "none (test)", "", 0.0, values)
-
-
-class Dense:
-    """The same estimates by textbook least squares on the full contingency table x, constraints by substitution.
-
-    y = M x + noise, B x = 0: with N a basis of the null space of B, x = N z and z is weighted least squares.
-    """
-
-    def __init__(self, plan: Plan, measurement: Measurement) -> None:
-        self.family = plan.family
-        design = np.vstack([self.cells(a) / sigma for a, sigma in plan.sigmas.items()])
-        target = np.concatenate([measurement.noisy[a].ravel() / sigma for a, sigma in plan.sigmas.items()])
-        allowed = self._allowed()
-        inverse = np.linalg.pinv(design @ allowed, rcond=1e-9)
-        self.estimate = allowed @ inverse @ target
-        self.covariance = allowed @ inverse @ inverse.T @ allowed.T
-
-    def cells(self, attributes: tuple[str, ...]) -> np.ndarray:
-        """One row per cell of a marginal."""
-        return self._rows({name: np.eye(self.family.attribute(name).size) for name in attributes})
-
-    def figures(self, figures: Figures) -> np.ndarray:
-        """One row per figure, in C order."""
-        total = 0
-        for coefficient, cube in terms_of(figures):
-            named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
-            names = self.family.ordered(named)
-            rows = self._rows(named).reshape([len(named[n]) for n in names] + [-1])
-            kept = [names.index(n) for n in cube.selectors]
-            dropped = [axis for axis in range(len(names)) if axis not in kept]
-            total = total + coefficient * rows.transpose([*kept, *dropped, len(names)]).reshape(
-                math.prod(cube.shape), -1
-            )
-        return total
-
-    def _rows(self, named: dict[str, np.ndarray]) -> np.ndarray:
-        matrix = np.ones((1, 1))
-        for a in self.family.attributes:
-            matrix = np.kron(matrix, named.get(a.name, np.ones((1, a.size))))
-        return matrix
-
-    def _allowed(self) -> np.ndarray:
-        equalities = [np.zeros((1, math.prod(a.size for a in self.family.attributes)))]
-        for identity in self.family.identities:
-            over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
-            equalities.append(
-                sum(
-                    coefficient
-                    * self._rows(
-                        over | {n: np.array([self.family.attribute(n).weights(v)]) for n, v in term.vectors.items()}
-                    )
-                    for coefficient, term in identity.signed_terms()
-                )
-            )
-        return null_space(np.vstack(equalities), rcond=1e-10)
+from tests.support.release.examples import attribute, pilot_family, small_plan, small_table
 
 
 @st.composite
@@ -164,7 +97,7 @@ def test_everything_equals_dense_least_squares(data):
     family = data.draw(families())
     plan = make_plan(family, data.draw(st.floats(0.01, 1.0)), delta=1e-6)
     measurement = noisy(plan, data.draw(st.integers(0, 1000)))
-    estimates, dense = Estimates(plan, measurement), Dense(plan, measurement)
+    estimates, dense = Estimates(plan, measurement), Dense((plan, measurement))
     lengths = data.draw(st.sampled_from([(), (2,), (3, 2)]))
     left = data.draw(cubes(family, lengths))
     right = LinearCombination(((0.5, data.draw(cubes(family, lengths))), (-2.0, data.draw(cubes(family, lengths)))))
@@ -212,47 +145,6 @@ def test_without_noise_the_figures_are_the_counts():
             assert values[cell] == pytest.approx(found.get(categories, 0), abs=1e-8)
 
 
-def test_identities_hold_and_lower_the_variance():
-    plan = small_plan()
-    family = plan.family
-    estimates = Estimates(plan, noisy(plan, 1))
-    council = Selector.each(family.attribute("council"))
-    review = Cube({"council": council}, {"asq": Selector.only(family.attribute("asq"), "asq 2")})
-    dots = Cube({"council": council}, {"dots": Selector.only(family.attribute("dots"), "dots 2", "dots 3")})
-    np.testing.assert_allclose(estimates.values(review), estimates.values(dots), atol=1e-9)
-    np.testing.assert_allclose(estimates.variance(review), estimates.variance(dots))
-    np.testing.assert_allclose(estimates.variance(LinearCombination(((1.0, review), (-1.0, dots)))), 0, atol=1e-9)
-    free = Family(family.name, family.unit, family.attributes, family.marginals)
-    unaided = Plan(free, plan.rho, plan.delta, plan.sigmas)
-    assert (estimates.variance(review) < Estimates(unaided, noisy(unaided, 1)).variance(review)).all()
-
-
-def test_identities_that_follow_from_others_change_nothing():
-    """p = q and q = r imply p = r, and any multiple; near-zero eigenvalues must not be taken for information."""
-    family = Family(
-        "f",
-        "u",
-        (attribute("a", 3), attribute("p", 3), attribute("q", 4), attribute("r", 5)),
-        tuple(Marginal(("a", name)) for name in "pqr"),
-    )
-
-    def identity(left: str, right: str, coefficient: float = 1.0) -> Identity:
-        sides = (Batch(("a",), (Term({name: (f"{name} 0", f"{name} 1")}, coefficient),)) for name in (left, right))
-        return Identity(*sides, f"{left} is {right}")
-
-    enough = (identity("p", "q"), identity("q", "r"))
-    more = (*enough, identity("p", "r"), identity("r", "q", math.pi), identity("p", "r", 1e-3))
-    plan = make_plan(family, 0.1, delta=1e-6)
-    results = []
-    for identities in (enough, more):
-        bound = Plan(Family("f", "u", family.attributes, family.marginals, identities), 0.1, 1e-6, plan.sigmas)
-        estimates = Estimates(bound, noisy(bound, 3))
-        cube = Cube({name: Selector.each(family.attribute(name)) for name in ("a", "q")})
-        results.append((estimates.values(cube), estimates.variance(cube)))
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9)
-
-
 def test_a_table_outside_the_workload_is_refused():
     plan = small_plan()
     estimates = Estimates(plan, noisy(plan, 0))
@@ -263,50 +155,3 @@ def test_a_table_outside_the_workload_is_refused():
     other = make_plan(plan.family, 0.2, delta=1e-6)
     with pytest.raises(ValueError, match="another plan"):
         Estimates(plan, noisy(other, 0))
-
-
-def test_an_average_over_many_marginals_has_its_exact_variance():
-    """Mean number of two goals at council 0, against draws of the noise itself."""
-    family = Family(
-        "f",
-        "u",
-        (attribute("council", 2), attribute("e01", 2), attribute("e02", 2)),
-        (Marginal(("council", "e01")), Marginal(("council", "e02"))),
-    )
-    plan = make_plan(family, 0.05, delta=1e-6)
-    generator = np.random.default_rng(5)
-    council = Selector.each(family.attribute("council"))
-    goals = tuple(
-        (1.0, Cube({"council": council}, {g: Selector.only(family.attribute(g), f"{g} 1")})) for g in ("e01", "e02")
-    )
-    draws = []
-    for _ in range(3000):
-        values = {
-            a: np.rint(generator.normal(0, s, plan.family.shape(a))).astype(np.int64) for a, s in plan.sigmas.items()
-        }
-        estimates = Estimates(plan, Measurement(plan.sha256, "", "", 0.0, values))
-        draws.append(estimates.values(LinearCombination(goals)))
-    assert np.var(draws, axis=0) == pytest.approx(estimates.variance(LinearCombination(goals)), rel=0.12)
-
-
-def test_a_country_takes_under_three_seconds_noise_included():
-    family = pilot_family(153)
-    plan = make_plan(family, 0.185, delta=1e-6)
-    counts = {a: np.full(family.shape(a), 40, dtype=np.int64) for a in plan.sigmas}
-    council = Selector.each(family.attribute("council")) + Selector.total(family.attribute("council"))
-    begun = time.process_time()
-    estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
-    for marginal in family.marginals:
-        if marginal.attributes[0] == "council":
-            axes = {name: Selector.each(family.attribute(name)) for name in marginal.attributes[1:]}
-            cube = Cube({"council": council, **axes})
-            assert estimates.values(cube).shape == estimates.variance(cube).shape
-    assert time.process_time() - begun < 3
-
-
-def test_the_pilot_measured_without_noise_obeys_its_identities():
-    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
-    counts = true_counts(pilot_table(), plan)
-    estimates = Estimates(plan, measure(plan, counts, NoNoise()))
-    for attributes, exact in counts.items():
-        np.testing.assert_allclose(estimates.marginal(attributes), exact, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, _fit, modelled_rates
+from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, modelled_rates
 from privacy.estimation.intervals import Z95, fieller
 from tests.support.daily import examples
 
@@ -86,15 +86,6 @@ def test_a_group_that_stands_out_further_than_noise_explains_keeps_its_figure():
     assert np.abs(off).mean() < 2
 
 
-def test_the_expectation_of_a_cell_comes_from_the_others():
-    size, rate = truth(4, 0.0)
-    noisy = noisy_rates(size, rate, 4)
-    spreads = np.array([0.02, 0.25]) ** 2
-    before = _fit(noisy, spreads).expected[2, 3]
-    noisy.x[2, 3] += 4 * NOISE
-    assert _fit(noisy, spreads).expected[2, 3] == pytest.approx(before, abs=0.003)
-
-
 def test_the_interval_holds_the_85_percent_interval_of_the_cell_itself():
     size, rate = truth(2, 0.0)
     noisy = noisy_rates(size, rate, 2)
@@ -114,13 +105,6 @@ def test_without_noise_rates_are_as_they_were():
     found = modelled_rates(NoisyRates(rate * size, size, nothing, nothing, nothing))
     for values in (found.rate, found.lower, found.upper):
         np.testing.assert_allclose(values, rate, atol=1e-4)
-
-
-def test_large_groups_are_left_as_they_are():
-    size = np.full((PLACES, GROUPS), 50_000.0)
-    rate = np.random.default_rng(3).uniform(0.4, 0.8, size.shape)
-    noisy = noisy_rates(size, rate, 4)
-    np.testing.assert_allclose(modelled_rates(noisy).rate, noisy.x / noisy.y, atol=2e-4)
 
 
 def test_a_group_that_noise_drowns_is_what_its_place_and_its_kind_suggest_and_may_be_anything():
@@ -160,19 +144,6 @@ def test_every_input_has_a_rate_within_its_interval(seed, noise, places, groups)
     assert ((found.lower <= found.rate) & (found.rate <= found.upper)).all()
 
 
-@pytest.mark.filterwarnings("error")
-def test_counts_of_nobody_have_a_rate():
-    nobody = np.zeros((4, 3))
-    found = modelled_rates(NoisyRates(nobody, nobody, nobody + 9, nobody + 18, nobody + 9))
-    assert ((found.lower == 0) & (found.upper == 1)).all()
-
-
-def test_few_places_are_refused():
-    size, rate = truth(1, 0.0)
-    with pytest.raises(ValueError, match="needs 4 places, not 3"):
-        modelled_rates(noisy_rates(size[:3], rate[:3], 1))
-
-
 @examples(40)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
 def test_effects_and_their_variances_are_those_of_least_squares(seed, unknown):
@@ -192,14 +163,3 @@ def test_effects_and_their_variances_are_those_of_least_squares(seed, unknown):
     np.testing.assert_allclose(
         effects.variance.ravel()[known], np.einsum("ij,jk,ik->i", whole, inverse, whole)[known], rtol=1e-6, atol=1e-9
     )
-
-
-def test_a_group_of_which_nothing_is_known_is_expected_to_do_as_the_others():
-    size, rate = truth(1, 0.0)
-    size[:, 2] = 0
-    noisy = noisy_rates(size, rate, 3)
-    noisy = NoisyRates(noisy.x, np.where(size > 0, noisy.y, -5.0), noisy.xx, noisy.yy, noisy.xy)
-    seen = modelled_rates(noisy).rate
-    others = np.delete(seen, 2, axis=1)
-    assert (others.min(axis=1) - 0.05 < seen[:, 2]).all()
-    assert (seen[:, 2] < others.max(axis=1) + 0.05).all()

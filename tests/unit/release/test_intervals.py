@@ -110,10 +110,6 @@ def test_counts_are_whole_and_not_negative():
     assert int(published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
 
 
-def test_without_noise_a_rate_is_itself():
-    assert rate(x=30.0, y=40.0) == (75.0, 75.0, 75.0, RELIABLE)
-
-
 @pytest.mark.parametrize(
     ("moments", "flag"),
     [

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from privacy.estimation.corrected import Joined
-from privacy.release.workload import Attribute, Cube, Figures, LinearCombination, Selector, terms_of
+from privacy.release.workload import Attribute, Cube, LinearCombination, Selector
+from tests.support.release.doubles import ExactMoments
 
 FSM, GROUP = Attribute("fsm", ("yes", "no", "unknown")), Attribute("group", ("a", "b", "unknown"))
 SEX = Attribute("sex", ("F", "M"))
@@ -20,31 +21,6 @@ EACH_OF_ALL = {
 }
 
 
-class Exact:
-    """Moments of counts as found; the variance of a figure is the sum of its squared weights."""
-
-    def __init__(self, counts: np.ndarray) -> None:
-        self.counts = counts
-
-    def values(self, figures: Figures) -> np.ndarray:
-        total = np.zeros(figures.shape)
-        for factor, cube in terms_of(figures):
-            total = total + factor * np.einsum(
-                "fgs,if,jg,ks->ijk", self.counts, *map(_rows, (cube,) * 3, (FSM, GROUP, SEX))
-            )
-        return total
-
-    def variance(self, figures: Figures) -> np.ndarray:
-        return np.ones(figures.shape)
-
-    def covariance(self, left: Figures, right: Figures) -> np.ndarray:
-        return np.zeros(left.shape)
-
-
-def _rows(cube: Cube, attribute: Attribute) -> np.ndarray:
-    return cube.selectors[attribute.name].matrix
-
-
 def as_found(true: np.ndarray) -> np.ndarray:
     """Of each child at random, all that the census row says is unknown."""
     found = (1 - LOST) * true
@@ -54,7 +30,7 @@ def as_found(true: np.ndarray) -> np.ndarray:
 
 def joined(variance: float = 0.0) -> Joined:
     unknown = {"fsm": "unknown", "group": "unknown"}
-    return Joined(Exact(as_found(TRUE)), unknown, LOST / (1 - LOST), variance)
+    return Joined(ExactMoments(as_found(TRUE), FSM, GROUP, SEX, variance=1.0), unknown, LOST / (1 - LOST), variance)
 
 
 def test_counts_are_brought_back_to_the_true_ones_in_tables_of_one_and_of_two_characteristics() -> None:
@@ -66,7 +42,10 @@ def test_counts_are_brought_back_to_the_true_ones_in_tables_of_one_and_of_two_ch
 
 def test_a_total_stays_as_it_is_to_the_bit() -> None:
     everyone = Cube(EACH_OF_ALL)
-    assert (joined().values(everyone)[0, 0] == Exact(as_found(TRUE)).values(everyone)[0, 0]).all()
+    assert (
+        joined().values(everyone)[0, 0]
+        == ExactMoments(as_found(TRUE), FSM, GROUP, SEX, variance=1.0).values(everyone)[0, 0]
+    ).all()
     assert (joined(0.1).variance(everyone)[0, 0] == 1.0).all()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import estimates_of, without_categories
 from privacy.release.child_table import true_counts
-from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.mechanism import charge, measure
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.workload import (
     Batch,
@@ -29,6 +27,7 @@ from privacy.release.workload import (
     terms_of,
 )
 from tests.support.daily import examples
+from tests.support.release.dense import Dense, noisy
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import attribute
 
@@ -57,62 +56,6 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
     )
 
 
-def noisy(plan: Plan, seed: int) -> Measurement:
-    generator = np.random.default_rng(seed)
-    values = {a: generator.integers(-20, 50, plan.family.shape(a)) for a in plan.sigmas}
-    return Measurement(plan.sha256, "none (test)", "", 0.0, values)
-
-
-class Dense:
-    """Least squares on the contingency table of council and the other facts; a region's marginal sums its councils."""
-
-    def __init__(self, plan: Plan, measurement: Measurement) -> None:
-        self.family = plan.family
-        design = np.vstack([self.rows(self._each(a)) / sigma for a, sigma in plan.sigmas.items()])
-        target = np.concatenate([measurement.noisy[a].ravel() / s for a, s in plan.sigmas.items()])
-        allowed = self._allowed()
-        inverse = np.linalg.pinv(design @ allowed, rcond=1e-9)
-        self.estimate = allowed @ inverse @ target
-        self.covariance = allowed @ inverse @ inverse.T @ allowed.T
-
-    def rows(self, named: dict[str, np.ndarray]) -> np.ndarray:
-        matrix = np.ones((1, 1))
-        for a in self.family.attributes:
-            if a.name != "region":
-                matrix = np.kron(matrix, named.get(a.name, np.ones((1, a.size))))
-        return matrix
-
-    def figures(self, cube: Cube) -> np.ndarray:
-        named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
-        names = self.family.ordered(named)
-        rows = self.rows(named).reshape([len(named[n]) for n in names] + [-1])
-        kept = [names.index(n) for n in cube.selectors]
-        dropped = [axis for axis in range(len(names)) if axis not in kept]
-        return rows.transpose([*kept, *dropped, len(names)]).reshape(math.prod(cube.shape), -1)
-
-    def _each(self, attributes: tuple[str, ...]) -> dict[str, np.ndarray]:
-        named = {name: np.eye(self.family.attribute(name).size) for name in attributes if name != "region"}
-        if "region" in attributes:
-            assert self.family.nesting
-            groups = [self.family.nesting.members[r] for r in self.family.attribute("region").categories]
-            council = self.family.attribute("council").categories
-            named["council"] = np.array([[float(c in group) for c in council] for group in groups])
-        return named
-
-    def _allowed(self) -> np.ndarray:
-        from scipy.linalg import null_space
-
-        equalities = [np.zeros((1, self.rows({}).shape[1]))]
-        for identity in self.family.identities:
-            over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
-            weighed = [
-                (c, {n: np.array([self.family.attribute(n).weights(v)]) for n, v in t.vectors.items()})
-                for c, t in identity.signed_terms()
-            ]
-            equalities.append(sum(c * self.rows(over | vectors) for c, vectors in weighed))
-        return null_space(np.vstack(equalities), rcond=1e-10)
-
-
 def places(family: Family) -> Selector:
     """Each council, each region, two councils of different regions, and all."""
     assert family.nesting
@@ -128,7 +71,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     family = nested_family(groups, identities)
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
-    estimates, dense = estimates_of(plan, measurement), Dense(plan, measurement)
+    estimates, dense = estimates_of(plan, measurement), Dense((plan, measurement))
     council, fsm = places(family), Selector.each(family.attribute("fsm"))
     yes = Selector.only(family.attribute("gld"), "gld 1")
     rate = Cube({"council": council, "fsm": fsm}, {"gld": yes}), Cube({"fsm": fsm, "council": council})
@@ -156,7 +99,7 @@ def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(gr
     family = nested_family(groups)
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
-    estimates, dense = estimates_of(plan, measurement), Dense(plan, measurement)
+    estimates, dense = estimates_of(plan, measurement), Dense((plan, measurement))
     council, fsm, asq = (family.attribute(name) for name in ("council", "fsm", "asq"))
     some = Selector.only(council, council.categories[0], council.categories[-1])
     beside = Selector.of(council, dict.fromkeys(places(family).labels, council.categories))
@@ -193,19 +136,6 @@ def test_two_councils_of_a_region_have_the_very_same_variance():
     together = covariances.variance(Cube({"council": places(family), "fsm": fsm}))
     alone = covariances.variance(Cube({"fsm": fsm}, {"council": Selector.only(council, council.categories[3])}))
     assert (together[:5] == alone).all()
-
-
-def test_regions_add_up_and_are_better_known_than_the_sum_of_their_councils():
-    family = nested_family([5, 4, 6])
-    plan = make_plan(family, 0.1, delta=1e-6)
-    estimates = estimates_of(plan, noisy(plan, 4))
-    council, yes = family.attribute("council"), Selector.only(family.attribute("gld"), "gld 1")
-    values = estimates.values(Cube({"council": places(family)}, {"gld": yes}))
-    assert values[-1] == pytest.approx(values[: council.size].sum())
-    assert values[-1] == pytest.approx(values[council.size : council.size + 3].sum())
-    variance = estimates.variance(Cube({"council": places(family)}, {"gld": yes}))
-    assert variance[-1] == pytest.approx(variance[council.size : council.size + 3].sum())
-    assert (variance[council.size : council.size + 3] < variance[0] * np.array([5, 4, 6])).all()
 
 
 def test_the_budget_is_shared_as_the_nesting_says():

@@ -75,14 +75,6 @@ def test_a_sum_has_the_variance_that_the_plan_gives_it(kind: str, pilot: Plan) -
         assert of_sum(table, councils, rows, topic, kind, nested=False) == pytest.approx(expected, abs=1e-4)
 
 
-def test_parts_of_a_whole_share_noise(pilot: Plan) -> None:
-    """Were it not so, nobody would need the file: the quintiles of a council add up to less noise than apart."""
-    table = noise_covariance([measured(pilot)], {}).to_pandas()
-    own = table[(table.breakdown_topic == "IMD quintile") & (table.sex == "Total") & (table.other_sex == "Total")]
-    of_each = own[own.breakdown == own.other_breakdown].same_children.sum()
-    assert own.same_children.sum() < 0.8 * of_each
-
-
 def test_it_is_of_the_councils_that_have_sent(pilot: Plan) -> None:
     absent = {"202425": {"eyfsp": ("halton",)}}
     table = noise_covariance([measured(pilot)], absent)

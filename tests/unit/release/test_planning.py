@@ -9,15 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from assets.release import planning
-from assets.release.expected_accuracy import NotAccurateEnough, check_accuracy, expected_accuracy
-from assets.release.planning import plan_family
+from assets.release.planning import NotAccurateEnough, check_accuracy, expected_accuracy, plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
 from ndl_export.tables.rows import Detail, detail_of, layout, statements_of
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, places
-from sources.reference.published_figures import Range, council_size
+from sources.reference.published_figures import Range
 
 TOTAL = ("Total", "Total")
 
@@ -141,13 +140,3 @@ def test_the_outlook_counts_every_rate_that_is_defined() -> None:
         assert 0 <= fewest <= most <= row["rates"]
         assert least_usable <= fewest
         assert most_usable <= most
-
-
-def test_more_children_are_expected_to_give_more_figures() -> None:
-    def published(children: dict[str, int] | None) -> tuple[int, int]:
-        found = expected_accuracy(PILOT, 1.0, children)["by_table"]
-        least, most = (sum(row["published"][end] for row in found) for end in (0, 1))
-        return least, most
-
-    half = {council: round(council_size(council) / 2) for council in PILOT}
-    assert published(half) < published(None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from assets.release.planning import public_shares
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import Attribute
 from sources.reference import rows_of
 from sources.reference.places import PILOT, place
 from sources.reference.published_figures import PLAUSIBLE_SHARES, Range, plausible_shares, rows_per_child
+from tests.support.release.accuracy import public_shares
 
 ROWS = rows_of(PLAUSIBLE_SHARES)
 ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}

@@ -7,48 +7,14 @@ import yaml
 
 from privacy.release.policy import (
     DEFAULT_PATH,
-    Account,
-    MinimumAccuracy,
-    Policy,
     PolicyError,
-    Reliability,
-    SignOff,
     load_policy,
 )
 
 
-def test_the_policy_of_the_project():
+def test_a_family_or_a_kind_of_cell_without_a_share_is_an_error():
     policy = load_policy()
-    assert policy == Policy(
-        accounts={
-            "child": Account(0.30, {"pupil": 0.185, "health": 0.03}),
-            "response": Account(0.185, {"parents": 0.15}),
-        },
-        delta=1e-6,
-        weights={
-            "headline": 20.0,
-            "headline_by_sex": 0.5,
-            "goals": 0.5,
-            "linked": 1.0,
-            "linkage": 0.5,
-            "linkage_error": 2.0,
-            "linkage_error_by_council": 0.2,
-            "linkage_error_by_group": 0.2,
-            "health": 1.0,
-            "parents": 1.0,
-            "parents_by_group": 0.1,
-        },
-        regions_share=0.15,
-        review_rho=0.02,
-        minimum_accuracy={
-            "pupil": MinimumAccuracy(5, 0.5),
-            "health": MinimumAccuracy(5, 0.4),
-            "parents": MinimumAccuracy(5, 0.2),
-        },
-        reliability=Reliability(5, 15, 3),
-        sign_off=SignOff({"measurement": 1, "publication": 1}, ()),
-    )
-    assert policy.rho("pupil") == 0.185
+    assert policy.rho("pupil") == policy.accounts["child"].split["pupil"]
     with pytest.raises(PolicyError, match="gives family 'others' no budget"):
         policy.rho("others")
     with pytest.raises(PolicyError, match="gives cells of kind 'others' no weight"):

@@ -40,8 +40,8 @@ def base(councils: tuple[str, ...] = PILOT) -> Mapping[str, Plan]:
     return known(councils).base
 
 
-def planned(*requests: Request, further: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
-    (plan,) = plan_requests(requests, COHORT, replace(known(councils), further=further), load_policy()).values()
+def planned(*requests: Request, on_request: tuple[Plan, ...] = (), councils: tuple[str, ...] = PILOT) -> Plan | None:
+    (plan,) = plan_requests(requests, COHORT, replace(known(councils), on_request=on_request), load_policy()).values()
     return plan
 
 
@@ -106,7 +106,7 @@ def test_what_is_known_costs_nothing() -> None:
     first = planned(request())
     assert first is not None
     coarser = request(name="again", accuracy={"half_width_points": 6.0, "share_of_rates": 0.75})
-    assert planned(coarser, further=(first,)) is None
+    assert planned(coarser, on_request=(first,)) is None
     assert planned(of_release, request()) == first
 
 
@@ -137,8 +137,8 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     plan, own = planned(asked), base()["pupil"]
     assert plan is not None
     drawn = [Measurement(each.sha256, "none (test)", "", each.rho, exactly(each)) for each in (own, plan)]
-    further = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
-    cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (further,))
+    on_request = MeasuredOnRequest("2026.11.1", plan, drawn[1], (asked.name,))
+    cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (on_request,))
     table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
     councils = own.family.attribute("council").categories
     published = tabulate([cohort], councils, load_policy().reliability, {}, [table])[asked.name].to_pandas()
@@ -169,10 +169,6 @@ def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     assert taken == pytest.approx(stated.rows @ stated.shares["entitlement"][:, 0] / stated.rows.sum(), abs=0.002)
     most_deprived = found.shares["imd_quintile"][:, 0]
     assert most_deprived.max() - most_deprived.min() > 0.2  # no share that is the same everywhere would do
-
-
-def test_only_requests_for_the_cohort_count() -> None:
-    assert plan_requests([request(cohorts=["202324"])], COHORT, known(), load_policy()) == {}
 
 
 @pytest.mark.slow

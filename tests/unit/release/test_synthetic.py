@@ -18,8 +18,9 @@ from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Ma
 from privacy.synthetic import model
 from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, Whole, contradictions, problems, widest
 from tests.support.areas import lacking
+from tests.support.release.dense import noisy
 from tests.support.release.examples import small_plan, small_table
-from tests.unit.release.test_nested import nested_family, noisy
+from tests.unit.release.test_nested import nested_family
 
 NOTHING = AllOf(("no such part",), "holds", (Whole("gld", "gld 0", 1),))
 PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3), Whole("number", "all", 4)))
@@ -71,13 +72,6 @@ def test_attributes_that_follow_from_others_are_said_in_pairs() -> None:
         ]
         follows = (whole == 0) == (not any(parts[:3])) and (number[of_all] == "all") == (not any(parts))
         assert len(possible) == (1 if follows else 0)
-
-
-def test_there_are_as_many_rows_as_the_release_estimates() -> None:
-    plan = small_plan()
-    measurement = noisy(plan, 5)
-    (found,) = asked(plan, measurement)
-    assert found.rows == max(0, round(float(estimates_of(plan, measurement).values(Cube({})))))
 
 
 class Doubled:

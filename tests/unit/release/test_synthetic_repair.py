@@ -10,9 +10,9 @@ import pytest
 from privacy.estimation.estimates import estimates_of
 from privacy.release.workload import Cube, Selector
 from privacy.synthetic.problem import Codes, Problem, contradictions, problems
-from privacy.synthetic.repair import Rates, counts_of, rates_of, repaired, tied
+from privacy.synthetic.repair import Rates, rates_of, repaired, tied
+from tests.support.release.dense import noisy
 from tests.support.release.examples import small_family, small_plan
-from tests.unit.release.test_nested import noisy
 from tests.unit.release.test_synthetic import NOTHING, of_parts
 
 FAMILY = small_family()
@@ -77,14 +77,6 @@ def test_every_rate_is_brought_into_its_interval_by_few_changes(problem: Problem
     assert contradictions(problem, done.rows, NOTHING) == 0
 
 
-def test_rows_that_agree_already_stay_as_they_are(problem: Problem) -> None:
-    rows = some_rows()
-    wide = [replace(each, lower=each.lower - 0.3, upper=each.upper + 0.3) for each in wanted()]
-    done = repaired(FAMILY, rows, wide, movable(problem), 1)
-    assert done.changed == 0
-    assert all((done.rows[name] == rows[name]).all() for name in rows)
-
-
 def test_the_seed_alone_decides_which_rows_change(problem: Problem) -> None:
     first, again = (repaired(FAMILY, some_rows(), wanted(), movable(problem), 1).rows for _ in range(2))
     assert all((first[name] == again[name]).all() for name in first)
@@ -99,17 +91,16 @@ def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: P
     assert outside(done.rows, asked[2:]) == 4
 
 
-def test_nothing_is_asked_where_there_is_no_interval(problem: Problem) -> None:
-    unasked = [replace(each, lower=each.lower * np.nan, upper=each.upper * np.nan) for each in wanted()]
-    assert repaired(FAMILY, some_rows(), unasked, movable(problem), 1).changed == 0
-
-
-def test_rates_are_those_of_the_rows(problem: Problem) -> None:
-    rows = some_rows()
-    counts = counts_of(FAMILY, rows, ("council", "fsm", "gld"))
-    assert np.allclose(rates_of(FAMILY, rows, wanted()[0]), counts[..., 0] / counts.sum(axis=-1))
-
-
-def test_of_nobody_nothing_is_changed(problem: Problem) -> None:
-    nobody = {name: codes[:0] for name, codes in some_rows().items()}
-    assert repaired(FAMILY, nobody, wanted(), movable(problem), 1).changed == 0
+@pytest.mark.parametrize("change", ["wider", "no interval", "nobody"])
+def test_where_nothing_is_asked_nothing_is_changed(problem: Problem, change: str) -> None:
+    rows, asked = some_rows(), wanted()
+    match change:
+        case "wider":
+            asked = [replace(each, lower=each.lower - 0.3, upper=each.upper + 0.3) for each in asked]
+        case "no interval":
+            asked = [replace(each, lower=each.lower * np.nan, upper=each.upper * np.nan) for each in asked]
+        case _:
+            rows = {name: codes[:0] for name, codes in rows.items()}
+    done = repaired(FAMILY, rows, asked, movable(problem), 1)
+    assert done.changed == 0
+    assert all((done.rows[name] == rows[name]).all() for name in rows)
