@@ -212,20 +212,18 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     """
     quality = read(home.quality(source, cohort, council))
     try:
-        held = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
+        mac = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
         return None
-    return quality if quality and quality.file_mac == held else None
+    return quality if quality and quality.file_mac == mac else None
 
 
-def last(
-    home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
-) -> ExtractQuality | None:
-    """Return the previous delivery for the cohort, or else the current one for the previous cohort.
+def previous(home: Home, source: str, cohort: str, council: str, mac: str) -> list[ExtractQuality]:
+    """Return the deliveries before the one with this MAC, newest first.
 
-    `that_stood` skips deliveries that could hold a release. `mac` is the MAC of the delivery to compare.
+    They are those of the cohort, then the current one of the previous cohort.
     """
     key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
@@ -234,8 +232,7 @@ def last(
         *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
         read(home.quality(source, before.code, council)) if before else None,
     ]
-    others = (quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort))
-    return next((quality for quality in others if not (that_stood and quality.holds)), None)
+    return [quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort)]
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from assets.intake.batching import Steps
 from assets.intake.context import Delivery, IntakeContext
 from assets.intake.multi_cohort_files import (
     MAX_EXAMPLE_ROWS,
-    CohortRows,
     Sorted,
     SortedFiles,
     assign_by_earlier_parts,
@@ -58,10 +57,6 @@ class Unread:
     arrived: int
     extract: OpenExtract | None = None
     of_several: bool = False
-
-
-class TwoWays(ExtractStopped):
-    """Raised if an extract arrived as a whole file, but a multi-cohort file has rows of it too."""
 
 
 class PartsReader:
@@ -102,12 +97,13 @@ class PartsReader:
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
-        return all(self._was_read(landed, path, made_under) for paths, made_under in read for path in paths)
-
-    def _was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
-        file = replace(landed, path=path, parts=(), several=())
-        sha256, mac = self._context.fingerprint(file)
-        return mac in made_under and made_under[mac] in (None, self._context.delivery(file, sha256, mac).made_under)
+        for paths, made_under in read:
+            for path in paths:
+                file = replace(landed, path=path, parts=(), several=())
+                delivery = self._context.delivery(file, *self._context.fingerprint(file))
+                if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
+                    return False
+        return True
 
     def _sorted_files(self, landed: Landed) -> SortedFiles:
         return SortedFiles(self._home, landed.source, landed.council)
@@ -117,32 +113,32 @@ class PartsReader:
 
         An unreadable file stops an extract in parts. It does not stop a whole extract, and is added to `not_read`.
         """
-        try:
-            if landed.several:
-                check_can_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
-                with self._sorted_files(landed).locked():
-                    for path in landed.several:
-                        self._sort_file(replace(landed, path=path, parts=(), several=()), landed, staging)
-        except ExtractStopped as stop:
-            if landed.in_parts or isinstance(stop, TwoWays):
-                raise
-            self.not_read.append(str(stop))
-
-    def _sort_file(self, file: Landed, landed: Landed, staging: Path) -> None:
-        files = self._sorted_files(landed)
-        sha256, mac = self._context.fingerprint(file)
-        delivery, known, now = self._context.delivery(file, sha256, mac), files.entries().get(mac), state(file.path)
-        entry = known
-        if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
-            entry = self._sort(delivery, staging)
-        entry = replace(entry, state=now)  # the same content may have been written anew
-        if known != entry:
-            files.remember(mac, entry)
-        if landed.cohort in entry.cohorts and not landed.in_parts:
-            raise TwoWays(
+        cohorts: set[str] = set()
+        for path in landed.several:
+            try:
+                cohorts.update(self._sort_file(replace(landed, path=path, parts=(), several=()), staging))
+            except ExtractStopped as stop:
+                if landed.in_parts:
+                    raise
+                self.not_read.append(str(stop))
+        if landed.cohort in cohorts and not landed.in_parts:
+            raise ExtractStopped(
                 f"{landed.name}: another file in its folder, whose name is no cohort, has rows of {landed.cohort} too;"
                 f" put this one into the folder {landed.cohort}, as a part, or take the other one away"
             )
+
+    def _sort_file(self, file: Landed, staging: Path) -> Collection[str]:
+        """Split a multi-cohort file, unless that was done before, and return its cohorts."""
+        check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
+        with self._sorted_files(file).locked() as files:
+            delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), state(file.path)
+            entry = known = files.entries().get(delivery.mac)
+            if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
+                entry = self._sort(delivery, staging)
+            entry = replace(entry, state=found_at)  # the same content may have been written anew
+            if known != entry:
+                files.remember(delivery.mac, entry)
+            return entry.cohorts
 
     def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
         """Split one multi-cohort file into parts of its cohorts.
@@ -155,13 +151,14 @@ class PartsReader:
         extract = self._context.open(delivery)
         text = read_text(landed.name, extract)
         found = self._split_by_cohort(delivery, extract, text)
-        if not found.of_cohort:
+        without = found.pop("")
+        if not found:
             raise ExtractStopped(
                 f"{landed.name}: no row gives a cohort (date of birth or academic year); send a file"
                 " for each cohort, called by it"
             )
         groups = []
-        for cohort, numbers in found.of_cohort.items():
+        for cohort, numbers in found.items():
             selected = select_cohort(extract, text, numbers, cohort)
             store = PartStore(self._home, selected.landed.key)
             number = store.give_numbers([delivery.mac])[delivery.mac]
@@ -169,10 +166,10 @@ class PartsReader:
             groups.append([Unread(own, store.next_run(), selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
-        self._note_moved_records(delivery, found.of_cohort, staging)
-        aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
+        self._note_moved_records(delivery, found, staging)
+        aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
         first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
-        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
+        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
@@ -206,17 +203,17 @@ class PartsReader:
             part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
             write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
 
-    def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> CohortRows:
-        """Split a file's rows by the cohort that they give, else by the cohort whose earlier parts have the record."""
+    def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
+        """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
             found = split_by_cohort(tools.con.sql(cohorts_sql(projection, contract)).to_arrow_table())
             tools.con.unregister("extract")
-            if not len(found.of_none):
+            if not len(found[""]):
                 return found
-            silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
+            silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found[""])))
             records = mark_rows(tools, extract, contract, silent)
         stores = self._stores(delivery.landed)
         earlier = {

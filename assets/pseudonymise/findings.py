@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
 from assets.pseudonymise.split_writer import RowWriter
@@ -57,16 +59,22 @@ QUARANTINE = pa.schema(
 """Schema of the quarantine during the pass: one line for each row and broken rule, for rejected and kept rows."""
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,80}$")]
+Text = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+"""Short text without control characters, which a terminal would act on."""
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+
 @dataclass(frozen=True)
 class RuleCount:
     """Number of rows that break a rule, and the numbers of the first."""
 
-    rule: str
+    rule: Name
     severity: str
-    sentence: str
-    columns: tuple[str, ...]
-    rows: int
-    first_rows: tuple[int, ...]
+    sentence: Text
+    columns: tuple[Name, ...]
+    rows: Count
+    first_rows: tuple[Count, ...]
 
 
 @dataclass(frozen=True)
