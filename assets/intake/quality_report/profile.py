@@ -100,14 +100,14 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 
     One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
     """
-    alike: dict[tuple[str, str], list[Uncounted]] = {}
+    groups: dict[tuple[str, str], list[Uncounted]] = {}
     for extract in extracts:
-        alike.setdefault((extract.contract.name, extract.cohort), []).append(extract)
-    found = {kept: made for group in alike.values() for kept, made in _count_alike(con, group)}
+        groups.setdefault((extract.contract.name, extract.cohort), []).append(extract)
+    found = {kept: counted for group in groups.values() for kept, counted in _count_together(con, group)}
     return [found[extract.kept] for extract in extracts]
 
 
-def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
+def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     columns, measures, rules = _columns(contract, cohort), _measures(contract), judged_on_payload(contract)
     terms = [term for column in columns.values() for term in column.terms]
