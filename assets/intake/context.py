@@ -18,7 +18,7 @@ from assets.home.paths import Home
 from assets.home.signers import note_intake
 from assets.home.software import software
 from assets.intake import validation_worker
-from assets.intake.batching import Answers, Steps, run_batches
+from assets.intake.batching import Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, file_mac, tokens_made_under
 from assets.intake.quality_report.profile import Counted, Uncounted, count
 from assets.pseudonymise.deprivation import Quintiles
@@ -94,19 +94,17 @@ class IntakeContext:
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
+        contract, key = CONTRACTS[landed.source], sender_key(self.keys, landed.source, landed.council)
+        made_under = self.settings | {"contract": contract.sha256}
         if manifest:
-            of_sender: dict[str, Any] = {
+            made_under |= {
                 "sender_software": manifest.software,
                 "extract_mac": file_mac(self.keys, manifest.extract_sha256),
                 "postcode_directory": manifest.postcode_directory_sha256,
             }
         else:
-            of_sender = {"dialect": dialect_of(landed).sha256}
-        contract = CONTRACTS[landed.source]
-        own_mac = sender_mac(
-            sender_key(self.keys, landed.source, landed.council), manifest.extract_sha256 if manifest else sha256
-        )
-        made_under = self.settings | {"contract": contract.sha256} | of_sender
+            made_under |= {"dialect": dialect_of(landed).sha256}
+        own_mac = sender_mac(key, manifest.extract_sha256 if manifest else sha256)
         return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
     def stored_name(self, file: Path) -> str:
@@ -145,16 +143,16 @@ class IntakeContext:
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
-        answers: Answers = {Untokenised: self._tokenise, Uncounted: self._count}
-        return run_batches(jobs, answers, validation_worker.judge)
 
-    def _tokenise(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
-        with self.tools() as tools:
-            return tokenise_all(tools, wanted)
+        def tokenise(wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
+            with self.tools() as tools:
+                return tokenise_all(tools, wanted)
 
-    def _count(self, wanted: Sequence[Uncounted]) -> Sequence[Counted]:
-        with self.tools() as tools:
-            return count(tools.con, wanted)
+        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+            with self.tools() as tools:
+                return count(tools.con, wanted)
+
+        return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, validation_worker.judge)
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
@@ -162,7 +160,11 @@ class IntakeContext:
         try:
             tools = self._idle.get_nowait()
         except Empty:
-            tools = self._more_tools()
+            with self._lock:
+                if self._first is None:
+                    found = _look_ups(self._directory, self.directory_sha256)
+                    self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+                tools = self._first.another()  # a new cursor, with the same look-ups
         try:
             yield tools
         except BaseException:
@@ -171,13 +173,6 @@ class IntakeContext:
             _look_ups.cache_clear()
             raise
         self._idle.put(tools)
-
-    def _more_tools(self) -> Tools:
-        with self._lock:
-            if self._first is None:
-                found = _look_ups(self._directory, self.directory_sha256)
-                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-            return self._first.another()  # a new cursor, with the same look-ups
 
 
 @lru_cache(maxsize=1)
