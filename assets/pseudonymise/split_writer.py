@@ -55,9 +55,6 @@ class TableWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         if self._writer:
             self._writer.add_key_value_metadata(self.metadata)
             self._writer.close()
@@ -96,7 +93,7 @@ class KeyedWriter:
         self._aside = path.with_name(f"{path.name}.unordered")
         self._unordered = TableWriter(self._aside, encryption=write_key)
         self._of_piece: list[int] = []
-        self._held: list[pa.Table] = []
+        self._in_memory: list[pa.Table] = []
         self.rows = 0
 
     def __enter__(self) -> KeyedWriter:
@@ -112,29 +109,29 @@ class KeyedWriter:
     @property
     def begun(self) -> bool:
         """True once a table, even an empty one, was written."""
-        return bool(self._held)
+        return bool(self._in_memory)
 
     def write(self, table: pa.Table) -> None:
-        if sum(held.num_rows for held in self._held) >= CHUNK_ROWS:
+        if sum(table.num_rows for table in self._in_memory) >= CHUNK_ROWS:
             self._put_aside()
-        self._held.append(table)
+        self._in_memory.append(table)
         self.rows += table.num_rows
 
     def _put_aside(self) -> None:
-        table = in_order(pa.concat_tables(self._held))
+        table = in_order(pa.concat_tables(self._in_memory))
         cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
         for piece, (start, end) in enumerate(pairwise(cuts)):
             if end > start:
                 self._unordered.write(table.slice(start, end - start))
                 self._of_piece.append(piece)
-        self._held = []
+        self._in_memory = []
 
     def _ordered(self) -> Iterator[pa.Table]:
         if not self._of_piece:
-            yield in_order(pa.concat_tables(self._held))
+            yield in_order(pa.concat_tables(self._in_memory))
             return
-        self._put_aside()
-        self._unordered.close()
+        with self._unordered:
+            self._put_aside()
         file = pyarrow.parquet.ParquetFile(self._aside, decryption_properties=self._read_key)
         for piece in sorted(set(self._of_piece)):
             groups = [group for group, of in enumerate(self._of_piece) if of == piece]
