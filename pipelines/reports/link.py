@@ -52,12 +52,11 @@ _REASONS = {
 
 def render(found: dict[str, Any]) -> str:
     """Return an explanation from `privacy.linkage.explain` as text."""
-    return "\n".join(part for line in _lines(found) for part in _fitted(line))
-
-
-def _fitted(line: str) -> list[str]:
-    """Return the line, wrapped if it is too long; rows of the waterfall fit unwrapped."""
-    return wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
+    fitted = (
+        wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
+        for line in _lines(found)
+    )
+    return "\n".join(part for parts in fitted for part in parts)
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

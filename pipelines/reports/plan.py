@@ -66,20 +66,14 @@ def _verdict(room: Row) -> Iterator[str]:
             else "Nothing that could be used is left for another release."
         )
         return
-    what = f"Another release, with a share of {room['share']:g}," if released else _first(room["share"])
-    left = "" if released else f"; the cohort has {_amounts(room['left_rho'])}"
-    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {_fits(room)}."
-
-
-def _first(share: float) -> str:
-    return "It" if share == WHOLE else f"It, with a share of {share:g} of the policy's split,"
-
-
-def _fits(room: Row) -> str:
-    if room["fits"]:
-        return "it fits"
-    largest = room["largest_share"]
-    return f"it does not fit; {f'the largest share that would is {largest:g}' if largest else 'no share would'}"
+    what, left, share, largest = "It", "", room["share"], room["largest_share"]
+    if released:
+        what = f"Another release, with a share of {share:g},"
+    else:
+        left = f"; the cohort has {_amounts(room['left_rho'])}"
+        what += "" if share == WHOLE else f", with a share of {share:g} of the policy's split,"
+    fit = "it does not fit; " + (f"the largest share that would is {largest:g}" if largest else "no share would")
+    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {'it fits' if room['fits'] else fit}."
 
 
 def _amounts(by_unit: Mapping[str, float]) -> str:
@@ -127,8 +121,10 @@ def _in_brief(found: Row) -> Section:
     lines = []
     for table, own in groupby(rows, key=itemgetter("table")):
         areas = list(own)
-        widths = _spread([row["median_rate_half_width"] for row in areas if row["council"] is not None])
-        lines.append((TABLES[table].title, *widths, *_outlook(by_table[table])))
+        found_widths = (row["median_rate_half_width"] for row in areas if row["council"] is not None)
+        widths = [width for width in found_widths if width is not None]
+        spread = [f"{of(widths):.1f}" if widths else "-" for of in (min, median, max)]
+        lines.append((TABLES[table].title, *spread, *_outlook(by_table[table])))
     return Section(
         "What it can say",
         [
@@ -139,11 +135,6 @@ def _in_brief(found: Row) -> Section:
         ],
         [Grid("", ("table", "least", "median", "most", "rates", "published", "usable"), lines, numbers=6)],
     )
-
-
-def _spread(widths: Sequence[float | None]) -> list[str]:
-    known = [width for width in widths if width is not None]
-    return [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
 
 
 def _outlook(row: Row) -> tuple[str, ...]:
@@ -181,9 +172,16 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
         largest = sorted(rows, key=lambda row: -row["denominator"])
-        shown = [_warned(row) for row in largest[:most]]
+        shown = [
+            (
+                row["rows"],
+                *(f"{row[what]:,.0f}" for what in ("denominator", "flagged_unreliable", "withheld", "councils")),
+            )
+            for row in largest[:most]
+        ]
         more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
-        grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", _WARNED, shown, numbers=4))
+        header = ("row", "children", "u in", "withheld in", "of councils")
+        grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", header, shown, numbers=4))
     return Section(
         "Rows to be warned of",
         [
@@ -191,15 +189,4 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
             " (u) or withheld. Children are those of the median council, by public sizes."
         ],
         grids,
-    )
-
-
-_WARNED = ("row", "children", "u in", "withheld in", "of councils")
-
-
-def _warned(row: Row) -> tuple[str, ...]:
-    return (
-        row["rows"],
-        f"{row['denominator']:,.0f}",
-        *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils")),
     )

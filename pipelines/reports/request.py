@@ -19,14 +19,18 @@ _MOST_ROWS = 12
 
 def report(found: Facts) -> Report:
     """Report the answers of `check_requests`: in a sentence each, then in full."""
-    asked = found["requests"]
+    requests = found["requests"]
     return Report(
         kind="request",
-        title=f"Answer to {counted(len(asked), 'request')} for tables beside release {found['release']}",
-        outcome=[_outcome(request, own) for request in asked for own in request["cohorts"]]
+        title=f"Answer to {counted(len(requests), 'request')} for tables beside release {found['release']}",
+        outcome=[
+            f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
+            for request in requests
+            for own in request["cohorts"]
+        ]
         + ["Nothing was spent and nothing was promised: people decide (docs/tables-on-request.md)."],
         sections=[
-            *(_section(request, own, found["delta"]) for request in asked for own in request["cohorts"]),
+            *(_section(request, own, found["delta"]) for request in requests for own in request["cohorts"]),
             *(_together(each) for each in found["together"]),
             units_of_budget(found["delta"]),
         ],
@@ -34,10 +38,6 @@ def report(found: Facts) -> Report:
         good=can_be_had(found),
         public=True,
     )
-
-
-def _outcome(request: Facts, own: Facts) -> str:
-    return f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
 
 
 def _answer(request: Facts, own: Facts) -> str:
@@ -57,12 +57,12 @@ def _answer(request: Facts, own: Facts) -> str:
 def _section(request: Facts, own: Facts, delta: float) -> Section:
     return Section(
         f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
-        [_asked(request), _published(own["published"]), *_free(request, own), *_charged(request, own, delta)],
+        [_accuracy(request), _published(own["published"]), _free(request, own), *_charged(request, own, delta)],
         [each for each in (_synthetic(own), _instead(own)) if each.rows],
     )
 
 
-def _asked(request: Facts) -> str:
+def _accuracy(request: Facts) -> str:
     wanted = request["accuracy"]
     where = "in every area" if request["geography"] == "councils" else "for all councils together"
     return (
@@ -81,24 +81,21 @@ def _published(there: Facts) -> str:
     )
 
 
-def _free(request: Facts, own: Facts) -> Iterator[str]:
+def _free(request: Facts, own: Facts) -> str:
     if own["known"]:
-        yield f"Free, from what was measured before: {_exact(own['known'])}."
-        return
-    yield f"Free: what was measured before does not tell the columns together.{_of_synthetic(request, own)}"
-
-
-def _of_synthetic(request: Facts, own: Facts) -> str:
+        return f"Free, from what was measured before: {_exact(own['known'])}."
+    unknown = "Free: what was measured before does not tell the columns together."
     if own["synthetic"]:
         return (
-            " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
+            f"{unknown} Synthetic children of the release have the percentages below, for all councils together. They"
+            " are a guess"
             f" and no finding{_how_far_off(own['synthetic']['held_out'])}; {QUALITY_FILE} beside them says more."
         )
     if request["family"] != FAMILY.name:
-        return ""
+        return unknown
     return (
-        " Synthetic children of the release show what such a table looks like, but are no finding: readiness synthesise"
-        " (docs/synthetic-children.md)."
+        f"{unknown} Synthetic children of the release show what such a table looks like, but are no finding: readiness"
+        " synthesise (docs/synthetic-children.md)."
     )
 
 
@@ -168,8 +165,3 @@ def _together(own: Facts) -> Section:
     cost = "; ".join(costs)
     said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
     return Section(f"All together, {Cohort(own['cohort']).label}", [said])
-
-
-def template_note(path: object) -> str:
-    """Return the next step for a person with a new request file."""
-    return f"{path} is a request to fill in. Then: readiness request check {path} --home HOME"
