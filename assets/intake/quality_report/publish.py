@@ -113,9 +113,7 @@ def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, byte
 
 
 def council_report(reports: Sequence[Facts]) -> Facts:
-    """Gather the extract reports of one council and cohort. Raises `ValueError` for none, or for several of either."""
-    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
-        raise ValueError("a council's report gathers the reports of one council and one cohort")
+    """Gather the extract reports of one council and cohort."""
     by_source = {report["source"]: report for report in reports}
     ordered = [by_source[source] for source in CONTRACTS if source in by_source]
     first = ordered[0]

@@ -120,18 +120,19 @@ def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str, m
     assert message in refused(pipeline)
 
 
-@pytest.mark.parametrize("key", ["linkage", "upn", "nhs"])
+@pytest.mark.parametrize("key", ["linkage.key", "upn.key", "nhs.key", "intake.pub.pem"])
 def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    KeyRing.create(other, at_sender=True)
-    for name in {"linkage", "upn", "nhs"} - {key}:
-        (other / f"{name}.key").write_bytes((sender.keys / f"{name}.key").read_bytes())
-    shutil.copy(sender.keys / "intake.pub.pem", other)
+    KeyRing.create(other)
+    for name in {"linkage.key", "upn.key", "nhs.key", "intake.pub.pem"} - {key}:
+        shutil.copy(sender.keys / name, other)
     sender.run(sender.write(eyfsp()), keys=other)
     put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
-    sentence = refused(pipeline)
-    assert f"not made with a {key} key of fingerprint {keys.fingerprints[key]}" in sentence
-    assert "`readiness keys show`" in sentence
+    sentence, name = refused(pipeline), key.removesuffix(".key")
+    if name in keys.fingerprints:
+        assert f"not made with a {name} key of fingerprint {keys.fingerprints[name]}" in sentence
+    else:
+        assert "is sealed to another pipeline's key" in sentence
 
 
 def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
@@ -151,20 +152,11 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
                 lambda t: t.append_column("surname", pa.array([SECRET] * 9)),
                 "it has what no tokens file has in column 64",
             ),
-            (
-                lambda t: t.append_column("council", pa.array(["leeds"] * 9)),
-                "it has what no tokens file has in column 64",
-            ),
             (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
-            (
-                lambda t: t.set_column(0, "row_key", t["row_key"].cast("float64", safe=False)),
-                "another order or of another type",
-            ),
             (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
             (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
             (_with("row_key", [*range(1, 9), None]), "row_key must rise"),
-            (_with("row_key", [*range(1, 9), 8]), "row_key must rise"),
             (_with("row_key", [*range(8, 0, -1), 2**64 - 1]), "row_key must rise"),
             (_with("row_key", list(range(9))), "row_key names rows that the extract has not"),
             (_with("row_key", [*range(1, 9), 2**64 - 1]), "row_key names rows that the extract has not"),
@@ -206,15 +198,6 @@ def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Plac
     """As an earlier version wrote them."""
     pq.write_table(unsealed(tokens, pipeline.keys).read(), tokens)
     assert "is not sealed to this pipeline" in refused(pipeline)
-
-
-def test_a_file_sealed_to_another_pipeline(sender: Sender, pipeline: Place, tmp_path: Path) -> None:
-    KeyRing.create(tmp_path / "other")
-    for key in ("linkage", "upn", "nhs"):
-        shutil.copy(sender.keys / f"{key}.key", tmp_path / "other")
-    sender.run(sender.write(eyfsp()), keys=tmp_path / "other")
-    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
-    assert "is sealed to another pipeline's key" in refused(pipeline)
 
 
 @pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
