@@ -12,9 +12,9 @@ from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
 from tests.support.extracts import row, text, upn
-from tests.support.intake.desk import COHORT, EYFSP_HEADER
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk
 from tests.support.intake.files import children
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.sender import Sender, eyfsp, put, reviews, unsealed
 from tests.support.intake.spreadsheets import as_ods
 
 PLANTED = {
@@ -99,7 +99,7 @@ def test_the_same_file_gives_the_same_rows_sealed_anew(sender: Sender, keys: Key
     assert len(sealed) == 2
 
 
-def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Place) -> None:
+def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Desk) -> None:
     own = sender.root / "leeds.yaml"
     own.write_text("council: leeds\nsources:\n  eyfsp:\n    columns: {upn: Our Number, surname: Last}\n")
     header = ",".join(EYFSP_HEADER)

@@ -20,8 +20,8 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from tests.support.daily import first
-from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite, unsealed
+from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.sender import Sender, eyfsp, put, reviews, rewrite, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ SECRET = "Zzyzxwick"
 
 
 @pytest.fixture
-def tokens(sender: Sender, pipeline: Place) -> Path:
+def tokens(sender: Sender, pipeline: Desk) -> Path:
     """A sound tokens file of nine rows, as it lies in landing."""
     return put(sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
 
@@ -39,7 +39,7 @@ def manifest_of(path: Path, keys: KeyRing) -> dict[str, Any]:
     return json.loads(unsealed(path, keys).metadata.metadata[MANIFEST_KEY.encode()])
 
 
-def refused(pipeline: Place, source: str = "eyfsp") -> str:
+def refused(pipeline: Desk, source: str = "eyfsp") -> str:
     with pytest.raises(ExtractStopped) as stopped:
         pipeline.take(source)
     sentence = str(stopped.value)
@@ -65,7 +65,7 @@ def refused(pipeline: Place, source: str = "eyfsp") -> str:
         ],
     ),
 )
-def test_a_manifest_of_another_file(tokens: Path, pipeline: Place, change: dict[str, Any], message: str) -> None:
+def test_a_manifest_of_another_file(tokens: Path, pipeline: Desk, change: dict[str, Any], message: str) -> None:
     rewrite(tokens, pipeline.keys, manifest=json.dumps(manifest_of(tokens, pipeline.keys) | change))
     sentence = refused(pipeline)
     assert sentence.startswith(NAME)
@@ -115,13 +115,13 @@ def test_manifests_that_no_sound_pass_writes(tokens: Path, keys: KeyRing) -> Non
 
 
 @pytest.mark.parametrize(("manifest", "message"), [("", "carries no manifest"), (" " * (2 << 20), "it is too long")])
-def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str, message: str) -> None:
+def test_a_manifest_that_is_none(tokens: Path, pipeline: Desk, manifest: str, message: str) -> None:
     rewrite(tokens, pipeline.keys, manifest=manifest)
     assert message in refused(pipeline)
 
 
 @pytest.mark.parametrize("key", ["linkage.key", "upn.key", "nhs.key", "intake.pub.pem"])
-def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, tmp_path: Path) -> None:
+def test_another_key(sender: Sender, pipeline: Desk, keys: KeyRing, key: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
     KeyRing.create(other)
     for name in {"linkage.key", "upn.key", "nhs.key", "intake.pub.pem"} - {key}:
@@ -171,7 +171,7 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
     ),
 )
 def test_rows_that_no_sound_pass_writes(
-    tokens: Path, pipeline: Place, change: Callable[[pa.Table], pa.Table], message: str
+    tokens: Path, pipeline: Desk, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     rewrite(tokens, pipeline.keys, change(unsealed(tokens, pipeline.keys).read()))
     assert message in refused(pipeline)
@@ -188,20 +188,20 @@ def test_rows_that_no_sound_pass_writes(
         ],
     ),
 )
-def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, values: list[float], message: str) -> None:
+def test_numbers_that_are_none(sender: Sender, pipeline: Desk, name: str, values: list[float], message: str) -> None:
     path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
     rewrite(path, pipeline.keys, _with(name, values)(unsealed(path, pipeline.keys).read()))
     assert message in refused(pipeline, "hv_reviews")
 
 
-def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Place) -> None:
+def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Desk) -> None:
     """As an earlier version wrote them."""
     pq.write_table(unsealed(tokens, pipeline.keys).read(), tokens)
     assert "is not sealed to this pipeline" in refused(pipeline)
 
 
 @pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
-def test_a_file_cut_short(tokens: Path, pipeline: Place, cut: int) -> None:
+def test_a_file_cut_short(tokens: Path, pipeline: Desk, cut: int) -> None:
     tokens.write_bytes(tokens.read_bytes()[:cut])
     assert "send it again" in refused(pipeline)
 
@@ -222,13 +222,13 @@ def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: 
     assert found > 60
 
 
-def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Place) -> None:
+def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Desk) -> None:
     put(sender.write(eyfsp()), pipeline)
     with pytest.raises(ExtractStopped, match="both lie there"):
         pipeline.take("eyfsp")
 
 
-def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Place) -> None:
+def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Desk) -> None:
     """Whatever the sender's own tool let through."""
     manifest = manifest_of(tokens, pipeline.keys)
     rule = manifest["rules"][0] | {"rule": "another-council", "rows": 6, "first_rows": [1, 2, 3, 4, 5, 6]}
@@ -241,7 +241,7 @@ def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipel
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, given: bool) -> None:
+def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Desk, given: bool) -> None:
     sender.directory.write_text("postcode,imd_decile\nLS1 4AP,9\n")
     more = ["--postcode-directory", str(sender.directory)] if given else []
     sender.run(sender.write(eyfsp()), *more)
@@ -250,13 +250,13 @@ def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, giv
     (found,) = [finding for finding in quality.findings if finding.column == "imd_quintile"]
     assert (found.severity, found.passed) == ("warning", False)
     assert ("another postcode directory" if given else "had no postcode directory") in found.sentence
-    assert pipeline.kept("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
+    assert pipeline.table("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
 
 
-def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Place) -> None:
+def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Desk) -> None:
     pipeline.take("eyfsp")
-    before = pipeline.kept("eyfsp")
+    before = pipeline.table("eyfsp")
     rewrite(tokens, pipeline.keys, _with("sex", [SECRET] * 9)(unsealed(tokens, pipeline.keys).read()))
     with pytest.raises(ExtractStopped):
         pipeline.take("eyfsp")
-    assert pipeline.kept("eyfsp").equals(before)
+    assert pipeline.table("eyfsp").equals(before)

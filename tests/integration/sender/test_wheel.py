@@ -19,8 +19,8 @@ import pytest
 from assets.intake.deliveries import ExtractQuality
 from tests.integration.sender.test_same_rows import EXTRACTS
 from tests.support import PROJECT
-from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put, unsealed
+from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.sender import Sender, eyfsp, put, unsealed
 from tests.support.site.dom import words
 
 pytestmark = pytest.mark.slow
@@ -185,7 +185,7 @@ except SystemExit as end:
 
 @pytest.mark.parametrize("source", EXTRACTS)
 def test_the_installed_tool_makes_the_pipelines_tokens(
-    source: str, installed: list[str], sender: Sender, pipeline: Place, tmp_path: Path
+    source: str, installed: list[str], sender: Sender, pipeline: Desk, tmp_path: Path
 ) -> None:
     extract = sender.write(EXTRACTS[source], source)
     status, said, modules = run_installed(
@@ -200,16 +200,16 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
     assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
     tokens = sender.out(source) / f"{COHORT}.tokens.parquet"
     taken = _taken(pipeline, tokens, source)
-    kept = pipeline.kept(source)
+    kept = pipeline.table(source)
     (pipeline.landing / "leeds" / source / tokens.name).unlink()
     mine = _taken(pipeline, extract, source)
-    assert kept.equals(pipeline.kept(source))
+    assert kept.equals(pipeline.table(source))
     assert (taken.rules, taken.rows_kept) == (mine.rules, mine.rows_kept)
     before = unsealed(tokens, pipeline.keys).metadata.metadata
     assert unsealed(sender.pseudonymise(extract), pipeline.keys).metadata.metadata == before
 
 
-def _taken(pipeline: Place, path: Path, source: str) -> ExtractQuality:
+def _taken(pipeline: Desk, path: Path, source: str) -> ExtractQuality:
     put(path, pipeline, source)
     return pipeline.take(source)
 
