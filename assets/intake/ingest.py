@@ -96,7 +96,7 @@ class Intake:
             for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
                 report_council(self.home, cohort, council)
 
-    def ingest_held_parts(self, landed: Landed) -> Outcome:
+    def ingest_kept_parts(self, landed: Landed) -> Outcome:
         """Resolve the held parts of an extract without reading landing. Return None if no part with rows is held."""
         with in_use(self.home), self.home.staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
@@ -130,8 +130,8 @@ class Intake:
             if not landed.in_parts:
                 landed = replace(landed, several=())
                 delivery = self._delivery(landed, *self._context.fingerprint(landed))
-            elif held := self._held_parts(landed):
-                delivery = self._delivery_of_parts(landed, held)
+            elif kept := self._kept_parts(landed):
+                delivery = self._delivery_of_parts(landed, kept)
             else:
                 return True
         except ExtractStopped:
@@ -152,9 +152,9 @@ class Intake:
             if stopped:
                 raise stopped
             if in_parts:
-                if not (held := self._held_parts(landed)):
+                if not (kept := self._kept_parts(landed)):
                     return None
-                delivery = self._delivery_of_parts(landed, held)
+                delivery = self._delivery_of_parts(landed, kept)
                 mac = delivery.mac
             else:
                 seen, (sha256, mac) = state(landed.path), self._context.fingerprint(landed)
@@ -163,7 +163,7 @@ class Intake:
                 return self._refreshed(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
             if in_parts:
-                staged, parts = self._resolve(delivery, held, folder)
+                staged, parts = self._resolve(delivery, kept, folder)
             else:
                 self._context.note_if_real(landed, [sha256])
                 staged = yield from self._stage(delivery, folder)
@@ -244,9 +244,9 @@ class Intake:
     def _delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         return self._with_expected_rows(self._context.delivery(landed, sha256, mac))
 
-    def _delivery_of_parts(self, landed: Landed, held: Sequence[Part]) -> Delivery:
+    def _delivery_of_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
         dialect, contract = dialect_of(landed), CONTRACTS[landed.source]
-        mac = deliveries.file_mac(self._keys, identity(held, dialect.parts))
+        mac = deliveries.file_mac(self._keys, identity(kept, dialect.parts))
         made_under = self._context.settings | {"contract": contract.sha256, "dialect": dialect.sha256}
         name = self._context.stored_name(landed.path)
         return self._with_expected_rows(Delivery(landed, name, contract, "", mac, None, made_under))
@@ -256,7 +256,7 @@ class Intake:
         more = {} if expected is None else {EXPECTED_ROWS: expected}
         return replace(delivery, made_under=delivery.made_under | more)
 
-    def _held_parts(self, landed: Landed) -> list[Part]:
+    def _kept_parts(self, landed: Landed) -> list[Part]:
         """Return every part of an extract that has been read, even if its file has left landing; none if all are empty.
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
@@ -277,14 +277,14 @@ class Intake:
             store.note(part)
         return found if any(part.has_rows for part in found) else []
 
-    def _resolve(self, delivery: Delivery, held: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
+    def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, dialect_of(delivery.landed).parts
         store = PartStore(self.home, landed.key)
-        marks = store.marks(self._keys, held)
-        again = {} if stated is Parts.CHANGES else sent_again([part for part in held if not part.moved], marks)
-        resolved = resolve(landed.name, order_parts([p for p in held if p.number not in again]), marks, stated)
+        marks = store.marks(self._keys, kept)
+        again = {} if stated is Parts.CHANGES else sent_again([part for part in kept if not part.moved], marks)
+        resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
         staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
-        replaced = [(part, again[part.number]) for part in held if part.number in again]
+        replaced = [(part, again[part.number]) for part in kept if part.number in again]
         files = SortedFiles(self.home, landed.source, landed.council).entries()
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
         return staged, describe(resolved, replaced, aside, store.withdrawn())

@@ -83,9 +83,9 @@ class PartsReader:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
         # a group fails as a whole, so read its parts one by one to find the wrong one
-        several = [group for group, _ in wrong if len(group) > 1]
+        together_ = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
-        wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
+        wrong += self._read([[replace(part, extract=None)] for group in together_ for part in group], staging / "alone")
         for (part,), stop in wrong:
             own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
             stopped.setdefault(part.delivery.landed.key, ExtractStopped(str(stop), own))
@@ -188,20 +188,20 @@ class PartsReader:
             here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
         mac = mac_of_moved(self._keys, delivery.mac)
         for cohort, store in stores.items():
-            held = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
+            kept = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
-            if not held or not others:
+            if not kept or not others:
                 continue
-            given = pa.concat_tables(others)
-            given = given.filter(pc.equal(given["state"], str(RowState.KEPT)))
+            moved = pa.concat_tables(others)
+            moved = moved.filter(pc.equal(moved["state"], str(RowState.KEPT)))
             if cohort in here:
                 # records with rows in both cohorts stay here too
                 own_records = here[cohort]["record"].combine_chunks()
-                given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
-            run = 1 + max(part.arrived for part in held)  # after all held parts, whose records it deletes
+                moved = moved.filter(pc.invert(pc.is_in(moved["record"], value_set=own_records)))
+            run = 1 + max(part.arrived for part in kept)  # after all kept parts, whose records it deletes
             number = store.give_numbers([mac])[mac]
             part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
-            write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
+            write_moved(store, self._keys, part, moved, kept, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
         """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record."""
@@ -217,7 +217,7 @@ class PartsReader:
             records = mark_rows(tools, extract, contract, silent)
         stores = self._stores(delivery.landed)
         earlier = {
-            code: store.all_records(self._keys, held) for code, store in stores.items() if (held := store.held())
+            code: store.all_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
         }
         return assign_by_earlier_parts(found, records, earlier)
 

@@ -114,7 +114,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
-        answered = con.sql("SELECT row_key FROM set_aside WHERE given").fetchnumpy()["row_key"]
+        answered = con.sql("SELECT row_key FROM set_aside WHERE is_in_force").fetchnumpy()["row_key"]
         rows = con.execute(_IN_FORCE, {"most": CHUNK_ROWS}).to_arrow_table()
         counted = {part: Tally(*counts) for part, *counts in con.execute(_TALLIES).fetchall()}
         tallies = {part.number: counted.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
@@ -132,37 +132,38 @@ _STATES = """
 CREATE TEMP TABLE states AS
 WITH state AS (
     SELECT key, place, any_value(tie) AS tie, bool_or(NOT kept) AS gone, bool_or(kept) AS has_kept,
-        coalesce(sum(hash(content)) FILTER (kept AND NOT again), 0) AS said
+        coalesce(sum(hash(content)) FILTER (kept AND NOT again), 0) AS kept_hash
     FROM live GROUP BY key, place
 )
-SELECT *, last_value(said) OVER of_key AS final, max(place) OVER of_key AS ends,
-    lag(said) OVER so_far AS before, lag(gone) OVER so_far AS gone_before
+SELECT *, last_value(kept_hash) OVER of_key AS final, max(place) OVER of_key AS ends,
+    lag(kept_hash) OVER so_far AS before, lag(gone) OVER so_far AS gone_before
 FROM state
 WINDOW so_far AS (PARTITION BY key ORDER BY place),
     of_key AS (PARTITION BY key ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 """
-"""The state of each record in each part: a hash of its kept rows (`said`), or deleted (`gone`)."""
+"""The state of each record in each part: a hash of its kept rows (`kept_hash`), or deleted (`gone`)."""
 _FATES = """
 CREATE TEMP TABLE fates AS
 WITH since AS (
-    SELECT key, place, ends, max(place) FILTER (said <> final OR gone) OVER (PARTITION BY key) AS changed FROM states
+    SELECT key, place, ends, max(place) FILTER (kept_hash <> final OR gone) OVER (PARTITION BY key) AS changed
+    FROM states
 ), counting AS (
     SELECT key, min(place) AS place FROM since WHERE place > coalesce(changed, -1) AND ends >= $last GROUP BY key
 )
 SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force,
-    again OR coalesce(before = said AND NOT gone_before, false) AS repeats, before IS NULL AS first
+    again OR coalesce(before = kept_hash AND NOT gone_before, false) AS repeats, before IS NULL AS first
 FROM live JOIN states USING (key, place) LEFT JOIN counting USING (key, place)
 """
 """The last state of a record is in force. Its rows are taken from the first part after the latest change to the record.
 A record is not in force if no part from place `last` on mentions it."""
 _SET_ASIDE = """
 CREATE TEMP TABLE set_aside AS
-SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS given FROM entries WHERE rejected AND place >= $last
+SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS is_in_force FROM entries WHERE rejected AND place >= $last
 """
 _IN_FORCE = """
 WITH pool AS (
     SELECT sole_names, sole_born, sole_home FROM fates WHERE in_force
-    UNION ALL SELECT sole_names, sole_born, sole_home FROM set_aside WHERE NOT given
+    UNION ALL SELECT sole_names, sole_born, sole_home FROM set_aside WHERE NOT is_in_force
 ), alone AS (
     SELECT sole_names FROM pool WHERE sole_names <> 0 GROUP BY sole_names
     HAVING count(DISTINCT nullif(sole_born, 0)) <= 1
@@ -284,7 +285,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
         return
     places = con.execute(
         "SELECT DISTINCT place FROM states SEMI JOIN (SELECT key, tie FROM states GROUP BY key, tie"
-        " HAVING min(said) <> max(said) OR bool_or(gone) <> bool_and(gone)) AS others"
+        " HAVING min(kept_hash) <> max(kept_hash) OR bool_or(gone) <> bool_and(gone)) AS others"
         " USING (key, tie) ORDER BY place"
     ).fetchall()
     found = [int(place) for (place,) in places]

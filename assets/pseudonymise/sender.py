@@ -137,12 +137,13 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
     if not outputs.tokens.exists():
         return
     try:
-        held = Manifest.from_json(outputs.manifest.read_bytes())
+        earlier = Manifest.from_json(outputs.manifest.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
-    if (held.council, held.source) != (landed.council, landed.source):
+    if (earlier.council, earlier.source) != (landed.council, landed.source):
         raise ExtractStopped(
-            f"{outputs.tokens} holds {held.source} of {held.council}; give each council and source a folder of its own"
+            f"{outputs.tokens} holds {earlier.source} of {earlier.council}; give each council and source a folder of"
+            " its own"
         )
 
 

@@ -263,8 +263,8 @@ class SplitWriter(RowWriter):
         self._quarantine.write(keyed(lines, self._keys))
 
     def _without_held_back(self, table: pa.Table) -> pa.Table:
-        held = self._held_back(table)
-        return table.filter(pa.array(~held)) if held.any() else table
+        mask = self._held_back(table)
+        return table.filter(pa.array(~mask)) if mask.any() else table
 
     def _write_keyed(self, table: pa.Table) -> None:
         tokens = [name for name in table.column_names if name in _TOKENS]

@@ -174,14 +174,14 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
     Raises `ExtractStopped` unless the file has exactly the source's columns, in order, and is readable to the end.
     """
-    given = False
+    any_rows = False
     for batch in _reader(landed, keys, serve_rows, CHUNK_ROWS):
         assert isinstance(batch, pa.RecordBatch)
         _stop_unless_columns_fit(landed, batch.schema, contract)
         if batch.num_rows:
             yield pa.table(batch)
-            given = True
-    if not given:
+            any_rows = True
+    if not any_rows:
         yield tokens_schema(contract).empty_table()
 
 

@@ -163,5 +163,5 @@ def _together(own: Facts) -> Section:
     )
     names, fits = ", ".join(own["requests"]), "They fit." if own["fits"] else "They do not fit."
     cost = "; ".join(costs)
-    said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
-    return Section(f"All together, {Cohort(own['cohort']).label}", [said])
+    sentence = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
+    return Section(f"All together, {Cohort(own['cohort']).label}", [sentence])

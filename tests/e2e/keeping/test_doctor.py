@@ -77,14 +77,14 @@ def test_a_part_of_the_keys_is_said_to_be_one(place: Place) -> None:
     (place.root / "keys" / "signing.pem").unlink()
     (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
     assert entry.state is State.OK
-    assert "for intake and linkage alone" in entry.said
+    assert "for intake and linkage alone" in entry.sentence
 
 
 def test_lost_keys_are_restored_and_not_made_again(place: Place) -> None:
     shutil.rmtree(place.root / "keys")
     (entry,) = [e for e in examine(place.home.root, place.landing, place.root / "keys") if e.what == "keys"]
-    assert (entry.state, "restore their backup first" in entry.said) == (State.MISSING, True)
-    assert "keys create" not in entry.said
+    assert (entry.state, "restore their backup first" in entry.sentence) == (State.MISSING, True)
+    assert "keys create" not in entry.sentence
 
 
 def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
@@ -130,7 +130,7 @@ def test_a_calendar_that_does_not_reach_far_enough(place: Place, monkeypatch: py
         (f"[{{version: {today.year + 2}.01.0}}]", ["nothing for the next twelve months"]),
     ):
         path.write_text(f"releases: {entries}\n")
-        said = [each.said for each in doctor.examine() if each.what == "settings" and "calendar" in each.said]
+        said = [each.sentence for each in doctor.examine() if each.what == "settings" and "calendar" in each.sentence]
         assert len(said) == len(told), said
         assert all(words in sentence for words, sentence in zip(told, said, strict=True))
 
@@ -147,7 +147,7 @@ def test_less_memory_than_the_linkage_of_the_councils_takes(place: Place, monkey
     assert states(place)["memory"] == [State.OK]
     monkeypatch.setattr(doctor, "memory_gib", lambda: 0.5)
     (entry,) = [each for each in examine(place.home.root, place.landing) if each.what == "memory"]
-    assert (entry.state, entry.said.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
+    assert (entry.state, entry.sentence.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
 
 
 def test_a_folder_that_others_may_look_into(place: Place) -> None:

@@ -278,7 +278,7 @@ def test_a_log_that_was_removed_with_its_head_or_replaced_is_noticed(
     shown = CliRunner().invoke(main, ["returns", "log", "--home", str(pipeline.home.root)])
     assert shown.exit_code == Ending.FAULT
     found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
-    assert (found.state, "it lacks line" in found.said) == (State.MISSING, True)
+    assert (found.state, "it lacks line" in found.sentence) == (State.MISSING, True)
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
