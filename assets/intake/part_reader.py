@@ -32,8 +32,8 @@ from assets.intake.multi_cohort_files import (
 from assets.intake.parts import Key, Part, PartStore, mac_of_moved
 from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack, left_out
-from assets.pseudonymise.findings import RuleCount, Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import PartsSplitWriter, RowState
+from assets.pseudonymise.findings import Staged, stop_if_wrong
+from assets.pseudonymise.split_writer import RowState, SplitWriter
 from assets.pseudonymise.stream_extract import Untokenised, mark_rows, stream_extract
 from privacy import normalise, row_keys
 from privacy.row_keys import numbers_of, part_and_row
@@ -283,14 +283,14 @@ class PartsReader:
 
     def _stage(
         self, group: Sequence[Unread], folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsSplitWriter, HeldBack]]:
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
         folder.mkdir()
         first, context = group[0].delivery, self._context
         numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
         held_back = HeldBack(self._home, self._keys, first.landed, numbers)
         keys = row_keys.of_parts(self._keys, *first.landed.key)
-        holders = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with PartsSplitWriter(folder, keys, *holders, context.metadata(first.landed), held_back.mask) as out:
+        linkage, intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
+        with SplitWriter(folder, keys, linkage, context.metadata(first.landed), held_back.mask, intake) as out:
             if first.manifest:
                 staged = context.rekey(first, out)
             else:
@@ -299,13 +299,21 @@ class PartsReader:
         return left_out(staged, keys, held_back.rows), out, held_back
 
 
-def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: HeldBack) -> Part:
+def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
     """Describe a part that was read, with its share of the counts of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
+    rules = tuple(
+        replace(
+            rule,
+            rows=out.counts[number, rule.rule],
+            first_rows=tuple(row for part, row in map(part_and_row, rule.first_rows) if part == number),
+        )
+        for rule in staged.rules
+    )
     return Part(
         number=number,
         file=delivery.file,
@@ -319,17 +327,11 @@ def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: Held
         rows_kept=kept,
         rows_rejected=read - kept,
         rows_deleted=deleted,
-        rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
+        rules=staged.rules if delivery.manifest else rules,
         rows_forgotten=forgotten,
         of_several=unread.of_several,
         sheet=unread.extract.table.sheet if unread.extract else None,
     )
-
-
-def _rule_of(rule: RuleCount, part: int, out: PartsSplitWriter) -> RuleCount:
-    """Return a broken rule's count and first rows for one of the parts that were read together."""
-    first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
-    return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
 
 
 def now() -> str:
