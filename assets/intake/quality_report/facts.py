@@ -48,11 +48,6 @@ Ordinary system or typing errors affect one or two rows in a hundred."""
 _MISDATED = "date_of_birth-invalid"
 
 SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
-_WHAT_HAPPENS = {
-    Severity.STOP: "The file is not taken.",
-    Severity.REJECT: "The row is set aside.",
-    Severity.WARN: "The row is kept.",
-}
 _DERIVED_COLUMNS = {
     TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
     IMD_QUINTILE: (
@@ -220,13 +215,10 @@ def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
 
 
 def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
-    about_a_value = rule.rule.endswith("-invalid") and rule.severity == Severity.WARN
     return {
         "rule": rule.rule,
         "severity": str(rule.severity),
         "sentence": rule.sentence,
-        "what_happens": _WHAT_HAPPENS[Severity(rule.severity)],
-        "value_counts_as_missing": about_a_value,
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
         "share": rule.rows / max(now.rows_read, 1),
