@@ -7,8 +7,15 @@ from itertools import product
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, redact_errors, versioned
+from assets.catalogue.runs import (
+    COUNCIL_COHORTS,
+    WINDOW,
+    council_cohort,
+    due_freshness,
+    parts,
+    redact_errors,
+    versioned,
+)
 from assets.home.home_lock import in_use, turn_of_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
