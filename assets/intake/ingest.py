@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
-
-import pyarrow as pa
 
 from assets.home.home_lock import in_use
 from assets.home.paths import Home
@@ -28,12 +27,10 @@ from assets.intake.quality_report.profile import Counted, Uncounted, rows_warned
 from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import order_parts, resolve, sent_again
 from assets.intake.resolved_extract import describe, identity, write_resolved
-from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
+from assets.intake.suppressions import OTHER_KEYS, out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import IMD_QUINTILE, Untokenised, stream_extract
+from assets.pseudonymise.stream_extract import IMD_QUINTILE
 from assets.pseudonymise.tokens_file import has_quintile
-from privacy import row_keys
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
@@ -166,7 +163,9 @@ class Intake:
                 staged, parts = self._resolve(delivery, kept, folder)
             else:
                 self._context.note_if_real(landed, [sha256])
-                staged = yield from self._stage(delivery, folder)
+                staged, _, _ = yield from self._context.stage(
+                    delivery, None, partial(self._context.open, delivery), folder
+                )
             rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
             if not in_parts:
                 stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
@@ -314,20 +313,6 @@ class Intake:
                 self.home.stopped(*landed.key).unlink()
             self.home.quality(*landed.key).touch()  # `_arrived_since` compares with its time
         return replace(current, unchanged=True)
-
-    def _stage(self, delivery: Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
-        """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to."""
-        folder.mkdir()
-        landed, context = delivery.landed, self._context
-        held_back = HeldBack(self.home, self._keys, landed, {delivery.mac: 0})
-        keys = row_keys.of_delivery(self._keys, *landed.key, delivery.mac)
-        metadata = context.metadata(landed, delivery.mac)
-        with SplitWriter(folder, keys, self._keys.seals_to("tokens"), metadata, held_back.mask) as out:
-            if delivery.manifest:
-                staged = context.rekey(delivery, out)
-            else:
-                staged = yield from stream_extract(context.tools, context.open(delivery), delivery.contract, out)
-        return left_out(staged, keys, held_back.rows)
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
         """Record why a delivery was stopped, and report it to the sender."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,11 +32,11 @@ from assets.intake.multi_cohort_files import (
 )
 from assets.intake.parts import Key, Part, PartStore, mac_of_moved
 from assets.intake.resolved_extract import write_moved
-from assets.intake.suppressions import HeldBack, left_out
+from assets.intake.suppressions import HeldBack
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import RowState, SplitWriter
-from assets.pseudonymise.stream_extract import Untokenised, mark_rows, stream_extract
-from privacy import normalise, row_keys
+from assets.pseudonymise.stream_extract import mark_rows
+from privacy import normalise
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, unexpected
@@ -265,7 +266,11 @@ class PartsReader:
         try:
             seen = [state(part.delivery.landed.path) for part in group]
             group = [self._opened(part) for part in group]
-            staged, out, held_back = yield from self._stage(group, folder)
+            numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
+            opened = {part.delivery.landed.part: part.extract for part in group if part.extract}
+            staged, out, held_back = yield from self._context.stage(
+                group[0].delivery, numbers, partial(together, opened, numbers_of), folder
+            )
             found = [_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
@@ -280,23 +285,6 @@ class PartsReader:
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
             PartStore(self._home, landed.key).keep(found, staged, out.marks)
         return None
-
-    def _stage(
-        self, group: Sequence[Unread], folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
-        folder.mkdir()
-        first, context = group[0].delivery, self._context
-        numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
-        held_back = HeldBack(self._home, self._keys, first.landed, numbers)
-        keys = row_keys.of_parts(self._keys, *first.landed.key)
-        linkage, intake = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with SplitWriter(folder, keys, linkage, context.metadata(first.landed), held_back.mask, intake) as out:
-            if first.manifest:
-                staged = context.rekey(first, out)
-            else:
-                opened = {each.delivery.landed.part: each.extract for each in group if each.extract}
-                staged = yield from stream_extract(context.tools, together(opened, numbers_of), first.contract, out)
-        return left_out(staged, keys, held_back.rows), out, held_back
 
 
 def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:

@@ -50,13 +50,13 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
 
 def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    real = PartsReader._stage
+    real = PartsReader._read_group
 
     def counted(self, group, folder):  # type: ignore[no-untyped-def]
         read.extend(each.delivery.landed.part for each in group)
         return real(self, group, folder)
 
-    monkeypatch.setattr(PartsReader, "_stage", counted)
+    monkeypatch.setattr(PartsReader, "_read_group", counted)
     land(desk, "2026-05.csv", eyfsp(child(1)))
     desk.take()
     land(desk, "2026-06.csv", eyfsp(child(2)))
