@@ -192,23 +192,20 @@ def test_names_that_several_may_have_make_a_token_only_where_the_surname_is_rare
         assert (row["t_names"] is not None) == has_one, names
 
 
-@pytest.mark.parametrize(
-    ("other", "has_one"),
-    [
-        (("Smith", "George", "2020-05-09", "M1 2AB"), True),
-        (("Smith", "Oliver", "2020-03-09", "M1 2AB"), True),
-        (("Smith", "Ollie", "2020-09-03", "LS1 4AP"), True),
-        (("Smith", "Oliver", None, "LS1 4AP"), True),
-        (("Smith", "Oliver", "2020-05-09", "LS1 4AP"), False),
-        (("Smith", "Ollie", "2020-05-09", "LS1 4AP"), False),
-        (("Smith", "Oliver", None, "M1 2AB"), False),
-    ],
-)
 def test_common_names_make_a_token_where_one_child_of_the_extract_has_them(
-    con: duckdb.DuckDBPyConnection, keys: KeyRing, other: tuple[str | None, ...], has_one: bool
+    con: duckdb.DuckDBPyConnection, keys: KeyRing
 ) -> None:
-    people = named(con, (*COMMON, "2020-03-09", "LS1 4AP"), other)
-    assert (rows(made(con, keys, people, NAMED))[0]["t_names"] is not None) == has_one
+    for *other, has_one in (
+        ("Smith", "George", "2020-05-09", "M1 2AB", True),
+        ("Smith", "Oliver", "2020-03-09", "M1 2AB", True),
+        ("Smith", "Ollie", "2020-09-03", "LS1 4AP", True),
+        ("Smith", "Oliver", None, "LS1 4AP", True),
+        ("Smith", "Oliver", "2020-05-09", "LS1 4AP", False),
+        ("Smith", "Ollie", "2020-05-09", "LS1 4AP", False),
+        ("Smith", "Oliver", None, "M1 2AB", False),
+    ):
+        people = named(con, (*COMMON, "2020-03-09", "LS1 4AP"), tuple(other))
+        assert (rows(made(con, keys, people, NAMED))[0]["t_names"] is not None) == has_one, other
 
 
 def test_common_names_are_compared_within_a_council_and_a_cohort(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
@@ -247,26 +244,22 @@ def test_a_token_of_common_names_joins_no_two_dates_and_no_two_addresses(
         assert None not in dates or len(homes - {None}) <= 1
 
 
-@pytest.mark.parametrize(
-    ("surname", "other_place", "same"),
-    [
-        ("Fenwick", None, {"t_names", "t_names_day"}),
-        ("Fenwick", "M1 2AB", {"t_names", "t_names_day"}),
-        ("Fenwick", "LS1 9ZZ", {"t_names", "t_names_day", "t_names_outward"}),
-        ("Smith", None, set()),
-        ("Smith", "M1 2AB", set()),
-        ("Smith", "LS1 9ZZ", set()),
-        ("Smith", "LS1 4BB", {"t_names_day"}),
-        ("Smith", "LS1 4AB", {"t_names_day", "t_names_outward"}),
-    ],
-)
-def test_two_names_of_which_the_surname_is_common_make_tokens_only_with_a_narrow_place(
-    con: duckdb.DuckDBPyConnection, keys: KeyRing, surname: str, other_place: str | None, same: set[str]
+def test_names_with_a_common_surname_make_tokens_only_with_a_narrow_place(
+    con: duckdb.DuckDBPyConnection, keys: KeyRing
 ) -> None:
-    people = named(con, (surname, "Oliver", "2020-03-09", "LS1 4AP"), (surname, "Oliver", "2020-05-09", other_place))
-    one, other = rows(made(con, keys, people, NAMED))
-    names = [name for name in one if name.startswith("t_names")]
-    assert {name for name in names if one[name] is not None and one[name] == other[name]} == same
+    same: dict[tuple[str, str | None], set[str]] = {
+        ("Fenwick", None): {"t_names", "t_names_day"},
+        ("Fenwick", "M1 2AB"): {"t_names", "t_names_day"},
+        ("Fenwick", "LS1 9ZZ"): {"t_names", "t_names_day", "t_names_outward"},
+        **{key: set() for key in (("Smith", None), ("Smith", "M1 2AB"), ("Smith", "LS1 9ZZ"))},
+        ("Smith", "LS1 4BB"): {"t_names_day"},
+        ("Smith", "LS1 4AB"): {"t_names_day", "t_names_outward"},
+    }
+    for (surname, place), expected in same.items():
+        people = named(con, (surname, "Oliver", "2020-03-09", "LS1 4AP"), (surname, "Oliver", "2020-05-09", place))
+        one, other = rows(made(con, keys, people, NAMED))
+        names = [name for name in one if name.startswith("t_names")]
+        assert {name for name in names if one[name] is not None and one[name] == other[name]} == expected
 
 
 def test_a_postcode_that_is_not_whole_makes_no_token_of_a_common_surname_and_a_forename(
