@@ -267,8 +267,7 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
         raise KeyProblem(
-            f"{council}/{source}/{cohort} was taken in under another row key: give the key set of that time, or take it"
-            " in again"
+            f"{council}/{source}/{cohort} was ingested under another row key; use the keys of that time, or ingest it again"
         )
     if quality and quality.parts:
         return row_keys.of_parts(keys, source, cohort, council)

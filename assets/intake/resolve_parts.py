@@ -291,8 +291,8 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
     if found:
         *others, last = (str(own[place][0].number) for place in found)
         raise ExtractStopped(
-            f"{name}: parts {', '.join(others)} and {last} say different things of the same records, and nothing says"
-            " which is the later; put a date into their names, such as 2026-05.csv"
+            f"{name}: parts {', '.join(others)} and {last} contradict each other, and nothing shows which is the later;"
+            " put a date into their names, such as 2026-05.csv"
         )
 
 

@@ -192,7 +192,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
-            raise ExtractStopped(f"{landed.name}: made for another {what}, it lies under {ours}; move it to its own")
+            raise ExtractStopped(f"{landed.name}: made for another {what}, not for {ours}; move it to that folder")
     compared = [
         ("pseudonyms of version", manifest.pseudonym_version, own["pseudonym_version"], tool),
         ("a normaliser of version", manifest.normaliser_version, own["normaliser_version"], tool),
@@ -238,7 +238,7 @@ def rekey(
     examples = pa.table([pa.array(c, f.type) for c, f in zip(columns_, QUARANTINE, strict=True)], schema=QUARANTINE)
     out.note(_in_extract(examples, landed.part))
     if rows != manifest.rows_kept:
-        raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
+        raise ExtractStopped(f"{landed.name}: its number of rows differs from its manifest; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
     files = out.kept, out.tokens, out.quarantine
     return Staged(*files, manifest.headings, manifest.rows_read, out.rows, manifest.rules, limits)
@@ -251,8 +251,8 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
-        (f"it has what no tokens file has in {columns(surplus)}" if surplus else "")
-        or (f"it lacks {_some(missing)}" if missing else "")
+        (f"unexpected {columns(surplus)}" if surplus else "")
+        or (f"missing {_some(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
@@ -288,10 +288,10 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
         if name not in chunk.column_names:
             continue
         if not _all(pc.is_in(chunk[name].cast(pa.string()).drop_null(), value_set=pa.array(known))):
-            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {MAKE_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds values outside its list; {MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
-            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {MAKE_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds something other than a number; {MAKE_AGAIN}")
     return int(keys[-1]) if len(keys) else last
 
 
@@ -299,7 +299,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
-        raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} gives rows that the extract does not have; {MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
     return chunk.take(pa.array(np.argsort(rows)))
 

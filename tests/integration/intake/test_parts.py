@@ -78,7 +78,7 @@ def test_a_part_that_comes_late_stands_where_its_date_says(desk: Desk, eyfsp: Te
 def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, eyfsp: Text) -> None:
     land(desk, "one.csv", eyfsp(child(1), child(2)))
     land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
-    with pytest.raises(ExtractStopped, match="parts 1 and 2 say different things of the same records"):
+    with pytest.raises(ExtractStopped, match="parts 1 and 2 contradict each other"):
         desk.take()
     assert deliveries.stopped(desk.home, *KEY)
     folder = desk.landing / "leeds" / "eyfsp" / COHORT
