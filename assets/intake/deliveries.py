@@ -267,7 +267,8 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
         raise KeyProblem(
-            f"{council}/{source}/{cohort} was ingested under another row key; use the keys of that time, or ingest it again"
+            f"{council}/{source}/{cohort} was ingested under another row key; use the keys of that time, or ingest it"
+            " again"
         )
     if quality and quality.parts:
         return row_keys.of_parts(keys, source, cohort, council)

@@ -152,12 +152,6 @@ class Staged:
             f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
         )
 
-    @property
-    def too_often(self) -> RuleCount | None:
-        """The first rule broken in a larger share of rows than it allows, or None."""
-        limits = {rule: max(share * self.rows_read, FEW_ROWS) for rule, share in self.stop_shares.items()}
-        return next((count for count in self.rules if count.rows > limits.get(count.rule, count.rows)), None)
-
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
@@ -166,7 +160,8 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
-    if count := staged.too_often:
+    limits = {rule: max(share * staged.rows_read, FEW_ROWS) for rule, share in staged.stop_shares.items()}
+    if count := next((count for count in staged.rules if count.rows > limits.get(count.rule, count.rows)), None):
         plain, own = staged.how_often(count)
         for other in staged.other_origins:  # most rows may come from another year or council, which explains the rule
             if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]:

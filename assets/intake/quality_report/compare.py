@@ -9,7 +9,7 @@ alarms in every report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,10 +165,3 @@ def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, 
             counts[groups[group.key]] += group.rows
     total = sum(counts.values())
     return {name: Share(count, total) for name, count in counts.items()}
-
-
-def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the group of a column with the largest flagged change (the first if tied), or None."""
-    moved = [group for group in groups if group["changed"]]
-    # rounded, so that floating-point error does not break ties
-    return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

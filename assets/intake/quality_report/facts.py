@@ -382,7 +382,9 @@ def _worth_a_look(
     yield from (entry["note"] for entry in completeness if entry["note"])
     was = "In the last delivery it was"
     for column in values:
-        if group := compare.largest_change(column["groups"]):
+        if changed := [group for group in column["groups"] if group["changed"]]:
+            # rounded, so that floating-point error does not break ties
+            group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
             share, last_share = percent(group["share"]), percent(group["last_share"])
             yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
     for figure in figures:
