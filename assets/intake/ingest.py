@@ -94,7 +94,7 @@ class Intake:
                 report_council(self.home, cohort, council)
 
     def ingest_kept_parts(self, landed: Landed) -> Outcome:
-        """Resolve the held parts of an extract without reading landing. Return None if no part with rows is held."""
+        """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
         with in_use(self.home), self.home.staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
