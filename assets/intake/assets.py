@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import dagster as dg
 
@@ -207,25 +208,11 @@ def _report_accepted(
 ) -> None:
     key = EXTRACTS[quality.source]
     report = installation.home_folder.reports(quality.cohort, quality.council) / f"{quality.source}.html"
-    warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
-    # safe for Dagster's event log: row counts as bands, the file's MAC and the contract
-    metadata = descriptions.checked(
-        {
-            "rows_read": magnitude(quality.rows_read),
-            "rows_rejected": magnitude(quality.rows_rejected),
-            "file_mac": quality.file_mac,
-            "contract": quality.made_under["contract"],
-            "report": dg.MetadataValue.path(report),
-        }
-    )
+    metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
         dg.AssetMaterialization(
             key,
-            description=(
-                f"{quality.council}/{quality.source}/{quality.file}: {rows(quality.rows_read)} read,"
-                f" {rows(quality.rows_rejected)} rejected, {magnitude(warned)} with warnings"
-                f"{' (unchanged)' if quality.unchanged else ''}"
-            ),
+            description=_sentence(quality),
             partition=partition,
             metadata=metadata,
             tags=versioned(deliveries.made_of(quality), quality.made_under["contract"]),
@@ -252,3 +239,22 @@ def _evaluation(
 def _first_of(sentences: list[str]) -> str:
     more = f"; and {len(sentences) - _SENTENCES_SHOWN} more" if len(sentences) > _SENTENCES_SHOWN else ""
     return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
+
+
+def _sentence(quality: ExtractQuality) -> str:
+    warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
+    return (
+        f"{quality.council}/{quality.source}/{quality.file}: {rows(quality.rows_read)} read,"
+        f" {rows(quality.rows_rejected)} rejected, {magnitude(warned)} with warnings"
+        f"{' (unchanged)' if quality.unchanged else ''}"
+    )
+
+
+def _metadata(quality: ExtractQuality) -> dict[str, Any]:
+    """Return the facts that are safe for Dagster's event log: row counts as bands, the file's MAC and the contract."""
+    return {
+        "rows_read": magnitude(quality.rows_read),
+        "rows_rejected": magnitude(quality.rows_rejected),
+        "file_mac": quality.file_mac,
+        "contract": quality.made_under["contract"],
+    }
