@@ -115,7 +115,7 @@ def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Plac
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_stopped_says_why_and_whether_an_earlier_one_is_in(at: Place, earlier: bool) -> None:
+def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: bool) -> None:
     landed = at.send()
     if earlier:
         at.take(landed, "2025-07-10T08:00:00+00:00")
@@ -136,7 +136,7 @@ def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_st
     assert "leave the one that counts" in at.find().why
 
 
-def test_the_meaning_for_the_release_is_said(at: Place) -> None:
+def test_the_meaning_for_the_release(at: Place) -> None:
     for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
         at.take(at.send(source), _now())
     found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
@@ -181,7 +181,7 @@ def test_the_report(at: Place) -> None:
     }
 
 
-def test_what_lies_there_under_another_name_is_said(at: Place) -> None:
+def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:
     at.send()
     for name in ("202425.csv.ready", "~$202425.xlsx", ".202425.csv", "202425.csv.part", "202526.pdf", "202425"):
         (at.landing / "halton" / "eyfsp" / name).write_text("x")

@@ -53,7 +53,7 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     assert desk.take().file_mac == first.file_mac
 
 
-def test_the_mac_tells_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
     desk.land(children(eyfsp, 3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
@@ -173,7 +173,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     assert not desk.home.pseudonymised(*KEY).exists()
 
 
-def test_a_row_that_repeats_an_earlier_one_is_kept_and_told(desk: Desk, eyfsp: Text) -> None:
+def test_a_repeated_row_is_kept_with_a_warning(desk: Desk, eyfsp: Text) -> None:
     desk.land(eyfsp({}, {"sex": "M"}, {}, {"forename": "Tom"}, {}))
     (found,) = [rule for rule in desk.take().rules if rule.rule == "repeated-row"]
     assert (found.severity, found.first_rows) == ("warn", (3, 5))

@@ -67,7 +67,7 @@ def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_a_part_that_comes_late_stands_where_its_date_says(desk: Desk, eyfsp: Text) -> None:
+def test_a_late_part_is_ordered_by_the_date_in_its_name(desk: Desk, eyfsp: Text) -> None:
     land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
     desk.take()
     land(desk, "2026-05.csv", eyfsp(child(1, sex="F"), child(3)))

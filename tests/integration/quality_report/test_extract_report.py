@@ -166,7 +166,7 @@ def test_england_is_shown_and_not_held_against_a_council(deliver: Deliver, profi
 
 
 @pytest.mark.parametrize("place_of_secret", ["identifiers", "codes", "headings"])
-def test_no_value_of_the_file_is_told(deliver: Deliver, profiles: Text, place_of_secret: str) -> None:
+def test_no_value_of_the_file_is_in_a_report(deliver: Deliver, profiles: Text, place_of_secret: str) -> None:
     changes = {
         "identifiers": dict.fromkeys(("surname", "forename", "postcode", "upn"), SECRET)
         | {"date_of_birth": "2019-03-07"},
@@ -177,12 +177,12 @@ def test_no_value_of_the_file_is_told(deliver: Deliver, profiles: Text, place_of
     if place_of_secret == "headings":
         text = "\n".join(f"{line},{SECRET}" for line in text.splitlines()) + "\n"
     report = extract_report(deliver(text), None)
-    told = json.dumps(report) + render(report) + render_council(council_report([report]))
+    shown = json.dumps(report) + render(report) + render_council(council_report([report]))
     for value in (SECRET, SECRET.lower(), "2019-03-07", "March 2019", "Thornton", "Amelia", "LS1 4AP", "700000"):
-        assert value not in told
+        assert value not in shown
 
 
-def test_a_language_that_is_a_name_is_not_told(deliver: Deliver) -> None:
+def test_a_name_in_the_language_column_is_not_in_a_report(deliver: Deliver) -> None:
     header = "UPN,Legal Surname,Legal Forename,Gender,DOB,Post Code,Ethnicity Code,Eligible for free meals,SEN Status"
     row = ",Thornton,Amelia,Female,29/02/2020,LS1 4AP,WBRI,No,No SEN"
     text = f"{header},First Language\n" + f"{row},{SECRET}\n{row},English\n{row},POL\n" * 20
@@ -197,7 +197,9 @@ def test_a_language_that_is_a_name_is_not_told(deliver: Deliver) -> None:
     assert ethnic["White"] == 1
 
 
-def test_a_stopped_extract_says_why_and_what_stays(deliver: Deliver, desk: Desk, profiles: Text) -> None:
+def test_the_report_of_a_stopped_extract_gives_the_reason_and_what_stays(
+    deliver: Deliver, desk: Desk, profiles: Text
+) -> None:
     last = deliver(profiles(*GOOD), at="2025-10-01T16:05")
     desk.land(",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n")
     with pytest.raises(ExtractStopped) as stopped:
@@ -248,7 +250,7 @@ def stopped_page(desk: Desk, name: str = "eyfsp") -> str:
     return read_report(desk, name)[1]
 
 
-def test_a_part_of_another_year_is_told_once(deliver: Deliver, profiles: Text) -> None:
+def test_rows_of_another_year_are_reported_once(deliver: Deliver, profiles: Text) -> None:
     report = extract_report(deliver(profiles(*OWN, *[{"date_of_birth": "2019-03-07"}] * 12)), None)
     (sentence,) = (said for said in report["whole_file"] if "2023/24" in said)
     assert sentence.startswith("Part of this looks like 2023/24: 12 of 72 dates of birth")
@@ -274,7 +276,7 @@ def test_another_councils_children(deliver: Deliver, profiles: Text) -> None:
     assert not extract_report(deliver(profiles(*OWN)), None)["whole_file"]
 
 
-def test_rows_that_stand_twice(deliver: Deliver, profiles: Text) -> None:
+def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
     once = profiles(*OWN)
     report = extract_report(deliver(once + once.split("\n", 1)[1]), None)
     assert "60 of 120 rows repeat an earlier row: was the file put together twice?" in report["whole_file"]
@@ -308,7 +310,7 @@ def shifted(values: Sequence[str]) -> list[str]:
     return ["", *values[:-1]]
 
 
-def test_a_line_that_is_shifted_by_a_cell_is_told_once(deliver: Deliver, profiles: Text) -> None:
+def test_a_line_shifted_by_a_cell_is_reported_once(deliver: Deliver, profiles: Text) -> None:
     lines = [line.split(",") for line in profiles(*OWN).splitlines()]
     lines[8:11] = map(shifted, lines[8:11])
     lines.append(["Total", *[""] * (len(EYFSP_HEADER) - 2), "60"])
@@ -322,13 +324,13 @@ def test_a_line_that_is_shifted_by_a_cell_is_told_once(deliver: Deliver, profile
     )
 
 
-def test_a_file_whose_every_row_is_shifted_is_not_told_by_the_row(desk: Desk, profiles: Text) -> None:
+def test_a_file_with_every_row_shifted_is_not_reported_row_by_row(desk: Desk, profiles: Text) -> None:
     header, *lines = profiles(*OWN).splitlines()
     desk.land("\n".join([header, *(",".join(shifted(line.split(","))) for line in lines)]) + "\n")
     assert "garbled" not in stopped_page(desk)
 
 
-def test_files_that_stand_in_each_others_folder(desk: Desk, profiles: Text) -> None:
+def test_files_in_each_others_folder(desk: Desk, profiles: Text) -> None:
     desk.land(text([row("school_census")] * 3))
     desk.land(profiles(*OWN), "school_census")
     said = {name: first_of(stopped_page(desk, name)) for name in ("eyfsp", "school_census")}

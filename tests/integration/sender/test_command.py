@@ -33,7 +33,7 @@ WORDS = {
 }
 
 
-def test_no_identifier_is_written_or_said(sender: Sender, keys: KeyRing) -> None:
+def test_no_identifier_is_written_or_printed(sender: Sender, keys: KeyRing) -> None:
     rows = [PLANTED, PLANTED | {"review": PLANTED["surname"]}, PLANTED | {"asq3_communication": PLANTED["forename"]}]
     done = sender.run(sender.write(reviews(*[{}] * 9, *rows), "hv_reviews"))
     assert done.exit_code == 0
@@ -122,7 +122,7 @@ def test_a_file_elsewhere_needs_its_council_source_and_cohort(sender: Sender) ->
     assert sender.run(extract, *said, out=sender.out()).exit_code == 0
 
 
-def test_what_is_not_known_is_said(sender: Sender) -> None:
+def test_unknown_councils_sources_and_cohorts_are_refused(sender: Sender) -> None:
     unknown = {"council": "is not the name of an English authority", "source": "is not a source", "cohort": "is not a"}
     for option, message in unknown.items():
         done = sender.run(sender.write(eyfsp()), f"--{option}", "atlantis")
@@ -183,7 +183,7 @@ def test_tokens_are_neither_overwritten_by_another_source_nor_pseudonymised_agai
     assert tokens.read_bytes() == before
 
 
-def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key_folder: Path, keys: KeyRing) -> None:
+def test_the_linker_key_is_not_used_and_warned_of(sender: Sender, key_folder: Path, keys: KeyRing) -> None:
     extract = sender.write(eyfsp())
     before = unsealed(sender.pseudonymise(extract), keys).read()
     done = sender.run(extract, "--postcode-directory", str(sender.directory), keys=key_folder)
@@ -215,7 +215,7 @@ def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     assert shown.output == done.output
 
 
-def test_a_file_that_looks_like_another_councils_is_told(sender: Sender) -> None:
+def test_a_file_that_looks_like_another_councils_is_reported(sender: Sender) -> None:
     theirs = eyfsp(*[{"upn": upn(344_200_024_000 + number)} for number in range(20)])
     done = sender.run(sender.write(theirs))
     assert done.exit_code == 0

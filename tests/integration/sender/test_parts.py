@@ -18,9 +18,7 @@ def child(number: int, **changes: str) -> dict[str, str]:
     return {"upn": upn(800_000_000_000 + number), "surname": f"Name{chr(97 + number)}", **changes}
 
 
-def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
-    sender: Sender, place_at: Callable[[str], Desk]
-) -> None:
+def test_parts_sent_as_tokens_give_the_same_extract(sender: Sender, place_at: Callable[[str], Desk]) -> None:
     """The second replaces a record of the first, which is handed over as tokens; two children share common names."""
     names = {"surname": "Smith", "forename": "Oliver"}
     texts = {

@@ -141,7 +141,7 @@ def test_a_ring_shows_nothing(directory: Path) -> None:
         pickle.dumps(ring)
 
 
-def test_rotation_makes_the_next_epoch_and_keeps_what_says_nothing_of_a_person(directory: Path) -> None:
+def test_rotation_makes_the_next_epoch_and_keeps_keys_that_are_not_about_people(directory: Path) -> None:
     old = KeyRing.load(directory)
     new = old.rotate(directory.parent / "next")
     assert (old.epoch, new.epoch, new.rotate(directory.parent / "third").epoch) == (1, 2, 3)

@@ -115,8 +115,8 @@ def component(plain: dict[str, object], name: str) -> object:
     if name.startswith("nullif(n_forename_written"):
         return plain["n_forename_written"] if plain["n_forename_written"] != plain["n_forename"] else None
     if " ELSE " in name:
-        told = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN "
-        rare, common = name.removeprefix(told).removesuffix(" END").split(" ELSE ")
+        condition = f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN "
+        rare, common = name.removeprefix(condition).removesuffix(" END").split(" ELSE ")
         return component(plain, rare if int(str(plain["n_surname_band"] or 0)) >= RARE_SURNAME else common)
     if name.startswith(("front(", "rest(")):
         whole = str(plain[name[name.index("(") + 1 : -1]] or "")
