@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATES
 from ndl_export.publish.release_diff import ReleaseDiff, Side
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
+from pipelines.reports.document import Grid, grid_lines
 
 _FIGURES_SHOWN = 20
 """Figures that are listed, unless all are asked for."""
@@ -134,7 +136,4 @@ def _moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
 
 
 def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, *rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(f"  {line}".rstrip() for line in padded)
+    return "\n".join(grid_lines(Grid("", header, list(rows)), sys.maxsize))
