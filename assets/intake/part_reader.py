@@ -84,9 +84,9 @@ class PartsReader:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
         # a group fails as a whole, so read its parts one by one to find the wrong one
-        together_ = [group for group, _ in wrong if len(group) > 1]
+        failed = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
-        wrong += self._read([[replace(part, extract=None)] for group in together_ for part in group], staging / "alone")
+        wrong += self._read([[replace(part, extract=None)] for group in failed for part in group], staging / "alone")
         for (part,), stop in wrong:
             own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
             stopped.setdefault(part.delivery.landed.key, ExtractStopped(str(stop), own))
