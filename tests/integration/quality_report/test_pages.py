@@ -33,17 +33,18 @@ REVIEWS = (
 
 @pytest.fixture
 def pages(deliver: Deliver, profiles: Text) -> dict[str, str]:
-    """Return pages of a hostile extract, of reviews, of a stopped extract and of a council."""
+    """Return pages of an extract, with hostile texts too, of reviews, of a stopped extract and of a council."""
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
     headings = {column.name: HOSTILE for column in CONTRACTS["eyfsp"].columns}
     rules = tuple(replace(rule, sentence=HOSTILE) for rule in taken.rules)
-    extract = extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
+    hostile = extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
     stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE, HOSTILE)
     return {
-        "extract": render(extract),
+        "extract": render(extract_report(taken, taken)),
+        "hostile": render(hostile),
         "reviews": render(extract_report(deliver(REVIEWS, "hv_reviews"), None)),
         "stopped": render(stopped_report(stopped, None)),
-        "council": render_council(council_report([extract, stopped_report(stopped, None)])),
+        "council": render_council(council_report([hostile, stopped_report(stopped, None)])),
     }
 
 
@@ -66,7 +67,7 @@ def test_pages_ask_nothing_of_the_network_and_escape_every_text(pages: dict[str,
                 other = re.fullmatch(r"(\w+)\.html", element.attrib["href"])
                 assert other[1] in CONTRACTS if other else element.attrib["href"].removeprefix("#") in ids
         assert not re.search(r"url\(|@import|https?:", page)
-        assert ("<script>alert(1)</script>" in "".join(root.itertext())) == (name != "reviews")
+        assert ("<script>alert(1)</script>" in "".join(root.itertext())) == (name not in ("extract", "reviews"))
         assert "\u202e" not in page
 
 
@@ -115,7 +116,7 @@ def test_pages_fit_a_telephone_and_a_desk(pages: dict[str, str]) -> None:
     with started() as browser:
         for width in (390, 1200):
             view = browser.new_page(viewport={"width": width, "height": 900})
-            for page in pages.values():
+            for page in (pages[name] for name in ("extract", "reviews", "stopped")):
                 view.set_content(page)
                 assert view.evaluate("document.documentElement.scrollWidth") <= width
                 headings = [element for element in parsed(page).iter() if element.tag in ("h1", "h2", "h3")]
