@@ -195,7 +195,11 @@ def _untokenised(
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     for name, value in of_place(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
+    part, keys = row_keys.part_sql(SOURCE_ROW), contract.repeated.columns
+    row_hash = f"hash({', '.join((*(keys or (column.name for column in contract.columns)), part))})"
+    if keys:
+        row_hash = f"CASE WHEN {keys[0]} IS NOT NULL THEN {row_hash} END"
+    terms = f"{row_hash} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -299,13 +303,6 @@ def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
     rows = rows.drop_columns([_PART])
     return [rows.slice(start, end - start) for start, end in pairwise(ends)]
-
-
-def _row_hash(contract: SourceContract) -> str:
-    part = row_keys.part_sql(SOURCE_ROW)
-    if keys := contract.repeated.columns:
-        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join((*keys, part))}) END"
-    return f"hash({', '.join((*(column.name for column in contract.columns), part))})"
 
 
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:

@@ -28,6 +28,12 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
     """
     minima = [entry for entry in found["minimum_accuracy"] if not entry["met"]]
     most = None if everything else ROWS_PER_WARNING
+    worth = "Every family of tables is as accurate as the policy asks for."
+    if minima:
+        families = ", ".join(entry["family"] for entry in minima)
+        refused = found["budget"]["share"] == WHOLE
+        worth = f"Less accurate than the policy asks for: {families}; "
+        worth += "it would not be measured." if refused else "a share is measured all the same."
     if council is not None:
         accuracy = [_areas([row for row in found["tables"] if row["council"] == council])]
     elif everything:
@@ -37,7 +43,7 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
     return Report(
         kind="plan",
         title=f"Plan of a release of cohort {found['cohort']}",
-        outcome=[*_verdict(found["budget"]), _worth(found, minima)],
+        outcome=[*_verdict(found["budget"]), worth],
         sections=[
             _charges(found),
             _minima(found),
@@ -78,14 +84,6 @@ def _verdict(room: Row) -> Iterator[str]:
 
 def _amounts(by_unit: Mapping[str, float]) -> str:
     return " and ".join(f"rho {rho:.4f} for a {unit}" for unit, rho in by_unit.items())
-
-
-def _worth(found: Row, wanting: Sequence[Row]) -> str:
-    if not wanting:
-        return "Every family of tables is as accurate as the policy asks for."
-    families = ", ".join(entry["family"] for entry in wanting)
-    refused = "it would not be measured" if found["budget"]["share"] == WHOLE else "a share is measured all the same"
-    return f"Less accurate than the policy asks for: {families}; {refused}."
 
 
 def _charges(found: Row) -> Section:

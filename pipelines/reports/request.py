@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
@@ -86,27 +86,22 @@ def _free(request: Facts, own: Facts) -> str:
         return f"Free, from what was measured before: {_exact(own['known'])}."
     unknown = "Free: what was measured before does not tell the columns together."
     if own["synthetic"]:
+        tested, how_far_off = own["synthetic"]["held_out"], ""
+        if tested:  # the worst of the sets of columns that were tested
+            median, ninetieth = (max(each[what] for each in tested) for what in ("median", "ninetieth"))
+            how_far_off = (
+                ": where columns were kept apart to try it, half of such percentages were off by up to"
+                f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
+            )
         return (
             f"{unknown} Synthetic children of the release have the percentages below, for all councils together. They"
-            " are a guess"
-            f" and no finding{_how_far_off(own['synthetic']['held_out'])}; {QUALITY_FILE} beside them says more."
+            f" are a guess and no finding{how_far_off}; {QUALITY_FILE} beside them says more."
         )
     if request["family"] != FAMILY.name:
         return unknown
     return (
         f"{unknown} Synthetic children of the release show what such a table looks like, but are no finding: readiness"
         " synthesise (docs/synthetic-children.md)."
-    )
-
-
-def _how_far_off(held_out: Sequence[Facts]) -> str:
-    """Return the errors in the worst of the sets of columns that were tested, or an empty string."""
-    if not held_out:
-        return ""
-    median, ninetieth = (max(each[what] for each in held_out) for what in ("median", "ninetieth"))
-    return (
-        ": where columns were kept apart to try it, half of such percentages were off by up to"
-        f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
     )
 
 

@@ -120,7 +120,7 @@ def council_report(reports: Sequence[Facts]) -> Facts:
     return {
         "report": "council",
         **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
-        "extracts": [_line_of(report) for report in ordered],
+        "extracts": list(map(_summary, ordered)),
         "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
         "findings": sorted(
             _gathered(ordered, "findings"),
@@ -135,7 +135,7 @@ def council_report(reports: Sequence[Facts]) -> Facts:
     }
 
 
-def _line_of(report: Facts) -> Facts:
+def _summary(report: Facts) -> Facts:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
