@@ -29,11 +29,11 @@ from assets.intake.resolve_parts import order_parts, resolve, sent_again
 from assets.intake.resolved_extract import describe, identity, write_resolved
 from assets.intake.suppressions import OTHER_KEYS, out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
-from assets.pseudonymise.stream_extract import IMD_QUINTILE
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
+from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import Landed, files_in, find, size_of, state

@@ -29,6 +29,7 @@ from privacy.doors.database import in_memory, rows_of
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
+from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.extract.open import OpenExtract
@@ -37,12 +38,6 @@ from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
 
-TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
-DERIVED: dict[str, tuple[str, ...]] = {
-    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
-    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
-}
-"""Columns derived from the date of birth and the postcode, with their groups."""
 _TERM_SQL = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
     " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"

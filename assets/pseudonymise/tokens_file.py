@@ -22,12 +22,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, Count, Name, RuleCount, Staged, Text
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter
-from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
+from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, size_of
 from sources.extract.readers.csds import ORPHANS, TABLES

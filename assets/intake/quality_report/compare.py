@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from assets.intake.quality_report.profile import Profile
-from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
+from sources.contracts.people import DERIVED, TERM_OF_BIRTH
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import profile_results
 from sources.reference.cohorts import Cohort

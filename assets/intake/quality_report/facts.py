@@ -17,7 +17,6 @@ from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.pseudonymise.findings import RuleCount
-from assets.pseudonymise.stream_extract import IMD_QUINTILE, TERM_OF_BIRTH
 from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
@@ -30,7 +29,7 @@ from sources.contracts.extract_rules import (
     ROW_COUNT_RULES,
     ROWS_ONCE,
 )
-from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
 from sources.reference.cohorts import Cohort

@@ -17,12 +17,12 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.pseudonymise.stream_extract import DERIVED
 from privacy.doors.sql import parquet, quoted
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import judged_on_payload
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.contracts.people import DERIVED
 from sources.extract.project import bound
 from sources.reference.asq3 import DOMAINS
 from sources.reference.cohorts import Cohort
