@@ -103,11 +103,11 @@ def pipeline(place_at: Callable[[str], Desk]) -> Desk:
     return place_at("pipeline")
 
 
-def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds", name: str | None = None) -> Path:
+def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") -> Path:
     """Put a file into a landing folder."""
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(path, folder / (name or path.name)))
+    return Path(shutil.copy(path, folder / path.name))
 
 
 def eyfsp(*changes: dict[str, str]) -> str:
