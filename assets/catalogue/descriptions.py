@@ -15,7 +15,7 @@ import dagster as dg
 from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import token_columns
 from privacy.row_keys import ROW_KEY
-from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
+from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.reference.code_lists import IMD_INDEX
 
 COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/column_lineage", "documentation"
@@ -63,8 +63,8 @@ def _described(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
     """Return metadata with columns and lineage. Descriptions repeat it, as open-source Dagster does not draw it."""
     listed = list(columns)
     schema = [
-        dg.TableColumn(name, kind, description=". ".join(filter(None, (said, _words(made_of)))))
-        for name, kind, said, made_of in listed
+        dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _words(made_of)))))
+        for name, kind, text, made_of in listed
     ]
     lineage_of = {name: made_of for name, _, _, made_of in listed if made_of}
     return checked(
@@ -81,13 +81,11 @@ def _words(made_of: Sequence[dg.TableColumnDep]) -> str:
     by_asset: dict[str, list[str]] = {}
     for dep in made_of:
         by_asset.setdefault(dep.asset_key.to_user_string(), []).append(dep.column_name)
-    listed = "; ".join(f"{name}: {_some(columns)}" for name, columns in by_asset.items())
-    return f"From {listed}" if listed else ""
-
-
-def _some(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
-    return ", ".join(columns[:_COLUMNS_NAMED]) + more
+    named = []
+    for name, columns in by_asset.items():
+        more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
+        named.append(f"{name}: {', '.join(columns[:_COLUMNS_NAMED])}{more}")
+    return f"From {'; '.join(named)}" if named else ""
 
 
 def landed(contract: SourceContract) -> dict[str, Any]:
@@ -99,43 +97,39 @@ def landed(contract: SourceContract) -> dict[str, Any]:
 def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
     """Return metadata for a pseudonymised extract."""
     tokens = token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
-    born, home = _of(landing, "date_of_birth"), [_of(landing, "postcode"), _of(directory, "imd_decile")]
+    born, home = _input(landing, "date_of_birth"), [_input(landing, "postcode"), _input(directory, "imd_decile")]
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
         (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
-        *((c.name, c.kind.value, _kept(c), [_of(landing, c.name)]) for c in contract.with_role(Role.PAYLOAD)),
     ]
+    for column in contract.with_role(Role.PAYLOAD):
+        month = ", as the first of its month" if column.kind is Kind.DATE else ""
+        columns.append((column.name, column.kind.value, f"{column.description}{month}", [_input(landing, column.name)]))
     if tokens:
         columns += [
             ("term_of_birth", _TEXT, "School term of birth; the date is not kept", [born]),
             ("imd_quintile", "integer", f"Quintile of the {IMD_INDEX}; the postcode is not kept", home),
         ]
     for token in tokens:
-        made_of = [_of(landing, name) for name in token.inputs]
-        columns.append((token.name, "ubigint", f"{_APART} of {', '.join(token.inputs)}", made_of))
+        made_of = [_input(landing, name) for name in token.inputs]
+        text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"
+        columns.append((token.name, "ubigint", text, made_of))
     return _described(columns, "docs/architecture.md", "docs/linkage.md")
-
-
-_APART = "In a file apart, sealed to the linkage: token, keyed twice,"
-
-
-def _kept(column: Column) -> str:
-    return f"{column.description}, as the first of its month" if column.kind is Kind.DATE else column.description
 
 
 def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     """Return metadata for the table of links."""
     keys = list(extracts)
     tokens = [
-        _of(key, token.name)
+        _input(key, token.name)
         for key in keys
         for token in token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
     ]
     child = "Random; the same for all rows of a child, kept when the cohort is linked again"
     columns: list[_Column] = [
         ("source", _TEXT, "Source of the row", ()),
-        ("council", _TEXT, "Who sent the row", [_of(key, "council") for key in keys]),
-        (ROW_KEY, "ubigint", "Key of the row in its extract", [_of(key, ROW_KEY) for key in keys]),
+        ("council", _TEXT, "Who sent the row", [_input(key, "council") for key in keys]),
+        (ROW_KEY, "ubigint", "Key of the row in its extract", [_input(key, ROW_KEY) for key in keys]),
         ("child_id", _TEXT, child, tokens),
         ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
@@ -155,7 +149,7 @@ def confidential(
             a.name,
             _TEXT,
             f"{a.label}: {'; '.join(a.categories)}",
-            [_of(extracts[source], name) for source, names in made_of[a.name].items() for name in names],
+            [_input(extracts[source], name) for source, names in made_of[a.name].items() for name in names],
         )
         for a in FAMILIES[family].attributes
     ]
@@ -168,5 +162,5 @@ def documents(*names: str, and_more: str = "") -> dict[str, Any]:
     return checked({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
 
 
-def _of(key: dg.AssetKey, column: str) -> dg.TableColumnDep:
+def _input(key: dg.AssetKey, column: str) -> dg.TableColumnDep:
     return dg.TableColumnDep(key, column)

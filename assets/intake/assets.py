@@ -8,8 +8,15 @@ from typing import Any
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.policies import WINDOW, due_freshness
-from assets.catalogue.runs import COUNCIL_COHORTS, council_cohort, parts, redact_errors, versioned
+from assets.catalogue.runs import (
+    COUNCIL_COHORTS,
+    WINDOW,
+    council_cohort,
+    due_freshness,
+    parts,
+    redact_errors,
+    versioned,
+)
 from assets.home.home_lock import in_use, turn_of_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
@@ -116,8 +123,8 @@ landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
         for key in EXTRACTS.values()
         for spec in (
             *(
-                dg.AssetCheckSpec(name, asset=key, description=said, partitions_def=COUNCIL_COHORTS)
-                for name, said in FAMILIES.items()
+                dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=COUNCIL_COHORTS)
+                for name, description in FAMILIES.items()
             ),
             dg.AssetCheckSpec(
                 ALL_COUNCILS, asset=key, description="No council's latest delivery was stopped or is holding a release"
@@ -135,11 +142,11 @@ def pseudonymised_extracts(
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
     with in_use(home), turn_of_senders(home, partitions):
-        stopped = _take_in_all(context, installation, sources)
+        stopped = _ingest_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
-            if _all_have_sent(installation, source, cohort):
+            if all(deliveries.current(home, source, cohort, council) for council in taking_part(installation.landing)):
                 whole = descriptions.checked({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
         waiting = waiting_anywhere(home, source, cohorts)
@@ -148,18 +155,13 @@ def pseudonymised_extracts(
             asset_key=EXTRACTS[source],
             passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_first(waiting) if waiting else "no latest delivery is stopped or in doubt",
+            description=_first_of(waiting) if waiting else "no latest delivery is stopped or in doubt",
         )
     if stopped:  # last, so that the other extracts are ingested and all checks reported
-        raise ExtractsStopped(_first(stopped))
+        raise ExtractsStopped(_first_of(stopped))
 
 
-def _all_have_sent(installation: Installation, source: str, cohort: str) -> bool:
-    councils = taking_part(installation.landing)
-    return all(deliveries.current(installation.home_folder, source, cohort, council) for council in councils)
-
-
-def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
+def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
     """Ingest each partition's extracts, log their check results, and return a sentence for each stopped extract."""
     stopped: list[str] = []
     intake = Intake(installation.landing, installation.home_folder, installation.key_ring(INTAKE))
@@ -173,32 +175,32 @@ def _take_in_all(context: dg.AssetExecutionContext, installation: Installation, 
             found = find(installation.landing, council, source, cohort)
         except ExtractStopped as stop:
             intake.refuse(council, source, cohort, stop)
-            stopped.append(_say_stopped(context, source, partition, stop))
+            stopped.append(_report_stopped(context, source, partition, stop))
         else:
             landed += [found] if found else []
-    taken: list[ExtractQuality] = []
+    accepted: list[ExtractQuality] = []
     for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
         partition = council_cohort(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
-            stopped.append(_say_stopped(context, extract.source, partition, outcome))
+            stopped.append(_report_stopped(context, extract.source, partition, outcome))
         elif outcome:
-            _say_taken(context, installation, partition, outcome)
-            taken.append(outcome)
-    for line in progress_lines(installation.home_folder, cohorts, taken, bool(stopped)):
+            _report_accepted(context, installation, partition, outcome)
+            accepted.append(outcome)
+    for line in progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
         context.log.info(line)
     for sentence in intake.not_read:
         context.log.error(sentence)
     return stopped
 
 
-def _say_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
+def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
     failed = Outcome(QUALITY, False, str(stopped))
     context.log_event(_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
     return str(stopped)
 
 
-def _say_taken(
+def _report_accepted(
     context: dg.AssetExecutionContext,
     installation: Installation,
     partition: str,
@@ -234,7 +236,7 @@ def _evaluation(
     )
 
 
-def _first(sentences: list[str]) -> str:
+def _first_of(sentences: list[str]) -> str:
     more = f"; and {len(sentences) - _SENTENCES_SHOWN} more" if len(sentences) > _SENTENCES_SHOWN else ""
     return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
 

@@ -64,37 +64,37 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
             for job in group:
                 job.go_on()
             for kind, answer in answers.items():
-                _give(answer, kind, group)
+                _answer(answer, kind, group)
         # outside the semaphore, so that another group can be read during validation
-        _give(judge, ValidationRequest, group)
+        _answer(judge, ValidationRequest, group)
         return [job.outcome for job in group]
 
     groups = _by_size([_Job(size, steps) for size, steps in jobs])
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
         # each thread gets a copy of the context, because the log reads from it who started the run
-        made = [pool.submit(copy_context().run, finish, group) for group in groups]
+        running = [pool.submit(copy_context().run, finish, group) for group in groups]
         try:
-            for group in made:
+            for group in running:
                 yield from group.result()
         finally:
-            for group in made:  # groups that have not started, if one failed
+            for group in running:  # groups that have not started, if one failed
                 group.cancel()
 
 
-def _give(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: list[_Job[R]]) -> None:
+def _answer(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: list[_Job[R]]) -> None:
     """Answer all requests of this type in a group with one call."""
-    waiting = [(job, job.waits_for) for job in group if isinstance(job.waits_for, kind)]
-    given = _given(answer, [wanted for _, wanted in waiting]) if waiting else []
-    for (job, _), each in zip(waiting, given, strict=True):
+    waiting = [job for job in group if isinstance(job.waits_for, kind)]
+    answers = _answer_all(answer, [job.waits_for for job in waiting]) if waiting else []
+    for job, each in zip(waiting, answers, strict=True):
         job.go_on(each)
 
 
-def _given(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[Any]) -> Sequence[Any]:
+def _answer_all(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequence[Any]) -> Sequence[Any]:
     """Return an answer or an error for each request. If a joint call fails, retry each request alone."""
     try:
         return answer(wanted)
     except Exception as failure:
-        return [failure] if len(wanted) == 1 else [each for one in wanted for each in _given(answer, [one])]
+        return [failure] if len(wanted) == 1 else [each for one in wanted for each in _answer_all(answer, [one])]
 
 
 def _by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:

@@ -7,7 +7,7 @@ and counts of rules are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,6 @@ FAMILIES = {
 ALL_COUNCILS = "every_council"
 """Name of the check over all councils. One council's good delivery cannot turn it green while another is stopped."""
 _OF_SIZE = {FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id}
-_THIN = "-thin"
 
 Number = float | int | str
 
@@ -61,14 +60,13 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
         },
     )
     yield _size(quality)
-    thin = [finding for finding in quality.findings if finding.rule.endswith(_THIN)]
+    thin = [finding for finding in quality.findings if finding.rule.endswith("-thin")]
     of_size = [finding for finding in quality.findings if finding.rule in _OF_SIZE]
     values = [finding for finding in quality.findings if finding not in thin and finding not in of_size]
     yield _of_findings(VALUES, values, "every rule holds")
     filled = [column.filled for column in quality.profile.columns]
-    fullest: dict[str, Number] = {"least_filled": _rounded(min(filled), quality.profile.rows, 1)} if filled else {}
-    outcome = _of_findings(FILLED, thin, "every column is as full as it should be")
-    yield Outcome(FILLED, outcome.passed, outcome.sentence, outcome.numbers | fullest)
+    least: dict[str, Number] = {"least_filled": _rounded(min(filled), quality.profile.rows, 1)} if filled else {}
+    yield _of_findings(FILLED, thin, "every column is as full as it should be", least)
 
 
 def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
@@ -93,22 +91,18 @@ def _size(quality: ExtractQuality) -> Outcome:
     }
     known = {name: share for name, share in shares.items() if share is not None}
     words = [f"{about(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
-    expected: dict[str, Number] = {}
+    numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}  # as `about` rounds
     if quality.rows_expected:
         is_public = quality.rows_expected == published_rows(quality.source, quality.council)
-        expected["expected_rows"] = quality.rows_expected if is_public else magnitude(quality.rows_expected)
-    return Outcome(
-        SIZE,
-        not _OF_SIZE & {finding.rule for finding in quality.holds},
-        ", ".join(words) or "nothing to compare it with",
-        {**{name: round(share * 10) / 10 for name, share in known.items()}, **expected},  # as `about` rounds
-    )
+        numbers["expected_rows"] = quality.rows_expected if is_public else magnitude(quality.rows_expected)
+    is_near = not _OF_SIZE & {finding.rule for finding in quality.holds}
+    return Outcome(SIZE, is_near, ", ".join(words) or "nothing to compare it with", numbers)
 
 
-def _of_findings(family: str, findings: list[Finding], good: str) -> Outcome:
-    broken = [finding for finding in findings if not finding.passed]
-    sentence = ", ".join(finding.sentence.removesuffix(".") for finding in broken)
-    return Outcome(family, not broken, sentence or good, {"rules": len(findings), "rules_broken": len(broken)})
+def _of_findings(family: str, findings: list[Finding], good: str, more: Mapping[str, Number] | None = None) -> Outcome:
+    broken = [finding.sentence.removesuffix(".") for finding in findings if not finding.passed]
+    numbers = {"rules": len(findings), "rules_broken": len(broken), **(more or {})}
+    return Outcome(family, not broken, ", ".join(broken) or good, numbers)
 
 
 def _rounded(part: int, whole: int, digits: int) -> float:
@@ -123,13 +117,13 @@ def progress_lines(
     wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
         councils = len({quality.council for quality in sound})
-        yield f"{_extracts(len(sound))} of {counted(councils, 'council')} read, every row kept"
+        yield f"{counted(len(sound), 'extract')} of {counted(councils, 'council')} read, every row kept"
     for quality in new:
         if quality.key in wrong:
             name = f"{quality.council}/{quality.source}/{quality.file}"
             yield f"{name}: {rows(quality.rows_read)} read; {'; '.join(wrong[quality.key])}"
     if unchanged := len(taken) - len(new):
-        yield f"{_extracts(unchanged)} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
+        yield f"{counted(unchanged, 'extract')} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
     if new or any_stopped:
         folders = (home.reports(cohort, "<council>") for cohort in sorted(cohorts))
         yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
@@ -146,7 +140,3 @@ def _wrong(quality: ExtractQuality) -> list[str]:
     if quality.rows_rejected:
         found.append(f"{rows(quality.rows_rejected)} set aside")
     return found
-
-
-def _extracts(count: int) -> str:
-    return counted(count, "extract")

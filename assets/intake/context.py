@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,15 +18,16 @@ from assets.home.paths import Home
 from assets.home.signers import note_intake
 from assets.home.software import software
 from assets.intake import validation_worker
-from assets.intake.batching import Answers, Steps, run_batches
+from assets.intake.batching import Steps, run_batches
 from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, file_mac, tokens_made_under
 from assets.intake.quality_report.profile import Counted, Uncounted, count
+from assets.intake.suppressions import HeldBack, left_out
 from assets.pseudonymise.deprivation import Quintiles
 from assets.pseudonymise.findings import Staged
-from assets.pseudonymise.split_writer import RowWriter
-from assets.pseudonymise.stream_extract import Tools, Untokenised, look_ups, tokenise_all
+from assets.pseudonymise.split_writer import SplitWriter
+from assets.pseudonymise.stream_extract import Tools, Untokenised, look_ups, stream_extract, tokenise_all
 from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
-from privacy import normalise, pseudonyms
+from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.returns.seal import sender_key, sender_mac
@@ -94,19 +95,17 @@ class IntakeContext:
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
+        contract, key = CONTRACTS[landed.source], sender_key(self.keys, landed.source, landed.council)
+        made_under = self.settings | {"contract": contract.sha256}
         if manifest:
-            of_sender: dict[str, Any] = {
+            made_under |= {
                 "sender_software": manifest.software,
                 "extract_mac": file_mac(self.keys, manifest.extract_sha256),
                 "postcode_directory": manifest.postcode_directory_sha256,
             }
         else:
-            of_sender = {"dialect": dialect_of(landed).sha256}
-        contract = CONTRACTS[landed.source]
-        own_mac = sender_mac(
-            sender_key(self.keys, landed.source, landed.council), manifest.extract_sha256 if manifest else sha256
-        )
-        made_under = self.settings | {"contract": contract.sha256} | of_sender
+            made_under |= {"dialect": dialect_of(landed).sha256}
+        own_mac = sender_mac(key, manifest.extract_sha256 if manifest else sha256)
         return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
     def stored_name(self, file: Path) -> str:
@@ -136,25 +135,47 @@ class IntakeContext:
             )
         return extract
 
-    def rekey(self, delivery: Delivery, out: RowWriter) -> Staged:
-        """Read a tokens file and rekey its rows. Raises `ExtractStopped` if it was not made for this pipeline."""
-        assert delivery.manifest
-        stop_if_foreign(delivery.landed, delivery.manifest, self.keys, delivery.contract)
-        with self.tools() as tools:
-            return rekey(tools.keys, self.keys, delivery.landed, delivery.manifest, delivery.contract, out)
+    def stage(
+        self,
+        delivery: Delivery,
+        parts: Mapping[str, int] | None,
+        open_extract: Callable[[], OpenExtract],
+        folder: Path,
+    ) -> Generator[Untokenised, pa.Table, tuple[Staged, SplitWriter, HeldBack]]:
+        """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to.
+
+        `parts` are the numbers, by MAC, of parts that are read together, whose marks are written too. Raises
+        `ExtractStopped` if a tokens file was not made for this pipeline.
+        """
+        folder.mkdir()
+        landed, contract = delivery.landed, delivery.contract
+        held_back = HeldBack(self.home, self.keys, landed, parts or {delivery.mac: 0})
+        if parts:
+            row_keys_, intake = row_keys.of_parts(self.keys, *landed.key), self.keys.seals_to("intake")
+        else:
+            row_keys_, intake = row_keys.of_delivery(self.keys, *landed.key, delivery.mac), None
+        metadata = self.metadata(landed, None if parts else delivery.mac)
+        with SplitWriter(folder, row_keys_, self.keys.seals_to("tokens"), metadata, held_back.mask, intake) as out:
+            if delivery.manifest:
+                stop_if_foreign(landed, delivery.manifest, self.keys, contract)
+                with self.tools() as tools:
+                    staged = rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
+            else:
+                staged = yield from stream_extract(self.tools, open_extract(), contract, out)
+        return left_out(staged, row_keys_, held_back.rows), out, held_back
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
-        answers: Answers = {Untokenised: self._tokenise, Uncounted: self._count}
-        return run_batches(jobs, answers, validation_worker.judge)
 
-    def _tokenise(self, wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
-        with self.tools() as tools:
-            return tokenise_all(tools, wanted)
+        def tokenise(wanted: Sequence[Untokenised]) -> Sequence[pa.Table]:
+            with self.tools() as tools:
+                return tokenise_all(tools, wanted)
 
-    def _count(self, wanted: Sequence[Uncounted]) -> Sequence[Counted]:
-        with self.tools() as tools:
-            return count(tools.con, wanted)
+        def count_all(wanted: Sequence[Uncounted]) -> Sequence[Counted]:
+            with self.tools() as tools:
+                return count(tools.con, wanted)
+
+        return run_batches(jobs, {Untokenised: tokenise, Uncounted: count_all}, validation_worker.judge)
 
     @contextmanager
     def tools(self) -> Iterator[Tools]:
@@ -162,7 +183,11 @@ class IntakeContext:
         try:
             tools = self._idle.get_nowait()
         except Empty:
-            tools = self._more_tools()
+            with self._lock:
+                if self._first is None:
+                    found = _look_ups(self._directory, self.directory_sha256)
+                    self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
+                tools = self._first.another()  # a new cursor, with the same look-ups
         try:
             yield tools
         except BaseException:
@@ -171,13 +196,6 @@ class IntakeContext:
             _look_ups.cache_clear()
             raise
         self._idle.put(tools)
-
-    def _more_tools(self) -> Tools:
-        with self._lock:
-            if self._first is None:
-                found = _look_ups(self._directory, self.directory_sha256)
-                self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-            return self._first.another()  # a new cursor, with the same look-ups
 
 
 @lru_cache(maxsize=1)

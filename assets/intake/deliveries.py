@@ -212,20 +212,18 @@ def current(home: Home, source: str, cohort: str, council: str) -> ExtractQualit
     """
     quality = read(home.quality(source, cohort, council))
     try:
-        held = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
+        mac = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
         return None
-    return quality if quality and quality.file_mac == held else None
+    return quality if quality and quality.file_mac == mac else None
 
 
-def last(
-    home: Home, source: str, cohort: str, council: str, mac: str, *, that_stood: bool = False
-) -> ExtractQuality | None:
-    """Return the previous delivery for the cohort, or else the current one for the previous cohort.
+def previous(home: Home, source: str, cohort: str, council: str, mac: str) -> list[ExtractQuality]:
+    """Return the deliveries before the one with this MAC, newest first.
 
-    `that_stood` skips deliveries that could hold a release. `mac` is the MAC of the delivery to compare.
+    They are those of the cohort, then the current one of the previous cohort.
     """
     key, before = (source, cohort, council), Cohort(cohort).previous
     superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
@@ -234,8 +232,7 @@ def last(
         *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
         read(home.quality(source, before.code, council)) if before else None,
     ]
-    others = (quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort))
-    return next((quality for quality in others if not (that_stood and quality.holds)), None)
+    return [quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort)]
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
@@ -270,8 +267,8 @@ def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: st
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
         raise KeyProblem(
-            f"{council}/{source}/{cohort} was taken in under another row key: give the key set of that time, or take it"
-            " in again"
+            f"{council}/{source}/{cohort} was ingested under another row key; use the keys of that time, or ingest it"
+            " again"
         )
     if quality and quality.parts:
         return row_keys.of_parts(keys, source, cohort, council)

@@ -1,16 +1,15 @@
 """Ingests extracts: reads each identifiable file in one pass, validates the result and promotes it.
 
-`Intake._ingest_whole` shows all steps for one extract; `batching` runs many extracts concurrently.
+`Intake._ingest_one` shows all steps for one extract; `batching` runs many extracts concurrently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
-
-import pyarrow as pa
 
 from assets.home.home_lock import in_use
 from assets.home.paths import Home
@@ -28,15 +27,13 @@ from assets.intake.quality_report.profile import Counted, Uncounted, rows_warned
 from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
 from assets.intake.resolve_parts import order_parts, resolve, sent_again
 from assets.intake.resolved_extract import describe, identity, write_resolved
-from assets.intake.suppressions import OTHER_KEYS, HeldBack, left_out, out_of_reach
+from assets.intake.suppressions import OTHER_KEYS, out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import IMD_QUINTILE, Untokenised, stream_extract
 from assets.pseudonymise.tokens_file import has_quintile
-from privacy import row_keys
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
+from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped, unexpected
 from sources.extract.landed import Landed, files_in, find, size_of, state
@@ -52,64 +49,6 @@ Outcome: TypeAlias = ExtractQuality | ExtractStopped | None
 """None if no file in landing has rows of this cohort."""
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """A staged delivery with the counts that it is validated against and reported with."""
-
-    delivery: Delivery
-    staged: Staged
-    rows: Counted
-    rows_warned: int
-    last: ExtractQuality | None
-    rows_last: int | None
-    rows_expected: int | None
-    of_sender: tuple[Finding, ...]
-    from_parts: FromParts | None = None
-
-    def request(self) -> ValidationRequest:
-        staged, contract = self.staged, self.delivery.contract
-        of_last = share_of(staged.rows_kept, self.rows_last)  # None if there is no earlier delivery
-        if of_last is not None and self.from_parts and self.from_parts.how != Parts.CUMULATIVE:
-            of_last = min(of_last, 1.0)  # parts that add up always grow
-        return ValidationRequest(
-            contract.name,
-            staged.kept,
-            staged.rows_kept,
-            staged.rejected_share,
-            rows_of_last=of_last,
-            rows_of_expected=share_of(staged.rows_kept, self.rows_expected),
-            rows_of_many=staged.rows_of_many(contract),
-            filled={column.column: column.filled for column in self.rows.profile.columns},
-            breaking=self.rows.breaking,
-        )
-
-    def quality(self, findings: tuple[Finding, ...]) -> ExtractQuality:
-        delivery, landed, staged = self.delivery, self.delivery.landed, self.staged
-        return ExtractQuality(
-            council=landed.council,
-            source=landed.source,
-            cohort=landed.cohort,
-            file=delivery.file,
-            sender_mac=delivery.sender_mac,
-            file_mac=delivery.mac,
-            made_under=delivery.made_under,
-            taken_at=now(),
-            headings=staged.renamed_headings,
-            rows_read=staged.rows_read,
-            rows_kept=staged.rows_kept,
-            rows_rejected=staged.rows_rejected,
-            rows_warned=self.rows_warned,
-            rules=staged.rules,
-            findings=(*findings, *self.of_sender),
-            profile=self.rows.profile,
-            rows_expected=self.rows_expected,
-            rows_last=self.rows_last,
-            parts=self.from_parts,
-            sheet=staged.sheet,
-            other_origins=staged.other_origins,
-        )
-
-
 class Intake:
     """Ingests extracts from a landing folder into a home folder.
 
@@ -120,11 +59,8 @@ class Intake:
         self._context = IntakeContext(landing, home, keys)
         self.home, self._keys = home, keys
         self._reader = PartsReader(self._context)
-
-    @property
-    def not_read(self) -> list[str]:
+        self.not_read = self._reader.not_read
         """Sentences about unreadable files next to whole extracts."""
-        return self._reader.not_read
 
     def ingest(self, landed: Landed) -> ExtractQuality:
         """Ingest one landed extract: see `ingest_all`. Raises `ExtractStopped` if it is stopped or has no rows."""
@@ -147,17 +83,20 @@ class Intake:
             landed = list(extracts)
             stopped = self._reader.read([each for each in landed if each.in_parts or each.several], staging)
             jobs = (
-                (size_of(each.path), self._ingest_one(each, staging / str(number), stopped.get(each.key)))
+                (
+                    size_of(each.path),
+                    self._ingest_one(each, each.in_parts, staging / str(number), stopped.get(each.key)),
+                )
                 for number, each in enumerate(landed)
             )
             yield from self._context.run(jobs)
             for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
                 report_council(self.home, cohort, council)
 
-    def ingest_held_parts(self, landed: Landed) -> Outcome:
-        """Resolve the held parts of an extract without reading landing. Return None if no part with rows is held."""
+    def ingest_kept_parts(self, landed: Landed) -> Outcome:
+        """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
         with in_use(self.home), self.home.staging() as staging:
-            steps = self._ingest_parts(replace(landed, parts=(), several=()), staging / "0", None)
+            steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
             report_council(self.home, landed.cohort, landed.council)
             return outcome
@@ -178,103 +117,146 @@ class Intake:
         report_council(self.home, cohort, council)
 
     def _is_current(self, council: str, source: str, cohort: str) -> bool:
+        """Return whether an extract was ingested from what is in landing, under these settings, and reported."""
         try:
             landed = find(self._context.landing, council, source, cohort)
-            return landed is None or self._is_in(landed)
+            if landed is None:
+                return True
+            if not self._reader.has_read_all(landed):
+                return False
+            if not landed.in_parts:
+                landed = replace(landed, several=())
+                delivery = self._delivery(landed, *self._context.fingerprint(landed))
+            elif kept := self._kept_parts(landed):
+                delivery = self._delivery_of_parts(landed, kept)
+            else:
+                return True
         except ExtractStopped:
             return False
+        current = self._current(delivery)
+        return current is not None and has_report(self.home, current) and not self._arrived_since(landed)
 
-    def _is_in(self, landed: Landed) -> bool:
-        if not (landed.several or landed.parts):
-            delivery = self._delivery(landed, *self._context.fingerprint(landed))
-        elif not self._reader.has_read_all(landed):
-            return False
-        elif not landed.in_parts:
-            return self._is_in(replace(landed, several=()))
-        else:
-            held = self._held_parts(landed)
-            if not any(part.has_rows for part in held):
-                return True
-            delivery = self._delivery_of_parts(landed, held)
-        earlier = self._earlier(delivery)
-        return earlier is not None and has_report(self.home, earlier) and not self._came_since(landed)
+    def _ingest_one(
+        self, landed: Landed, in_parts: bool, folder: Path, stopped: ExtractStopped | None
+    ) -> Steps[Outcome]:
+        """Ingest one extract: stage it in `folder`, validate it, promote or stop it, and report.
 
-    def _ingest_one(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        return (self._ingest_parts if landed.in_parts else self._ingest_whole)(landed, folder, stopped)
-
-    def _ingest_whole(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        """Ingest one extract from its file: stage it in `folder`, validate it, promote or stop it, and report.
-
-        If it is stopped, the previous good extract stays in place. Yields when steps can be batched: see `Steps`.
+        Its parts have all been read. If it is stopped, the previous good extract stays in place. Yields when steps can
+        be batched: see `Steps`.
         """
-        mac = ""
+        mac, parts = "", None
         try:
             if stopped:
                 raise stopped
-            seen, (sha256, mac) = state(landed.path), self._context.fingerprint(landed)
-            delivery = self._delivery(landed, sha256, mac)
-            if earlier := self._taken_before(delivery):
-                return earlier
-            self._context.note_if_real(landed, [sha256])
+            if in_parts:
+                if not (kept := self._kept_parts(landed)):
+                    return None
+                delivery = self._delivery_of_parts(landed, kept)
+                mac = delivery.mac
+            else:
+                seen, (sha256, mac) = state(landed.path), self._context.fingerprint(landed)
+                delivery = self._delivery(landed, sha256, mac)
+            if current := self._current(delivery):
+                return self._refreshed(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
-            staged = yield from self._stage(delivery, folder)
-            counted = yield from self._count(delivery, staged)
-            stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+            if in_parts:
+                staged, parts = self._resolve(delivery, kept, folder)
+            else:
+                self._context.note_if_real(landed, [sha256])
+                staged, _, _ = yield from self._context.stage(
+                    delivery, None, partial(self._context.open, delivery), folder
+                )
+            rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
+            if not in_parts:
+                stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
         except Exception as error:
             return self._stop(landed, mac, unexpected(landed.name, error))
-        return (yield from self._validate(counted))
+        return (yield from self._finish(delivery, staged, rows, parts))
 
-    def _ingest_parts(self, landed: Landed, folder: Path, stopped: ExtractStopped | None) -> Steps[Outcome]:
-        """Ingest one extract from its parts, which have all been read, in the same steps as `_ingest_whole`."""
-        mac = ""
-        try:
-            if stopped:
-                raise stopped
-            held = self._held_parts(landed)
-            if not any(part.has_rows for part in held):
-                return None
-            delivery = self._delivery_of_parts(landed, held)
-            mac = delivery.mac
-            if earlier := self._taken_before(delivery):
-                return earlier
-            validation_worker.begin()
-            staged, from_parts = self._resolve(delivery, held, folder)
-            counted = yield from self._count(delivery, staged)
-        except Exception as error:
-            return self._stop(landed, mac, unexpected(landed.name, error))
-        return (yield from self._validate(replace(counted, from_parts=from_parts)))
-
-    def _validate(self, counted: _Counted) -> Steps[Outcome]:
-        landed, staged = counted.delivery.landed, counted.staged
-        quality = counted.quality((yield counted.request()))
+    def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
+        """Validate a staged delivery, then promote or stop it, and report."""
+        landed = delivery.landed
+        previous = deliveries.previous(self.home, *landed.key, delivery.mac)
+        quality = yield from self._validate(delivery, staged, rows, parts, previous)
         if quality.failures:
-            return self._stop(landed, counted.delivery.mac, _stopped_by(quality.failures, landed, staged))
+            return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, staged))
         # the log gets its line before the rows are promoted
-        record(self.home, Processing.INTAKE, *landed.key, file_mac=counted.delivery.mac)
-        if quality.parts is None:  # a whole file replaces all parts
+        record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
+        if parts is None:  # a whole file replaces all parts
             PartStore(self.home, landed.key).drop()
         deliveries.accept(self.home, quality, staged)
-        report_extract(self.home, quality, counted.last)
+        report_extract(self.home, quality, next(iter(previous), None))
         return quality
+
+    def _validate(
+        self,
+        delivery: Delivery,
+        staged: Staged,
+        rows: Counted,
+        parts: FromParts | None,
+        previous: Sequence[ExtractQuality],
+    ) -> Generator[ValidationRequest, tuple[Finding, ...], ExtractQuality]:
+        landed, contract, kept = delivery.landed, delivery.contract, staged.rows_kept
+        # a delivery that could hold a release is no measure of the next
+        rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
+        rows_expected = self._context.expected.get(landed.key, published_rows(landed.source, landed.council))
+        of_last = share_of(kept, rows_last)  # None if there is no earlier delivery
+        if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
+            of_last = min(of_last, 1.0)  # parts that add up always grow
+        findings = yield ValidationRequest(
+            contract.name,
+            staged.kept,
+            kept,
+            staged.rejected_share,
+            rows_of_last=of_last,
+            rows_of_expected=share_of(kept, rows_expected),
+            rows_of_many=staged.rows_of_many(contract),
+            filled={column.column: column.filled for column in rows.profile.columns},
+            breaking=rows.breaking,
+        )
+        findings += _postcode_findings(delivery, self._context.directory_sha256)
+        findings += (OTHER_KEYS,) if out_of_reach(self.home, self._keys) else ()
+        return ExtractQuality(
+            council=landed.council,
+            source=landed.source,
+            cohort=landed.cohort,
+            file=delivery.file,
+            sender_mac=delivery.sender_mac,
+            file_mac=delivery.mac,
+            made_under=delivery.made_under,
+            taken_at=now(),
+            headings=staged.renamed_headings,
+            rows_read=staged.rows_read,
+            rows_kept=kept,
+            rows_rejected=staged.rows_rejected,
+            rows_warned=rows_warned(staged.quarantine),
+            rules=staged.rules,
+            findings=findings,
+            profile=rows.profile,
+            rows_expected=rows_expected,
+            rows_last=rows_last,
+            parts=parts,
+            sheet=staged.sheet,
+            other_origins=staged.other_origins,
+        )
 
     def _delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         return self._with_expected_rows(self._context.delivery(landed, sha256, mac))
 
-    def _delivery_of_parts(self, landed: Landed, held: Sequence[Part]) -> Delivery:
+    def _delivery_of_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
         dialect, contract = dialect_of(landed), CONTRACTS[landed.source]
-        mac = deliveries.file_mac(self._keys, identity(held, dialect.parts))
+        mac = deliveries.file_mac(self._keys, identity(kept, dialect.parts))
         made_under = self._context.settings | {"contract": contract.sha256, "dialect": dialect.sha256}
         name = self._context.stored_name(landed.path)
         return self._with_expected_rows(Delivery(landed, name, contract, "", mac, None, made_under))
 
     def _with_expected_rows(self, delivery: Delivery) -> Delivery:
         expected = self._context.expected.get(delivery.landed.key)
-        if expected is None:
-            return delivery
-        return replace(delivery, made_under=delivery.made_under | {EXPECTED_ROWS: expected})
+        more = {} if expected is None else {EXPECTED_ROWS: expected}
+        return replace(delivery, made_under=delivery.made_under | more)
 
-    def _held_parts(self, landed: Landed) -> list[Part]:
-        """Return every part of an extract that has been read, even if its file has left landing.
+    def _kept_parts(self, landed: Landed) -> list[Part]:
+        """Return every part of an extract that has been read, even if its file has left landing; none if all are empty.
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
@@ -292,78 +274,45 @@ class Intake:
                 )
         for part in found:  # their files may have been renamed
             store.note(part)
-        return found
+        return found if any(part.has_rows for part in found) else []
 
-    def _resolve(self, delivery: Delivery, held: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
+    def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, dialect_of(delivery.landed).parts
         store = PartStore(self.home, landed.key)
-        marks = store.marks(self._keys, held)
-        again = {} if stated is Parts.CHANGES else sent_again([part for part in held if not part.moved], marks)
-        resolved = resolve(landed.name, order_parts([p for p in held if p.number not in again]), marks, stated)
+        marks = store.marks(self._keys, kept)
+        again = {} if stated is Parts.CHANGES else sent_again([part for part in kept if not part.moved], marks)
+        resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
         staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
-        replaced = [(part, again[part.number]) for part in held if part.number in again]
+        replaced = [(part, again[part.number]) for part in kept if part.number in again]
         files = SortedFiles(self.home, landed.source, landed.council).entries()
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
         return staged, describe(resolved, replaced, aside, store.withdrawn())
 
-    def _earlier(self, delivery: Delivery) -> ExtractQuality | None:
+    def _current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""
-        earlier = deliveries.current(self.home, *delivery.landed.key)
-        same = earlier and (earlier.file_mac, earlier.made_under) == (delivery.mac, delivery.made_under)
-        return earlier if same else None
+        current = deliveries.current(self.home, *delivery.landed.key)
+        same = current and (current.file_mac, current.made_under) == (delivery.mac, delivery.made_under)
+        return current if same else None
 
-    def _came_since(self, landed: Landed) -> bool:
+    def _arrived_since(self, landed: Landed) -> bool:
         """Return whether a file arrived after the extract was last checked, or the latest delivery was stopped."""
         if self.home.stopped(*landed.key).exists():
             return True
-        looked_at = self.home.quality(*landed.key).stat().st_mtime
-        return any(path.stat().st_ctime > looked_at for each in landed.paths for path in files_in(each))
+        checked_at = self.home.quality(*landed.key).stat().st_mtime
+        return any(path.stat().st_ctime > checked_at for each in landed.paths for path in files_in(each))
 
-    def _taken_before(self, delivery: Delivery) -> ExtractQuality | None:
-        """Return the earlier result as `_earlier` does, and bring its reports up to date."""
-        landed, earlier = delivery.landed, self._earlier(delivery)
-        if earlier is None:
-            return None
-        again = now() if self._came_since(landed) else ""
-        if again or not has_report(self.home, earlier):
-            report_extract(self.home, earlier, deliveries.last(self.home, *landed.key, delivery.mac), again)
+    def _refreshed(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
+        """Return the current result as unchanged, after bringing its reports up to date."""
+        again = now() if self._arrived_since(landed) else ""
+        if again or not has_report(self.home, current):
+            last = next(iter(deliveries.previous(self.home, *landed.key, current.file_mac)), None)
+            report_extract(self.home, current, last, again)
         if again:
             if self.home.stopped(*landed.key).exists():  # the current file is back in landing
-                record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
+                record(self.home, Processing.INTAKE, *landed.key, file_mac=current.file_mac)
                 self.home.stopped(*landed.key).unlink()
-            self.home.quality(*landed.key).touch()  # `_came_since` compares with its time
-        return replace(earlier, unchanged=True)
-
-    def _stage(self, delivery: Delivery, folder: Path) -> Generator[Untokenised, pa.Table, Staged]:
-        """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to."""
-        folder.mkdir()
-        landed, context = delivery.landed, self._context
-        held_back = HeldBack(self.home, self._keys, landed, {delivery.mac: 0})
-        keys = row_keys.of_delivery(self._keys, *landed.key, delivery.mac)
-        metadata = context.metadata(landed, delivery.mac)
-        with SplitWriter(folder, keys, self._keys.seals_to("tokens"), metadata, held_back.mask) as out:
-            if delivery.manifest:
-                staged = context.rekey(delivery, out)
-            else:
-                staged = yield from stream_extract(context.tools, context.open(delivery), delivery.contract, out)
-        return left_out(staged, keys, held_back.rows)
-
-    def _count(self, delivery: Delivery, staged: Staged) -> Generator[Uncounted, Counted, _Counted]:
-        landed = delivery.landed
-        rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
-        of_sender = _postcode_findings(delivery, self._context.directory_sha256)
-        of_sender += (OTHER_KEYS,) if out_of_reach(self.home, self._keys) else ()
-        stood = deliveries.last(self.home, *landed.key, delivery.mac, that_stood=True)
-        return _Counted(
-            delivery,
-            staged,
-            rows,
-            rows_warned(staged.quarantine),
-            last=deliveries.last(self.home, *landed.key, delivery.mac),
-            rows_last=stood.rows_kept if stood else None,
-            rows_expected=self._context.expected.get(landed.key, published_rows(landed.source, landed.council)),
-            of_sender=of_sender,
-        )
+            self.home.quality(*landed.key).touch()  # `_arrived_since` compares with its time
+        return replace(current, unchanged=True)
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
         """Record why a delivery was stopped, and report it to the sender."""

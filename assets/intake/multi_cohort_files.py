@@ -74,9 +74,11 @@ class SortedFiles:
 
     def is_waiting(self, landed: Landed) -> bool:
         """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
-        entries = list(self.entries().values())
-        of_files = ([entry.cohorts for entry in entries if entry.state == state(path)] for path in landed.several)
-        return any(not found or any(landed.cohort in cohorts for cohorts in found) for found in of_files)
+        for path in landed.several:
+            cohorts = [entry.cohorts for entry in self.entries().values() if entry.state == state(path)]
+            if not cohorts or any(landed.cohort in each for each in cohorts):
+                return True
+        return False
 
     def remember(self, mac: str, entry: Sorted) -> None:
         """Store an entry, durable on return."""
@@ -97,12 +99,11 @@ class SortedFiles:
                 self.remember(mac, replace(entry, cohorts=left))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[SortedFiles]:
         """Hold a lock, so that one process at a time sorts these files."""
-        place = self._path.with_suffix(".lock")
-        make_folder(place.parent)
-        with locked(place):
-            yield
+        make_folder(self._path.parent)
+        with locked(self._path.with_suffix(".lock")):
+            yield self
 
 
 def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
@@ -130,29 +131,20 @@ def check_can_be_sorted(name: str, contract: SourceContract) -> None:
 def read_text(name: str, extract: OpenExtract) -> pa.Table:
     """Read the whole file as text. Raises `ExtractStopped` if it is longer than `MAX_BYTES`."""
     batches: list[pa.RecordBatch] = []
-    held = 0
+    length = 0
     for batch in extract.batches:
-        held += batch.nbytes
-        if held > MAX_BYTES:
+        length += batch.nbytes
+        if length > MAX_BYTES:
             raise ExtractStopped(f"{name}: is too long for a file of several cohorts; send a file for each")
         batches.append(batch)
     return pa.Table.from_batches(batches, extract.schema)
 
 
-@dataclass(frozen=True)
-class CohortRows:
-    """Row numbers of a file by cohort, and of rows without a cohort."""
-
-    of_cohort: dict[str, np.ndarray]
-    of_none: np.ndarray
-
-
-def split_by_cohort(found: pa.Table) -> CohortRows:
-    """Split row numbers by the first year of the cohort."""
+def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
+    """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
     codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
-    of_cohort = {code: numbers[years == year] for year, code in codes.items()}
-    return CohortRows(of_cohort, numbers[~np.isin(years, [*codes])])
+    return {code: numbers[years == year] for year, code in codes.items()} | {"": numbers[~np.isin(years, [*codes])]}
 
 
 def _code(year: int) -> str | None:
@@ -168,7 +160,9 @@ def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, coh
     return replace(extract, landed=landed, batches=iter(chosen.to_batches()), set_aside={})
 
 
-def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mapping[str, pa.Table]) -> CohortRows:
+def assign_by_earlier_parts(
+    rows: Mapping[str, np.ndarray], records: pa.Table, earlier: Mapping[str, pa.Table]
+) -> dict[str, np.ndarray]:
     """Assign rows without a cohort to the cohort whose earlier parts have their record, if there is exactly one.
 
     `records` has columns `source_row` and `record` (mark of the record, or null).
@@ -176,9 +170,7 @@ def assign_by_earlier_parts(rows: CohortRows, records: pa.Table, earlier: Mappin
     numbers, marks = records[SOURCE_ROW].to_numpy(), records["record"].fill_null(0).to_numpy()
     there = {code: (marks != 0) & np.isin(marks, table["record"].fill_null(0)) for code, table in earlier.items()}
     # a record in several cohorts cannot decide
-    alone = sum(found.astype(int) for found in there.values()) == 1 if there else np.zeros(len(marks), bool)
-    of_cohort = dict(rows.of_cohort)
-    for code, found in there.items():
-        if (found & alone).any():
-            of_cohort[code] = np.concatenate([of_cohort.get(code, numbers[:0]), numbers[found & alone]])
-    return CohortRows(of_cohort, numbers[~alone])
+    alone = np.sum([*there.values(), np.zeros(len(marks), bool)], axis=0) == 1
+    assigned = {code: numbers[found & alone] for code, found in there.items() if (found & alone).any()}
+    own = {code: np.concatenate([rows.get(code, numbers[:0]), more]) for code, more in assigned.items()}
+    return {**rows, **own, "": numbers[~alone]}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,7 +21,6 @@ from assets.intake.batching import Steps
 from assets.intake.context import Delivery, IntakeContext
 from assets.intake.multi_cohort_files import (
     MAX_EXAMPLE_ROWS,
-    CohortRows,
     Sorted,
     SortedFiles,
     assign_by_earlier_parts,
@@ -32,11 +32,11 @@ from assets.intake.multi_cohort_files import (
 )
 from assets.intake.parts import Key, Part, PartStore, mac_of_moved
 from assets.intake.resolved_extract import write_moved
-from assets.intake.suppressions import HeldBack, left_out
-from assets.pseudonymise.findings import RuleCount, Staged, stop_if_wrong
-from assets.pseudonymise.split_writer import PartsSplitWriter, RowState
-from assets.pseudonymise.stream_extract import Untokenised, mark_rows, stream_extract
-from privacy import normalise, row_keys
+from assets.intake.suppressions import HeldBack
+from assets.pseudonymise.findings import Staged, stop_if_wrong
+from assets.pseudonymise.split_writer import RowState, SplitWriter
+from assets.pseudonymise.stream_extract import mark_rows
+from privacy import normalise
 from privacy.row_keys import numbers_of, part_and_row
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped, unexpected
@@ -58,10 +58,6 @@ class Unread:
     arrived: int
     extract: OpenExtract | None = None
     of_several: bool = False
-
-
-class TwoWays(ExtractStopped):
-    """Raised if an extract arrived as a whole file, but a multi-cohort file has rows of it too."""
 
 
 class PartsReader:
@@ -88,9 +84,9 @@ class PartsReader:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
         # a group fails as a whole, so read its parts one by one to find the wrong one
-        several = [group for group, _ in wrong if len(group) > 1]
+        failed = [group for group, _ in wrong if len(group) > 1]
         wrong = [each for each in wrong if len(each[0]) == 1]
-        wrong += self._read([[replace(part, extract=None)] for group in several for part in group], staging / "alone")
+        wrong += self._read([[replace(part, extract=None)] for group in failed for part in group], staging / "alone")
         for (part,), stop in wrong:
             own = f"{stop.for_sender} (The file is called {part.delivery.file!r}.)"
             stopped.setdefault(part.delivery.landed.key, ExtractStopped(str(stop), own))
@@ -102,12 +98,13 @@ class PartsReader:
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
-        return all(self._was_read(landed, path, made_under) for paths, made_under in read for path in paths)
-
-    def _was_read(self, landed: Landed, path: Path, made_under: Mapping[str, dict[str, Any] | None]) -> bool:
-        file = replace(landed, path=path, parts=(), several=())
-        sha256, mac = self._context.fingerprint(file)
-        return mac in made_under and made_under[mac] in (None, self._context.delivery(file, sha256, mac).made_under)
+        for paths, made_under in read:
+            for path in paths:
+                file = replace(landed, path=path, parts=(), several=())
+                delivery = self._context.delivery(file, *self._context.fingerprint(file))
+                if made_under.get(delivery.mac, {}) not in (None, delivery.made_under):
+                    return False
+        return True
 
     def _sorted_files(self, landed: Landed) -> SortedFiles:
         return SortedFiles(self._home, landed.source, landed.council)
@@ -117,32 +114,32 @@ class PartsReader:
 
         An unreadable file stops an extract in parts. It does not stop a whole extract, and is added to `not_read`.
         """
-        try:
-            if landed.several:
-                check_can_be_sorted(f"a file of {landed.council}/{landed.source}", CONTRACTS[landed.source])
-                with self._sorted_files(landed).locked():
-                    for path in landed.several:
-                        self._sort_file(replace(landed, path=path, parts=(), several=()), landed, staging)
-        except ExtractStopped as stop:
-            if landed.in_parts or isinstance(stop, TwoWays):
-                raise
-            self.not_read.append(str(stop))
-
-    def _sort_file(self, file: Landed, landed: Landed, staging: Path) -> None:
-        files = self._sorted_files(landed)
-        sha256, mac = self._context.fingerprint(file)
-        delivery, known, now = self._context.delivery(file, sha256, mac), files.entries().get(mac), state(file.path)
-        entry = known
-        if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
-            entry = self._sort(delivery, staging)
-        entry = replace(entry, state=now)  # the same content may have been written anew
-        if known != entry:
-            files.remember(mac, entry)
-        if landed.cohort in entry.cohorts and not landed.in_parts:
-            raise TwoWays(
+        cohorts: set[str] = set()
+        for path in landed.several:
+            try:
+                cohorts.update(self._sort_file(replace(landed, path=path, parts=(), several=()), staging))
+            except ExtractStopped as stop:
+                if landed.in_parts:
+                    raise
+                self.not_read.append(str(stop))
+        if landed.cohort in cohorts and not landed.in_parts:
+            raise ExtractStopped(
                 f"{landed.name}: another file in its folder, whose name is no cohort, has rows of {landed.cohort} too;"
                 f" put this one into the folder {landed.cohort}, as a part, or take the other one away"
             )
+
+    def _sort_file(self, file: Landed, staging: Path) -> Collection[str]:
+        """Split a multi-cohort file, unless that was done before, and return its cohorts."""
+        check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
+        with self._sorted_files(file).locked() as files:
+            delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), state(file.path)
+            entry = known = files.entries().get(delivery.mac)
+            if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
+                entry = self._sort(delivery, staging)
+            entry = replace(entry, state=found_at)  # the same content may have been written anew
+            if known != entry:
+                files.remember(delivery.mac, entry)
+            return entry.cohorts
 
     def _sort(self, delivery: Delivery, staging: Path) -> Sorted:
         """Split one multi-cohort file into parts of its cohorts.
@@ -155,13 +152,14 @@ class PartsReader:
         extract = self._context.open(delivery)
         text = read_text(landed.name, extract)
         found = self._split_by_cohort(delivery, extract, text)
-        if not found.of_cohort:
+        without = found.pop("")
+        if not found:
             raise ExtractStopped(
                 f"{landed.name}: no row gives a cohort (date of birth or academic year); send a file"
                 " for each cohort, called by it"
             )
         groups = []
-        for cohort, numbers in found.of_cohort.items():
+        for cohort, numbers in found.items():
             selected = select_cohort(extract, text, numbers, cohort)
             store = PartStore(self._home, selected.landed.key)
             number = store.give_numbers([delivery.mac])[delivery.mac]
@@ -169,10 +167,10 @@ class PartsReader:
             groups.append([Unread(own, store.next_run(), selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
-        self._note_moved_records(delivery, found.of_cohort, staging)
-        aside = np.sort(np.concatenate([found.of_none, *(np.array(r) for r in extract.set_aside.values())]))
+        self._note_moved_records(delivery, found, staging)
+        aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
         first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
-        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found.of_cohort)), len(aside), first)
+        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
@@ -191,36 +189,36 @@ class PartsReader:
             here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
         mac = mac_of_moved(self._keys, delivery.mac)
         for cohort, store in stores.items():
-            held = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
+            kept = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
-            if not held or not others:
+            if not kept or not others:
                 continue
-            given = pa.concat_tables(others)
-            given = given.filter(pc.equal(given["state"], str(RowState.KEPT)))
+            moved = pa.concat_tables(others)
+            moved = moved.filter(pc.equal(moved["state"], str(RowState.KEPT)))
             if cohort in here:
                 # records with rows in both cohorts stay here too
                 own_records = here[cohort]["record"].combine_chunks()
-                given = given.filter(pc.invert(pc.is_in(given["record"], value_set=own_records)))
-            run = 1 + max(part.arrived for part in held)  # after all held parts, whose records it deletes
+                moved = moved.filter(pc.invert(pc.is_in(moved["record"], value_set=own_records)))
+            run = 1 + max(part.arrived for part in kept)  # after all kept parts, whose records it deletes
             number = store.give_numbers([mac])[mac]
             part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
-            write_moved(store, self._keys, part, given, held, staging / f"moved-{cohort}")
+            write_moved(store, self._keys, part, moved, kept, staging / f"moved-{cohort}")
 
-    def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> CohortRows:
-        """Split a file's rows by the cohort that they give, else by the cohort whose earlier parts have the record."""
+    def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
+        """Split a file's row numbers by the cohort that rows give, else by that whose earlier parts have the record."""
         contract = delivery.contract
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
             found = split_by_cohort(tools.con.sql(cohorts_sql(projection, contract)).to_arrow_table())
             tools.con.unregister("extract")
-            if not len(found.of_none):
+            if not len(found[""]):
                 return found
-            silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found.of_none)))
+            silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found[""])))
             records = mark_rows(tools, extract, contract, silent)
         stores = self._stores(delivery.landed)
         earlier = {
-            code: store.all_records(self._keys, held) for code, store in stores.items() if (held := store.held())
+            code: store.all_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
         }
         return assign_by_earlier_parts(found, records, earlier)
 
@@ -268,7 +266,11 @@ class PartsReader:
         try:
             seen = [state(part.delivery.landed.path) for part in group]
             group = [self._opened(part) for part in group]
-            staged, out, held_back = yield from self._stage(group, folder)
+            numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
+            opened = {part.delivery.landed.part: part.extract for part in group if part.extract}
+            staged, out, held_back = yield from self._context.stage(
+                group[0].delivery, numbers, partial(together, opened, numbers_of), folder
+            )
             found = [_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
@@ -284,31 +286,22 @@ class PartsReader:
             PartStore(self._home, landed.key).keep(found, staged, out.marks)
         return None
 
-    def _stage(
-        self, group: Sequence[Unread], folder: Path
-    ) -> Generator[Untokenised, pa.Table, tuple[Staged, PartsSplitWriter, HeldBack]]:
-        folder.mkdir()
-        first, context = group[0].delivery, self._context
-        numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
-        held_back = HeldBack(self._home, self._keys, first.landed, numbers)
-        keys = row_keys.of_parts(self._keys, *first.landed.key)
-        holders = self._keys.seals_to("tokens"), self._keys.seals_to("intake")
-        with PartsSplitWriter(folder, keys, *holders, context.metadata(first.landed), held_back.mask) as out:
-            if first.manifest:
-                staged = context.rekey(first, out)
-            else:
-                opened = {each.delivery.landed.part: each.extract for each in group if each.extract}
-                staged = yield from stream_extract(context.tools, together(opened, numbers_of), first.contract, out)
-        return left_out(staged, keys, held_back.rows), out, held_back
 
-
-def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: HeldBack) -> Part:
+def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
     """Describe a part that was read, with its share of the counts of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
+    rules = tuple(
+        replace(
+            rule,
+            rows=out.counts[number, rule.rule],
+            first_rows=tuple(row for part, row in map(part_and_row, rule.first_rows) if part == number),
+        )
+        for rule in staged.rules
+    )
     return Part(
         number=number,
         file=delivery.file,
@@ -322,17 +315,11 @@ def _part(unread: Unread, staged: Staged, out: PartsSplitWriter, held_back: Held
         rows_kept=kept,
         rows_rejected=read - kept,
         rows_deleted=deleted,
-        rules=tuple(_rule_of(rule, number, out) for rule in staged.rules) if not delivery.manifest else staged.rules,
+        rules=staged.rules if delivery.manifest else rules,
         rows_forgotten=forgotten,
         of_several=unread.of_several,
         sheet=unread.extract.table.sheet if unread.extract else None,
     )
-
-
-def _rule_of(rule: RuleCount, part: int, out: PartsSplitWriter) -> RuleCount:
-    """Return a broken rule's count and first rows for one of the parts that were read together."""
-    first = tuple(row for of, row in map(part_and_row, rule.first_rows) if of == part)
-    return replace(rule, rows=out.counts[part, rule.rule], first_rows=first)
 
 
 def now() -> str:

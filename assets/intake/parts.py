@@ -204,5 +204,5 @@ def mac_of_moved(keys: KeyRing, mac: str) -> str:
 
 
 def _stem_of(parts: Sequence[Part]) -> str:
-    said = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
-    return f"{parts[0].number}-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
+    return f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

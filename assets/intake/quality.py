@@ -13,7 +13,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -84,17 +83,6 @@ class ValidationRequest:
         return self.filled[column.name] / self.rows_kept if self.rows_kept else None
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """An expectation with its rule's id, column, sentence and severity."""
-
-    rule: str
-    column: str | None
-    expectation: Any
-    sentence: str
-    severity: str = CRITICAL
-
-
 _ONE_AT_A_TIME = Lock()
 """Great Expectations keeps suites and batches in one context, which two threads must not use at once."""
 
@@ -102,17 +90,17 @@ _ONE_AT_A_TIME = Lock()
 def load() -> None:
     """Load Great Expectations and build all suites ahead of the first `judge`."""
     for source in CONTRACTS:
-        _rows(source)
-        _extract(source)
+        for kind in _EXPECTED:
+            _suite(source, kind)
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
     """Return the findings for each extract, in order. Suites run once for all extracts of a source."""
     found: dict[Path, tuple[Finding, ...]] = {}
     for source in dict.fromkeys(extract.source for extract in extracts):
-        alike = [extract for extract in extracts if extract.source == source]
+        own = [extract for extract in extracts if extract.source == source]
         with _ONE_AT_A_TIME:
-            found |= zip((extract.kept for extract in alike), _judge(CONTRACTS[source], alike), strict=True)
+            found |= zip((extract.kept for extract in own), _judge(CONTRACTS[source], own), strict=True)
     return [found[extract.kept] for extract in extracts]
 
 
@@ -145,8 +133,10 @@ def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[st
     """Return findings over every row of one extract, with the number of rows that break each rule."""
     found: dict[str, Finding] = {}
     for batch in _batches(contract, extract):
-        findings = _findings(contract, pa.table(batch).unify_dictionaries())
-        found = {name: _both(found.get(name), finding) for name, finding in findings.items()}
+        for name, finding in _findings(contract, pa.table(batch).unify_dictionaries()).items():
+            before = found.get(name, replace(finding, passed=True, unexpected_rows=0))
+            rows = (before.unexpected_rows or 0) + (finding.unexpected_rows or 0)
+            found[name] = replace(finding, passed=before.passed and finding.passed, unexpected_rows=rows)
     return found
 
 
@@ -161,13 +151,12 @@ def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[p
 
 
 def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
-    outcomes = _run(_rows(contract.name), rows.to_pandas())
+    outcomes = _run(_suite(contract.name, "rows"), rows.to_pandas())
     return {name: finding for name, (finding, _) in outcomes.items()}
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
-    facts = pa.Table.from_pylist(_facts(contract, extracts)).to_pandas()
-    findings = _run(_extract(contract.name), facts)
+    findings = _run(_suite(contract.name, "extract"), pa.Table.from_pylist(_facts(contract, extracts)).to_pandas())
     return [
         {
             name: replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(name))
@@ -200,100 +189,67 @@ def _rows_repeated(extract: ValidationRequest) -> int:
     return int((keys[1:] == keys[:-1]).sum())
 
 
-def _both(one: Finding | None, other: Finding) -> Finding:
-    """Combine one expectation's findings over two pieces of an extract."""
-    if one is None:
-        return other
-    rows = (one.unexpected_rows or 0) + (other.unexpected_rows or 0)
-    return replace(one, passed=one.passed and other.passed, unexpected_rows=rows)
+@dataclass(frozen=True)
+class _Suite:
+    """A suite with its checkpoint, and a finding by rule for each expectation, to be completed by a run."""
+
+    suite: Any
+    checkpoint: Any
+    expected: Mapping[str, Finding]
 
 
-def _run(checked: _Checked, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
+def _run(suite: _Suite, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int]]]:
     """Return each rule's finding and, if the result format lists them, the extracts that break it."""
     found = {}
-    (validated,) = checked.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
+    (validated,) = suite.checkpoint.run(batch_parameters={"dataframe": frame}).run_results.values()
     for outcome in validated.results:
-        config = outcome.expectation_config
-        entry = checked.expected[config.meta["rule"]]
+        config, result = outcome.expectation_config, outcome.result
+        rule = config.meta["rule"]
         if outcome.exception_info.get("raised_exception"):
-            raise RuntimeError(f"expectation {entry.rule} could not be evaluated")
-        finding = Finding(
-            rule=entry.rule,
+            raise RuntimeError(f"expectation {rule} could not be evaluated")
+        finding = replace(
+            suite.expected[rule],
             expectation=config.type,
-            column=entry.column,
-            severity=entry.severity,
             passed=bool(outcome.success),
-            unexpected_rows=outcome.result.get("unexpected_count"),
-            sentence=entry.sentence,
+            unexpected_rows=result.get("unexpected_count"),
         )
-        found[entry.rule] = (finding, _failing(outcome.result))
+        # the list of failing rows has one entry, which lists all extracts
+        failing = (index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER])
+        found[rule] = (finding, set(failing))
     return found
 
 
-def _failing(result: Mapping[str, Any]) -> set[int]:
-    """Return the extracts in a result's list of failing rows, which has one entry that lists them all."""
-    return {index for entry in result.get("unexpected_index_list") or () for index in entry[_EXTRACT_NUMBER]}
+@cache
+def _great_expectations() -> tuple[Any, Any, Any]:
+    """Return Great Expectations with analytics off, its context, and the batch definition for data frames.
 
-
-def _great_expectations() -> Any:
-    """Import Great Expectations with analytics off. Imported on demand, because it takes 5.6 s of processor time."""
+    Imported on demand, because it takes 5.6 s of processor time.
+    """
     environment.tell_libraries(GX_ANALYTICS_ENABLED="false")
     import great_expectations
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    return great_expectations
-
-
-@cache
-def _context() -> Any:
-    context = _great_expectations().get_context(mode="ephemeral")
+    context: Any = great_expectations.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    return context
+    data = context.data_sources.add_pandas("extracts").add_dataframe_asset("extract")
+    return great_expectations, context, data.add_batch_definition_whole_dataframe("whole")
 
 
 @cache
-def _batch_definition() -> Any:
-    """Return the batch definition for data frames. Build it before any suite: suites need the context it creates."""
-    source = _context().data_sources.add_pandas("extracts")
-    return source.add_dataframe_asset("extract").add_batch_definition_whole_dataframe("whole")
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A suite with its checkpoint, and its expectations by rule."""
-
-    suite: Any
-    checkpoint: Any
-    expected: Mapping[str, _Expected]
-
-
-@cache
-def _rows(source: str) -> _Checked:
-    payload = CONTRACTS[source].with_role(Role.PAYLOAD)
-    gxe = _great_expectations().expectations
-    expected = chain.from_iterable(_of_values(column, gxe) for column in payload)
-    return _checked(f"{source} rows", expected, _ROW_RESULTS)
-
-
-@cache
-def _extract(source: str) -> _Checked:
-    expected = _of_extracts(CONTRACTS[source], _great_expectations().expectations)
-    return _checked(f"{source} extract", expected, _EXTRACT_RESULTS)
-
-
-def _checked(title: str, expected: Iterator[_Expected], results: Mapping[str, Any]) -> _Checked:
-    """Build a suite, its validation definition for data frames, and its checkpoint."""
-    data, gx, by_rule = _batch_definition(), _great_expectations(), {}
+def _suite(source: str, kind: str) -> _Suite:
+    """Build a suite for the rows or the extract, its validation definition for data frames, and its checkpoint."""
+    gx, context, data = _great_expectations()
+    expect, results = _EXPECTED[kind]
+    title, expected = f"{source} {kind}", dict[str, Finding]()
     suite = gx.ExpectationSuite(name=title)
-    for entry in expected:
-        entry.expectation.meta = {"rule": entry.rule, "severity": entry.severity, "sentence": entry.sentence}
-        suite.add_expectation(entry.expectation)
-        by_rule[entry.rule] = entry
-    suite = _context().suites.add(suite)
-    validation = gx.ValidationDefinition(name=title, data=data, suite=suite)
-    definitions = [_context().validation_definitions.add(validation)]
-    checkpoint = gx.Checkpoint(name=title, validation_definitions=definitions, result_format=dict(results))
-    return _Checked(suite, _context().checkpoints.add(checkpoint), by_rule)
+    for finding, expectation in expect(CONTRACTS[source], gx.expectations):
+        expectation.meta = {"rule": finding.rule, "severity": finding.severity, "sentence": finding.sentence}
+        suite.add_expectation(expectation)
+        expected[finding.rule] = finding
+    suite = context.suites.add(suite)
+    validation = context.validation_definitions.add(gx.ValidationDefinition(name=title, data=data, suite=suite))
+    checkpoint = gx.Checkpoint(name=title, validation_definitions=[validation], result_format=dict(results))
+    return _Suite(suite, context.checkpoints.add(checkpoint), expected)
 
 
 def suite_files() -> dict[str, str]:
@@ -302,7 +258,7 @@ def suite_files() -> dict[str, str]:
     Ids are left out because they are random.
     """
     found = {}
-    for checked in (make(source) for source in CONTRACTS for make in (_rows, _extract)):
+    for checked in (_suite(source, kind) for source in CONTRACTS for kind in _EXPECTED):
         content = checked.suite.to_json_dict()
         for part in (content, *content["expectations"]):
             part.pop("id", None)
@@ -310,31 +266,41 @@ def suite_files() -> dict[str, str]:
     return found
 
 
-def _of_values(column: Column, gxe: Any) -> Iterator[_Expected]:
-    """Yield a payload column's expectations, which check the intake's guarantees again on its output."""
+def _expect_of_rows(contract: SourceContract, gxe: Any) -> Iterator[tuple[Finding, Any]]:
+    """Yield the expectations of payload columns, which check the intake's guarantees again on its output."""
+    for column in contract.with_role(Role.PAYLOAD):
+        name, checks = column.name, list[tuple[str, Any, str, dict[str, Any]]]()
+        if column.kind is Kind.CODE:
+            codes = {"value_set": list(column.codes or ())}
+            checks.append(("codes", gxe.ExpectColumnValuesToBeInSet, "holds values outside its code list", codes))
+        if column.minimum is not None or column.maximum is not None:
+            bounds = {"min_value": column.minimum, "max_value": column.maximum}
+            checks.append(("range", gxe.ExpectColumnValuesToBeBetween, "holds values outside its range", bounds))
+        if column.blank is Severity.REJECT:
+            checks.append(("filled", gxe.ExpectColumnValuesToNotBeNull, "is blank in rows that were kept", {}))
+        for what, kind, sentence, arguments in checks:
+            finding = _expected(f"{name}-{what}", name, f"{name} {sentence}.", CRITICAL)
+            yield finding, kind(column=name, severity=CRITICAL, **arguments)
 
-    def expected(what: str, kind: Any, sentence: str, **kwargs: Any) -> _Expected:
-        expectation = kind(column=column.name, severity="critical", **kwargs)
-        return _Expected(f"{column.name}-{what}", column.name, expectation, f"{column.name} {sentence}.")
 
-    if column.kind is Kind.CODE:
-        kind, codes = gxe.ExpectColumnValuesToBeInSet, list(column.codes or ())
-        yield expected("codes", kind, "holds values outside its code list", value_set=codes)
-    if column.minimum is not None or column.maximum is not None:
-        kind, bounds = gxe.ExpectColumnValuesToBeBetween, {"min_value": column.minimum, "max_value": column.maximum}
-        yield expected("range", kind, "holds values outside its range", **bounds)
-    if column.blank is Severity.REJECT:
-        yield expected("filled", gxe.ExpectColumnValuesToNotBeNull, "is blank in rows that were kept")
-
-
-def _of_extracts(contract: SourceContract, gxe: Any) -> Iterator[_Expected]:
+def _expect_of_extract(contract: SourceContract, gxe: Any) -> Iterator[tuple[Finding, Any]]:
     for rule in extract_rules(contract):
         severity = _SEVERITIES[rule.severity]
-        known = _WARNING if severity == HOLD else severity
         expectation = gxe.ExpectColumnValuesToBeBetween(
-            column=rule.fact, min_value=rule.low, max_value=rule.high, severity=known
+            column=rule.fact,
+            min_value=rule.low,
+            max_value=rule.high,
+            severity=_WARNING if severity == HOLD else severity,
         )
-        yield _Expected(rule.id, rule.column, expectation, rule.sentence, severity)
+        yield _expected(rule.id, rule.column, rule.sentence, severity), expectation
+
+
+def _expected(rule: str, column: str | None, sentence: str, severity: str) -> Finding:
+    return Finding(rule, "", column, severity, passed=False, unexpected_rows=None, sentence=sentence)
+
+
+_EXPECTED = {"rows": (_expect_of_rows, _ROW_RESULTS), "extract": (_expect_of_extract, _EXTRACT_RESULTS)}
+"""By kind of suite, the generator of its expectations and the format of its results."""
 
 
 if __name__ == "__main__":  # `make docs` writes the suites

@@ -23,7 +23,7 @@ from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
 from privacy.doors.database import in_memory
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
-from sources.extract.part_names import Place, are_comparable, place_of
+from sources.extract.part_names import are_comparable, place_of
 
 NEARLY_ALL = 0.95
 """Parts are cumulative if every part holds at least this share of the records of the part before it."""
@@ -49,24 +49,23 @@ class Ordered:
 
 def order_parts(parts: Sequence[Part]) -> Ordered:
     """Sort parts by the dates or numbers in their names if all have one, else by run and then by name."""
-    if are_comparable(places := [place_of(part.file) for part in parts]):
-        of_dates = places and places[0] and places[0].form == "date"
-        keys = [(_numbers(place), part.arrived) for place, part in zip(places, parts, strict=True)]
-        return _sort(parts, keys, "the dates in their names" if of_dates else "the numbers in their names")
-    together = {part.arrived: [other for other in parts if other.arrived == part.arrived] for part in parts}
-    apart = {run: are_comparable([place_of(part.file) for part in of]) for run, of in together.items()}
-    arrivals = [(part.arrived, _numbers(place_of(part.file)) if apart[part.arrived] else ()) for part in parts]
-    return _sort(parts, arrivals, "when they came")
-
-
-def _sort(parts: Sequence[Part], keys: Sequence[Any], by: str) -> Ordered:
+    places = [place_of(part.file) for part in parts]
+    numbers = [place.numbers if place else () for place in places]
+    keys: list[Any]
+    if are_comparable(places):
+        by_date = places and places[0] and places[0].form == "date"
+        by = f"the {'dates' if by_date else 'numbers'} in their names"
+        keys = [(own, part.arrived) for own, part in zip(numbers, parts, strict=True)]
+    else:
+        by = "when they came"
+        runs = {
+            part.arrived: [place_of(other.file) for other in parts if other.arrived == part.arrived] for part in parts
+        }
+        apart = {run: are_comparable(of_run) for run, of_run in runs.items()}
+        keys = [(part.arrived, own if apart[part.arrived] else ()) for own, part in zip(numbers, parts, strict=True)]
     ordered = sorted(zip(keys, parts, strict=True), key=lambda pair: (pair[0], pair[1].number))
     first = {key: place for place, (key, _) in reversed([*enumerate(ordered)])}
     return Ordered(tuple(part for _, part in ordered), tuple(first[key] for key, _ in ordered), by)
-
-
-def _numbers(place: Place | None) -> tuple[int, ...]:
-    return place.numbers if place else ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
         last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
         con.execute(_FATES, {"last": last})
         con.execute(_SET_ASIDE, {"last": last})
-        answered = con.sql("SELECT row_key FROM set_aside WHERE given").fetchnumpy()["row_key"]
+        answered = con.sql("SELECT row_key FROM set_aside WHERE is_in_force").fetchnumpy()["row_key"]
         rows = con.execute(_IN_FORCE, {"most": CHUNK_ROWS}).to_arrow_table()
         counted = {part: Tally(*counts) for part, *counts in con.execute(_TALLIES).fetchall()}
         tallies = {part.number: counted.get(part.number, Tally(0, 0, 0)) for part in ordered.parts}
@@ -133,37 +132,38 @@ _STATES = """
 CREATE TEMP TABLE states AS
 WITH state AS (
     SELECT key, place, any_value(tie) AS tie, bool_or(NOT kept) AS gone, bool_or(kept) AS has_kept,
-        coalesce(sum(hash(content)) FILTER (kept AND NOT again), 0) AS said
+        coalesce(sum(hash(content)) FILTER (kept AND NOT again), 0) AS kept_hash
     FROM live GROUP BY key, place
 )
-SELECT *, last_value(said) OVER of_key AS final, max(place) OVER of_key AS ends,
-    lag(said) OVER so_far AS before, lag(gone) OVER so_far AS gone_before
+SELECT *, last_value(kept_hash) OVER of_key AS final, max(place) OVER of_key AS ends,
+    lag(kept_hash) OVER so_far AS before, lag(gone) OVER so_far AS gone_before
 FROM state
 WINDOW so_far AS (PARTITION BY key ORDER BY place),
     of_key AS (PARTITION BY key ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 """
-"""The state of each record in each part: a hash of its kept rows (`said`), or deleted (`gone`)."""
+"""The state of each record in each part: a hash of its kept rows (`kept_hash`), or deleted (`gone`)."""
 _FATES = """
 CREATE TEMP TABLE fates AS
 WITH since AS (
-    SELECT key, place, ends, max(place) FILTER (said <> final OR gone) OVER (PARTITION BY key) AS changed FROM states
+    SELECT key, place, ends, max(place) FILTER (kept_hash <> final OR gone) OVER (PARTITION BY key) AS changed
+    FROM states
 ), counting AS (
     SELECT key, min(place) AS place FROM since WHERE place > coalesce(changed, -1) AND ends >= $last GROUP BY key
 )
 SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force,
-    again OR coalesce(before = said AND NOT gone_before, false) AS repeats, before IS NULL AS first
+    again OR coalesce(before = kept_hash AND NOT gone_before, false) AS repeats, before IS NULL AS first
 FROM live JOIN states USING (key, place) LEFT JOIN counting USING (key, place)
 """
 """The last state of a record is in force. Its rows are taken from the first part after the latest change to the record.
 A record is not in force if no part from place `last` on mentions it."""
 _SET_ASIDE = """
 CREATE TEMP TABLE set_aside AS
-SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS given FROM entries WHERE rejected AND place >= $last
+SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS is_in_force FROM entries WHERE rejected AND place >= $last
 """
 _IN_FORCE = """
 WITH pool AS (
     SELECT sole_names, sole_born, sole_home FROM fates WHERE in_force
-    UNION ALL SELECT sole_names, sole_born, sole_home FROM set_aside WHERE NOT given
+    UNION ALL SELECT sole_names, sole_born, sole_home FROM set_aside WHERE NOT is_in_force
 ), alone AS (
     SELECT sole_names FROM pool WHERE sole_names <> 0 GROUP BY sole_names
     HAVING count(DISTINCT nullif(sole_born, 0)) <= 1
@@ -196,7 +196,10 @@ def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[in
         con, np.where(record, record, _mixed(content)), [_values(table, name) for name in _TELLING]
     )
     lengths = [each.num_rows for each in tables]
-    part, place, tie = (np.repeat(values, lengths) for values in (numbers, _places(ordered), ordered.ties))
+    # 0, 1, ... for parts with rows, and halfway between for a part without
+    own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
+    places = [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
+    part, place, tie = (np.repeat(values, lengths) for values in (numbers, places, ordered.ties))
     plain = {name: _values(table, name) for name in ("row_key", NUMBER, *_SOLE)}
     states = {str(state): pc.equal(table["state"], str(state)) for state in (RowState.KEPT, RowState.REJECTED)}
     return pa.table({"part": part, "place": place, "tie": tie, "key": key, "content": content, **plain, **states})
@@ -257,12 +260,6 @@ def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
     return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:count].astype(np.int64)
 
 
-def _places(ordered: Ordered) -> list[float]:
-    """Return the place of each part: 0, 1, ... for parts with rows, and halfway between for a part without."""
-    own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
-    return [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
-
-
 def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     """Return whether every part after the first holds nearly all records of the part before it."""
     own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
@@ -282,7 +279,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
         return
     places = con.execute(
         "SELECT DISTINCT place FROM states SEMI JOIN (SELECT key, tie FROM states GROUP BY key, tie"
-        " HAVING min(said) <> max(said) OR bool_or(gone) <> bool_and(gone)) AS others"
+        " HAVING min(kept_hash) <> max(kept_hash) OR bool_or(gone) <> bool_and(gone)) AS others"
         " USING (key, tie) ORDER BY place"
     ).fetchall()
     found = [int(place) for (place,) in places]
@@ -292,23 +289,24 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
     if found:
         *others, last = (str(own[place][0].number) for place in found)
         raise ExtractStopped(
-            f"{name}: parts {', '.join(others)} and {last} say different things of the same records, and nothing says"
-            " which is the later; put a date into their names, such as 2026-05.csv"
+            f"{name}: parts {', '.join(others)} and {last} contradict each other, and nothing shows which is the later;"
+            " put a date into their names, such as 2026-05.csv"
         )
 
 
 def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
     """Return, by part number, the later part of the same name that replaces it and holds most of its records."""
+
+    def records(part: Part) -> np.ndarray:
+        of_part = marks[part.number]
+        named = of_part["record"].drop_null() if of_part["record"].null_count < len(of_part) else of_part["content"]
+        return np.unique(named.to_numpy())
+
     found: dict[int, int] = {}
     for part in sorted(parts, key=lambda each: (each.arrived, each.number)):
         for earlier in parts:
             if earlier.file == part.file and earlier.arrived < part.arrived and earlier.number not in found:
-                before, now = (_records(marks[each.number]) for each in (earlier, part))
-                if len(before) and np.isin(before, now).mean() >= MOSTLY:
+                before = records(earlier)
+                if len(before) and np.isin(before, records(part)).mean() >= MOSTLY:
                     found[earlier.number] = part.number
     return found
-
-
-def _records(marks: pa.Table) -> np.ndarray:
-    named = marks["record"].drop_null() if marks["record"].null_count < len(marks) else marks["content"]
-    return np.unique(named.to_numpy())

@@ -32,8 +32,8 @@ _RESOLVED_UNDER = "1"
 
 def identity(parts: Sequence[Part], stated: Parts | None) -> str:
     """Return a SHA-256 of the inputs of an extract in parts."""
-    said = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
-    return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, said]).encode()).hexdigest()
+    inputs = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
+    return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, inputs]).encode()).hexdigest()
 
 
 def write_resolved(
@@ -83,13 +83,13 @@ def write_resolved(
 
 
 def write_moved(
-    store: PartStore, keys: KeyRing, part: Part, records: pa.Table, held: Sequence[Part], staged: Path
+    store: PartStore, keys: KeyRing, part: Part, records: pa.Table, kept: Sequence[Part], staged: Path
 ) -> None:
     """Store, as a part, the records of an extract that now belong to other cohorts. Does nothing if there are none.
 
     `records` holds the marks of the rows that a multi-cohort file gives to other cohorts.
     """
-    known = store.all_records(keys, held)["record"].drop_null().combine_chunks()
+    known = store.all_records(keys, kept)["record"].drop_null().combine_chunks()
     there = records.filter(pc.is_in(records["record"], value_set=known))
     there = there.filter(pc.is_valid(there["record"]))
     if not there.num_rows:

@@ -117,17 +117,14 @@ def objection_in(path: Path) -> Objection:
 
 def add_objection(home: Home, objection: Objection) -> None:
     """Store an objection, durable on return. The file name is a hash of the content, so that none is stored twice."""
-    said = json.dumps(asdict(objection), sort_keys=True)
-    write_json(
-        home.objections / f"{objection.id}-{hashlib.sha256(said.encode()).hexdigest()[:16]}.json", asdict(objection)
-    )
+    content = asdict(objection)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    write_json(home.objections / f"{objection.id}-{digest[:16]}.json", content)
 
 
 def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
     """Return ids of objections without marks under these keys: a new delivery would bring these children back."""
-    if not (found := objections(home)):
-        return []
-    now = marks.made_under(keys)
+    found, now = objections(home), marks.made_under(keys)
     return sorted({entry.id for entry in found} - {entry.id for entry in found if entry.made_under == now})
 
 
@@ -142,9 +139,9 @@ def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
 def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
     """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `prepared`."""
     con.register("tokens", tokens)
+    of_rows = f"({marks.marks_sql('tokens', tokens.column_names)}) ON {', '.join(marks.KINDS)}"
     found = con.execute(
-        "SELECT DISTINCT kind, mark FROM"
-        f" (UNPIVOT ({_marks_sql(tokens)}) ON {', '.join(marks.KINDS)} INTO NAME kind VALUE mark) ORDER BY ALL"
+        f"SELECT DISTINCT kind, mark FROM (UNPIVOT {of_rows} INTO NAME kind VALUE mark) ORDER BY ALL"
     ).fetchall()
     con.unregister("tokens")
     return found
@@ -162,7 +159,7 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
     tokens = tokens.append_column(marks.PLACE, pa.array(np.arange(tokens.num_rows)))
     con.register("objections", pa.Table.from_pylist(lines))
     con.register("tokens", tokens)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {_marks_sql(tokens)}").fetchall()
+    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {marks.marks_sql('tokens', tokens.column_names)}").fetchall()
     found = con.sql(marks.matching_sql("marked", "objections")).to_arrow_table()
     mask[found.column(0).to_numpy()] = True
     con.execute("DROP TABLE marked").fetchall()
@@ -189,16 +186,16 @@ class HeldBack:
     def mask(self, table: pa.Table) -> np.ndarray:
         """Return a mask of the suppressed rows of a table with `source_row`, council and tokens."""
         rows = table[SOURCE_ROW].to_numpy()
-        held = np.isin(rows, [row.source_row for row in self._listed])
+        suppressed_rows = np.isin(rows, [row.source_row for row in self._listed])
         if self._any_objection:
             with prepared(self._keys) as con:
                 self._renew(con, table)
                 now = marks.made_under(self._keys)
                 # marks are comparable only under the same keys and versions
                 known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
-                held |= objected(con, known, table)
-        self.rows |= set(rows[held].tolist())
-        return held
+                suppressed_rows |= objected(con, known, table)
+        self.rows |= set(rows[suppressed_rows].tolist())
+        return suppressed_rows
 
     def _renew(self, con: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
         missing = set(out_of_reach(self._home, self._keys)) if any(row.objection for row in self._listed) else set()
@@ -254,7 +251,3 @@ def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[Rul
         if rule.rule != FORGOTTEN.rule
     ]
     return (*kept, replace(FORGOTTEN, rows=len(rows)))
-
-
-def _marks_sql(tokens: pa.Table) -> str:
-    return marks.marks_sql("tokens", tokens.column_names)

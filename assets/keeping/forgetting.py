@@ -316,7 +316,7 @@ def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -
     if stopped := deliveries.stopped(home, *key):
         report_extract(home, stopped, now)
     else:
-        report_extract(home, now, deliveries.last(home, *key, now.file_mac))
+        report_extract(home, now, next(iter(deliveries.previous(home, *key, now.file_mac)), None))
     report_council(home, quality.cohort, quality.council)
 
 

@@ -185,7 +185,7 @@ def _rebuild(landing: Path, home: Home, intake: Intake, key: parts.Key) -> Extra
     source, cohort, council = key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(home, key).held()):
-        return intake.ingest_held_parts(landed)
+        return intake.ingest_kept_parts(landed)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)
     return None

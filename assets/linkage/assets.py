@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.policies import linked_at_night, linked_freshness
-from assets.catalogue.runs import COHORTS, redact_errors, versioned
+from assets.catalogue.runs import COHORTS, linked_at_night, linked_freshness, redact_errors, versioned
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED

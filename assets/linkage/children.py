@@ -13,7 +13,6 @@ from pathlib import Path
 
 import duckdb
 
-from assets.pseudonymise.stream_extract import DERIVED
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
 from privacy.doors.database import in_memory
 from privacy.doors.sql import identifier, parquet, quoted
@@ -21,6 +20,7 @@ from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.contracts.people import DERIVED
 from sources.reference import code_lists
 from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS

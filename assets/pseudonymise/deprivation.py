@@ -74,8 +74,8 @@ def _check_edition(con: duckdb.DuckDBPyConnection, directory: Path) -> None:
     file = csv(directory, all_varchar=True)
     if "imd_edition" not in (name.lower() for name in con.sql(f"FROM {file} LIMIT 0").columns):
         return
-    said = con.sql(f"SELECT DISTINCT trim(imd_edition) FROM {file} WHERE imd_edition IS NOT NULL").fetchall()
-    if others := sorted(edition for (edition,) in said if edition != IMD_EDITION):
+    editions = con.sql(f"SELECT DISTINCT trim(imd_edition) FROM {file} WHERE imd_edition IS NOT NULL").fetchall()
+    if others := {edition for (edition,) in editions} - {IMD_EDITION}:
         raise OtherEdition(
             f"{directory.name}: imd_edition is not {IMD_EDITION} in every row (there are {len(others)} other values);"
             f" releases say that quintiles are of the Indices of Deprivation {IMD_EDITION}, so make it from those"

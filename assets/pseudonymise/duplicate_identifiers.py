@@ -26,11 +26,6 @@ def _with_child(number: str) -> str:
     return f"{number}_child_hash"
 
 
-def _plain(number: str) -> str:
-    """Return SQL for a number without spaces or hyphens, in lower case."""
-    return f"translate(lower({number}::VARCHAR), ' -', '')"
-
-
 HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 
 
@@ -38,13 +33,14 @@ def hashes_sql(contract: SourceContract) -> str:
     """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.part_sql(SOURCE_ROW)
-    columns = {_hashed(name): f"hash({_plain(name)}, {part})" for name in numbers}
+    plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
+    columns = {_hashed(name): f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:
         columns |= {_hashed(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
     # a row that does not identify a child counts as a separate child
     nobody = "date_of_birth IS NULL OR coalesce(forename, surname, postcode) IS NULL"
     child = f"CASE WHEN {nobody} THEN hash({SOURCE_ROW}) ELSE {_CHILD} END"
-    columns |= {_with_child(name): f"hash({_plain(name)}, {part}, {child})" for name in numbers}
+    columns |= {_with_child(name): f"hash({sql}, {part}, {child})" for name, sql in plain.items()}
     filled = {column: column.removesuffix("_hash").removesuffix("_child") for column in columns}
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
@@ -87,9 +83,9 @@ class DuplicateIdentifiers:
         seen = seen[np.lexsort((seen[:, -1], seen[:, 0]))]  # by UPN, then by row number
         starts = np.flatnonzero(np.diff(seen[:, 0], prepend=np.uint64(0)) != 0)
         first = seen[np.repeat(starts, np.diff(np.append(starts, len(seen))))]
-        told, told_first = seen[:, 1:-1], first[:, 1:-1]
+        child, first_child = seen[:, 1:-1], first[:, 1:-1]
         # 0 is a missing value, which differs from nothing
-        other = ((told != told_first) & (told != 0) & (told_first != 0)).all(axis=1)
+        other = ((child != first_child) & (child != 0) & (first_child != 0)).all(axis=1)
         if other.any():
             self._of_two.append(np.concatenate([seen[other, -1], first[other, -1]]).astype(np.int64))
         self._first = seen[starts]  # rows of later chunks are compared with the first row of each UPN

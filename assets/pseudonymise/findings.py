@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
 from assets.pseudonymise.split_writer import RowWriter
@@ -57,16 +59,22 @@ QUARANTINE = pa.schema(
 """Schema of the quarantine during the pass: one line for each row and broken rule, for rejected and kept rows."""
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,80}$")]
+Text = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+"""Short text without control characters, which a terminal would act on."""
+Count = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+
 @dataclass(frozen=True)
 class RuleCount:
     """Number of rows that break a rule, and the numbers of the first."""
 
-    rule: str
+    rule: Name
     severity: str
-    sentence: str
-    columns: tuple[str, ...]
-    rows: int
-    first_rows: tuple[int, ...]
+    sentence: Text
+    columns: tuple[Name, ...]
+    rows: Count
+    first_rows: tuple[Count, ...]
 
 
 @dataclass(frozen=True)
@@ -125,16 +133,15 @@ class Staged:
     @property
     def hints(self) -> tuple[str, str]:
         """Guesses at the content of mostly wrong columns, to end a sentence (for operators, for the sender)."""
-        said = [(suspicion.sentence, suspicion.for_sender) for suspicion in self.suspicions]
-        return "".join(f" {plain}" for plain, _ in said), "".join(f" {own}" for _, own in said)
+        plain, own = ([getattr(each, to) for each in self.suspicions] for to in ("sentence", "for_sender"))
+        return "".join(f" {sentence}" for sentence in plain), "".join(f" {sentence}" for sentence in own)
 
     @property
     def why_rejected(self) -> tuple[str, str]:
         """The rule that most rejected rows break, with hints, to end a sentence (for operators, for the sender)."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
-        said = self.how_often(most) if most else ("", "")
-        plain, own = (f" {sentence}" if sentence else "" for sentence in said)
+        plain, own = (f" {sentence}" for sentence in self.how_often(most)) if most else ("", "")
         return plain + self.hints[0], own + self.hints[1]
 
     def how_often(self, count: RuleCount) -> tuple[str, str]:
@@ -145,22 +152,6 @@ class Staged:
             f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
         )
 
-    def other_that_breaks(self, count: RuleCount) -> OtherOrigin | None:
-        """Return the other year or council that most rows come from, if that explains the broken rule."""
-        said = (
-            other for other in self.other_origins if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]
-        )
-        return next(said, None)
-
-    @property
-    def too_often(self) -> RuleCount | None:
-        """The first rule broken in a larger share of rows than it allows, or None."""
-        for count in self.rules:
-            share = self.stop_shares.get(count.rule)
-            if share is not None and count.rows > max(share * self.rows_read, FEW_ROWS):
-                return count
-        return None
-
 
 def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """Raise `ExtractStopped` if the pass shows that the file cannot be accepted.
@@ -169,13 +160,15 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     """
     if moved:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
-    if count := staged.too_often:
+    limits = {rule: max(share * staged.rows_read, FEW_ROWS) for rule, share in staged.stop_shares.items()}
+    if count := next((count for count in staged.rules if count.rows > limits.get(count.rule, count.rows)), None):
         plain, own = staged.how_often(count)
-        if other := staged.other_that_breaks(count):
-            raise ExtractStopped(
-                f"{landed.name}: {other.looks_like}: {plain}",
-                f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
-            )
+        for other in staged.other_origins:  # most rows may come from another year or council, which explains the rule
+            if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]:
+                raise ExtractStopped(
+                    f"{landed.name}: {other.looks_like}: {plain}",
+                    f"{landed.name}: {other.for_sender} Send the file of {other.should_be}.",
+                )
         row = count.first_rows[0]
         first = f"Is it the right file? First row: {staged.sheet.row(row) if staged.sheet else row}"
         of_sheet = f" of sheet {staged.sheet.number}" if staged.sheet and staged.sheet.number else ""
@@ -200,7 +193,9 @@ class Findings:
         self._seen = np.empty(0, np.uint64)
         self._rejected: list[np.ndarray] = []
         self._shared, self._whose = DuplicateIdentifiers(), OriginCounter()
-        self._person = _person(contract)
+        # columns that identify a child
+        person = [column.name for column in contract.columns if column.role is Role.IDENTIFIER or column.name == "sex"]
+        self._person = person if "date_of_birth" in contract else []
         self.rows_read = 0
         self.stop_shares = {rule.id: rule.stop_share for rule in rules if rule.stop_share is not None}
 
@@ -238,16 +233,16 @@ class Findings:
         """Return other years and councils that the rows seem to come from."""
         return self._whose.other_origins(landed.council, landed.cohort)
 
-    def note_shared_numbers(self, out: RowWriter) -> None:
-        """Write rows with a shared number to the quarantine. No row is rejected for that alone."""
-        for rule, rows in self._shared.rows.items():
-            self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
+    def finish(self, set_aside: Mapping[Rule, list[int]], out: RowWriter) -> None:
+        """Count the rows that the reader could not read, as rejected, and rows with a shared number.
 
-    def set_aside(self, rows: Mapping[Rule, list[int]], out: RowWriter) -> None:
-        """Count rows that the reader could not read, as rejected rows."""
-        for rule, numbers in rows.items():
+        No row is rejected for a shared number alone.
+        """
+        for rule, numbers in set_aside.items():
             self.rows_read += len(numbers)
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
+        for rule, rows in self._shared.rows.items():
+            self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
     def counts(self) -> tuple[RuleCount, ...]:
         """Return the broken rules, in the order of the contract."""
@@ -264,16 +259,13 @@ class Findings:
 
         A value is wrong if it is invalid or malformed, or breaks a rule about this column alone that can stop the file.
         """
-        return tuple(column.name for column in contract.columns if self._is_mostly_wrong(column.name))
-
-    def _is_mostly_wrong(self, column: str) -> bool:
-        filled = self.rows_read - self._totals.get(f"{column}-blank", 0)
-        return self._wrong(column) > max(_MOST_OF_THE_ROWS * filled, FEW_ROWS)
-
-    def _wrong(self, column: str) -> int:
-        own = {f"{column}-invalid", f"{column}-malformed"}
-        own |= {rule.id for rule in self._rules.values() if rule.columns == (column,) and rule.stop_share is not None}
-        return max(self._totals.get(rule, 0) for rule in own)
+        found, stopping = [], [rule for rule in self._rules.values() if rule.stop_share is not None]
+        for name in (column.name for column in contract.columns):
+            own = [f"{name}-invalid", f"{name}-malformed", *(rule.id for rule in stopping if rule.columns == (name,))]
+            filled = self.rows_read - self._totals.get(f"{name}-blank", 0)
+            if max(self._totals.get(rule, 0) for rule in own) > max(_MOST_OF_THE_ROWS * filled, FEW_ROWS):
+                found.append(name)
+        return tuple(found)
 
     def _garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
         """Return a mask of rejected rows that do not describe a child, such as rows shifted by a cell.
@@ -308,10 +300,3 @@ class Findings:
         first = np.zeros(len(values), bool)
         first[np.unique(values, return_index=True)[1]] = True
         return known & ~(first & ~np.isin(values, seen))
-
-
-def _person(contract: SourceContract) -> tuple[str, ...]:
-    """Return the columns that identify a child, including sex."""
-    if "date_of_birth" not in contract:
-        return ()
-    return tuple(c.name for c in contract.columns if c.role is Role.IDENTIFIER or c.name == "sex")

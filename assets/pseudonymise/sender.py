@@ -98,7 +98,10 @@ def pseudonymise(
         seen, sha256 = state(landed.path), content_sha256(landed.path)
         contract = CONTRACTS[landed.source]
         row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
-        with _tools(keys, postcode_directory) as tools, _beside(folder) as work:
+        files.make_folder(folder)
+        unfinished = TemporaryDirectory(prefix=".working-", dir=folder, ignore_cleanup_errors=True)
+        with _tools(keys, postcode_directory) as tools, unfinished as name:
+            work = Path(name)
             with SenderWriter(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.dialect(landed.source))
                 staged = stream_alone(tools, extract, contract, out)
@@ -134,12 +137,13 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
     if not outputs.tokens.exists():
         return
     try:
-        held = Manifest.from_json(outputs.manifest.read_bytes())
+        earlier = Manifest.from_json(outputs.manifest.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
-    if (held.council, held.source) != (landed.council, landed.source):
+    if (earlier.council, earlier.source) != (landed.council, landed.source):
         raise ExtractStopped(
-            f"{outputs.tokens} holds {held.source} of {held.council}; give each council and source a folder of its own"
+            f"{outputs.tokens} holds {earlier.source} of {earlier.council}; give each council and source a folder of"
+            " its own"
         )
 
 
@@ -153,14 +157,6 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
     except ExtractStopped as stopped:
         return stopped.for_sender
     return None
-
-
-@contextmanager
-def _beside(outputs: Path) -> Iterator[Path]:
-    """Create a folder inside the output folder for unfinished files, and remove it afterwards."""
-    files.make_folder(outputs)
-    with TemporaryDirectory(prefix=".working-", dir=outputs, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 @contextmanager

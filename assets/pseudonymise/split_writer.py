@@ -8,7 +8,6 @@ reveal the date of birth. Readers of the payload cannot read the tokens, which a
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -55,9 +54,6 @@ class TableWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         if self._writer:
             self._writer.add_key_value_metadata(self.metadata)
             self._writer.close()
@@ -96,7 +92,7 @@ class KeyedWriter:
         self._aside = path.with_name(f"{path.name}.unordered")
         self._unordered = TableWriter(self._aside, encryption=write_key)
         self._of_piece: list[int] = []
-        self._held: list[pa.Table] = []
+        self._in_memory: list[pa.Table] = []
         self.rows = 0
 
     def __enter__(self) -> KeyedWriter:
@@ -112,29 +108,29 @@ class KeyedWriter:
     @property
     def begun(self) -> bool:
         """True once a table, even an empty one, was written."""
-        return bool(self._held)
+        return bool(self._in_memory)
 
     def write(self, table: pa.Table) -> None:
-        if sum(held.num_rows for held in self._held) >= CHUNK_ROWS:
+        if sum(table.num_rows for table in self._in_memory) >= CHUNK_ROWS:
             self._put_aside()
-        self._held.append(table)
+        self._in_memory.append(table)
         self.rows += table.num_rows
 
     def _put_aside(self) -> None:
-        table = in_order(pa.concat_tables(self._held))
+        table = in_order(pa.concat_tables(self._in_memory))
         cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
         for piece, (start, end) in enumerate(pairwise(cuts)):
             if end > start:
                 self._unordered.write(table.slice(start, end - start))
                 self._of_piece.append(piece)
-        self._held = []
+        self._in_memory = []
 
     def _ordered(self) -> Iterator[pa.Table]:
         if not self._of_piece:
-            yield in_order(pa.concat_tables(self._held))
+            yield in_order(pa.concat_tables(self._in_memory))
             return
-        self._put_aside()
-        self._unordered.close()
+        with self._unordered:
+            self._put_aside()
         file = pyarrow.parquet.ParquetFile(self._aside, decryption_properties=self._read_key)
         for piece in sorted(set(self._of_piece)):
             groups = [group for group, of in enumerate(self._of_piece) if of == piece]
@@ -188,7 +184,7 @@ def _without_marks(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in table.column_names if name in _MARKS])
 
 
-class RowWriter(ABC):
+class RowWriter:
     """Destination for the rows and findings of a pass, open during the pass."""
 
     kept: Path
@@ -214,24 +210,23 @@ class RowWriter(ABC):
         """Number of rows kept."""
         return self._rows.rows
 
-    @abstractmethod
     def write(self, table: pa.Table) -> None:
         """Write rows to keep, with `source_row`, payload and tokens."""
+        raise NotImplementedError
 
     def mark(self, table: pa.Table, state: RowState) -> None:
         """Write the marks of rows that are not kept, if this writer stores marks."""
-        return
 
-    @abstractmethod
     def note(self, lines: pa.Table) -> None:
         """Add lines to the quarantine."""
+        raise NotImplementedError
 
 
 class SplitWriter(RowWriter):
     """Writes an extract's payload, tokens and quarantine in the pipeline, by row key, to one file each.
 
     Tokens are encrypted for `holder`. `held_back` returns a mask of the rows of a table to leave out. Payload and
-    tokens get the metadata.
+    tokens get the metadata. Parts that are read together also get a file of marks, encrypted for `intake`.
     """
 
     def __init__(
@@ -241,81 +236,52 @@ class SplitWriter(RowWriter):
         holder: X25519PublicKey,
         metadata: Mapping[str, str],
         held_back: Callable[[pa.Table], np.ndarray],
-        *writers: KeyedWriter,
+        intake: X25519PublicKey | None = None,
     ) -> None:
         self._held_back = held_back
-        self.kept, self._tokens_path, self.quarantine = (
-            folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine")
+        self.kept, self._tokens_path, self.quarantine, self.marks = (
+            folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine", "marks")
         )
         self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.sealed_to(holder))
         self._quarantine = KeyedWriter(self.quarantine)
-        super().__init__(keys, KeyedWriter(self.kept, metadata), self._tokens, self._quarantine, *writers)
+        self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake)) if intake else None
+        self.counts: Counter[tuple[int, str]] = Counter()
+        """Number of rows of parts by part and state, and by part and broken rule."""
+        writers = (self._tokens, self._quarantine, *([self._marks] if self._marks else ()))
+        super().__init__(keys, KeyedWriter(self.kept, metadata), *writers)
+        self.scope = Scope(whole=False, marked=True) if intake else WHOLE
 
     @property
     def tokens(self) -> Path | None:  # type: ignore[override]
         return self._tokens_path if self._tokens.begun else None
 
     def write(self, table: pa.Table) -> None:
-        self._write_keyed(keyed(self._without_held_back(_without_marks(table)), self._keys))
-
-    def mark(self, table: pa.Table, state: RowState) -> None:
-        """Find rows to hold back among rejected and deleted rows too, because the quarantine must not name them."""
-        self._held_back(table)
-
-    def note(self, lines: pa.Table) -> None:
-        self._quarantine.write(keyed(lines, self._keys))
-
-    def _without_held_back(self, table: pa.Table) -> pa.Table:
-        held = self._held_back(table)
-        return table.filter(pa.array(~held)) if held.any() else table
-
-    def _write_keyed(self, table: pa.Table) -> None:
+        if self._marks:
+            table = pseudonyms.without_sole_bearers(table)
+        table = _without_marks(self._marked(table, RowState.KEPT))
         tokens = [name for name in table.column_names if name in _TOKENS]
         self._rows.write(by_month(table.drop_columns(tokens)))
         if tokens:
             compared = [name for name in LINKED_PAYLOAD if name in table.column_names]
             self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
 
-
-class PartsSplitWriter(SplitWriter):
-    """Writes parts of an extract that are read together, by row number in the whole extract.
-
-    Marks of the rows go to a separate file, encrypted for the `intake`.
-    """
-
-    scope = Scope(whole=False, marked=True)
-
-    def __init__(
-        self,
-        folder: Path,
-        keys: RowKeys,
-        holder: X25519PublicKey,
-        intake: X25519PublicKey,
-        metadata: Mapping[str, str],
-        held_back: Callable[[pa.Table], np.ndarray],
-    ) -> None:
-        self.marks = folder / "marks.parquet"
-        self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake))
-        self.counts: Counter[tuple[int, str]] = Counter()
-        """Number of rows by part and state, and by part and broken rule."""
-        super().__init__(folder, keys, holder, metadata, held_back, self._marks)
-
-    def write(self, table: pa.Table) -> None:
-        table = self._marked(pseudonyms.without_sole_bearers(table), RowState.KEPT)
-        self._write_keyed(_without_marks(table))
-
     def mark(self, table: pa.Table, state: RowState) -> None:
+        """Find rows to hold back among rejected and deleted rows too, because the quarantine must not name them."""
         self._marked(table, state)
 
     def note(self, lines: pa.Table) -> None:
         self._count(lines[SOURCE_ROW].to_numpy(), lines["rule"])
-        super().note(lines)
+        self._quarantine.write(keyed(lines, self._keys))
 
     def _marked(self, table: pa.Table, state: RowState) -> pa.Table:
-        table = self._without_held_back(table)
+        """Return the rows that are not held back, by key, after writing their marks if they are of parts."""
+        mask = self._held_back(table)
+        table = table.filter(pa.array(~mask)) if mask.any() else table
+        numbers, table = table[SOURCE_ROW].to_numpy(), keyed(table, self._keys)
+        if self._marks is None:
+            return table
         states = pa.repeat(str(state), table.num_rows)
-        self._count(table[SOURCE_ROW].to_numpy(), states)
-        table = keyed(table, self._keys)
+        self._count(numbers, states)
         marks = [name for name in pseudonyms.MARK_COLUMNS if name in table.column_names]
         self._marks.write(table.select([ROW_KEY, *marks]).append_column("state", states))
         return table

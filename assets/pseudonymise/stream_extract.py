@@ -29,6 +29,7 @@ from privacy.doors.database import in_memory, rows_of
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
+from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.extract.open import OpenExtract
@@ -37,12 +38,6 @@ from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
 
-TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
-DERIVED: dict[str, tuple[str, ...]] = {
-    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
-    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
-}
-"""Columns derived from the date of birth and the postcode, with their groups."""
 _TERM_SQL = (
     "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
     " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
@@ -111,7 +106,7 @@ class Untokenised:
 
 
 def stream_extract(
-    lent: Callable[[], AbstractContextManager[Tools]],
+    borrow_tools: Callable[[], AbstractContextManager[Tools]],
     extract: OpenExtract,
     contract: SourceContract,
     out: RowWriter,
@@ -119,8 +114,7 @@ def stream_extract(
     """Read, check, type, tokenise and write one extract to `out`.
 
     A small extract yields its rows, to be tokenised together with other extracts, and receives them with tokens. A long
-    one is tokenised alone, in chunks. `lent` lends tools when they are needed. Raises `ExtractStopped` if the file
-    breaks off.
+    one is tokenised alone, in chunks. Raises `ExtractStopped` if the file breaks off.
     """
     projection, chunks = _projection(extract, contract), _chunks(extract)
     findings = Findings(projection, contract)
@@ -133,14 +127,13 @@ def stream_extract(
             _untokenised(extract, contract, projection, chunk, replace(out.scope, whole=False))
             for chunk in prefetch(chain([first, second], chunks))
         )
-        with lent() as tools:
+        with borrow_tools() as tools:
             for chunk in prefetch(tokenise(tools, [piece])[0] for piece in pieces):
                 _write(chunk, findings, out)
-    findings.set_aside(extract.set_aside, out)
-    findings.note_shared_numbers(out)
+    findings.finish(extract.set_aside, out)
     hints: tuple[Suspicion, ...] = ()
     if wrong := findings.mostly_wrong(contract):
-        with lent() as tools:
+        with borrow_tools() as tools:
             hints = suspect_columns(tools.con, extract, contract, normalise.VALID, wrong)
     return Staged(
         out.kept,
@@ -178,13 +171,13 @@ def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows
 
 def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     """Return the rows of each request with tokens, in order. Requests with the same source and scope share one pass."""
-    alike: dict[tuple[str, Scope], list[int]] = {}
+    together: dict[tuple[str, Scope], list[int]] = {}
     for number, entry in enumerate(wanted):
-        alike.setdefault((entry.contract.name, entry.scope), []).append(number)
-    given: dict[int, pa.Table] = {}
-    for numbers in alike.values():
-        given |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
-    return [given[number] for number in range(len(wanted))]
+        together.setdefault((entry.contract.name, entry.scope), []).append(number)
+    found: dict[int, pa.Table] = {}
+    for numbers in together.values():
+        found |= zip(numbers, tokenise(tools, [wanted[number] for number in numbers]), strict=True)
+    return [found[number] for number in range(len(wanted))]
 
 
 def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
@@ -197,7 +190,11 @@ def _untokenised(
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     for name, value in place_columns(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    terms = f"{_row_hash(contract)} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
+    part, keys = row_keys.part_sql(SOURCE_ROW), contract.repeated.columns
+    row_hash = f"hash({', '.join((*(keys or (column.name for column in contract.columns)), part))})"
+    if keys:
+        row_hash = f"CASE WHEN {keys[0]} IS NOT NULL THEN {row_hash} END"
+    terms = f"{row_hash} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -235,10 +232,8 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     kept = dict(zip(forms, (_kept(table.column_names, contract) for table in typed), strict=True))
     rows = pa.concat_tables(typed, promote_options="default")
     passed = list(dict.fromkeys(chain([_PART], *kept.values())))
-    if scope.marked:
-        rows = _marked(tools, rows, contract, passed, whole=scope.whole)
-    elif "date_of_birth" in contract:
-        rows = _with_tokens(tools, rows, contract, passed, whole=scope.whole)
+    if scope.marked or "date_of_birth" in contract:
+        rows = _with_tokens(tools, rows, contract, passed, scope)
     else:
         rows = rows.select(passed)
     # columns that only rows in another format have
@@ -254,36 +249,34 @@ def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
     return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
-def _marked(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """Return the `kept` columns with tokens and marks for each row."""
-    said = [column.name for column in contract.columns]
-    identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    marks = pseudonyms.marks_of_rows(contract.name, contract.record, said, identifiers)
-    tools.con.register("typed_rows", typed)
-    rows = pseudonyms.tokenise(
-        *(tools.con, "typed_rows", identifiers, kept, tools.keys),
-        marks=marks,
-        second_keying=tools.second_keying,
-        whole=whole,
-    )
-    tools.con.unregister("typed_rows")
-    return rows
+def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], scope: Scope) -> pa.Table:
+    """Return the `kept` columns of typed rows with tokens, and with marks if the scope is marked.
 
-
-def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], *, whole: bool) -> pa.Table:
-    """Return the `kept` columns with tokens, computed once for rows of one extract with the same identifiers.
-
-    Most reviews of a child share them. Different identifiers are confused with probability 2**-64.
+    Without marks, tokens are computed once for rows of one extract with the same identifiers: most reviews of a child
+    share them. Different identifiers are confused with probability 2**-64.
     """
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
-    tools.con.register("people", typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first)))
-    tokens = pseudonyms.tokenise(
-        *(tools.con, "people", identifiers, [_PERSON], tools.keys), second_keying=tools.second_keying, whole=whole
+    people, passed = typed, kept
+    marks: Sequence[pseudonyms.TokenColumn] = ()
+    if scope.marked:
+        columns = [column.name for column in contract.columns]
+        marks = pseudonyms.marks_of_rows(contract.name, contract.record, columns, identifiers)
+    else:
+        _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
+        people = typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first))
+        passed = [_PERSON]
+    tools.con.register("people", people)
+    rows = pseudonyms.tokenise(
+        *(tools.con, "people", identifiers, passed, tools.keys),
+        marks=marks,
+        second_keying=tools.second_keying,
+        whole=scope.whole,
     )
     tools.con.unregister("people")
-    by_person = np.argsort(tokens[_PERSON].to_numpy())
-    tokens = tokens.drop_columns([_PERSON]).take(pa.array(by_person[of_row]))
+    if scope.marked:
+        return rows
+    by_person = np.argsort(rows[_PERSON].to_numpy())
+    tokens = rows.drop_columns([_PERSON]).take(pa.array(by_person[of_row]))
     return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
 
 
@@ -307,23 +300,16 @@ def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
     return [rows.slice(start, end - start) for start, end in pairwise(ends)]
 
 
-def _row_hash(contract: SourceContract) -> str:
-    part = row_keys.part_sql(SOURCE_ROW)
-    if keys := contract.repeated.columns:
-        return f"CASE WHEN {keys[0]} IS NOT NULL THEN hash({', '.join((*keys, part))}) END"
-    return f"hash({', '.join((*(column.name for column in contract.columns), part))})"
-
-
 def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
     """Yield tables of about `CHUNK_ROWS` rows, or fewer if rows are long; one empty table if the file has no rows."""
     waiting: list[pa.RecordBatch] = []
-    given = False
+    any_yielded = False
     for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
         waiting.append(batch)
         if sum(part.num_rows for part in waiting) >= CHUNK_ROWS or sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
             yield pa.Table.from_batches(waiting, extract.schema)
-            waiting, given = [], True
-    if waiting or not given:
+            waiting, any_yielded = [], True
+    if waiting or not any_yielded:
         yield pa.Table.from_batches(waiting, extract.schema)
 
 

@@ -11,23 +11,23 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
+from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, Count, Name, RuleCount, Staged, Text
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowWriter
-from assets.pseudonymise.stream_extract import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
+from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, size_of
 from sources.extract.readers.csds import ORPHANS, TABLES
@@ -42,9 +42,8 @@ MANIFEST_KEY = "readiness_manifest"
 """Metadata key of the manifest (JSON)."""
 _MAX_MANIFEST_BYTES = 1 << 20
 """Longest manifest that is read (1 MiB)."""
-_LONGEST_TEXT = 2000
-"""Most characters of a text in a manifest."""
 _NAMES_SHOWN = 5
+_Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{16,64}$")]
 _TYPES = {
     Kind.TEXT: pa.string(),
     Kind.CODE: pa.string(),
@@ -78,55 +77,71 @@ class Manifest:
     extract, the council file and the postcode directory; the last two are None if there was no such file.
     """
 
-    software: str
-    pseudonym_version: str
-    normaliser_version: str
-    key_fingerprints: dict[str, str]
-    council: str
-    source: str
-    cohort: str
-    contract_sha256: str
-    extract_sha256: str
-    council_file_sha256: str | None
-    postcode_directory_sha256: str | None
-    rows_read: int
-    rows_kept: int
-    rows_rejected: int
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    software: Text
+    pseudonym_version: Text
+    normaliser_version: Text
+    key_fingerprints: dict[str, _Hash]
+    council: Text
+    source: Text
+    cohort: Text
+    contract_sha256: _Hash
+    extract_sha256: _Hash
+    council_file_sha256: _Hash | None
+    postcode_directory_sha256: _Hash | None
+    rows_read: Count
+    rows_kept: Count
+    rows_rejected: Count
     rules: tuple[RuleCount, ...]
-    headings: dict[str, str]
+    headings: dict[Name, Text]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: bytes) -> Manifest:
-        """Parse and check a manifest. Raises `ValueError` that describes the first problem."""
-        content = json.loads(text)
-        fields = cls.__dataclass_fields__
-        _require(isinstance(content, dict) and set(content) == set(fields), f"it must hold {', '.join(fields)}")
-        for name in ("software", "pseudonym_version", "normaliser_version", "council", "source", "cohort"):
-            _require(_is_text(content[name]), f"{name} must be text")
-        _require(content["source"] in CONTRACTS, "its source is not one")
-        for name in ("contract_sha256", "extract_sha256"):
-            _require(_is_hexadecimal(content[name]), f"{name} must be hexadecimal")
-        for name in ("council_file_sha256", "postcode_directory_sha256"):
-            _require(content[name] is None or _is_hexadecimal(content[name]), f"{name} must be hexadecimal or null")
-        _require(_is_map(content["key_fingerprints"], _is_hexadecimal), "key_fingerprints must be hexadecimal")
-        headings = content["headings"]
-        _require(_is_map(headings, _is_text) and all(map(_is_name, headings)), "headings must name columns")
-        read, kept, rejected = (content[name] for name in ("rows_read", "rows_kept", "rows_rejected"))
-        _require(all(_is_count(n) for n in (read, kept, rejected)) and read == kept + rejected, "rows do not add up")
-        _require(isinstance(content["rules"], list), "rules must be a list")
-        rules = tuple(_rule(entry, read) for entry in content["rules"])
-        _require(len({rule.rule for rule in rules}) == len(rules), "a rule is listed twice")
-        _require({rule.rule for rule in rules} <= _rules_of(content["source"]), "it names a rule that no pass knows")
-        by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
-        _require(max(by_rule, default=0) <= rejected <= sum(by_rule), "rejected rows do not agree with the rules")
-        return cls(**content | {"rules": rules})
+        """Parse and check a manifest. Raises `ValueError` that names the first wrong field and the rule."""
+        try:
+            manifest = _MANIFEST.validate_json(text, strict=True)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            # the rest of a location is the sender's own text
+            place = next((name for name in problem["loc"][:1] if name in cls.__dataclass_fields__), "it")
+            raise ValueError(f"{place}: {problem['msg']}") from None
+        if problems := "; ".join(_problems(manifest)):
+            raise ValueError(problems)
+        return manifest
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    """Yield what in a manifest contradicts the contracts, or itself."""
+    read, rules = manifest.rows_read, manifest.rules
+    ids = [rule.rule for rule in rules]
+    if read != manifest.rows_kept + manifest.rows_rejected:
+        yield "rows do not add up"
+    if len(set(ids)) < len(ids) or not set(ids) <= _rules_of(manifest.source):
+        yield "rules name a rule twice, or one that no pass knows"
+    if {rule.severity for rule in rules} - {Severity.REJECT, Severity.WARN}:
+        yield "a rule's severity must be reject or warn"
+    if not all(
+        0 < rule.rows <= read
+        and len(rule.first_rows) == min(rule.rows, MAX_EXAMPLE_ROWS)
+        and all(0 < row <= read for row in rule.first_rows)
+        for rule in rules
+    ):
+        yield "a rule's rows are not in the file"
+    by_rule = [rule.rows for rule in rules if rule.severity == Severity.REJECT]
+    if not max(by_rule, default=0) <= manifest.rows_rejected <= sum(by_rule):
+        yield "rejected rows do not agree with the rules"
 
 
 def _rules_of(source: str) -> set[str]:
     """Return the ids of all rules that a row of a source can break."""
+    if source not in CONTRACTS:
+        return set()
     contract, of_files = CONTRACTS[source], {rule.id for rule in FILE_RULES}
     own = {rule.id for rule in (*contract.rules, contract.repeated, *ORPHANS.values())}
     of_columns = {f"{column.name}-{what}" for column in contract.columns for what in ("blank", "invalid")}
@@ -144,15 +159,14 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
             f"{landed.name}: the file carries no manifest; it must be what `readiness pseudonymise` wrote, unchanged"
         )
     try:
-        _require(len(text) <= _MAX_MANIFEST_BYTES, "it is too long")
+        if len(text) > _MAX_MANIFEST_BYTES:
+            raise ValueError("it is too long")
         return Manifest.from_json(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        problem = "it is not JSON"
     except ValueError as error:
-        problem = str(error)
-    raise ExtractStopped(
-        f"{landed.name}: the file's manifest cannot be used: {problem}; pseudonymise again with a tool of this version"
-    )
+        raise ExtractStopped(
+            f"{landed.name}: the file's manifest cannot be used: {error}; pseudonymise again with a tool of this"
+            " version"
+        ) from None
 
 
 def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
@@ -160,14 +174,14 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
     Raises `ExtractStopped` unless the file has exactly the source's columns, in order, and is readable to the end.
     """
-    given = False
+    any_rows = False
     for batch in _reader(landed, keys, serve_rows, CHUNK_ROWS):
         assert isinstance(batch, pa.RecordBatch)
         _stop_unless_columns_fit(landed, batch.schema, contract)
         if batch.num_rows:
             yield pa.table(batch)
-            given = True
-    if not given:
+            any_rows = True
+    if not any_rows:
         yield tokens_schema(contract).empty_table()
 
 
@@ -178,7 +192,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
         if theirs != ours:
-            raise ExtractStopped(f"{landed.name}: made for another {what}, it lies under {ours}; move it to its own")
+            raise ExtractStopped(f"{landed.name}: made for another {what}, not for {ours}; move it to that folder")
     compared = [
         ("pseudonyms of version", manifest.pseudonym_version, own["pseudonym_version"], tool),
         ("a normaliser of version", manifest.normaliser_version, own["normaliser_version"], tool),
@@ -206,17 +220,25 @@ def rekey(
     The quarantine gets only the example rows in the manifest, because the sender keeps the full one. Raises
     `ExtractStopped` for rows that a correct pass could not have written.
     """
-    noted, last = _Noted(manifest.rules), None
+    named = pa.array(sorted({row for rule in manifest.rules for row in rule.first_rows}), pa.int64())
+    named_and_kept, rows, last = set[int](), 0, None
     sent = row_keys.of_sent_file(keys, *landed.key, manifest.extract_sha256)
     for chunk in token_rows(landed, keys, contract):
         last = _checked_rows(landed, chunk, last)
         chunk = _numbered(landed, chunk, sent, manifest)
-        noted.see(chunk)
-        chunk = _in_extract(chunk, landed.part)
-        out.write(_second_keying(chunk, landed.council, token_keys))
-    out.note(_in_extract(noted.examples(), landed.part))
-    if noted.rows != manifest.rows_kept:
-        raise ExtractStopped(f"{landed.name}: the file has not as many rows as its manifest says; send it again")
+        rows += len(chunk)
+        named_and_kept.update(chunk[SOURCE_ROW].filter(pc.is_in(chunk[SOURCE_ROW], value_set=named)).to_pylist())
+        out.write(_second_keying(_in_extract(chunk, landed.part), landed.council, token_keys))
+    lines = [
+        (row, rule.rule, ", ".join(rule.columns), rule.severity, row in named_and_kept)
+        for rule in manifest.rules
+        for row in rule.first_rows
+    ]
+    columns_ = zip(*lines, strict=True) if lines else [()] * len(QUARANTINE)
+    examples = pa.table([pa.array(c, f.type) for c, f in zip(columns_, QUARANTINE, strict=True)], schema=QUARANTINE)
+    out.note(_in_extract(examples, landed.part))
+    if rows != manifest.rows_kept:
+        raise ExtractStopped(f"{landed.name}: its number of rows differs from its manifest; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
     files = out.kept, out.tokens, out.quarantine
     return Staged(*files, manifest.headings, manifest.rows_read, out.rows, manifest.rules, limits)
@@ -229,8 +251,8 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
-        (f"it has what no tokens file has in {columns(surplus)}" if surplus else "")
-        or (f"it lacks {_some(missing)}" if missing else "")
+        (f"unexpected {columns(surplus)}" if surplus else "")
+        or (f"missing {_some(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
@@ -244,52 +266,6 @@ def _reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Rea
 def _some(names: list[str]) -> str:
     shown = ", ".join(name[:40] for name in names[:_NAMES_SHOWN])
     return shown + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
-
-
-def _rule(entry: Any, rows_read: int) -> RuleCount:
-    fields = RuleCount.__dataclass_fields__
-    _require(isinstance(entry, dict) and set(entry) == set(fields), f"a rule must hold {', '.join(fields)}")
-    _require(_is_name(entry["rule"]), "a rule has no name")
-    _require(entry["severity"] in (Severity.REJECT, Severity.WARN), "a rule's severity must be reject or warn")
-    _require(_is_text(entry["sentence"]), "a rule's sentence must be text")
-    columns, first = entry["columns"], entry["first_rows"]
-    _require(isinstance(columns, list) and all(map(_is_name, columns)), "a rule must name columns")
-    _require(_is_count(entry["rows"]) and 0 < entry["rows"] <= rows_read, "a rule's rows are not in the file")
-    _require(
-        isinstance(first, list)
-        and len(first) == min(entry["rows"], MAX_EXAMPLE_ROWS)
-        and all(_is_count(row) and 0 < row <= rows_read for row in first),
-        "a rule's first rows are not in the file",
-    )
-    return RuleCount(**entry | {"columns": tuple(columns), "first_rows": tuple(first)})
-
-
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise ValueError(sentence)
-
-
-def _is_text(value: Any) -> bool:
-    """Return whether a value is short text without control characters, which a terminal would act on."""
-    return (
-        isinstance(value, str) and 0 < len(value) <= _LONGEST_TEXT and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)
-    )
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[a-z0-9_-]{1,80}", value))
-
-
-def _is_hexadecimal(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{16,64}", value))
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _is_map(value: Any, check: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(check, value.values()))
 
 
 def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
@@ -309,11 +285,13 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
     if chunk[ROW_KEY].null_count or not rising:
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} must rise from row to row; {MAKE_AGAIN}")
     for name, known in DERIVED.items():
-        if name in chunk.column_names and not _all_in(chunk[name].cast(pa.string()), known):
-            raise ExtractStopped(f"{landed.name}: {name} holds values that it cannot have; {MAKE_AGAIN}")
+        if name not in chunk.column_names:
+            continue
+        if not _all(pc.is_in(chunk[name].cast(pa.string()).drop_null(), value_set=pa.array(known))):
+            raise ExtractStopped(f"{landed.name}: {name} holds values outside its list; {MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
-            raise ExtractStopped(f"{landed.name}: {name} holds what is not a number; {MAKE_AGAIN}")
+            raise ExtractStopped(f"{landed.name}: {name} holds something other than a number; {MAKE_AGAIN}")
     return int(keys[-1]) if len(keys) else last
 
 
@@ -321,7 +299,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
-        raise ExtractStopped(f"{landed.name}: {ROW_KEY} names rows that the extract has not; {MAKE_AGAIN}")
+        raise ExtractStopped(f"{landed.name}: {ROW_KEY} gives rows that the extract does not have; {MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))
     return chunk.take(pa.array(np.argsort(rows)))
 
@@ -332,34 +310,5 @@ def _in_extract(rows: pa.Table, part: int) -> pa.Table:
     return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
 
 
-def _all_in(values: pa.ChunkedArray, known: tuple[str, ...]) -> bool:
-    return _all(pc.is_in(values.drop_null(), value_set=pa.array(known, values.type)))
-
-
 def _all(found: pa.ChunkedArray) -> bool:
     return bool(pc.all(found, min_count=0).as_py())
-
-
-class _Noted:
-    """Counts the rows of a tokens file, and collects the manifest's example rows that were kept."""
-
-    def __init__(self, rules: tuple[RuleCount, ...]) -> None:
-        self._rules = rules
-        self._named = pa.array(sorted({row for rule in rules for row in rule.first_rows}), pa.int64())
-        self._kept: set[int] = set()
-        self.rows = 0
-
-    def see(self, chunk: pa.Table) -> None:
-        numbers = chunk[SOURCE_ROW]
-        self.rows += len(numbers)
-        self._kept.update(numbers.filter(pc.is_in(numbers, value_set=self._named)).to_pylist())
-
-    def examples(self) -> pa.Table:
-        """Return the quarantine lines of the manifest's example rows."""
-        lines = [
-            (row, rule.rule, ", ".join(rule.columns), rule.severity, row in self._kept)
-            for rule in self._rules
-            for row in rule.first_rows
-        ]
-        columns = zip(*lines, strict=True) if lines else [()] * len(QUARANTINE)
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, QUARANTINE, strict=True)], schema=QUARANTINE)

@@ -31,7 +31,6 @@ def request() -> None:
 def new(out: Path | None) -> None:
     """Print a request to fill in."""
     from assets.release.requests.request import TEMPLATE
-    from pipelines.reports.request import template_note
     from privacy.doors import files
 
     content = TEMPLATE.read_bytes()
@@ -41,7 +40,7 @@ def new(out: Path | None) -> None:
     if out.exists():
         stop(f"{out} is there already: give a new file")
     files.write(out, content)
-    click.echo(template_note(out))
+    click.echo(f"{out} is a request to fill in. Then: readiness request check {out} --home HOME")
 
 
 @request.command()

@@ -59,12 +59,23 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
         "unit": unit,
         "cap_rho": cap / NANO,
         "delta": delta,
-        "charges": [_charge(charge.entry, charge.end, delta) for charge in charges],
+        "charges": [
+            {
+                "release": charge.entry.release,
+                "family": charge.entry.family,
+                **_amount(charge.entry.nano_rho, delta),
+                "state": "measured" if charge.end else "open",
+                "note": charge.end.note if charge.end else _OPEN,
+                "recorded_at": charge.entry.recorded_at,
+                "entry": charge.entry.entry_hash,
+            }
+            for charge in charges
+        ],
         "releases": _releases(reserved, delta),
         "spent": _amount(spent, delta),
         "given_back": sum(entry.kind == EntryKind.VOID for entry in own),
         "remaining_rho": (cap - spent) / NANO,
-        "remaining_epsilon": _epsilon(cap - spent, delta),
+        "remaining_epsilon": _amount(cap - spent, delta)["epsilon"],
     }
 
 
@@ -84,41 +95,19 @@ def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
             }
 
 
-def _charge(reserved: Entry, end: Entry | None, delta: float) -> dict[str, Any]:
-    return {
-        "release": reserved.release,
-        "family": reserved.family,
-        **_amount(reserved.nano_rho, delta),
-        "state": "measured" if end else "open",
-        "note": end.note if end else _OPEN,
-        "recorded_at": reserved.recorded_at,
-        "entry": reserved.entry_hash,
-    }
-
-
 def _releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
     """Return each release in the order of its first charge, with its charge and the running total."""
     found = []
     for release in dict.fromkeys(entry.release for entry in reserved):
         own = [entry for entry in reserved if entry.release == release]
-        to_date = sum(entry.nano_rho for entry in reserved if entry.seq <= own[-1].seq)
-        found.append(
-            {
-                "release": release,
-                **_amount(sum(entry.nano_rho for entry in own), delta),
-                "to_date_rho": to_date / NANO,
-                "to_date_epsilon": _epsilon(to_date, delta),
-            }
-        )
+        to_date = _amount(sum(entry.nano_rho for entry in reserved if entry.seq <= own[-1].seq), delta)
+        amount = _amount(sum(entry.nano_rho for entry in own), delta)
+        found.append({"release": release, **amount, **{f"to_date_{name}": value for name, value in to_date.items()}})
     return found
 
 
 def _amount(nano_rho: int, delta: float) -> dict[str, float]:
-    return {"rho": nano_rho / NANO, "epsilon": _epsilon(nano_rho, delta)}
-
-
-def _epsilon(nano_rho: int, delta: float) -> float:
-    return epsilon(nano_rho / NANO, delta) if nano_rho else 0.0
+    return {"rho": nano_rho / NANO, "epsilon": epsilon(nano_rho / NANO, delta) if nano_rho else 0.0}
 
 
 def _outcome(account: Account) -> str:
@@ -141,7 +130,16 @@ def _section(account: Account) -> Section:
         )
     grids = [_charges(account)] if account["charges"] else []
     if account["approvals"] and account["unit"] == CHILD:
-        grids.append(_signatures(account["approvals"]))
+        lines = [
+            (
+                *(each["release"], each["stage"]),
+                "a demonstration key" if each["is_demonstration"] else str(each["role"]),
+                *(to_minute(each["signed_at"]), "yes" if each["counted"] else "no"),
+            )
+            for each in account["approvals"]
+        ]
+        header = ("release", "of the", "by", "signed (UTC)", "counts")
+        grids.append(Grid("Signatures under releases", header, lines))
     return Section(f"Cohort {account['cohort']}, one {account['unit']}", sentences, grids)
 
 
@@ -164,24 +162,6 @@ def _charges(account: Account) -> Grid:
 
 def _both(amount: dict[str, float]) -> tuple[str, str]:
     return f"{amount['rho']:.4f}", f"{amount['epsilon']:.2f}"
-
-
-def _signatures(approvals: Sequence[dict[str, Any]]) -> Grid:
-    lines = [
-        (
-            each["release"],
-            each["stage"],
-            _by_whom(each),
-            to_minute(each["signed_at"]),
-            "yes" if each["counted"] else "no",
-        )
-        for each in approvals
-    ]
-    return Grid("Signatures under releases", ("release", "of the", "by", "signed (UTC)", "counts"), lines)
-
-
-def _by_whom(approval: dict[str, Any]) -> str:
-    return "a demonstration key" if approval["is_demonstration"] else str(approval["role"])
 
 
 def units_of_budget(delta: float) -> Section:

@@ -85,7 +85,7 @@ class Diagnosis:
 
     what: str
     state: State
-    said: str
+    sentence: str
 
 
 def examine(home: Path | None = None, landing: Path | None = None, keys: Path | None = None) -> list[Diagnosis]:
@@ -95,29 +95,29 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
     """
     usable, problems = environment.usable()
     where = Home((home or usable.home).resolve())
-    lies = (landing or usable.landing).resolve()
-    held = (keys or usable.keys).resolve()
-    part, ring, lacks = _usable_keys(held)
+    landing_folder = (landing or usable.landing).resolve()
+    key_folder = (keys or usable.keys).resolve()
+    part, ring, lacks = _usable_keys(key_folder)
     checks: list[tuple[str, Callable[[], Answers]]] = [
         ("Python", _python),
         ("libraries", _libraries),
         ("settings", lambda: _settings(usable, problems, part)),
-        ("keys", lambda: _keys(held, where, part, ring, lacks)),
-        ("sign-off", lambda: _sign_off(held, ring) if part != INTAKE_AND_LINKAGE else _of_another("release")),
-        ("landing", lambda: _landing(lies) if part != RELEASES else _of_another("restricted")),
+        ("keys", lambda: _keys(key_folder, where, part, ring, lacks)),
+        ("sign-off", lambda: _sign_off(key_folder, ring) if part != INTAKE_AND_LINKAGE else _of_another("release")),
+        ("landing", lambda: _landing(landing_folder) if part != RELEASES else _of_another("restricted")),
         ("home", lambda: _home(where)),
-        ("disk", lambda: _disk(where, lies)),
-        ("memory", lambda: _memory(lies) if part != RELEASES else _of_another("restricted")),
+        ("disk", lambda: _disk(where, landing_folder)),
+        ("memory", lambda: _memory(landing_folder) if part != RELEASES else _of_another("restricted")),
         ("ledger", lambda: _ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _of_another("release")),
         ("processing log", lambda: _log(where)),
         ("disclosure log", lambda: _disclosures(where)),
-        ("removals", lambda: _removals(where, held)),
+        ("removals", lambda: _removals(where, key_folder)),
         ("backup", lambda: _backup(where)),
         ("Dagster", lambda: _dagster(where)),
         ("clock", lambda: _clock(where)),
         ("optional", lambda: _optional(usable)),
     ]
-    return [Diagnosis(what, state, said) for what, check in checks for state, said in _answers(check)]
+    return [Diagnosis(what, state, sentence) for what, check in checks for state, sentence in _answers(check)]
 
 
 def _answers(check: Callable[[], Answers]) -> Answers:
@@ -142,7 +142,7 @@ def report(found: Sequence[Diagnosis]) -> Report:
         title=f"Installation of readiness {software()}",
         outcome=outcome,
         sections=[
-            Section(title, grids=[Grid("", ("what", "state", "found"), [(e.what, e.state, e.said) for e in own])])
+            Section(title, grids=[Grid("", ("what", "state", "found"), [(e.what, e.state, e.sentence) for e in own])])
             for title, own in (("Missing", missing), ("To look at", look), ("All that was examined", found))
             if own
         ],
@@ -283,14 +283,16 @@ def _disk(home: Home, landing: Path) -> Answers:
     if landing.is_dir():
         sent = sum(path.stat().st_size for path in landing.rglob("*") if path.is_file())
     wanted = max(LEAST_FREE, 3 * sent)
-    said = f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
-    yield State.OK if free >= wanted else State.LOOK, said
+    sentence = (
+        f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
+    )
+    yield State.OK if free >= wanted else State.LOOK, sentence
 
 
 def _memory(landing: Path) -> Answers:
     there, wanted = memory_gib(), gib_of_run(taking_part(landing) if landing.is_dir() else [])
-    said = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
-    yield State.OK if there >= wanted else State.LOOK, said
+    sentence = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
+    yield State.OK if there >= wanted else State.LOOK, sentence
 
 
 def _privacy(folder: Path) -> Answers:
@@ -310,18 +312,18 @@ def _ledger(home: Home, published: str | None) -> Answers:
     stated = stated_charges(anchors)
     if isinstance(where, Path) and not where.exists():
         spent = stated or any(home.restricted.glob("measurements/*/*/*.json"))
-        said = (
+        sentence = (
             "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
         )
-        yield State.MISSING if spent else State.OK, f"{shown} does not exist; {said}"
+        yield State.MISSING if spent else State.OK, f"{shown} does not exist; {sentence}"
         return
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
     unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in charges(home.restricted, cohort))])
     for each in unknown:
-        said = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
-        yield State.MISSING, f"{said}, and the ledger does not know it: restore newer records; nothing is charged"
+        sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
+        yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
     if not unknown:
         paid = "with what paid for every kept measurement and every bundle found"
         yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
@@ -356,11 +358,11 @@ def _removals(home: Home, keys: Path) -> Answers:
     except KeyProblem:
         return
     if lost:
-        said = (
+        sentence = (
             f"{len(lost)} objections were made under other keys or versions: take the extracts in again in which the"
             " children stood, or object again with `readiness forget --objection` when a new delivery brings them"
         )
-        yield State.LOOK, said
+        yield State.LOOK, sentence
 
 
 def _backup(home: Home) -> Answers:
@@ -381,8 +383,8 @@ def _dagster(home: Home) -> Answers:
     folder = own or home.dagster
     file = folder / "dagster.yaml"
     if not file.is_file():
-        said = "copy the project's dagster.yaml there" if own else "`readiness run` makes it"
-        yield State.LOOK, f"{file} does not exist; {said}"
+        sentence = "copy the project's dagster.yaml there" if own else "`readiness run` makes it"
+        yield State.LOOK, f"{file} does not exist; {sentence}"
         return
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if content.get("telemetry", {}).get("enabled") is not False:

@@ -83,7 +83,7 @@ class Report:
                 yield from wrapped(sentence, indent=2)
             for grid in section.grids:
                 yield from wrapped(f"{grid.caption}:", indent=2) if grid.caption else ()
-                yield from _of_grid(grid)
+                yield from grid_lines(grid)
 
 
 def to_minute(moment: str) -> str:
@@ -97,8 +97,9 @@ def wrapped(text: str, indent: int = 0) -> list[str]:
     return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
 
 
-def _of_grid(grid: Grid) -> Iterator[str]:
-    widths = _widths(grid)
+def grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
+    """Yield the lines of a table of at most this width, without its caption."""
+    widths = _widths(grid, width)
     first_number = len(widths) - grid.numbers
     for row in (grid.header, *grid.rows):
         is_head = row is grid.header
@@ -111,14 +112,14 @@ def _of_grid(grid: Grid) -> Iterator[str]:
             yield f"{' ' * _GAP}{(' ' * _GAP).join(padded)}".rstrip()
 
 
-def _widths(grid: Grid) -> list[int]:
+def _widths(grid: Grid, most: int) -> list[int]:
     """Return the width that each column needs; if they are too wide together, the widest columns of words get less."""
     widths = [max(len(cell) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
     words = range(len(widths) - grid.numbers)
     for number in range(len(words), len(widths)):  # headings of numbers may take several lines
         of_rows = max((len(row[number]) for row in grid.rows), default=0)
         widths[number] = max(of_rows, *(len(word) for word in grid.header[number].split()))
-    while sum(widths) + _GAP * len(widths) > WIDTH:
+    while sum(widths) + _GAP * len(widths) > most:
         widest = max(words, key=widths.__getitem__)
         if widths[widest] <= _NARROWEST:
             break

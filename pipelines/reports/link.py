@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.reports.document import WIDTH, wrapped
+from pipelines.reports.document import WIDTH, Grid, grid_lines, wrapped
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 
@@ -52,12 +52,11 @@ _REASONS = {
 
 def render(found: dict[str, Any]) -> str:
     """Return an explanation from `privacy.linkage.explain` as text."""
-    return "\n".join(part for line in _lines(found) for part in _fitted(line))
-
-
-def _fitted(line: str) -> list[str]:
-    """Return the line, wrapped if it is too long; rows of the waterfall fit unwrapped."""
-    return wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
+    fitted = (
+        wrapped(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > WIDTH else [line]
+        for line in _lines(found)
+    )
+    return "\n".join(part for parts in fitted for part in parts)
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
@@ -79,9 +78,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _waterfall(found: dict[str, Any]) -> Iterator[str]:
     pair = found["pair"]
-    rows = [("term", "level", "m", "u", "bits", "sum")]
     total = pair["prior_bits"]
-    rows.append(("prior", f"1 in {1 / pair['prior']:,.0f}", "", "", _signed(total), _signed(total)))
+    rows = [("prior", f"1 in {1 / pair['prior']:,.0f}", "", "", _signed(total), _signed(total))]
     for entry in pair["comparisons"]:
         total += entry["bits"]
         m, u = ("" if entry[name] is None else f"{entry[name]:.7g}" for name in ("m", "u"))
@@ -92,11 +90,7 @@ def _waterfall(found: dict[str, Any]) -> Iterator[str]:
             ("household rule", "in place of the sum", "", "", _signed(pair["correction"]), _signed(pair["weight"]))
         )
     rows.append(("match weight", f"posterior {_probability(pair['posterior'])}", "", "", "", _signed(pair["weight"])))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        yield "  ".join([*words, *numbers]).rstrip()
+    yield from grid_lines(Grid("", ("term", "level", "m", "u", "bits", "sum"), rows, numbers=4))
     yield f"threshold: posterior {found['threshold']:g}; model version {found['model_version']}"
 
 

@@ -15,9 +15,13 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
 
     `checked` means that all lines were verified: none was changed or removed.
     """
-    outcome = [_outcome(found) if found else "Nothing was recorded."]
+    outcome = ["Nothing was recorded."]
+    if found:
+        people, (first, last) = ", ".join(sorted({entry.who for entry in found})), (found[0], found[-1])
+        outcome = [f"{len(found):,} lines, from {to_minute(first.time)} to {to_minute(last.time)} UTC, by {people}."]
     outcome += ["None was changed or removed."] if checked else []
-    sections = [Section("What was done", grids=[Grid("", _SUMMARY, list(_summed_up(found)), numbers=1)])]
+    header = ("what was done", "of", "by", "first", "last", "lines")
+    sections = [Section("What was done", grids=[Grid("", header, list(_summed_up(found)), numbers=1)])]
     if everything:
         rows = [(to_minute(e.time), e.what, ", ".join(_about(e)), _by(e)) for e in found]
         sections.append(Section("Line by line", grids=[Grid("", ("when (UTC)", "what", "of what", "by"), rows)]))
@@ -28,14 +32,6 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
         sections=sections if found else [],
         facts=[asdict(entry) for entry in found],
     )
-
-
-def _outcome(found: Sequence[LogEntry]) -> str:
-    people = ", ".join(sorted({entry.who for entry in found}))
-    return f"{len(found):,} lines, from {to_minute(found[0].time)} to {to_minute(found[-1].time)} UTC, by {people}."
-
-
-_SUMMARY = ("what was done", "of", "by", "first", "last", "lines")
 
 
 def _summed_up(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:

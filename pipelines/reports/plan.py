@@ -28,6 +28,12 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
     """
     minima = [entry for entry in found["minimum_accuracy"] if not entry["met"]]
     most = None if everything else ROWS_PER_WARNING
+    worth = "Every family of tables is as accurate as the policy asks for."
+    if minima:
+        families = ", ".join(entry["family"] for entry in minima)
+        refused = found["budget"]["share"] == WHOLE
+        worth = f"Less accurate than the policy asks for: {families}; "
+        worth += "it would not be measured." if refused else "a share is measured all the same."
     if council is not None:
         accuracy = [_areas([row for row in found["tables"] if row["council"] == council])]
     elif everything:
@@ -37,7 +43,7 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
     return Report(
         kind="plan",
         title=f"Plan of a release of cohort {found['cohort']}",
-        outcome=[*_verdict(found["budget"]), _worth(found, minima)],
+        outcome=[*_verdict(found["budget"]), worth],
         sections=[
             _charges(found),
             _minima(found),
@@ -66,32 +72,18 @@ def _verdict(room: Row) -> Iterator[str]:
             else "Nothing that could be used is left for another release."
         )
         return
-    what = f"Another release, with a share of {room['share']:g}," if released else _first(room["share"])
-    left = "" if released else f"; the cohort has {_amounts(room['left_rho'])}"
-    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {_fits(room)}."
-
-
-def _first(share: float) -> str:
-    return "It" if share == WHOLE else f"It, with a share of {share:g} of the policy's split,"
-
-
-def _fits(room: Row) -> str:
-    if room["fits"]:
-        return "it fits"
-    largest = room["largest_share"]
-    return f"it does not fit; {f'the largest share that would is {largest:g}' if largest else 'no share would'}"
+    what, left, share, largest = "It", "", room["share"], room["largest_share"]
+    if released:
+        what = f"Another release, with a share of {share:g},"
+    else:
+        left = f"; the cohort has {_amounts(room['left_rho'])}"
+        what += "" if share == WHOLE else f", with a share of {share:g} of the policy's split,"
+    fit = "it does not fit; " + (f"the largest share that would is {largest:g}" if largest else "no share would")
+    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {'it fits' if room['fits'] else fit}."
 
 
 def _amounts(by_unit: Mapping[str, float]) -> str:
     return " and ".join(f"rho {rho:.4f} for a {unit}" for unit, rho in by_unit.items())
-
-
-def _worth(found: Row, wanting: Sequence[Row]) -> str:
-    if not wanting:
-        return "Every family of tables is as accurate as the policy asks for."
-    families = ", ".join(entry["family"] for entry in wanting)
-    refused = "it would not be measured" if found["budget"]["share"] == WHOLE else "a share is measured all the same"
-    return f"Less accurate than the policy asks for: {families}; {refused}."
 
 
 def _charges(found: Row) -> Section:
@@ -127,8 +119,10 @@ def _in_brief(found: Row) -> Section:
     lines = []
     for table, own in groupby(rows, key=itemgetter("table")):
         areas = list(own)
-        widths = _spread([row["median_rate_half_width"] for row in areas if row["council"] is not None])
-        lines.append((TABLES[table].title, *widths, *_outlook(by_table[table])))
+        found_widths = (row["median_rate_half_width"] for row in areas if row["council"] is not None)
+        widths = [width for width in found_widths if width is not None]
+        spread = [f"{of(widths):.1f}" if widths else "-" for of in (min, median, max)]
+        lines.append((TABLES[table].title, *spread, *_outlook(by_table[table])))
     return Section(
         "What it can say",
         [
@@ -139,11 +133,6 @@ def _in_brief(found: Row) -> Section:
         ],
         [Grid("", ("table", "least", "median", "most", "rates", "published", "usable"), lines, numbers=6)],
     )
-
-
-def _spread(widths: Sequence[float | None]) -> list[str]:
-    known = [width for width in widths if width is not None]
-    return [f"{width:.1f}" for width in (min(known), median(known), max(known))] if known else ["-"] * 3
 
 
 def _outlook(row: Row) -> tuple[str, ...]:
@@ -181,9 +170,16 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):
         largest = sorted(rows, key=lambda row: -row["denominator"])
-        shown = [_warned(row) for row in largest[:most]]
+        shown = [
+            (
+                row["rows"],
+                *(f"{row[what]:,.0f}" for what in ("denominator", "flagged_unreliable", "withheld", "councils")),
+            )
+            for row in largest[:most]
+        ]
         more = f" (and {len(largest) - len(shown)} smaller ones: --all)" if len(largest) > len(shown) else ""
-        grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", _WARNED, shown, numbers=4))
+        header = ("row", "children", "u in", "withheld in", "of councils")
+        grids.append(Grid(f"Rows of: {TABLES[table].title}{more}", header, shown, numbers=4))
     return Section(
         "Rows to be warned of",
         [
@@ -191,15 +187,4 @@ def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
             " (u) or withheld. Children are those of the median council, by public sizes."
         ],
         grids,
-    )
-
-
-_WARNED = ("row", "children", "u in", "withheld in", "of councils")
-
-
-def _warned(row: Row) -> tuple[str, ...]:
-    return (
-        row["rows"],
-        f"{row['denominator']:,.0f}",
-        *(f"{row[what]}" for what in ("flagged_unreliable", "withheld", "councils")),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -12,6 +13,7 @@ from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATES
 from ndl_export.publish.release_diff import ReleaseDiff, Side
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
+from pipelines.reports.document import Grid, grid_lines
 
 _FIGURES_SHOWN = 20
 """Figures that are listed, unless all are asked for."""
@@ -77,7 +79,7 @@ def _places(found: Published, version: str) -> list[str]:
 
 def differences(found: ReleaseDiff, *, everything: bool) -> str:
     """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
-    blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), *_asked(found), _figures(found)]
+    blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), *_requested(found), _figures(found)]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
         blocks.append(_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
@@ -96,11 +98,11 @@ def _schema(found: ReleaseDiff) -> str:
     return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
 
 
-def _asked(found: ReleaseDiff) -> list[str]:
+def _requested(found: ReleaseDiff) -> list[str]:
     """Return a line about tables on request that are new or gone, if any."""
     came, went = (", ".join(names) for names in found.requested)
-    told = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
-    return [f"Tables on request, {' '.join(told)}"] if told else []
+    changes = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
+    return [f"Tables on request, {' '.join(changes)}"] if changes else []
 
 
 def _figures(found: ReleaseDiff) -> str:
@@ -114,11 +116,11 @@ def _figures(found: ReleaseDiff) -> str:
     )
     further = ("changed", "width of intervals") if sharper else ()
     listed = _grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
-    told = f"\n{_SHARPER}" if sharper else ""
+    legend = f"\n{_SHARPER}" if sharper else ""
     anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
     return (
         "Figures. If no record had changed, at most 5% of releases would list any as moved (Holm 1979)."
-        f"{told}\n{listed}{anew}"
+        f"{legend}\n{listed}{anew}"
     )
 
 
@@ -134,7 +136,4 @@ def _moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
 
 
 def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, *rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(f"  {line}".rstrip() for line in padded)
+    return "\n".join(grid_lines(Grid("", header, list(rows)), sys.maxsize))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
@@ -19,14 +19,18 @@ _MOST_ROWS = 12
 
 def report(found: Facts) -> Report:
     """Report the answers of `check_requests`: in a sentence each, then in full."""
-    asked = found["requests"]
+    requests = found["requests"]
     return Report(
         kind="request",
-        title=f"Answer to {counted(len(asked), 'request')} for tables beside release {found['release']}",
-        outcome=[_outcome(request, own) for request in asked for own in request["cohorts"]]
+        title=f"Answer to {counted(len(requests), 'request')} for tables beside release {found['release']}",
+        outcome=[
+            f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
+            for request in requests
+            for own in request["cohorts"]
+        ]
         + ["Nothing was spent and nothing was promised: people decide (docs/tables-on-request.md)."],
         sections=[
-            *(_section(request, own, found["delta"]) for request in asked for own in request["cohorts"]),
+            *(_section(request, own, found["delta"]) for request in requests for own in request["cohorts"]),
             *(_together(each) for each in found["together"]),
             units_of_budget(found["delta"]),
         ],
@@ -34,10 +38,6 @@ def report(found: Facts) -> Report:
         good=can_be_had(found),
         public=True,
     )
-
-
-def _outcome(request: Facts, own: Facts) -> str:
-    return f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
 
 
 def _answer(request: Facts, own: Facts) -> str:
@@ -57,12 +57,12 @@ def _answer(request: Facts, own: Facts) -> str:
 def _section(request: Facts, own: Facts, delta: float) -> Section:
     return Section(
         f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
-        [_asked(request), _published(own["published"]), *_free(request, own), *_charged(request, own, delta)],
+        [_accuracy(request), _published(own["published"]), _free(request, own), *_charged(request, own, delta)],
         [each for each in (_synthetic(own), _instead(own)) if each.rows],
     )
 
 
-def _asked(request: Facts) -> str:
+def _accuracy(request: Facts) -> str:
     wanted = request["accuracy"]
     where = "in every area" if request["geography"] == "councils" else "for all councils together"
     return (
@@ -81,35 +81,27 @@ def _published(there: Facts) -> str:
     )
 
 
-def _free(request: Facts, own: Facts) -> Iterator[str]:
+def _free(request: Facts, own: Facts) -> str:
     if own["known"]:
-        yield f"Free, from what was measured before: {_exact(own['known'])}."
-        return
-    yield f"Free: what was measured before does not tell the columns together.{_of_synthetic(request, own)}"
-
-
-def _of_synthetic(request: Facts, own: Facts) -> str:
+        return f"Free, from what was measured before: {_exact(own['known'])}."
+    unknown = "Free: what was measured before does not tell the columns together."
     if own["synthetic"]:
+        tested, how_far_off = own["synthetic"]["held_out"], ""
+        if tested:  # the worst of the sets of columns that were tested
+            median, ninetieth = (max(each[what] for each in tested) for what in ("median", "ninetieth"))
+            how_far_off = (
+                ": where columns were kept apart to try it, half of such percentages were off by up to"
+                f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
+            )
         return (
-            " Synthetic children of the release have the percentages below, for all councils together. They are a guess"
-            f" and no finding{_how_far_off(own['synthetic']['held_out'])}; {QUALITY_FILE} beside them says more."
+            f"{unknown} Synthetic children of the release have the percentages below, for all councils together. They"
+            f" are a guess and no finding{how_far_off}; {QUALITY_FILE} beside them says more."
         )
     if request["family"] != FAMILY.name:
-        return ""
+        return unknown
     return (
-        " Synthetic children of the release show what such a table looks like, but are no finding: readiness synthesise"
-        " (docs/synthetic-children.md)."
-    )
-
-
-def _how_far_off(held_out: Sequence[Facts]) -> str:
-    """Return the errors in the worst of the sets of columns that were tested, or an empty string."""
-    if not held_out:
-        return ""
-    median, ninetieth = (max(each[what] for each in held_out) for what in ("median", "ninetieth"))
-    return (
-        ": where columns were kept apart to try it, half of such percentages were off by up to"
-        f" {median:.1f} points, and one in ten by {ninetieth:.1f} or more"
+        f"{unknown} Synthetic children of the release show what such a table looks like, but are no finding: readiness"
+        " synthesise (docs/synthetic-children.md)."
     )
 
 
@@ -166,10 +158,5 @@ def _together(own: Facts) -> Section:
     )
     names, fits = ", ".join(own["requests"]), "They fit." if own["fits"] else "They do not fit."
     cost = "; ".join(costs)
-    said = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
-    return Section(f"All together, {Cohort(own['cohort']).label}", [said])
-
-
-def template_note(path: object) -> str:
-    """Return the next step for a person with a new request file."""
-    return f"{path} is a request to fill in. Then: readiness request check {path} --home HOME"
+    sentence = f"Measured at once, {names} cost {cost}. {fits}" if cost else "Nothing would have to be measured."
+    return Section(f"All together, {Cohort(own['cohort']).label}", [sentence])

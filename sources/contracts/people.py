@@ -6,6 +6,12 @@ from sources.reference.code_lists import ETHNICITY_CODES
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
 SEN_CODES = {"N": "No special educational need", "K": "SEN support", "E": "Education, health and care plan"}
+TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
+DERIVED: dict[str, tuple[str, ...]] = {
+    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
+    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
+}
+"""Columns derived from the date of birth and the postcode, with their groups."""
 
 UPN = identifier(
     "upn",

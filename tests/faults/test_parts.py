@@ -115,7 +115,7 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a further part", "a whole file in place of parts"])
-def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole: bool) -> None:
+def test_what_arrives_is_ingested_and_reported(made: Path, tmp_path: Path, whole: bool) -> None:
     """Two children corrected, one new, and one row that cannot be kept."""
     rows = [child(0, sex="M"), child(20, sex="M"), child(200), child(201, sex="X")]
 
@@ -129,7 +129,7 @@ def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole:
             (folder / COHORT / "2026-03.csv").write_text(text(rows))
         return root
 
-    def told(root: Path) -> dict[str, object]:
+    def outcome(root: Path) -> dict[str, object]:
         home, quality = _home(root), deliveries.current(_home(root), *KEY)
         assert quality
         report = json.loads((home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
@@ -143,13 +143,13 @@ def test_what_arrives_is_taken_in_and_told_of(made: Path, tmp_path: Path, whole:
 
     clean = copy("clean")
     ingest(clean)
-    wanted = told(clean)
+    wanted = outcome(clean)
 
     def check(root: Path) -> None:
         home = _home(root)
         home.clear_half_made()
         if Intake(root / "landing", home, _keys(root)).needing_intake(COHORT, ["leeds"]):
             ingest(root)
-        assert told(root) == wanted
+        assert outcome(root) == wanted
 
     killed_at_steps(copy, ingest, check, furthest=40)

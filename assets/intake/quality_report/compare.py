@@ -9,13 +9,13 @@ alarms in every report.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from assets.intake.quality_report.profile import Profile
-from assets.pseudonymise.stream_extract import DERIVED, TERM_OF_BIRTH
 from sources.contracts import SourceContract
+from sources.contracts.people import DERIVED, TERM_OF_BIRTH
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import published_figures
 from sources.reference.code_lists import MAJOR_GROUP
@@ -92,18 +92,15 @@ def changed(now: Share, last: Share) -> bool:
         return False
     common = (now.rows + last.rows) / (now.of + last.of)
     error = math.sqrt(common * (1 - common) * (1 / now.of + 1 / last.of))
-    return _apart(now.rows / now.of - last.rows / last.of, error)
+    return abs(now.rows / now.of - last.rows / last.of) > max(POINTS, STANDARD_ERRORS * error)
 
 
 def departs(now: Share, from_share: float) -> bool:
     """Return whether a share's distance from a published one is worth a look."""
     if not now.of:
         return False
-    return _apart(now.rows / now.of - from_share, math.sqrt(from_share * (1 - from_share) / now.of))
-
-
-def _apart(difference: float, error: float) -> bool:
-    return abs(difference) > POINTS and abs(difference) > STANDARD_ERRORS * error
+    error = math.sqrt(from_share * (1 - from_share) / now.of)
+    return abs(now.rows / now.of - from_share) > max(POINTS, STANDARD_ERRORS * error)
 
 
 def against_published(
@@ -111,20 +108,17 @@ def against_published(
 ) -> list[dict[str, Any]]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
     figures = published_figures.expected_level(place, cohort) if contract.name == "eyfsp" else {}
-    rows = [
-        _compared(
-            MEASURE_TOPICS[contract.name],
-            MEASURES[name],
-            Share(measure.rows, measure.of),
-            _measure(last, name),
-            figures.get(name),
-        )
-        for name, measure in now.by_measure.items()
-    ]
-    for column, (topic, groups) in _breakdowns(contract):
-        of_breakdown = published_figures.shares(place, cohort, topic, dict.fromkeys(groups.values()))
-        mine, before = _mix(now, column, groups), _mix(last, column, groups) if last else {}
-        rows += [_compared(topic, name, mine[name], before.get(name), of_breakdown.get(name)) for name in mine]
+    rows, before = [], last.by_measure if last else {}
+    for name, measure in now.by_measure.items():
+        was = Share(before[name].rows, before[name].of) if name in before else None
+        share, topic = Share(measure.rows, measure.of), MEASURE_TOPICS[contract.name]
+        rows.append(_compared(topic, MEASURES[name], share, was, figures.get(name)))
+    for column, (topic, groups) in _CODE_GROUPS.items():
+        has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
+        if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
+            published = published_figures.shares(place, cohort, topic, dict.fromkeys(groups.values()))
+            mine, theirs = _mix(now, column, groups), _mix(last, column, groups) if last else {}
+            rows += [_compared(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
     return rows
 
 
@@ -163,14 +157,6 @@ def _compared(
     }
 
 
-def _breakdowns(contract: SourceContract) -> Iterator[tuple[str, tuple[str, dict[str, str]]]]:
-    for column, breakdown in _CODE_GROUPS.items():
-        everywhere = breakdown[0] in _SAME_EVERYWHERE
-        has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
-        if has and (everywhere or contract.name in _OF_ALL_CHILDREN):
-            yield column, breakdown
-
-
 def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, Share]:
     """Return the share of each group among the rows of all groups."""
     counts = dict.fromkeys(groups.values(), 0)
@@ -179,15 +165,3 @@ def _mix(profile: Profile, column: str, groups: Mapping[str, str]) -> dict[str, 
             counts[groups[group.key]] += group.rows
     total = sum(counts.values())
     return {name: Share(count, total) for name, count in counts.items()}
-
-
-def _measure(profile: Profile | None, name: str) -> Share | None:
-    measure = profile.by_measure.get(name) if profile else None
-    return Share(measure.rows, measure.of) if measure else None
-
-
-def largest_change(groups: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the group of a column with the largest flagged change (the first if tied), or None."""
-    moved = [group for group in groups if group["changed"]]
-    # rounded, so that floating-point error does not break ties
-    return max(moved, key=lambda group: round(abs(group["share"] - group["last_share"]), 9), default=None)

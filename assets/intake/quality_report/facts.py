@@ -7,21 +7,20 @@ rows for values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from assets.intake.deliveries import ExtractQuality, FromParts, PartRows, StoppedExtract
+from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
 from assets.pseudonymise.findings import RuleCount
-from assets.pseudonymise.stream_extract import IMD_QUINTILE, TERM_OF_BIRTH
-from ndl_export.pages.number_format import month, percent, points, row_ranges, rows
+from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
 from privacy.row_keys import part_and_row
-from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
+from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import (
     FAR_FROM_EXPECTED,
     FAR_FROM_LAST,
@@ -30,7 +29,7 @@ from sources.contracts.extract_rules import (
     ROW_COUNT_RULES,
     ROWS_ONCE,
 )
-from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
 from sources.reference.code_lists import IMD_INDEX
@@ -48,11 +47,6 @@ Ordinary system or typing errors affect one or two rows in a hundred."""
 _MISDATED = "date_of_birth-invalid"
 
 SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
-_WHAT_HAPPENS = {
-    Severity.STOP: "The file is not taken.",
-    Severity.REJECT: "The row is set aside.",
-    Severity.WARN: "The row is kept.",
-}
 _DERIVED_COLUMNS = {
     TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
     IMD_QUINTILE: (
@@ -87,11 +81,13 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
     """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), place(now.council)
-    findings = [_finding(rule, now) for rule in _by_importance(now.rules)]
+    covered = _covered_by_the_whole(now)
+    rules = sorted(now.rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
     completeness = list(_completeness(contract, now, last))
     values = list(_values(contract, now, last))
     figures = compare.against_published(contract, area, cohort, now.profile, last.profile if last else None)
     size = compare.number_of_children(contract, area, cohort, now.rows_kept)
+    passed = Counter(_check(finding) for finding in now.findings if finding.passed)
     return {
         "report": "extract",
         "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
@@ -107,16 +103,20 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
         "sent_again": sent_again,
         "held": list(_held(now)),
         "whole_file": list(_of_the_whole(now, last)),
-        "findings": findings,
-        "failed_checks": [_failed(finding, now.headings) for finding in now.findings if _is_of_the_file(finding, now)],
-        "passed_checks": _passed(now.findings),
-        "worth_a_look": [
-            *_size_changes(now, last, size),
-            *(entry["note"] for entry in completeness if entry["note"]),
-            *_value_changes(values),
-            *_measure_changes(figures),
-            *_departures(figures),
+        "findings": [_finding(rule, now) | {"told_of_the_whole": rule.rule in covered} for rule in rules],
+        "failed_checks": [
+            {
+                "sentence": finding.sentence,
+                "severity": finding.severity,
+                "column": finding.column,
+                "heading": finding.column and now.headings.get(finding.column, finding.column),
+                "rows": finding.unexpected_rows,
+            }
+            for finding in now.findings
+            if not finding.passed and finding.rule not in covered | {rule.rule for rule in now.rules}
         ],
+        "passed_checks": [{"check": check, "times": times} for check, times in passed.items()],
+        "worth_a_look": list(_worth_a_look(now, last, size, completeness, values, figures)),
         "identifiers": _identifiers(contract, now),
         "completeness": completeness,
         "number_of_children": size,
@@ -134,12 +134,10 @@ def _held(now: ExtractQuality) -> Iterator[str]:
         FAR_FROM_LAST.id: (now.rows_last, "last time", "of about {:,} rows last time"),
     }
     broken = {finding.rule for finding in now.holds}
-    for rule in [rule for rule in known if rule in broken]:
-        reference, against, of = known[rule]
-        if reference and kept < reference:
-            yield f"{kept:,} {of.format(reference)}"
-        elif reference:
-            yield f"{kept:,} rows, against about {reference:,} {against}"
+    for rule, (reference, against, of) in known.items():
+        if rule in broken and reference:
+            fewer = f"{kept:,} {of.format(reference)}"
+            yield fewer if kept < reference else f"{kept:,} rows, against about {reference:,} {against}"
     if NUMBER_OF_MANY.id in broken:
         yield NUMBER_OF_MANY.sentence.removesuffix(".")
 
@@ -155,7 +153,11 @@ def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[
             yield f"{named} repeat an earlier row: was the file put together twice?"
     if last and last.file_mac == now.file_mac:
         yield f"This is the file that you sent for {Cohort(last.cohort).label}, unchanged."
-    elif last and last.cohort == now.cohort and _counted(last) == _counted(now):
+    elif (
+        last
+        and last.cohort == now.cohort
+        and all(getattr(last, what) == getattr(now, what) for what in ("rows_read", "rows_kept", "profile", "rules"))
+    ):
         yield "Every count in it is as in your last delivery: is it the newer file?"
 
 
@@ -167,20 +169,17 @@ def _too_many(now: ExtractQuality) -> list[RuleCount]:
     ]
 
 
-def _counted(quality: ExtractQuality) -> tuple[Any, ...]:
-    return quality.rows_read, quality.rows_kept, quality.profile, quality.rules
-
-
-def _told_of_the_whole(now: ExtractQuality) -> set[str]:
+def _covered_by_the_whole(now: ExtractQuality) -> set[str]:
     """Return the rules that `_of_the_whole` already covers."""
-    of_years = (
-        {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
-    )
-    return of_years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
+    years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
+    return years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
 
 
 def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
     """Return the facts of the report on a stopped extract. `last` is the one that stays in place."""
+    file, _, why = stopped.for_sender.partition(": ")
+    # without the file's path, because the page names the file
+    reason = capital(why) if file.startswith(f"{stopped.council}/") and why else stopped.for_sender
     return {
         "report": "extract",
         "outcome": STOPPED,
@@ -188,19 +187,10 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
         "taken_at": stopped.stopped_at,
         "held": [],
         "whole_file": [],
-        "sentence": _of_the_file(stopped),
+        "sentence": f"{reason.removesuffix('.')}.",
         "headings": asdict(stopped.headings) if stopped.headings else None,
         "last": _last(last),
     }
-
-
-def _of_the_file(stopped: StoppedExtract) -> str:
-    """Return the reason for the stop without the file's path, because the page names the file."""
-    said = stopped.for_sender
-    file, _, why = said.partition(": ")
-    return (why[:1].upper() + why[1:] if file.startswith(f"{stopped.council}/") and why else said).removesuffix(
-        "."
-    ) + "."
 
 
 def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
@@ -219,85 +209,50 @@ def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
 def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
     if last is None:
         return None
-    return {
-        "file": last.file,
-        "cohort_label": Cohort(last.cohort).label,
-        "taken_at": last.taken_at,
-        "rows_read": last.rows_read,
-        "rows_kept": last.rows_kept,
-        "rows_rejected": last.rows_rejected,
-    }
-
-
-def _by_importance(rules: tuple[RuleCount, ...]) -> list[RuleCount]:
-    return sorted(rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
+    same = ("file", "taken_at", "rows_read", "rows_kept", "rows_rejected")
+    return {"cohort_label": Cohort(last.cohort).label, **{name: getattr(last, name) for name in same}}
 
 
 def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
-    about_a_value = rule.rule.endswith("-invalid") and rule.severity == Severity.WARN
     return {
         "rule": rule.rule,
         "severity": str(rule.severity),
         "sentence": rule.sentence,
-        "what_happens": _WHAT_HAPPENS[Severity(rule.severity)],
-        "value_counts_as_missing": about_a_value,
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
         "share": rule.rows / max(now.rows_read, 1),
-        "row_numbers": _row_places(rule.first_rows, _sheets(now)),
+        "row_numbers": _row_places(rule.first_rows, now),
         "more_rows": rule.rows - len(rule.first_rows),
-        "told_of_the_whole": rule.rule in _told_of_the_whole(now),
     }
 
 
-def _sheets(now: ExtractQuality) -> dict[int, SheetTaken]:
-    """Return the workbook sheets that were read, by part number; 0 for a whole extract."""
-    of_parts = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
-    return {part: sheet for part, sheet in of_parts.items() if sheet}
-
-
-def _row_places(numbers: Sequence[int], sheets: Mapping[int, SheetTaken]) -> str:
+def _row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
+    sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(part_and_row, numbers):
-        by_part.setdefault(part, []).append(sheets[part].row(row) if part in sheets else row)
+        by_part.setdefault(part, []).append(_in_sheet(row, sheets.get(part)))
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
+
+
+def _in_sheet(row: int, sheet: SheetTaken | None) -> int:
+    return sheet.row(row) if sheet else row
 
 
 def _parts(parts: FromParts | None) -> dict[str, Any] | None:
     if parts is None:
         return None
-    said = "We see this from the files." if parts.seen else "Your council file says so."
-    return {"how": f"{_HOW[Parts(parts.how)]} {said}", "order": parts.order, "files": list(map(_part, parts.parts))}
+    source = "We see this from the files." if parts.seen else "Your council file says so."
+    files = [
+        asdict(part)
+        | {"of_no_cohort_numbers": row_ranges(_in_sheet(row, part.sheet) for row in part.first_of_no_cohort)}
+        for part in parts.parts
+    ]
+    return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
-def _part(part: PartRows) -> dict[str, Any]:
-    first = [part.sheet.row(row) if part.sheet else row for row in part.first_of_no_cohort]
-    return asdict(part) | {"of_no_cohort_numbers": row_ranges(first)}
-
-
-def _failed(finding: Finding, headings: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "sentence": finding.sentence,
-        "severity": finding.severity,
-        "column": finding.column,
-        "heading": headings.get(finding.column, finding.column) if finding.column else None,
-        "rows": finding.unexpected_rows,
-    }
-
-
-def _is_of_the_file(finding: Finding, now: ExtractQuality) -> bool:
-    """Return whether a check failed and is not already reported as a rule or a problem of the whole file."""
-    return not finding.passed and finding.rule not in {rule.rule for rule in now.rules} | _told_of_the_whole(now)
-
-
-def _passed(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    kinds = Counter(_kind(finding) for finding in findings if finding.passed)
-    return [{"check": check, "times": times} for check, times in kinds.items()]
-
-
-def _kind(finding: Finding) -> str:
+def _check(finding: Finding) -> str:
     rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
     return _CHECKS.get(rule, _ACROSS_COLUMNS)
 
@@ -305,20 +260,17 @@ def _kind(finding: Finding) -> str:
 def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
+    # a rule can detect invalid values of columns with a form
+    columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.with_role(Role.IDENTIFIER)]
     return [
         {
             **_named(contract, column.name, now.headings),
             "blank_rows": found.get(f"{column.name}-blank", 0) if column.blank else None,
-            "invalid_rows": found.get(f"{column.name}-invalid", 0) if _has_a_form(column) else None,
+            "invalid_rows": found.get(f"{column.name}-invalid", 0) if has_a_form else None,
         }
-        for column in contract.with_role(Role.IDENTIFIER)
-        if column.blank or _has_a_form(column)
+        for column, has_a_form in columns
+        if column.blank or has_a_form
     ]
-
-
-def _has_a_form(column: Column) -> bool:
-    """Return whether a rule can detect invalid values of the column."""
-    return column.kind is not Kind.TEXT or column.name in VALID
 
 
 def _completeness(
@@ -336,13 +288,7 @@ def _completeness(
                 f"{named['heading']} is filled in {percent(share)} of rows. In the last delivery it was filled in"
                 f" {percent(last_share)}."
             )
-        yield {
-            **named,
-            "filled": column.filled,
-            "share": share,
-            "last_share": last_share,
-            "note": note,
-        }
+        yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
 
 
 def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
@@ -366,29 +312,29 @@ def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality 
             "filled": column.filled,
             "last_filled": earlier.filled if earlier else None,
             "edges": list(bins(contract[column.column])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
-            "groups": _groups(_by_label(contract, column), _by_label(contract, earlier) if earlier else None),
+            "groups": _groups(_by_label(contract, column), _by_label(contract, earlier)),
         }
 
 
-def _groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share] | None) -> list[dict[str, Any]]:
+def _groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
             "rows": share.rows,
             "share": share.value,
-            "last_share": last[label].value if last and label in last else None,
-            "changed": bool(last and label in last and compare.changed(share, last[label])),
+            "last_share": last[label].value if label in last else None,
+            "changed": label in last and compare.changed(share, last[label]),
         }
         for label, share in now.items()
     ]
 
 
-def _by_label(contract: SourceContract, column: ColumnProfile) -> dict[str, compare.Share]:
+def _by_label(contract: SourceContract, column: ColumnProfile | None) -> dict[str, compare.Share]:
     """Return the share of each group by its label in the report. Codes with the same label are added up."""
-    counts: dict[str, int] = {}
-    for group, label in zip(column.groups, _labels(contract, column), strict=True):
-        counts[label] = counts.get(label, 0) + group.rows
-    return {label: compare.Share(count, column.filled) for label, count in counts.items()}
+    counts: Counter[str] = Counter()
+    for group, label in zip(column.groups, _labels(contract, column), strict=True) if column else ():
+        counts[label] += group.rows
+    return {label: compare.Share(count, column.filled) for label, count in counts.items()} if column else {}
 
 
 def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
@@ -398,61 +344,55 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
     described = contract[column.column]
     match described.kind:
         case Kind.CODE:
-            return _code_labels(described.codes or {})
+            codes = described.codes or {}  # those with the same meaning share a label, as in `Yes (Y, 1)`
+            together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
+            return [f"{label} ({together[label]})" for label in codes.values()]
         case Kind.DATE:
             inner = keys[1:-1]
             outside = {BEFORE: f"Before {month(inner[0])}", AFTER: f"After {month(inner[-1])}"}
             return [outside.get(key) or month(key) for key in keys]
         case Kind.INTEGER | Kind.DECIMAL:
-            return _bin_labels(described)
+            *lower, end = ends = bins(described)
+            labels = [f"{low:g} to under {high:g}" for low, high in zip(lower[:-1], ends[1:], strict=False)]
+            return [
+                *labels,
+                f"{lower[-1]:g} and over" if described.name in OPEN_RANGES else f"{lower[-1]:g} to {end:g}",
+            ]
         case Kind.TEXT:
             return keys
 
 
-def _code_labels(codes: Mapping[str, str]) -> list[str]:
-    """Return labels such as `Female (F)`. Codes with the same meaning share a label, as in `Yes (Y, 1)`."""
-    together = {label: ", ".join(code for code in codes if codes[code] == label) for label in codes.values()}
-    return [f"{label} ({together[label]})" for label in codes.values()]
-
-
-def _bin_labels(column: Column) -> list[str]:
-    *lower, end = ends = bins(column)
-    labels = [f"{low:g} to under {high:g}" for low, high in zip(lower, ends[1:], strict=True)]
-    last = f"{lower[-1]:g} and over" if column.name in OPEN_RANGES else f"{lower[-1]:g} to {end:g}"
-    return [*labels[:-1], last]
-
-
-def _size_changes(now: ExtractQuality, last: ExtractQuality | None, size: dict[str, Any] | None) -> Iterator[str]:
-    read = now.rows_read
-    if last and abs(read - last.rows_read) > compare.SIZE_LAST * last.rows_read:
-        yield f"The file has {rows(read)}. The last delivery had {last.rows_read:,}."
+def _worth_a_look(
+    now: ExtractQuality,
+    last: ExtractQuality | None,
+    size: dict[str, Any] | None,
+    completeness: Iterable[dict[str, Any]],
+    values: Iterable[dict[str, Any]],
+    figures: Sequence[dict[str, Any]],
+) -> Iterator[str]:
+    """Yield sentences on numbers of rows, filled columns, values and measures that have changed or are unusual."""
+    if last and abs(now.rows_read - last.rows_read) > compare.SIZE_LAST * last.rows_read:
+        yield f"The file has {rows(now.rows_read)}. The last delivery had {last.rows_read:,}."
     if size and size["worth_a_look"]:
         yield (
             f"We kept {rows(size['rows'])}. The published number of children in {size['area']} for {size['cohort']} is"
             f" {size['published']:,}, so the file has {percent(size['share'])} of that number."
         )
-
-
-def _value_changes(values: list[dict[str, Any]]) -> Iterator[str]:
+    yield from (entry["note"] for entry in completeness if entry["note"])
+    was = "In the last delivery it was"
     for column in values:
-        group = compare.largest_change(column["groups"])
-        if group:
-            yield (
-                f"{column['heading']}: {group['label']} is {percent(group['share'])} of filled rows. In the last"
-                f" delivery it was {percent(group['last_share'])}."
-            )
-
-
-def _measure_changes(figures: list[dict[str, Any]]) -> Iterator[str]:
+        if changed := [group for group in column["groups"] if group["changed"]]:
+            # rounded, so that floating-point error does not break ties
+            group = max(changed, key=lambda each: round(abs(each["share"] - each["last_share"]), 9))
+            share, last_share = percent(group["share"]), percent(group["last_share"])
+            yield f"{column['heading']}: {group['label']} is {share} of filled rows. {was} {last_share}."
     for figure in figures:
         if figure["changed"] and figure["topic"] in compare.MEASURE_TOPICS.values():
-            yield (
-                f"{figure['label']}: {percent(figure['share'])}. In the last delivery it was"
-                f" {percent(figure['last_share'])}."
-            )
+            yield f"{figure['label']}: {percent(figure['share'])}. {was} {percent(figure['last_share'])}."
+    yield from _departures(figures)
 
 
-def _departures(figures: list[dict[str, Any]]) -> Iterator[str]:
+def _departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]

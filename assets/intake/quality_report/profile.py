@@ -17,12 +17,12 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.pseudonymise.stream_extract import DERIVED
 from privacy.doors.sql import parquet, quoted
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import judged_on_payload
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
+from sources.contracts.people import DERIVED
 from sources.extract.project import bound
 from sources.reference.code_lists import DOMAINS
 from sources.reference.cohorts import Cohort
@@ -100,25 +100,28 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 
     One statement counts all extracts of a source and cohort, because planning costs the same for any number of rows.
     """
-    alike: dict[tuple[str, str], list[Uncounted]] = {}
+    groups: dict[tuple[str, str], list[Uncounted]] = {}
     for extract in extracts:
-        alike.setdefault((extract.contract.name, extract.cohort), []).append(extract)
-    found = {kept: made for group in alike.values() for kept, made in _count_alike(con, group)}
+        groups.setdefault((extract.contract.name, extract.cohort), []).append(extract)
+    found = {kept: counted for group in groups.values() for kept, counted in _count_together(con, group)}
     return [found[extract.kept] for extract in extracts]
 
 
-def _count_alike(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
+def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     columns, measures, rules = _columns(contract, cohort), _measures(contract), judged_on_payload(contract)
-    terms = [term for column in columns.values() for term in column.terms]
+    terms = []
+    for name, (group, keys) in columns.items():
+        terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
     terms += [_count(condition) for pair in measures.values() for condition in pair]
     terms += [_count(bound(rule.broken, cohort)) for rule in rules]
     for extract, (rows, *values) in zip(extracts, _counts(con, extracts, terms), strict=True):
-        counted = iter(values)
+        counted, profiles = iter(values), []
+        for name, (_, keys) in columns.items():
+            filled, histogram = next(counted), next(counted) or {}
+            profiles.append(ColumnProfile(name, filled, tuple(Group(key, histogram.get(key, 0)) for key in keys)))
         profile = Profile(
-            rows,
-            tuple(ColumnProfile(name, next(counted), column.groups(next(counted))) for name, column in columns.items()),
-            tuple(Measure(name, next(counted), next(counted)) for name in measures),
+            rows, tuple(profiles), tuple(Measure(name, next(counted), next(counted)) for name in measures)
         )
         yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
 
@@ -159,46 +162,31 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
 
 
-@dataclass(frozen=True)
-class _Grouped:
-    """Grouping of a column's values: SQL for a row's group (`group`), and all groups in order (`keys`)."""
-
-    name: str
-    group: str
-    keys: tuple[str, ...]
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        return (f"count({self.name})", f"histogram({self.group})" if self.keys else "NULL")
-
-    def groups(self, counted: Mapping[str, int] | None) -> tuple[Group, ...]:
-        return tuple(Group(key, (counted or {}).get(key, 0)) for key in self.keys)
-
-
-def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, _Grouped]:
+def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return, by column, SQL for a row's group, and all groups in order."""
     found = {column.name: _grouped(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
-        found |= {name: _Grouped(name, f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
+        found |= {name: (f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
     return found
 
 
-def _grouped(column: Column, cohort: Cohort) -> _Grouped:
+def _grouped(column: Column, cohort: Cohort) -> tuple[str, tuple[str, ...]]:
     name = column.name
     match column.kind:
         case Kind.CODE:
-            return _Grouped(name, name, tuple(column.codes or ()))
+            return name, tuple(column.codes or ())
         case Kind.DATE:
             window = [f"{month:%Y-%m}" for month in months(cohort)]
             month = f"strftime({name}, '%Y-%m')"
             outside = f"WHEN {month} < {quoted(window[0])} THEN {quoted(BEFORE)}"
             outside += f" WHEN {month} > {quoted(window[-1])} THEN {quoted(AFTER)}"
-            return _Grouped(name, f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER))
+            return f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER)
         case Kind.INTEGER | Kind.DECIMAL:
             lower = [f"{low:g}" for low in bins(column)[:-1]]
             cases = " ".join(f"WHEN {name} >= {low} THEN {quoted(low)}" for low in reversed(lower))
-            return _Grouped(name, f"CASE {cases} END", tuple(lower))
+            return f"CASE {cases} END", tuple(lower)
         case Kind.TEXT:
-            return _Grouped(name, name, ())
+            return name, ()
 
 
 def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:

@@ -61,26 +61,19 @@ def report_extract(
     folder = home.reports(outcome.cohort, outcome.council)
     if isinstance(outcome, StoppedExtract):
         report = stopped_report(outcome, last)
-        pages = _pages(folder, outcome.source, report, render(report))
     else:
         report = extract_report(outcome, last, sent_again)
-        pages = _pages(folder, outcome.source, report, render(report))
+    pages = _pages(folder, outcome.source, report, render(report))
+    if isinstance(outcome, ExtractQuality):
+        # results of expectations, named as in the suite's file, without values of rows
+        expectations = {
+            **{key: getattr(outcome, key) for key in ("source", "council", "cohort", "file_mac", "taken_at")},
+            "success": all(finding.passed for finding in outcome.findings),
+            "results": [asdict(finding) for finding in outcome.findings],
+        }
         # written last: `has_report` takes it as proof that the report is complete
-        pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(_expectations(outcome))
+        pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(expectations)
     files.write_all(pages)
-
-
-def _expectations(quality: ExtractQuality) -> Facts:
-    """Return the result of each expectation, named as in the suite's file, without values of rows."""
-    return {
-        "source": quality.source,
-        "council": quality.council,
-        "cohort": quality.cohort,
-        "file_mac": quality.file_mac,
-        "taken_at": quality.taken_at,
-        "success": all(finding.passed for finding in quality.findings),
-        "results": [asdict(finding) for finding in quality.findings],
-    }
 
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
@@ -120,18 +113,19 @@ def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, byte
 
 
 def council_report(reports: Sequence[Facts]) -> Facts:
-    """Gather the extract reports of one council and cohort. Raises `ValueError` for none, or for several of either."""
-    if len({(report["council"], report["cohort"]) for report in reports}) != 1:
-        raise ValueError("a council's report gathers the reports of one council and one cohort")
+    """Gather the extract reports of one council and cohort."""
     by_source = {report["source"]: report for report in reports}
     ordered = [by_source[source] for source in CONTRACTS if source in by_source]
     first = ordered[0]
     return {
         "report": "council",
         **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
-        "extracts": [_line_of(report) for report in ordered],
+        "extracts": list(map(_summary, ordered)),
         "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
-        "findings": _findings_by_share(ordered),
+        "findings": sorted(
+            _gathered(ordered, "findings"),
+            key=lambda rule: (SEVERITIES.index(Severity(rule["severity"])), -rule["share"], rule["rule"]),
+        ),
         "failed_checks": _gathered(ordered, "failed_checks"),
         "worth_a_look": [
             {"source_title": report["source_title"], "sentence": sentence}
@@ -141,20 +135,12 @@ def council_report(reports: Sequence[Facts]) -> Facts:
     }
 
 
-def _line_of(report: Facts) -> Facts:
+def _summary(report: Facts) -> Facts:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
     line |= {"thinnest": thinnest and {key: thinnest[key] for key in ("column", "heading", "share")}}
     return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
-
-
-def _findings_by_share(reports: list[Facts]) -> list[Facts]:
-    """Return the broken rules of all extracts, sorted by severity, then by share of the extract's rows."""
-    return sorted(
-        _gathered(reports, "findings"),
-        key=lambda finding: (SEVERITIES.index(Severity(finding["severity"])), -finding["share"], finding["rule"]),
-    )
 
 
 def _gathered(reports: list[Facts], key: str) -> list[Facts]:
@@ -208,12 +194,17 @@ def render_council(report: Facts) -> str:
 def _to_fix(report: Facts) -> Facts:
     """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
     left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
-    first = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]]
-    return {
-        "rules": [rule | {"where": _shortened(rule["numbers"])} for rule in first],
-        "checks": [check | {"sentence": _check_sentence(check)} for check in report["failed_checks"]],
-        "left": len(left) - len(first),
-    }
+    first, checks = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]], []
+    for rule in first:
+        rule["where"] = where = rule["numbers"]
+        if len(where) > _LONGEST_NUMBERS:
+            rule["where"] = f"{where[: max(where.rfind(end, 0, _LONGEST_NUMBERS) for end in ',;')]} and more"
+    for check in report["failed_checks"]:
+        sentence, column, heading = check["sentence"].removesuffix("."), check["column"], check["heading"]
+        if column and column != heading:
+            sentence = sentence.replace(column, f"{heading} ({column})", 1)
+        checks.append(check | {"sentence": sentence})
+    return {"rules": first, "checks": checks, "left": len(left) - len(first)}
 
 
 def _with_rows(finding: Facts) -> Facts:
@@ -222,19 +213,6 @@ def _with_rows(finding: Facts) -> Facts:
     few = len(headings) <= _NAMED_COLUMNS
     columns = listed(headings) if few else f"{headings[0]} to {headings[-1]} ({len(headings)} columns)"
     return finding | {"numbers": finding["row_numbers"] + more, "columns_named": columns}
-
-
-def _shortened(numbers: str) -> str:
-    if len(numbers) <= _LONGEST_NUMBERS:
-        return numbers
-    return numbers[: max(numbers.rfind(end, 0, _LONGEST_NUMBERS) for end in ",;")] + " and more"
-
-
-def _check_sentence(check: Facts) -> str:
-    """Return a failed check's sentence without its full stop. A renamed column gets its heading and contract name."""
-    sentence = str(check["sentence"]).removesuffix(".")
-    ours, theirs = check["column"], check["heading"]
-    return sentence.replace(ours, f"{theirs} ({ours})", 1) if ours and ours != theirs else sentence
 
 
 def _topics(figures: list[Facts]) -> Iterator[Facts]:
@@ -247,50 +225,37 @@ def _topics(figures: list[Facts]) -> Iterator[Facts]:
 
 def _values(columns: list[Facts]) -> Iterator[Facts]:
     """Yield groups of columns by display: numbers and dates as charts, columns with the same few codes in one table."""
-    for labels, group in groupby(columns, key=_codes_of):
+
+    def codes(column: Facts) -> tuple[str, ...]:
+        return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
+
+    for labels, group in groupby(columns, key=codes):
         members = list(group)
         if not labels:
             yield {"kind": "drawn", "columns": [_drawn(column) for column in members]}
-        elif len(members) >= TOGETHER and len(labels) <= charts.MOST_STACKED:
-            yield {"kind": "together", "columns": members}
         else:
-            yield {"kind": "apart", "columns": members}
-
-
-def _codes_of(column: Facts) -> tuple[str, ...]:
-    """Return the labels of a column's codes; empty for a number or a date."""
-    return tuple(group["label"] for group in column["groups"]) if column["kind"] == Kind.CODE else ()
+            are_together = len(members) >= TOGETHER and len(labels) <= charts.MOST_STACKED
+            yield {"kind": "together" if are_together else "apart", "columns": members}
 
 
 def _drawn(column: Facts) -> Facts:
     """Add a column chart to a number or a date, if any row has a value."""
     if not column["filled"]:
         return column
-    is_date = column["kind"] == Kind.DATE
-    groups = _without_empty_ends(column["groups"]) if is_date else column["groups"]
+    groups, is_date = column["groups"], column["kind"] == Kind.DATE
+    if is_date:
+        used = [place for place, group in enumerate(groups) if group["rows"] or group["last_share"]]
+        groups = groups[used[0] : used[-1] + 1]
+        labels = [group["label"] for group in groups]
+        # the year at each January or, if there is none, the first and last month
+        years = {p: label.removeprefix("January ") for p, label in enumerate(labels) if label.startswith("January ")}
+        ticks = years or {0: labels[0]} | ({len(labels): labels[-1]} if len(labels) > 1 else {})
+    else:
+        ticks = {place: f"{edge:g}" for place, edge in enumerate(column["edges"]) if place % 2 == 0}
     chart = charts.columns(
         [group["label"] for group in groups],
         [group["share"] for group in groups],
         [group["last_share"] or 0.0 for group in groups] if column["last_filled"] else [],
-        _month_ticks(groups) if is_date else _bin_ticks(column["edges"]),
+        {float(place): label for place, label in ticks.items()},
     )
     return column | {"by": "month" if is_date else "value", "shown": groups, "chart": chart}
-
-
-def _without_empty_ends(groups: list[Facts]) -> list[Facts]:
-    used = [place for place, group in enumerate(groups) if group["rows"] or group["last_share"]]
-    return groups[used[0] : used[-1] + 1]
-
-
-def _month_ticks(groups: list[Facts]) -> dict[float, str]:
-    """Return axis ticks: the year at each January or, if there is none, the first and last group."""
-    years = {
-        float(place): group["label"].removeprefix("January ")
-        for place, group in enumerate(groups)
-        if group["label"].startswith("January ")
-    }
-    return years or {0.0: groups[0]["label"], **({float(len(groups)): groups[-1]["label"]} if len(groups) > 1 else {})}
-
-
-def _bin_ticks(edges: list[float]) -> dict[float, str]:
-    return {float(place): f"{edge:g}" for place, edge in enumerate(edges) if place % 2 == 0}

@@ -78,10 +78,10 @@ def test_a_part_of_the_keys_is_said_to_be_one_and_lost_ones_are_restored(place: 
         return entry
 
     (place.root / "keys" / "signing.pem").unlink()
-    assert (keys().state, "for intake and linkage alone" in keys().said) == (State.OK, True)
+    assert (keys().state, "for intake and linkage alone" in keys().sentence) == (State.OK, True)
     shutil.rmtree(place.root / "keys")
-    assert (keys().state, "restore their backup first" in keys().said) == (State.MISSING, True)
-    assert "keys create" not in keys().said
+    assert (keys().state, "restore their backup first" in keys().sentence) == (State.MISSING, True)
+    assert "keys create" not in keys().sentence
 
 
 def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
@@ -127,7 +127,7 @@ def test_a_calendar_that_does_not_reach_far_enough(place: Place, monkeypatch: py
         (f"[{{version: {today.year + 2}.01.0}}]", ["nothing for the next twelve months"]),
     ):
         path.write_text(f"releases: {entries}\n")
-        said = [each.said for each in doctor.examine() if each.what == "settings" and "calendar" in each.said]
+        said = [each.sentence for each in doctor.examine() if each.what == "settings" and "calendar" in each.sentence]
         assert len(said) == len(told), said
         assert all(words in sentence for words, sentence in zip(told, said, strict=True))
 
@@ -144,7 +144,7 @@ def test_less_memory_than_the_linkage_of_the_councils_takes(place: Place, monkey
     assert states(place)["memory"] == [State.OK]
     monkeypatch.setattr(doctor, "memory_gib", lambda: 0.5)
     (entry,) = [each for each in examine(place.home.root, place.landing) if each.what == "memory"]
-    assert (entry.state, entry.said.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
+    assert (entry.state, entry.sentence.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
 
 
 def test_a_folder_that_others_may_look_into(place: Place) -> None:

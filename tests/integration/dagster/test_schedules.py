@@ -15,8 +15,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.policies import linked_at_night
-from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort
+from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort, linked_at_night
 from assets.home.errors import StepFailed, plainly
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP

@@ -35,7 +35,7 @@ def children(eyfsp: Text, number: int, **changes: str) -> str:
     return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
 
 
-def test_a_correction_supersedes_and_the_earlier_result_is_kept_by_mac(desk: Desk, eyfsp: Text) -> None:
+def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk, eyfsp: Text) -> None:
     desk.land(children(eyfsp, 30))
     first = desk.take()
     desk.land(children(eyfsp, 31, sex="M"))
@@ -46,14 +46,6 @@ def test_a_correction_supersedes_and_the_earlier_result_is_kept_by_mac(desk: Des
     earlier = deliveries.read(kept)
     assert earlier is not None
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
-
-
-@pytest.mark.slow
-def test_an_earlier_file_put_back_is_taken_again(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 30))
-    first = desk.take()
-    desk.land(children(eyfsp, 31, sex="M"))
-    desk.take()
     desk.land(children(eyfsp, 30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
@@ -61,7 +53,7 @@ def test_an_earlier_file_put_back_is_taken_again(desk: Desk, eyfsp: Text) -> Non
     assert desk.take().file_mac == first.file_mac
 
 
-def test_the_mac_tells_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
     desk.land(children(eyfsp, 3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
@@ -115,36 +107,27 @@ def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(de
     quality = desk.take()
     assert held(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
+    page = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
     assert (held(again), again.rows_expected, again.unchanged) == ([], 99, False)
-
-
-def test_expected_rows_that_cannot_be_read_are_named_by_their_line(desk: Desk) -> None:
     with pytest.raises(InvalidExpectedRows, match=r"expected_rows\.csv, line 2"):
         expect(desk, "many")
 
 
-def test_the_report_leads_with_how_many_of_how_many(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 100))
-    desk.take()
-    page = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
-    assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
-
-
 def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, eyfsp: Text) -> None:
-    path = desk.land("upn,surname\n")
+    desk.land("upn,surname\n")
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
-    landed = Landed("leeds", "eyfsp", COHORT, path)
-    note = deliveries.stopped(desk.home, *landed.key)
+    note = deliveries.stopped(desk.home, *KEY)
     assert note is not None
     assert note.sentence == str(stopped.value)
     report = desk.home.reports(COHORT, "leeds") / "eyfsp.html"
     assert "Missing column" in report.read_text(encoding="utf-8")
     desk.land(children(eyfsp, 3))
     desk.take()
-    assert deliveries.stopped(desk.home, *landed.key) is None
+    assert deliveries.stopped(desk.home, *KEY) is None
     assert "Your file was taken" in report.read_text(encoding="utf-8")
 
 
@@ -190,7 +173,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     assert not desk.home.pseudonymised(*KEY).exists()
 
 
-def test_a_row_that_repeats_an_earlier_one_is_kept_and_told(desk: Desk, eyfsp: Text) -> None:
+def test_a_repeated_row_is_kept_with_a_warning(desk: Desk, eyfsp: Text) -> None:
     desk.land(eyfsp({}, {"sex": "M"}, {}, {"forename": "Tom"}, {}))
     (found,) = [rule for rule in desk.take().rules if rule.rule == "repeated-row"]
     assert (found.severity, found.first_rows) == ("warn", (3, 5))
@@ -206,7 +189,7 @@ def test_a_response_counts_once(desk: Desk) -> None:
     assert desk.quarantined("parent_experience") == {(3, "response-sent-twice")}
 
 
-def test_two_extracts_at_once_are_judged_each_by_itself(desk: Desk, eyfsp: Text) -> None:
+def test_two_extracts_at_once_are_judged_each_alone(desk: Desk, eyfsp: Text) -> None:
     """Great Expectations looks at both together; what one of them fails is the one's alone."""
     thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))

@@ -23,7 +23,7 @@ def test_the_files_are_those_of_the_contracts() -> None:
 
 @pytest.mark.parametrize("source", CONTRACTS)
 def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> None:
-    gx, rules = quality._great_expectations(), set[str]()
+    (gx, _, _), rules = quality._great_expectations(), set[str]()
     for part in ("rows", "extract"):
         content = json.loads((quality.SUITES / f"{source}.{part}.json").read_text(encoding="utf-8"))
         suite = gx.ExpectationSuite(**content)

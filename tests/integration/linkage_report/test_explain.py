@@ -224,5 +224,5 @@ def test_the_key_of_rows_is_needed_and_no_other(home: Home, key_folder: Path, tm
     KeyRing.create(tmp_path / "others")
     refused = written(home, tmp_path / "others", tmp_path / "none.parquet")
     assert refused.exit_code == 1
-    assert "was taken in under another row key" in refused.output
+    assert "was ingested under another row key" in refused.output
     assert not (tmp_path / "none.parquet").exists()

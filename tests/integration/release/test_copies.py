@@ -99,7 +99,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert charged(safe.home) == 0
     ledger = [each for each in examine(safe.home.root, safe.root, safe.keys) if each.what == "ledger"]
     assert ledger[-1].state is State.LOOK
-    assert "would be drawn and paid for a second time" in ledger[-1].said
+    assert "would be drawn and paid for a second time" in ledger[-1].sentence
     assert approve(safe.home, safe.root).exit_code == 0
     sheet = safe.home.decision_sheet(VERSION, "measurement").read_text(encoding="utf-8")
     assert re.search(
@@ -122,7 +122,7 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
     done = safe.restore("records", records, "--yes")
     said = f"knows nothing of release 2026.12.0, which is published at {safe.home.release / '2026.12.0'}"
     assert (done.exit_code, said in done.stdout) == (5, True), done.output
-    states = [each.said for each in examine(safe.home.root, safe.root, safe.keys) if each.state is State.MISSING]
+    states = [each.sentence for each in examine(safe.home.root, safe.root, safe.keys) if each.state is State.MISSING]
     assert [each for each in states if "2026.12.0 was charged for" in each and "does not know it" in each]
 
 

@@ -259,7 +259,7 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
     shown = command(pipeline, "log")
     assert (shown.exit_code, said in shown.output) == (Ending.FAULT, True)
     found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
-    assert (found.state, said in found.said) == (State.MISSING, True)
+    assert (found.state, said in found.sentence) == (State.MISSING, True)
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:

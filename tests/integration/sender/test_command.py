@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
-from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT, EYFSP_HEADER
+from tests.support.extracts import row, text, upn
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk
 from tests.support.intake.files import children
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.sender import Sender, eyfsp, put, reviews, unsealed
 from tests.support.intake.spreadsheets import as_ods
 
 PLANTED = {
@@ -33,7 +33,7 @@ WORDS = {
 }
 
 
-def test_no_identifier_is_written_or_said(sender: Sender, keys: KeyRing) -> None:
+def test_no_identifier_is_written_or_printed(sender: Sender, keys: KeyRing) -> None:
     rows = [PLANTED, PLANTED | {"review": PLANTED["surname"]}, PLANTED | {"asq3_communication": PLANTED["forename"]}]
     done = sender.run(sender.write(reviews(*[{}] * 9, *rows), "hv_reviews"))
     assert done.exit_code == 0
@@ -49,14 +49,14 @@ def test_no_identifier_is_written_or_said(sender: Sender, keys: KeyRing) -> None
     assert not [word for word in WORDS if word in done.output.encode()]
 
 
-def test_rows_of_a_sheet_are_told_by_its_own_numbers(sender: Sender) -> None:
+def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(sender: Sender) -> None:
     path = sender.write("").with_suffix(".ods")
     path.with_suffix(".csv").unlink()
     path.write_bytes(as_ods({"Reception": [["Leeds"], [], *children(*[{}] * 9, {"com_e01": "3"})], "Notes": [["a"]]}))
     done = sender.run(path)
     assert "Read from sheet 1, whose row numbers are given; other sheets left aside: 1" in done.stdout
     assert "Rows 13\n" in done.stdout
-    assert "no cell can be checked for a formula or an error" in done.stdout
+    assert "no cell can be checked for a formula" in done.stdout
     assert "13,com_e01-invalid,com_e01,reject,false" in (sender.out() / f"{COHORT}.quarantine.csv").read_text()
 
 
@@ -70,17 +70,6 @@ def test_the_summary_names_rules_and_rows(sender: Sender) -> None:
     quarantine = (sender.out() / f"{COHORT}.quarantine.csv").read_text()
     assert quarantine.splitlines()[0] == "source_row,rule,columns,severity,row_kept"
     assert "10,com_e01-invalid,com_e01,reject,false" in quarantine
-
-
-def test_the_manifest_says_what_the_tokens_were_made_under(sender: Sender, keys: KeyRing) -> None:
-    tokens = sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"})))
-    inside = json.loads(unsealed(tokens, keys).metadata.metadata[MANIFEST_KEY.encode()])
-    assert inside == json.loads((sender.out() / f"{COHORT}.manifest.json").read_text())
-    assert inside["key_fingerprints"] == {name: keys.fingerprints[name] for name in SENDER_KEYS}
-    assert (inside["council"], inside["source"], inside["cohort"]) == ("leeds", "eyfsp", COHORT)
-    assert (inside["rows_read"], inside["rows_kept"], inside["rows_rejected"]) == (10, 9, 1)
-    assert inside["headings"]["upn"] == "upn"
-    assert inside["postcode_directory_sha256"]
 
 
 def test_the_same_file_gives_the_same_rows_sealed_anew(sender: Sender, keys: KeyRing) -> None:
@@ -97,9 +86,17 @@ def test_the_same_file_gives_the_same_rows_sealed_anew(sender: Sender, keys: Key
     assert sorted(first) == [f"{COHORT}.{end}" for end in ("manifest.json", "quarantine.csv", "tokens.parquet")]
     assert state() == first
     assert len(sealed) == 2
+    tokens = sender.out() / f"{COHORT}.tokens.parquet"
+    inside = json.loads(unsealed(tokens, keys).metadata.metadata[MANIFEST_KEY.encode()])
+    assert inside == json.loads((sender.out() / f"{COHORT}.manifest.json").read_text())
+    assert inside["key_fingerprints"] == {name: keys.fingerprints[name] for name in SENDER_KEYS}
+    assert (inside["council"], inside["source"], inside["cohort"]) == ("leeds", "eyfsp", COHORT)
+    assert (inside["rows_read"], inside["rows_kept"], inside["rows_rejected"]) == (10, 9, 1)
+    assert inside["headings"]["upn"] == "upn"
+    assert inside["postcode_directory_sha256"]
 
 
-def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Place) -> None:
+def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Desk) -> None:
     own = sender.root / "leeds.yaml"
     own.write_text("council: leeds\nsources:\n  eyfsp:\n    columns: {upn: Our Number, surname: Last}\n")
     header = ",".join(EYFSP_HEADER)
@@ -125,75 +122,68 @@ def test_a_file_elsewhere_needs_its_council_source_and_cohort(sender: Sender) ->
     assert sender.run(extract, *said, out=sender.out()).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--council", "atlantis"], "'atlantis' is not the name of an English authority"),
-        (["--source", "census"], "'census' is not a source; sources are eyfsp"),
-        (["--cohort", "2024"], "'2024' is not a cohort"),
-    ],
-)
-def test_what_is_not_known_is_said(sender: Sender, more: list[str], message: str) -> None:
-    done = sender.run(sender.write(eyfsp()), *more)
-    assert (done.exit_code, message in done.stderr, done.stderr.count("\n")) == (2, True, 1)
+def test_unknown_councils_sources_and_cohorts_are_refused(sender: Sender) -> None:
+    unknown = {"council": "is not the name of an English authority", "source": "is not a source", "cohort": "is not a"}
+    for option, message in unknown.items():
+        done = sender.run(sender.write(eyfsp()), f"--{option}", "atlantis")
+        assert (done.exit_code, f"'atlantis' {message}" in done.stderr, done.stderr.count("\n")) == (2, True, 1)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "message", "noted"),
     [
-        ("", "the file is empty"),
-        ("a,b\n1,2\n", "missing column"),
-        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows: The local authority code"),
-        (eyfsp(*[{"com_e01": "9"}] * 3), "no usable row"),
-        (eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected"),
+        ("", "the file is empty", 0),
+        ("a,b\n1,2\n", "missing column", 0),
+        (eyfsp(*[{"la_code": "340"}] * 6, {}), "6 of 7 rows: The local authority code", 0),
+        (eyfsp(*[{"com_e01": "9"}] * 3), "no usable row", 3),
+        (eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected", 30),
+        (eyfsp(*[{"date_of_birth": "2019-03-07"}] * 20), "This looks like 2023/24: 20 of 20 dates of birth", 0),
+        (text([row("school_census")] * 3), "this looks like your Spring school census", 0),
     ],
 )
-def test_an_extract_that_the_pipeline_would_refuse_gives_no_tokens(sender: Sender, text: str, message: str) -> None:
+def test_an_extract_that_the_pipeline_would_refuse_gives_no_tokens(
+    sender: Sender, text: str, message: str, noted: int
+) -> None:
     done = sender.run(sender.write(text))
     assert done.exit_code == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(sender.root.rglob("*.tokens.parquet"))
     assert not list(sender.root.rglob(".working-*"))
+    quarantine = sender.out() / f"{COHORT}.quarantine.csv"
+    assert (quarantine.read_text().count("com_e01-invalid") if noted else 0) == noted
 
 
-def test_the_rows_that_stop_an_extract_are_in_the_quarantine(sender: Sender) -> None:
-    sender.run(sender.write(eyfsp(*[{"com_e01": "9"}] * 3, *[{}] * 5)))
-    assert (sender.out() / f"{COHORT}.quarantine.csv").read_text().count("com_e01-invalid") == 3
-
-
-def test_a_postcode_directory_must_be_one(sender: Sender) -> None:
-    sender.directory.write_text("a,b\n1,2\n")
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        ("postcode,imd_decile,IMD_Edition\nLS1 4AP,3,2025\nLS1 4AQ,4,2025\n", ""),
+        ("postcode,imd_decile,IMD_Edition\nLS1 4AP,3,\nLS1 4AQ,4,2025\n", ""),
+        ("postcode,imd_decile,IMD_Edition\nLS1 4AP,3,2019\nLS1 4AQ,4,2025\n", "of the Indices of Deprivation 2025"),
+        ("a,b\n1,2\n", "must be a CSV file with the columns postcode and imd_decile"),
+    ],
+)
+def test_a_postcode_directory_is_of_the_edition_that_is_published(sender: Sender, directory: str, message: str) -> None:
+    sender.directory.write_text(directory)
     done = sender.run(sender.write(eyfsp()), "--postcode-directory", str(sender.directory))
-    assert done.exit_code == 1
-    assert "must be a CSV file with the columns postcode and imd_decile" in done.stderr
-
-
-@pytest.mark.parametrize(("edition", "status"), [("2025", 0), ("", 0), ("2019", 1)])
-def test_a_postcode_directory_of_another_edition_is_refused(sender: Sender, edition: str, status: int) -> None:
-    sender.directory.write_text(f"postcode,imd_decile,IMD_Edition\nLS1 4AP,3,{edition}\nLS1 4AQ,4,2025\n")
-    done = sender.run(sender.write(eyfsp()), "--postcode-directory", str(sender.directory))
-    assert done.exit_code == status, done.stderr
-    assert ("releases say that quintiles are of the Indices of Deprivation 2025" in done.stderr) == bool(status)
+    assert done.exit_code == bool(message), done.stderr
+    assert message in done.stderr
     assert "2019" not in done.stderr
 
 
-def test_one_folder_holds_one_source(sender: Sender) -> None:
+def test_tokens_are_neither_overwritten_by_another_source_nor_pseudonymised_again(sender: Sender) -> None:
     out = sender.root / "all"
     assert sender.run(sender.write(eyfsp()), out=out).exit_code == 0
-    before = (out / f"{COHORT}.tokens.parquet").read_bytes()
+    tokens = out / f"{COHORT}.tokens.parquet"
+    before = tokens.read_bytes()
     refused = sender.run(sender.write(reviews(), "hv_reviews"), out=out)
     assert "give each council and source a folder of its own" in refused.stderr
-    assert (out / f"{COHORT}.tokens.parquet").read_bytes() == before
-
-
-def test_a_tokens_file_is_not_pseudonymised_again(sender: Sender) -> None:
-    tokens = sender.pseudonymise(sender.write(eyfsp()))
-    done = sender.run(tokens, "--council", "leeds", "--source", "eyfsp", "--cohort", COHORT)
+    done = sender.run(tokens, "--council", "leeds", "--source", "eyfsp", "--cohort", COHORT, out=out)
     assert "holds tokens already" in done.stderr
+    assert tokens.read_bytes() == before
 
 
-def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key_folder: Path, keys: KeyRing) -> None:
+def test_the_linker_key_is_not_used_and_warned_of(sender: Sender, key_folder: Path, keys: KeyRing) -> None:
     extract = sender.write(eyfsp())
     before = unsealed(sender.pseudonymise(extract), keys).read()
     done = sender.run(extract, "--postcode-directory", str(sender.directory), keys=key_folder)
@@ -201,35 +191,23 @@ def test_the_linker_key_is_not_used_and_its_presence_is_said(sender: Sender, key
     assert unsealed(sender.out() / f"{COHORT}.tokens.parquet", keys).read() == before
 
 
-@pytest.mark.parametrize(
-    ("content", "mode", "message"),
-    [
+def test_weak_exposed_and_missing_keys_are_refused(sender: Sender, tmp_path: Path) -> None:
+    KeyRing.create(tmp_path / "weak", at_sender=True)
+    path, sound = tmp_path / "weak" / "linkage.key", (tmp_path / "weak" / "linkage.key").read_bytes()
+    for content, mode, message in (
         (b"\0" * 32, 0o600, "is not random"),
-        (b"changeme-changeme-changeme-changeme!", 0o600, "is not random"),
-        (b"9f31c07be25d4488aa17", 0o600, "is shorter than 32 bytes"),
-        (None, 0o644, "can be read by others"),
-        (None, None, "is missing; ask whoever runs the pipeline for the senders' keys"),
-    ],
-)
-def test_weak_and_exposed_keys_are_refused(
-    sender: Sender, content: bytes | None, mode: int | None, message: str, tmp_path: Path
-) -> None:
-    folder = tmp_path / "weak"
-    KeyRing.create(folder, at_sender=True)
-    path = folder / "linkage.key"
-    if content:
+        (sound, 0o644, "can be read by others"),
+        (sound, 0, "is missing; ask whoever runs the pipeline for the senders' keys"),
+    ):
         path.write_bytes(content)
-    path.chmod(mode) if mode else path.unlink()
-    done = sender.run(sender.write(eyfsp()), keys=folder)
-    assert (done.exit_code, message in done.stderr) == (1, True)
-    assert not sender.out().exists()
-
-
-def test_both_command_lines_have_the_one_command() -> None:
-    assert cli.main.commands["pseudonymise"] is council_cli.main.commands["pseudonymise"]
+        path.chmod(mode) if mode else path.unlink()
+        done = sender.run(sender.write(eyfsp()), keys=path.parent)
+        assert (done.exit_code, message in done.stderr) == (1, True)
+        assert not sender.out().exists()
 
 
 def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
+    assert cli.main.commands["pseudonymise"] is council_cli.main.commands["pseudonymise"]
     done = CliRunner().invoke(council_cli.main, ["keys", "create", str(tmp_path / "keys")])
     assert done.exit_code == 0, done.output
     assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
@@ -237,20 +215,8 @@ def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     assert shown.output == done.output
 
 
-def test_a_file_that_looks_like_another_councils_is_told(sender: Sender) -> None:
+def test_a_file_that_looks_like_another_councils_is_reported(sender: Sender) -> None:
     theirs = eyfsp(*[{"upn": upn(344_200_024_000 + number)} for number in range(20)])
     done = sender.run(sender.write(theirs))
     assert done.exit_code == 0
     assert "This looks like Wirral’s: 20 of 20 pupil numbers (UPN) were given out there" in done.stdout
-
-
-def test_a_file_of_another_year_gives_no_tokens(sender: Sender) -> None:
-    done = sender.run(sender.write(eyfsp(*[{"date_of_birth": "2019-03-07"}] * 20)))
-    assert done.exit_code == 1
-    assert "This looks like 2023/24: 20 of 20 dates of birth" in done.stderr
-
-
-def test_a_file_of_another_source_is_recognised(sender: Sender) -> None:
-    done = sender.run(sender.write(eyfsp(), "school_census"))
-    assert done.exit_code == 1
-    assert "this looks like your EYFS Profile return" in done.stderr

@@ -10,17 +10,15 @@ import pytest
 
 from assets.intake import parts
 from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put
+from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.sender import Sender, eyfsp, put
 
 
 def child(number: int, **changes: str) -> dict[str, str]:
     return {"upn": upn(800_000_000_000 + number), "surname": f"Name{chr(97 + number)}", **changes}
 
 
-def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
-    sender: Sender, place_at: Callable[[str], Place]
-) -> None:
+def test_parts_sent_as_tokens_give_the_same_extract(sender: Sender, place_at: Callable[[str], Desk]) -> None:
     """The second replaces a record of the first, which is handed over as tokens; two children share common names."""
     names = {"surname": "Smith", "forename": "Oliver"}
     texts = {
@@ -42,14 +40,14 @@ def test_parts_as_tokens_are_what_the_same_parts_are_as_they_stand(
     mine, other = ours.take("eyfsp"), theirs.take("eyfsp")
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert (mine.rows_kept, mine.rows_rejected) == (4, 2)
-    kept = ours.kept("eyfsp")
-    assert kept.equals(theirs.kept("eyfsp"))
+    kept = ours.table("eyfsp")
+    assert kept.equals(theirs.table("eyfsp"))
     assert kept["t_names"].null_count == 0
 
 
 @pytest.mark.slow
 def test_parts_that_are_put_in_place_at_once_all_stay(
-    sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+    sender: Sender, place_at: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the first removes what no note names when the second lies there and is not noted yet."""
     place, second, first_done = place_at("one"), Event(), Event()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.pseudonymise.tokens_file import MANIFEST_KEY, token_rows
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, token_rows
 from privacy.keys import KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
@@ -20,8 +20,8 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from tests.support.daily import first
-from tests.support.intake.desk import COHORT
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, rewrite, unsealed
+from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.sender import Sender, eyfsp, put, reviews, rewrite, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ SECRET = "Zzyzxwick"
 
 
 @pytest.fixture
-def tokens(sender: Sender, pipeline: Place) -> Path:
+def tokens(sender: Sender, pipeline: Desk) -> Path:
     """A sound tokens file of nine rows, as it lies in landing."""
     return put(sender.pseudonymise(sender.write(eyfsp(*[{}] * 9, {"com_e01": "3"}))), pipeline)
 
@@ -39,7 +39,7 @@ def manifest_of(path: Path, keys: KeyRing) -> dict[str, Any]:
     return json.loads(unsealed(path, keys).metadata.metadata[MANIFEST_KEY.encode()])
 
 
-def refused(pipeline: Place, source: str = "eyfsp") -> str:
+def refused(pipeline: Desk, source: str = "eyfsp") -> str:
     with pytest.raises(ExtractStopped) as stopped:
         pipeline.take(source)
     sentence = str(stopped.value)
@@ -52,99 +52,87 @@ def refused(pipeline: Place, source: str = "eyfsp") -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     first(
-        4,
+        2,
         [
-            ({"council": "wirral"}, "made for another council, it lies under leeds"),
-            ({"source": "hv_reviews"}, "it names a rule that no pass knows"),
-            ({"cohort": "202324"}, "made for another cohort, it lies under 202425"),
-            (
-                {"pseudonym_version": "0"},
-                f"not made with pseudonyms of version {PSEUDONYM_VERSION}, as the pipeline's are",
-            ),
-            (
-                {"normaliser_version": "0"},
-                f"not made with a normaliser of version {NORMALISER_VERSION}, as the pipeline's are",
-            ),
-            ({"contract_sha256": "ab" * 32}, "not made with a contract of hash "),
+            ({"council": "wirral"}, "made for another council, not for leeds"),
             ({"key_fingerprints": {}}, "not made with a linkage key of fingerprint "),
-            ({"rows_read": 9}, "rows do not add up"),
-            ({"rows_read": 11, "rows_rejected": 2}, "rejected rows do not agree with the rules"),
-            ({"rows_read": 9, "rows_rejected": 0}, "a rule's first rows are not in the file"),
-            ({"rows_read": 11, "rows_kept": 10}, "not as many rows as its manifest says"),
-            ({"rows_read": True}, "rows do not add up"),
-            ({"rows_read": -1, "rows_kept": -2}, "rows do not add up"),
-            ({"rules": "none"}, "rules must be a list"),
-            ({"rules": [{"rule": "x"}]}, "a rule must hold"),
-            ({"headings": {"surname\n": "x"}}, "headings must name columns"),
-            ({"software": "\x1b[2J"}, "software must be text"),
-            ({"software": None}, "software must be text"),
-            ({"extract_sha256": SECRET}, "extract_sha256 must be hexadecimal"),
-            ({"postcode_directory_sha256": 5}, "postcode_directory_sha256 must be hexadecimal or null"),
-            ({"surname": SECRET}, "it must hold software"),
+            ({"cohort": "202324"}, "made for another cohort, not for 202425"),
+            ({"pseudonym_version": "0"}, f"not made with pseudonyms of version {PSEUDONYM_VERSION}"),
+            ({"normaliser_version": "0"}, f"not made with a normaliser of version {NORMALISER_VERSION}"),
+            ({"contract_sha256": "ab" * 32}, "not made with a contract of hash "),
+            ({"rows_read": 11, "rows_kept": 10}, "number of rows differs from its manifest"),
+            ({"extract_sha256": SECRET}, "extract_sha256: String should match pattern"),
         ],
     ),
 )
-def test_a_manifest_that_does_not_fit(tokens: Path, pipeline: Place, change: dict[str, Any], message: str) -> None:
+def test_a_manifest_of_another_file(tokens: Path, pipeline: Desk, change: dict[str, Any], message: str) -> None:
     rewrite(tokens, pipeline.keys, manifest=json.dumps(manifest_of(tokens, pipeline.keys) | change))
     sentence = refused(pipeline)
     assert sentence.startswith(NAME)
     assert message in sentence
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    first(
-        4,
-        [
-            ("rule", "<b>", "a rule has no name"),
-            ("severity", "stop", "must be reject or warn"),
-            ("severity", ["reject"], "must be reject or warn"),
-            ("sentence", "x" * 3000, "sentence must be text"),
-            ("columns", ["Pupil Surname"], "a rule must name columns"),
-            ("rows", 11, "rows are not in the file"),
-            ("first_rows", [11], "first rows are not in the file"),
-            ("first_rows", [1, 2], "first rows are not in the file"),
-        ],
-    ),
-)
-def test_a_rule_that_cannot_be(tokens: Path, pipeline: Place, field: str, value: Any, message: str) -> None:
-    manifest = manifest_of(tokens, pipeline.keys)
-    manifest["rules"][0][field] = value
-    rewrite(tokens, pipeline.keys, manifest=json.dumps(manifest))
-    assert message in refused(pipeline)
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"source": "hv_reviews"}, "no pass knows"),
+    ({"source": SECRET}, "no pass knows"),
+    ({"rows_read": 9}, "rows do not add up"),
+    ({"rows_read": True}, "rows_read"),
+    ({"rows_read": -1, "rows_kept": -2}, "rows_read"),
+    ({"rows_read": 11, "rows_rejected": 2}, "rejected rows do not agree with the rules"),
+    ({"rows_read": 9, "rows_rejected": 0}, "rows are not in the file"),
+    ({"rules": "none"}, "rules"),
+    ({"rules": [{"rule": SECRET}]}, "rules"),
+    ({"headings": {f"{SECRET}\n": "x"}}, "headings"),
+    ({"software": f"\x1b[2J{SECRET}"}, "software"),
+    ({"software": None}, "software"),
+    ({"postcode_directory_sha256": 5}, "postcode_directory_sha256"),
+    ({"surname": SECRET}, "Unexpected"),
+    ({SECRET: 1}, "Unexpected"),
+]
+RULES: list[tuple[dict[str, Any], str]] = [
+    ({"rule": f"<{SECRET}>"}, "rules"),
+    ({"severity": "stop"}, "reject or warn"),
+    ({"severity": ["reject"]}, "rules"),
+    ({"sentence": "x" * 3000}, "rules"),
+    ({"columns": ["Pupil Surname"]}, "rules"),
+    ({"rows": 11}, "rows are not in the file"),
+    ({"first_rows": [11]}, "rows are not in the file"),
+    ({"first_rows": [1, 2]}, "rows are not in the file"),
+]
 
 
-@pytest.mark.parametrize(
-    ("manifest", "message"),
-    first(
-        4,
-        [
-            ("", "carries no manifest"),
-            ("{", "it is not JSON"),
-            ("[" * 100_000, "it is not JSON"),
-            (b"\xff\xfe", "it is not JSON"),
-            (" " * (2 << 20), "it is too long"),
-            ("[]", "it must hold"),
-        ],
-    ),
-)
-def test_a_manifest_that_is_none(tokens: Path, pipeline: Place, manifest: str | bytes, message: str) -> None:
+def test_manifests_that_no_sound_pass_writes(tokens: Path, keys: KeyRing) -> None:
+    sound = manifest_of(tokens, keys)
+    cases = [(sound | change, message) for change, message in CHANGES]
+    cases += [(sound | {"rules": [sound["rules"][0] | change]}, message) for change, message in RULES]
+    cases += [(sound | {"rules": sound["rules"] * 2}, "twice"), ([], "it: ")]
+    texts = [(json.dumps(manifest).encode(), message) for manifest, message in cases]
+    texts += [(text, "Invalid JSON") for text in (b"{", b"[" * 100_000, b"\xff\xfe")]
+    for text, message in texts:
+        with pytest.raises(ValueError, match=message) as wrong:
+            Manifest.from_json(text)
+        assert SECRET not in str(wrong.value)
+
+
+@pytest.mark.parametrize(("manifest", "message"), [("", "carries no manifest"), (" " * (2 << 20), "it is too long")])
+def test_a_manifest_that_is_none(tokens: Path, pipeline: Desk, manifest: str, message: str) -> None:
     rewrite(tokens, pipeline.keys, manifest=manifest)
     assert message in refused(pipeline)
 
 
-@pytest.mark.parametrize("key", ["linkage", "upn", "nhs"])
-def test_another_key(sender: Sender, pipeline: Place, keys: KeyRing, key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["linkage.key", "upn.key", "nhs.key", "intake.pub.pem"])
+def test_another_key(sender: Sender, pipeline: Desk, keys: KeyRing, key: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    KeyRing.create(other, at_sender=True)
-    for name in {"linkage", "upn", "nhs"} - {key}:
-        (other / f"{name}.key").write_bytes((sender.keys / f"{name}.key").read_bytes())
-    shutil.copy(sender.keys / "intake.pub.pem", other)
+    KeyRing.create(other)
+    for name in {"linkage.key", "upn.key", "nhs.key", "intake.pub.pem"} - {key}:
+        shutil.copy(sender.keys / name, other)
     sender.run(sender.write(eyfsp()), keys=other)
     put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
-    sentence = refused(pipeline)
-    assert f"not made with a {key} key of fingerprint {keys.fingerprints[key]}" in sentence
-    assert "`readiness keys show`" in sentence
+    sentence, name = refused(pipeline), key.removesuffix(".key")
+    if name in keys.fingerprints:
+        assert f"not made with a {name} key of fingerprint {keys.fingerprints[name]}" in sentence
+    else:
+        assert "is sealed to another pipeline's key" in sentence
 
 
 def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
@@ -162,37 +150,28 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
         [
             (
                 lambda t: t.append_column("surname", pa.array([SECRET] * 9)),
-                "it has what no tokens file has in column 64",
+                "unexpected column 64",
             ),
-            (
-                lambda t: t.append_column("council", pa.array(["leeds"] * 9)),
-                "it has what no tokens file has in column 64",
-            ),
-            (lambda t: t.drop_columns(["t_nhs"]), "it lacks t_nhs"),
+            (lambda t: t.drop_columns(["t_nhs"]), "missing t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
-            (
-                lambda t: t.set_column(0, "row_key", t["row_key"].cast("float64", safe=False)),
-                "another order or of another type",
-            ),
             (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
             (lambda t: t.append_column("t_upn", t["t_upn"]), "another order or of another type"),
             (_with("row_key", [*range(1, 9), None]), "row_key must rise"),
-            (_with("row_key", [*range(1, 9), 8]), "row_key must rise"),
             (_with("row_key", [*range(8, 0, -1), 2**64 - 1]), "row_key must rise"),
-            (_with("row_key", list(range(9))), "row_key names rows that the extract has not"),
-            (_with("row_key", [*range(1, 9), 2**64 - 1]), "row_key names rows that the extract has not"),
-            (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values that it cannot have"),
-            (_with("imd_quintile", [6] * 9), "imd_quintile holds values that it cannot have"),
+            (_with("row_key", list(range(9))), "row_key gives rows"),
+            (_with("row_key", [*range(1, 9), 2**64 - 1]), "row_key gives rows"),
+            (_with("term_of_birth", [SECRET] * 9), "term_of_birth holds values outside its list"),
+            (_with("imd_quintile", [6] * 9), "imd_quintile holds values outside its list"),
             (_with("sex", [SECRET] * 9), "sex holds values outside its code list"),
             (_with("com_e01", ["3"] * 9), "com_e01 holds values outside its code list"),
             (_with("com_e01", [None] * 9), "com_e01 is blank in rows that were kept"),
-            (lambda t: t.slice(0, 8), "not as many rows as its manifest says"),
-            (lambda t: t.slice(0, 0), "not as many rows as its manifest says"),
+            (lambda t: t.slice(0, 8), "number of rows differs from its manifest"),
+            (lambda t: t.slice(0, 0), "number of rows differs from its manifest"),
         ],
     ),
 )
 def test_rows_that_no_sound_pass_writes(
-    tokens: Path, pipeline: Place, change: Callable[[pa.Table], pa.Table], message: str
+    tokens: Path, pipeline: Desk, change: Callable[[pa.Table], pa.Table], message: str
 ) -> None:
     rewrite(tokens, pipeline.keys, change(unsealed(tokens, pipeline.keys).read()))
     assert message in refused(pipeline)
@@ -204,34 +183,25 @@ def test_rows_that_no_sound_pass_writes(
         4,
         [
             ("asq3_communication", [61.0], "outside its range"),
-            ("asq3_communication", [float("nan")], "holds what is not a number"),
-            ("asq_se2_score", [float("inf")], "holds what is not a number"),
+            ("asq3_communication", [float("nan")], "other than a number"),
+            ("asq_se2_score", [float("inf")], "other than a number"),
         ],
     ),
 )
-def test_numbers_that_are_none(sender: Sender, pipeline: Place, name: str, values: list[float], message: str) -> None:
+def test_numbers_that_are_none(sender: Sender, pipeline: Desk, name: str, values: list[float], message: str) -> None:
     path = put(sender.pseudonymise(sender.write(reviews(), "hv_reviews")), pipeline, "hv_reviews")
     rewrite(path, pipeline.keys, _with(name, values)(unsealed(path, pipeline.keys).read()))
     assert message in refused(pipeline, "hv_reviews")
 
 
-def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Place) -> None:
+def test_tokens_that_anyone_could_read_on_their_way(tokens: Path, pipeline: Desk) -> None:
     """As an earlier version wrote them."""
     pq.write_table(unsealed(tokens, pipeline.keys).read(), tokens)
     assert "is not sealed to this pipeline" in refused(pipeline)
 
 
-def test_a_file_sealed_to_another_pipeline(sender: Sender, pipeline: Place, tmp_path: Path) -> None:
-    KeyRing.create(tmp_path / "other")
-    for key in ("linkage", "upn", "nhs"):
-        shutil.copy(sender.keys / f"{key}.key", tmp_path / "other")
-    sender.run(sender.write(eyfsp()), keys=tmp_path / "other")
-    put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
-    assert "is sealed to another pipeline's key" in refused(pipeline)
-
-
 @pytest.mark.parametrize("cut", first(4, [0, 4, 100, 2000, -1, -8, -200]))
-def test_a_file_cut_short(tokens: Path, pipeline: Place, cut: int) -> None:
+def test_a_file_cut_short(tokens: Path, pipeline: Desk, cut: int) -> None:
     tokens.write_bytes(tokens.read_bytes()[:cut])
     assert "send it again" in refused(pipeline)
 
@@ -252,13 +222,13 @@ def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: 
     assert found > 60
 
 
-def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Place) -> None:
+def test_both_the_extract_and_its_tokens_are_refused(tokens: Path, sender: Sender, pipeline: Desk) -> None:
     put(sender.write(eyfsp()), pipeline)
     with pytest.raises(ExtractStopped, match="are both in the folder"):
         pipeline.take("eyfsp")
 
 
-def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Place) -> None:
+def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipeline: Desk) -> None:
     """Whatever the sender's own tool let through."""
     manifest = manifest_of(tokens, pipeline.keys)
     rule = manifest["rules"][0] | {"rule": "another-council", "rows": 6, "first_rows": [1, 2, 3, 4, 5, 6]}
@@ -271,7 +241,7 @@ def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipel
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, given: bool) -> None:
+def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Desk, given: bool) -> None:
     sender.directory.write_text("postcode,imd_decile\nLS1 4AP,9\n")
     more = ["--postcode-directory", str(sender.directory)] if given else []
     sender.run(sender.write(eyfsp()), *more)
@@ -280,13 +250,13 @@ def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Place, giv
     (found,) = [finding for finding in quality.findings if finding.column == "imd_quintile"]
     assert (found.severity, found.passed) == ("warning", False)
     assert ("another postcode directory" if given else "had no postcode directory") in found.sentence
-    assert pipeline.kept("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
+    assert pipeline.table("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
 
 
-def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Place) -> None:
+def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Desk) -> None:
     pipeline.take("eyfsp")
-    before = pipeline.kept("eyfsp")
+    before = pipeline.table("eyfsp")
     rewrite(tokens, pipeline.keys, _with("sex", [SECRET] * 9)(unsealed(tokens, pipeline.keys).read()))
     with pytest.raises(ExtractStopped):
         pipeline.take("eyfsp")
-    assert pipeline.kept("eyfsp").equals(before)
+    assert pipeline.table("eyfsp").equals(before)

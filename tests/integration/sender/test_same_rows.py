@@ -20,9 +20,9 @@ from sources.extract.landed import Landed, find, taking_part
 from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT
+from tests.support.intake.desk import COHORT, Desk
 from tests.support.intake.numbered import numbered_quarantine
-from tests.support.intake.sender import Place, Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.sender import Sender, eyfsp, put, reviews, unsealed
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +65,12 @@ def test_every_synthetic_extract(
 ) -> None:
     directory = synthetic / "reference" / "postcode_directory.csv"
     sender = Sender(tmp_path / "out", sender_keys, directory)
-    ours = Place(synthetic, Home(tmp_path / "ours"), Intake(synthetic, Home(tmp_path / "ours"), keys), keys)
+    ours = Desk(synthetic, Home(tmp_path / "ours"), Intake(synthetic, Home(tmp_path / "ours"), keys), keys)
     landing = tmp_path / "landing"
     (landing / "reference").mkdir(parents=True)
     for path in directory.parent.iterdir():
         (landing / "reference" / path.name).write_bytes(path.read_bytes())
-    theirs = Place(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys), keys)
+    theirs = Desk(landing, Home(tmp_path / "theirs"), Intake(landing, Home(tmp_path / "theirs"), keys), keys)
     extracts = _landed(synthetic, source)
     for landed in extracts:
         put(sender.pseudonymise(landed.path), theirs, source, landed.council)
@@ -80,15 +80,15 @@ def test_every_synthetic_extract(
         assert isinstance(mine, ExtractQuality)
         assert isinstance(other, ExtractQuality)
         assert (other.rows_read, other.rules, other.findings) == (mine.rows_read, mine.rules, mine.findings)
-        kept = ours.kept(source, mine.council)
+        kept = ours.table(source, mine.council)
         assert kept.num_rows
-        assert kept.equals(theirs.kept(source, mine.council))
+        assert kept.equals(theirs.table(source, mine.council))
 
 
 @pytest.mark.parametrize("source", EXTRACTS)
 @pytest.mark.parametrize("chunk", [1 << 18, 3])
 def test_odd_names_and_bad_rows(
-    source: str, chunk: int, sender: Sender, place_at: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+    source: str, chunk: int, sender: Sender, place_at: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assets.pseudonymise.stream_extract.CHUNK_ROWS", chunk)
     monkeypatch.setattr("assets.pseudonymise.split_writer.CHUNK_ROWS", chunk)
@@ -99,8 +99,8 @@ def test_odd_names_and_bad_rows(
     monkeypatch.setattr("assets.pseudonymise.tokens_file.CHUNK_ROWS", max(chunk - 1, 1))
     put(sender.pseudonymise(extract), theirs, source)
     other = theirs.take(source)
-    kept = ours.kept(source)
-    assert kept.equals(theirs.kept(source))
+    kept = ours.table(source)
+    assert kept.equals(theirs.table(source))
     assert mine.rows_rejected
     assert (mine.rows_read, mine.rows_kept, mine.rules) == (other.rows_read, other.rows_kept, other.rules)
     assert mine.headings == other.headings
@@ -117,7 +117,7 @@ def test_a_tokens_file_has_the_columns_that_its_contract_gives(
     assert (source in PEOPLE) == any(name in TOKEN_COLUMNS for name in made.names)
 
 
-def test_taken_once_and_known_by_its_own_mac(sender: Sender, pipeline: Place) -> None:
+def test_taken_once_and_known_by_its_own_mac(sender: Sender, pipeline: Desk) -> None:
     put(sender.pseudonymise(sender.write(EXTRACTS["eyfsp"])), pipeline)
     first, again = pipeline.take("eyfsp"), pipeline.take("eyfsp")
     assert (first.unchanged, again.unchanged) == (False, True)
@@ -128,11 +128,11 @@ def test_taken_once_and_known_by_its_own_mac(sender: Sender, pipeline: Place) ->
     assert [path.stem for path in pipeline.home.history("eyfsp", COHORT, "leeds").iterdir()] == [first.file_mac]
 
 
-def test_no_token_of_the_sender_is_one_of_the_pipeline(sender: Sender, pipeline: Place) -> None:
+def test_no_token_of_the_sender_is_one_of_the_pipeline(sender: Sender, pipeline: Desk) -> None:
     tokens = sender.pseudonymise(sender.write(EXTRACTS["eyfsp"]))
     put(tokens, pipeline)
     pipeline.take("eyfsp")
-    sent, kept = (_tokens(table) for table in (unsealed(tokens, pipeline.keys).read(), pipeline.kept("eyfsp")))
+    sent, kept = (_tokens(table) for table in (unsealed(tokens, pipeline.keys).read(), pipeline.table("eyfsp")))
     assert len(sent) == len(kept) > 50
     assert not sent & kept
 

@@ -137,9 +137,9 @@ def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path)
     place = tmp_path / "sent to us"
     zipfile.ZipFile(archive).extractall(place)
     _install(place / archive.stem, tmp_path / "a tool")
-    told = _run(tmp_path / "a tool", sender, tmp_path / "to send")
-    assert told.returncode == 0, told.stderr
-    assert "Read from sheet 1" in told.stdout.decode("cp1252")
+    done = _run(tmp_path / "a tool", sender, tmp_path / "to send")
+    assert done.returncode == 0, done.stderr
+    assert "Read from sheet 1" in done.stdout.decode("cp1252")
     assert (tmp_path / "to send" / "202425.tokens.parquet").exists()
 
 

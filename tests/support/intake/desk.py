@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from assets.home.paths import Home
@@ -53,8 +54,11 @@ class Desk:
         assert landed
         return self.intake.ingest(landed)
 
+    def table(self, source: str, council: str = "leeds") -> pa.Table:
+        return numbered(self.home, self.keys, source, council)
+
     def kept(self, source: str = "eyfsp", council: str = "leeds", columns: str = "source_row") -> list[Any]:
-        kept = duckdb.from_arrow(numbered(self.home, self.keys, source, council))
+        kept = duckdb.from_arrow(self.table(source, council))
         rows = kept.query("kept", f"SELECT {columns} FROM kept ORDER BY source_row").fetchall()
         return [row[0] if len(row) == 1 else row for row in rows]
 

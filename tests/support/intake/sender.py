@@ -13,37 +13,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
-from sources.extract.landed import find
 from tests.support.extracts import text
 from tests.support.intake import desk as intake
-from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW
-from tests.support.intake.numbered import numbered
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW, Desk
 
 DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
-
-
-@dataclass
-class Place:
-    """A pipeline that ingests files: its landing folder, home and keys."""
-
-    landing: Path
-    home: Home
-    intake: Intake
-    keys: KeyRing
-
-    def take(self, source: str, council: str = "leeds") -> ExtractQuality:
-        landed = find(self.landing, council, source, COHORT)
-        assert landed
-        return self.intake.ingest(landed)
-
-    def kept(self, source: str, council: str = "leeds") -> pa.Table:
-        return numbered(self.home, self.keys, source, council)
 
 
 @dataclass
@@ -107,28 +86,28 @@ def sender(tmp_path: Path, sender_keys: Path) -> Sender:
 
 
 @pytest.fixture
-def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Place]:
+def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Desk]:
     """Return a function that creates a named pipeline with the same keys."""
 
-    def make(name: str) -> Place:
+    def make(name: str) -> Desk:
         landing, home = tmp_path / name / "landing", Home(tmp_path / name / "home")
         (landing / "reference").mkdir(parents=True)
         (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
-        return Place(landing, home, Intake(landing, home, keys), keys)
+        return Desk(landing, home, Intake(landing, home, keys), keys)
 
     return make
 
 
 @pytest.fixture
-def pipeline(place_at: Callable[[str], Place]) -> Place:
+def pipeline(place_at: Callable[[str], Desk]) -> Desk:
     return place_at("pipeline")
 
 
-def put(path: Path, place: Place, source: str = "eyfsp", council: str = "leeds", name: str | None = None) -> Path:
+def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") -> Path:
     """Put a file into a landing folder."""
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy(path, folder / (name or path.name)))
+    return Path(shutil.copy(path, folder / path.name))
 
 
 def eyfsp(*changes: dict[str, str]) -> str:
