@@ -70,11 +70,11 @@ class Copies:
     number: float
 
     def councils(self) -> list[str]:
-        found = councils_in(self.home, self.cohort, self.sources)
+        found = councils_in(self.home.cohort(self.cohort), self.sources)
         return found[:: round(1 / self.number)] if self.number < 1 else found
 
     def extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
-        return {source: extracts_of(self.home, source, self.cohort, self.councils()) for source in sources}
+        return {source: extracts_of(self.home.cohort(self.cohort), source, self.councils()) for source in sources}
 
     def times(self) -> range:
         return range(max(1, round(self.number)))
@@ -103,7 +103,7 @@ def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: 
     report, doubts, agreement = Report(), Doubts(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
-        with StoredPairs(copies.home, cohort, kept, copies.keys, {"copies": f"{number:g}"}) as cache:
+        with StoredPairs(copies.home.cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
             watchers = [*report.watchers, doubts, agreement]
             result = link(_tokens(copies), watchers=watchers, children=children, cache=cache)
         linking = _peak()
@@ -140,7 +140,7 @@ def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) 
 def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
     """Return the tokens of each source, one copy after another."""
     extracts = copies.extracts(copies.sources)
-    read = [tokens.readers(copies.home, copies.keys, copies.cohort, extracts) for _ in copies.times()]
+    read = [tokens.readers(copies.home.cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
     readers = {source: [each[source] for each in read] for source in read[0]}
     return {
         source: pa.RecordBatchReader.from_batches(each[0].schema, _batches(each)) for source, each in readers.items()

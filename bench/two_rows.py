@@ -36,9 +36,9 @@ def main() -> None:
         folder = given.folder / str(seed)
         folder.mkdir(parents=True)
         pipeline = synthetic(folder, seed, scale=1.0)
-        links = pyarrow.parquet.read_table(pipeline.home.links(COHORT))
+        links = pyarrow.parquet.read_table(pipeline.home.cohort(COHORT).links)
         with duckdb.connect() as con:
-            con.register("links", RowNumbers(pipeline.home, pipeline.keys, COHORT).numbered(links))
+            con.register("links", RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).numbered(links))
             query = _CHILDREN.format(truth=parquet(folder / "truth.parquet"))
             children, twice = con.execute(query).fetchall()[0]
         print(f"seed {seed}: {twice} of {children:,} children have two rows in the table")

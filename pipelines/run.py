@@ -82,7 +82,7 @@ def run_cohort(
         note_signers(home)
         release = version or release_of(home, cohort)
         options = ReleaseOptions(allow_missing, share, others, reuse, requests)
-        series = series_for(home, cohort.code, release, options)
+        series = series_for(home.cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in measured_now(series, release)]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
@@ -173,7 +173,7 @@ def _cohort_steps(folders: Installation, cohort: Cohort, arrived: Sequence[str],
     yield _Step(
         "linkage",
         f"Linkage{about}: who is who, without names",
-        lambda: is_current(home, cohort.code, councils),
+        lambda: is_current(home.cohort(cohort.code), councils),
         lambda jobs: jobs.linkage(cohort.code),
     )
 
@@ -187,7 +187,7 @@ def _release_step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            release_is_current(home, folders.key_ring(KEYS_OF_RELEASE), cohort.code, version, councils, options)
+            release_is_current(home.cohort(cohort.code), folders.key_ring(KEYS_OF_RELEASE), version, councils, options)
             and database_is_current(home.release)
         ),
         lambda jobs: jobs.release(cohort.code, version, options),
@@ -250,5 +250,5 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
         raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
     if not taking_part(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code) and not home.any_taken(cohort.code):
+    if not anything_arrived(landing, cohort.code) and not home.cohort(cohort.code).any_taken:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")

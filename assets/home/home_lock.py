@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, ExtractStore, Home
 from privacy.doors.locks import PATIENCE_SECONDS, locked
 
 _WRITTEN_BY_STEPS = (
@@ -29,6 +29,7 @@ _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", CohortStore, ExtractStore)
 
 
 class InUse(Exception):
@@ -79,13 +80,13 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
             _held.reset(token)
 
 
-def while_in_use(step: Callable[Concatenate[Home, P], R]) -> Callable[Concatenate[Home, P], R]:
-    """Decorate a function of a home folder to prevent removals while it runs."""
+def while_in_use(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Decorate a function of a cohort or an extract to prevent removals while it runs."""
 
     @functools.wraps(step)
-    def kept(home: Home, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with in_use(home):
-            return step(home, *args, **kwargs)
+    def kept(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with in_use(store.home):
+            return step(store, *args, **kwargs)
 
     return kept
 
@@ -100,7 +101,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     home.prepare()
     mine = _mine.get()
     with ExitStack() as held:
-        places = [_take(held, home, cohort, mine) for cohort in sorted(set(cohorts))]
+        places = [_take(held, home.cohort(cohort), mine) for cohort in sorted(set(cohorts))]
         token = _mine.set(mine | set(places))
         try:
             yield
@@ -119,32 +120,32 @@ def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[
     with ExitStack() as held:
         # shared: keeps out work on the whole cohort, but not intakes of other councils
         for cohort in sorted({cohort for cohort, _ in ordered}):
-            _take(held, home, cohort, mine, shared=True)
+            _take(held, home.cohort(cohort), mine, shared=True)
         for cohort, council in ordered:
-            _take(held, home, cohort, mine, council)
+            _take(held, home.cohort(cohort), mine, council)
         yield
 
 
 def _take(
-    held: ExitStack, home: Home, cohort: str, mine: frozenset[Path], council: str = "", *, shared: bool = False
+    held: ExitStack, store: CohortStore, mine: frozenset[Path], council: str = "", *, shared: bool = False
 ) -> Path:
     """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
-    place = home.restricted / "turns" / f"cohort={cohort}{f'.{council}' if council else ''}"
+    place = store.home.restricted / "turns" / f"cohort={store.cohort}{f'.{council}' if council else ''}"
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
-        of = f"{council} of cohort {cohort}" if council else f"cohort {cohort}"
-        busy = Busy(f"another run works on {of} in {home.root}: wait until it has ended, and run again")
+        of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
+        busy = Busy(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
         held.enter_context(locked(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
     return place
 
 
-def with_cohort_lock(step: Callable[Concatenate[Home, str, P], R]) -> Callable[Concatenate[Home, str, P], R]:
-    """Decorate a function of a home folder and a cohort, so that only one process at a time runs it for a cohort."""
+def with_cohort_lock(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Decorate a function of a cohort or an extract, so that only one process at a time runs it for a cohort."""
 
     @functools.wraps(step)
-    def waiting(home: Home, cohort: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with turn(home, [cohort]):
-            return step(home, cohort, *args, **kwargs)
+    def waiting(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with turn(store.home, [store.cohort]):
+            return step(store, *args, **kwargs)
 
     return waiting
 

@@ -34,27 +34,23 @@ class MadeByLater(Exception):
 
 
 class _Below:
-    """A path at fixed folders below the root of a home folder."""
+    """A path below the root of a home folder. `{0.cohort}` in a part is replaced by the owner's attribute."""
 
     def __init__(self, *parts: str) -> None:
         self._parts = parts
 
-    def __get__(self, home: Home, _: type[Home]) -> Path:
-        return home.root.joinpath(*self._parts)
+    def __get__(self, owner: Home | CohortStore | ExtractStore, _: type) -> Path:
+        return owner.root.joinpath(*(part.format(owner) for part in self._parts))
 
 
-def _of_extract(kind: str, suffix: str, zone: str = "restricted") -> Callable[[Home, str, str, str], Path]:
-    """Return the method for a path of each extract: its arguments are source, cohort and council."""
-
-    def path(home: Home, source: str, cohort: str, council: str) -> Path:
-        return home.root / zone / kind / f"source={source}" / f"cohort={cohort}" / f"{council}.{suffix}"
-
-    return path
+def _of_cohort(*parts: str) -> _Below:
+    """Return the path of a cohort below the restricted zone."""
+    return _Below("restricted", *parts)
 
 
-def _of_cohort(*parts: str) -> Callable[[Home, str], Path]:
-    """Return the method for a path of each cohort, whose code replaces `{}`."""
-    return lambda home, cohort: home.restricted.joinpath(*(part.format(cohort) for part in parts))
+def _of_extract(kind: str, suffix: str, zone: str = "restricted") -> _Below:
+    """Return the path of an extract in the folder `kind` of a zone."""
+    return _Below(zone, kind, "source={0.source}", "cohort={0.cohort}", f"{{0.council}}.{suffix}")
 
 
 def _of_version(name: str) -> Callable[[Home, str], Path]:
@@ -83,25 +79,6 @@ class Home:
     restoring = _Below("restricted", "restoring")
     """Marker file of a restore that is running or was interrupted."""
 
-    tokens = _of_extract("", "parquet", zone="tokens")
-    """An extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
-    tokens_of_parts = _of_extract("", "d", zone="tokens")
-    """Folder of the tokens of an extract's parts, encrypted for the linkage."""
-    token_sample = _of_extract("", "sample", zone="tokens")
-    """Sample of an extract's smallest tokens, to compare with later extracts, encrypted for the linkage."""
-    newest_sample = _of_extract("", "newest", zone="tokens")
-    """The current extract's sample if it differs. It replaces the other after a measurement."""
-    pseudonymised = _of_extract("pseudonymised", "parquet")
-    """An extract's payload."""
-    quarantine = _of_extract("quarantine", "parquet")
-    """An extract's quarantine: row key, rule, columns and severity of findings, no values."""
-    quality = _of_extract("quality", "json")
-    stopped = _of_extract("stopped", "json")
-    """Reason why the latest delivery was stopped. Removed when a good one is ingested."""
-    history = _of_extract("history", "d")
-    """Folder of intake results of superseded deliveries, named by the file's MAC."""
-    parts = _of_extract("parts", "d")
-    """Folder of the parts of an extract that have been read."""
     landing_seen = _Below("restricted", "landing_seen.json")
     """Unread files in landing and sources with a folder there, as of the last check."""
     first_people = _Below("restricted", "first_intake", "people.json")
@@ -109,8 +86,6 @@ class Home:
     first_real_extract = _Below("restricted", "first_intake", "not_synthetic.json")
     """Name of the first extract that was not synthetic."""
 
-    forgotten = _of_extract("forgotten", "json")
-    """An extract's list of rows removed on request, by file MAC and row number."""
     unfinished_removal = _Below("restricted", "forgotten", "unfinished.json")
     """The removal that is in progress; deleted when it is complete."""
     unfinished_withdrawal = _Below("restricted", "forgotten", "withdrawal.json")
@@ -118,29 +93,10 @@ class Home:
     objections = _Below("restricted", "forgotten", "objections")
     """Folder of keyed marks that identify children whose rows must not come back in a delivery."""
 
-    linked = _of_cohort("linked", "cohort={}")
-    links = _of_cohort("linked", "cohort={}", "links.parquet")
-    linkage_record = _of_cohort("linked", "cohort={}", "linkage_record.json")
-    """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
-    linkage_report = _of_cohort("linked", "cohort={}", "linkage.json")
-    """The linkage report as JSON. The page is `linkage.html` in the same folder."""
-    doubts = _of_cohort("linked", "cohort={}", "doubts.parquet")
-    """Pairs of linked children that could be one child."""
-    agreement = _of_cohort("linked", "cohort={}", "agreement.parquet")
-    """Agreement between each child's records, and records with too little information."""
-    overlaps = _of_cohort("linked", "cohort={}", "replaced.json")
-    """Comparison of each linked extract with an earlier delivery."""
-    review = _of_cohort("reviews", "cohort={}")
-    """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
-    reviewed = _of_cohort("reviews", "cohort={}", "reviewed.parquet")
-    """A review's confidential table, over which noise is added; one row per child."""
-
     returns = _Below("restricted", "returns")
     """Folder of encrypted files to return to services under a sharing agreement, by council."""
     disclosures = _Below("restricted", "returns", "disclosures.jsonl")
     """Log of all returns that were made or withdrawn."""
-    row_history = _of_cohort("returns", "standing-{}.parquet")
-    """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
 
     release_record = _of_version("release={}.json")
     """A release's inputs for each cohort, frozen before the first charge."""
@@ -152,31 +108,21 @@ class Home:
     """Log of all requested tables, including refused ones."""
     held = _Below("restricted", "held")
     """Bundles that need approval before publication."""
-    list_of_holds = _of_cohort("decisions", "{}-holds.txt")
-    """Page to read before accepting holds."""
-    acceptance_to_sign = _of_cohort("decisions", "{}-holds.request")
-    """File to sign to accept holds."""
+
+    def cohort(self, code: str) -> CohortStore:
+        return CohortStore(self, code)
+
+    def extract(self, source: str, cohort: str, council: str) -> ExtractStore:
+        return ExtractStore(self, source, cohort, council)
 
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return settings().ledger or self.root / "ledger.sqlite"
 
-    def pair_cache(self, cohort: str) -> Path:
-        """Return the path of the pairs that the linkage has scored, encrypted for it."""
-        return self.tokens("weighed", cohort, "pairs")
-
-    def any_taken(self, cohort: str) -> bool:
-        """Return whether any extract of a cohort is held, even if its file has left landing."""
-        return any(self.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
-
     def several(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
-
-    def reports(self, cohort: str, council: str) -> Path:
-        """Return the folder of the quality reports to send to one council."""
-        return self.restricted / "reports" / f"cohort={cohort}" / council
 
     @contextmanager
     def being_restored(self) -> Iterator[None]:
@@ -195,40 +141,9 @@ class Home:
         """True if a removal is running or was interrupted."""
         return self.unfinished_removal.exists() or self.unfinished_withdrawal.exists()
 
-    def any_forgotten(self, cohort: str) -> bool:
-        """Return whether rows of any extract of a cohort were removed on request."""
-        return any(self.restricted.glob(f"forgotten/source=*/cohort={cohort}/*.json"))
-
-    def return_file(self, source: str, cohort: str, council: str) -> Path:
-        return self.returns / council / source / f"{cohort}.age"
-
-    def told_file(self, service: str, cohort: str, council: str) -> Path:
-        """Return the path of the record of facts disclosed about a service's rows, encrypted for that service."""
-        return self.returns / council / f"told-{service}-{cohort}.age"
-
-    def return_summary(self, cohort: str, council: str) -> Path:
-        """Return the path of the number of children known to only one service (JSON; page in `.html`).
-
-        It never leaves the restricted zone.
-        """
-        return self.returns / council / f"summary-{cohort}.json"
-
-    def all_returns(self, cohort: str) -> list[Path]:
-        """Return every file of a cohort's returns: files for services, disclosure records and summaries."""
-        patterns = (f"*/*/{cohort}.age", f"*/told-*-{cohort}.age", f"*/summary-{cohort}.*")
-        return sorted(path for pattern in patterns for path in self.returns.glob(pattern))
-
-    def request_plan(self, version: str, cohort: str, family: str) -> Path:
-        """Return the path of a release's measurement plan for a family's tables on request."""
-        return self.restricted / "releases" / f"plan={version}-{cohort}-{family}.json"
-
     def decision_sheet(self, version: str, stage: str) -> Path:
         """Return the path of the page to read before approving a release."""
         return self.restricted / "decisions" / f"{version}-{stage}.html"
-
-    def confidential(self, family: str, cohort: str) -> Path:
-        """Return the path of a family's confidential table, over which noise is added; one row per unit."""
-        return self.linked(cohort) / f"{FAMILIES[family].confidential_table}.parquet"
 
     def prepare(self) -> None:
         """Create the home folder and its zones, accessible only to their owner, whatever mode they had.
@@ -276,3 +191,117 @@ class Home:
             clear_scratch(self.restricted, _STAGING)
         with alone(self.release):
             pass
+
+
+@dataclass(frozen=True)
+class CohortStore:
+    """Paths of one cohort in a home folder. `cohort` is its code, such as `202425`."""
+
+    home: Home
+    cohort: str
+
+    linked = _of_cohort("linked", "cohort={0.cohort}")
+    links = _of_cohort("linked", "cohort={0.cohort}", "links.parquet")
+    linkage_record = _of_cohort("linked", "cohort={0.cohort}", "linkage_record.json")
+    """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
+    linkage_report = _of_cohort("linked", "cohort={0.cohort}", "linkage.json")
+    """The linkage report as JSON. The page is `linkage.html` in the same folder."""
+    doubts = _of_cohort("linked", "cohort={0.cohort}", "doubts.parquet")
+    """Pairs of linked children that could be one child."""
+    agreement = _of_cohort("linked", "cohort={0.cohort}", "agreement.parquet")
+    """Agreement between each child's records, and records with too little information."""
+    overlaps = _of_cohort("linked", "cohort={0.cohort}", "replaced.json")
+    """Comparison of each linked extract with an earlier delivery."""
+    review = _of_cohort("reviews", "cohort={0.cohort}")
+    """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
+    reviewed = _of_cohort("reviews", "cohort={0.cohort}", "reviewed.parquet")
+    """A review's confidential table, over which noise is added; one row per child."""
+    row_history = _of_cohort("returns", "standing-{0.cohort}.parquet")
+    """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
+    list_of_holds = _of_cohort("decisions", "{0.cohort}-holds.txt")
+    """Page to read before accepting holds."""
+    acceptance_to_sign = _of_cohort("decisions", "{0.cohort}-holds.request")
+    """File to sign to accept holds."""
+    pair_cache = _Below("tokens", "source=weighed", "cohort={0.cohort}", "pairs.parquet")
+    """Pairs that the linkage has scored, encrypted for it."""
+
+    @property
+    def root(self) -> Path:
+        return self.home.root
+
+    @property
+    def any_taken(self) -> bool:
+        """True if any extract of the cohort is held, even if its file has left landing."""
+        return any(self.home.restricted.glob(f"pseudonymised/source=*/cohort={self.cohort}/*.parquet"))
+
+    @property
+    def any_forgotten(self) -> bool:
+        """True if rows of any extract of the cohort were removed on request."""
+        return any(self.home.restricted.glob(f"forgotten/source=*/cohort={self.cohort}/*.json"))
+
+    @property
+    def all_returns(self) -> list[Path]:
+        """Every file of the cohort's returns: files for services, disclosure records and summaries."""
+        patterns = (f"*/*/{self.cohort}.age", f"*/told-*-{self.cohort}.age", f"*/summary-{self.cohort}.*")
+        return sorted(path for pattern in patterns for path in self.home.returns.glob(pattern))
+
+    def extract(self, source: str, council: str) -> ExtractStore:
+        return self.home.extract(source, self.cohort, council)
+
+    def reports(self, council: str) -> Path:
+        """Return the folder of the quality reports to send to one council."""
+        return self.home.restricted / "reports" / f"cohort={self.cohort}" / council
+
+    def return_summary(self, council: str) -> Path:
+        """Return the path of the number of children known to only one service (JSON; page in `.html`).
+
+        It never leaves the restricted zone.
+        """
+        return self.home.returns / council / f"summary-{self.cohort}.json"
+
+    def request_plan(self, version: str, family: str) -> Path:
+        """Return the path of a release's measurement plan for a family's tables on request."""
+        return self.home.restricted / "releases" / f"plan={version}-{self.cohort}-{family}.json"
+
+    def confidential(self, family: str) -> Path:
+        """Return the path of a family's confidential table, over which noise is added; one row per unit."""
+        return self.linked / f"{FAMILIES[family].confidential_table}.parquet"
+
+
+@dataclass(frozen=True)
+class ExtractStore:
+    """Paths of what is kept about one extract in a home folder."""
+
+    home: Home
+    source: str
+    cohort: str
+    council: str
+
+    tokens = _of_extract("", "parquet", zone="tokens")
+    """An extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
+    tokens_of_parts = _of_extract("", "d", zone="tokens")
+    """Folder of the tokens of an extract's parts, encrypted for the linkage."""
+    token_sample = _of_extract("", "sample", zone="tokens")
+    """Sample of an extract's smallest tokens, to compare with later extracts, encrypted for the linkage."""
+    newest_sample = _of_extract("", "newest", zone="tokens")
+    """The current extract's sample if it differs. It replaces the other after a measurement."""
+    pseudonymised = _of_extract("pseudonymised", "parquet")
+    """An extract's payload."""
+    quarantine = _of_extract("quarantine", "parquet")
+    """An extract's quarantine: row key, rule, columns and severity of findings, no values."""
+    quality = _of_extract("quality", "json")
+    stopped = _of_extract("stopped", "json")
+    """Reason why the latest delivery was stopped. Removed when a good one is ingested."""
+    history = _of_extract("history", "d")
+    """Folder of intake results of superseded deliveries, named by the file's MAC."""
+    parts = _of_extract("parts", "d")
+    """Folder of the parts of an extract that have been read."""
+    forgotten = _of_extract("forgotten", "json")
+    """An extract's list of rows removed on request, by file MAC and row number."""
+    return_file = _Below("restricted", "returns", "{0.council}", "{0.source}", "{0.cohort}.age")
+    told_file = _Below("restricted", "returns", "{0.council}", "told-{0.source}-{0.cohort}.age")
+    """Record of facts disclosed about a service's rows, encrypted for that service, which is the `source`."""
+
+    @property
+    def root(self) -> Path:
+        return self.home.root

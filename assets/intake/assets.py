@@ -146,7 +146,10 @@ def pseudonymised_extracts(
     for source in sources:
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
-            if all(deliveries.current(home, source, cohort, council) for council in taking_part(installation.landing)):
+            if all(
+                deliveries.current(home.extract(source, cohort, council))
+                for council in taking_part(installation.landing)
+            ):
                 whole = descriptions.checked({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
         waiting = waiting_anywhere(home, source, cohorts)
@@ -207,7 +210,7 @@ def _report_accepted(
     quality: ExtractQuality,
 ) -> None:
     key = EXTRACTS[quality.source]
-    report = installation.home_folder.reports(quality.cohort, quality.council) / f"{quality.source}.html"
+    report = installation.home_folder.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
     metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
         dg.AssetMaterialization(

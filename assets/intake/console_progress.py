@@ -78,7 +78,7 @@ def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[st
     stopped: list[Path] = sorted(home.restricted.glob(f"stopped/source={source}/cohort=*/*.json"))
     found = [f"{path.stem}/{path.parent.name.removeprefix('cohort=')} stopped" for path in stopped]
     for cohort in sorted(cohorts):
-        taken = sorted(home.quality(source, cohort, "any").parent.glob("*.json"))
+        taken = sorted(home.extract(source, cohort, "any").quality.parent.glob("*.json"))
         found += [f"{path.stem}/{cohort} in doubt" for path in taken if (quality := read(path)) and quality.holds]
     return found
 
@@ -125,7 +125,7 @@ def progress_lines(
     if unchanged := len(taken) - len(new):
         yield f"{counted(unchanged, 'extract')} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
     if new or any_stopped:
-        folders = (home.reports(cohort, "<council>") for cohort in sorted(cohorts))
+        folders = (home.cohort(cohort).reports("<council>") for cohort in sorted(cohorts))
         yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore, Home
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.findings import RuleCount, Staged
@@ -205,34 +205,34 @@ def keep(path: Path, quality: ExtractQuality) -> None:
     write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
 
 
-def current(home: Home, source: str, cohort: str, council: str) -> ExtractQuality | None:
+def current(store: ExtractStore) -> ExtractQuality | None:
     """Return the result of the delivery whose rows are in the home folder.
 
     Return None if the rows are missing, damaged, without their tokens, or from another delivery.
     """
-    quality = read(home.quality(source, cohort, council))
+    quality = read(store.quality)
     try:
-        mac = mac_of(home.pseudonymised(source, cohort, council))  # the MAC in the payload itself
+        mac = mac_of(store.pseudonymised)  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
-    if source in SERVICES and not sealed.is_whole(home.tokens(source, cohort, council)):
+    if store.source in SERVICES and not sealed.is_whole(store.tokens):
         return None
     return quality if quality and quality.file_mac == mac else None
 
 
-def previous(home: Home, source: str, cohort: str, council: str, mac: str) -> list[ExtractQuality]:
+def previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
     """Return the deliveries before the one with this MAC, newest first.
 
     They are those of the cohort, then the current one of the previous cohort.
     """
-    key, before = (source, cohort, council), Cohort(cohort).previous
-    superseded = [quality for path in home.history(*key).glob("*.json") if (quality := read(path))]
+    key, before = (store.source, store.cohort, store.council), Cohort(store.cohort).previous
+    superseded = [quality for path in store.home.extract(*key).history.glob("*.json") if (quality := read(path))]
     found = [
-        read(home.quality(*key)),  # first, whatever the clock said when it was ingested
+        read(store.home.extract(*key).quality),  # first, whatever the clock said when it was ingested
         *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
-        read(home.quality(source, before.code, council)) if before else None,
+        read(store.home.extract(store.source, before.code, store.council).quality) if before else None,
     ]
-    return [quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != cohort)]
+    return [quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != store.cohort)]
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
@@ -242,45 +242,47 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     tokens remain next to another delivery's rows, and a stored result proves that the extract is complete.
     """
     key = quality.key
-    earlier = read(home.quality(*key))
+    store = home.extract(*key)
+    earlier = read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
-        keep(home.history(*key) / f"{earlier.file_mac}.json", earlier)
-    home.tokens(*key).unlink(missing_ok=True)
-    promote_all(staged.moves(home.pseudonymised(*key), home.quarantine(*key), home.tokens(*key)))
-    keep(home.quality(*key), quality)
-    home.stopped(*key).unlink(missing_ok=True)
+        keep(store.history / f"{earlier.file_mac}.json", earlier)
+    store.tokens.unlink(missing_ok=True)
+    promote_all(staged.moves(store.pseudonymised, store.quarantine, store.tokens))
+    keep(store.quality, quality)
+    store.stopped.unlink(missing_ok=True)
 
 
 def take_out(home: Home, key: tuple[str, str, str]) -> None:
     """Remove an extract's current files, and move its result to the superseded ones."""
-    earlier = read(home.quality(*key))
-    for path in (home.tokens(*key), home.pseudonymised(*key), home.quarantine(*key)):
+    store = home.extract(*key)
+    earlier = read(store.quality)
+    for path in (store.tokens, store.pseudonymised, store.quarantine):
         path.unlink(missing_ok=True)
     if earlier:
-        keep(home.history(*key) / f"{earlier.file_mac}.json", earlier)
-        home.quality(*key).unlink()
+        keep(store.history / f"{earlier.file_mac}.json", earlier)
+        store.quality.unlink()
 
 
-def row_keys_of(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
+def row_keys_of(store: ExtractStore, keys: KeyRing) -> RowKeys:
     """Return the row keys of the current extract. Raises `KeyProblem` if it was ingested under another row key."""
-    quality = read(home.quality(source, cohort, council))
+    quality = read(store.quality)
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
         raise KeyProblem(
-            f"{council}/{source}/{cohort} was ingested under another row key; use the keys of that time, or ingest it"
-            " again"
+            f"{store.council}/{store.source}/{store.cohort} was ingested under another row key; use the keys of that"
+            " time, or ingest it again"
         )
     if quality and quality.parts:
-        return row_keys.of_parts(keys, source, cohort, council)
-    return row_keys.of_delivery(keys, source, cohort, council, quality.file_mac if quality else "")
+        return row_keys.of_parts(keys, store.source, store.cohort, store.council)
+    return row_keys.of_delivery(keys, store.source, store.cohort, store.council, quality.file_mac if quality else "")
 
 
-def stopped(home: Home, source: str, cohort: str, council: str) -> StoppedExtract | None:
+def stopped(store: ExtractStore) -> StoppedExtract | None:
     """Return the latest delivery if it was stopped, else None."""
-    path = home.stopped(source, cohort, council)
+    path = store.stopped
     return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None
 
 
 def note_stopped(home: Home, note: StoppedExtract) -> None:
     """Store the reason for a stop. The earlier good delivery stays in place."""
-    write_json(home.stopped(note.source, note.cohort, note.council), asdict(note))
+    write_json(home.extract(note.source, note.cohort, note.council).stopped, asdict(note))

@@ -91,14 +91,14 @@ class Intake:
             )
             yield from self._context.run(jobs)
             for council, cohort in dict.fromkeys((each.council, each.cohort) for each in landed):
-                report_council(self.home, cohort, council)
+                report_council(self.home.cohort(cohort), council)
 
     def ingest_kept_parts(self, landed: Landed) -> Outcome:
         """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
         with in_use(self.home), self.home.staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
-            report_council(self.home, landed.cohort, landed.council)
+            report_council(self.home.cohort(landed.cohort), landed.council)
             return outcome
 
     def needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
@@ -107,14 +107,14 @@ class Intake:
             council
             for council in councils
             if not all(self._is_current(council, source, cohort) for source in CONTRACTS)
-            or not has_council_report(self.home, cohort, council)
+            or not has_council_report(self.home.cohort(cohort), council)
         ]
 
     def refuse(self, council: str, source: str, cohort: str, stopped: ExtractStopped) -> None:
         """Record, and report to the sender, why nothing in landing can be used as an extract of a cohort."""
         folder = self._context.landing / council / source
         self._stop(Landed(council, source, cohort, folder / cohort), "", stopped)
-        report_council(self.home, cohort, council)
+        report_council(self.home.cohort(cohort), council)
 
     def _is_current(self, council: str, source: str, cohort: str) -> bool:
         """Return whether an extract was ingested from what is in landing, under these settings, and reported."""
@@ -176,7 +176,7 @@ class Intake:
     def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
-        previous = deliveries.previous(self.home, *landed.key, delivery.mac)
+        previous = deliveries.previous(self.home.extract(*landed.key), delivery.mac)
         quality = yield from self._validate(delivery, staged, rows, parts, previous)
         if quality.failures:
             return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, staged))
@@ -290,28 +290,29 @@ class Intake:
 
     def _current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""
-        current = deliveries.current(self.home, *delivery.landed.key)
+        current = deliveries.current(self.home.extract(*delivery.landed.key))
         same = current and (current.file_mac, current.made_under) == (delivery.mac, delivery.made_under)
         return current if same else None
 
     def _arrived_since(self, landed: Landed) -> bool:
         """Return whether a file arrived after the extract was last checked, or the latest delivery was stopped."""
-        if self.home.stopped(*landed.key).exists():
+        if self.home.extract(*landed.key).stopped.exists():
             return True
-        checked_at = self.home.quality(*landed.key).stat().st_mtime
+        checked_at = self.home.extract(*landed.key).quality.stat().st_mtime
         return any(path.stat().st_ctime > checked_at for each in landed.paths for path in files_in(each))
 
     def _refreshed(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
         """Return the current result as unchanged, after bringing its reports up to date."""
+        store = self.home.extract(*landed.key)
         again = now() if self._arrived_since(landed) else ""
         if again or not has_report(self.home, current):
-            last = next(iter(deliveries.previous(self.home, *landed.key, current.file_mac)), None)
+            last = next(iter(deliveries.previous(store, current.file_mac)), None)
             report_extract(self.home, current, last, again)
         if again:
-            if self.home.stopped(*landed.key).exists():  # the current file is back in landing
+            if store.stopped.exists():  # the current file is back in landing
                 record(self.home, Processing.INTAKE, *landed.key, file_mac=current.file_mac)
-                self.home.stopped(*landed.key).unlink()
-            self.home.quality(*landed.key).touch()  # `_arrived_since` compares with its time
+                store.stopped.unlink()
+            store.quality.touch()  # `_arrived_since` compares with its time
         return replace(current, unchanged=True)
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
@@ -327,11 +328,11 @@ class Intake:
             for_sender=stopped.for_sender,
             headings=stopped.headings,
         )
-        known = deliveries.stopped(self.home, *landed.key)
+        known = deliveries.stopped(self.home.extract(*landed.key))
         if known is None or known.file_mac != mac:  # each stopped file is logged once
             record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
-        report_extract(self.home, note, deliveries.current(self.home, *landed.key))
+        report_extract(self.home, note, deliveries.current(self.home.extract(*landed.key)))
         return stopped
 
 

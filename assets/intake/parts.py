@@ -105,7 +105,7 @@ class PartStore:
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        return self.home.parts(*self.key), self.home.tokens_of_parts(*self.key)
+        return self.home.extract(*self.key).parts, self.home.extract(*self.key).tokens_of_parts
 
     def files(self, stem: str) -> PartFiles:
         folder, tokens = self._folders

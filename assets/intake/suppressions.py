@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore, Home
 from assets.intake.quality import Finding
 from assets.pseudonymise.findings import RuleCount, Staged
 from assets.pseudonymise.split_writer import TableWriter
@@ -83,26 +83,26 @@ def in_extract(row: Suppressed, part: int) -> Suppressed:
     return replace(row, source_row=int(numbers_of(part, np.array(row.source_row))))
 
 
-def suppressed(home: Home, source: str, cohort: str, council: str) -> list[Suppressed]:
+def suppressed(store: ExtractStore) -> list[Suppressed]:
     """Return the removed rows of an extract's deliveries."""
-    path = home.forgotten(source, cohort, council)
+    path = store.forgotten
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
 def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
     """Return the sorted numbers, in the extract, of removed rows. `parts` maps file MACs to part numbers."""
-    rows = suppressed(home, *key)
+    rows = suppressed(home.extract(*key))
     return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
 
 
-def suppress(home: Home, source: str, cohort: str, council: str, rows: Collection[Suppressed]) -> None:
+def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
     """Add rows to the suppression list, durable on return."""
-    known = {(row.file_mac, row.source_row): row for row in suppressed(home, source, cohort, council)}
+    known = {(row.file_mac, row.source_row): row for row in suppressed(store)}
     for row in rows:
         earlier = known.get((row.file_mac, row.source_row))  # its objection is kept
         known[row.file_mac, row.source_row] = earlier if earlier and earlier.objection else row
     ordered = [asdict(known[key]) for key in sorted(known)]
-    write_json(home.forgotten(source, cohort, council), ordered)
+    write_json(store.forgotten, ordered)
 
 
 def objections(home: Home) -> list[Objection]:
@@ -177,7 +177,7 @@ class HeldBack:
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
         self._home, self._keys, self._cohort = home, keys, landed.cohort
-        listed = suppressed(home, landed.source, landed.cohort, landed.council)
+        listed = suppressed(home.extract(landed.source, landed.cohort, landed.council))
         self._listed = [in_extract(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()

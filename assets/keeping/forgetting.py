@@ -23,7 +23,7 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.home_lock import alone, turn, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
 from assets.intake.deliveries import ExtractQuality, row_keys_of
@@ -124,25 +124,27 @@ class Forgotten:
 
 
 @with_cohort_lock
-def find_rows(
-    home: Home, cohort: str, council: str, source: str, rows: Sequence[int], keys: KeyRing, *, linked: bool
-) -> Forgotten:
+def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked: bool) -> Forgotten:
     """Find rows by number in the current extract and, with `linked`, all rows linked to the same children.
 
     `keys` are the keys for removals (`RESTRICTED`). Raises `CannotForget` if the extract or a row does not exist, or if
     the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
     """
-    quality = deliveries.current(home, source, cohort, council)
+    quality = deliveries.current(store)
     if quality is None:
-        raise CannotForget(f"no {source} extract of {council} is in for cohort {cohort} in {home.root}")
+        raise CannotForget(
+            f"no {store.source} extract of {store.council} is in for cohort {store.cohort} in {store.home.root}"
+        )
     if beyond := [row for row in rows if not quality.has_row(row)]:
         has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
-        raise CannotForget(f"{council}/{source}/{cohort} has no row {written(beyond[0])}: {has}")
-    found = [_extract_rows(home, cohort, source, council, rows)]
-    if linked and source in SERVICES and home.links(cohort).exists():
-        _check_links(home, cohort)
-        named_rows = _by_key(source, council, row_keys_of(home, keys, source, cohort, council).of(np.array(rows)))
-        found += _rows_of_children(home, keys, cohort, _children_of(home, cohort, named_rows))
+        raise CannotForget(f"{store.council}/{store.source}/{store.cohort} has no row {written(beyond[0])}: {has}")
+    found = [_extract_rows(store, rows)]
+    if linked and store.source in SERVICES and store.home.cohort(store.cohort).links.exists():
+        _check_links(store.home.cohort(store.cohort))
+        named_rows = _by_key(store.source, store.council, row_keys_of(store, keys).of(np.array(rows)))
+        found += _rows_of_children(
+            store.home.cohort(store.cohort), keys, _children_of(store.home.cohort(store.cohort), named_rows)
+        )
     return Forgotten(_merged(found))
 
 
@@ -156,7 +158,9 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else sorted(codes):
         with turn(home, [code]):
-            found += _find_by_child_id(home, keys, code, pseudonym) or _find_by_token(home, keys, code, pseudonym)
+            found += _find_by_child_id(home.cohort(code), keys, pseudonym) or _find_by_token(
+                home.cohort(code), keys, pseudonym
+            )
     if not found:
         where = f"cohort {cohort}" if cohort else "any cohort"
         raise CannotForget(f"that is neither a child_id nor a token of a row of {where} in {home.root}")
@@ -190,7 +194,7 @@ def remove_again(
         finish(home, keys)
         in_reach = [each for each in objections if each.made_under == marks.made_under(keys)]
         extracts = [
-            _extract_rows(home, key[1], key[0], key[2], listed(home, key, _numbers_of_files(home, key)))
+            _extract_rows(home.extract(key[0], key[1], key[2]), listed(home, key, _numbers_of_files(home, key)))
             for key in changed
         ]
         extracts += [
@@ -199,15 +203,13 @@ def remove_again(
         return _carry_out(home, keys, _Removal(tuple(extracts), ()), "rows, again")
 
 
-def councils_linked(home: Home, cohort: str) -> list[str]:
+def councils_linked(store: CohortStore) -> list[str]:
     """Return the councils whose extracts are in the links or the confidential tables of a cohort."""
     found: set[str] = set()
-    if home.links(cohort).exists():
-        found |= set(
-            pyarrow.parquet.read_table(home.links(cohort), columns=["council"])["council"].unique().to_pylist()
-        )
+    if store.links.exists():
+        found |= set(pyarrow.parquet.read_table(store.links, columns=["council"])["council"].unique().to_pylist())
     with contextlib.suppress(NotLinked):
-        found |= set(read_record(home, cohort).taking_part)
+        found |= set(read_record(store).taking_part)
     return sorted(found)
 
 
@@ -219,12 +221,12 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
     """
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
-        quality = deliveries.current(home, *extract.key)
+        quality = deliveries.current(home.extract(*extract.key))
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
-        row_keys_of(home, keys, *extract.key)
+        row_keys_of(home.extract(*extract.key), keys)
         if extract.source in SERVICES:
-            open_tokens(home, keys, *extract.key)
+            open_tokens(home.extract(*extract.key), keys)
     with_others = _merged([each for extract in found.extracts for each in _with_same_records(home, keys, extract)])
     extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
@@ -242,11 +244,11 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
             rows = (part_and_row(row) for row in extract.rows)
             of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
-            suppress(home, *extract.key, of_files)
-            _remove(home, keys, *extract.key)
+            suppress(home.extract(*extract.key), of_files)
+            _remove(home.extract(*extract.key), keys)
         cohorts = sorted({extract.cohort for extract in removal.extracts})
         suppressed = functools.partial(_suppressed_rows, home, keys)
-        not_linked = [sentence for cohort in cohorts for sentence in link_again(home, cohort, keys, suppressed)]
+        not_linked = [sentence for cohort in cohorts for sentence in link_again(home.cohort(cohort), keys, suppressed)]
         home.unfinished_removal.unlink()
         return not_linked
 
@@ -263,7 +265,7 @@ def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
     """Return the part numbers of an extract by file MAC; 0 for a whole file."""
     if parts_in := PartStore(home, key).held():
         return {part.file_mac: part.number for part in parts_in}
-    quality = deliveries.read(home.quality(*key))
+    quality = deliveries.read(home.extract(*key).quality)
     return quality.part_numbers if quality else {}
 
 
@@ -286,38 +288,42 @@ def _with_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Itera
             same = np.isin(table["record"].fill_null(0).to_numpy(), known)
             if same.any():
                 rows = numbers_of(part, table[NUMBER].to_numpy()[same]).tolist()
-                yield _extract_rows(home, cohort, extract.source, extract.council, rows)
+                yield _extract_rows(home.extract(extract.source, cohort, extract.council), rows)
 
 
-def _remove(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> None:
+def _remove(store: ExtractStore, keys: KeyRing) -> None:
     """Rewrite all files of an extract without its suppressed rows."""
-    key = (source, cohort, council)
-    for path in home.history(*key).glob("*.json"):
+    key = (store.source, store.cohort, store.council)
+    for path in store.home.extract(*key).history.glob("*.json"):
         # Rows of superseded deliveries are no longer kept, so it is unknown which numbers were the child's.
         earlier = deliveries.read(path)
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
-    quality, kept_parts = deliveries.read(home.quality(*key)), PartStore(home, key).held()
-    rows = listed(home, key, _numbers_of_files(home, key))
+    quality, kept_parts = deliveries.read(store.home.extract(*key).quality), PartStore(store.home, key).held()
+    rows = listed(store.home, key, _numbers_of_files(store.home, key))
     if not rows:
         return
-    of_extract = row_keys.of_parts(keys, *key) if kept_parts else row_keys_of(home, keys, *key)
+    of_extract = row_keys.of_parts(keys, *key) if kept_parts else row_keys_of(store.home.extract(*key), keys)
     gone = of_extract.of(np.array(rows))
-    kept = [PartStore(home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
-    unsealed = [home.pseudonymised(*key), home.quarantine(*key), *(path for each in kept for path in each.unsealed)]
-    sealed_files = [(home.tokens(*key), "tokens"), *(entry for each in kept for entry in each.sealed)]
-    write_without(home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
+    kept = [PartStore(store.home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
+    unsealed = [
+        store.home.extract(*key).pseudonymised,
+        store.home.extract(*key).quarantine,
+        *(path for each in kept for path in each.unsealed),
+    ]
+    sealed_files = [(store.home.extract(*key).tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
+    write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in kept_parts:
-        _note_without(home, keys, key, part, rows)
+        _note_without(store.home, keys, key, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
-    now = _counted(home, quality, rows)
-    deliveries.keep(home.quality(*key), now)
-    if stopped := deliveries.stopped(home, *key):
-        report_extract(home, stopped, now)
+    now = _counted(store.home, quality, rows)
+    deliveries.keep(store.home.extract(*key).quality, now)
+    if stopped := deliveries.stopped(store.home.extract(*key)):
+        report_extract(store.home, stopped, now)
     else:
-        report_extract(home, now, next(iter(deliveries.previous(home, *key, now.file_mac)), None))
-    report_council(home, quality.cohort, quality.council)
+        report_extract(store.home, now, next(iter(deliveries.previous(store.home.extract(*key), now.file_mac)), None))
+    report_council(store.home.cohort(quality.cohort), quality.council)
 
 
 def write_without(
@@ -362,10 +368,11 @@ def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, r
 def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
     """Return an intake result as if these rows had been left out."""
     key = quality.key
-    kept = pyarrow.parquet.read_metadata(home.pseudonymised(*key)).num_rows
+    store = home.extract(*key)
+    kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
     with in_memory() as con:
-        (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, home.pseudonymised(*key))])
-        warned = rows_warned(home.quarantine(*key)) if home.quarantine(*key).exists() else quality.rows_warned
+        (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
+        warned = rows_warned(store.quarantine) if store.quarantine.exists() else quality.rows_warned
     return replace(
         quality,
         rows_kept=kept,
@@ -376,29 +383,29 @@ def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> Extr
     )
 
 
-def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str]:
+def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run.
 
     Files for return to services are deleted: they cannot be opened here, and their own job rebuilds them.
     """
-    if not home.linked(cohort).exists():
+    if not store.linked.exists():
         return []
-    councils = councils_linked(home, cohort)
-    for path in home.all_returns(cohort):
+    councils = councils_linked(store)
+    for path in store.all_returns:
         path.unlink()
-    _drop_links(home, cohort, gone)
-    forget_rows(home, cohort)
-    shutil.rmtree(home.review(cohort), ignore_errors=True)
-    write_record(home, cohort, LinkageRecord(councils))
-    home.pair_cache(cohort).unlink(missing_ok=True)
-    for path in home.linked(cohort).iterdir():
-        if path not in (home.links(cohort), home.linkage_record(cohort)):
+    _drop_links(store, gone)
+    forget_rows(store)
+    shutil.rmtree(store.review, ignore_errors=True)
+    write_record(store, LinkageRecord(councils))
+    store.pair_cache.unlink(missing_ok=True)
+    for path in store.linked.iterdir():
+        if path not in (store.links, store.linkage_record):
             path.unlink()
     try:
-        link_cohort(home, cohort, councils, keys)
-        derive_confidential_tables(home, cohort, councils, keys)
+        link_cohort(store, councils, keys)
+        derive_confidential_tables(store, councils, keys)
     except NothingToLink:
-        shutil.rmtree(home.linked(cohort))
+        shutil.rmtree(store.linked)
     except (CannotBeLinked, TokensUnusable) as error:
         return [f"{error}; until then the cohort has no links"]
     return []
@@ -406,24 +413,24 @@ def link_again(home: Home, cohort: str, keys: KeyRing, gone: GoneOf) -> list[str
 
 def _suppressed_rows(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
     """Return the `Gone` function for an extract's rows on the suppression list."""
-    quality = deliveries.read(home.quality(*key))
+    quality = deliveries.read(home.extract(*key).quality)
     rows = listed(home, key, quality.part_numbers) if quality else []
-    gone = row_keys_of(home, keys, *key).of(np.array(rows)) if rows else np.empty(0, np.uint64)
+    gone = row_keys_of(home.extract(*key), keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
     return lambda own: np.isin(own, gone)
 
 
-def _drop_links(home: Home, cohort: str, gone: GoneOf) -> None:
+def _drop_links(store: CohortStore, gone: GoneOf) -> None:
     """Remove rows that are `gone` from the links. Other children keep their ids."""
-    if not home.links(cohort).exists():
+    if not store.links.exists():
         return
-    links = pyarrow.parquet.read_table(home.links(cohort), partitioning=None)
+    links = pyarrow.parquet.read_table(store.links, partitioning=None)
     row_keys, drop = links[ROW_KEY].to_numpy(), np.zeros(links.num_rows, bool)
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
         own = pc.and_(pc.equal(links["source"], source), pc.equal(links["council"], council)).to_numpy()
-        drop[own] = gone((source, cohort, council))(row_keys[own])
-    with home.staging() as staging:
+        drop[own] = gone((source, store.cohort, council))(row_keys[own])
+    with store.home.staging() as staging:
         pyarrow.parquet.write_table(links.filter(pa.array(~drop)), staging / "links.parquet", compression="zstd")
-        promote(staging / "links.parquet", home.links(cohort))
+        promote(staging / "links.parquet", store.links)
 
 
 def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
@@ -433,8 +440,8 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
     with prepared(keys) as con:
         for extract in found.extracts:
             if extract.source in SERVICES:
-                wanted = row_keys_of(home, keys, *extract.key).of(np.array(extract.rows))
-                tokens = open_tokens(home, keys, *extract.key).read()
+                wanted = row_keys_of(home.extract(*extract.key), keys).of(np.array(extract.rows))
+                tokens = open_tokens(home.extract(*extract.key), keys).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
                 marked.setdefault(extract.cohort, set()).update(marks_of(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
@@ -444,40 +451,40 @@ def _rows_matching(home: Home, keys: KeyRing, objections: Sequence[Objection]) -
     """Yield all current rows that match the marks of the objections."""
     with prepared(keys) as con:
         for objection in objections:
-            for source, council in _linked_extracts(home, objection.cohort):
-                for batch in open_tokens(home, keys, source, objection.cohort, council).iter_batches():
+            for source, council in _linked_extracts(home.cohort(objection.cohort)):
+                for batch in open_tokens(home.extract(source, objection.cohort, council), keys).iter_batches():
                     tokens = pa.table(batch)
                     found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
                     if len(found):
-                        rows = row_keys_of(home, keys, source, objection.cohort, council).rows(found)
-                        yield _extract_rows(home, objection.cohort, source, council, rows.tolist())
+                        rows = row_keys_of(home.extract(source, objection.cohort, council), keys).rows(found)
+                        yield _extract_rows(home.extract(source, objection.cohort, council), rows.tolist())
 
 
-def _check_links(home: Home, cohort: str) -> None:
+def _check_links(store: CohortStore) -> None:
     """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
-    if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
+    if moved := changed_since_linked(store, councils_in(store)):
         raise CannotForget(
-            f"cohort {cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the links"
-            " are not those of the extracts: run the linkage of the cohort, and start again"
+            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the"
+            " links are not those of the extracts: run the linkage of the cohort, and start again"
         )
 
 
-def _find_by_child_id(home: Home, keys: KeyRing, cohort: str, child_id: str) -> list[ExtractRows]:
-    if not home.links(cohort).exists():
+def _find_by_child_id(store: CohortStore, keys: KeyRing, child_id: str) -> list[ExtractRows]:
+    if not store.links.exists():
         return []
-    found = _rows_of_children(home, keys, cohort, [child_id.lower()])
+    found = _rows_of_children(store, keys, [child_id.lower()])
     if found:
-        _check_links(home, cohort)
+        _check_links(store)
     return found
 
 
-def _find_by_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[ExtractRows]:
+def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[ExtractRows]:
     value = _token_value(token)
     if value is None:
         return []
     found = [_by_key("", "", np.empty(0, np.uint64))]
-    for source, council in _linked_extracts(home, cohort):
-        for batch in open_tokens(home, keys, source, cohort, council).iter_batches():
+    for source, council in _linked_extracts(store):
+        for batch in open_tokens(store.extract(source, council), keys).iter_batches():
             tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
             carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
             of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
@@ -485,43 +492,44 @@ def _find_by_token(home: Home, keys: KeyRing, cohort: str, token: str) -> list[E
     rows = pa.concat_tables(found)
     if not rows.num_rows:
         return []
-    if home.links(cohort).exists():
-        _check_links(home, cohort)
-        children = _children_of(home, cohort, rows)
+    if store.links.exists():
+        _check_links(store)
+        children = _children_of(store, rows)
         if len(children) > 1:
             raise CannotForget(
-                f"rows of more than one child of cohort {cohort} carry that token: name a row, or a child_id"
+                f"rows of more than one child of cohort {store.cohort} carry that token: name a row, or a child_id"
             )
         if children:
-            return _rows_of_children(home, keys, cohort, children)
+            return _rows_of_children(store, keys, children)
     if rows.num_rows > 1:
-        raise CannotForget(f"several rows of cohort {cohort}, which has not been linked, carry that token: name a row")
-    return _to_extract_rows(home, keys, cohort, rows)
+        raise CannotForget(
+            f"several rows of cohort {store.cohort}, which has not been linked, carry that token: name a row"
+        )
+    return _to_extract_rows(store, keys, rows)
 
 
-def _children_of(home: Home, cohort: str, rows: pa.Table) -> list[str]:
+def _children_of(store: CohortStore, rows: pa.Table) -> list[str]:
     """Return the distinct child_ids of rows."""
     with in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
-            f"SELECT DISTINCT child_id FROM {parquet(home.links(cohort))}"
-            f" JOIN rows_named USING (source, council, {ROW_KEY})"
+            f"SELECT DISTINCT child_id FROM {parquet(store.links)} JOIN rows_named USING (source, council, {ROW_KEY})"
         ).fetchall()
     return [child_id for (child_id,) in found]
 
 
-def _rows_of_children(home: Home, keys: KeyRing, cohort: str, children: Sequence[str]) -> list[ExtractRows]:
+def _rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence[str]) -> list[ExtractRows]:
     """Return all rows of the children with these child_ids."""
-    links = pyarrow.parquet.read_table(home.links(cohort), columns=["source", "council", ROW_KEY, "child_id"])
+    links = pyarrow.parquet.read_table(store.links, columns=["source", "council", ROW_KEY, "child_id"])
     return _to_extract_rows(
-        home, keys, cohort, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
+        store, keys, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
     )
 
 
-def _to_extract_rows(home: Home, keys: KeyRing, cohort: str, rows: pa.Table) -> list[ExtractRows]:
-    numbered = RowNumbers(home, keys, cohort).numbered(rows).select(["source", "council", SOURCE_ROW])
+def _to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
+    numbered = RowNumbers(store, keys).numbered(rows).select(["source", "council", SOURCE_ROW])
     return [
-        _extract_rows(home, cohort, row["source"], row["council"], [row[SOURCE_ROW]]) for row in numbered.to_pylist()
+        _extract_rows(store.extract(row["source"], row["council"]), [row[SOURCE_ROW]]) for row in numbered.to_pylist()
     ]
 
 
@@ -533,9 +541,9 @@ def _token_value(text: str) -> int | None:
     return int(digits, 16) if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else None
 
 
-def _linked_extracts(home: Home, cohort: str) -> list[tuple[str, str]]:
+def _linked_extracts(store: CohortStore) -> list[tuple[str, str]]:
     """Return (source, council) of all current extracts of a cohort whose sources are linked."""
-    paths = sorted(home.restricted.glob(f"pseudonymised/source=*/cohort={cohort}/*.parquet"))
+    paths = sorted(store.home.restricted.glob(f"pseudonymised/source=*/cohort={store.cohort}/*.parquet"))
     found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
     return [(source, council) for source, council in found if source in SERVICES]
 
@@ -546,9 +554,9 @@ def _by_key(source: str, council: str, row_keys: np.ndarray) -> pa.Table:
     return pa.table(columns | {ROW_KEY: pa.array(row_keys, pa.uint64())})
 
 
-def _extract_rows(home: Home, cohort: str, source: str, council: str, rows: Sequence[int]) -> ExtractRows:
-    quality = deliveries.read(home.quality(source, cohort, council))
-    return ExtractRows(cohort, council, source, tuple(rows), quality.file_mac if quality else "")
+def _extract_rows(store: ExtractStore, rows: Sequence[int]) -> ExtractRows:
+    quality = deliveries.read(store.quality)
+    return ExtractRows(store.cohort, store.council, store.source, tuple(rows), quality.file_mac if quality else "")
 
 
 def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:

@@ -125,7 +125,9 @@ def restore_records(
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = objections(home)
-            new_rows = {key: new for key, now in _lists(newest).items() if (new := now - set(suppressed(home, *key)))}
+            new_rows = {
+                key: new for key, now in _lists(newest).items() if (new := now - set(suppressed(home.extract(*key))))
+            }
             new_objections = [each for each in objections(newest) if each not in known]
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
         missing = _missing_measurements(newest, home)
@@ -181,7 +183,7 @@ def _lists(home: Home) -> dict[Key, set[Suppressed]]:
     for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
         key = (source, cohort, path.stem)
-        found[key] = set(suppressed(home, *key))
+        found[key] = set(suppressed(home.extract(*key)))
     return found
 
 
@@ -272,7 +274,7 @@ def _bring_up_to_date(
 ) -> None:
     """Remove data from a copied home folder that was removed after the copy, or is past its retention period."""
     for key, rows in new_rows.items():
-        quality = deliveries.current(home, *key)
+        quality = deliveries.current(home.extract(*key))
         if quality and not quality.parts and {row.file_mac for row in rows} != {quality.file_mac}:
             source, cohort, council = key
             deliveries.take_out(home, key)

@@ -167,8 +167,8 @@ def _quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Du
         if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
             continue
         key = (source, cohort, path.stem)
-        results = [("quarantine", home.quarantine(*key), path, policy.quarantine_days)]
-        earlier = home.history(*key).glob("*.json")
+        results = [("quarantine", home.extract(*key).quarantine, path, policy.quarantine_days)]
+        earlier = home.extract(*key).history.glob("*.json")
         results += [("superseded delivery", each, each, policy.superseded_days) for each in earlier]
         for what, file, result, days in results:
             quality = deliveries.read(result) if file.exists() else None
@@ -314,9 +314,9 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
         return f"{landed.name} has another name elsewhere, whose content would go with it; it stays"
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
-    quality = deliveries.current(home, *landed.key)
+    quality = deliveries.current(home.extract(*landed.key))
     mac = _mac(keys, landed)
-    if deliveries.stopped(home, *landed.key):
+    if deliveries.stopped(home.extract(*landed.key)):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:
         return f"{landed.name}: {_NOT_TAKEN_IN}"

@@ -120,7 +120,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
     not_linked = []
     for _, cohort, _ in gone:
         not_linked += link_again(
-            home, cohort, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
+            home.cohort(cohort), keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
         )
     home.unfinished_withdrawal.unlink()
     return done, not_linked
@@ -169,7 +169,7 @@ def _withdraw_part(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) 
     kept = store.files(part.kept_in)
     write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
     store.clear()
-    quality = deliveries.read(home.quality(*key))
+    quality = deliveries.read(home.extract(*key).quality)
     found = quality.parts.parts if quality and quality.parts else ()
     if not any(each.number == part.number and each.withdrawn for each in found):  # not rebuilt since
         deliveries.take_out(home, key)

@@ -165,7 +165,7 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
     ):
         landed = None
     key = (source, cohort.code, council)
-    taken, stopped = deliveries.current(home, *key), deliveries.stopped(home, *key)
+    taken, stopped = deliveries.current(home.extract(*key)), deliveries.stopped(home.extract(*key))
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
@@ -200,7 +200,7 @@ def _is_newer(
     if stopped:
         looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION
     else:
-        looked_at = dt.datetime.fromtimestamp(home.quality(*landed.key).stat().st_mtime, dt.UTC)
+        looked_at = dt.datetime.fromtimestamp(home.extract(*landed.key).quality.stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.entries().values()]
     own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]

@@ -72,16 +72,17 @@ def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Inst
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
     councils = taking_part(installation.landing)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    store = home.cohort(context.partition_key)
     note_landing(home, installation.landing)
-    link_cohort(home, context.partition_key, councils, ring)
+    link_cohort(store, councils, ring)
     check = _arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
-    report = dg.MetadataValue.path(home.linkage_report(context.partition_key).with_suffix(".html"))
+    report = dg.MetadataValue.path(store.linkage_report.with_suffix(".html"))
     return dg.MaterializeResult(
         metadata=descriptions.lineage(_LINKS_METADATA) | descriptions.checked({"report": report}),
         check_results=[check],
-        data_version=dg.DataVersion(sha256_of(home.links(context.partition_key))),
+        data_version=dg.DataVersion(sha256_of(store.links)),
     )
 
 
@@ -143,7 +144,8 @@ def confidential_tables(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, councils = context.partition_key, taking_part(installation.landing)
     home, ring = installation.open_home(), installation.key_ring(LINKAGE)
-    came = derive_confidential_tables(home, cohort, councils, ring)
+    store = home.cohort(cohort)
+    came = derive_confidential_tables(store, councils, ring)
     if came:
         context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(
@@ -151,16 +153,16 @@ def confidential_tables(
                 LINKS,
                 partition=cohort,
                 metadata=descriptions.lineage(_LINKS_METADATA),
-                tags=versioned(sha256_of(home.links(cohort)), program()),
+                tags=versioned(sha256_of(store.links), program()),
             )
         )
     for family, key in CONFIDENTIAL.items():
         yield dg.MaterializeResult(
             asset_key=key,
             metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]),
-            data_version=dg.DataVersion(sha256_of(home.confidential(family, cohort))),
+            data_version=dg.DataVersion(sha256_of(store.confidential(family))),
         )
-        yield _table_check(key, check_table(home.confidential(family, cohort), family))
+        yield _table_check(key, check_table(store.confidential(family), family))
 
 
 def _table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:

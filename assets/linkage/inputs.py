@@ -18,7 +18,7 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.errors import check_readable
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.intake.deliveries import mac_of
 from ndl_export.facts.missing import SOURCES
 from ndl_export.tables import FAMILIES
@@ -78,47 +78,47 @@ class LinkageRecord:
 _LINKAGE_RECORD = TypeAdapter(LinkageRecord)
 
 
-def write_record(home: Home, cohort: str, record: LinkageRecord) -> None:
-    files.write_json(home.linkage_record(cohort), asdict(record))
+def write_record(store: CohortStore, record: LinkageRecord) -> None:
+    files.write_json(store.linkage_record, asdict(record))
 
 
-def read_record(home: Home, cohort: str) -> LinkageRecord:
+def read_record(store: CohortStore) -> LinkageRecord:
     """Return the latest record of a cohort's linkage. Raises `NotLinked` if there is none."""
-    if not home.linkage_record(cohort).exists():
-        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
-    return _LINKAGE_RECORD.validate_json(home.linkage_record(cohort).read_bytes())
+    if not store.linkage_record.exists():
+        raise NotLinked(f"cohort {store.cohort} has not been linked; run the linkage first")
+    return _LINKAGE_RECORD.validate_json(store.linkage_record.read_bytes())
 
 
-def record_of_tables(home: Home, cohort: str) -> LinkageRecord:
+def record_of_tables(store: CohortStore) -> LinkageRecord:
     """Return the record of complete confidential tables. Raises `NotLinked` if they are missing or incomplete."""
-    record = read_record(home, cohort)
+    record = read_record(store)
     if not record.sent:
-        raise NotLinked(f"cohort {cohort} has not been linked; run the linkage first")
+        raise NotLinked(f"cohort {store.cohort} has not been linked; run the linkage first")
     return record
 
 
-def extracts_of(home: Home, source: str, cohort: str, councils: Iterable[str]) -> list[Path]:
+def extracts_of(store: CohortStore, source: str, councils: Iterable[str]) -> list[Path]:
     """Return the pseudonymised extracts of a source, by council."""
-    paths = (home.pseudonymised(source, cohort, council) for council in sorted(councils))
+    paths = (store.extract(source, council).pseudonymised for council in sorted(councils))
     return [path for path in paths if path.exists()]
 
 
-def councils_in(home: Home, cohort: str, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
+def councils_in(store: CohortStore, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
     """Return the councils with an extract of any of these sources."""
-    folders = (home.pseudonymised(source, cohort, "any").parent for source in sources)
+    folders = (store.extract(source, "any").pseudonymised.parent for source in sources)
     return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
 
 
 def extracts_in(
-    home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
+    store: CohortStore, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
     """Return the extracts of these councils and sources. Reads every file in full."""
-    return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(home, cohort, councils, sources)}
+    return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(store, councils, sources)}
 
 
-def deliveries_in(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
+def deliveries_in(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
     """Return the MAC of the delivery behind each extract of these councils."""
-    return {name: mac_of(path) for name, path in _paths(home, cohort, councils, CONTRACTS)}
+    return {name: mac_of(path) for name, path in _paths(store, councils, CONTRACTS)}
 
 
 def changed(before: Extracts, now: Extracts) -> list[str]:
@@ -145,9 +145,9 @@ def sha256_of(path: Path) -> str:
 _NAMES_SHOWN = 5
 
 
-def _paths(home: Home, cohort: str, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
+def _paths(store: CohortStore, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
     for source in sources:
-        for path in extracts_of(home, source, cohort, councils):
+        for path in extracts_of(store, source, councils):
             yield f"{path.stem}/{source}", path
 
 
@@ -174,32 +174,32 @@ def fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, st
     return {**inputs, PARAMETERS: parameters_sha256(), CHILDREN: str(children), PROGRAM: program()}
 
 
-def fingerprint_now(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, str]:
+def fingerprint_now(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
     """Return the fingerprint that links made now would have. Reads every extract in full."""
-    return fingerprint(published_children(councils), extracts_in(home, cohort, councils, SERVICES))
+    return fingerprint(published_children(councils), extracts_in(store, councils, SERVICES))
 
 
-def is_current(home: Home, cohort: str, councils: Sequence[str]) -> bool:
+def is_current(store: CohortStore, councils: Sequence[str]) -> bool:
     """Return whether linking a cohort again would change nothing. Raises `Damaged` if the links are incomplete."""
-    made_from = fingerprint_now(home, cohort, councils)
-    return links_are_current(home, cohort, made_from) and tables_are_current(home, cohort, councils)
+    made_from = fingerprint_now(store, councils)
+    return links_are_current(store, made_from) and tables_are_current(store, councils)
 
 
-def links_are_current(home: Home, cohort: str, made_from: Mapping[str, str]) -> bool:
+def links_are_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
     """Return whether the links, and the files written with them, exist and have this `fingerprint`."""
-    report = home.linkage_report(cohort)
-    made = (home.links(cohort), home.doubts(cohort), home.agreement(cohort), report, report.with_suffix(".html"))
+    report = store.linkage_report
+    made = (store.links, store.doubts, store.agreement, report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
         return False
-    check_readable(home, home.links(cohort))
-    return made_from.items() <= _metadata(home, cohort).items()
+    check_readable(store.home, store.links)
+    return made_from.items() <= _metadata(store).items()
 
 
-def tables_are_current(home: Home, cohort: str, councils: Sequence[str]) -> bool:
+def tables_are_current(store: CohortStore, councils: Sequence[str]) -> bool:
     """Return whether the confidential tables are complete and made from the current links, extracts and code."""
-    if not home.linkage_record(cohort).exists() or not home.links(cohort).exists():
+    if not store.linkage_record.exists() or not store.links.exists():
         return False
-    return read_record(home, cohort) == record_now(home, cohort, councils)
+    return read_record(store) == record_now(store, councils)
 
 
 def program() -> str:
@@ -212,41 +212,41 @@ def published_children(councils: Sequence[str]) -> int:
     return round(sum(map(council_size, councils)))
 
 
-def record_now(home: Home, cohort: str, councils: Sequence[str]) -> LinkageRecord:
+def record_now(store: CohortStore, councils: Sequence[str]) -> LinkageRecord:
     """Return the record of tables made from the current extracts and links."""
-    made_of = extracts_in(home, cohort, councils)
-    sent = {source: [path.stem for path in extracts_of(home, source, cohort, councils)] for source in CONTRACTS}
-    made = [home.links(cohort), home.agreement(cohort), *(home.confidential(family, cohort) for family in FAMILIES)]
+    made_of = extracts_in(store, councils)
+    sent = {source: [path.stem for path in extracts_of(store, source, councils)] for source in CONTRACTS}
+    made = [store.links, store.agreement, *(store.confidential(family) for family in FAMILIES)]
     files = {path.name: sha256_of(path) for path in made if path.exists()}
-    return LinkageRecord(sorted(councils), sent, made_of, *linked_with(home, cohort), program(), files)
+    return LinkageRecord(sorted(councils), sent, made_of, *linked_with(store), program(), files)
 
 
-def linked_extracts(home: Home, cohort: str) -> dict[str, Extract]:
+def linked_extracts(store: CohortStore) -> dict[str, Extract]:
     """Return the extracts (`council/source`) whose rows are in the links; none if the linkage did not finish.
 
     Raises `Damaged`.
     """
-    if not home.links(cohort).exists() or not home.doubts(cohort).exists():
+    if not store.links.exists() or not store.doubts.exists():
         return {}
-    check_readable(home, home.links(cohort))
-    return _EXTRACTS.validate_json(_metadata(home, cohort).get(EXTRACTS_LINKED, "{}"))
+    check_readable(store.home, store.links)
+    return _EXTRACTS.validate_json(_metadata(store).get(EXTRACTS_LINKED, "{}"))
 
 
-def linked_with(home: Home, cohort: str) -> tuple[str, int]:
+def linked_with(store: CohortStore) -> tuple[str, int]:
     """Return the SHA-256 of the parameters and the published number of children that a cohort was linked with.
 
     These are empty and 0 if there are no links.
     """
-    metadata = _metadata(home, cohort)
+    metadata = _metadata(store)
     return metadata.get(PARAMETERS, ""), int(metadata.get(CHILDREN, 0))
 
 
-def changed_since_linked(home: Home, cohort: str, councils: Sequence[str]) -> list[str]:
+def changed_since_linked(store: CohortStore, councils: Sequence[str]) -> list[str]:
     """Return the names of extracts added, removed or changed since the cohort was linked."""
-    return changed(linked_extracts(home, cohort), extracts_in(home, cohort, councils, SERVICES))
+    return changed(linked_extracts(store), extracts_in(store, councils, SERVICES))
 
 
-def _metadata(home: Home, cohort: str) -> dict[str, str]:
-    path = home.links(cohort)
+def _metadata(store: CohortStore) -> dict[str, str]:
+    path = store.links
     found = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
     return {name.decode(): value.decode() for name, value in found.items()}

@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from assets.home.errors import check_readable
 from assets.home.home_lock import while_in_use, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import tokens
@@ -62,7 +62,7 @@ class CannotBeLinked(Exception):
 
 @while_in_use
 @with_cohort_lock
-def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> None:
+def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort.
 
     Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are up to date, nothing
@@ -71,22 +71,22 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
     `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers`
     raises.
     """
-    extracts = _readable_extracts(home, cohort, councils)
+    extracts = _readable_extracts(store, councils)
     linked = {source: extracts[source] for source in SERVICES}
     if not any(linked.values()):
-        raise NothingToLink(f"no linked source of cohort {cohort} has been taken in")
-    _check_comparable(home, cohort, linked)
-    sent = extracts_in(home, cohort, councils, SERVICES)
+        raise NothingToLink(f"no linked source of cohort {store.cohort} has been taken in")
+    _check_comparable(store, linked)
+    sent = extracts_in(store, councils, SERVICES)
     made_from = fingerprint(published_children(councils), sent)
-    if links_are_current(home, cohort, made_from):
+    if links_are_current(store, made_from):
         return
     check_suffices(chain.from_iterable(linked.values()))
-    record(home, Processing.LINKAGE, cohort=cohort)
+    record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    result = _linked(home, cohort, councils, keys, linked, _earlier_links(home, cohort), watchers)
-    record_overlaps(home, cohort, keys, sent)
-    with home.staging() as staging:
+    result = _linked(store, councils, keys, linked, _earlier_links(store), watchers)
+    record_overlaps(store, keys, sent)
+    with store.home.staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(agreement.children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
@@ -95,21 +95,20 @@ def link_cohort(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
         groups, weighted = rates_by_group(tables["pupil"]), weighted_figures(tables["pupil"])
-        shown = coarse({"cohort": cohort, **facts, "groups": groups, "weighted": weighted})
+        shown = coarse({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
-        home.doubts(cohort).unlink(missing_ok=True)
-        page = home.linkage_report(cohort)
-        made = {"links.parquet": home.links(cohort), "doubts.parquet": home.doubts(cohort)}
-        made["agreement.parquet"] = home.agreement(cohort)
+        store.doubts.unlink(missing_ok=True)
+        page = store.linkage_report
+        made = {"links.parquet": store.links, "doubts.parquet": store.doubts}
+        made["agreement.parquet"] = store.agreement
         made |= {f"linkage.{kind}": page.with_suffix(f".{kind}") for kind in ("json", "html")}
         promote_all([(staging / name, place) for name, place in made.items()])
-        _promote_tables(home, cohort, councils, tables)
+        _promote_tables(store, councils, tables)
 
 
 def _linked(
-    home: Home,
-    cohort: str,
+    store: CohortStore,
     councils: Sequence[str],
     keys: KeyRing,
     extracts: Mapping[str, Sequence[Path]],
@@ -118,20 +117,20 @@ def _linked(
 ) -> LinkResult:
     """Link, reusing the pairs scored by the last linkage, and keep the pairs of this one."""
     children = published_children(councils)
-    with home.staging() as staging:
+    with store.home.staging() as staging:
         kept = staging / "weighed.parquet"
-        with StoredPairs(home, cohort, kept, keys, fingerprint(children)) as cache:
-            read = tokens.readers(home, keys, cohort, extracts)
+        with StoredPairs(store, kept, keys, fingerprint(children)) as cache:
+            read = tokens.readers(store, keys, extracts)
             result = link(read, previous, watchers, children, cache)
-        promote(kept, home.pair_cache(cohort))
+        promote(kept, store.pair_cache)
     return result
 
 
-def _readable_extracts(home: Home, cohort: str, councils: Sequence[str]) -> dict[str, list[Path]]:
+def _readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict[str, list[Path]]:
     """Return the pseudonymised extracts by source. Raises `Damaged` if one cannot be read."""
-    extracts = {source: extracts_of(home, source, cohort, councils) for source in CONTRACTS}
+    extracts = {source: extracts_of(store, source, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
-        check_readable(home, path)
+        check_readable(store.home, path)
     return extracts
 
 
@@ -142,22 +141,22 @@ def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping
     return staged
 
 
-def _promote_tables(home: Home, cohort: str, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
+def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
     """Move confidential tables into place, then record what they were made from."""
-    write_record(home, cohort, LinkageRecord(sorted(councils)))
-    promote_all([(path, home.confidential(family, cohort)) for family, path in staged.items()])
-    write_record(home, cohort, record_now(home, cohort, councils))
+    write_record(store, LinkageRecord(sorted(councils)))
+    promote_all([(path, store.confidential(family)) for family, path in staged.items()])
+    write_record(store, record_now(store, councils))
 
 
-def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
+def _earlier_links(store: CohortStore) -> pa.Table | None:
     """Return the links whose child ids are kept: those of rows that still have the same key.
 
     A correction gives every row of an extract a new key; a further part changes no earlier key. Raises `Damaged`.
     """
-    links = home.links(cohort)
+    links = store.links
     if not links.exists():
         return None
-    check_readable(home, links)
+    check_readable(store.home, links)
     if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
     senders = ["source", "council"]
@@ -168,31 +167,31 @@ def _earlier_links(home: Home, cohort: str) -> pa.Table | None:
 
 @while_in_use
 @with_cohort_lock
-def derive_confidential_tables(home: Home, cohort: str, councils: Sequence[str], keys: KeyRing) -> list[str]:
+def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and record what they were made from.
 
     If the links are out of date, for example because an extract has arrived since, the cohort is linked again first.
     Returns the names of extracts that changed. Tables that are up to date are left alone. Raises what `link_cohort`
     raises.
     """
-    extracts = _readable_extracts(home, cohort, councils)
-    came = changed_since_linked(home, cohort, councils)
-    link_cohort(home, cohort, councils, keys)
-    if not tables_are_current(home, cohort, councils):
-        with home.staging() as staging:
-            found = home.links(cohort), home.agreement(cohort)
-            _promote_tables(home, cohort, councils, _build_tables(staging, *found, extracts))
+    extracts = _readable_extracts(store, councils)
+    came = changed_since_linked(store, councils)
+    link_cohort(store, councils, keys)
+    if not tables_are_current(store, councils):
+        with store.home.staging() as staging:
+            found = store.links, store.agreement
+            _promote_tables(store, councils, _build_tables(staging, *found, extracts))
     return came
 
 
-def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[Path]]) -> None:
+def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]) -> None:
     """Raise `CannotBeLinked` unless all tokens were made with the same keys and the current pseudonyms and
     normaliser."""
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
     keys, foreign = "", []
     for source, paths in extracts.items():
         for path in paths:
-            quality = deliveries.read(home.quality(source, cohort, path.stem))
+            quality = deliveries.read(store.extract(source, path.stem).quality)
             made = quality.made_under if quality else {}
             fingerprints = json.dumps([made.get("keys", {}).get(key) for key in LINKED_UNDER])
             keys = keys or fingerprints
@@ -200,7 +199,7 @@ def _check_comparable(home: Home, cohort: str, extracts: Mapping[str, Sequence[P
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
         raise CannotBeLinked(
-            f"cohort {cohort}: {named(foreign)}"
+            f"cohort {store.cohort}: {named(foreign)}"
             " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )

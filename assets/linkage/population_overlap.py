@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, Processing, intakes
 from assets.intake.deliveries import TOKENS_KEY
 from assets.linkage import tokens
@@ -60,33 +60,39 @@ _Sample = tuple[np.ndarray, int]
 """The lowest tokens of a kind, sorted, and the number of distinct tokens."""
 
 
-def read_overlaps(home: Home, cohort: str) -> dict[str, Overlap]:
+def read_overlaps(store: CohortStore) -> dict[str, Overlap]:
     """Return the result for each extract (`council/source`); none if the file is missing or damaged."""
     try:
-        return _OVERLAPS.validate_json(home.overlaps(cohort).read_bytes())
+        return _OVERLAPS.validate_json(store.overlaps.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
+def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Extract]) -> None:
     """Compare the extracts that changed since the last linkage with an earlier delivery, and sample them.
 
     Results are written before the samples, so that after a crash between the two no extract is compared with itself.
     """
-    before = read_overlaps(home, cohort)
+    before = read_overlaps(store)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
-    with home.staging() as staging:
+    with store.home.staging() as staging:
 
         def compared(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
-            key = source, cohort, council
-            if known and known.compared_with == known.file_mac and home.newest_sample(*key).exists():
-                promote(home.newest_sample(*key), home.token_sample(*key))  # signed off since then
-            shared = _sampled(home, keys, key, staging / f"{source}.{council}")
+            key = source, store.cohort, council
+            if known and known.compared_with == known.file_mac and store.home.extract(*key).newest_sample.exists():
+                promote(
+                    store.home.extract(*key).newest_sample, store.home.extract(*key).token_sample
+                )  # signed off since then
+            shared = _sampled(store.home, keys, key, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
-            if known is None and not home.token_sample(*key).exists() and not replaces(home, key, extract.file_mac):
+            if (
+                known is None
+                and not store.home.extract(*key).token_sample.exists()
+                and not replaces(store.home, key, extract.file_mac)
+            ):
                 return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
             with_what = known.compared_with if known else ""
             return Overlap(extract.file_mac, extract.sha256, True, shared, with_what)
@@ -95,10 +101,8 @@ def record_overlaps(home: Home, cohort: str, keys: KeyRing, extracts: Mapping[st
             changed = dict(zip(other, threads.map(compared, other), strict=True))
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
-            write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
-        promote_all(
-            [(staging / "{1}.{0}".format(*name.split("/")), _place(home, cohort, name, now)) for name in changed]
-        )
+            write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
+        promote_all([(staging / "{1}.{0}".format(*name.split("/")), _place(store, name, now)) for name in changed])
 
 
 def replaces(home: Home, key: Key, file_mac: str) -> bool:
@@ -107,27 +111,28 @@ def replaces(home: Home, key: Key, file_mac: str) -> bool:
     return any(each != file_mac for each in taken)
 
 
-def set_baseline(home: Home, cohort: str) -> None:
+def set_baseline(store: CohortStore) -> None:
     """Make today's extracts the baseline for later deliveries, because a measurement of them was signed off.
 
     The next linkage moves their samples into place, because only a linkage may write in the tokens zone.
     """
-    known = read_overlaps(home, cohort)
+    known = read_overlaps(store)
     now = {name: replace(entry, compared_with=entry.file_mac) for name, entry in known.items()}
     if now != known:
-        write_json(home.overlaps(cohort), {name: asdict(entry) for name, entry in now.items()})
+        write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
 
 
-def _place(home: Home, cohort: str, name: str, now: Mapping[str, Overlap]) -> Path:
+def _place(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> Path:
     """Return where an extract's sample is stored: as the baseline, or as a candidate to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
-    return (home.token_sample if is_first else home.newest_sample)(source, cohort, council)
+    extract = store.extract(source, council)
+    return extract.token_sample if is_first else extract.newest_sample
 
 
 def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
     """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
-    file = tokens.open_tokens(home, keys, *key)
+    file = tokens.open_tokens(home.extract(*key), keys)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
     least = {name: _least(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count}
@@ -135,7 +140,7 @@ def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
     seal = sealed.sealed_to(keys.opens("tokens").public_key())
     pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
-    earlier = home.token_sample(*key)
+    earlier = home.extract(*key).token_sample
     return _shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
 
 

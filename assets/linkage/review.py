@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from assets.home.home_lock import while_in_use, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import (
     councils_in,
@@ -72,62 +72,70 @@ class Sample:
     children: int
 
     @classmethod
-    def read(cls, home: Home, cohort: str) -> Sample | None:
+    def read(cls, store: CohortStore) -> Sample | None:
         """Return the latest sample of a cohort, or None."""
-        path = home.review(cohort) / "sample.json"
+        path = store.review / "sample.json"
         return cls(**json.loads(path.read_bytes())) if path.exists() else None
 
-    def is_of_links(self, home: Home, cohort: str) -> bool:
+    def is_of_links(self, store: CohortStore) -> bool:
         """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
-        now = delivered(linked_extracts(home, cohort)), linked_with(home, cohort)[0]
+        now = delivered(linked_extracts(store)), linked_with(store)[0]
         return now == (self.deliveries, self.parameters)
 
 
 @while_in_use
 @with_cohort_lock
 def draw_review(
-    home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
+    store: CohortStore, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
 ) -> tuple[int, list[str]]:
     """Draw the sample of a cohort, or keep the one drawn from the same links, and seal a sheet to each sender.
 
     Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
     linkage is run again for this. Raises `NotLinkedAsIs`, and what the linkage raises.
     """
-    councils = councils_in(home, cohort)
-    if not links_are_current(home, cohort, fingerprint_now(home, cohort, councils)):
-        raise NotLinkedAsIs(f"Cohort {cohort} is not linked from the extracts that are in. Link it, then draw again.")
-    record(home, Processing.REVIEW, cohort=cohort, note="sample drawn")
-    folder, sample = home.review(cohort), Sample.read(home, cohort)
-    if sample is None or not sample.is_of_links(home, cohort):
-        number = 1 + len(reviews_measured(home, cohort))
-        watcher = ReviewPairs(keys.subkey("row", f"review/{cohort}/{number}"))
-        parameters, children = linked_with(home, cohort)
-        extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
-        links = pyarrow.parquet.read_table(home.links(cohort))
-        link(readers(home, keys, cohort, extracts), links, [watcher], children)
+    councils = councils_in(store)
+    if not links_are_current(store, fingerprint_now(store, councils)):
+        raise NotLinkedAsIs(
+            f"Cohort {store.cohort} is not linked from the extracts that are in. Link it, then draw again."
+        )
+    record(store.home, Processing.REVIEW, cohort=store.cohort, note="sample drawn")
+    folder, sample = store.review, Sample.read(store)
+    if sample is None or not sample.is_of_links(store):
+        number = 1 + len(reviews_measured(store))
+        watcher = ReviewPairs(keys.subkey("row", f"review/{store.cohort}/{number}"))
+        parameters, children = linked_with(store)
+        extracts = {source: extracts_of(store, source, councils) for source in SERVICES}
+        links = pyarrow.parquet.read_table(store.links)
+        link(readers(store, keys, extracts), links, [watcher], children)
         shutil.rmtree(folder, ignore_errors=True)
         files.write(folder / "pairs.parquet", to_bytes(watcher.sample(links, children), ".parquet"))
-        sample = Sample(number, delivered(linked_extracts(home, cohort)), parameters, children)
+        sample = Sample(number, delivered(linked_extracts(store)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     for path in folder.glob("*/*.age"):
         path.unlink()
     compared = _compared(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
     made = []
-    for council, source, sheet in _sheets(compared, RowNumbers(home, keys, cohort)):
+    for council, source, sheet in _sheets(compared, RowNumbers(store, keys)):
         to, path = agreements[council].recipients[SERVICES[source]], folder / council / f"{source}.age"
-        header = {"council": council, "source": source, "cohort": cohort, "sample": sample.number, "recipient": to.key}
+        header = {
+            "council": council,
+            "source": source,
+            "cohort": store.cohort,
+            "sample": sample.number,
+            "recipient": to.key,
+        }
         document = json.dumps(header, sort_keys=True).encode() + b"\n" + sheet
         files.write(path, seal_document(SHEET_FORMAT, document, to.key, keys.signing_key))
         made.append(f"{path}: for {to.name}")
     return sample.number, made
 
 
-def reviews_measured(home: Home, cohort: str) -> list[str]:
+def reviews_measured(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
-    if isinstance(home.ledger, Path) and not home.ledger.exists():
+    if isinstance(store.home.ledger, Path) and not store.home.ledger.exists():
         return []
-    found = [each for each in Ledger(home.ledger).charges() if each.is_committed]
-    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (cohort, REVIEW)]
+    found = [each for each in Ledger(store.home.ledger).charges() if each.is_committed]
+    return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
 
 
 def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
@@ -176,17 +184,19 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
 
 @while_in_use
 @with_cohort_lock
-def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
+def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
     """Take in the decisions on the cohort's latest sample, replacing earlier ones; return the restricted report's path.
 
     Raises `ReviewProblem` with every problem in the files; nothing is taken in then.
     """
-    sample = Sample.read(home, cohort)
+    sample = Sample.read(store)
     if sample is None:
-        raise ReviewProblem(f"Cohort {cohort} has no sample yet. Draw one: readiness review sample")
-    if not sample.is_of_links(home, cohort):
-        raise ReviewProblem(f"Cohort {cohort} was linked from other extracts since the sample was drawn. Draw again.")
-    folder = home.review(cohort)
+        raise ReviewProblem(f"Cohort {store.cohort} has no sample yet. Draw one: readiness review sample")
+    if not sample.is_of_links(store):
+        raise ReviewProblem(
+            f"Cohort {store.cohort} was linked from other extracts since the sample was drawn. Draw again."
+        )
+    folder = store.review
     with in_memory() as con:
         con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
         con.register("rows", pa.concat_tables(_read(path) for path in decided))
@@ -197,12 +207,12 @@ def take_review(home: Home, cohort: str, decided: Sequence[Path]) -> Path:
         con.execute(f"CREATE TEMP TABLE decided AS {_DECIDED}").fetchall()
         if not con.sql("FROM decided LIMIT 1").fetchall():
             raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
-        record(home, Processing.REVIEW, cohort=cohort, note="decisions taken in")
-        con.execute(f"CREATE VIEW children AS FROM {parquet(home.confidential('pupil', cohort))}").fetchall()
+        record(store.home, Processing.REVIEW, cohort=store.cohort, note="decisions taken in")
+        con.execute(f"CREATE VIEW children AS FROM {parquet(store.confidential('pupil'))}").fetchall()
         strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
         report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
         files.write_json(folder / "report.json", report)
-        files.write(home.reviewed(cohort), to_bytes(con.sql(_reviewed_sql()).to_arrow_table(), ".parquet"))
+        files.write(store.reviewed, to_bytes(con.sql(_reviewed_sql()).to_arrow_table(), ".parquet"))
     return folder / "report.json"
 
 

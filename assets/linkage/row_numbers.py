@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from assets.home.errors import check_readable
 from assets.home.home_lock import while_in_use, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
 from assets.linkage.inputs import changed_since_linked, councils_in, extracts_of, linked_with, named
@@ -39,8 +39,8 @@ class NotLinkedAsIs(Exception):
 class RowNumbers:
     """Row numbers and keys of a cohort's extracts. Methods raise `KeyProblem`."""
 
-    def __init__(self, home: Home, keys: KeyRing, cohort: str) -> None:
-        self._of = cache(lambda source, council: row_keys_of(home, keys, source, cohort, council))
+    def __init__(self, store: CohortStore, keys: KeyRing) -> None:
+        self._of = cache(lambda source, council: row_keys_of(store.extract(source, council), keys))
 
     def of_extract(self, source: str, council: str) -> RowKeys:
         """Return the row keys of an extract."""
@@ -81,22 +81,22 @@ def _by_part(rows: pa.Table) -> pa.Table:
 
 @while_in_use
 @with_cohort_lock
-def write_linked_rows(home: Home, cohort: str, out: Path, keys: KeyRing) -> int:
+def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """Write the links of a cohort by row number to `out`, and return the number of rows.
 
     `out` is CSV or Parquet, depending on its suffix. Only its owner can read it, and the processing log records it.
     Raises `NotLinkedAsIs`, `Damaged` and `KeyProblem`.
     """
-    if not home.links(cohort).exists():
-        raise NotLinkedAsIs(f"cohort {cohort} has not been linked yet in {home.root}")
-    if moved := changed_since_linked(home, cohort, councils_in(home, cohort)):
+    if not store.links.exists():
+        raise NotLinkedAsIs(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
+    if moved := changed_since_linked(store, councils_in(store)):
         raise NotLinkedAsIs(
-            f"cohort {cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
+            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
         )
-    check_readable(home, home.links(cohort))
-    rows = RowNumbers(home, keys, cohort).numbered(pyarrow.parquet.read_table(home.links(cohort)))
+    check_readable(store.home, store.links)
+    rows = RowNumbers(store, keys).numbered(pyarrow.parquet.read_table(store.links))
     rows = _by_part(rows.replace_schema_metadata(None))
-    record(home, Processing.AUDIT, cohort=cohort, note="rows of every child, by number")
+    record(store.home, Processing.AUDIT, cohort=store.cohort, note="rows of every child, by number")
     files.write(out, to_bytes(rows, out.suffix))
     return rows.num_rows
 
@@ -145,28 +145,28 @@ def parse_row(text: str) -> NamedRow:
     return NamedRow(source, council, number)
 
 
-def explain_link(home: Home, cohort: str, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
+def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: KeyRing) -> dict[str, Any]:
     """Return the facts of `privacy.linkage.explain` about two rows by linking again. Raises `CannotExplain`."""
-    if not home.links(cohort).exists():
-        raise CannotExplain(f"cohort {cohort} has not been linked yet in {home.root}")
+    if not store.links.exists():
+        raise CannotExplain(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
     if first == second:
         raise CannotExplain(f"{first} is one row; name two")
-    links = pyarrow.parquet.read_table(home.links(cohort), columns=list(LINK_COLUMNS))
+    links = pyarrow.parquet.read_table(store.links, columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
-    if changed_since_linked(home, cohort, councils):
-        raise CannotExplain(_out_of_date(cohort))
-    numbers = RowNumbers(home, keys, cohort)
-    one, other = (_linked(home, cohort, links, row, numbers) for row in (first, second))
+    if changed_since_linked(store, councils):
+        raise CannotExplain(_out_of_date(store.cohort))
+    numbers = RowNumbers(store, keys)
+    one, other = (_linked(store, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
-    record(home, Processing.EXPLANATION, cohort=cohort, note=extracts_named)
-    extracts = {source: extracts_of(home, source, cohort, councils) for source in SERVICES}
+    record(store.home, Processing.EXPLANATION, cohort=store.cohort, note=extracts_named)
+    extracts = {source: extracts_of(store, source, councils) for source in SERVICES}
     try:
-        children = linked_with(home, cohort)[1]
-        facts, now = explain(readers(home, keys, cohort, extracts), one, other, numbers.name, children)
+        children = linked_with(store)[1]
+        facts, now = explain(readers(store, keys, extracts), one, other, numbers.name, children)
     except NoSuchRow:
-        raise CannotExplain(_out_of_date(cohort)) from None
+        raise CannotExplain(_out_of_date(store.cohort)) from None
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
-        raise CannotExplain(_out_of_date(cohort))
+        raise CannotExplain(_out_of_date(store.cohort))
     return facts
 
 
@@ -174,24 +174,26 @@ def _out_of_date(cohort: str) -> str:
     return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
-def _linked(home: Home, cohort: str, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
+def _linked(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
     """Return a linked row. Raises `CannotExplain`, with the reason as far as it is known, if the row is not linked."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
     if not sent.num_rows:
-        raise CannotExplain(f"{extract} has no row among the links of cohort {cohort}: no such extract was linked")
+        raise CannotExplain(
+            f"{extract} has no row among the links of cohort {store.cohort}: no such extract was linked"
+        )
     found = numbers.row(row.source, row.council, row.source_row)
     if found.row_key in sent[ROW_KEY].to_numpy():
         return found
-    rules = _rules_broken(home, cohort, found)
+    rules = _rules_broken(store, found)
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
     raise CannotExplain(f"row {written(row.source_row)} of {extract} is not linked: {why}")
 
 
-def _rules_broken(home: Home, cohort: str, row: Row) -> list[str]:
-    path = home.quarantine(row.source, cohort, row.council)
+def _rules_broken(store: CohortStore, row: Row) -> list[str]:
+    path = store.extract(row.source, row.council).quarantine
     if not path.exists():
         return []
     with in_memory() as con:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.errors import damaged
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, ExtractStore
 from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
 from assets.intake.parts import PartStore
 from privacy.doors import sealed
@@ -39,9 +39,8 @@ _AGAIN = "take the extract in again; where its file is no longer in landing, ask
 
 
 def readers(
-    home: Home,
+    store: CohortStore,
     keys: KeyRing,
-    cohort: str,
     extracts: Mapping[str, Sequence[Path]],
     columns: Sequence[str] | None = None,
 ) -> dict[str, pa.RecordBatchReader]:
@@ -51,7 +50,7 @@ def readers(
     """
     found = {}
     for source, paths in extracts.items():
-        files = [open_tokens(home, keys, source, cohort, path.stem) for path in paths]
+        files = [open_tokens(store.extract(source, path.stem), keys) for path in paths]
         if files:
             names = sealed.schema(files[0]).names if columns is None else columns
             schema = pa.schema([sealed.schema(files[0]).field(name) for name in names])
@@ -100,16 +99,18 @@ class TokensOfParts:
 Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
-def open_tokens(home: Home, keys: KeyRing, source: str, cohort: str, council: str) -> Tokens:
+def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     """Open the tokens of an extract. Raises what `readers` raises."""
-    path, payload = home.tokens(source, cohort, council), home.pseudonymised(source, cohort, council)
-    name = f"{council}/{source}/{cohort}"
+    path, payload = store.tokens, store.pseudonymised
+    name = f"{store.council}/{store.source}/{store.cohort}"
     if not path.exists():
         raise TokensUnusable(f"{name} has no token file: {_AGAIN}")
     try:
         tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [PartStore(home, (source, cohort, council)).files(stem).tokens for stem in stems]
+        paths = [
+            PartStore(store.home, (store.source, store.cohort, store.council)).files(stem).tokens for stem in stems
+        ]
         parts = [sealed.opened(path, keys.opens("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(
@@ -120,7 +121,7 @@ def open_tokens(home: Home, keys: KeyRing, source: str, cohort: str, council: st
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise damaged(home, path) from None
+        raise damaged(store.home, path) from None
     deliveries = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
     if deliveries[0] != deliveries[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
@@ -156,8 +157,8 @@ class StoredPairs(PairCache):
     `read` raises `Damaged` if the file's bytes have changed.
     """
 
-    def __init__(self, home: Home, cohort: str, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
-        self._home, self._place, self._now, self._made_with = home, home.pair_cache(cohort), now, dict(made_with)
+    def __init__(self, store: CohortStore, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
+        self._home, self._place, self._now, self._made_with = store.home, store.pair_cache, now, dict(made_with)
         self._key = keys.opens("tokens")
         self._before = self._open()
         self._writer: pyarrow.parquet.ParquetWriter | None = None

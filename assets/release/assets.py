@@ -220,16 +220,16 @@ def measurements(
     config = context.op_execution_context.op_config
     context.instance.add_run_tags(context.run.run_id, of_release(version, config["share"]))
     home = installation.open_home()
+    store = home.cohort(cohort)
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
         for accepted in config["accept"]:
             keys = installation.key_ring(KEYS_OF_RELEASE)
-            accept_configured(home, keys, cohort, accepted["holds"], accepted["reason"], accepted["signature"])
+            accept_configured(store, keys, accepted["holds"], accepted["reason"], accepted["signature"])
         made = measure_release(
-            home,
+            store,
             installation.key_ring(KEYS_OF_RELEASE),
-            cohort,
             version,
             _councils(installation, cohort),
             ReleaseOptions(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
@@ -249,7 +249,7 @@ def measurements(
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.checked(metadata))
         own = made.get((cohort, family))
-        plan = plan_of(home, cohort, version, _councils(installation, cohort), family) if own else None
+        plan = plan_of(store, version, _councils(installation, cohort), family) if own else None
         yield _as_planned(key, own, plan_problems(plan, own) if plan and own else ())
 
 
@@ -287,7 +287,7 @@ def bundle(
     home, councils = installation.home_folder, _councils(installation, context.partition_key)
     keys = installation.key_ring(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home, context.partition_key, keys, version, councils)
+        folder = publish_bundle(home.cohort(context.partition_key), keys, version, councils)
     except WaitsForApproval as waiting:
         yield _checked(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _verified(verify(bundle_of(home, version)))
@@ -410,4 +410,4 @@ def _councils(installation: Installation, cohort: str) -> list[str]:
     """
     if installation.landing.is_dir():
         return taking_part(installation.landing)
-    return list(read_record(installation.home_folder, cohort).taking_part)
+    return list(read_record(installation.home_folder.cohort(cohort)).taking_part)

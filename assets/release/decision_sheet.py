@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import unconfirmed
@@ -93,7 +93,7 @@ def render_sheet(home: Home, request: Request) -> str:
     measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
-    set_aside = [line for cohort in measured for line in _set_aside(home, cohort)]
+    set_aside = [line for cohort in measured for line in _set_aside(home.cohort(cohort))]
     if is_publication and not bundle.is_dir():
         bundle = home.release / version
     return kit.render(
@@ -110,7 +110,7 @@ def render_sheet(home: Home, request: Request) -> str:
         usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
         words=in_words(usable),
         percent_of=percent_of,
-        costs=[cost for cohort in record for cost in _costs(home, cohort, version, record)],
+        costs=[cost for cohort in record for cost in _costs(home.cohort(cohort), version, record)],
         policy=load_policy(),
         missing=short(
             {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
@@ -120,8 +120,10 @@ def render_sheet(home: Home, request: Request) -> str:
         bands=[words for _, words in _BANDS[1:]],
         findings=_findings(home, measured),
         held=None if is_publication else state(home, measured),
-        expected=[] if is_publication else [line for cohort in measured for line in _expected_rows(home, cohort)],
-        taking_part=[_named_in_full(home, cohort) for cohort in measured],
+        expected=[]
+        if is_publication
+        else [line for cohort in measured for line in _expected_rows(home.cohort(cohort))],
+        taking_part=[_named_in_full(home.cohort(cohort)) for cohort in measured],
         outside=outside_the_guarantee(),
         charges=when_charges_are_given_back(),
     )
@@ -133,8 +135,8 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
     Only the first measured cohort is used, because the others have the same plan.
     """
     for cohort in measured[:1]:
-        councils = list(read_record(home, cohort).taking_part)
-        found = expected_accuracy(councils, record[cohort].share, _expected_children(home, cohort))
+        councils = list(read_record(home.cohort(cohort)).taking_part)
+        found = expected_accuracy(councils, record[cohort].share, _expected_children(home.cohort(cohort)))
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -147,23 +149,23 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
     for cohort, entry in record.items():
         for each in requested_tables({cohort: entry}):
             if each.release == version:
-                yield _expected_of(home, cohort, entry, each)
+                yield _expected_of(home.cohort(cohort), entry, each)
 
 
-def _expected_children(home: Home, cohort: str) -> dict[str, int]:
+def _expected_children(store: CohortStore) -> dict[str, int]:
     """Return the expected number of Profiles of each council for which it is not the published one."""
-    named = {each.name.split("/")[0]: each for each in expectations(home, cohort) if each.name.endswith("/eyfsp")}
+    named = {each.name.split("/")[0]: each for each in expectations(store) if each.name.endswith("/eyfsp")}
     return {council: each.expected for council, each in named.items()}
 
 
-def _expected_of(home: Home, cohort: str, entry: CohortRecord, requested: RequestedTable) -> Usable:
+def _expected_of(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the figures of a requested table, from everything that will have been measured of its family."""
-    known = known_of(home, cohort, entry)
+    known = known_of(store, entry)
     found = expected(requested, known.together(requested.family), known.sizes_of(requested.family), load_policy())
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
-    about, half_width = f"cohort {cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
+    about, half_width = f"cohort {store.cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
     return Usable(requested.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
@@ -208,23 +210,23 @@ def in_words(tables: Sequence[Usable]) -> str:
     )
 
 
-def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
-    policy, ledger = policy_of(record, cohort), Ledger(home.ledger)
-    whole = record[cohort].measured_in == version
+    policy, ledger = policy_of(record, store.cohort), Ledger(store.home.ledger)
+    whole = record[store.cohort].measured_in == version
     for unit, account in policy.accounts.items():
-        split = {**(account.split if whole else {}), **_further(home, cohort, version, record[cohort], unit)}
+        split = {**(account.split if whole else {}), **_further(store, version, record[store.cohort], unit)}
         if not split:
             continue
-        of_split = f"{100 * record[cohort].share:g}% of the policy's split"
+        of_split = f"{100 * record[store.cohort].share:g}% of the policy's split"
         if REVIEW in split:
             of_split += ", and a clerical review of links"
-        cap = ledger.cap(cohort, unit) or account.cap_rho
-        before = ledger.charged_besides(cohort, version, unit) / NANO
+        cap = ledger.cap(store.cohort, unit) or account.cap_rho
+        before = ledger.charged_besides(store.cohort, version, unit) / NANO
         own = sum(split.values())
         amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
         yield {
-            "cohort": Cohort(cohort).label,
+            "cohort": Cohort(store.cohort).label,
             "unit": unit,
             "what": of_split if whole else "tables on request",
             **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
@@ -233,16 +235,16 @@ def _costs(home: Home, cohort: str, version: str, record: ReleaseRecord) -> Iter
         }
 
 
-def _further(home: Home, cohort: str, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
+def _further(store: CohortStore, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
     """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
-    plans = (request_plan(home, cohort, version, family) for family in entry.on_request.get(version, ()))
+    plans = (request_plan(store, version, family) for family in entry.on_request.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
-def _expected_rows(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
+def _expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils for which the operator expects a number of rows other than the published one."""
     by_source: dict[str, list[str]] = {}
-    for each in expectations(home, cohort):
+    for each in expectations(store):
         council, source = each.name.split("/")
         published = "none published" if each.published is None else f"published {each.published:,}"
         by_source.setdefault(source, []).append(f"{place(council).la_name} {each.expected:,} ({published})")
@@ -250,17 +252,15 @@ def _expected_rows(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _named_in_full(home: Home, cohort: str) -> str:
-    names = [place(council).la_name for council in read_record(home, cohort).taking_part]
+def _named_in_full(store: CohortStore) -> str:
+    names = [place(council).la_name for council in read_record(store).taking_part]
     return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
 
 
-def _set_aside(home: Home, cohort: str) -> Iterator[dict[str, Any]]:
+def _set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
     for source, about in SOURCES.items():
-        current = {
-            each: deliveries.current(home, source, cohort, each) for each in read_record(home, cohort).taking_part
-        }
+        current = {each: deliveries.current(store.extract(source, each)) for each in read_record(store).taking_part}
         shares = {each: own.rows_rejected / own.rows_read for each, own in current.items() if own and own.rows_read}
         bands: dict[str, list[str]] = {}
         for council, share in shares.items():
@@ -276,8 +276,8 @@ def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
     for cohort in measured:
         for source, about in SOURCES.items():
-            for council in read_record(home, cohort).taking_part:
-                quality = deliveries.current(home, source, cohort, council)
+            for council in read_record(home.cohort(cohort)).taking_part:
+                quality = deliveries.current(home.extract(source, cohort, council))
                 of_rows = {rule.rule for rule in quality.rules} if quality else set()
                 for finding in quality.findings if quality else ():
                     if not finding.passed and finding.rule not in of_rows:
@@ -304,21 +304,24 @@ class Expectation:
     published: int | None
 
 
-def expectations(home: Home, cohort: str) -> Iterator[Expectation]:
+def expectations(store: CohortStore) -> Iterator[Expectation]:
     """Yield the expectations that differ from published numbers and by which current extracts were judged.
 
     Raises `NotLinked`.
     """
     for source in CONTRACTS:
-        for council in read_record(home, cohort).taking_part:
-            quality, published = deliveries.read(home.quality(source, cohort, council)), published_rows(source, council)
+        for council in read_record(store).taking_part:
+            quality, published = (
+                deliveries.read(store.extract(source, council).quality),
+                published_rows(source, council),
+            )
             if quality and quality.rows_expected is not None and quality.rows_expected != published:
                 yield Expectation(f"{council}/{source}", quality.rows_expected, published)
 
 
-def expectations_sha256(home: Home, cohort: str) -> str | None:
+def expectations_sha256(store: CohortStore) -> str | None:
     """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
-    found = [asdict(each) for each in expectations(home, cohort)]
+    found = [asdict(each) for each in expectations(store)]
     return sha256_hex(canonical_json(found)) if found else None
 
 
@@ -331,18 +334,18 @@ class ToSign:
     file: Path
 
 
-def to_sign(home: Home, cohort: str, request: Request) -> ToSign:
+def to_sign(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
-    sheet = home.decision_sheet(request["release"] or "change-of", request["stage"])
+    sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
         lines = [*render(request), "", f"Request {sha256_hex(canonical_json(request))}", ""]
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
         sheet_sha256 = sha256_hex(page)
     else:
-        sheet_sha256 = write_sheet(home, request)
+        sheet_sha256 = write_sheet(store.home, request)
     file = sheet.with_suffix(".request")
-    files.write(file, approval_of(request, cohort, sheet_sha256).message)
+    files.write(file, approval_of(request, store.cohort, sheet_sha256).message)
     return ToSign(sheet, sheet_sha256, file)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assets.home.home_lock import with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import (
     PROFILE,
     Extracts,
@@ -98,7 +98,7 @@ class ReleaseOptions:
 
 
 @with_cohort_lock
-def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
+def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
     The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
@@ -110,15 +110,19 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
-    ledger, policy = Ledger(home.ledger), load_policy()
+    ledger, policy = Ledger(store.home.ledger), load_policy()
     load_publisher(demonstration=nobody_may_sign(ledger, policy.sign_off))
-    series = series_for(home, cohort, version, options)
+    series = series_for(store, version, options)
     cohorts = measured_now(series, version)
-    before, charged = read_record(home, version), ledger.cohorts_charged(version)
-    tables = {each: record_of_tables(home, each) for each in cohorts if not is_current(home, each, version, councils)}
+    before, charged = read_record(store.home, version), ledger.cohorts_charged(version)
+    tables = {
+        each: record_of_tables(store.home.cohort(each))
+        for each in cohorts
+        if not is_current(store.home.cohort(each), version, councils)
+    }
     for each, linked in tables.items():
         if each not in charged:
-            _check_of_what_is_in(home, each, councils, linked.extracts)
+            _check_of_what_is_in(store.home.cohort(each), councils, linked.extracts)
         if not options.allow_missing and (absent := linked.missing(councils).get(PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
@@ -127,7 +131,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _share(home, each, version, options.share, begun.share, each in charged)
+        spent = _share(store.home.cohort(each), version, options.share, begun.share, each in charged)
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -135,7 +139,7 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
                 split = policy.scaled(spent).accounts[CHILD].split
-                record[each] = replace(record[each], on_request=with_review(home, each, version, split))
+                record[each] = replace(record[each], on_request=with_review(store.home.cohort(each), version, split))
     for each, linked in tables.items():
         if (now := linked.missing(councils)) != record[each].missing:
             lists = [", ".join(short({each: missing})) or "nothing" for missing in (record[each].missing, now)]
@@ -143,12 +147,14 @@ def fix_release(home: Home, cohort: str, version: str, councils: Sequence[str], 
                 f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
                 " A revision is a new release, and draws on the same budget."
             )
-    _check_new(home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged})
+    _check_new(
+        store.home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged}
+    )
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _used_again(home, ledger, version, others, before, options.requests)
+    record |= _used_again(store.home, ledger, version, others, before, options.requests)
     record = {each: record[each] for each in series}
     if record != before:
-        write_record(home, version, record)
+        write_record(store.home, version, record)
     return cohorts
 
 
@@ -167,45 +173,45 @@ def _used_again(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
             " give it a new version."
         )
-    record = {each: used_again(home, each, origin, version) for each, origin in origins.items()}
+    record = {each: used_again(home.cohort(each), origin, version) for each, origin in origins.items()}
     return with_requests(home, version, record, requests) if requests else record
 
 
-def is_current(home: Home, cohort: str, version: str, councils: Sequence[str]) -> bool:
+def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> bool:
     """Return whether every family is measured and paid for, and no delivery has changed since.
 
     A repeated run then needs no table. Rows removed on request since then remain in what was published, and are in no
     later release. A correction is different: its sender expects it to be used, so the release is refused as charged
     with another table.
     """
-    fixed = read_record(home, version).get(cohort)
+    fixed = read_record(store.home, version).get(store.cohort)
     if fixed is None or not fixed.measured_from:
         return False
-    if not Ledger(home.ledger).is_measured(cohort, version, fixed.measured_by(version)):
+    if not Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.measured_by(version)):
         return False
-    return fixed.measured_from == deliveries_in(home, cohort, councils)
+    return fixed.measured_from == deliveries_in(store, councils)
 
 
-def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -> Series:
+def series_for(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
     """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
     or `PolicyError` for an invalid version, cohort or share.
     """
-    check_options(home, cohort, version, options)
-    if cohort in options.others:
-        raise SeriesRefused(f"cohort {cohort} is the release's own: name only others beside it")
-    ledger, wanted = Ledger(home.ledger), {cohort, *options.others}
+    check_options(store, version, options)
+    if store.cohort in options.others:
+        raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
+    ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
     charged = ledger.cohorts_charged(version)
-    fixed = read_record(home, version)
+    fixed = read_record(store.home, version)
     answers = [table.name for table in requested_tables(fixed) if table.release == version]
     if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
             " another release: give it a new version."
         )
-    if fixed and (charged or (home.release / version).exists()):
-        if (options.others and fixed.keys() != wanted) or cohort not in fixed:
+    if fixed and (charged or (store.home.release / version).exists()):
+        if (options.others and fixed.keys() != wanted) or store.cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
                 " Another set of cohorts is another release: give it a new version."
@@ -216,28 +222,30 @@ def series_for(home: Home, cohort: str, version: str, options: ReleaseOptions) -
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a new version."
         )
-    own = set() if options.reuse else {cohort}
-    found = {each: version if each in own else _origin(home, ledger, each, version) for each in sorted(wanted)}
+    own = set() if options.reuse else {store.cohort}
+    found = {
+        each: version if each in own else _origin(store.home.cohort(each), ledger, version) for each in sorted(wanted)
+    }
     if options.reuse and (unmeasured := measured_now(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
 
 
-def check_options(home: Home, cohort: str, version: str, options: ReleaseOptions) -> None:
+def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
     """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
 
     A new release's version must be above all that were charged or made here.
     """
     parsed = Version.parse(version)
-    for each in (cohort, *options.others):
+    for each in (store.cohort, *options.others):
         Cohort(each)
     if options.share is not None:
         _policy_at(options.share)
-    charged = (Version.parse(charge.entry.release) for charge in Ledger(home.ledger).charges())
-    known = {*charged, *versions(home.release), *versions(home.held)}
+    charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).charges())
+    known = {*charged, *versions(store.home.release), *versions(store.home.held)}
     if parsed in known:
         return
-    if not read_record(home, version):
+    if not read_record(store.home, version):
         parsed.check_is_new(dt.date.today())
     if (newest := max(known, default=parsed)) > parsed:
         raise InvalidVersion(
@@ -262,46 +270,46 @@ def measured_now(series: Series, version: str) -> list[str]:
     return [cohort for cohort, origin in series.items() if origin == version]
 
 
-def _origin(home: Home, ledger: Ledger, cohort: str, version: str) -> str:
+def _origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
-    measured = ledger.releases_charged(cohort)
+    measured = ledger.releases_charged(store.cohort)
     if version in measured or not measured:
         return version
-    withdrawn = withdrawals(home.release)
-    published = [str(each) for each in versions(home.release) if each < Version.parse(version)]
+    withdrawn = withdrawals(store.home.release)
+    published = [str(each) for each in versions(store.home.release) if each < Version.parse(version)]
     fit = []
     for each in published:
         if each in measured and each not in withdrawn:
-            stated = cohort_statements(json.loads((home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
-            if cohort in stated and stated[cohort]["measured_in"] == each:
+            stated = cohort_statements(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+            if store.cohort in stated and stated[store.cohort]["measured_in"] == each:
                 fit.append(each)
     if not fit:
         raise SeriesRefused(
-            f"cohort {cohort} was charged for release {', '.join(sorted(measured))}, and none of these was published"
-            f" before {version} without being withdrawn. Publish the cohort on its own first"
-            f" (readiness run --cohort {cohort})."
+            f"cohort {store.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"
+            f" published before {version} without being withdrawn. Publish the cohort on its own first"
+            f" (readiness run --cohort {store.cohort})."
         )
     return fit[-1]
 
 
-def _check_of_what_is_in(home: Home, cohort: str, councils: Sequence[str], linked: Extracts) -> None:
+def _check_of_what_is_in(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
     """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
-    if moved := changed(linked, extracts_in(home, cohort, councils)):
+    if moved := changed(linked, extracts_in(store, councils)):
         raise OutOfDate(
-            f"cohort {cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
+            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
             " release; nothing was charged"
         )
 
 
-def _share(home: Home, cohort: str, version: str, requested: float | None, before: float, is_charged: bool) -> float:
+def _share(store: CohortStore, version: str, requested: float | None, before: float, is_charged: bool) -> float:
     """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
     share = before if requested is None else requested
     if is_charged and share != before:
         raise ReleaseConflict(
-            f"release {version} of cohort {cohort} was charged with a share of {before:g}, not {share:g}. "
+            f"release {version} of cohort {store.cohort} was charged with a share of {before:g}, not {share:g}. "
             "A revision is a new release, and draws on the same budget."
         )
-    check_fits(home, cohort, version, share)
+    check_fits(store, version, share)
     return share
 
 
@@ -326,21 +334,21 @@ def _check_worth(councils: Sequence[str], policy: Policy) -> None:
         check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
-def check_fits(home: Home, cohort: str, version: str, share: float) -> None:
+def check_fits(store: CohortStore, version: str, share: float) -> None:
     """Check that every family of a release can be charged at this share.
 
     A cohort without an approved budget is skipped: its first signatures approve the policy's cap. Raises `PolicyError`
     for an invalid share, and `BudgetExceeded`, which names the largest share that fits.
     """
-    policy, ledger = load_policy(), Ledger(home.ledger)
+    policy, ledger = load_policy(), Ledger(store.home.ledger)
     for unit, account in policy.scaled(share).accounts.items():
-        if not ledger.cap(cohort, unit):
+        if not ledger.cap(store.cohort, unit):
             continue
-        ledger.approve(cohort, account.cap_rho, unit=unit)
+        ledger.approve(store.cohort, account.cap_rho, unit=unit)
         try:
-            ledger.check_fits(cohort, version, account.split, unit=unit)
+            ledger.check_fits(store.cohort, version, account.split, unit=unit)
         except BudgetExceeded as refused:
-            largest = remaining_budget(home, cohort, share).largest_share
+            largest = remaining_budget(store, share).largest_share
             fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
             raise BudgetExceeded(f"{refused}{fitting}", requested=refused.requested, left=refused.left) from None
 
@@ -363,21 +371,21 @@ class RemainingBudget:
     largest_share: float
 
 
-def remaining_budget(home: Home, cohort: str, asked_share: float | None) -> RemainingBudget:
+def remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
     """Return the room for a new release at this share of the split. Spends and approves nothing.
 
     Raises `PolicyError` for an invalid share, and `LedgerError`.
     """
     releases: list[str] = []
-    if not has_no_ledger(home):
-        ledger = Ledger(home.ledger)
-        charged = sorted(ledger.releases_charged(cohort), key=Version.parse)
-        releases = [version for version in charged if ledger.is_measured(cohort, version, FAMILIES)]
-    newest = read_record(home, releases[-1]).get(cohort) if releases else None
+    if not has_no_ledger(store.home):
+        ledger = Ledger(store.home.ledger)
+        charged = sorted(ledger.releases_charged(store.cohort), key=Version.parse)
+        releases = [version for version in charged if ledger.is_measured(store.cohort, version, FAMILIES)]
+    newest = read_record(store.home, releases[-1]).get(store.cohort) if releases else None
     as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
     whole, wanted = load_policy().accounts, _policy_at(share).accounts
-    left = left_of(home, cohort)
+    left = left_of(store)
     amounts = {unit: _nano(account) for unit, account in wanted.items()}
     return RemainingBudget(
         releases,
@@ -400,13 +408,13 @@ def _nano(account: Account) -> int:
     return sum(round(rho * NANO) for rho in account.split.values())
 
 
-def left_of(home: Home, cohort: str) -> dict[str, float]:
+def left_of(store: CohortStore) -> dict[str, float]:
     """Return the remaining budget of a cohort by unit, rho; the policy's cap if none was approved yet."""
     accounts = load_policy().accounts
-    if has_no_ledger(home):
+    if has_no_ledger(store.home):
         return {unit: account.cap_rho for unit, account in accounts.items()}
-    ledger = Ledger(home.ledger)
+    ledger = Ledger(store.home.ledger)
     return {
-        unit: ledger.remaining(cohort, unit) if ledger.cap(cohort, unit) else account.cap_rho
+        unit: ledger.remaining(store.cohort, unit) if ledger.cap(store.cohort, unit) else account.cap_rho
         for unit, account in accounts.items()
     }

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from statistics import median
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, intakes
 from assets.home.signers import note_signers
 from assets.intake import deliveries
@@ -138,46 +138,48 @@ def state_of_release(home: Home, version: str) -> State:
 
 def state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
-    found = {hold.held: hold for cohort in cohorts for hold in holds(home, cohort)}
+    found = {hold.held: hold for cohort in cohorts for hold in holds(home.cohort(cohort))}
     if not found:
         return State({}, {})
     accepted = acceptance.counting(Ledger(home.ledger))
     return State(found, {held: accepted[held] for held in found if held in accepted})
 
 
-def named(home: Home, cohort: str, name: str) -> Hold:
+def named(store: CohortStore, name: str) -> Hold:
     """Return the hold of that name. Raises `NoSuchHold`."""
-    found = {hold.name: hold for hold in holds(home, cohort)}
+    found = {hold.name: hold for hold in holds(store)}
     if name not in found:
         listed = ", ".join(found) or "nothing"
-        raise NoSuchHold(f"{name} is not held; of cohort {cohort}, this is: {listed}")
+        raise NoSuchHold(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     return found[name]
 
 
 def selected(
-    home: Home, cohort: str, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
+    store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the given names and those of every open hold with one of these causes, for these councils or all.
 
     Raises `NoSuchHold` for a cause or a council without an open hold.
     """
-    waiting = state(home, [cohort]).open if causes else []
+    waiting = state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
     if lacking:
         listed = ", ".join(sorted({f"{hold.cause} of {hold.council}" for hold in waiting})) or "nothing"
-        raise NoSuchHold(f"nothing is held for {', '.join(sorted(lacking))}; of cohort {cohort}, this is: {listed}")
+        raise NoSuchHold(
+            f"nothing is held for {', '.join(sorted(lacking))}; of cohort {store.cohort}, this is: {listed}"
+        )
     return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
 
 
-def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[str], reason: str, code: str) -> None:
+def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
     """Accept holds as a run's configuration says, with a signature from `readiness accept --for-dagster`.
 
     A demonstration signs with its own key. Raises `NoSuchHold` and `MayNotSign`.
     """
-    ledger, sign_off, own = note_signers(home, keys), load_policy().sign_off, keys.demonstration_key
-    held = [named(home, cohort, name).held for name in names]
-    unsigned = acceptance.acceptance_of(ledger, held, reason, list_sha256(home, cohort))
+    ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
+    held = [named(store, name).held for name in names]
+    unsigned = acceptance.acceptance_of(ledger, held, reason, list_sha256(store))
     if code or (own and is_demonstration(ledger, sign_off)):
         by = signature_of(code) if code else own
         assert by is not None
@@ -189,37 +191,39 @@ def accept_configured(home: Home, keys: KeyRing, cohort: str, names: Sequence[st
         )
 
 
-def list_sha256(home: Home, cohort: str) -> str:
+def list_sha256(store: CohortStore) -> str:
     """Write the page that a person reads before accepting, and return its SHA-256, which an acceptance names.
 
     It has every hold of a cohort, accepted or not, with the sender's own numbers. Raises `NotLinked`.
     """
-    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(home, cohort))
-    page = f"What a release of {cohort} is held for\n\n{''.join(lines)}".encode()
-    files.write(home.list_of_holds(cohort), page)
+    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(store))
+    page = f"What a release of {store.cohort} is held for\n\n{''.join(lines)}".encode()
+    files.write(store.list_of_holds, page)
     return sha256_hex(page)
 
 
-def holds(home: Home, cohort: str) -> Iterator[Hold]:
+def holds(store: CohortStore) -> Iterator[Hold]:
     """Yield every hold on a release of the cohort, accepted or not: one for each problem, however many rules see it.
 
     Whatever cannot be judged is held. Raises `NotLinked` and `LogBroken`.
     """
-    delivered = _Delivered.of(home, cohort)
+    delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
     rows_of = {key: list(_of_rows(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _against_census(quality, extracts, rows_of)
     per_child = {source: _per_child(source, extracts, rows_of) for source in OF_OTHERS}
-    made, compared = delivered.linked.extracts, read_overlaps(home, cohort)
+    made, compared = delivered.linked.extracts, read_overlaps(store)
     for (source, council), quality in extracts.items():
         extract = made.get(f"{council}/{source}")
         of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
         of_rows = [*rows_of[source, council], *_against_others(quality, per_child.get(source, {}))]
-        shared = _shared(home, quality, compared)
-        superseded = any(home.history(*quality.key).glob("*.json"))
-        has_lost_last = quality.rows_last is None and not superseded and replaces(home, quality.key, quality.file_mac)
+        shared = _shared(store.home, quality, compared)
+        superseded = any(store.home.extract(*quality.key).history.glob("*.json"))
+        has_lost_last = (
+            quality.rows_last is None and not superseded and replaces(store.home, quality.key, quality.file_mac)
+        )
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_of_children(quality, shared, of_rows), *of_rows])
         yield from of_delivery(_of_numbers(quality))
@@ -374,16 +378,16 @@ class _Delivered:
     log: Mapping[Key, Sequence[LogEntry]]
 
     @classmethod
-    def of(cls, home: Home, cohort: str) -> _Delivered:
+    def of(cls, store: CohortStore) -> _Delivered:
         """Read what was delivered for a cohort. Raises `NotLinked` and `LogBroken`."""
-        linked = record_of_tables(home, cohort)
+        linked = record_of_tables(store)
         extracts = {
             (source, council): quality
             for source in CONTRACTS
             for council in linked.taking_part
-            if (quality := deliveries.read(home.quality(source, cohort, council)))
+            if (quality := deliveries.read(store.extract(source, council).quality))
         }
-        return cls(home, cohort, extracts, linked, intakes(home))
+        return cls(store.home, store.cohort, extracts, linked, intakes(store.home))
 
     def _lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
         return self.log.get((source, cohort or self.cohort, council), ())
@@ -434,7 +438,7 @@ class _Delivered:
 
     def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
-        note, logged = deliveries.stopped(self.home, source, self.cohort, council), self._lines(source, council)
+        note, logged = deliveries.stopped(self.home.extract(source, self.cohort, council)), self._lines(source, council)
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
         elif logged and logged[-1].what == Processing.STOPPED:

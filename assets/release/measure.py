@@ -12,7 +12,7 @@ from pathlib import Path
 
 from assets.home.errors import check_readable
 from assets.home.home_lock import turn, while_in_use, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage.population_overlap import set_baseline
 from assets.release.anchors import published_charges
@@ -62,7 +62,7 @@ from privacy.release.statement import (
 
 @while_in_use
 def measure_release(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
+    store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
     """Begin a release and measure, or read back, everything that it measures.
 
@@ -70,68 +70,73 @@ def measure_release(
     meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
     what `fix_release` and `measure_family` raise.
     """
-    check_options(home, cohort, version, options)
-    with turn(home, {cohort, *options.others}):
-        if not all(is_current(home, each, version, councils) for each in {cohort, *options.others}):
-            settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home, keys))
-        fix_release(home, cohort, version, councils, options)
-        record = read_record(home, version)
+    check_options(store, version, options)
+    with turn(store.home, {store.cohort, *options.others}):
+        if not all(is_current(store.home.cohort(each), version, councils) for each in {store.cohort, *options.others}):
+            settle(
+                Ledger(store.home.ledger),
+                store.home.restricted,
+                store.cohort,
+                lambda: published_charges(store.home, keys),
+            )
+        fix_release(store, version, councils, options)
+        record = read_record(store.home, version)
         made = {
-            (each, family): measure_family(home, each, keys, family, version, councils)
+            (each, family): measure_family(store.home.cohort(each), keys, family, version, councils)
             for family in (*FAMILIES, REVIEW)
             for each, entry in record.items()
             if family in entry.measured_by(version)
         }
         for each in [each for each, entry in record.items() if entry.measured_in == version]:
-            set_baseline(home, each)
+            set_baseline(store.home.cohort(each))
         return made
 
 
 @while_in_use
 @with_cohort_lock
 def measure_family(
-    home: Home, cohort: str, keys: KeyRing, family: str, version: str, councils: Sequence[str]
+    store: CohortStore, keys: KeyRing, family: str, version: str, councils: Sequence[str]
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
     Raises what `measure_once` and `published_charges` raise, `WaitsForApproval` before the first charge, `Damaged` if
     the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured before.
     """
-    fixed, ledger = read_record(home, version), Ledger(home.ledger)
-    policy, plan = load_policy(), plan_of(home, cohort, version, councils, family)
-    on_request = cohort in fixed and fixed[cohort].measured_in != version
+    fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
+    policy, plan = load_policy(), plan_of(store, version, councils, family)
+    on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
     is_done = (
-        ledger.is_measured(cohort, version, [family]) if on_request else is_current(home, cohort, version, councils)
+        ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils)
     )
     if is_done:
-        return measured_before(ledger, home.restricted, cohort=cohort, release=version, plan=plan)
-    charged = ledger.find(cohort, version, family)
+        return measured_before(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
+    charged = ledger.find(store.cohort, version, family)
     if charged is None or charged.end is None:
-        approved = check_measurement(home, keys, cohort, version, councils, policy, plan)
+        approved = check_measurement(store, keys, version, councils, policy, plan)
         unit = plan.family.unit
-        ledger.approve(cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
-    record(home, Processing.MEASUREMENT, cohort=cohort, release=version, note=family)
-    table = home.reviewed(cohort) if family == REVIEW else home.confidential(family, cohort)
-    check_readable(home, table)
+        ledger.approve(store.cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
+    record(store.home, Processing.MEASUREMENT, cohort=store.cohort, release=version, note=family)
+    table = store.reviewed if family == REVIEW else store.confidential(family)
+    check_readable(store.home, table)
     with ThreadPoolExecutor(1) as beside:
         counted = beside.submit(true_counts, table, plan)
         mac = input_mac(table, keys.subkey("input-mac", family), plan.family.columns)
     if on_request:
-        check_same_table(home, cohort, fixed[cohort].measured_in, family, mac)
+        check_same_table(store, fixed[store.cohort].measured_in, family, mac)
     return measure_once(
         ledger,
-        home.restricted,
-        cohort=cohort,
+        store.home.restricted,
+        cohort=store.cohort,
         release=version,
         plan=plan,
         input_mac=mac,
         count=counted.result,
-        published=lambda: published_charges(home, keys),
+        published=lambda: published_charges(store.home, keys),
     )
 
 
 @with_cohort_lock
-def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write, sign and, once people have approved it, publish a release's bundle; return its folder.
 
     It is made from stored measurements, and not again if it is already current. `councils` take part in the cohorts
@@ -140,36 +145,38 @@ def publish_bundle(home: Home, cohort: str, keys: KeyRing, version: str, council
     and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle kept unpublished.
     """
     Version.parse(version)
-    announce(home, keys, version, dt.date.today())
-    if not bundle_is_current(home, keys, version, councils):
-        ledger = Ledger(home.ledger)
-        ledger.check_known(published_charges(home, keys, excluding=version))
-        check_publication(home, version)
-        made = _make_bundle(home, ledger, cohort, keys, version, councils)
-        if made.parent != home.release:
-            publish_approved(home, keys, cohort, version)
-        publish_register(home)
-    return home.release / version
+    announce(store.home, keys, version, dt.date.today())
+    if not bundle_is_current(store.home, keys, version, councils):
+        ledger = Ledger(store.home.ledger)
+        ledger.check_known(published_charges(store.home, keys, excluding=version))
+        check_publication(store.home, version)
+        made = _make_bundle(store, ledger, keys, version, councils)
+        if made.parent != store.home.release:
+            publish_approved(store, keys, version)
+        publish_register(store.home)
+    return store.home.release / version
 
 
-def _make_bundle(home: Home, ledger: Ledger, cohort: str, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
+def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
-    fixed = fixed_record(home, version)
-    policy = policy_of(fixed, cohort)
-    measured = [_measured_cohort(home, ledger, each, fixed, version, councils) for each in fixed]
+    fixed = fixed_record(store.home, version)
+    policy = policy_of(fixed, store.cohort)
+    measured = [_measured_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
     requested = requested_tables(fixed)
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {
-        own.cohort: _with_absent(fixed_record(home, own.release)[own.cohort].missing, everyone, took_part[own.cohort])
+        own.cohort: _with_absent(
+            fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
+        )
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing, requested)
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)}
     record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
-    day = day_of(home, version, dt.date.today())
-    published_by = publisher_of(home, keys, version)
+    day = day_of(store.home, version, dt.date.today())
+    published_by = publisher_of(store.home, keys, version)
     record["deployment"] = deployment(record, day.day, [published_by.name], published_by.address)
     record["registry"] = registry_entry(record["deployment"])
     facts = ReleaseFacts(
@@ -212,7 +219,7 @@ def _make_bundle(home: Home, ledger: Ledger, cohort: str, keys: KeyRing, version
             },
         ),
     )
-    return write_bundle(home.release, facts, tables, keys.signing_key, held_in=home.held)
+    return write_bundle(store.home.release, facts, tables, keys.signing_key, held_in=store.home.held)
 
 
 def _with_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -223,22 +230,22 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
 
 
 def _measured_cohort(
-    home: Home, ledger: Ledger, cohort: str, fixed: ReleaseRecord, version: str, councils: Sequence[str]
+    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
     """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
-    entry = fixed[cohort]
+    entry = fixed[store.cohort]
     origin = entry.measured_in
     if origin == version:
-        plans = {family: plan_of(home, cohort, version, councils, family) for family in FAMILIES}
+        plans = {family: plan_of(store, version, councils, family) for family in FAMILIES}
     else:
-        plans = published_plans(home, cohort, origin)
+        plans = published_plans(store, origin)
 
     def drawn(release: str, plan: Plan) -> Measurement:
-        return measured_before(ledger, home.restricted, cohort=cohort, release=release, plan=plan)
+        return measured_before(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
     on_request = tuple(
         MeasuredOnRequest(release, plan, drawn(release, plan), measured_for(plan))
-        for (release, _), plan in request_plans(home, cohort, entry).items()
+        for (release, _), plan in request_plans(store, entry).items()
     )
-    return MeasuredCohort(cohort, origin, plans, measurements, on_request)
+    return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

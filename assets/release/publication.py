@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import sha256_of
 from assets.release.anchors import published_charges
 from assets.release.fix_release import ReleaseOptions, is_current
@@ -40,21 +40,21 @@ _MADE_BY_ITSELF = ".duckdb"
 
 
 def release_is_current(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], options: ReleaseOptions
+    store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
     """Return whether the release is what was asked for, and everything is as it was when it was published.
 
     Raises `LedgerError`, and what `published_charges` raises.
     """
-    record = read_record(home, version)
+    record = read_record(store.home, version)
     own = [each for each, entry in record.items() if entry.measured_in == version]
-    if cohort not in record or (options.share is not None and options.share != record[cohort].share):
+    if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
     if not set(options.requests) <= {table.name for table in requested_tables(record)}:
         return False
-    if not all(is_current(home, each, version, councils) for each in own):
+    if not all(is_current(store.home.cohort(each), version, councils) for each in own):
         return False
-    return bundle_is_current(home, keys, version, councils)
+    return bundle_is_current(store.home, keys, version, councils)
 
 
 def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.linkage.review import Sample, reviews_measured
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import plan_files
@@ -107,98 +107,101 @@ def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
     return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
 
 
-def plan_of(home: Home, cohort: str, version: str, councils: Sequence[str], family: str) -> Plan:
+def plan_of(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
     """Return the plan under which the release measures a family: for its share, requested tables or a clerical review.
 
     Raises `StoreError`.
     """
-    record = read_record(home, version)
-    if family not in FAMILIES or (cohort in record and record[cohort].measured_in != version):
-        return request_plan(home, cohort, version, family)
-    return plan_family(family, councils, policy_of(record, cohort))
+    record = read_record(store.home, version)
+    if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
+        return request_plan(store, version, family)
+    return plan_family(family, councils, policy_of(record, store.cohort))
 
 
-def published_plans(home: Home, cohort: str, release: str) -> dict[str, Plan]:
+def published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
     """Return the plan of each family under which an earlier release published a cohort.
 
     Raises `StoreError` if the release directory no longer holds one, or holds another.
     """
-    return {family: _published(home, cohort, release, family) for family in FAMILIES}
+    return {family: _published(store, release, family) for family in FAMILIES}
 
 
-def request_plans(home: Home, cohort: str, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
+def request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
     """Return the plans of what was or will be measured of a cohort for requested tables, by release and family.
 
     Raises `StoreError`.
     """
     return {
-        (release, family): request_plan(home, cohort, release, family)
+        (release, family): request_plan(store, release, family)
         for release, families in entry.on_request.items()
         for family in families
     }
 
 
-def request_plan(home: Home, cohort: str, release: str, family: str) -> Plan:
+def request_plan(store: CohortStore, release: str, family: str) -> Plan:
     """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
-    published = home.release / release / Further(cohort, family, release).plan_file
-    return _read(home, published if published.exists() else home.request_plan(release, cohort, family), release, cohort)
+    published = store.home.release / release / Further(store.cohort, family, release).plan_file
+    return _read(store, published if published.exists() else store.request_plan(release, family), release)
 
 
-def keep_plan(home: Home, cohort: str, release: str, plan: Plan) -> None:
+def keep_plan(store: CohortStore, release: str, plan: Plan) -> None:
     """Keep the plan of measurements for requested tables, until it is charged and published."""
-    files.write(home.request_plan(release, cohort, plan.family.name), plan.to_json())
+    files.write(store.request_plan(release, plan.family.name), plan.to_json())
 
 
-def _published(home: Home, cohort: str, release: str, family: str) -> Plan:
-    bundle = home.release / release
+def _published(store: CohortStore, release: str, family: str) -> Plan:
+    bundle = store.home.release / release
     try:
         cohorts = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"]
-        name = plan_files(cohorts)[cohort, family]
+        name = plan_files(cohorts)[store.cohort, family]
     except (OSError, ValueError, KeyError):
         raise StoreError(
-            f"the plan of {family}, cohort {cohort}, is not in {bundle}: keep earlier releases in the release directory"
+            f"the plan of {family}, cohort {store.cohort}, is not in {bundle}: keep earlier releases in the release"
+            " directory"
         ) from None
-    plan = _read(home, bundle / name, release, cohort)
-    if Ledger(home.ledger).find(cohort, release, family) is None:
-        raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {cohort}")
+    plan = _read(store, bundle / name, release)
+    if Ledger(store.home.ledger).find(store.cohort, release, family) is None:
+        raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {store.cohort}")
     return plan
 
 
-def _read(home: Home, path: Path, release: str, cohort: str) -> Plan:
+def _read(store: CohortStore, path: Path, release: str) -> Plan:
     """Return a plan; if it was charged, it must be the one that the ledger recorded. Raises `StoreError`."""
     try:
         plan = Plan.from_json(path.read_bytes())
     except (OSError, PlanError):
         raise StoreError(f"{path} is no plan any more: restore it from a backup, and keep earlier releases") from None
-    charged = Ledger(home.ledger).find(cohort, release, plan.family.name)
+    charged = Ledger(store.home.ledger).find(store.cohort, release, plan.family.name)
     if charged is not None and charged.entry.plan_sha256 != plan.sha256:
-        raise StoreError(f"{path} is not the plan that the ledger recorded for release {release}, cohort {cohort}")
+        raise StoreError(
+            f"{path} is not the plan that the ledger recorded for release {release}, cohort {store.cohort}"
+        )
     return plan
 
 
-def review_measured_in(home: Home, cohort: str) -> str | None:
+def review_measured_in(store: CohortStore) -> str | None:
     """Return the release that measured the cohort's newest sample, or None."""
-    sample, measured = Sample.read(home, cohort), reviews_measured(home, cohort)
+    sample, measured = Sample.read(store), reviews_measured(store)
     return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 
-def with_review(home: Home, cohort: str, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+def with_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
     """Return the release that measures a cohort's review, as in `CohortRecord.on_request`: an earlier one, or this one.
 
     In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
     or it is of other links. Raises `BudgetExceeded`.
     """
-    sample = Sample.read(home, cohort)
-    if sample is None or not sample.is_of_links(home, cohort):
+    sample = Sample.read(store)
+    if sample is None or not sample.is_of_links(store):
         return {}
-    if earlier := review_measured_in(home, cohort):
+    if earlier := review_measured_in(store):
         return {earlier: (REVIEW,)}
-    if not home.reviewed(cohort).exists():
+    if not store.reviewed.exists():
         return {}
-    policy, ledger = load_policy(), Ledger(home.ledger)
-    if ledger.cap(cohort):
-        ledger.check_fits(cohort, version, {**split, REVIEW: policy.review_rho})
-    keep_plan(home, cohort, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
+    policy, ledger = load_policy(), Ledger(store.home.ledger)
+    if ledger.cap(store.cohort):
+        ledger.check_fits(store.cohort, version, {**split, REVIEW: policy.review_rho})
+    keep_plan(store, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
     return {version: (REVIEW,)}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.home_lock import turn
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import last_restore
 from assets.home.signers import note_signers
 from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
@@ -78,21 +78,21 @@ class Count:
     needed: int
 
 
-def request_for(home: Home, cohort: str, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
+def request_for(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
     """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
 
     Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
     `BundleRefused`.
     """
     if publish:
-        return publication_request(home, version)
-    with turn(home, {cohort, *options.others}):
-        councils = read_record(home, cohort).taking_part
-        settle(Ledger(home.ledger), home.restricted, cohort, lambda: published_charges(home))
-        fix_release(home, cohort, version, councils, options)
-        if _is_measured(home, version):
+        return publication_request(store.home, version)
+    with turn(store.home, {store.cohort, *options.others}):
+        councils = read_record(store).taking_part
+        settle(Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: published_charges(store.home))
+        fix_release(store, version, councils, options)
+        if _is_measured(store.home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
-        return measurement_request(home, version, councils)
+        return measurement_request(store.home, version, councils)
 
 
 def change_of_people(home: Home) -> Request:
@@ -105,16 +105,16 @@ def change_of_people(home: Home) -> Request:
     return request
 
 
-def sign_request(home: Home, cohort: str, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
+def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
     """Record a person's signature in the ledger, made with a private key or elsewhere.
 
     `sheet_sha256` is the hash of the sheet about the request as it is now. Raises `WaitsForAcceptance` if the release
     is held, `MayNotSign` and `LedgerError`.
     """
-    ledger, sign_off = note_signers(home), load_policy().sign_off
+    ledger, sign_off = note_signers(store.home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
-        _check_holds(home, cohort, state_of_release(home, request["release"]))
-    person, judgement = sign(ledger, sign_off, request, cohort, sheet_sha256, by)
+        _check_holds(store, state_of_release(store.home, request["release"]))
+    person, judgement = sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
     if request["stage"] == CHANGE_OF_PEOPLE:
         note_people(ledger, sign_off)
     return Count(person.role, len(judgement.counting), judgement.needed)
@@ -131,7 +131,7 @@ def check_read(read: str, now: str) -> None:
 def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
     """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
     ledger, policy, fixed = Ledger(home.ledger), load_policy(), fixed_record(home, version)
-    cohorts = {each: _of_cohort(home, ledger, policy, each, version, councils, fixed[each]) for each in fixed}
+    cohorts = {each: _of_cohort(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed}
     restored = last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
@@ -161,7 +161,7 @@ def bundle_of(home: Home, version: str) -> Path:
 
 
 def check_measurement(
-    home: Home, keys: KeyRing, cohort: str, version: str, councils: Sequence[str], policy: Policy, plan: Plan
+    store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], policy: Policy, plan: Plan
 ) -> str:
     """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
@@ -169,23 +169,23 @@ def check_measurement(
     `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
     `WaitsForApproval`; the decision sheet is then ready to read.
     """
-    ledger = note_signers(home, keys)
-    held, request = state_of_release(home, version), measurement_request(home, version, councils)
+    ledger = note_signers(store.home, keys)
+    held, request = state_of_release(store.home, version), measurement_request(store.home, version, councils)
     if held.open:
-        write_sheet(home, request)
-    _check_holds(home, cohort, held)
-    own = request["policy_sha256"], request["cohorts"][cohort]["plans"].get(plan.family.name)
+        write_sheet(store.home, request)
+    _check_holds(store, held)
+    own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
-    _gate(home, keys, cohort, request)
+    _gate(store, keys, request)
     signed = SignOffs(ledger).allowed(Stage.MEASUREMENT, version)
     return approved_by(each.line for each in signed)
 
 
-def _check_holds(home: Home, cohort: str, held: State) -> None:
+def _check_holds(store: CohortStore, held: State) -> None:
     """Raise `WaitsForAcceptance` if holds are open, naming them and the command that accepts them."""
     if held.open:
-        raise WaitsForAcceptance(f"cohort {cohort} is held, and nothing was charged: {_named(home, held)}")
+        raise WaitsForAcceptance(f"cohort {store.cohort} is held, and nothing was charged: {_named(store.home, held)}")
 
 
 def what_holds(home: Home, request: Request) -> str:
@@ -208,15 +208,15 @@ def _named(home: Home, held: State) -> str:
     )
 
 
-def publish_approved(home: Home, keys: KeyRing, cohort: str, version: str) -> Path:
+def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the held bundle if enough people have signed it; return its folder.
 
     Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
     """
-    request = publication_request(home, version)
-    if not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        _gate(home, keys, cohort, request)
-    return publish_held(home.held, home.release, version, request["sha256sums"])
+    request = publication_request(store.home, version)
+    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
+        _gate(store, keys, request)
+    return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
 
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
@@ -226,7 +226,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
     """
     request, known = withdrawal_request(home, version, reason), withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        _gate(home, keys, "", request)
+        _gate(home.cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _approved_withdrawals(home)}
     found = known.get(version) or signed[version, request["reason"]]
     return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
@@ -282,7 +282,7 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
-            options = as_begun(home, version, newest.approval.cohort)
+            options = as_begun(home.cohort(newest.approval.cohort), version)
             found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
     return found
 
@@ -299,14 +299,14 @@ def _is_measured(home: Home, version: str) -> bool:
     return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
 
 
-def as_begun(home: Home, version: str, cohort: str) -> ReleaseOptions:
+def as_begun(store: CohortStore, version: str) -> ReleaseOptions:
     """Return the options with which a release was begun. Raises `NotBegun`."""
-    fixed = fixed_record(home, version)
+    fixed = fixed_record(store.home, version)
     return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
-        share=fixed[cohort].share,
-        others=[each for each in fixed if each != cohort],
-        reuse=fixed[cohort].measured_in != version,
+        share=fixed[store.cohort].share,
+        others=[each for each in fixed if each != store.cohort],
+        reuse=fixed[store.cohort].measured_in != version,
         requests=[each.name for each in requested_tables(fixed) if each.release == version],
     )
 
@@ -331,28 +331,28 @@ def check_publication(home: Home, version: str) -> str | None:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
             cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_remedy(home, books, cohort, request)}") from None
+            raise WaitsForApproval(f"{waiting}. {_remedy(home.cohort(cohort), books, request)}") from None
     return str(request["sha256sums"])
 
 
-def _gate(home: Home, keys: KeyRing | None, cohort: str, request: Request) -> None:
-    ledger, sign_off = note_signers(home, keys), load_policy().sign_off
-    sheet_sha256, books = to_sign(home, cohort, request).sheet_sha256, SignOffs(ledger)
+def _gate(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
+    ledger, sign_off = note_signers(store.home, keys), load_policy().sign_off
+    sheet_sha256, books = to_sign(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
     signs_itself = own and is_demonstration(ledger, sign_off) and public_text(own.public_key()) in books.recorded.keys
     if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
-        sign(ledger, sign_off, request, cohort, sheet_sha256, own)
+        sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
     try:
         allow(ledger, sign_off, request, sheet_sha256)
     except WaitsForApproval as waiting:
-        raise WaitsForApproval(f"{waiting}. {_remedy(home, SignOffs(ledger), cohort, request)}") from None
+        raise WaitsForApproval(f"{waiting}. {_remedy(store, SignOffs(ledger), request)}") from None
 
 
-def _remedy(home: Home, books: SignOffs, cohort: str, request: Request) -> str:
-    version, where = request["release"], f"--home {shlex.quote(str(home.root))}"
+def _remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
+    version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
     approve = f"readiness approve {where}"
-    command = f"{approve} --cohort {cohort} --release {version}{publish}"
+    command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
     if request["stage"] == WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
@@ -364,25 +364,25 @@ def _remedy(home: Home, books: SignOffs, cohort: str, request: Request) -> str:
         if books.change_of_people(load_policy().sign_off)
         else ""
     )
-    sheet = home.decision_sheet(version, request["stage"])
+    sheet = store.home.decision_sheet(version, request["stage"])
     page = sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
     return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 
 
 def _of_cohort(
-    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, councils: Sequence[str], fixed: CohortRecord
+    store: CohortStore, ledger: Ledger, policy: Policy, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _on_request(home, ledger, policy, cohort, version, fixed)
-    linked = record_of_tables(home, cohort)
-    accepted = {hold.name: acceptance.signature for hold, acceptance in state(home, [cohort]).closed}
-    expected = expectations_sha256(home, cohort)
+        return {"measured_in": fixed.measured_in} | _on_request(store, ledger, policy, version, fixed)
+    linked = record_of_tables(store)
+    accepted = {hold.name: acceptance.signature for hold, acceptance in state(store.home, [store.cohort]).closed}
+    expected = expectations_sha256(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.measured_by(version):
-        plans[REVIEW] = request_plan(home, cohort, version, REVIEW).sha256
-        judged["review"] = sha256_of(home.reviewed(cohort)) if home.reviewed(cohort).exists() else ""
+        plans[REVIEW] = request_plan(store, version, REVIEW).sha256
+        judged["review"] = sha256_of(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
         "measured_in": version,
         "share": fixed.share,
@@ -390,12 +390,14 @@ def _of_cohort(
         "plans": plans,
         "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
+        "charged_besides_nano_rho": {
+            unit: ledger.charged_besides(store.cohort, version, unit) for unit in policy.accounts
+        },
     }
 
 
 def _on_request(
-    home: Home, ledger: Ledger, policy: Policy, cohort: str, version: str, fixed: CohortRecord
+    store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
 ) -> dict[str, object]:
     """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
 
@@ -404,12 +406,14 @@ def _on_request(
     families = fixed.measured_by(version)
     if not families:
         return {}
-    charged = {family: ledger.find(cohort, fixed.measured_in, family) for family in families}
+    charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
     return {
         "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
-        "plans": {family: request_plan(home, cohort, version, family).sha256 for family in families},
+        "plans": {family: request_plan(store, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
-        "charged_besides_nano_rho": {unit: ledger.charged_besides(cohort, version, unit) for unit in policy.accounts},
+        "charged_besides_nano_rho": {
+            unit: ledger.charged_besides(store.cohort, version, unit) for unit in policy.accounts
+        },
     }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, ExtractStore
 from assets.returns.row_history import Unusual
 from assets.returns.team_files import TEMPLATES
 from ndl_export.pages import kit
@@ -111,8 +111,7 @@ _TITLES = {
 
 def write_summary(
     con: duckdb.DuckDBPyConnection,
-    home: Home,
-    cohort: str,
+    store: CohortStore,
     council: str,
     in_full: Collection[Sender],
     held: Mapping[str, Unusual],
@@ -132,21 +131,21 @@ def write_summary(
         for service, children, *alone in counted
     ]
     waiting = {source: asdict(found) for source, found in held.items()}
-    facts = {"council": council, "cohort": cohort, "services": services, "missing": missing, "held": waiting}
+    facts = {"council": council, "cohort": store.cohort, "services": services, "missing": missing, "held": waiting}
     page = kit.render(
         TEMPLATES,
         "summary.html.j2",
-        **facts | {"council": place(council).la_name, "cohort": Cohort(cohort).label},
+        **facts | {"council": place(council).la_name, "cohort": Cohort(store.cohort).label},
         titles=_TITLES,
         sources={source: CONTRACTS[source].title for source in held},
     )
-    path = home.return_summary(cohort, council)
+    path = store.return_summary(council)
     files.write_json(path, facts)
     files.write(path.with_suffix(".html"), page.encode())
 
 
-def held_mac(home: Home, cohort: str, council: str, source: str) -> str | None:
+def held_mac(store: ExtractStore) -> str | None:
     """Return the MAC of the delivery that waits for a person, according to the latest summary."""
-    path = home.return_summary(cohort, council)
+    path = store.home.cohort(store.cohort).return_summary(store.council)
     waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}
-    return str(waiting[source]["file_mac"]) if source in waiting else None
+    return str(waiting[store.source]["file_mac"]) if store.source in waiting else None

@@ -37,8 +37,7 @@ def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[In
         context.log.info("no folder of sharing agreements is given (READINESS_AGREEMENTS): nothing is made")
         return
     made = make_returns(
-        installation.open_home(),
-        context.partition_key,
+        installation.open_home().cohort(context.partition_key),
         load_all(folder),
         installation.key_ring(),
         dt.date.today(),

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 
 from assets.home import processing_log
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Processing
 from privacy import chained_log
 
@@ -73,11 +73,11 @@ class LogState:
     last_day: dt.date | None
 
 
-def read_state(home: Home, cohort: str) -> LogState:
+def read_state(store: CohortStore) -> LogState:
     """Read every line of the log. Raises `LogBroken`."""
     known = {each.name for each in fields(LogEntry)}
-    lines = chained_log.entries(home.disclosures)
-    own = [line for line in lines if line["cohort"] == cohort]
+    lines = chained_log.entries(store.home.disclosures)
+    own = [line for line in lines if line["cohort"] == store.cohort]
     return LogState(
         newest={
             (line["council"], line["source"]): LogEntry(**{key: value for key, value in line.items() if key in known})

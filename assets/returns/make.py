@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.home.home_lock import while_in_use, with_cohort_lock
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.software import software
 from assets.intake import deliveries
 from assets.linkage.inputs import changed_since_linked, councils_in, fingerprint, linked_extracts, linked_with
@@ -63,16 +63,14 @@ class Made:
 
 @while_in_use
 @with_cohort_lock
-def make_returns(
-    home: Home, cohort: str, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
-) -> list[Made]:
+def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date) -> list[Made]:
     """Make every return that the agreements allow on a day, and withdraw those they no longer allow.
 
     A return whose content has not changed is left alone. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
-    extracts = _linked_deliveries(home, cohort)
-    check_anchored(home)
-    log = read_state(home, cohort)
+    extracts = _linked_deliveries(store)
+    check_anchored(store.home)
+    log = read_state(store)
     if log.last_day and on < log.last_day - dt.timedelta(days=1):  # time zones differ by up to a day
         raise NothingToReturn(
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
@@ -87,43 +85,46 @@ def make_returns(
     in_full = {Sender(council, SERVICES[source]) for council, source in extracts} - partly
     active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     payload = {
-        source: [home.pseudonymised(source, cohort, council) for council, of in sorted(extracts) if of == source]
+        source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
         for source in SERVICES
     }
     with in_memory() as con:
-        load_records(con, home, Cohort(cohort), keys, payload, on)
+        load_records(con, store.home, Cohort(store.cohort), keys, payload, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in active}
-        unusual = observe(con, home, cohort, watched, log.released, on)
-        maker = _Maker(home, cohort, agreements, keys, on, extracts, payload, log, in_full, unusual, con)
+        unusual = observe(con, store, watched, log.released, on)
+        maker = _Maker(store.home, store.cohort, agreements, keys, on, extracts, payload, log, in_full, unusual, con)
         note_waiting(con, maker.rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
-        use_cohort_links(con, home, cohort)
+        use_cohort_links(con, store)
         for council in agreements:
             if council in active:
                 waiting = {source: found for (of, source), found in unusual.items() if of == council}
-                write_summary(con, home, cohort, council, in_full, waiting)
+                write_summary(con, store, council, in_full, waiting)
             else:
                 for suffix in (".json", ".html"):
-                    home.return_summary(cohort, council).with_suffix(suffix).unlink(missing_ok=True)
+                    store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
     return sorted(made, key=lambda one: (one.council, one.source))
 
 
 @while_in_use
 @with_cohort_lock
-def release(home: Home, cohort: str, council: str, source: str, reason: str) -> None:
+def release(store: ExtractStore, reason: str) -> None:
     """Record that a person has looked at an unusual delivery.
 
     Raises `NothingToReturn` if no delivery waits, or for an invalid reason.
     """
     if not is_reason(reason):
         raise NothingToReturn(f"{A_REASON}: nothing was recorded")
-    extract = deliveries.current(home, source, cohort, council)
-    if extract is None or held_mac(home, cohort, council, source) != extract.file_mac:
+    extract = deliveries.current(store)
+    if extract is None or held_mac(store) != extract.file_mac:
         raise NothingToReturn(
-            f"{council}/{source}, cohort {cohort}: no delivery is waiting for review; make the returns first"
+            f"{store.council}/{store.source}, cohort {store.cohort}: no delivery is waiting for review; make the"
+            " returns first"
         )
-    entry = LogEntry(ReturnState.RELEASED, cohort, council, source, SERVICES[source], software())
-    record(home, replace(entry, extract_mac=extract.file_mac, reason=reason))
+    entry = LogEntry(
+        ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source], software()
+    )
+    record(store.home, replace(entry, extract_mac=extract.file_mac, reason=reason))
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class _Maker:
         Everything is based on links without the service's new rows. Facts for other services are computed only for the
         receipts.
         """
-        use_links_without_new_rows(self.con, self.home, self.cohort, self.keys, self.payload, service)
+        use_links_without_new_rows(self.con, self.home.cohort(self.cohort), self.keys, self.payload, service)
         made, returned = [], dict[tuple[str, str, str], list[str]]()
         before = {
             (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
@@ -173,7 +174,7 @@ class _Maker:
                 facts = find_facts(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
-                file = self.home.return_file(source, self.cohort, council)
+                file = self.home.extract(source, self.cohort, council).return_file
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
@@ -222,17 +223,17 @@ class _Maker:
     def _receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
         flows = permitted_flows(self.agreements, self.on)
-        name, what = self.home.told_file(service, self.cohort, "").name, f"told-{service}"
+        name, what = self.home.extract(service, self.cohort, "").told_file.name, f"told-{service}"
         before = {Sender(file.parent.name, service) for file in self.home.returns.glob(f"*/{name}")}
         for teller in sorted({teller for teller in flows if teller.service == service} | before):
             if teller in flows:
                 yield self._receipt(teller, what, flows[teller])
             else:
-                file = self.home.told_file(service, self.cohort, teller.council)
+                file = self.home.extract(service, self.cohort, teller.council).told_file
                 yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
     def _receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
-        council, file = teller.council, self.home.told_file(teller.service, self.cohort, teller.council)
+        council, file = teller.council, self.home.extract(teller.service, self.cohort, teller.council).told_file
         own, found = self.agreements[council], receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {**teller._asdict(), "cohort": self.cohort, "recipient": to.key, "may_tell": receivers, **found}
@@ -316,18 +317,20 @@ def _encode(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, sort_keys=True, ensure_ascii=False).encode()
 
 
-def _linked_deliveries(home: Home, cohort: str) -> Extracts:
+def _linked_deliveries(store: CohortStore) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = [(council, source) for council, source in (name.split("/") for name in linked_extracts(home, cohort))]
+    linked = [(council, source) for council, source in (name.split("/") for name in linked_extracts(store))]
     if not linked:
-        raise NothingToReturn(f"cohort {cohort} has not been linked: run the job linkage first (or `readiness run`)")
-    current = {(council, source): deliveries.current(home, source, cohort, council) for council, source in linked}
+        raise NothingToReturn(
+            f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
+        )
+    current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in linked}
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
-    moved = gone.union(changed_since_linked(home, cohort, councils_in(home, cohort, SERVICES)))
+    moved = gone.union(changed_since_linked(store, councils_in(store, SERVICES)))
     if moved:
         raise NothingToReturn(
-            f"cohort {cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job linkage"
-            " first, so that row numbers are those of the files that are in"
+            f"cohort {store.cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job"
+            " linkage first, so that row numbers are those of the files that are in"
         )
     return {key: quality for key, quality in current.items() if quality}
 
@@ -340,10 +343,11 @@ def load_records(
     con: duckdb.DuckDBPyConnection, home: Home, cohort: Cohort, keys: KeyRing, payload: Payload, on: dt.date
 ) -> None:
     """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
-    links = pyarrow.parquet.read_table(home.links(cohort.code))
-    numbers = RowNumbers(home, keys, cohort.code).numbers(links)
+    store = home.cohort(cohort.code)
+    links = pyarrow.parquet.read_table(store.links)
+    numbers = RowNumbers(store, keys).numbers(links)
     con.register("links", links.append_column("row", numbers))
-    con.register("traits", traits(readers(home, keys, cohort.code, payload), keys))
+    con.register("traits", traits(readers(store, keys, payload), keys))
     selects = [
         f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
         f" {_last_contact(source, cohort, on)} AS last_contact,"
@@ -362,28 +366,28 @@ def load_records(
     )
 
 
-def use_cohort_links(con: duckdb.DuckDBPyConnection, home: Home, cohort: str) -> None:
+def use_cohort_links(con: duckdb.DuckDBPyConnection, store: CohortStore) -> None:
     """Create the views `records` and `doubts` of the cohort's linkage."""
     con.execute("CREATE OR REPLACE TEMP VIEW records AS FROM all_records")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(home.doubts(cohort))}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW doubts AS FROM {parquet(store.doubts)}")
 
 
 def use_links_without_new_rows(
-    con: duckdb.DuckDBPyConnection, home: Home, cohort: str, keys: KeyRing, payload: Payload, service: str
+    con: duckdb.DuckDBPyConnection, store: CohortStore, keys: KeyRing, payload: Payload, service: str
 ) -> None:
     """Create the views `records` and `doubts` that the returns of a service may rest on.
 
     Pairs that the cohort's linkage scored are not scored again.
     """
-    use_cohort_links(con, home, cohort)
+    use_cohort_links(con, store)
     out = left_out(con, service)
     if not out.num_rows:
         return
-    doubts, children = Doubts(), linked_with(home, cohort)[1]
-    kept: dict[str, Extract] = dict(readers(home, keys, cohort, payload))
+    doubts, children = Doubts(), linked_with(store)[1]
+    kept: dict[str, Extract] = dict(readers(store, keys, payload))
     for source in out["source"].unique().to_pylist():
         kept[source] = tokens_without(kept[source], out.filter(pc.equal(out["source"], source)))
-    with StoredPairs(home, cohort, None, keys, fingerprint(children)) as cache:
+    with StoredPairs(store, None, keys, fingerprint(children)) as cache:
         links = link(kept, watchers=[doubts], children=children, cache=cache).links
     con.register("links_without", links)
     con.register("doubts_without", doubts.children(links))

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from privacy.doors.database import in_memory
@@ -73,8 +73,7 @@ class Unusual:
 
 def observe(
     con: duckdb.DuckDBPyConnection,
-    home: Home,
-    cohort: str,
+    store: CohortStore,
     extracts: Extracts,
     released: Collection[str],
     on: dt.date,
@@ -85,7 +84,7 @@ def observe(
     MACs of deliveries that a person has released. Returns the unusual deliveries by council and source. Until one is
     released, its new rows have no first day, and the history of the delivery before is kept.
     """
-    noted = _load(con, home.row_history(cohort))
+    noted = _load(con, store.row_history)
     macs = {key: extract.file_mac for key, extract in extracts.items()}
     before = {(council, SERVICES[source]) for council, source in noted}
     another = [noted.get(key) != mac for key, mac in macs.items()]
@@ -102,32 +101,32 @@ def observe(
     con.execute(_HISTORY, {"on": on})
     con.execute(_TO_KEEP)
     con.execute(_RECORDS)
-    _keep(con, home, cohort, macs | {key: mac for key, mac in noted.items() if key in unusual})
+    _keep(con, store, macs | {key: mac for key, mac in noted.items() if key in unusual})
     return unusual
 
 
-def forget_rows(home: Home, cohort: str) -> None:
+def forget_rows(store: CohortStore) -> None:
     """Remove the history of rows that are no longer in the links.
 
     Row keys are valid for one delivery. If another one has come in, its rows cannot be matched by them, and nothing is
     kept for that extract.
     """
-    path = home.row_history(cohort)
+    path = store.row_history
     if not path.exists():
         return
-    if not home.links(cohort).exists():
+    if not store.links.exists():
         path.unlink()
         return
     with in_memory() as con:
         noted = _load(con, path)
-        current = {(council, source): deliveries.current(home, source, cohort, council) for council, source in noted}
+        current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in noted}
         still = {key: mac for key, mac in noted.items() if (now := current[key]) and now.file_mac == mac}
         con.register("still", _keys(still))
         con.execute(
             "CREATE TEMP TABLE history_to_keep AS FROM recorded SEMI JOIN still USING (council, source)"
-            f" SEMI JOIN {parquet(home.links(cohort))} AS links USING (source, council, row_key)"
+            f" SEMI JOIN {parquet(store.links)} AS links USING (source, council, row_key)"
         )
-        _keep(con, home, cohort, still)
+        _keep(con, store, still)
 
 
 def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[tuple[str, str], str]:
@@ -153,17 +152,17 @@ def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac
     return Unusual(tuple(reason for reason, found in reasons.items() if found), file_mac, rows, before, new, alike)
 
 
-def _keep(con: duckdb.DuckDBPyConnection, home: Home, cohort: str, extracts: Mapping[tuple[str, str], str]) -> None:
+def _keep(con: duckdb.DuckDBPyConnection, store: CohortStore, extracts: Mapping[tuple[str, str], str]) -> None:
     """Write `history_to_keep` with the MACs of its extracts, durable on return; remove the file if there are none."""
     if not extracts:
-        home.row_history(cohort).unlink(missing_ok=True)
+        store.row_history.unlink(missing_ok=True)
         return
     table = con.sql("FROM history_to_keep ORDER BY ALL").to_arrow_table().cast(_SCHEMA)
     macs = json.dumps({"/".join(key): mac for key, mac in extracts.items()}, sort_keys=True)
-    with home.staging() as staging:
+    with store.home.staging() as staging:
         noted = table.replace_schema_metadata({_EXTRACTS: macs})
         pyarrow.parquet.write_table(noted, staging / "history.parquet", compression="zstd")
-        promote(staging / "history.parquet", home.row_history(cohort))
+        promote(staging / "history.parquet", store.row_history)
 
 
 _ALIKE = " UNION ALL ".join(

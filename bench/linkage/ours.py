@@ -56,9 +56,9 @@ def our_pairs(
             if isinstance(outcome, Exception):
                 raise outcome
         taken = time.perf_counter()
-        extracts = {s: extracts_of(home, s, COHORT, sorted(set(councils))) for s in (left_source, right_source)}
-        found = link(readers(home, keys, COHORT, extracts), children=_children(left, right, councils)).links
-        links = RowNumbers(home, keys, COHORT).numbered(found).to_pandas()
+        extracts = {s: extracts_of(home.cohort(COHORT), s, sorted(set(councils))) for s in (left_source, right_source)}
+        found = link(readers(home.cohort(COHORT), keys, extracts), children=_children(left, right, councils)).links
+        links = RowNumbers(home.cohort(COHORT), keys).numbered(found).to_pandas()
         done = time.perf_counter()
     a, b = (links[links.source == source] for source in (left_source, right_source))
     pairs = a.merge(b, on="child_id")

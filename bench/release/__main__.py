@@ -52,7 +52,7 @@ def main(home: Home | None) -> None:
     pilot, policy = sorted(PILOT), load_policy()
     each, detailed = queries(plan_family("pupil", pilot, policy))
     rates = [(rho, release_errors(pilot, RELEASES, rho=rho)) for rho in (policy.rho("pupil"), 0.02436)]
-    linked = {family: home.confidential(family, PUBLISHED_COHORT) for family in FAMILIES} if home else {}
+    linked = {family: home.cohort(PUBLISHED_COHORT).confidential(family) for family in FAMILIES} if home else {}
     usable = {
         "pilot": usable_rates(pilot, RELEASES),
         **({"pilot, synthetic extracts": usable_rates(pilot, RELEASES, linked)} if linked else {}),

@@ -71,7 +71,7 @@ def forget(
         typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
         found = find_rows_by_pseudonym(home, typed, code, ring)
     else:
-        found = find_rows(home, str(code), str(council), str(source), rows, ring, linked=not this_row_only)
+        found = find_rows(home.extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
     if yes:
         with at_work("Removing rows, and making anew what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)

@@ -45,7 +45,7 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with at_work("Linking again"):
-        found = explain_link(opened(home, keys), cohort.code, *rows, ring)
+        found = explain_link(opened(home, keys).cohort(cohort.code), *rows, ring)
     answer(found, lambda: render(found))
 
 
@@ -69,7 +69,7 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
     with at_work("Numbering rows"):
-        count = write_linked_rows(opened(home, keys), cohort.code, out, ring)
+        count = write_linked_rows(opened(home, keys).cohort(cohort.code), out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
@@ -128,7 +128,7 @@ def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reas
 
     if source not in SERVICES:
         stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(opened(home), cohort.code, council, source, reason)
+    release(opened(home).extract(source, cohort.code, council), reason)
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 

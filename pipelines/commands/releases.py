@@ -56,7 +56,7 @@ def plan(
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with at_work("Planning"):
-        room = remaining_budget(home, cohort.code, share)
+        room = remaining_budget(home.cohort(cohort.code), share)
         found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
     show(report(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
@@ -265,6 +265,7 @@ def withdraw(
     Its bundle stays as it was signed; `latest` leads to the one that stands. As many people sign as for a publication:
     with --key or --signature you sign, and nothing is withdrawn; with --yes it is, where enough have signed.
     """
+    store = home.cohort("")
     from assets.home.errors import plainly
     from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
@@ -276,10 +277,10 @@ def withdraw(
     if key_file or signature:
         with plainly(), at_work("Writing the page"):
             request = sign_off.withdrawal_request(home, version, reason)
-            written = decision_sheet.to_sign(home, "", request)
+            written = decision_sheet.to_sign(store, request)
         by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
         assert by
-        found = sign_off.sign_request(home, "", request, written.sheet_sha256, by)
+        found = sign_off.sign_request(store, request, written.sheet_sha256, by)
         answer(asdict(found), lambda: _signed(found, version))
         return
     with plainly(), at_work(f"Withdrawing {version}"):
@@ -289,7 +290,7 @@ def withdraw(
             publish_register(home)
         else:
             newest = check_withdrawal(release_dir, version, reason)
-            written = decision_sheet.to_sign(home, "", sign_off.withdrawal_request(home, version, reason))
+            written = decision_sheet.to_sign(store, sign_off.withdrawal_request(home, version, reason))
             to_sign = {name: str(each) for name, each in asdict(written).items()}
     readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [

@@ -42,7 +42,7 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with at_work("Linking again"):
-        number, sheets = draw_review(opened(home, keys), cohort.code, known, ring, dt.date.today())
+        number, sheets = draw_review(opened(home, keys).cohort(cohort.code), known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
@@ -79,7 +79,7 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     from pipelines.opening import opened
 
     found = opened(home)
-    if release := review_measured_in(found, cohort.code):
+    if release := review_measured_in(found.cohort(cohort.code)):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
-    report = take_review(found, cohort.code, decisions)
+    report = take_review(found.cohort(cohort.code), decisions)
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")

@@ -126,7 +126,7 @@ def run(
     with at_work("Loading"), loading():
         from assets.intake import validation_worker
 
-        if not home.any_taken(cohort.code):
+        if not home.cohort(cohort.code).any_taken:
             validation_worker.begin()  # loads in parallel with the imports below
         from assets.home.installation import Installation
         from pipelines.run import run_cohort

@@ -75,13 +75,13 @@ def approve(
             options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
             release = version or release_of(home, cohort)
             if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
-                options = sign_off.as_begun(home, release, cohort.code)
-            request = sign_off.request_for(home, cohort.code, release, options, publish=publish)
+                options = sign_off.as_begun(home.cohort(cohort.code), release)
+            request = sign_off.request_for(home.cohort(cohort.code), release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
         code = cohort.code if cohort else ""
-        written = to_sign(home, code, request)
+        written = to_sign(home.cohort(code), request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
     by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
@@ -89,7 +89,7 @@ def approve(
             click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
-    found = sign_off.sign_request(home, code, request, written.sheet_sha256, by)
+    found = sign_off.sign_request(home.cohort(code), request, written.sheet_sha256, by)
     click.echo(_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
@@ -196,14 +196,15 @@ def accept(
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
     One signature is of all the holds that you select, and of one reason.
     """
+    store = home.cohort(cohort.code)
     from assets.release import holds
 
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
-    names = holds.selected(home, cohort.code, names, causes, council)
-    sheet_sha256 = holds.list_sha256(home, cohort.code)
+    names = holds.selected(store, names, causes, council)
+    sheet_sha256 = holds.list_sha256(store)
     if not (names and for_dagster):
-        click.echo(f"List of holds: {home.list_of_holds(cohort.code)}\n  SHA-256 {sheet_sha256}", err=wants_json())
+        click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=wants_json())
     if names:
         if reason is None:
             stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
@@ -237,10 +238,10 @@ def _accept(
     from privacy.release.policy import load_policy
 
     ledger, sign_off = note_signers(home), load_policy().sign_off
-    held = [holds.named(home, cohort, name).held for name in names]
+    held = [holds.named(home.cohort(cohort), name).held for name in names]
     unsigned = acceptance.acceptance_of(ledger, held, reason, sheet_sha256)
     if by is None:
-        path = home.acceptance_to_sign(cohort)
+        path = home.cohort(cohort).acceptance_to_sign
         files.write(path, unsigned.message)
         click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=wants_json())
         return

@@ -78,8 +78,10 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     for look in looks(landing):
         landed, now = look.landed, time.time()
         key = (landed.source, landed.cohort, landed.council)
-        results = [path.stat().st_mtime for path in (home.quality(*key), home.stopped(*key)) if path.exists()]
-        if landed.several and not home.parts(*key).exists() and (sorted_ := home.several(*key[::2])).exists():
+        results = [
+            path.stat().st_mtime for path in (home.extract(*key).quality, home.extract(*key).stopped) if path.exists()
+        ]
+        if landed.several and not home.extract(*key).parts.exists() and (sorted_ := home.several(*key[::2])).exists():
             results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
         came = max((path.stat().st_ctime for each in landed.paths for path in files_in(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)

@@ -28,12 +28,12 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
     monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
-    monkeypatch.setattr(deliveries, "current", lambda home, *key: deliveries.read(home.quality(*key)))  # without rows
+    monkeypatch.setattr(deliveries, "current", lambda store: deliveries.read(store.quality))  # without rows
     home = home_of(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:
         quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_rejected=40))
-    fix_release.fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions())
+    fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     write_sheet(home, measurement_request(home, VERSION, COUNCILS))
     return home.decision_sheet(VERSION, "measurement")
 

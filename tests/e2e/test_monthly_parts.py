@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.keeping.retention import shred_taken
@@ -98,8 +98,8 @@ def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
     for source in CONTRACTS:
         landed = [found for council in councils if (found := find(landing, council, source, COHORT))]
         outcomes += intake.ingest_all(landed)
-    link_cohort(home, COHORT, councils, keys)
-    derive_confidential_tables(home, COHORT, councils, keys)
+    link_cohort(home.cohort(COHORT), councils, keys)
+    derive_confidential_tables(home.cohort(COHORT), councils, keys)
     return outcomes
 
 
@@ -128,8 +128,8 @@ def tables(database: Path) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def _of_unnamed_files(home: Home, cohort: str) -> LinkageRecord:
-    found = record_of_tables(home, cohort)
+def _of_unnamed_files(store: CohortStore) -> LinkageRecord:
+    found = record_of_tables(store)
     return replace(found, extracts=dict.fromkeys(found.extracts, Extract("", "")))
 
 
@@ -163,7 +163,7 @@ def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(arriving: 
         month_by_month(parts, tmp_path / "monthly", home, keys)
     of_whole = published(whole, home_whole := Home(tmp_path / "home-whole"), keys)
     of_parts = published(parts if at_once else tmp_path / "monthly", home, keys)
-    quality = deliveries.current(home, "eyfsp", COHORT, "leeds")
+    quality = deliveries.current(home.extract("eyfsp", COHORT, "leeds"))
     assert quality
     assert quality.parts
     assert sum(part.replaced for part in quality.parts.parts)
@@ -177,5 +177,5 @@ def test_a_year_of_parts_makes_the_release_of_whole_files_to_the_byte(arriving: 
 
 
 def rows(home: Home, family: str) -> Counter[tuple[object, ...]]:
-    table = pq.read_table(home.confidential(family, COHORT))
+    table = pq.read_table(home.cohort(COHORT).confidential(family))
     return Counter(map(tuple, table.drop_columns(["child_id"]).to_pandas().itertuples(index=False)))

@@ -34,13 +34,13 @@ def test_the_releases_bytes_do_not_change(tmp_path: Path) -> None:
     succeeds(tmp_path, *run, "--create-keys")
     home, keys, agreements = Home(tmp_path / "home"), Recipients(tmp_path / "recipients"), tmp_path / "agreements"
     assert not home.returns.exists()
-    before, linked = digests(home.release), digests(home.linked("202425"))
+    before, linked = digests(home.release), digests(home.cohort("202425").linked)
     for council in COUNCILS:
         write(agreements, council, keys)
     succeeds(tmp_path, "returns", "make", "--cohort", "202425", "--agreements", agreements)
     assert len(list(home.returns.glob("*/*/*.age"))) == 4 * len(COUNCILS)
     assert digests(home.release) == before
-    assert digests(home.linked("202425")) == linked
+    assert digests(home.cohort("202425").linked) == linked
     shutil.rmtree(home.release)
     succeeds(tmp_path, *run, agreements=agreements)
     assert digests(home.release) == before

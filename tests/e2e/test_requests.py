@@ -291,7 +291,7 @@ def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: P
 def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
     """Of each count of each row, whether its interval holds what the confidential table has."""
     definition, linked = table.definition, FAMILIES[table.family].found_by_linkage
-    confidential = pd.read_parquet(place.home.confidential(table.family, COHORT))
+    confidential = pd.read_parquet(place.home.cohort(COHORT).confidential(table.family))
     (counted, *_) = table.table.measures
     by_links = any(column.attribute in linked for column in definition.columns)
     measures = {f"{counted.name}_as_linked" if by_links else counted.name: pd.Series(True, confidential.index)}

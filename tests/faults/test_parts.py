@@ -60,14 +60,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     again = [child(n, sex="M") for n in range(3)]
     (folder / "2026-02.csv").write_text(text([*again, *(child(n) for n in range(100, 110))]))
     take(landing, _home(root), keys)
-    link_cohort(_home(root), COHORT, ["leeds"], keys)
-    derive_confidential_tables(_home(root), COHORT, ["leeds"], keys)
+    link_cohort(_home(root).cohort(COHORT), ["leeds"], keys)
+    derive_confidential_tables(_home(root).cohort(COHORT), ["leeds"], keys)
     return root
 
 
 def links(home: Home) -> dict[int, str]:
     """The id of the child of each row."""
-    found = pq.read_table(home.links(COHORT), partitioning=None)
+    found = pq.read_table(home.cohort(COHORT).links, partitioning=None)
     return dict(zip(found["row_key"].to_pylist(), found["child_id"].to_pylist(), strict=True))
 
 
@@ -76,7 +76,7 @@ def linked(home: Home, before: dict[int, str]) -> dict[str, object]:
     files = Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file())
     return {
         "links": {row: before.get(row) and child for row, child in links(home).items()},
-        "pupil": pq.read_table(home.confidential("pupil", COHORT)).num_rows,
+        "pupil": pq.read_table(home.cohort(COHORT).confidential("pupil")).num_rows,
         "files": files,
     }
 
@@ -130,14 +130,14 @@ def test_what_arrives_is_ingested_and_reported(made: Path, tmp_path: Path, whole
         return root
 
     def outcome(root: Path) -> dict[str, object]:
-        home, quality = _home(root), deliveries.current(_home(root), *KEY)
+        home, quality = _home(root), deliveries.current(_home(root).extract(*KEY))
         assert quality
-        report = json.loads((home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
+        report = json.loads((home.cohort(COHORT).reports("leeds") / "eyfsp.json").read_text())
         return {
             "sexes": sorted(numbered(home, _keys(root), "eyfsp", "leeds")["sex"].to_pylist()),
             "parts": quality.parts and [(part.number, part.in_force, part.rows_read) for part in quality.parts.parts],
             "reported": [report[name] for name in ("outcome", "rows_read", "rows_kept", "rows_rejected")],
-            "history": sorted(path.name for path in home.history(*KEY).glob("*.json")),
+            "history": sorted(path.name for path in home.extract(*KEY).history.glob("*.json")),
             "files": Counter(path.suffix for path in home.restricted.rglob("*") if path.is_file()),
         }
 

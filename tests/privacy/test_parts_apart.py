@@ -58,7 +58,7 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
                 ROW_KEY,
                 "state",
             }
-            for path, other in ((kept.marks, "tokens"), (kept.tokens, "intake"), (home.tokens(*key), "intake")):
+            for path, other in ((kept.marks, "tokens"), (kept.tokens, "intake"), (home.extract(*key).tokens, "intake")):
                 with pytest.raises(OSError, match="no decryption found"):
                     pq.read_table(path)
                 with pytest.raises(sealed.NotForThisKey):
@@ -90,5 +90,5 @@ def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[
         for stem in {part.kept_in for part in PartStore(home, key).held()}:
             rows = sealed.opened(PartStore(home, key).files(stem).tokens, keys.opens("tokens")).read()
             assert rows["t_names"].null_count == 2
-        linked = open_tokens(home, keys, *key).read()
+        linked = open_tokens(home.extract(*key), keys).read()
         assert (len(linked), linked["t_names"].null_count) == (8, 2)

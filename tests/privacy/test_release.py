@@ -108,7 +108,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        publish_bundle(Home(tmp_path / "home"), COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(Home(tmp_path / "home").cohort(COHORT), keys, VERSION, COUNCILS)
 
 
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
@@ -120,7 +120,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     bundle = released(home, keys, COUNCILS, allow_missing=True)
     assert verify(bundle).ok, str(verify(bundle))
     before = contents(bundle)
-    assert publish_bundle(home, COHORT, keys, VERSION, COUNCILS) == bundle
+    assert publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS) == bundle
     assert contents(bundle) == before
     assert differing(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -129,7 +129,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     assert set(councils[councils.children_count_flag == "x"].la_name) == {"Halton"}
     together = total.loc["Pilot councils"]
     assert together.children_count_estimate == pytest.approx(councils.children_count_estimate.sum())
-    expected = pq.read_metadata(home.confidential("pupil", COHORT)).num_rows
+    expected = pq.read_metadata(home.cohort(COHORT).confidential("pupil")).num_rows
     assert abs(together.children_count_estimate - expected) < 60
 
 
@@ -145,24 +145,25 @@ def test_a_source_that_nobody_has_sent_is_not_available_anywhere(tmp_path: Path,
 
 def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: KeyRing) -> None:
     home = Home(tmp_path)
+    store = home.cohort(COHORT)
     home.prepare()
     with pytest.raises(NotLinked, match="run the linkage first"):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=True))
+        fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=True))
     note_linked(home, COHORT, COUNCILS, eyfsp=COUNCILS[:1])
     with pytest.raises(CouncilsMissing, match=f"no EYFS Profile extract from {COUNCILS[0]}"):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
-    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+    fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {"school_census": (COUNCILS[0],)}
     note_linked(home, COHORT, COUNCILS)
-    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+    fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
     add_cohort(home, COHORT, 10, COUNCILS)
-    measure_family(home, COHORT, keys, "health", VERSION, COUNCILS)
-    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+    measure_family(store, keys, "health", VERSION, COUNCILS)
+    fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].missing == {}
 
 
@@ -213,10 +214,10 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     (tmp_path / "broken.yaml").write_text("name: [")
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not readable as YAML"):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert Ledger(home.ledger).entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")
-    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+    fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) -> None:

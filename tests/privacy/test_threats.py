@@ -89,8 +89,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
         table.to_pandas(integer_object_nulls=True)
         for table in (
             sealed.opened(out.kept, keys.opens("intake")).read(),
-            sealed.opened(home.tokens(*landed.key), keys.opens("tokens")).read(),
-            pq.read_table(home.pseudonymised(*landed.key)),
+            sealed.opened(home.extract(*landed.key).tokens, keys.opens("tokens")).read(),
+            pq.read_table(home.extract(*landed.key).pseudonymised),
         )
     )
     in_order = [

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.quality_report.facts import SEVERITIES, STOPPED, TAKEN, extract_report, stopped_report
 from ndl_export.pages import charts, kit
@@ -58,7 +58,7 @@ def report_extract(
     `last` is the previous delivery; for a stopped delivery, the one that stays in place. `sent_again` is the time the
     same file was delivered again, or empty.
     """
-    folder = home.reports(outcome.cohort, outcome.council)
+    folder = home.cohort(outcome.cohort).reports(outcome.council)
     if isinstance(outcome, StoppedExtract):
         report = stopped_report(outcome, last)
     else:
@@ -78,7 +78,7 @@ def report_extract(
 
 def has_report(home: Home, quality: ExtractQuality) -> bool:
     """Return whether the report of a delivery is complete, from the expectations file, which is written last."""
-    folder = home.reports(quality.cohort, quality.council)
+    folder = home.cohort(quality.cohort).reports(quality.council)
     page, expectations = (folder / f"{quality.source}.{what}" for what in ("html", "expectations.json"))
     if not (page.exists() and expectations.exists()):
         return False
@@ -86,19 +86,19 @@ def has_report(home: Home, quality: ExtractQuality) -> bool:
     return (written["file_mac"], written["taken_at"]) == (quality.file_mac, quality.taken_at)
 
 
-def report_council(home: Home, cohort: str, council: str) -> None:
+def report_council(store: CohortStore, council: str) -> None:
     """Write a council's report if one of its extracts' reports is newer."""
-    if has_council_report(home, cohort, council):
+    if has_council_report(store, council):
         return
-    folder = home.reports(cohort, council)
+    folder = store.reports(council)
     reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _of_extracts(folder)]
     report = council_report(reports)
     files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
 
 
-def has_council_report(home: Home, cohort: str, council: str) -> bool:
+def has_council_report(store: CohortStore, council: str) -> bool:
     """Return whether a council's report is newer than the reports of all its extracts."""
-    folder = home.reports(cohort, council)
+    folder = store.reports(council)
     gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
     return not own or (gathered.exists() and gathered.stat().st_mtime_ns > newest)

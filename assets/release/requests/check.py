@@ -86,7 +86,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(code, release.known(code), left_of(home, code), policy) for code in codes}
+    cohorts = {code: _Cohort(code, release.known(code), left_of(home.cohort(code)), policy) for code in codes}
     return {
         "release": release.version,
         "delta": policy.delta,

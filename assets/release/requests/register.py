@@ -16,7 +16,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import delivered, record_of_tables
 from assets.release.record import (
     CohortRecord,
@@ -210,15 +210,15 @@ def _budgets(home: Home, ledger: Ledger) -> list[Budget]:
     ]
 
 
-def used_again(home: Home, cohort: str, origin: str, version: str) -> CohortRecord:
+def used_again(store: CohortStore, origin: str, version: str) -> CohortRecord:
     """Return the record of a cohort measured by release `origin`, for publication in `version`.
 
     Its requested tables are those of the newest earlier release that is not withdrawn.
     """
-    withdrawn, before = withdrawals(home.release), Version.parse(version)
-    for earlier in sorted(versions(home.release), reverse=True):
+    withdrawn, before = withdrawals(store.home.release), Version.parse(version)
+    for earlier in sorted(versions(store.home.release), reverse=True):
         if earlier < before and str(earlier) not in withdrawn:
-            found = read_record(home, str(earlier)).get(cohort)
+            found = read_record(store.home, str(earlier)).get(store.cohort)
             if found and found.measured_in == origin:
                 return CohortRecord(origin, requested=found.requested, on_request=found.on_request)
     return CohortRecord(origin)
@@ -253,54 +253,54 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     found = dict(record)
     for cohort in sorted(wanted):
         own = [each for each in requests if cohort in each.request.cohorts]
-        found[cohort] = _with_requests_of(home, version, cohort, record[cohort], own)
+        found[cohort] = _with_requests_of(home.cohort(cohort), version, record[cohort], own)
     return found
 
 
-def known_of(home: Home, cohort: str, entry: CohortRecord) -> Known:
+def known_of(store: CohortStore, entry: CohortRecord) -> Known:
     """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
-    base, on_request = published_plans(home, cohort, entry.measured_in), request_plans(home, cohort, entry)
-    return Known.of(home.release / entry.measured_in, cohort, base, tuple(on_request.values()))
+    base, on_request = published_plans(store, entry.measured_in), request_plans(store, entry)
+    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
 
 
 def _with_requests_of(
-    home: Home, version: str, cohort: str, entry: CohortRecord, requests: Sequence[Registered]
+    store: CohortStore, version: str, entry: CohortRecord, requests: Sequence[Registered]
 ) -> CohortRecord:
-    known = known_of(home, cohort, entry)
-    planned = plan_requests([each.request for each in requests], cohort, known, load_policy())
+    known = known_of(store, entry)
+    planned = plan_requests([each.request for each in requests], store.cohort, known, load_policy())
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
-        check_same_records(home, cohort, entry.measured_in)
-        ledger = Ledger(home.ledger)
+        check_same_records(store, entry.measured_in)
+        ledger = Ledger(store.home.ledger)
         for unit in {plan.family.unit for plan in plans.values()}:
             own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
-            ledger.check_fits(cohort, version, own, unit=unit)
+            ledger.check_fits(store.cohort, version, own, unit=unit)
     for plan in plans.values():
-        keep_plan(home, cohort, version, plan)
+        keep_plan(store, version, plan)
     documents = tuple(each.table(version).document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
 
 
-def check_same_records(home: Home, cohort: str, origin: str) -> None:
+def check_same_records(store: CohortStore, origin: str) -> None:
     """Raise `RecordsMoved` unless the confidential tables are made from what release `origin` was measured from.
 
     Whether every row is the same is checked at the measurement, by the MAC that the ledger recorded.
     """
-    if delivered(record_of_tables(home, cohort).extracts) != fixed_record(home, origin)[cohort].measured_from:
-        raise _records_moved(cohort, origin)
+    if delivered(record_of_tables(store).extracts) != fixed_record(store.home, origin)[store.cohort].measured_from:
+        raise _records_moved(store.cohort, origin)
 
 
-def check_same_table(home: Home, cohort: str, origin: str, family: str, mac: str) -> None:
+def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
     """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
 
     Children removed on request since then are in no later measurement. The same deliveries without those few count as
     the same records: the difference is far below the noise, and a revision would cost everybody budget.
     """
-    charged = Ledger(home.ledger).find(cohort, origin, family)
+    charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
-    if not (same or home.any_forgotten(cohort)):
-        raise _records_moved(cohort, origin)
+    if not (same or store.any_forgotten):
+        raise _records_moved(store.cohort, origin)
 
 
 def _records_moved(cohort: str, origin: str) -> RecordsMoved:

@@ -65,10 +65,11 @@ def ids_by_upn(place: Place) -> dict[int, str]:
 
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
     home, councils = place.home, taking_part(place.landing)
+    store = home.cohort(COHORT)
     correct(place)
-    assert changed_since_linked(home, COHORT, councils) == ["leeds/eyfsp"]
-    extracts = {source: extracts_of(home, source, COHORT, councils) for source in CONTRACTS}
-    linked = home.links(COHORT), home.agreement(COHORT), extracts
+    assert changed_since_linked(store, councils) == ["leeds/eyfsp"]
+    extracts = {source: extracts_of(store, source, councils) for source in CONTRACTS}
+    linked = store.links, store.agreement, extracts
     build_confidential_tables(*linked, {"pupil": tmp_path / "mixed.parquet"})
     instance, done = step(place, *CONFIDENTIAL.values())
 
@@ -76,18 +77,18 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     said = [record.user_message for record in instance.all_logs(done.run_id)]
     assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
     assert instance.get_latest_materialization_event(LINKS)
-    assert changed_since_linked(home, COHORT, councils) == []
-    made = children(home.confidential("pupil", COHORT))
-    link_cohort(home, COHORT, councils, place.keys)
+    assert changed_since_linked(store, councils) == []
+    made = children(store.confidential("pupil"))
+    link_cohort(store, councils, place.keys)
     build_confidential_tables(*linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
 
 
 def test_nothing_is_linked_again_where_nothing_came(place: Place) -> None:
-    before = place.home.links(COHORT).stat().st_mtime_ns
+    before = place.home.cohort(COHORT).links.stat().st_mtime_ns
     instance, _ = step(place, *CONFIDENTIAL.values())
-    assert place.home.links(COHORT).stat().st_mtime_ns == before
+    assert place.home.cohort(COHORT).links.stat().st_mtime_ns == before
     assert instance.get_latest_materialization_event(LINKS) is None
 
 
@@ -104,10 +105,11 @@ def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
 
 
 def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
-    place.home.doubts(COHORT).unlink()
-    assert linked_extracts(place.home, COHORT) == {}
+    store = place.home.cohort(COHORT)
+    store.doubts.unlink()
+    assert linked_extracts(store) == {}
     step(place, *CONFIDENTIAL.values())
-    assert set(linked_extracts(place.home, COHORT)) > {"leeds/eyfsp", "halton/early_years_census"}
+    assert set(linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}
 
 
 def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
@@ -116,7 +118,11 @@ def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
 
     def measure() -> None:
         release.measure_release(
-            place.home, place.keys, COHORT, "2026.11.1", councils, ReleaseOptions(allow_missing=False, share=0.05)
+            place.home.cohort(COHORT),
+            place.keys,
+            "2026.11.1",
+            councils,
+            ReleaseOptions(allow_missing=False, share=0.05),
         )
 
     with pytest.raises(Exception, match="leeds/eyfsp came in or changed since it was linked: run the linkage, then"):
@@ -134,7 +140,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     def other() -> None:
         try:
-            link_cohort(place.home, COHORT, ["leeds"], place.keys)
+            link_cohort(place.home.cohort(COHORT), ["leeds"], place.keys)
         except home_lock.Busy as busy:
             refused.append(str(busy))
 
@@ -145,19 +151,21 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
     monkeypatch.setattr(release, "measure_family", measured)
     councils = taking_part(place.landing)
-    release.measure_release(place.home, place.keys, COHORT, "2026.11.0", councils, ReleaseOptions(allow_missing=False))
+    release.measure_release(
+        place.home.cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
+    )
     assert len(refused) == 3
 
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
-    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
     with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+        find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
@@ -170,7 +178,7 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
     correct(place)
     rows = [parse_row(f"{source}/leeds/{place.row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
     with pytest.raises(CannotExplain, match="are not those of the extracts that are in; link the cohort again first"):
-        explain_link(place.home, COHORT, *rows, place.keys)
+        explain_link(place.home.cohort(COHORT), *rows, place.keys)
 
 
 # --- A release that was published, run again
@@ -184,7 +192,7 @@ def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Pla
     ledger = Ledger(place.home.ledger).entries()
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
-    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=True)
     forget(place.home, found, place.keys)
     again(place)
     assert hashes(place.home.release / "2026.11.0") == published

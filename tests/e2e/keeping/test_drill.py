@@ -40,7 +40,7 @@ def moved(safe: Safe, to: Path) -> Safe:
 
 
 def planted(place: Place) -> object:
-    return find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=True)
+    return find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=True)
 
 
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
@@ -122,7 +122,9 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     safe.copy_home()
     append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
-    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp") - 1], place.keys, linked=True)
+    found = find_rows(
+        place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp") - 1], place.keys, linked=True
+    )
     forget(place.home, found, place.keys)
     ledger = Ledger(place.home.ledger).copy()
     records = safe.backup("records")

@@ -37,7 +37,9 @@ KEY = ("eyfsp", COHORT, "leeds")
 
 
 def planted(place: Place, linked: bool = True):
-    return find_rows(place.home, COHORT, "leeds", "eyfsp", [place.row("leeds/eyfsp")], place.keys, linked=linked)
+    return find_rows(
+        place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=linked
+    )
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
@@ -50,9 +52,9 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     kept = {part: hashes(home.root / part) for part in ("release", "restricted/measurements")}
     ledger = Ledger(home.ledger).entries()
     (home.restricted / "staging-dead").mkdir()
-    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.tokens(*KEY).read_bytes())
+    (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.extract(*KEY).tokens.read_bytes())
 
-    returned, reviewed = home.return_file("eyfsp", COHORT, "leeds"), home.reviewed(COHORT)
+    returned, reviewed = home.extract("eyfsp", COHORT, "leeds").return_file, home.cohort(COHORT).reviewed
     for path in (returned, reviewed):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"what nobody here can open")
@@ -74,7 +76,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
     forget(place.home, planted(place), place.keys)
-    after = deliveries.read(place.home.quality(*KEY))
+    after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
     (rule,) = [rule for rule in after.rules if rule.rule == "forgotten"]
@@ -95,15 +97,15 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         append(place.file("leeds/eyfsp"), broken)
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
-    link_cohort(place.home, COHORT, taking_part(place.landing), place.keys)
-    found = find_rows(place.home, COHORT, "leeds", "eyfsp", [row], place.keys, linked=True)
+    link_cohort(place.home.cohort(COHORT), taking_part(place.landing), place.keys)
+    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
     forget(place.home, found, place.keys)
-    after = deliveries.read(place.home.quality(*KEY))
+    after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert not any(row in rule.first_rows for rule in after.rules)
-    for path in place.home.history(*KEY).glob("*.json"):
+    for path in place.home.extract(*KEY).history.glob("*.json"):
         assert not any(rule["first_rows"] for rule in json.loads(path.read_text())["rules"])
-    report = json.loads((place.home.reports(COHORT, "leeds") / "eyfsp.json").read_text())
+    report = json.loads((place.home.cohort(COHORT).reports("leeds") / "eyfsp.json").read_text())
     assert "forgotten" in {finding["rule"] for finding in report["findings"]}
     assert not any(str(row) in finding["row_numbers"] for finding in report["findings"])
     assert row not in numbered_quarantine(place.home, place.keys, "eyfsp", "leeds")["source_row"].to_pylist()
@@ -184,14 +186,16 @@ def test_what_is_not_there(place: Place) -> None:
         ("camden", 1, "no eyfsp extract of camden is in"),
     ):
         with pytest.raises(CannotForget, match=sentence):
-            find_rows(place.home, COHORT, council, "eyfsp", [row], place.keys, linked=True)
+            find_rows(place.home.extract("eyfsp", COHORT, council), [row], place.keys, linked=True)
 
 
 def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Place) -> None:
     """Sefton's extract has come in under other keys since. The other children keep their ids for the next linkage."""
 
+    store = place.home.cohort(COHORT)
+
     def links() -> set[tuple[object, ...]]:
-        table = pq.read_table(place.home.links(COHORT), columns=["source", "council", "row_key", "child_id"])
+        table = pq.read_table(store.links, columns=["source", "council", "row_key", "child_id"])
         return {tuple(row.values()) for row in table.to_pylist()}
 
     found, before, child_id = planted(place), links(), place.child_id("leeds/eyfsp")
@@ -201,8 +205,8 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
     assert "until then the cohort has no links" in done.not_linked[0]
     assert links() == {row for row in before if child_id not in row}
     assert {f"{council}/{source}" for source, council, *_ in before - links()} == set(PLANTED)
-    assert linked_extracts(place.home, COHORT) == {}
-    assert not place.home.confidential("pupil", COHORT).exists()
+    assert linked_extracts(store) == {}
+    assert not store.confidential("pupil").exists()
 
 
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
@@ -258,7 +262,7 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
         forget(place.home, planted(place), place.keys, objection=True)
     finish(place.home, place.keys)
     assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
-    assert place.home.confidential("pupil", COHORT).exists()
+    assert place.home.cohort(COHORT).confidential("pupil").exists()
     verify(place.home)
 
 

@@ -49,23 +49,24 @@ def records(home: Home, keys: KeyRing) -> set[int]:
 
 def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
+    store = home.cohort(COHORT)
     take(landing, home, keys)
-    link_cohort(home, COHORT, ["leeds"], keys)
-    derive_confidential_tables(home, COHORT, ["leeds"], keys)
+    link_cohort(store, ["leeds"], keys)
+    derive_confidential_tables(store, ["leeds"], keys)
     with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
-        find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:3") or 0], keys, linked=True)
+        find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:3") or 0], keys, linked=True)
     rows = numbered(home, keys, "eyfsp", "leeds")
     of_child = rows.filter(pc.equal(rows["sex"], "M"))
     assert of_child["source_row"].to_pylist() == [number_of("2:1")]
     held = records(home, keys)
-    found = find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=True)
+    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:1") or 0], keys, linked=True)
     forget(home, found, keys)
     assert len(held - records(home, keys)) == 1
     assert numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist() == ["F"] * 4
-    listed = deliveries.read(home.quality(*KEY))
+    listed = deliveries.read(home.extract(*KEY).quality)
     assert listed
     assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
-    assert pq.read_table(home.confidential("pupil", COHORT)).num_rows == 4
+    assert pq.read_table(store.confidential("pupil")).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
     for stem in {part.kept_in for part in PartStore(home, KEY).held()}:
         assert not gone & set(pq.read_table(PartStore(home, KEY).files(stem).payload)["row_key"].to_pylist())
@@ -80,7 +81,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
 def test_an_objection_keeps_the_child_out_of_later_parts(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
     take(landing, home, keys)
-    found = find_rows(home, COHORT, "leeds", "eyfsp", [number_of("2:1") or 0], keys, linked=False)
+    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:1") or 0], keys, linked=False)
     forget(home, found, keys, objection=True)
     send(landing, "2026-04", [child(2), child(7)])
     assert take(landing, home, keys).rows_kept == 5
@@ -98,8 +99,8 @@ def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(
     assert take(landing, home, keys).rows_kept == 6
     shred_taken(landing, home, keys)
     assert not (landing / "leeds" / "eyfsp" / COHORT).exists()
-    link_cohort(home, COHORT, ["leeds"], keys)
-    write_linked_rows(home, COHORT, tmp_path / "links.parquet", keys)
+    link_cohort(home.cohort(COHORT), ["leeds"], keys)
+    write_linked_rows(home.cohort(COHORT), tmp_path / "links.parquet", keys)
     links = pq.read_table(tmp_path / "links.parquet")
     rows = [tuple(row.values()) for row in links.select(["part", "source_row"]).to_pylist()]
     assert rows == [(1, 1), (1, 3), (2, 1), (2, 2), (3, 2), (4, 1)]
@@ -112,9 +113,9 @@ def test_a_further_part_leaves_the_ids_of_children_that_it_does_not_speak_of(
 
     def ids() -> dict[tuple[int, int], str]:
         take(landing, home, keys)
-        link_cohort(home, COHORT, ["leeds"], keys)
+        link_cohort(home.cohort(COHORT), ["leeds"], keys)
         out = tmp_path / "links.parquet"
-        write_linked_rows(home, COHORT, out, keys)
+        write_linked_rows(home.cohort(COHORT), out, keys)
         links = pq.read_table(out).to_pylist()
         out.unlink()
         return {(row["part"], row["source_row"]): row["child_id"] for row in links}

@@ -156,9 +156,9 @@ def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -
 
 def _tables(home: Home) -> list[object]:
     columns = ["source", "council", "row_key", "match_rule", "match_probability"]
-    made = [pq.read_table(home.links(COHORT)).select(columns)]
+    made = [pq.read_table(home.cohort(COHORT).links).select(columns)]
     for family in CONFIDENTIAL:
-        made.append(pq.read_table(home.confidential(family, COHORT)).drop_columns(["child_id"]))
+        made.append(pq.read_table(home.cohort(COHORT).confidential(family)).drop_columns(["child_id"]))
     return made
 
 
@@ -168,12 +168,12 @@ def two_ways(copied: Callable[[], Place]) -> Callable[[Callable[[Path], None]], 
 
     def link(tamper: Callable[[Path], None]) -> tuple[Place, Place]:
         one, other = copied(), copied()
-        tamper(other.home.pair_cache(COHORT))
+        tamper(other.home.cohort(COHORT).pair_cache)
         for place in (one, other):
             prepend(place.file("leeds/eyfsp"), NEWCOMER)
             place.take("leeds/eyfsp")
             councils = taking_part(place.landing)
-            derive_confidential_tables(place.home, COHORT, councils, place.keys)
+            derive_confidential_tables(place.home.cohort(COHORT), councils, place.keys)
         return one, other
 
     return link
@@ -202,7 +202,7 @@ def test_a_correction_gives_what_a_linkage_from_scratch_gives(
 
 
 def test_what_a_linkage_kept_is_for_it_alone_and_is_told_where_it_was_changed(place: Place) -> None:
-    kept = place.home.pair_cache(COHORT)
+    kept = place.home.cohort(COHORT).pair_cache
     assert kept.read_bytes()[:4] == b"PARE"
     assert kept.stat().st_mode & 0o077 == 0
     _flip(kept)

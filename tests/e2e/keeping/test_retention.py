@@ -58,13 +58,21 @@ def test_a_policy_that_cannot_be_followed(tmp_path: Path) -> None:
 
 
 def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
+    store = place.home.cohort(COHORT)
     stay = ("release", "restricted/measurements", "restricted/releases")
     before = {part: hashes(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
     assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
-    returned = place.home.return_file("eyfsp", COHORT, "leeds"), place.home.told_file("health", COHORT, "leeds")
-    others = place.home.return_summary(COHORT, "leeds"), place.home.row_history(COHORT), place.home.reviewed(COHORT)
+    returned = (
+        place.home.extract("eyfsp", COHORT, "leeds").return_file,
+        place.home.extract("health", COHORT, "leeds").told_file,
+    )
+    others = (
+        store.return_summary("leeds"),
+        store.row_history,
+        store.reviewed,
+    )
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
@@ -96,7 +104,7 @@ def test_quarantine_and_superseded_results_go_after_their_days(place: Place) -> 
     with place.file("leeds/eyfsp").open("a") as file:
         file.write(place.file("leeds/eyfsp").read_text().splitlines()[1].replace(",F,", ",M,") + "\n")
     place.take("leeds/eyfsp")
-    history = place.home.history("eyfsp", COHORT, "leeds")
+    history = place.home.extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
     policy = retention()
     at = now() + (policy.superseded_days + 1) * DAY
@@ -239,7 +247,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     after = hashes(place.home.release)
     of_release = {name: digest for name, digest in before.items() if name.startswith("2026.11.0")}
     assert of_release == {name: after[name] for name in of_release}
-    assert deliveries.current(place.home, "eyfsp", COHORT, "leeds")
+    assert deliveries.current(place.home.extract("eyfsp", COHORT, "leeds"))
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:

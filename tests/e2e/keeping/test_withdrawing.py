@@ -58,17 +58,18 @@ def sexes(home: Home, keys: KeyRing) -> list[str]:
 
 def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
+    store = home.cohort(COHORT)
     assert take(landing, home, keys).rows_kept == 40
     assert sexes(home, keys).count("M") == 3
-    link_cohort(home, COHORT, ["leeds"], keys)
-    derive_confidential_tables(home, COHORT, ["leeds"], keys)
+    link_cohort(store, ["leeds"], keys)
+    derive_confidential_tables(store, ["leeds"], keys)
     shred_taken(landing, home, keys)
     with pytest.raises(CannotWithdraw, match="has no part 3: it has 1, 2"):
         withdraw(landing, home, keys, KEY, 3, REASON)
     (done,), not_linked = withdraw(landing, home, keys, KEY, 2, REASON)
     assert (done.is_in, not_linked) == (True, [])
     assert sexes(home, keys) == ["F"] * 30
-    quality = deliveries.current(home, *KEY)
+    quality = deliveries.current(home.extract(*KEY))
     assert quality
     assert quality.parts
     assert [(part.number, part.in_force, part.withdrawn) for part in quality.parts.parts] == [
@@ -76,8 +77,8 @@ def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home
         (1, 30, ""),
     ]
     assert [finding.rule for finding in quality.holds] == ["rows-far-from-last"]
-    assert pq.read_table(home.confidential("pupil", COHORT)).num_rows == 30
-    assert REASON in (home.reports(COHORT, "leeds") / "eyfsp.html").read_text()
+    assert pq.read_table(store.confidential("pupil")).num_rows == 30
+    assert REASON in (store.reports("leeds") / "eyfsp.html").read_text()
     said = [entry for entry in entries(home) if entry.what == "part of an extract withdrawn"]
     assert [entry.note for entry in said] == ["part 2"]
     assert not [part for part in PartStore(home, KEY).held() if part.number == 2]
@@ -110,7 +111,7 @@ def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, 
     take(landing, home, keys)
     stored = PartStore(home, KEY).files(PartStore(home, KEY).held()[0].kept_in)
     withdraw(landing, home, keys, KEY, 2, REASON)
-    for path in (stored.payload, home.pseudonymised(*KEY)):
+    for path in (stored.payload, home.extract(*KEY).pseudonymised):
         assert pq.read_metadata(path).num_rows == 30
     assert not take(landing, home, keys).failures
     assert sexes(home, keys) == ["F"] * 30
@@ -128,16 +129,17 @@ def shred_names(landing: Path, home: Home, keys: KeyRing) -> list[Path]:
 
 def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
+    store = home.extract(*KEY)
     folder = landing / "leeds" / "eyfsp" / COHORT
     (folder / "2026-02.csv").unlink()
     take(landing, home, keys)
-    link_cohort(home, COHORT, ["leeds"], keys)
+    link_cohort(home.cohort(COHORT), ["leeds"], keys)
     (done,), _ = withdraw(landing, home, keys, KEY, 1, REASON)
     assert not done.is_in
-    assert deliveries.current(home, *KEY) is None
-    assert not home.pseudonymised(*KEY).exists()
-    assert not home.links(COHORT).exists()
-    stopped = deliveries.stopped(home, *KEY)
+    assert deliveries.current(store) is None
+    assert not store.pseudonymised.exists()
+    assert not home.cohort(COHORT).links.exists()
+    stopped = deliveries.stopped(store)
     assert stopped
     assert "every part of it was withdrawn" in stopped.sentence
     (folder / "2026-04.csv").write_text(text([child(n) for n in range(50, 80)]))
@@ -158,7 +160,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[P
     number = next(part.number for part in PartStore(home, KEY).held() if part.of_several)
     done, _ = withdraw(landing, home, keys, KEY, number, REASON)
     assert {(each.key[1], each.is_in) for each in done} == {("202425", True), ("202324", False)}
-    quality = deliveries.current(home, *KEY)
+    quality = deliveries.current(home.extract(*KEY))
     assert quality
     assert quality.rows_kept == 40
     assert take(landing, home, keys).rows_kept == 40
@@ -196,7 +198,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
         landed = find(landing, "leeds", "eyfsp", code)
         assert landed
         intake.ingest(landed)
-        link_cohort(home, code, ["leeds"], keys)
+        link_cohort(home.cohort(code), ["leeds"], keys)
     policy = retention()
     expire(home, None, None, policy, now() + dt.timedelta(days=policy.quarantine_days + 1))
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]

@@ -92,7 +92,7 @@ def test_what_should_move_has_a_freshness_policy(installation: Installation) -> 
 def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing.create(installation.keys)
     (installation.landing / "halton").mkdir()
-    monkeypatch.setattr(linkage_assets, "link_cohort", lambda home, cohort, *_: files.write(home.links(cohort), b""))
+    monkeypatch.setattr(linkage_assets, "link_cohort", lambda store, *_: files.write(store.links, b""))
     result = dg.materialize(
         [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
         partition_key="202425",

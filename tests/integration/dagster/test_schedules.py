@@ -70,7 +70,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     for council in ("leeds", "wirral", "halton"):
         landed(installation, council)
     landed(installation, "sefton", ready=False)  # just now: perhaps half written
-    done = home.stopped("eyfsp", "202425", "wirral")
+    done = home.extract("eyfsp", "202425", "wirral").stopped
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     (request,) = requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
@@ -79,7 +79,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     assert request.tags[RANGE_END] == council_cohort("leeds", "202425")
     assert "neither taken nor stopped" in request.tags[WHY]
     for council in ("leeds", "halton"):
-        path = home.quality("eyfsp", "202425", council)
+        path = home.extract("eyfsp", "202425", council).quality
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
     assert requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []

@@ -69,7 +69,13 @@ class Seen:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
         key = (self.case.source, COHORT, self.council)
         home = self.home
-        paths = (home.pseudonymised(*key), home.tokens(*key), home.quarantine(*key), home.quality(*key))
+        store = home.extract(*key)
+        paths = (
+            store.pseudonymised,
+            store.tokens,
+            store.quarantine,
+            store.quality,
+        )
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 
     def quarantined(self, *, kept: bool) -> dict[int, set[str]]:

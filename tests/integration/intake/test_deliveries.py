@@ -41,7 +41,7 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     desk.land(children(eyfsp, 31, sex="M"))
     second = desk.take()
     assert desk.kept(columns="sex") == ["M"] * 31
-    (kept,) = desk.home.history(*KEY).iterdir()
+    (kept,) = desk.home.extract(*KEY).history.iterdir()
     assert kept.stem == first.file_mac != second.file_mac
     earlier = deliveries.read(kept)
     assert earlier is not None
@@ -49,7 +49,7 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     desk.land(children(eyfsp, 30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
-    assert len(list(desk.home.history(*KEY).iterdir())) == 2
+    assert len(list(desk.home.extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
 
@@ -69,10 +69,10 @@ def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_
     desk.land(children(eyfsp, 30))
     desk.take()
     result = tmp_path / "earlier.json"
-    shutil.copy(desk.home.quality(*KEY), result)
+    shutil.copy(desk.home.extract(*KEY).quality, result)
     desk.land(children(eyfsp, 31, sex="M"))
     desk.take()
-    shutil.copy(result, desk.home.quality(*KEY))
+    shutil.copy(result, desk.home.extract(*KEY).quality)
     desk.land(children(eyfsp, 30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
@@ -107,7 +107,7 @@ def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(de
     quality = desk.take()
     assert held(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
-    page = (desk.home.reports(COHORT, "leeds") / "eyfsp.html").read_text(encoding="utf-8")
+    page = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
@@ -120,14 +120,14 @@ def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, e
     desk.land("upn,surname\n")
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
-    note = deliveries.stopped(desk.home, *KEY)
+    note = deliveries.stopped(desk.home.extract(*KEY))
     assert note is not None
     assert note.sentence == str(stopped.value)
-    report = desk.home.reports(COHORT, "leeds") / "eyfsp.html"
+    report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html"
     assert "Missing column" in report.read_text(encoding="utf-8")
     desk.land(children(eyfsp, 3))
     desk.take()
-    assert deliveries.stopped(desk.home, *KEY) is None
+    assert deliveries.stopped(desk.home.extract(*KEY)) is None
     assert "Your file was taken" in report.read_text(encoding="utf-8")
 
 
@@ -146,10 +146,10 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
         with pytest.raises(ExtractStopped):
             desk.take()
         path.write_text(children(eyfsp, 3), encoding="utf-8")
-    assert deliveries.stopped(desk.home, *KEY)
+    assert deliveries.stopped(desk.home.extract(*KEY))
     assert desk.intake.needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
-    assert deliveries.stopped(desk.home, *KEY) is None
+    assert deliveries.stopped(desk.home.extract(*KEY)) is None
     assert intakes(desk.home)[KEY][-1].what == Processing.INTAKE
     assert desk.take().unchanged
     assert len(intakes(desk.home)[KEY]) == 3
@@ -170,7 +170,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     monkeypatch.setattr(assets.intake.context, "tokenise_all", slow)
     with pytest.raises(ExtractStopped, match="changed while it was read"):
         desk.take()
-    assert not desk.home.pseudonymised(*KEY).exists()
+    assert not desk.home.extract(*KEY).pseudonymised.exists()
 
 
 def test_a_repeated_row_is_kept_with_a_warning(desk: Desk, eyfsp: Text) -> None:
@@ -200,7 +200,7 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk, eyfsp: Text) -> 
     assert not isinstance(second, ExtractStopped)
     assert "sex-thin" in {finding.rule for finding in first.findings if not finding.passed}
     assert "sex-thin" in {finding.rule for finding in second.findings if finding.passed}
-    council = json.loads((desk.home.reports(COHORT, "bradford") / "council.json").read_text(encoding="utf-8"))
+    council = json.loads((desk.home.cohort(COHORT).reports("bradford") / "council.json").read_text(encoding="utf-8"))
     assert council["council"] == "bradford"
 
 
@@ -215,12 +215,13 @@ def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyf
     desk.land(children(eyfsp, 4, la_code="344", surname="Fenwick"), council="wirral")
     assert [outcome.rows_kept for outcome in _of_both(desk) if isinstance(outcome, ExtractQuality)] == [3, 4]
     together = {
-        council: desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() for council in ("leeds", "wirral")
+        council: desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes()
+        for council in ("leeds", "wirral")
     }
     for council, content in together.items():
-        desk.home.quality("eyfsp", COHORT, council).unlink()
+        desk.home.extract("eyfsp", COHORT, council).quality.unlink()
         desk.take(council=council)
-        assert desk.home.pseudonymised("eyfsp", COHORT, council).read_bytes() == content
+        assert desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes() == content
 
 
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
@@ -254,7 +255,7 @@ def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
     for decile in ("3", "3", "8"):
         directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")
         desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
-        desk.home.quality(*KEY).unlink(missing_ok=True)
+        desk.home.extract(*KEY).quality.unlink(missing_ok=True)
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
         quintiles += desk.kept(columns="imd_quintile")
     assert quintiles == [2, 2, 4]
@@ -278,7 +279,7 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     desk.land(children(eyfsp, 60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
-    desk.home.quality(*KEY).unlink()
+    desk.home.extract(*KEY).quality.unlink()
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "CHUNK_ROWS", 7)
     monkeypatch.setattr(assets.pseudonymise.split_writer, "CHUNK_ROWS", 7)
     monkeypatch.setattr(sources.extract.readers.delimited, "BLOCK_BYTES", 1_000)

@@ -31,8 +31,9 @@ def send(desk: Desk, first: int, changed: str = "") -> Overlap:
 
 
 def noted(desk: Desk) -> Overlap:
-    record_overlaps(desk.home, COHORT, desk.keys, extracts_in(desk.home, COHORT, ["leeds"], SERVICES))
-    return read_overlaps(desk.home, COHORT)[NAME]
+    store = desk.home.cohort(COHORT)
+    record_overlaps(store, desk.keys, extracts_in(store, ["leeds"], SERVICES))
+    return read_overlaps(store)[NAME]
 
 
 def remove_samples(desk: Desk) -> None:
@@ -52,12 +53,12 @@ def test_without_the_samples_a_replacement_is_not_compared(desk: Desk, note_too:
     send(desk, 0)
     remove_samples(desk)
     if note_too:
-        desk.home.overlaps(COHORT).unlink()
+        desk.home.cohort(COHORT).overlaps.unlink()
     other = send(desk, 100)
     assert (other.replaces, other.shared) == (True, None)
     again = send(desk, 100, "LS2 9JT")  # what could not be compared is nothing to compare with
     assert (again.replaces, again.shared) == (True, None)
-    set_baseline(desk.home, COHORT)  # people signed it
+    set_baseline(desk.home.cohort(COHORT))  # people signed it
     assert send(desk, 100, "LS1 4AP").shared == 1.0
 
 
@@ -80,13 +81,13 @@ def test_small_steps_add_up_until_people_sign(desk: Desk) -> None:
     send(desk, 0)
     shares = [send(desk, first).shared for first in (5, 10, 15)]
     assert shares == pytest.approx([35 / 40, 30 / 40, 25 / 40])
-    set_baseline(desk.home, COHORT)
-    set_baseline(desk.home, COHORT)
+    set_baseline(desk.home.cohort(COHORT))
+    set_baseline(desk.home.cohort(COHORT))
     assert send(desk, 20).shared == pytest.approx(35 / 40)
 
 
 def test_the_same_file_taken_in_anew_is_what_it_was(desk: Desk) -> None:
     send(desk, 0)
     other = send(desk, 100)
-    desk.home.quality("eyfsp", COHORT, "leeds").unlink()
+    desk.home.extract("eyfsp", COHORT, "leeds").quality.unlink()
     assert send(desk, 100) == other

@@ -39,7 +39,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
 def test_results_lie_beside_the_report_without_a_value(desk: Desk, eyfsp: Callable[..., str]) -> None:
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     desk.take()
-    said = (desk.home.reports(COHORT, "leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")
+    said = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")
     found = json.loads(said)
     failed = [entry["rule"] for entry in found["results"] if not entry["passed"]]
     assert failed == ["rows-far-from-expected"]

@@ -51,7 +51,7 @@ def kept(desk: Desk, eyfsp: Callable[..., str]) -> Path:
     """The rows of an extract that was taken in."""
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     assert isinstance(desk.take(), ExtractQuality)
-    return desk.home.pseudonymised("eyfsp", COHORT, "leeds")
+    return desk.home.extract("eyfsp", COHORT, "leeds").pseudonymised
 
 
 def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:

@@ -121,7 +121,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
         for source in frames
     }
     con = duckdb.connect()
-    con.register("links", pq.read_table(home.links(COHORT)))
+    con.register("links", pq.read_table(home.cohort(COHORT).links))
     pairs = con.execute(
         """
         SELECT any_value((source, council, row_key)) FILTER (source = 'eyfsp'),
@@ -136,7 +136,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     ).fetchall()
     assert pairs
     for one, other, probability in pairs:
-        found, _ = explain(readers(home, keys, COHORT, paths), Row(*one), Row(*other))
+        found, _ = explain(readers(home.cohort(COHORT), keys, paths), Row(*one), Row(*other))
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
@@ -154,7 +154,7 @@ def run(key_folder: Path) -> Run:
 
 
 def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
-    links = RowNumbers(home, keys, COHORT).numbered(pq.read_table(home.links(COHORT))).to_pandas()
+    links = RowNumbers(home.cohort(COHORT), keys).numbered(pq.read_table(home.cohort(COHORT).links)).to_pandas()
     linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
     rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
     as_json = run(home, *rows, "--json")

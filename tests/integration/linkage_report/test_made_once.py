@@ -31,7 +31,7 @@ Made = dict[str, tuple[bytes, int]]
 def linked(home: Home, keys: KeyRing, tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     shutil.copytree(home.root, made.root)
-    derive_confidential_tables(made, COHORT, councils_in(made, COHORT), keys)
+    derive_confidential_tables(made.cohort(COHORT), councils_in(made.cohort(COHORT)), keys)
     return made
 
 
@@ -46,9 +46,10 @@ def changed(before: Made, after: Made) -> set[str]:
 
 
 def run(home: Home, keys: KeyRing) -> None:
-    councils = councils_in(home, COHORT)
-    link_cohort(home, COHORT, councils, keys)
-    derive_confidential_tables(home, COHORT, councils, keys)
+    store = home.cohort(COHORT)
+    councils = councils_in(store)
+    link_cohort(store, councils, keys)
+    derive_confidential_tables(store, councils, keys)
 
 
 def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, keys: KeyRing) -> None:
@@ -59,40 +60,44 @@ def test_again_with_nothing_changed_no_byte_and_no_time_changes(linked: Home, ke
 
 @pytest.mark.parametrize("lost", first(1, ["doubts.parquet", "linkage.html"]))
 def test_what_is_lost_is_made_again_and_children_keep_their_ids(linked: Home, keys: KeyRing, lost: str) -> None:
-    before = pq.read_table(linked.links(COHORT))
-    (linked.linked(COHORT) / lost).unlink()
+    store = linked.cohort(COHORT)
+    before = pq.read_table(store.links)
+    (store.linked / lost).unlink()
     run(linked, keys)
-    assert (linked.linked(COHORT) / lost).exists()
-    assert pq.read_table(linked.links(COHORT)) == before
+    assert (store.linked / lost).exists()
+    assert pq.read_table(store.links) == before
 
 
 def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> None:
-    table = linked.confidential("pupil", COHORT)
+    store = linked.cohort(COHORT)
+    table = store.confidential("pupil")
     before = table.read_bytes()
     for other in (before[:-1], before[:100], before[:-1] + bytes([before[-1] ^ 1]), b""):
         table.write_bytes(other)
-        assert not tables_are_current(linked, COHORT, councils_in(linked, COHORT))
+        assert not tables_are_current(store, councils_in(store))
         run(linked, keys)
         assert table.read_bytes() == before
 
 
 def test_another_program_or_other_parameters_make_all_again(linked: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    councils = councils_in(linked, COHORT)
-    assert is_current(linked, COHORT, councils)
+    store = linked.cohort(COHORT)
+    councils = councils_in(store)
+    assert is_current(store, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
             patch.setattr(inputs, what, lambda: "another")
-            assert not is_current(linked, COHORT, councils)
-    assert not is_current(linked, COHORT, [*councils, "wirral", "kent"])
-    assert not tables_are_current(linked, COHORT, councils[:-1])
+            assert not is_current(store, councils)
+    assert not is_current(store, [*councils, "wirral", "kent"])
+    assert not tables_are_current(store, councils[:-1])
 
 
 @pytest.mark.slow
 def test_links_made_anew_take_their_tables_with_them(linked: Home, keys: KeyRing) -> None:
-    linked.links(COHORT).unlink()
+    store = linked.cohort(COHORT)
+    store.links.unlink()
     run(linked, keys)
-    ids = set(pq.read_table(linked.links(COHORT))["child_id"].to_pylist())
-    assert set(pq.read_table(linked.confidential("pupil", COHORT))["child_id"].to_pylist()) <= ids
+    ids = set(pq.read_table(store.links)["child_id"].to_pylist())
+    assert set(pq.read_table(store.confidential("pupil"))["child_id"].to_pylist()) <= ids
 
 
 def table(path: Path, family: str, units: list[str], **columns: list[str | None]) -> TableCheck:
@@ -133,17 +138,18 @@ def test_extracts_of_two_epochs_are_not_linked_and_ids_outlive_a_rotation(
     landing = tmp_path / "landing"
     write_extracts(landing, children=80, councils=COUNCILS)
     home, old = Home(tmp_path / "home"), KeyRing.create(tmp_path / "keys")
+    store = home.cohort(COHORT)
     ingest(landing, home, old)
-    link_cohort(home, COHORT, COUNCILS, old)
-    before = pq.read_table(home.links(COHORT))
+    link_cohort(store, COUNCILS, old)
+    before = pq.read_table(store.links)
     new = old.rotate(tmp_path / "next")
     ingest(landing, home, new, ("halton",))
     with pytest.raises(CannotBeLinked, match=r"(leeds|halton)/eyfsp.* take them in again"):
-        link_cohort(home, COHORT, COUNCILS, new)
-    assert pq.read_table(home.links(COHORT)).equals(before)
+        link_cohort(store, COUNCILS, new)
+    assert pq.read_table(store.links).equals(before)
     ingest(landing, home, new)
-    link_cohort(home, COHORT, COUNCILS, new)
-    assert pq.read_table(home.links(COHORT)).equals(before)
+    link_cohort(store, COUNCILS, new)
+    assert pq.read_table(store.links).equals(before)
     monkeypatch.setattr("privacy.pseudonyms.PSEUDONYM_VERSION", "next")
     with pytest.raises(CannotBeLinked, match="and others have tokens made with different keys, pseudonyms"):
-        link_cohort(home, COHORT, COUNCILS, new)
+        link_cohort(store, COUNCILS, new)

@@ -74,7 +74,7 @@ def test_every_level_is_in_the_weight_table(page: str) -> None:
 
 def test_no_token_no_child_and_no_row_is_in_it(home: Home, page: str) -> None:
     """Nothing as long as a token or a child_id, and no token that the extracts hold."""
-    facts = home.linkage_report(COHORT).read_text(encoding="utf-8")
+    facts = home.cohort(COHORT).linkage_report.read_text(encoding="utf-8")
     for said in (page, facts):
         assert not re.search(r"\b[0-9a-f]{32}\b", said)
         numbers = set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", said))

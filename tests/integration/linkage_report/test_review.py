@@ -74,7 +74,7 @@ def drawn(
 ) -> Home:
     """To be read, not written."""
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
-    draw_review(found, COHORT, agreements, keys, TODAY)
+    draw_review(found.cohort(COHORT), agreements, keys, TODAY)
     return found
 
 
@@ -91,7 +91,7 @@ def signer(keys: KeyRing, tmp_path: Path) -> Path:
 
 
 def pairs_of(home: Home) -> pa.Table:
-    return pq.read_table(home.review(COHORT) / "pairs.parquet")
+    return pq.read_table(home.cohort(COHORT).review / "pairs.parquet")
 
 
 def decisions(folder: Path, rows: list[tuple[str, str, str]], name: str = "decisions.csv") -> Path:
@@ -147,13 +147,14 @@ def test_a_child_more_or_less_moves_one_cell_of_each_marginal_and_no_other_pair(
 ) -> None:
     """Neighbours: with the frame of one pupil taken away, every other measured pair stays as it was, and the tallies
     differ by 1 in one cell of each service."""
+    store = sampled.cohort(COHORT)
     found = pairs_of(sampled).to_pandas()
     rows = [(pair, Decision.MATCH, "R1") for pair in found.pair]
-    take_review(sampled, COHORT, [decisions(tmp_path, rows)])
-    reviewed = pq.read_table(sampled.reviewed(COHORT))
+    take_review(store, [decisions(tmp_path, rows)])
+    reviewed = pq.read_table(store.reviewed)
     plan = plan_review(CHILDREN, 0.02, 1e-6, 1)
     whole = true_counts(reviewed, plan)
-    assert reviewed.num_rows == pq.read_metadata(sampled.confidential("pupil", COHORT)).num_rows
+    assert reviewed.num_rows == pq.read_metadata(store.confidential("pupil")).num_rows
     in_review = [each["child_id"] for each in reviewed.to_pylist() if each["review_health"] != OUTSIDE]
     assert in_review
     for child in in_review[:5]:
@@ -177,10 +178,11 @@ def test_a_child_more_or_less_moves_one_cell_of_each_marginal_and_no_other_pair(
 def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     drawn: Home, keys: KeyRing, recipients: Recipients, signer: Path
 ) -> None:
+    store = drawn.cohort(COHORT)
     found = {each["pair"]: each for each in pairs_of(drawn).to_pylist()}
     seen: dict[str, list[str]] = {}
-    numbers = RowNumbers(drawn, keys, COHORT)
-    for path in sorted(drawn.review(COHORT).glob("*/*.age")):
+    numbers = RowNumbers(store, keys)
+    for path in sorted(store.review.glob("*/*.age")):
         council, source = path.parent.name, path.stem
         text = open_sheet(path, recipients.key(council, SERVICES[source]), signer).decode()
         rows = list(csv.DictReader(io.StringIO(text)))
@@ -196,7 +198,7 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
     other = next(each for each in found.values() if each["pair"] in seen)
     wrong = recipients.key(other["council"], "health")
     with pytest.raises(Exception, match="not encrypted to your key"):
-        open_sheet(drawn.review(COHORT) / other["council"] / "eyfsp.age", wrong, signer)
+        open_sheet(store.review / other["council"] / "eyfsp.age", wrong, signer)
 
 
 def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
@@ -206,8 +208,8 @@ def test_services_of_which_one_alone_may_tell_are_given_no_sheet(
     for council in sorted(frames["eyfsp"].council.unique()):
         write(tmp_path / "agreements", council, recipients, telling("health", "education", ["known_to"]))
     for folder in (load_all(tmp_path / "agreements"), {}):
-        assert draw_review(sampled, COHORT, folder, keys, TODAY) == (1, [])
-        assert not list(sampled.review(COHORT).glob("*/*.age"))  # nor do those made before stay
+        assert draw_review(sampled.cohort(COHORT), folder, keys, TODAY) == (1, [])
+        assert not list(sampled.cohort(COHORT).review.glob("*/*.age"))  # nor do those made before stay
 
 
 def test_by_the_commands_which_print_no_number_of_pairs(
@@ -222,7 +224,7 @@ def test_by_the_commands_which_print_no_number_of_pairs(
     answer = CliRunner().invoke(main, command)
     assert answer.exit_code == 0, answer.output
     assert pairs_of(sampled).equals(before)
-    sheets = sorted(sampled.review(COHORT).glob("*/*.age"))
+    sheets = sorted(sampled.cohort(COHORT).review.glob("*/*.age"))
     assert len(answer.output.splitlines()) == len(sheets) + 2
     out, (council, source) = tmp_path / "sheet.csv", sheets[0].parts[-2:]
     key = recipients.key(council, SERVICES[source.removesuffix(".age")])
@@ -248,9 +250,9 @@ def test_decisions_become_the_measured_table_and_a_report(sampled: Home, tmp_pat
     first, second, _, *rest = measured["pair"].to_pylist()
     rows = [(first, "match", "R1"), (first, "match", "R2"), (second, "match", "R1"), (second, "not a match", "R2")]
     rows += [(pair, "not a match", "R1") for pair in rest]
-    report = json.loads(take_review(sampled, COHORT, [decisions(tmp_path, rows)]).read_bytes())
+    report = json.loads(take_review(sampled.cohort(COHORT), [decisions(tmp_path, rows)]).read_bytes())
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
-    cell = {row["child_id"]: row["review_health"] for row in pq.read_table(sampled.reviewed(COHORT)).to_pylist()}
+    cell = {row["child_id"]: row["review_health"] for row in pq.read_table(sampled.cohort(COHORT).reviewed).to_pylist()}
     decided = [cell[child].partition(": ")[2] for child in measured["child_id"].to_pylist()]
     assert decided[:3] == ["match", "cannot tell", "cannot tell"]
     lines = [line for line in report["strata"] if line["service"] == "health" and line["stratum"] in SAMPLED]
@@ -283,10 +285,10 @@ def test_odd_files_are_refused_by_file_row_column_and_rule(sampled: Home, tmp_pa
     path = tmp_path / "odd.csv"
     path.write_bytes(text.replace("PAIR", pair).encode("latin-1"))
     with pytest.raises(ReviewProblem) as refused:
-        take_review(sampled, COHORT, [path])
+        take_review(sampled.cohort(COHORT), [path])
     assert said in str(refused.value).replace("odd.csv", "")
     assert not [secret for secret in ("SECRET", pair) if secret in str(refused.value)]
-    assert not sampled.reviewed(COHORT).exists()
+    assert not sampled.cohort(COHORT).reviewed.exists()
 
 
 def test_a_file_saved_by_a_spreadsheet_is_read(sampled: Home, tmp_path: Path) -> None:
@@ -296,16 +298,17 @@ def test_a_file_saved_by_a_spreadsheet_is_read(sampled: Home, tmp_path: Path) ->
         "\ufeffpair,row,decision,notes,reviewer\r\n".encode()
         + f'{pair},12, match ,"a, b",R1\r\n{pair},12,match,,R2\r\n'.encode()
     )
-    take_review(sampled, COHORT, [path])
-    assert sampled.reviewed(COHORT).exists()
+    take_review(sampled.cohort(COHORT), [path])
+    assert sampled.cohort(COHORT).reviewed.exists()
 
 
 def test_a_sample_of_other_links_is_not_taken_in(sampled: Home, tmp_path: Path) -> None:
-    path = sampled.review(COHORT) / "sample.json"
+    store = sampled.cohort(COHORT)
+    path = store.review / "sample.json"
     facts = json.loads(path.read_bytes())
     path.write_text(json.dumps(facts | {"deliveries": {"leeds/eyfsp": "another"}}), encoding="utf-8")
-    sample = Sample.read(sampled, COHORT)
+    sample = Sample.read(store)
     assert sample is not None
-    assert not sample.is_of_links(sampled, COHORT)
+    assert not sample.is_of_links(store)
     with pytest.raises(ReviewProblem, match="Draw again"):
-        take_review(sampled, COHORT, [decisions(tmp_path, [])])
+        take_review(store, [decisions(tmp_path, [])])

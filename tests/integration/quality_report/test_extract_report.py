@@ -240,7 +240,7 @@ def first_of(page: str) -> str:
 
 def read_report(desk: Desk, name: str = "eyfsp") -> tuple[dict[str, Any], str]:
     """The report of an extract of Leeds, and its page."""
-    folder = desk.home.reports(COHORT, "leeds")
+    folder = desk.home.cohort(COHORT).reports("leeds")
     return json.loads((folder / f"{name}.json").read_text("utf-8")), (folder / f"{name}.html").read_text("utf-8")
 
 
@@ -295,7 +295,7 @@ def test_dates_of_two_forms(deliver: Deliver, profiles: Text) -> None:
 def test_the_same_file_again(desk: Desk, profiles: Text) -> None:
     path = desk.land(profiles(*OWN))
     desk.take()
-    quality = desk.home.quality("eyfsp", COHORT, "leeds")
+    quality = desk.home.extract("eyfsp", COHORT, "leeds").quality
     os.utime(quality, (1, 1))  # it was looked at long before the file came
     assert desk.take().unchanged
     report, page = read_report(desk)
@@ -371,7 +371,7 @@ def test_the_page_of_a_council_leads_to_those_of_its_extracts(desk: Desk, profil
     desk.take()
     desk.land("upn,surname\n", "school_census")
     stopped_page(desk, "school_census")
-    folder = desk.home.reports(COHORT, "leeds")
+    folder = desk.home.cohort(COHORT).reports("leeds")
     page = (folder / "council.html").read_text("utf-8")
     for name in ("eyfsp", "school_census"):
         assert f'<a href="{name}.html">' in page

@@ -68,12 +68,12 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
     home = home_of(tmp_path, 50, COUNCILS)
     asked = ReleaseOptions(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
-        fix_release(home, COHORT, VERSION, COUNCILS, asked)
+        fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
     ledger = Ledger(home.ledger)
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    assert fix_release(home, COHORT, VERSION, COUNCILS, asked) == [COHORT]
+    assert fix_release(home.cohort(COHORT), VERSION, COUNCILS, asked) == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])
@@ -82,24 +82,25 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
     home.release.mkdir(parents=True, exist_ok=True)
     (home.release / name).write_bytes(b"")
     with pytest.raises(ReleaseConflict, match="is there, and cohort 202425 was not measured for it"):
-        fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 @pytest.mark.slow
 def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: Path, keys: KeyRing) -> None:
     home = home_of(tmp_path, 50, COUNCILS)
+    store = home.cohort(COHORT)
     released(home, keys, COUNCILS, VERSION)
-    fix_release(home, COHORT, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
+    fix_release(store, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
-        measure_family(home, COHORT, keys, family, REVISION, COUNCILS)
-    report = verify(publish_bundle(home, COHORT, keys, REVISION, COUNCILS))
+        measure_family(store, keys, family, REVISION, COUNCILS)
+    report = verify(publish_bundle(store, keys, REVISION, COUNCILS))
     assert report.ok, str(report)
     assert {charge.release for charge in published_charges(home, keys)} == {VERSION, REVISION}
     for path in home.root.glob("ledger.sqlite*"):
         path.unlink()
-    fix_release(home, COHORT, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
+    fix_release(store, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_family(home, COHORT, keys, "pupil", "2026.12.0", COUNCILS)
+        measure_family(store, keys, "pupil", "2026.12.0", COUNCILS)
     assert Ledger(home.ledger).charges() == []
 
 
@@ -117,7 +118,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 
 def begin(home: Home, version: str, share: float | None) -> None:
-    fix_release(home, COHORT, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 @pytest.mark.slow

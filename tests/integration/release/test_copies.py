@@ -53,7 +53,7 @@ def approve(home: Home, folder: Path) -> Result:
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:
-    measure_release(home, KeyRing.load(keys), COHORT, version, COUNCILS, ReleaseOptions())
+    measure_release(home.cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
 
 
 def charged(home: Home) -> int:
@@ -138,20 +138,20 @@ def charge(home: Home, *versions: str) -> None:
 def test_a_version_below_one_that_was_charged_is_refused(safe: Safe, version: str, asked: ReleaseOptions) -> None:
     charge(safe.home, "2026.11.1")
     with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
-        check_options(safe.home, COHORT, version, asked)
+        check_options(safe.home.cohort(COHORT), version, asked)
     write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
     with pytest.raises(InvalidVersion, match=r"Give the new release a version above 2026\.11\.1"):
-        check_options(safe.home, COHORT, version, asked)
+        check_options(safe.home.cohort(COHORT), version, asked)
 
 
 def test_a_version_below_one_that_was_published_is_refused(safe: Safe) -> None:
     (safe.home.release / "2026.11.1").mkdir()
     with pytest.raises(InvalidVersion, match="Versions only rise"):
-        check_options(safe.home, COHORT, VERSION, ReleaseOptions())
+        check_options(safe.home.cohort(COHORT), VERSION, ReleaseOptions())
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_options(safe.home, COHORT, version, ReleaseOptions())
+        check_options(safe.home.cohort(COHORT), version, ReleaseOptions())

@@ -70,7 +70,7 @@ def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
 
 
 def names(home: Home) -> list[str]:
-    return [hold.name for hold in holds.holds(home, COHORT)]
+    return [hold.name for hold in holds.holds(home.cohort(COHORT))]
 
 
 def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
@@ -98,7 +98,7 @@ def status(home: Home) -> str:
 
 
 def measure(home: Home, keys: KeyRing) -> None:
-    measure_release(home, keys, COHORT, VERSION, COUNCILS, ReleaseOptions())
+    measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
 
 
 def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(home: Home, keys: KeyRing) -> None:
@@ -190,7 +190,7 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
         assert "the signature is of something else" in command(home, *other, *signed, who=None).output
     code = (tmp_path / "signature").read_bytes().hex()
     with pytest.raises(MayNotSign):
-        holds.accept_configured(home, keys, COHORT, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
+        holds.accept_configured(home.cohort(COHORT), keys, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
     assert holds.state(home, [COHORT]).closed == []
     assert command(home, *two, *signed, who=None).exit_code == 0
     assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton", "wirral"]
@@ -237,9 +237,9 @@ def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, 
     forged = code[:-1] + ("1" if code[-1] == "0" else "0")
     for reason, signature in ((RIGHT, ""), ("another reason", code), (RIGHT, forged), (RIGHT, "yes")):
         with pytest.raises(MayNotSign):
-            holds.accept_configured(home, keys, COHORT, [HOLD], reason, signature)
+            holds.accept_configured(home.cohort(COHORT), keys, [HOLD], reason, signature)
     for _ in range(2):
-        holds.accept_configured(home, keys, COHORT, [HOLD], RIGHT, code)
+        holds.accept_configured(home.cohort(COHORT), keys, [HOLD], RIGHT, code)
     ((_, acceptance),) = holds.state(home, [COHORT]).closed
     assert (acceptance.name, acceptance.reason) == (ANNA.name, RIGHT)
 
@@ -271,18 +271,19 @@ def test_a_profile_without_an_expected_number_is_laid_beside_the_census(home: Ho
 
 def test_a_source_that_was_due_and_has_not_come(home: Home) -> None:
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}
-    write_record(home, COHORT, LinkageRecord(COUNCILS, sent))
+    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent))
     assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
-    write_record(home, "203031", LinkageRecord(COUNCILS, sent))
-    assert [hold.name for hold in holds.holds(home, "203031")] == []  # not due yet
+    write_record(home.cohort("203031"), LinkageRecord(COUNCILS, sent))
+    assert [hold.name for hold in holds.holds(home.cohort("203031"))] == []  # not due yet
 
 
 def test_what_was_taken_in_and_is_gone_is_held_whenever_it_is_due(home: Home) -> None:
     later = "203031"
-    write_record(home, later, LinkageRecord(COUNCILS, dict.fromkeys(CONTRACTS, COUNCILS[1:])))
-    assert list(holds.holds(home, later)) == []
+    store = home.cohort(later)
+    write_record(store, LinkageRecord(COUNCILS, dict.fromkeys(CONTRACTS, COUNCILS[1:])))
+    assert list(holds.holds(store)) == []
     record(home, Processing.INTAKE, "hv_reviews", later, "halton", file_mac="a")
-    assert [hold.name for hold in holds.holds(home, later)] == ["halton/hv_reviews/due-and-missing"]
+    assert [hold.name for hold in holds.holds(store)] == ["halton/hv_reviews/due-and-missing"]
 
 
 def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> None:
@@ -291,13 +292,13 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "Reviews of Amelia Thornton.dat").write_text("x")
     note_landing(home, landing)
-    (hold,) = holds.holds(home, COHORT)
+    (hold,) = holds.holds(home.cohort(COHORT))
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
     (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
-    (other,) = holds.holds(home, COHORT)
+    (other,) = holds.holds(home.cohort(COHORT))
     assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
     (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
@@ -331,12 +332,12 @@ def test_a_replacement_that_cannot_be_compared_is_held(home: Home) -> None:
     assert names(home) == not_compared
     note_compared(home, 0.99, "new", "leeds/eyfsp")
     assert names(home) == []
-    home.overlaps(COHORT).write_text("{")
+    home.cohort(COHORT).overlaps.write_text("{")
     assert names(home) == not_compared
     put(home, "leeds", "parent_experience", 10, "older")
     put(home, "leeds", "parent_experience", 10, "new")  # has no children to compare
     assert names(home) == not_compared
-    for path in home.history("parent_experience", COHORT, "leeds").glob("*.json"):
+    for path in home.extract("parent_experience", COHORT, "leeds").history.glob("*.json"):
         path.unlink()  # nor rows
     assert names(home) == [*not_compared, "leeds/parent_experience/not-compared"]
 
@@ -347,19 +348,19 @@ def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Hom
     note_compared(home, 1.0, "newer", "wirral/eyfsp")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
-    assert read_overlaps(home, COHORT)["wirral/eyfsp"].compared_with == "older"
+    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert read_overlaps(home, COHORT)["wirral/eyfsp"].compared_with == "newer"
+    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "newer"
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut short", "of another delivery", "without the log"])
 def test_an_extract_whose_result_is_gone_is_held(home: Home, damage: str) -> None:
     put_wirral(home)
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
-    write_record(home, COHORT, LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "s")}))
+    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "s")}))
     assert names(home) == [HOLD]
-    place = home.quality("eyfsp", COHORT, "wirral")
+    place = home.extract("eyfsp", COHORT, "wirral").quality
     match damage:
         case "removed":
             place.unlink()
@@ -399,28 +400,29 @@ def test_a_council_that_is_left_out_is_held(home: Home) -> None:
 def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     """Half of a Profile: fewer rows and children than before, and so more of everything else for each child. A misnamed
     file: it is not read, and what it holds is missing."""
+    store = home.cohort(COHORT)
     for council in COUNCILS:
         put(home, council, "eyfsp", 1000)
         for source in ("hv_reviews", "early_years_census", "parent_experience"):
             put(home, council, source, 1000)
     put(home, "leeds", "eyfsp", 250, "b", FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id, expected=1000, last=1000)
     note_compared(home, 0.25, "b", "leeds/eyfsp")
-    (hold,) = holds.holds(home, COHORT)
+    (hold,) = holds.holds(store)
     assert hold.name == "leeds/eyfsp/rows-far-from-expected"
     assert "of the rows that are expected" in hold.sentence
     assert "about 20% of the rows of the last delivery" in hold.sentence
     assert hold.numbers.endswith("250 of about 1,000 children last time")
     note_compared(home, 0.05, "b", "leeds/eyfsp")
-    (other,) = holds.holds(home, COHORT)
+    (other,) = holds.holds(store)
     assert other.name == "leeds/eyfsp/other-children-than-before"
     note_compared(home, 0.25, "b", "leeds/eyfsp")
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:]}
-    write_record(home, COHORT, LinkageRecord(COUNCILS, sent))
+    write_record(store, LinkageRecord(COUNCILS, sent))
     folder = tmp_path / "landing" / "halton" / "hv_reviews"
     folder.mkdir(parents=True)
     (folder / "reviews.dat").write_text("x")
     note_landing(home, tmp_path / "landing")
-    (missing, _) = sorted(holds.holds(home, COHORT), key=lambda each: each.name)
+    (missing, _) = sorted(holds.holds(store), key=lambda each: each.name)
     assert missing.name == "halton/hv_reviews/not-read"
     assert "not in" in missing.sentence
 
@@ -435,7 +437,7 @@ def test_another_fact_about_an_accepted_file_needs_another_acceptance(home: Home
     assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
     put_wirral(home)
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
-    write_record(home, COHORT, LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "other rows of it")}))
+    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "other rows of it")}))
     assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
 
 
@@ -464,7 +466,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     published = published_rows("eyfsp", "wirral")
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
-    fix_release.fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions())
+    fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
     usual = measurement_request(home, VERSION, COUNCILS)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
@@ -476,14 +478,16 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     put(home, "wirral", "eyfsp", 320, expected=330)
     with pytest.raises(WaitsForApproval, match="this differs: the operator's expected numbers of rows"):
-        measure_release(home, KeyRing.create(home.root.parent / "other"), COHORT, VERSION, COUNCILS, ReleaseOptions())
+        measure_release(
+            home.cohort(COHORT), KeyRing.create(home.root.parent / "other"), VERSION, COUNCILS, ReleaseOptions()
+        )
 
 
 def test_what_a_number_of_many_children_says(home: Home) -> None:
     quality = quality_of("leeds", "hv_reviews", 1000, "a", NUMBER_OF_MANY.id)
     count = RuleCount(OF_MANY["nhs_number"].id, "warn", "", ("nhs_number",), 990, (1,))
     note_taken(home, replace(quality, rules=(count,)))
-    (hold,) = holds.holds(home, COHORT)
+    (hold,) = holds.holds(home.cohort(COHORT))
     assert hold.name == "leeds/hv_reviews/number-of-many-children"
     assert "nearly all of the rows have a nhs_number that many children share" in hold.sentence
     assert "990 of 1,000" in hold.numbers

@@ -94,7 +94,7 @@ def test_no_confidential_file_is_opened_and_the_answer_is_the_same_whatever_they
     """A request can be neither refused nor shaped by data."""
     spent, before = Ledger(home.ledger).entries(), facts(home, ASKED, WAITING)
     for family in ("pupil", "parents"):
-        table = home.confidential(family, COHORT)
+        table = home.cohort(COHORT).confidential(family)
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(b"no table at all")
     with opened() as paths:

@@ -128,7 +128,9 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
     ):
         ask(home, asking("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
     with pytest.raises(NoSuchRequest, match=f"answered in release {SUPPLEMENT} already"):
-        fix_release(home, COHORT, LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]))
+        fix_release(
+            home.cohort(COHORT), LATER, COUNCILS, ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"])
+        )
     with pytest.raises(AskedBefore, match="has the title of gld_by_ethnic_group_and_fsm"):
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
     names = ask(home, asking("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
@@ -169,7 +171,7 @@ def test_later_releases_of_the_same_counts_publish_it_again(
 def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     """Not the same rows: estimated together with the old ones they would be of nobody."""
     names = ask(home, asking())
-    path = home.confidential("pupil", COHORT)
+    path = home.cohort(COHORT).confidential("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
     before = charged(home)
     with pytest.raises(RecordsMoved, match="release a revision of the cohort"):
@@ -181,7 +183,7 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
 def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys: KeyRing) -> None:
     """A removal leaves the deliveries as they were, and a mark in the restricted zone."""
     names = ask(home, asking())
-    path, mark = home.confidential("pupil", COHORT), home.forgotten("eyfsp", COHORT, "leeds")
+    path, mark = home.cohort(COHORT).confidential("pupil"), home.extract("eyfsp", COHORT, "leeds").forgotten
     pq.write_table(pq.read_table(path).slice(1), path)
     mark.parent.mkdir(parents=True)
     mark.write_text("{}")
@@ -195,7 +197,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     names = ask(home, asking())
     before = charged(home)
     with pytest.raises(BudgetExceeded):
-        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
     assert (read_record(home, SUPPLEMENT), charged(home)) == ({}, before)
 
 
@@ -205,7 +207,7 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
         measure_release(
-            home, KeyRing.load(folder), COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
+            home.cohort(COHORT), KeyRing.load(folder), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
         )
     assert charged(home) == before
     sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
@@ -218,14 +220,14 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
     names = ask(home, asking(), asking("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
     with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
-        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 def test_what_was_refused_is_not_answered(home: Home) -> None:
     (name,) = ask(home, asking())
     refuse(home, name, "the same is published by the department", TODAY)
     with pytest.raises(NoSuchRequest, match="was refused: the same is published"):
-        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(NoSuchRequest, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
@@ -233,7 +235,7 @@ def test_what_was_refused_is_not_answered(home: Home) -> None:
 def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
     names = ask(home, asking(cohorts=["202324"]))
     with pytest.raises(ReleaseConflict, match="does not publish cohort 202324"):
-        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 @pytest.mark.slow
@@ -246,7 +248,7 @@ def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyR
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
-        fix_release(home, COHORT, version, COUNCILS, ReleaseOptions(reuse=True))
+        fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
     return list(requested_tables(read_record(home, version)))
 
 
@@ -260,12 +262,12 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
     for number, rows in enumerate((3000, 20)):
         home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
         for family in FAMILIES:
-            path = home.confidential(family, COHORT)
+            path = home.cohort(COHORT).confidential(family)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
-        fix_release(home, COHORT, SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
         sheet = render_sheet(home, measurement_request(home, SUPPLEMENT, COUNCILS))
-        plans = [home.request_plan(SUPPLEMENT, COHORT, family).read_bytes() for family in ("pupil", "parents")]
+        plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
         said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
     assert said[0] == said[1]
@@ -277,8 +279,8 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
     add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
-        measure_release(home, keys, cohort, version, COUNCILS, ReleaseOptions(others=others))
-        publish_bundle(home, cohort, keys, version, COUNCILS)
+        measure_release(home.cohort(cohort), keys, version, COUNCILS, ReleaseOptions(others=others))
+        publish_bundle(home.cohort(cohort), keys, version, COUNCILS)
     names = ask(
         home,
         asking(cohorts=[earlier, COHORT]),
@@ -286,8 +288,8 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     )
     assert base_for(home, names) == (VERSION, [COHORT, earlier])
     asked = ReleaseOptions(reuse=True, others=[earlier], requests=names)
-    measure_release(home, keys, COHORT, SUPPLEMENT, COUNCILS, asked)
-    bundle = publish_bundle(home, COHORT, keys, SUPPLEMENT, COUNCILS)
+    measure_release(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS, asked)
+    bundle = publish_bundle(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
     assert differing(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}

@@ -47,24 +47,25 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> None:
     """A sample whose decisions were taken in: so many children of each category, with each service."""
+    store = home.cohort(COHORT)
     sample = Sample(number, {}, "", ROWS)
-    files.make_folder(home.review(COHORT))
-    files.write_json(home.review(COHORT) / "sample.json", vars(sample))
-    children = pq.read_table(home.confidential("pupil", COHORT), columns=["child_id"])
+    files.make_folder(store.review)
+    files.write_json(store.review / "sample.json", vars(sample))
+    children = pq.read_table(store.confidential("pupil"), columns=["child_id"])
     cells = [each for each, count in found.items() for _ in range(count)]
     column = pa.array(cells + [OUTSIDE] * (children.num_rows - len(cells)))
     for name in COLUMNS.values():
         children = children.append_column(name, column)
-    pq.write_table(children, home.reviewed(COHORT))
+    pq.write_table(children, store.reviewed)
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home, keys, COHORT, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
 def release(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> Path:
     measure(home, keys, version, share)
-    return publish_bundle(home, COHORT, keys, version, COUNCILS)
+    return publish_bundle(home.cohort(COHORT), keys, version, COUNCILS)
 
 
 def charged(home: Home) -> list[tuple[str, str, float]]:
@@ -115,8 +116,8 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
             home = home_of(tmp_path / name, 600, COUNCILS)
             if name == "drawn":
                 review(home)
-                home.reviewed(COHORT).unlink()
-            fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+                home.cohort(COHORT).reviewed.unlink()
+            fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
             found.append((kept, measurement_request(home, VERSION, COUNCILS)))
         assert found[0] == found[1]
@@ -131,11 +132,11 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
             home = home_of(tmp_path / name, 600, COUNCILS)
             review(home)
             if name == "one fewer":
-                whole = pq.read_table(home.reviewed(COHORT))
-                pq.write_table(whole.slice(1), home.reviewed(COHORT))
+                whole = pq.read_table(home.cohort(COHORT).reviewed)
+                pq.write_table(whole.slice(1), home.cohort(COHORT).reviewed)
             measure(home, keys)
             drawn.append(json.loads(path_of(home.restricted, COHORT, VERSION, REVIEW).read_bytes()))
-            requests.append(home.request_plan(VERSION, COHORT, REVIEW).read_bytes())
+            requests.append(home.cohort(COHORT).request_plan(VERSION, REVIEW).read_bytes())
         assert requests[0] == requests[1]
         assert drawn[0]["measurement"]["rho"] == drawn[1]["measurement"]["rho"]
         for one, other in zip(*(each["measurement"]["marginals"] for each in drawn), strict=True):
@@ -145,7 +146,7 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
 
 def test_nothing_of_a_review_but_the_noisy_tallies_is_in_a_release(made: Home) -> None:
     """The ids of pairs and children, and the true tallies as the report has them, are in no file of the bundle."""
-    ids = pq.read_table(made.reviewed(COHORT))["child_id"].to_pylist()[:40]
+    ids = pq.read_table(made.cohort(COHORT).reviewed)["child_id"].to_pylist()[:40]
     for path in (made.release / VERSION).rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -166,7 +167,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     made: Home, keys: KeyRing, tmp_path: Path
 ) -> None:
     home = Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
-    assert review_measured_in(home, COHORT) == VERSION
+    assert review_measured_in(home.cohort(COHORT)) == VERSION
     bundle = release(home, keys, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
@@ -176,10 +177,11 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
 
 def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     home = home_of(tmp_path, 600, COUNCILS)
+    store = home.cohort(COHORT)
     review(home)
-    facts = json.loads((home.review(COHORT) / "sample.json").read_bytes())
-    files.write_json(home.review(COHORT) / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
-    fix_release(home, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+    facts = json.loads((store.review / "sample.json").read_bytes())
+    files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
+    fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].on_request == {}
 
 
@@ -192,7 +194,7 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     home = home_of(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(WaitsForApproval):
-        measure_release(home, keys, COHORT, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert charged(home) == []
     request = measurement_request(home, VERSION, COUNCILS)
     assert REVIEW in request["cohorts"][COHORT]["plans"]

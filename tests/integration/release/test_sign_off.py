@@ -79,7 +79,7 @@ def link(home: Home, file_mac: str) -> None:
     """The record of a linkage in which the deliveries have this MAC."""
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
     extracts = {f"{council}/eyfsp": Extract(file_mac * 64, "e" * 64) for council in COUNCILS}
-    write_record(home, COHORT, LinkageRecord(COUNCILS, sent, extracts))
+    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, extracts))
     for council in COUNCILS:
         note_taken(home, quality_of(council, "eyfsp", mac=file_mac * 64))
     note_compared(home, 1.0, file_mac * 64, *extracts)
@@ -97,7 +97,7 @@ def approve(home: Home, who: Signer | None, *options: str) -> Result:
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home, keys, COHORT, version, COUNCILS, ReleaseOptions(share=share))
+    measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +145,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert cap.kind == "APPROVE"
     assert signature in {line.entry_hash for line in Ledger(home.ledger).sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
     assert versions(home.release) == []
@@ -153,7 +153,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
     held = contents(home.held / VERSION)
-    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert bundle == home.release / VERSION
     assert contents(bundle) == held
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
@@ -264,18 +264,19 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
 def test_what_is_measured_is_read_back_and_published_again_without_anybody(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = home.cohort(COHORT)
     approve(home, ANNA)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(store, keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
-    before = contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS))
+    before = contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
     change_people(home, ANNA)
     measure(home, keys)
-    assert contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS)) == before
+    assert contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     shutil.rmtree(home.release)
-    assert contents(publish_bundle(home, COHORT, keys, VERSION, COUNCILS)) == before
+    assert contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
         measure(home, keys, REVISION, 0.05)
 
@@ -285,11 +286,11 @@ def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRi
     approve(home, ANNA)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
     (home.held / VERSION / "README.md").write_text("Other figures.")
     assert "is not as it was made" in approve(home, BRAM, "--publish").output
-    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -310,7 +311,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     approve(home, ANNA)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     for path in home.held.iterdir():
         path.replace(home.release / path.name)
     target = home.root.parent / "target"
@@ -319,7 +320,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert not (home.release / "latest").exists()
 
 
@@ -339,7 +340,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     assert "can be used" not in text, "how many rates are published is public, and follows from the plan alone"
     shown_numbers = {int(found) for found in re.findall(r"(?<![\w.,])\d{2,}(?![\w.,%])", text.replace(",", ""))}
     plan = plan_family("pupil", COUNCILS, load_policy())
-    counted = true_counts(home.confidential("pupil", COHORT), plan)
+    counted = true_counts(home.cohort(COHORT).confidential("pupil"), plan)
     cells = {int(cell) for counts in counted.values() for cell in counts.ravel() if cell >= 60}
     assert not shown_numbers & cells
 
@@ -354,7 +355,7 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     approve(home, public)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
@@ -376,10 +377,10 @@ def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> 
     measure(home, keys)
     assert signed_and_waiting(home) == []
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
     assert [each.stage for each in signed_and_waiting(home)] == [Stage.PUBLICATION]
-    publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+    publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert signed_and_waiting(home) == []
 
 
@@ -397,16 +398,17 @@ def test_a_publication_that_broke_off_is_finished(
     home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
+    store = home.cohort(COHORT)
     approve(home, ANNA)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+        publish_bundle(store, keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
-            publish_approved(home, keys, COHORT, VERSION)
-    bundle = publish_bundle(home, COHORT, keys, VERSION, COUNCILS)
+            publish_approved(store, keys, VERSION)
+    bundle = publish_bundle(store, keys, VERSION, COUNCILS)
     assert verify(bundle).ok
     assert {path.name for path in home.release.iterdir()} >= {VERSION, f"{VERSION}.zip", f"{VERSION}.tar", "latest"}
     assert not [path for path in home.held.iterdir() if VERSION in path.name]

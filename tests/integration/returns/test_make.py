@@ -263,9 +263,10 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
+    store = pipeline.home.cohort(COHORT)
     agree(pipeline)
     pipeline.make()
-    path, links = pipeline.home.row_history(COHORT), pipeline.home.links(COHORT)
+    path, links = store.row_history, store.links
     before, linked = pq.read_table(path), pq.read_table(links)
 
     def rows(table: pa.Table) -> list[tuple[str, str, int]]:
@@ -274,7 +275,7 @@ def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
     gone = next(row for row in rows(linked) if row[:2] == ("eyfsp", "leeds"))
     try:
         pq.write_table(linked.filter(pa.array([row != gone for row in rows(linked)])), links)
-        forget_rows(pipeline.home, COHORT)
+        forget_rows(store)
         assert set(rows(before)) - set(rows(pq.read_table(path))) == {gone}
     finally:
         pq.write_table(linked, links)
@@ -309,6 +310,6 @@ def test_no_other_is_not_said_where_a_service_has_not_sent_everything(tmp_path: 
     pipeline.make()
     assert pipeline.opened("leeds", "eyfsp").header.absence_why_not == "not every extract of leeds/settings is in"
     assert not any("known_to_no_other" in fact for fact in pipeline.facts("leeds", "eyfsp"))
-    summary = json.loads(pipeline.home.return_summary(COHORT, "leeds").read_text())
+    summary = json.loads(pipeline.home.cohort(COHORT).return_summary("leeds").read_text())
     alone = {row["service"]: row["alone"] for row in summary["services"]}
     assert alone == {"education": None, "health": None}

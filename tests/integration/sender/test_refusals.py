@@ -45,7 +45,7 @@ def refused(pipeline: Desk, source: str = "eyfsp") -> str:
     sentence = str(stopped.value)
     assert "please report this" not in sentence
     assert SECRET not in sentence
-    assert not pipeline.home.pseudonymised(source, COHORT, "leeds").exists()
+    assert not pipeline.home.extract(source, COHORT, "leeds").pseudonymised.exists()
     return sentence
 
 

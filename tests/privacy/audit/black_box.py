@@ -200,6 +200,7 @@ class Bundles:
     def numbers(self, rows: int) -> Vector:
         """Make a release in a new ledger and store, so that no cap is reached, and return every published number."""
         home = home_of(self._folder / f"release{self._made}", rows, self._councils)
+        store = home.cohort(COHORT)
         self._made += 1
         captured: list[Any] = []
 
@@ -215,10 +216,10 @@ class Bundles:
         ):
             for family in FAMILIES:
                 fix_release.fix_release(
-                    home, COHORT, "2026.11.0", self._councils, fix_release.ReleaseOptions(allow_missing=False)
+                    store, "2026.11.0", self._councils, fix_release.ReleaseOptions(allow_missing=False)
                 )
-                release.measure_family(home, COHORT, self._keys, family, "2026.11.0", self._councils)
-            release.publish_bundle(home, COHORT, self._keys, "2026.11.0", self._councils)
+                release.measure_family(store, self._keys, family, "2026.11.0", self._councils)
+            release.publish_bundle(store, self._keys, "2026.11.0", self._councils)
         shutil.rmtree(home.root)
         facts, tables = captured
         self._rho = facts.privacy_record["privacy_parameters"]["rho"]

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.home.paths import Home
+from assets.home.paths import CohortStore
 from assets.linkage import children
 from assets.release import measure as release
 from ndl_export.tables import FAMILIES
@@ -101,8 +101,8 @@ def _unchecked_units() -> AbstractContextManager[Any]:
 def _leaking_count() -> Iterator[None]:
     """State the true number of rows in the privacy statement."""
 
-    def publish(home: Home, record: Any, cohort: str) -> Any:
-        return record | {"rows": pq.read_metadata(home.confidential("pupil", cohort)).num_rows}
+    def publish(store: CohortStore, record: Any) -> Any:
+        return record | {"rows": pq.read_metadata(store.confidential("pupil")).num_rows}
 
     with _publishing("privacy_record", publish):
         yield
@@ -112,8 +112,8 @@ def _leaking_count() -> Iterator[None]:
 def _suppressing() -> Iterator[None]:
     """Withhold rates in tables of fewer than ten children."""
 
-    def publish(home: Home, tables: Mapping[str, pa.Table], cohort: str) -> Any:
-        few = {f: pq.read_metadata(home.confidential(f, cohort)).num_rows < 10 for f in FAMILIES}
+    def publish(store: CohortStore, tables: Mapping[str, pa.Table]) -> Any:
+        few = {f: pq.read_metadata(store.confidential(f)).num_rows < 10 for f in FAMILIES}
         of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
         return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
 
@@ -134,13 +134,13 @@ def _withheld(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _publishing(step: str, change: Callable[[Home, Any, str], Any]) -> Iterator[None]:
+def _publishing(step: str, change: Callable[[CohortStore, Any], Any]) -> Iterator[None]:
     """Make the result of one step of `publish_bundle` depend on the restricted zone."""
     publish, made = release.publish_bundle, getattr(release, step)
 
-    def changed(home: Home, cohort: str, *more: Any) -> Path:
-        with patch.object(release, step, lambda *a, **named: change(home, made(*a, **named), cohort)):
-            return publish(home, cohort, *more)
+    def changed(store: CohortStore, *more: Any) -> Path:
+        with patch.object(release, step, lambda *a, **named: change(store, made(*a, **named))):
+            return publish(store, *more)
 
     with patch.object(release, "publish_bundle", changed):
         yield

@@ -48,10 +48,11 @@ def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
 
 def _tables(home: Home, folder: Path) -> dict[str, Path]:
     """Derive the confidential tables and return their paths."""
+    store = home.cohort(COHORT)
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
-    extracts = {source: extracts_of(home, source, COHORT, COUNCILS) for source in CONTRACTS}
-    build_confidential_tables(home.links(COHORT), home.agreement(COHORT), extracts, tables)
+    extracts = {source: extracts_of(store, source, COUNCILS) for source in CONTRACTS}
+    build_confidential_tables(store.links, store.agreement, extracts, tables)
     return tables
 
 

@@ -76,7 +76,11 @@ class Place:
 
     def links(self) -> list[dict[str, Any]]:
         """Return the links by row number."""
-        return RowNumbers(self.home, self.keys, COHORT).numbered(pq.read_table(self.home.links(COHORT))).to_pylist()
+        return (
+            RowNumbers(self.home.cohort(COHORT), self.keys)
+            .numbered(pq.read_table(self.home.cohort(COHORT).links))
+            .to_pylist()
+        )
 
     def linked_rows(self) -> set[tuple[str, int]]:
         return {(f"{link['council']}/{link['source']}", link["source_row"]) for link in self.links()}

@@ -16,9 +16,9 @@ from tests.support.extracts import COHORT
 
 def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
     """Return payload and tokens with `source_row`, sorted by row number."""
-    rows = pq.read_table(home.pseudonymised(source, cohort, council), partitioning=None)
+    rows = pq.read_table(home.extract(source, cohort, council).pseudonymised, partitioning=None)
     if source in SERVICES:
-        tokens = open_tokens(home, keys, source, cohort, council).read()
+        tokens = open_tokens(home.extract(source, cohort, council), keys).read()
         assert tokens[ROW_KEY].equals(rows[ROW_KEY])
         for name in tokens.column_names:
             if name not in rows.column_names:
@@ -28,16 +28,16 @@ def numbered(home: Home, keys: KeyRing, source: str, council: str, cohort: str =
 
 def row_keys_by_number(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
     """Return `source_row` and `row_key` of the kept rows."""
-    rows = pq.read_table(home.pseudonymised(source, cohort, council), columns=[ROW_KEY], partitioning=None)
+    rows = pq.read_table(home.extract(source, cohort, council).pseudonymised, columns=[ROW_KEY], partitioning=None)
     return _by_number(rows, home, keys, source, council, cohort)
 
 
 def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, cohort: str = COHORT) -> pa.Table:
     """Return the quarantine, sorted by row number."""
-    found = pq.read_table(home.quarantine(source, cohort, council), partitioning=None)
+    found = pq.read_table(home.extract(source, cohort, council).quarantine, partitioning=None)
     return _by_number(found, home, keys, source, council, cohort).drop_columns([ROW_KEY])
 
 
 def _by_number(rows: pa.Table, home: Home, keys: KeyRing, source: str, council: str, cohort: str) -> pa.Table:
-    numbers = row_keys_of(home, keys, source, cohort, council).rows(rows[ROW_KEY].to_numpy())
+    numbers = row_keys_of(home.extract(source, cohort, council), keys).rows(rows[ROW_KEY].to_numpy())
     return rows.add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")

@@ -58,10 +58,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
-            write_json(made.quality(source, COHORT, council), asdict(_taken(source, council, keys)))
+            write_json(made.extract(source, COHORT, council).quality, asdict(_taken(source, council, keys)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("assets.linkage.link.coarse", lambda facts: coarse(_kept(made, facts)))
-        link_cohort(made, COHORT, sorted(frames["eyfsp"].council.unique()), keys)
+        link_cohort(made.cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
     return made
 
 
@@ -80,7 +80,7 @@ def facts(home: Home) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def page(home: Home) -> str:
-    return home.linkage_report(COHORT).with_suffix(".html").read_text(encoding="utf-8")
+    return home.cohort(COHORT).linkage_report.with_suffix(".html").read_text(encoding="utf-8")
 
 
 def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing) -> None:
@@ -91,8 +91,8 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
         with SplitWriter(staging, row_keys, keys.seals_to("tokens"), {}, nothing_held) as out:
             out.write(rows)
         assert out.tokens
-        promote(out.kept, home.pseudonymised(source, COHORT, council))
-        promote(out.tokens, home.tokens(source, COHORT, council))
+        promote(out.kept, home.extract(source, COHORT, council).pseudonymised)
+        promote(out.tokens, home.extract(source, COHORT, council).tokens)
 
 
 def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:

@@ -45,7 +45,7 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequenc
 def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **without: Sequence[str]) -> None:
     """Write the confidential tables of a cohort, and note that it was linked."""
     for name, family in FAMILIES.items():
-        path = home.confidential(name, cohort)
+        path = home.cohort(cohort).confidential(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         table = _table(name, rows, councils)
         absent = pa.array(without.get(family.source, ()), pa.string())
@@ -57,21 +57,22 @@ def note_linked(home: Home, cohort: str, councils: Sequence[str], **without: Seq
     """Write the record of a linkage of these councils, in which nothing in landing was unread."""
     write_json(home.landing_seen, asdict(LandingSeen()))
     sent = {source: [name for name in councils if name not in without.get(source, ())] for source in CONTRACTS}
-    write_record(home, cohort, LinkageRecord(councils, sent))
+    write_record(home.cohort(cohort), LinkageRecord(councils, sent))
 
 
 def note_taken(home: Home, quality: ExtractQuality) -> None:
     """Write the result of an intake and its line in the processing log."""
+    store = home.extract(*quality.key)
     record(home, Processing.INTAKE, *quality.key, file_mac=quality.file_mac)
-    earlier = deliveries.read(home.quality(*quality.key))
+    earlier = deliveries.read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
-        deliveries.keep(home.history(*quality.key) / f"{earlier.file_mac}.json", earlier)
-    deliveries.keep(home.quality(*quality.key), quality)
+        deliveries.keep(store.history / f"{earlier.file_mac}.json", earlier)
+    deliveries.keep(store.quality, quality)
 
 
 def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> None:
     """Write the linkage's comparison of deliveries (`council/source`) with this MAC with those that they replaced."""
-    write_json(home.overlaps(COHORT), {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names})
+    write_json(home.cohort(COHORT).overlaps, {name: asdict(Overlap(mac, "s", True, shared, "older")) for name in names})
 
 
 def quality_of(
@@ -89,9 +90,9 @@ def released(
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
     for family in FAMILIES:
-        for each in fix_release(home, cohort, version, councils, ReleaseOptions(**options)):
-            measure.measure_family(home, each, keys, family, version, councils)
-    return measure.publish_bundle(home, cohort, keys, version, councils)
+        for each in fix_release(home.cohort(cohort), version, councils, ReleaseOptions(**options)):
+            measure.measure_family(home.cohort(each), keys, family, version, councils)
+    return measure.publish_bundle(home.cohort(cohort), keys, version, councils)
 
 
 def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:

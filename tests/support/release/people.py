@@ -97,7 +97,7 @@ def change_people(home: Home, *signers: Signer) -> None:
     """Sign the change to the people named in the policy, as the currently recorded people do."""
     request = change_of_people(home)
     for signer in signers:
-        sign_request(home, "", request, to_sign(home, "", request).sheet_sha256, signer.key)
+        sign_request(home.cohort(""), request, to_sign(home.cohort(""), request).sheet_sha256, signer.key)
 
 
 def approve_publication(home: Home, version: str) -> None:

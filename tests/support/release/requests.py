@@ -73,8 +73,8 @@ def answered(
     home: Home, keys: KeyRing, councils: Sequence[str], names: Sequence[str], version: str = SUPPLEMENT
 ) -> Path:
     """Make a release that answers requests, and return the bundle's folder."""
-    measure_release(home, keys, COHORT, version, councils, ReleaseOptions(reuse=True, requests=names))
-    return publish_bundle(home, COHORT, keys, version, councils)
+    measure_release(home.cohort(COHORT), keys, version, councils, ReleaseOptions(reuse=True, requests=names))
+    return publish_bundle(home.cohort(COHORT), keys, version, councils)
 
 
 def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:

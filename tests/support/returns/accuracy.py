@@ -132,8 +132,8 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
         for source, (contact, concern) in said.items()
     )
-    links = pa.parquet.read_table(pipeline.home.links(COHORT))
-    numbers = RowNumbers(pipeline.home, pipeline.keys, COHORT).numbers(links)
+    links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
+    numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).numbers(links)
     con.register("numbered", links.append_column("source_row", numbers))
     con.execute(
         f"CREATE TABLE rows AS SELECT person_id, said.*, source_row FROM ({selects}) AS said"

@@ -21,7 +21,7 @@ SOUND = ExtractQuality(
     {}, 9056, 9056, 0, 12, (), (), Profile(9056, (), ()), 8985, None,
 )  # fmt: skip
 HOME = Home(Path("/h"))
-WHERE = f"Reports to send back: {HOME.reports(COHORT, '<council>')}/council.html"
+WHERE = f"Reports to send back: {HOME.cohort(COHORT).reports('<council>')}/council.html"
 
 
 def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:

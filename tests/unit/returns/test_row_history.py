@@ -45,7 +45,7 @@ def observed(
         con.register("given", table)
         con.execute("CREATE TEMP TABLE records AS FROM given")
         extracts: Any = {key: SimpleNamespace(file_mac=mac) for key, (mac, _) in sent.items()}
-        unusual = observe(con, home, "202425", extracts, released, on)
+        unusual = observe(con, home.cohort("202425"), extracts, released, on)
         found = con.execute(
             "SELECT concat_ws(' ', identity, names), first_day, deliveries, at_start FROM records"
             " WHERE source = 'eyfsp'"
@@ -107,9 +107,9 @@ def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
     observed(home, {PROFILE: ("1", ["a"])})
-    assert home.row_history("202425").stat().st_mode & 0o777 == 0o600
+    assert home.cohort("202425").row_history.stat().st_mode & 0o777 == 0o600
     observed(home, {})
-    assert not home.row_history("202425").exists()
+    assert not home.cohort("202425").row_history.exists()
 
 
 @pytest.mark.parametrize(
