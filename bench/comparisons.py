@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sources.reference.places import places
-from sources.reference.published_figures import council_size
+from sources.reference.places import load_places
+from sources.reference.published_figures import estimate_council_size
 from tests.support.release.comparisons import Compared, Floats, pilot_sizes, simulate
 
 SPREADS = (0.0, 1.0, 2.0, 4.0)
@@ -14,7 +14,7 @@ SPREADS = (0.0, 1.0, 2.0, 4.0)
 
 def comparisons() -> str:
     """Return the section, measured."""
-    english = np.array([round(council_size(council)) for council in sorted(places())], dtype=float)
+    english = np.array([round(estimate_council_size(council)) for council in sorted(load_places())], dtype=float)
     rows = [
         _row(f"{name}, spread {spread:g}" if spread else f"{name}, equal", sizes, spread, releases)
         for name, sizes, releases in (("pilot", pilot_sizes(), 4000), ("England", english, 40))

@@ -21,8 +21,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.linkage_error import corrected
-from assets.release.noise_workload import BlockFigures, block_figures
+from assets.release.linkage_error import correct_estimates
+from assets.release.noise_workload import BlockFigures, build_block_figures
 from assets.release.planning import plan_family
 from bench.populations import SOURCES, populations, two_year_reviews
 from ndl_export.tables import pupil
@@ -30,13 +30,13 @@ from ndl_export.tables.dimensions import FSM, UNKNOWN
 from ndl_export.tables.model import Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import Moments, Remembered, published_counts, published_ratios
+from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
-from privacy.linkage.missed import RATES, missed, unjoined
-from privacy.release.child_table import true_counts
+from privacy.linkage.missed import RATES, estimate_missed, estimate_unjoined
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -170,7 +170,7 @@ def _tell_rates(name: str, linked: Linked) -> None:
         np.bincount(of, minlength=len(words)).astype(float)
         for of, words in ((linked.pupils.cell, CELLS), (linked.pupils.joined, JOINS))
     )
-    found, apart = missed(cells, np.zeros(len(CELLS))), unjoined(joins, np.zeros(len(JOINS)))
+    found, apart = estimate_missed(cells, np.zeros(len(CELLS))), estimate_unjoined(joins, np.zeros(len(JOINS)))
     lost, of = linked.of_rates
     deviations = np.sqrt(np.diag(found.covariance + apart.covariance))
     lines = [*zip(RATES, lost, (found.rates + apart.rates) * of, deviations * of, strict=True)]
@@ -190,13 +190,13 @@ def headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame:
     """Return every headline row of each release: row, truth, as_linked, published, held, half_width."""
     councils = sorted(linked.pupils.council.unique())
     plan = plan_family("pupil", councils, load_policy())
-    truth = Estimates(plan, measure(plan, true_counts(_table(linked, seed, ""), plan), NoNoise()))
-    counts = true_counts(_table(linked, seed, "found_"), plan)
+    truth = Estimates(plan, measure(plan, count_cells(_table(linked, seed, ""), plan), NoNoise()))
+    counts = count_cells(_table(linked, seed, "found_"), plan)
     blocks = [(name, block, _figures(block, plan, councils)) for name, block in _headline_blocks()]
     rows: list[_Row] = []
     for _ in range(releases):
         as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
-        published = Remembered(corrected(plan.family, as_linked))
+        published = Remembered(correct_estimates(plan.family, as_linked))
         for name, block, figures in blocks:
             rows += _rows(name, block, figures, truth, as_linked, published)
     return pd.DataFrame(rows, columns=["row", "truth", "as_linked", "published", "held", "half_width"])
@@ -216,7 +216,7 @@ def _headline_blocks() -> Iterator[tuple[str, Block]]:
 
 
 def _figures(block: Block, plan: Plan, councils: Sequence[str]) -> BlockFigures:
-    figures = block_figures(block, plan.family, councils)
+    figures = build_block_figures(block, plan.family, councils)
     assert figures is not None
     return figures
 
@@ -234,12 +234,14 @@ def _rows(
     shares = name == "With a review" or isinstance(block, ShareBlock)
     if shares:
         (numerator, denominator), _ = next(iter(figures.ratios.values()))
-        found = published_ratios(published, numerator, denominator, load_policy().reliability, largest=1.0, unit=100.0)
+        found = compute_published_ratios(
+            published, numerator, denominator, load_policy().reliability, largest=1.0, unit=100.0
+        )
         lower, upper = found.lower, found.upper
         values = [100 * each.values(numerator) / each.values(denominator) for each in (truth, as_linked, published)]
     else:
         cube = figures.counts["children_count"]
-        counted = published_counts(published, cube)
+        counted = compute_published_counts(published, cube)
         lower, upper = counted.lower, counted.upper
         values = [each.values(cube) for each in (truth, as_linked, published)]
     labels = [level.label for level in block.axes[0].selections] if block.axes else ["all"]
@@ -278,7 +280,7 @@ def _table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     outcome = rng.choice(np.array(pupil.LINKED), size)[number]
     taken = np.where(rng.random(size)[number] < 0.2, *pupil.ENTITLEMENT.categories[:2])
     columns |= {name: p[f"{prefix}{name}"].to_numpy().astype(str) for name in _OF_CENSUS}
-    columns["dots"] = np.array([pupil.dots_category(s, c) for s, c in zip(seen, concern, strict=True)])
+    columns["dots"] = np.array([pupil.format_dots_category(s, c) for s, c in zip(seen, concern, strict=True)])
     columns["asq3"] = np.where(little, UNSEARCHABLE, np.where(health, outcome, pupil.NO_REVIEW))
     columns["entitlement"] = np.where(little, UNSEARCHABLE, np.where(setting, taken, pupil.NOT_LINKED_TO_SETTING))
     columns[pupil.AGREEMENT.name] = np.array(CELLS)[p.cell]

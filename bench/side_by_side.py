@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import councils_in, extracts_of, published_children
+from assets.linkage.inputs import list_councils, list_extract_paths, sum_published_children
 from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
-from privacy.doors.database import in_memory
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import parquet, quote_text
 from privacy.keys import LINKAGE, KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.link import LinkResult, link
@@ -70,11 +70,13 @@ class Copies:
     number: float
 
     def councils(self) -> list[str]:
-        found = councils_in(self.home.cohort(self.cohort), self.sources)
+        found = list_councils(self.home.cohort(self.cohort), self.sources)
         return found[:: round(1 / self.number)] if self.number < 1 else found
 
     def extracts(self, sources: Sequence[str]) -> dict[str, list[Path]]:
-        return {source: extracts_of(self.home.cohort(self.cohort), source, self.councils()) for source in sources}
+        return {
+            source: list_extract_paths(self.home.cohort(self.cohort), source, self.councils()) for source in sources
+        }
 
     def times(self) -> range:
         return range(max(1, round(self.number)))
@@ -99,7 +101,7 @@ def main() -> None:
 def needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], number: float) -> Needed:
     """Link this many copies in the current process, which must be fresh."""
     copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
-    children = len(copies.times()) * published_children(copies.councils())
+    children = len(copies.times()) * sum_published_children(copies.councils())
     report, doubts, agreement = Report(), Doubts(), Agreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
@@ -132,15 +134,15 @@ def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) 
     written = [scratch / f"{source}-{copy}.parquet" for copy in copies.times() if paths]
     for copy, path in enumerate(written):
         rows = f"SELECT * REPLACE (council || '-{copy}' AS council) FROM {parquet(paths, hive_partitioning=False)}"
-        with in_memory() as con:
-            con.execute(f"COPY ({rows}) TO {quoted(path)} (FORMAT parquet)")
+        with open_in_memory() as con:
+            con.execute(f"COPY ({rows}) TO {quote_text(path)} (FORMAT parquet)")
     return written
 
 
 def _tokens(copies: Copies) -> dict[str, pa.RecordBatchReader]:
     """Return the tokens of each source, one copy after another."""
     extracts = copies.extracts(copies.sources)
-    read = [tokens.readers(copies.home.cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
+    read = [tokens.open_readers(copies.home.cohort(copies.cohort), copies.keys, extracts) for _ in copies.times()]
     readers = {source: [each[source] for each in read] for source in read[0]}
     return {
         source: pa.RecordBatchReader.from_batches(each[0].schema, _batches(each)) for source, each in readers.items()

@@ -15,12 +15,12 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import noise_covariance
+from assets.release.noise_workload import compute_noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import fieller
-from privacy.release.child_table import true_counts
+from privacy.estimation.intervals import compute_fieller_interval
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -67,7 +67,9 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
     """Yield `SUMS` by name."""
     nobody = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
     drawn = measure(plan, nobody, NoNoise())
-    held = noise_covariance([MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})], {}).to_pylist()
+    held = compute_noise_covariance(
+        [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": drawn})], {}
+    ).to_pylist()
     attribute = plan.family.attribute
     for name, (councils, of, topic, beginnings, sexes) in SUMS.items():
         begins = tuple(each.rstrip("*") for each in beginnings)
@@ -93,7 +95,7 @@ def sums(plan: Plan) -> Iterator[tuple[str, Sum]]:
 def main(releases: int) -> None:
     councils = sorted(PILOT)
     plan = plan_family("pupil", councils, load_policy())
-    counts = true_counts(child_table(councils, 1), plan)
+    counts = count_cells(child_table(councils, 1), plan)
     exact = Estimates(plan, measure(plan, counts, NoNoise()))
     found: dict[tuple[str, str], list[tuple[bool, bool, float]]] = {}
     asked = dict(sums(plan))
@@ -103,7 +105,7 @@ def main(releases: int) -> None:
             x, y = estimates.values(each.part), estimates.values(each.whole)
             x_true, y_true = exact.values(each.part), exact.values(each.whole)
             for way, (yy, xy, xx) in each.moments.items():
-                centre, half = fieller(x, y, *(np.asarray(v) for v in (xx, yy, xy)))
+                centre, half = compute_fieller_interval(x, y, *(np.asarray(v) for v in (xx, yy, xy)))
                 rate = abs(float(x_true / y_true - centre)) <= float(half)
                 whole = abs(float(y - y_true)) <= 1.959964 * yy**0.5  # 95%
                 found.setdefault((name, way), []).append((rate, whole, 200 * float(half)))

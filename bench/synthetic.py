@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.release.planning import plan_family
-from assets.release.synthetic_children import of_cohort
+from assets.release.synthetic_children import synthesise_cohort
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables.dimensions import IMD, UNKNOWN
 from ndl_export.tables.pupil import (
@@ -37,25 +37,25 @@ from ndl_export.tables.pupil import (
     GOALS_EXPECTED,
     NOT_EXPECTED,
     UNSEARCHABLE,
-    dots_category,
+    format_dots_category,
 )
-from privacy.doors.database import in_memory
-from privacy.release.child_table import true_counts
+from privacy.doors.database import open_in_memory
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.synthetic.model import MissingLibrary
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from sources.synthetic.attainment import EXPECTED as GOAL_EXPECTED
 from sources.synthetic.margins import TOPICS
 from sources.synthetic.recording import draw_world
 from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table
 
-WHERE = {"pilot": sorted(PILOT), "england": sorted(places())}
+WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
-_UNSEARCHABLE = dots_category(UNSEARCHABLE, "None")
+_UNSEARCHABLE = format_dots_category(UNSEARCHABLE, "None")
 _LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
 
 
@@ -105,10 +105,10 @@ def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
     """Return synthetic children of a release of these councils; print how long each part took."""
     policy, begun = load_policy(), time.process_time()
     plan = plan_family("pupil", councils, policy)
-    measurement = measure(plan, true_counts(children, plan), OpenDPNoise(charge(plan)))
+    measurement = measure(plan, count_cells(children, plan), OpenDPNoise(charge(plan)))
     print(f"plan and noisy counts: {time.process_time() - begun:.0f} s of processor time")
     own = MeasuredCohort(COHORT, "2026.11.0", {"pupil": plan}, {"pupil": measurement})
-    return of_cohort(own, {"councils": list(councils)}, policy.reliability, {}, SEED)
+    return synthesise_cohort(own, {"councils": list(councils)}, policy.reliability, {}, SEED)
 
 
 def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
@@ -133,7 +133,7 @@ def _figures(table: pa.Table) -> dict[Any, float]:
         "goals at the expected level, standard deviation": float(number.std()),
         "correlation of two goals, median of all pairs": float(np.median(np.corrcoef(met)[pairs])),
     }
-    con = in_memory()
+    con = open_in_memory()
     con.register("rows", table)
     for names in combinations(CHARACTERISTICS, 2):
         groups = con.execute(

@@ -41,12 +41,12 @@ ENDINGS = {
 of the project is about the input; all other errors are faults."""
 
 
-def ending_named(error: str) -> Ending:
+def find_ending_by_name(error: str) -> Ending:
     """Return the exit status of a run stopped by a project error with this class name."""
     return next((ending for ending, names in ENDINGS.items() if error in names), Ending.INPUT)
 
 
-def ending_of(error: Exception) -> Ending:
+def find_ending(error: Exception) -> Ending:
     """Return the exit status of an error, by the nearest of its classes that is listed."""
     from assets.home.errors import is_own
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from assets.home.paths import Home
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.keys import RESTRICTED, KeyRing
 
 
@@ -17,5 +17,5 @@ def opened(home: Home, keys: Path | None = None) -> Home:
     if home.is_removal_unfinished:
         from assets.keeping.withdrawing import finish
 
-        finish(home, KeyRing.load(keys or settings().keys, RESTRICTED))
+        finish(home, KeyRing.load(keys or get_settings().keys, RESTRICTED))
     return home

@@ -17,9 +17,9 @@ from assets.home.paths import Home
 from assets.release.anchors import check_known
 from assets.release.sign_off import check_to_be_sent
 from ndl_export.bundle.release_directory import announce_upcoming
-from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, calendar
+from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar
 from ndl_export.publish.upload import Published, publish
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 
 TIMEZONE = "Europe/London"
 
@@ -28,7 +28,7 @@ class NotPublished(Exception):
     """Raised if a release may not be published; the message says why and what to do."""
 
 
-def held_until(entries: Sequence[Announced], version: str, now: dt.datetime) -> dt.datetime | None:
+def find_release_moment(entries: Sequence[Announced], version: str, now: dt.datetime) -> dt.datetime | None:
     """Return the announced moment of a release if it is still in the future, otherwise None."""
     days = (each.date for each in entries if each.version == version and each.date)
     moments = (dt.datetime.combine(day, TIME_OF_DAY, ZoneInfo(TIMEZONE)) for day in days)
@@ -40,8 +40,8 @@ def check_may_be_published(version: str, now: dt.datetime) -> None:
 
     Releases that the calendar does not name may be published at any time.
     """
-    entries = calendar(settings().calendar)
-    if moment := held_until(entries, version, now):
+    entries = read_calendar(get_settings().calendar)
+    if moment := find_release_moment(entries, version, now):
         raise NotPublished(
             f"release {version} is announced for {moment:%d %B %Y at %H:%M}: it is held until then; to publish it at"
             " another time, change the release calendar first"
@@ -66,5 +66,5 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
 
 def tell_readers(release_dir: Path) -> None:
     """Update the announcements in the release directory from the calendar, if there is one."""
-    if path := settings().calendar:
-        announce_upcoming(release_dir, calendar(path), dt.date.today())
+    if path := get_settings().calendar:
+        announce_upcoming(release_dir, read_calendar(path), dt.date.today())

@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.home.installation import Installation
-from assets.home.loading import loading
+from assets.home.loading import pause_garbage_collection
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.home.signers import note_signers
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
-from assets.release.anchors import published_charges
-from assets.release.fix_release import ReleaseOptions, measured_now, series_for
+from assets.release.anchors import read_published_charges
+from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
 from assets.release.publication import release_is_current
-from assets.release.record import read_record, requested_tables
-from ndl_export.analyst_db import database_is_current
-from ndl_export.facts.directory_files import withdrawals
+from assets.release.record import list_requested_tables, read_record
+from ndl_export.analyst_db import is_database_current
+from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import versions
-from pipelines.commands.console import at_work
-from pipelines.dagster.arriving import still_arriving
+from ndl_export.facts.released import list_versions
+from pipelines.commands.console import show_progress
+from pipelines.dagster.arriving import find_still_arriving
 from pipelines.ending import RunStopped
 from privacy.keys import INTAKE
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
@@ -36,7 +36,7 @@ from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
 from privacy.release.session import settle
-from sources.extract.landed import anything_arrived, not_read, taking_part, unknown_folders
+from sources.extract.landed import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
 if TYPE_CHECKING:
@@ -77,34 +77,34 @@ def run_cohort(
     `pipelines.ending` gives the exit status of each.
     """
     home, others = folders.home, [each.code for each in with_cohorts]
-    with at_work("Looking through ledger and landing"):
+    with show_progress("Looking through ledger and landing"):
         home.prepare()
         note_signers(home)
-        release = version or release_of(home, cohort)
+        release = version or choose_release(home, cohort)
         options = ReleaseOptions(allow_missing, share, others, reuse, requests)
-        series = series_for(home.cohort(cohort.code), release, options)
-        measured = [Cohort(code) for code in measured_now(series, release)]
+        series = find_series(home.cohort(cohort.code), release, options)
+        measured = [Cohort(code) for code in list_measured_cohorts(series, release)]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
         for each in measured:
             check_may_be_held(each, dt.date.today())
             _check_landing(folders.landing, home, each)
-            arriving += still_arriving(folders.landing, each.code)
+            arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
-        arrived = [council for council in taking_part(folders.landing) if council not in late]
+        arrived = [council for council in list_councils(folders.landing) if council not in late]
         still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
         if late and not arrived:
             raise RunStopped(still_written)
         note_landing(home, folders.landing)
-    for sentence in not_read(folders.landing):
+    for sentence in describe_unread_entries(folders.landing):
         say(f"! {sentence}")
     for code, origin in series.items():
         if origin != release:
             spent = "only the requested tables are measured" if requests else "nothing is spent"
             say(f"Cohort {code}: the noisy counts of release {origin}, used again; {spent}")
     steps = [
-        *(step for each in measured for step in _cohort_steps(folders, each, arrived, len(measured) > 1)),
-        _release_step(folders, cohort, release, options, spends=bool(measured or requests)),
+        *(step for each in measured for step in _iter_cohort_steps(folders, each, arrived, len(measured) > 1)),
+        _build_release_step(folders, cohort, release, options, spends=bool(measured or requests)),
     ]
     if until is not None:
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
@@ -124,14 +124,14 @@ def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str
         for number, step in enumerate(steps, 1):
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
-            with at_work(f"      {step.title.partition(':')[0]}", in_lines=True):
+            with show_progress(f"      {step.title.partition(':')[0]}", in_lines=True):
                 current = not unfinished and _is_current(step)
                 if not current:
                     if jobs is None:
-                        with loading():
-                            from pipelines.dagster.executing import jobs_of
+                        with pause_garbage_collection():
+                            from pipelines.dagster.executing import open_jobs
 
-                            jobs = opened.enter_context(jobs_of(folders))
+                            jobs = opened.enter_context(open_jobs(folders))
                     step.make(jobs)
             say("      unchanged" if current else f"      done in {time.monotonic() - started:.1f} s")
 
@@ -150,19 +150,21 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
     Raises the errors of `settle`.
     """
     home, ledger = folders.home, Ledger(folders.home.ledger)
-    if {each.code for each in measured} - ledger.cohorts_charged(release):
-        keys = folders.key_ring(KEYS_OF_RELEASE)
-        settle(ledger, home.restricted, cohort.code, lambda: published_charges(home, keys))
+    if {each.code for each in measured} - ledger.list_charged_cohorts(release):
+        keys = folders.load_keys(KEYS_OF_RELEASE)
+        settle(ledger, home.restricted, cohort.code, lambda: read_published_charges(home, keys))
 
 
-def _cohort_steps(folders: Installation, cohort: Cohort, arrived: Sequence[str], among_others: bool) -> Iterator[_Step]:
+def _iter_cohort_steps(
+    folders: Installation, cohort: Cohort, arrived: Sequence[str], among_others: bool
+) -> Iterator[_Step]:
     """Yield the intake of a cohort for the councils whose extracts have `arrived`, and its linkage."""
-    home, landing, councils = folders.home, folders.landing, taking_part(folders.landing)
+    home, landing, councils = folders.home, folders.landing, list_councils(folders.landing)
     about = f" of {cohort.code}" if among_others else ""
 
     @cache
     def needing_intake() -> list[str]:
-        return Intake(landing, home, folders.key_ring(INTAKE)).needing_intake(cohort.code, arrived)
+        return Intake(landing, home, folders.load_keys(INTAKE)).needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
@@ -178,17 +180,17 @@ def _cohort_steps(folders: Installation, cohort: Cohort, arrived: Sequence[str],
     )
 
 
-def _release_step(
+def _build_release_step(
     folders: Installation, cohort: Cohort, version: str, options: ReleaseOptions, *, spends: bool
 ) -> _Step:
-    home, councils = folders.home, taking_part(folders.landing)
+    home, councils = folders.home, list_councils(folders.landing)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            release_is_current(home.cohort(cohort.code), folders.key_ring(KEYS_OF_RELEASE), version, councils, options)
-            and database_is_current(home.release)
+            release_is_current(home.cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options)
+            and is_database_current(home.release)
         ),
         lambda jobs: jobs.release(cohort.code, version, options),
     )
@@ -196,13 +198,13 @@ def _release_step(
 
 def run_returns(folders: Installation, cohort: Cohort) -> None:
     """Make the returns of a cohort. Raises `RunStopped`."""
-    from pipelines.dagster.executing import jobs_of
+    from pipelines.dagster.executing import open_jobs
 
-    with jobs_of(folders) as jobs:
+    with open_jobs(folders) as jobs:
         jobs.returns(cohort.code)
 
 
-def release_of(home: Home, cohort: Cohort) -> str:
+def choose_release(home: Home, cohort: Cohort) -> str:
     """Return the version for a run that names none, so that by default a repeated run never spends again.
 
     This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
@@ -211,27 +213,27 @@ def release_of(home: Home, cohort: Cohort) -> str:
     ledger = Ledger(home.ledger)
     signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
     newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
-    if newest and not ledger.cohorts_charged(newest[-1]):
+    if newest and not ledger.list_charged_cohorts(newest[-1]):
         return str(newest[-1])
-    if earlier := [Version.parse(version) for version in ledger.releases_charged(cohort.code)]:
+    if earlier := [Version.parse(version) for version in ledger.list_charged_releases(cohort.code)]:
         return str(max(earlier))
     today = dt.date.today()
-    published = {str(version) for version in versions(home.release)}
+    published = {str(version) for version in list_versions(home.release)}
     number = 0
-    while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.cohorts_charged(version):
+    while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.list_charged_cohorts(version):
         number += 1
     return version
 
 
-def release_answering(home: Home, base: str, names: Sequence[str]) -> str:
+def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
     """Return the version for answering these requests if none is named.
 
     This is the version that was begun for them and is not withdrawn, or the first unused one of this month after
     `base`.
     """
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
-    for version in sorted(begun - withdrawals(home.release).keys(), key=Version.parse, reverse=True):
-        own = {table.name for table in requested_tables(read_record(home, version)) if table.release == version}
+    for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
+        own = {table.name for table in list_requested_tables(read_record(home, version)) if table.release == version}
         if own == set(names):
             return version
     today, after = dt.date.today(), Version.parse(base)
@@ -246,9 +248,12 @@ def _check_landing(landing: Path, home: Home, cohort: Cohort) -> None:
     """Raise `RunStopped` if the extracts of a cohort cannot be taken in."""
     if not landing.is_dir():
         raise RunStopped(f"landing folder {landing} does not exist")
-    if unknown_folders(landing):
-        raise RunStopped(f"{'; '.join(not_read(landing))}. Names of councils are those of sources/reference/places.csv")
-    if not taking_part(landing):
+    if list_unknown_folders(landing):
+        raise RunStopped(
+            f"{'; '.join(describe_unread_entries(landing))}. Names of councils are those of"
+            " sources/reference/places.csv"
+        )
+    if not list_councils(landing):
         raise RunStopped(f"{landing} has no council's folder; extracts lie in <council>/<source>/<cohort>.csv")
-    if not anything_arrived(landing, cohort.code) and not home.cohort(cohort.code).any_taken:
+    if not has_arrivals(landing, cohort.code) and not home.cohort(cohort.code).any_taken:
         raise RunStopped(f"{landing} has no extract of cohort {cohort.code}")

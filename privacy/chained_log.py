@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from privacy.doors import files
-from privacy.doors.locks import locked
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.doors.locks import hold_lock
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 
 _NO_HASH = "0" * 64  # stands for the hash before the first line
 _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
@@ -29,8 +29,8 @@ class LogBroken(Exception):
 def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Append a line. Raises `LogBroken` if the log changed since its last line was written."""
     files.make_folder(path.parent)
-    with locked(path) as log:
-        last = _last(path, _whole_lines_at_end(log))
+    with hold_lock(path) as log:
+        last = _parse_last_entry(path, _read_whole_lines(log))
         entry = {
             "seq": last["seq"] + 1 if last else 1,
             **content,
@@ -42,7 +42,7 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def account() -> str:
+def get_account_name() -> str:
     """Return the name of the current operating-system account, or its number if it has no name."""
     try:
         return getpass.getuser()
@@ -50,25 +50,25 @@ def account() -> str:
         return f"uid {os.getuid()}"
 
 
-def unchecked_entries(path: Path) -> list[dict[str, Any]]:
+def read_unchecked_entries(path: Path) -> list[dict[str, Any]]:
     """Return every line, oldest first, without checking the chain. Raises `LogBroken` if a line cannot be parsed."""
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    return [_parsed(path, line, f"line {number}") for number, line in enumerate(lines[:-1], 1)]
+    return [_parse_line(path, line, f"line {number}") for number, line in enumerate(lines[:-1], 1)]
 
 
-def last(path: Path) -> dict[str, Any] | None:
+def read_last_entry(path: Path) -> dict[str, Any] | None:
     """Return the last complete line, or None for an empty log. Raises `LogBroken` if it cannot be parsed."""
     if not path.exists():
         return None
     with path.open("rb") as log:
         log.seek(max(0, path.stat().st_size - _LONGEST_LINE_BYTES))
         lines = log.read().split(b"\n")
-    return _parsed(path, lines[-2], "the last line") if len(lines) > 1 else None
+    return _parse_line(path, lines[-2], "the last line") if len(lines) > 1 else None
 
 
-def entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path) -> list[dict[str, Any]]:
     """Return every line, oldest first, after checking the whole chain. Raises `LogBroken`."""
-    found, previous = unchecked_entries(path), _NO_HASH
+    found, previous = read_unchecked_entries(path), _NO_HASH
     for number, entry in enumerate(found, 1):
         if (entry["seq"], entry["previous_hash"]) != (number, previous):
             raise LogBroken(f"{path}: something was removed or put in before line {number}")
@@ -81,10 +81,10 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 def _hash(entry: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the entry's canonical JSON, without the hash itself."""
-    return sha256_hex(canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
+    return compute_sha256(encode_canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
 
 
-def _whole_lines_at_end(log: int) -> bytes:
+def _read_whole_lines(log: int) -> bytes:
     """Return the end of the log, at least its last line, after removing an incomplete line left by a crash."""
     size = os.fstat(log).st_size
     for length in (_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES):
@@ -97,8 +97,8 @@ def _whole_lines_at_end(log: int) -> bytes:
     return lines
 
 
-def _last(path: Path, lines: bytes) -> dict[str, Any] | None:
-    last = _parsed(path, lines.split(b"\n")[-2], "the last line") if lines else None
+def _parse_last_entry(path: Path, lines: bytes) -> dict[str, Any] | None:
+    last = _parse_line(path, lines.split(b"\n")[-2], "the last line") if lines else None
     _check_end(path, last)
     return last
 
@@ -106,7 +106,7 @@ def _last(path: Path, lines: bytes) -> dict[str, Any] | None:
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
     """Raise `LogBroken` unless the log ends where its head file says, or one line later, as after a crash between the
     two writes."""
-    head = _head(path)
+    head = _get_head_path(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
     ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)
     one_more = last is not None and last["previous_hash"] == known["entry_hash"]
@@ -116,14 +116,14 @@ def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
 
 def _note_head(path: Path, entry: Mapping[str, Any]) -> None:
     head = {"seq": entry["seq"], "entry_hash": entry["entry_hash"]}
-    files.write(_head(path), json.dumps(head).encode())
+    files.write(_get_head_path(path), json.dumps(head).encode())
 
 
-def _head(path: Path) -> Path:
+def _get_head_path(path: Path) -> Path:
     return path.with_suffix(".head.json")
 
 
-def _parsed(path: Path, line: bytes, where: str) -> dict[str, Any]:
+def _parse_line(path: Path, line: bytes, where: str) -> dict[str, Any]:
     try:
         content: Any = json.loads(line)
         if not isinstance(content, dict) or not {"seq", "previous_hash", "entry_hash"} <= set(content):

@@ -126,20 +126,24 @@ class KeyRing:
         for name in PIPELINE_KEYS:
             path = directory / f"{name}.key"
             if name in holder.symmetric or path.exists():
-                symmetric[name] = _symmetric_key(path, holder.remedy)
+                symmetric[name] = _read_symmetric_key(path, holder.remedy)
         signing_path = directory / SIGNING_FILE
-        signing = _private(signing_path, Ed25519PrivateKey) if holder.signing or signing_path.exists() else None
+        signing = (
+            _read_private_key(signing_path, Ed25519PrivateKey) if holder.signing or signing_path.exists() else None
+        )
         public, private = {}, {}
         for name in PAIRS:
-            if name in holder.to or _public_file(directory, name).exists():
-                public[name] = _public_key(_public_file(directory, name), holder.remedy)
-            if name in holder.open or _private_file(directory, name).exists():
-                private[name] = _private(_private_file(directory, name), X25519PrivateKey, holder.remedy)
-        ring = cls(directory, symmetric, signing, public, private, _epoch(directory / EPOCH_FILE))
+            if name in holder.to or _get_public_path(directory, name).exists():
+                public[name] = _read_public_key(_get_public_path(directory, name), holder.remedy)
+            if name in holder.open or _get_private_path(directory, name).exists():
+                private[name] = _read_private_key(_get_private_path(directory, name), X25519PrivateKey, holder.remedy)
+        ring = cls(directory, symmetric, signing, public, private, _read_epoch(directory / EPOCH_FILE))
         approver = directory / DEMONSTRATION_FILE
         if approver.exists() and signing and ring.holds("input-mac"):
-            key = _private(approver, Ed25519PrivateKey)
-            if hmac.compare_digest(_private_bytes(approver, _REMEDY).partition(b"\n")[0], ring._binding(key)):
+            key = _read_private_key(approver, Ed25519PrivateKey)
+            if hmac.compare_digest(
+                _read_private_bytes(approver, _REMEDY).partition(b"\n")[0], ring._build_binding(key)
+            ):
                 ring.demonstration_key = key
         return ring
 
@@ -151,14 +155,14 @@ class KeyRing:
         is ever replaced, because rotation uses a new directory.
         """
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
-        contents = _new_symmetric(names)
+        contents = _generate_symmetric_keys(names)
         if not at_sender:
-            contents |= {SIGNING_FILE: new_private_pem()} | _new_pairs(PAIRS)
+            contents |= {SIGNING_FILE: generate_private_pem()} | _generate_pairs(PAIRS)
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         ring = cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
         if demonstration:
             key = Ed25519PrivateKey.generate()
-            _write_set(directory, {DEMONSTRATION_FILE: ring._binding(key) + b"\n" + _pem(key)})
+            _write_set(directory, {DEMONSTRATION_FILE: ring._build_binding(key) + b"\n" + _encode_pem(key)})
             ring.demonstration_key = key
         return ring
 
@@ -167,23 +171,23 @@ class KeyRing:
 
         Raises `KeyProblem` if the directory has a key already, or if this is a sender's set: senders receive theirs.
         """
-        contents = _new_symmetric(LINKED_UNDER) | _new_pairs(PAIRS)
+        contents = _generate_symmetric_keys(LINKED_UNDER) | _generate_pairs(PAIRS)
         for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
-            contents[file] = _private_bytes(self._directory / file, _REMEDY)
+            contents[file] = _read_private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
         return KeyRing.load(directory)
 
     def of_sender(self) -> KeyRing:
         """Return the set with only the keys that a sender may have."""
         symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
-        public = {name: self.seals_to(name) for name in SENDER.to}
+        public = {name: self.get_public_key(name) for name in SENDER.to}
         return KeyRing(self._directory, symmetric, None, public, {}, self.epoch)
 
     def holds(self, key: str) -> bool:
         """Return whether the set has this symmetric key."""
         return key in self._symmetric
 
-    def subkey(self, key: str, purpose: str) -> bytes:
+    def derive_subkey(self, key: str, purpose: str) -> bytes:
         """Return 32 bytes derived from one key for one purpose (HKDF-SHA256 with the purpose as `info`).
 
         Raises `KeyProblem` if the set does not have the key.
@@ -193,24 +197,24 @@ class KeyRing:
         info = f"readiness/{key}/{purpose}".encode()
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
-    def seals_to(self, pair: str) -> X25519PublicKey:
+    def get_public_key(self, pair: str) -> X25519PublicKey:
         """Return the public key of a pair, to seal files. Raises `KeyProblem` if it is missing."""
         if pair not in self._public and pair in self._private:
             return self._private[pair].public_key()
         if pair not in self._public:
-            raise KeyProblem(f"{_public_file(self._directory, pair)} is needed here and is not in this key set")
+            raise KeyProblem(f"{_get_public_path(self._directory, pair)} is needed here and is not in this key set")
         return self._public[pair]
 
-    def opens(self, pair: str) -> X25519PrivateKey:
+    def get_private_key(self, pair: str) -> X25519PrivateKey:
         """Return the private key of a pair, to open files. Raises `KeyProblem` if it is missing."""
         if pair not in self._private:
-            raise KeyProblem(f"{_private_file(self._directory, pair)} is needed here and is not in this key set")
+            raise KeyProblem(f"{_get_private_path(self._directory, pair)} is needed here and is not in this key set")
         return self._private[pair]
 
-    def _binding(self, demonstration: Ed25519PrivateKey) -> bytes:
+    def _build_binding(self, demonstration: Ed25519PrivateKey) -> bytes:
         """Return the line that binds a demonstration key to this set, so that it cannot be copied into another set."""
         public = [key.public_key().public_bytes_raw() for key in (demonstration, self.signing_key)]
-        own = self.subkey("input-mac", "demonstration")
+        own = self.derive_subkey("input-mac", "demonstration")
         return f"demonstration key of the set {hmac.digest(own, b''.join(public), 'sha256').hex()}".encode()
 
     @property
@@ -229,7 +233,7 @@ class KeyRing:
     def fingerprints(self) -> dict[str, str]:
         """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
         said = {
-            name: hmac.digest(self.subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
+            name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }
         said |= {name: key.public_bytes_raw() for name, key in self._public.items()}
@@ -242,35 +246,35 @@ class KeyRing:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
 
 
-def _new_symmetric(names: Iterable[str]) -> dict[str, bytes]:
+def _generate_symmetric_keys(names: Iterable[str]) -> dict[str, bytes]:
     return {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
 
 
-def _new_pairs(names: Iterable[str]) -> dict[str, bytes]:
+def _generate_pairs(names: Iterable[str]) -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
     for name in names:
         key = X25519PrivateKey.generate()
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        contents |= {f"{name}.pem": _pem(key), f"{name}.pub.pem": public}
+        contents |= {f"{name}.pem": _encode_pem(key), f"{name}.pub.pem": public}
     return contents
 
 
-def _private_file(directory: Path, pair: str) -> Path:
+def _get_private_path(directory: Path, pair: str) -> Path:
     return directory / f"{pair}.pem"
 
 
-def _public_file(directory: Path, pair: str) -> Path:
+def _get_public_path(directory: Path, pair: str) -> Path:
     return directory / f"{pair}.pub.pem"
 
 
-def new_private_pem(password: bytes | None = None) -> bytes:
+def generate_private_pem(password: bytes | None = None) -> bytes:
     """Generate an Ed25519 private key in PEM, encrypted if a password is given."""
-    return _pem(Ed25519PrivateKey.generate(), password)
+    return _encode_pem(Ed25519PrivateKey.generate(), password)
 
 
-def _pem(key: Ed25519PrivateKey | X25519PrivateKey, password: bytes | None = None) -> bytes:
+def _encode_pem(key: Ed25519PrivateKey | X25519PrivateKey, password: bytes | None = None) -> bytes:
     hidden = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
 
@@ -281,7 +285,7 @@ def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateK
     Calls `ask_password` if the key is encrypted. Raises `KeyProblem`.
     """
     remedy = "`readiness keys approver` makes one"
-    content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _private_bytes(path, remedy)
+    content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _read_private_bytes(path, remedy)
     password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
     try:
         key = serialization.load_pem_private_key(content, password)
@@ -305,28 +309,28 @@ def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
             opened.write(content)
 
 
-def _epoch(path: Path) -> int:
+def _read_epoch(path: Path) -> int:
     text = path.read_text(encoding="ascii", errors="replace").strip() if path.exists() else "1"
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise KeyProblem(f"{path} does not hold the number of an epoch, 1 or more")
     return int(text)
 
 
-def _symmetric_key(path: Path, remedy: str) -> bytes:
-    content = _private_bytes(path, remedy)
+def _read_symmetric_key(path: Path, remedy: str) -> bytes:
+    content = _read_private_bytes(path, remedy)
     text = content.strip()
     if text and all(byte in b"0123456789abcdefABCDEF" for byte in text) and len(text) % 2 == 0:
         content = bytes.fromhex(text.decode())
     if len(content) < KEY_BYTES:
         raise KeyProblem(f"{path} is shorter than {KEY_BYTES} bytes; {remedy}")
-    if _guessable(content):
+    if _is_guessable(content):
         raise KeyProblem(f"{path} is not random (a constant, a pattern, a default or text); {remedy}")
     return content
 
 
-def _private(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
+def _read_private_key(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
     """Return the private key of this class that a PEM file holds."""
-    content, name = _private_bytes(path, remedy), kind.__name__.removesuffix("PrivateKey")
+    content, name = _read_private_bytes(path, remedy), kind.__name__.removesuffix("PrivateKey")
     try:
         key: object = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError):
@@ -336,7 +340,7 @@ def _private(path: Path, kind: Any, remedy: str = _REMEDY) -> Any:
     return key
 
 
-def _public_key(path: Path, remedy: str) -> X25519PublicKey:
+def _read_public_key(path: Path, remedy: str) -> X25519PublicKey:
     if not path.is_file():
         raise KeyProblem(f"{path} is missing; {remedy}")
     try:
@@ -348,15 +352,15 @@ def _public_key(path: Path, remedy: str) -> X25519PublicKey:
     return key
 
 
-def _private_bytes(path: Path, remedy: str) -> bytes:
+def _read_private_bytes(path: Path, remedy: str) -> bytes:
     if not path.is_file():
         raise KeyProblem(f"{path} is missing; {remedy}")
-    if _exposed(path.stat()):
+    if _is_exposed(path.stat()):
         raise KeyProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     return path.read_bytes()
 
 
-def _exposed(status: os.stat_result) -> bool:
+def _is_exposed(status: os.stat_result) -> bool:
     """Return whether other accounts can read a key. A key owned by root may be readable by its group, as mounted
     secrets are (PostgreSQL applies the same rule to its private key)."""
     if os.name != "posix":  # the mode does not say who may read
@@ -365,7 +369,7 @@ def _exposed(status: os.stat_result) -> bool:
     return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 
 
-def _guessable(key: bytes) -> bool:
+def _is_guessable(key: bytes) -> bool:
     """Return whether a key is guessable: constant, short alphabet, arithmetic sequence, repeated half or text."""
     steps = {(after - before) % 256 for before, after in pairwise(key)}
     half = len(key) // 2

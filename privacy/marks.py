@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from privacy import normalise, pseudonyms
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from privacy.keys import LINKED_UNDER, KeyRing
 
 _NAMED = ("t_surname_dob", "t_forename_dob")
@@ -34,7 +34,7 @@ _DIGITS = 32  # hexadecimal digits of 128 bits
 _BLOCK_BYTES = 64  # a block of SHA-256, to which HMAC pads its key
 
 
-def made_under(keys: KeyRing) -> dict[str, Any]:
+def get_mark_versions(keys: KeyRing) -> dict[str, Any]:
     """Return the versions and key fingerprints that two sets of marks must share to be comparable."""
     return {
         "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
@@ -43,31 +43,31 @@ def made_under(keys: KeyRing) -> dict[str, Any]:
     }
 
 
-def marks_sql(relation: str, columns: Collection[str]) -> str:
+def build_marks_sql(relation: str, columns: Collection[str]) -> str:
     """Return a SELECT with a column of marks for each kind, NULL if tokens are missing, and `PLACE` if `relation` has
     it.
 
     `columns` are the columns of the relation, including council. Call `prepare` on the connection first.
     """
-    marks = ", ".join(f"{_mark(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
+    marks = ", ".join(f"{_build_mark_sql(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
     numbered = f"{PLACE}, " if PLACE in columns else ""
     return f"SELECT {numbered}{marks} FROM {relation}, mark_pads"
 
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Pass the key of the marks to a connection, as bound values."""
-    key = keys.subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
+    key = keys.derive_subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
     pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
     con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 
-def matching_sql(marked: str, objections: str) -> str:
-    """Return a SELECT of the `PLACE` of each row of `marked` (from `marks_sql`) that matches an objection.
+def build_matching_sql(marked: str, objections: str) -> str:
+    """Return a SELECT of the `PLACE` of each row of `marked` (from `build_marks_sql`) that matches an objection.
 
     `objections` has one row per mark: objection, kind, mark.
     """
-    known = " UNION ALL ".join(f"SELECT place, {quoted(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
-    numbers = ", ".join(quoted(kind) for kind in _NUMBERS)
+    known = " UNION ALL ".join(f"SELECT place, {quote_text(kind)} AS kind, {kind} AS mark FROM rows" for kind in KINDS)
+    numbers = ", ".join(quote_text(kind) for kind in _NUMBERS)
     return f"""
         WITH rows AS (FROM {marked}), known AS (SELECT * FROM ({known}) WHERE mark IS NOT NULL),
         hits AS (SELECT place, objection, kind FROM known JOIN {objections} USING (kind, mark)),
@@ -81,13 +81,13 @@ def matching_sql(marked: str, objections: str) -> str:
     """
 
 
-def _mark(kind: str, tokens: tuple[str, ...], columns: Collection[str]) -> str:
+def _build_mark_sql(kind: str, tokens: tuple[str, ...], columns: Collection[str]) -> str:
     if not set(tokens) <= set(columns):
         return "NULL::VARCHAR"
     by_name = {token.name: token for token in pseudonyms.TOKENS}
-    parts = [f"printf('%016x', {pseudonyms.bare_sql(by_name[token])})" for token in tokens]
+    parts = [f"printf('%016x', {pseudonyms.build_bare_sql(by_name[token])})" for token in tokens]
     parts += ["council"] if kind == "names_dob_council" else []
-    message = f"encode(concat_ws(chr(31), {quoted(kind)}, {', '.join(parts)}))"
+    message = f"encode(concat_ws(chr(31), {quote_text(kind)}, {', '.join(parts)}))"
     filled = " AND ".join(f"{token} IS NOT NULL" for token in tokens)
     made = f"left(sha256(outer_pad || unhex(sha256(inner_pad || {message}))), {_DIGITS})"
     return f"CASE WHEN {filled} THEN {made} END"

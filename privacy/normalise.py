@@ -46,12 +46,12 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE OR REPLACE MACRO rarest_band() AS {RAREST_BAND}").fetchall()
     con.execute(_MACROS).fetchall()
     con.execute("CREATE OR REPLACE TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
-    forms = {canonical: canonical for canonical in given_name_forms().values()} | given_name_forms()
+    forms = {canonical: canonical for canonical in load_given_name_forms().values()} | load_given_name_forms()
     con.execute(
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",
         [list(forms), list(forms.values())],
     ).fetchall()
-    for table, bands in (("surname_bands", surname_bands()), ("given_name_bands", given_name_bands())):
+    for table, bands in (("surname_bands", load_surname_bands()), ("given_name_bands", load_given_name_bands())):
         con.execute(
             f"CREATE OR REPLACE TABLE {table} AS SELECT unnest($1::VARCHAR[]) AS name, unnest($2::UTINYINT[]) AS band",
             [list(bands), list(bands.values())],
@@ -59,7 +59,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
 
 
 @cache
-def given_name_forms() -> dict[str, str]:
+def load_given_name_forms() -> dict[str, str]:
     """Return the public table of given names: form -> canonical form. Each form has one canonical name."""
     text = resources.files("privacy").joinpath("names/given_names.txt").read_text(encoding="utf-8")
     forms: dict[str, str] = {}
@@ -71,18 +71,18 @@ def given_name_forms() -> dict[str, str]:
 
 
 @cache
-def surname_bands() -> dict[str, int]:
+def load_surname_bands() -> dict[str, int]:
     """Return the public list of common surnames: surname -> band, 0 for the most common."""
-    return _bands("surnames.txt")
+    return _load_bands("surnames.txt")
 
 
 @cache
-def given_name_bands() -> dict[str, int]:
+def load_given_name_bands() -> dict[str, int]:
     """Return the public list of common given names: canonical name -> band, 0 for the most common."""
-    return _bands("given_name_bands.txt")
+    return _load_bands("given_name_bands.txt")
 
 
-def _bands(file: str) -> dict[str, int]:
+def _load_bands(file: str) -> dict[str, int]:
     text = resources.files("privacy").joinpath(f"names/{file}").read_text(encoding="utf-8")
     bands: dict[str, int] = {}
     band = 0

@@ -32,8 +32,8 @@ import numpy as np
 import pyarrow as pa
 
 from privacy import normalise
-from privacy.doors.database import rows_of
-from privacy.doors.sql import quoted
+from privacy.doors.database import fetch_rows
+from privacy.doors.sql import quote_text
 from privacy.keys import LINKED_UNDER, KeyProblem, KeyRing
 
 PSEUDONYM_VERSION = "6"
@@ -76,7 +76,9 @@ _MADE_OF = {
 """Parts of names that are not columns of the normaliser."""
 
 
-def _name_tokens(forms: Mapping[str, tuple[str, ...]], context: str, component: str, of: str) -> Iterator[TokenColumn]:
+def _iter_name_tokens(
+    forms: Mapping[str, tuple[str, ...]], context: str, component: str, of: str
+) -> Iterator[TokenColumn]:
     """Yield a token column for each form of each name with `component`, which comes from the contract column `of`."""
     for name, form in ((name, form) for name, forms_of in forms.items() for form in forms_of):
         part = f"{name}_{form}" if form else name
@@ -104,7 +106,7 @@ _NEIGHBOURS, _SECTOR = "left(n_postcode_full, -1)", "left(n_postcode_full, -2)"
 """Taken only from a complete postcode: they would leave almost nothing of an outward part."""
 
 
-def _or_where_common(component: str, place: str) -> str:
+def _narrow_where_common(component: str, place: str) -> str:
     """Return `component`, or the narrower `place` if the surname is common."""
     return f"CASE WHEN n_surname_band >= {RARE_SURNAME} THEN {component} ELSE {place} END"
 
@@ -142,7 +144,7 @@ TOKENS: tuple[TokenColumn, ...] = (
         "t_names_outward",
         "linkage",
         "names|outward",
-        ("n_surname", "n_forename", _or_where_common("n_postcode_outward", _NEIGHBOURS)),
+        ("n_surname", "n_forename", _narrow_where_common("n_postcode_outward", _NEIGHBOURS)),
         ("surname", "forename", "postcode"),
         _BANDS,
     ),
@@ -151,7 +153,7 @@ TOKENS: tuple[TokenColumn, ...] = (
             f"t_names_{part}",
             "linkage",
             f"names|{part}",
-            ("n_surname", "n_forename", f"n_dob_{part}", _or_where_common("''", _SECTOR)),
+            ("n_surname", "n_forename", f"n_dob_{part}", _narrow_where_common("''", _SECTOR)),
             ("surname", "forename", "date_of_birth"),
         )
         for part in ("day", "month")
@@ -169,8 +171,8 @@ TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn(
         "t_dob_outward", "linkage", "dob|outward", ("n_dob_sorted", "n_postcode_outward"), ("date_of_birth", "postcode")
     ),
-    *_name_tokens(_WITH_DOB, "dob", "n_dob_sorted", "date_of_birth"),
-    *_name_tokens(_WITH_POSTCODE, "postcode", "n_postcode", "postcode"),
+    *_iter_name_tokens(_WITH_DOB, "dob", "n_dob_sorted", "date_of_birth"),
+    *_iter_name_tokens(_WITH_POSTCODE, "postcode", "n_postcode", "postcode"),
 )
 """Every token, in column order. Most rows have about 26 tokens: `forename_written` is set only if it differs from the
 canonical form, first and last words only for names of several words, the token of two names alone only if they are rare
@@ -178,7 +180,7 @@ or only one child has them. Name tokens use the date of birth with day and month
 difference; `t_dob_postcode` uses it unsorted.
 """
 BANDED_DOMAINS = frozenset(token.domain for token in TOKENS if token.bands)
-"""Domains whose tokens are compared without their band bits: see `bare_sql`."""
+"""Domains whose tokens are compared without their band bits: see `build_bare_sql`."""
 TOKEN_COLUMNS = tuple(token.name for token in TOKENS)
 
 MARKS: tuple[TokenColumn, ...] = (
@@ -189,7 +191,7 @@ MARKS: tuple[TokenColumn, ...] = (
     TokenColumn("sole_born", "linkage", "sole|dob", (), ()),
     TokenColumn("sole_home", "linkage", "sole|postcode", (), ()),
 )
-"""Marks of a row, made like tokens, used to combine the parts of an extract (`marks_of_rows`). They are not passed to
+"""Marks of a row, made like tokens, used to combine the parts of an extract (`list_row_marks`). They are not passed to
 the linkage: `record` and `content` include council and source, so they match nothing outside one extract and its parts.
 `record_born` and similar marks show whether rows with one UPN, which may belong to two children, agree. Others exist
 only for common names: `sole_names` is the `t_names` of a child who is the only one in the extract with both names, and
@@ -201,9 +203,13 @@ class TokenKeys:
     """The sub-keys of every domain for the first keying and, if the ring has `linker.key`, for the second."""
 
     def __init__(self, keys: KeyRing) -> None:
-        self._first = {token.domain: keys.subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)}
+        self._first = {
+            token.domain: keys.derive_subkey(token.key, f"token/{token.domain}") for token in (*TOKENS, *MARKS)
+        }
         self._second = (
-            {domain: keys.subkey("linker", f"token/{domain}") for domain in self._first} if keys.holds("linker") else {}
+            {domain: keys.derive_subkey("linker", f"token/{domain}") for domain in self._first}
+            if keys.holds("linker")
+            else {}
         )
 
     def first(self, domain: str) -> bytes:
@@ -231,18 +237,18 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()  # the small table is the build side
 
 
-def token_columns(source_columns: set[str]) -> list[TokenColumn]:
+def list_token_columns(source_columns: set[str]) -> list[TokenColumn]:
     """Return the tokens that can be made from a source with these contract columns."""
     return [token for token in TOKENS if source_columns.issuperset(token.inputs)]
 
 
-def marks_of_rows(
+def list_row_marks(
     source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
     """Return the marks of the rows of a source. `record` lists sets of columns, of which the first complete one
     identifies the record. `said` are all columns of a row; `columns` as in `tokenise`."""
-    of_source = [quoted(source), "council"]
-    sets = (_joined_sql([str(number), *map(_as_compared, names)]) for number, names in enumerate(record))
+    of_source = [quote_text(source), "council"]
+    sets = (_join_sql([str(number), *map(_build_compared_sql, names)]) for number, names in enumerate(record))
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
     components = {
         "record": (*of_source, f"coalesce({', '.join(sets)})"),
@@ -271,20 +277,20 @@ _NUMBERS = {
 """SQL of columns that are compared in normalised form."""
 
 
-def _as_compared(column: str) -> str:
+def _build_compared_sql(column: str) -> str:
     return f"({_NUMBERS.get(column) or f'upper(trim({column}::VARCHAR))'})::VARCHAR"
 
 
-def _joined_sql(texts: Sequence[str]) -> str:
+def _join_sql(texts: Sequence[str]) -> str:
     return f"({_SEPARATED.join(texts)})"
 
 
-def without_sole_bearers(table: pa.Table) -> pa.Table:
+def clear_sole_bearers(table: pa.Table) -> pa.Table:
     """Return the rows of an extract as rows of a part: `t_names` is kept only for names that are rare by the public
     lists."""
     if "t_names" not in table.column_names:
         return table
-    values, missing = with_mask(_one_chunk(table["t_names"]))
+    values, missing = with_mask(_combine_chunks(table["t_names"]))
     surname, forename = (values >> np.uint64(BAND_BITS)) & _BAND, values & _BAND
     rare = (surname >= RARE_SURNAME) & (surname + forename >= RARE_PAIR)
     kept = pa.array(values, pa.uint64(), mask=missing | ~rare)
@@ -310,33 +316,33 @@ def tokenise(
     `columns` are the contract columns of `relation`, VARCHAR, and DATE for date_of_birth; its columns `council` and
     `cohort` identify the extract of a row. With `whole=False` the relation is one part of an extract, which cannot show
     whether a name occurs only once in the whole, so no token depends on that. `marks` are added to the tokens
-    (`marks_of_rows`). With `second_keying=False` the result is what a sender sends, and `rekey` turns it into the
+    (`list_row_marks`). With `second_keying=False` the result is what a sender sends, and `rekey` turns it into the
     pipeline's own result. Call `prepare` on the connection first.
     """
-    tokens = [*token_columns(columns), *marks]
-    rows = rows_of(con, _messages_sql(relation, columns, tokens, passthrough, whole))
+    tokens = [*list_token_columns(columns), *marks]
+    rows = fetch_rows(con, _build_messages_sql(relation, columns, tokens, passthrough, whole))
     kept = rows.select(passthrough)
-    messages = {token.name: _one_chunk(rows[token.name]) for token in tokens}
-    hashed = hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
+    messages = {token.name: _combine_chunks(rows[token.name]) for token in tokens}
+    hashed = compute_hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
     for token in tokens:
-        bands = [_one_chunk(rows[band]) for band in token.bands]
-        kept = kept.append_column(token.name, _banded(hashed[token.name], token, _joined(bands)))
+        bands = [_combine_chunks(rows[band]) for band in token.bands]
+        kept = kept.append_column(token.name, _set_bands(hashed[token.name], token, _pack_bands(bands)))
     return rekey(kept, [token.name for token in tokens], keys) if second_keying else kept
 
 
 def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
     """Return `table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
     tokens = {token.name: token for token in (*TOKENS, *MARKS) if token.name in columns}
-    first = {name: _one_chunk(table[name]) for name in tokens}
-    bare = {name: as_bytes(_bare(first[name], token)) for name, token in tokens.items()}
-    hashed = hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
+    first = {name: _combine_chunks(table[name]) for name in tokens}
+    bare = {name: encode_as_bytes(_clear_bands(first[name], token)) for name, token in tokens.items()}
+    hashed = compute_hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
     for name, token in tokens.items():
-        carried = with_mask(first[name])[0] & ~_without_bands(token)
-        table = table.set_column(table.column_names.index(name), name, _banded(hashed[name], token, carried))
+        carried = with_mask(first[name])[0] & ~_get_band_mask(token)
+        table = table.set_column(table.column_names.index(name), name, _set_bands(hashed[name], token, carried))
     return table
 
 
-def manifest(keys: KeyRing) -> dict[str, str]:
+def build_manifest(keys: KeyRing) -> dict[str, str]:
     """Return the metadata of a tokenised file; files with different metadata cannot be linked."""
     return {
         "pseudonym_version": PSEUDONYM_VERSION,
@@ -345,11 +351,11 @@ def manifest(keys: KeyRing) -> dict[str, str]:
     }
 
 
-def _messages_sql(
+def _build_messages_sql(
     relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str], whole: bool
 ) -> str:
     """Return a SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
-    messages = [f"{_message(token)} AS {token.name}" for token in tokens]
+    messages = [f"{_build_message_sql(token)} AS {token.name}" for token in tokens]
     bands = sorted({band for token in tokens for band in token.bands})
     named = f"SELECT *, {_ONLY_BEARER if whole else 'false'} AS only_bearer"
     namesakes = "WINDOW namesakes AS (PARTITION BY council, cohort, n_surname, n_forename)"
@@ -357,15 +363,15 @@ def _messages_sql(
     return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normal})"
 
 
-def _message(token: TokenColumn) -> str:
+def _build_message_sql(token: TokenColumn) -> str:
     return _SEPARATED.join(f"({component})::VARCHAR" for component in token.components)
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+def _combine_chunks(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-def _joined(bands: list[pa.Array]) -> np.ndarray:
+def _pack_bands(bands: list[pa.Array]) -> np.ndarray:
     """Pack the bands of a token's names into one number."""
     joined = np.zeros(1, np.uint64)
     for band in bands:
@@ -373,39 +379,39 @@ def _joined(bands: list[pa.Array]) -> np.ndarray:
     return joined
 
 
-def _banded(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:
+def _set_bands(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:
     """Replace the last bits of each 64-bit hash with the bands of the names."""
     if not token.bands:
         return hashed
     values, missing = with_mask(hashed)
-    return pa.array((values & _without_bands(token)) | bands, pa.uint64(), mask=missing)
+    return pa.array((values & _get_band_mask(token)) | bands, pa.uint64(), mask=missing)
 
 
-def _bare(tokens: pa.Array, token: TokenColumn) -> pa.Array:
-    """Clear the band bits of tokens, as `bare_sql` does in SQL."""
+def _clear_bands(tokens: pa.Array, token: TokenColumn) -> pa.Array:
+    """Clear the band bits of tokens, as `build_bare_sql` does in SQL."""
     if token.domain not in BANDED_DOMAINS:
         return tokens
     values, missing = with_mask(tokens)
-    return pa.array(values & _without_bands(_widest(token)), pa.uint64(), mask=missing)
+    return pa.array(values & _get_band_mask(_find_widest_token(token)), pa.uint64(), mask=missing)
 
 
-def _without_bands(token: TokenColumn) -> np.uint64:
+def _get_band_mask(token: TokenColumn) -> np.uint64:
     return np.uint64(2**64 - 2 ** (BAND_BITS * len(token.bands)))
 
 
-def _widest(token: TokenColumn) -> TokenColumn:
+def _find_widest_token(token: TokenColumn) -> TokenColumn:
     """Return the token of the same domain that has the most bands."""
     return max((t for t in TOKENS if t.domain == token.domain), key=lambda t: len(t.bands))
 
 
-def bare_sql(token: TokenColumn) -> str:
+def build_bare_sql(token: TokenColumn) -> str:
     """Return SQL of a token with its band bits set to zero, as compared with others of its domain."""
     if token.domain not in BANDED_DOMAINS:
         return token.name
-    return f"{token.name} & {_without_bands(_widest(token))}::UBIGINT"
+    return f"{token.name} & {_get_band_mask(_find_widest_token(token))}::UBIGINT"
 
 
-def band_sql(name: str, columns: set[str]) -> str:
+def build_band_sql(name: str, columns: set[str]) -> str:
     """Return SQL of the band (UTINYINT) of a row's `surname` or `forename`, from any token that has one, or NULL."""
     column = f"n_{name}_band"
     found = [
@@ -416,7 +422,7 @@ def band_sql(name: str, columns: set[str]) -> str:
     return f"coalesce({', '.join(found)}, NULL)::UTINYINT" if found else "NULL::UTINYINT"
 
 
-def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict[str, pa.Array]:
+def compute_hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict[str, pa.Array]:
     """Return the first 64 bits (UInt64Array, big-endian) of the HMAC of each message, NULL for NULL.
 
     `messages` are string or binary arrays of equal length by name, `keys` the sub-key of each. The library takes keys
@@ -427,7 +433,7 @@ def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict
         import polars as pl  # imported here because it takes a tenth of a second
         import polars_hash
     except ImportError:  # the tool for councils does without them: 210 of its 510 MB, for 2 seconds per million tokens
-        return {name: _hashed_by_python(column, keys[name].hex().encode()) for name, column in messages.items()}
+        return {name: _compute_hmac_in_python(column, keys[name].hex().encode()) for name, column in messages.items()}
     frame = pl.DataFrame({name: pl.Series(pl.from_arrow(column)) for name, column in messages.items()})
     hashed = frame.select(
         polars_hash.col(name)
@@ -441,7 +447,7 @@ def hmac_64(messages: Mapping[str, pa.Array], keys: Mapping[str, bytes]) -> dict
     return {column.name: column.to_arrow() for column in hashed}
 
 
-def _hashed_by_python(messages: pa.Array, key: bytes) -> pa.Array:
+def _compute_hmac_in_python(messages: pa.Array, key: bytes) -> pa.Array:
     digests = (
         None if message is None else hmac.digest(key, message, "sha256")[:_BYTES]
         for message in messages.cast(pa.binary()).to_pylist()
@@ -449,7 +455,7 @@ def _hashed_by_python(messages: pa.Array, key: bytes) -> pa.Array:
     return pa.array([None if digest is None else int.from_bytes(digest) for digest in digests], pa.uint64())
 
 
-def as_bytes(numbers: pa.Array) -> pa.Array:
+def encode_as_bytes(numbers: pa.Array) -> pa.Array:
     """Return each 64-bit number as eight bytes, big-endian; NULL for NULL."""
     values, missing = with_mask(numbers)
     offsets = np.arange(0, _BYTES * (len(values) + 1), _BYTES, dtype=np.int32)

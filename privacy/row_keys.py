@@ -33,7 +33,7 @@ class RowKeys:
         numbers = np.asarray(rows, np.int64).astype(np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW
         for number in range(_ROUNDS):
-            left, right = right, left ^ self._mixed(number, right)
+            left, right = right, left ^ self._mix_half(number, right)
         return (left << _HALF) | right
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
@@ -41,10 +41,10 @@ class RowKeys:
         numbers = np.asarray(keys, np.uint64)
         left, right = numbers >> _HALF, numbers & _LOW
         for number in reversed(range(_ROUNDS)):
-            left, right = right ^ self._mixed(number, left), left
+            left, right = right ^ self._mix_half(number, left), left
         return ((left << _HALF) | right).astype(np.int64)
 
-    def _mixed(self, number: int, half: np.ndarray) -> np.ndarray:
+    def _mix_half(self, number: int, half: np.ndarray) -> np.ndarray:
         """Return 32 bits of the AES encryption of each half with the round's number."""
         blocks = np.empty((len(half), 2), _LITTLE_ENDIAN)
         blocks[:, 0], blocks[:, 1] = half, number
@@ -60,29 +60,29 @@ _PART_BITS, _MOST_DIGITS = 40, 12
 _ROW_OF_PART, _MOST_PARTS = np.int64(2**_PART_BITS - 1), 2**23
 
 
-def numbers_of(part: int, rows: np.ndarray) -> np.ndarray:
+def number_rows(part: int, rows: np.ndarray) -> np.ndarray:
     """Return the numbers in the whole extract (int64) of rows of a part; part 0, a whole file, keeps its numbers."""
     return np.asarray(rows, np.int64) + (np.int64(part) << np.int64(_PART_BITS))
 
 
-def part_and_row(number: Any) -> tuple[Any, Any]:
+def split_number(number: Any) -> tuple[Any, Any]:
     """Return the part, and the row in it, of a number in the whole extract or an array (int64) of them; part 0 is a
     whole file."""
     return number >> _PART_BITS, number & int(_ROW_OF_PART)
 
 
-def part_sql(number: str) -> str:
+def build_part_sql(number: str) -> str:
     """Return SQL of the part of a number in the whole extract."""
     return f"({number} >> {_PART_BITS})"
 
 
-def written(number: int) -> str:
+def format_row_number(number: int) -> str:
     """Return a row number as people write it: `17`, or `3:17` for row 17 of part 3."""
-    part, row = part_and_row(number)
+    part, row = split_number(number)
     return f"{part}:{row}" if part else str(row)
 
 
-def number_of(text: str) -> int | None:
+def parse_row_number(text: str) -> int | None:
     """Return the number in the whole extract of a row as people write it; None if the text is not a row number."""
     part, colon, row = text.rpartition(":")
     digits = [row, *([part] if colon else [])]
@@ -90,19 +90,19 @@ def number_of(text: str) -> int | None:
         return None
     if int(part or 0) >= _MOST_PARTS or int(row) > int(_ROW_OF_PART):
         return None
-    return int(numbers_of(int(part or 0), np.array(int(row))))
+    return int(number_rows(int(part or 0), np.array(int(row))))
 
 
-def of_parts(keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
+def derive_part_keys(keys: KeyRing, source: str, cohort: str, council: str) -> RowKeys:
     """Return the row keys of an extract in parts: a row keeps its key as parts are added. Raises `KeyProblem`."""
-    return RowKeys(keys.subkey("row", f"row/{source}/{cohort}/{council}/parts"))
+    return RowKeys(keys.derive_subkey("row", f"row/{source}/{cohort}/{council}/parts"))
 
 
-def of_delivery(keys: KeyRing, source: str, cohort: str, council: str, file_mac: str) -> RowKeys:
+def derive_delivery_keys(keys: KeyRing, source: str, cohort: str, council: str, file_mac: str) -> RowKeys:
     """Return the row keys of an extract in the restricted zone, by the MAC of its delivery. Raises `KeyProblem`."""
-    return RowKeys(keys.subkey("row", f"row/{source}/{cohort}/{council}/{file_mac}"))
+    return RowKeys(keys.derive_subkey("row", f"row/{source}/{cohort}/{council}/{file_mac}"))
 
 
-def of_sent_file(keys: KeyRing, source: str, cohort: str, council: str, sha256: str) -> RowKeys:
+def derive_sent_file_keys(keys: KeyRing, source: str, cohort: str, council: str, sha256: str) -> RowKeys:
     """Return the row keys of a sender's file of tokens, by the SHA-256 of its extract. Raises `KeyProblem`."""
-    return RowKeys(keys.subkey("linkage", f"sent-row/{source}/{cohort}/{council}/{sha256}"))
+    return RowKeys(keys.derive_subkey("linkage", f"sent-row/{source}/{cohort}/{council}/{sha256}"))

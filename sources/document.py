@@ -20,8 +20,8 @@ def render() -> str:
     template = environment.from_string(Path(__file__).with_name("sources.md.j2").read_text(encoding="utf-8"))
     return template.render(
         contracts=CONTRACTS.values(),
-        people_columns=_shared("columns"),
-        people_rules=_shared("rules"),
+        people_columns=_list_shared("columns"),
+        people_rules=_list_shared("rules"),
         example=Cohort("202425"),
         becomes={"identifier": "token", "payload": "kept", "check": "checked"},
         complete=MIN_COMPLETE_SHARE,
@@ -34,7 +34,7 @@ def render() -> str:
     )
 
 
-def _shared(name: str) -> list[object]:
+def _list_shared(name: str) -> list[object]:
     """Return the columns or rules shared by every source about named children, which the page lists once."""
     people = [contract for contract in CONTRACTS.values() if "surname" in contract]
     first, *others = (list(getattr(contract, name)) for contract in people)

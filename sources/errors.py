@@ -30,7 +30,7 @@ class ExtractStopped(Exception):
         self.headings = headings
 
 
-def unexpected(name: str, error: Exception) -> ExtractStopped:
+def wrap_error(name: str, error: Exception) -> ExtractStopped:
     """Return `error` as an `ExtractStopped`; messages call the extract `name`.
 
     For any other error, only its type and location are given: its message may quote a value.

@@ -35,7 +35,7 @@ MUTATIONS = {
         "tests/privacy/mechanism",
     ),
     "overdraft": Mutation("    if amount > left:", "    if amount > 2 * left:", "tests/privacy/ledger"),
-    "altered-ledger": Mutation(" or line.entry_hash != line.computed_hash()", "", "tests/privacy/ledger"),
+    "altered-ledger": Mutation(" or line.entry_hash != line.compute_hash()", "", "tests/privacy/ledger"),
     "strangers-signature": Mutation(
         "        if person is STRANGER:",
         "        if person is None:",
@@ -66,8 +66,8 @@ MUTATIONS = {
         "if holds_any(path, gone):", "if holds_any(path, gone) and not path:", "tests/e2e/keeping/test_forgetting.py"
     ),
     "unchecked-content": Mutation(
-        "in changed(files, expected)),",
-        "in changed(files, expected) if not files),",
+        "in list_changed(files, expected)),",
+        "in list_changed(files, expected) if not files),",
         "tests/integration/export/test_bundle.py tests/integration/export/test_verify.py",
     ),
     "one-key-for-tokens": Mutation(

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from ndl_export.tables import FAMILIES
-from privacy.pseudonyms import token_columns
+from privacy.pseudonyms import list_token_columns
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.reference.code_lists import IMD_INDEX
@@ -42,7 +42,7 @@ class NotAllowed(Exception):
     """Raised for metadata with a key that is not in `ALLOWED`."""
 
 
-def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata. Raises `NotAllowed` if a key is not allowed."""
     for key in metadata:
         if not any(re.fullmatch(pattern, key) for pattern in ALLOWED):
@@ -50,33 +50,33 @@ def checked(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return dict(metadata)
 
 
-def lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
+def copy_lineage(of_definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return column lineage for a run's metadata: the same as in the asset's definition."""
-    return checked({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
+    return check_metadata({COLUMN_LINEAGE: of_definition[COLUMN_LINEAGE]})
 
 
 _Column = tuple[str, str, str, Sequence[dg.TableColumnDep]]
 """Name, type, description and input columns of a column."""
 
 
-def _described(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
+def _describe_columns(columns: Iterable[_Column], *to_read: str) -> dict[str, Any]:
     """Return metadata with columns and lineage. Descriptions repeat it, as open-source Dagster does not draw it."""
     listed = list(columns)
     schema = [
-        dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _words(made_of)))))
+        dg.TableColumn(name, kind, description=". ".join(filter(None, (text, _format_inputs(made_of)))))
         for name, kind, text, made_of in listed
     ]
     lineage_of = {name: made_of for name, _, _, made_of in listed if made_of}
-    return checked(
+    return check_metadata(
         {
             COLUMN_SCHEMA: dg.TableSchema(schema),
             COLUMN_LINEAGE: dg.TableColumnLineage(lineage_of),
-            **documents(*to_read),
+            **name_documents(*to_read),
         }
     )
 
 
-def _words(made_of: Sequence[dg.TableColumnDep]) -> str:
+def _format_inputs(made_of: Sequence[dg.TableColumnDep]) -> str:
     """Return text such as `From landing/eyfsp: sex`, with at most `_COLUMNS_NAMED` columns of each asset."""
     by_asset: dict[str, list[str]] = {}
     for dep in made_of:
@@ -88,15 +88,17 @@ def _words(made_of: Sequence[dg.TableColumnDep]) -> str:
     return f"From {'; '.join(named)}" if named else ""
 
 
-def landed(contract: SourceContract) -> dict[str, Any]:
+def describe_landed(contract: SourceContract) -> dict[str, Any]:
     """Return metadata for a landed extract."""
     columns = [dg.TableColumn(c.name, c.kind.value, description=c.description) for c in contract.columns]
-    return checked({COLUMN_SCHEMA: dg.TableSchema(columns), **documents("docs/sources.md", "docs/formats.md")})
+    return check_metadata(
+        {COLUMN_SCHEMA: dg.TableSchema(columns), **name_documents("docs/sources.md", "docs/formats.md")}
+    )
 
 
-def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
+def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
     """Return metadata for a pseudonymised extract."""
-    tokens = token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
+    tokens = list_token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
     born, home = _input(landing, "date_of_birth"), [_input(landing, "postcode"), _input(directory, "imd_decile")]
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
@@ -114,16 +116,16 @@ def pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.
         made_of = [_input(landing, name) for name in token.inputs]
         text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"
         columns.append((token.name, "ubigint", text, made_of))
-    return _described(columns, "docs/architecture.md", "docs/linkage.md")
+    return _describe_columns(columns, "docs/architecture.md", "docs/linkage.md")
 
 
-def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
+def describe_links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
     """Return metadata for the table of links."""
     keys = list(extracts)
     tokens = [
         _input(key, token.name)
         for key in keys
-        for token in token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
+        for token in list_token_columns({c.name for c in CONTRACTS[key.path[-1]].with_role(Role.IDENTIFIER)})
     ]
     child = "Random; the same for all rows of a child, kept when the cohort is linked again"
     columns: list[_Column] = [
@@ -134,10 +136,10 @@ def links(extracts: Iterable[dg.AssetKey]) -> dict[str, Any]:
         ("match_rule", _TEXT, "How the row came to its child: own number, twin rows, probabilistic or none", tokens),
         ("match_probability", "double", "Of the link, where it is probabilistic", tokens),
     ]
-    return _described(columns, "docs/linkage.md", "docs/linkage-parameters.md")
+    return _describe_columns(columns, "docs/linkage.md", "docs/linkage-parameters.md")
 
 
-def confidential(
+def describe_confidential(
     family: str, made_of: Mapping[str, Mapping[str, Sequence[str]]], extracts: Mapping[str, dg.AssetKey]
 ) -> dict[str, Any]:
     """Return metadata for a confidential table, over which noise is added.
@@ -153,13 +155,13 @@ def confidential(
         )
         for a in FAMILIES[family].attributes
     ]
-    return _described(columns, "docs/architecture.md", "docs/privacy.md")
+    return _describe_columns(columns, "docs/architecture.md", "docs/privacy.md")
 
 
-def documents(*names: str, and_more: str = "") -> dict[str, Any]:
+def name_documents(*names: str, and_more: str = "") -> dict[str, Any]:
     """Return metadata that names documents to read."""
     text = "To read on: " + ", ".join(f"`{name}`" for name in names)
-    return checked({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
+    return check_metadata({DOCUMENTS: dg.MetadataValue.md(f"{text}{and_more}")})
 
 
 def _input(key: dg.AssetKey, column: str) -> dg.TableColumnDep:

@@ -22,16 +22,16 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from assets.home.errors import plainly
-from assets.home.processing_log import of_run
+from assets.home.errors import translate_errors
+from assets.home.processing_log import attribute_to_run
 from sources.contracts import SourceContract
-from sources.reference.cohorts import Cohort, cohort_codes
-from sources.reference.places import place, places
+from sources.reference.cohorts import Cohort, list_cohort_codes
+from sources.reference.places import get_place, load_places
 
 LAST_COHORT_YEAR = 2030
 """First year of the last cohort that has a partition (2030/31)."""
 
-COHORTS = dg.StaticPartitionsDefinition(cohort_codes(LAST_COHORT_YEAR))
+COHORTS = dg.StaticPartitionsDefinition(list_cohort_codes(LAST_COHORT_YEAR))
 COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
 """Participating councils. Each is added when its folder first appears in landing."""
 COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": COUNCILS})
@@ -55,19 +55,19 @@ STOPPED = "The step stopped: "
 """Start of the sentence in a run's log that gives the reason for a failed step."""
 
 
-def council_cohort(council: str, cohort: str) -> str:
+def build_partition_key(council: str, cohort: str) -> str:
     """Return the partition key of one sender."""
     return str(dg.MultiPartitionKey({"cohort": cohort, "council": council}))
 
 
-def parts(key: str) -> tuple[str, str]:
+def parse_partition_key(key: str) -> tuple[str, str]:
     """Return (council, cohort) from a partition key, in which dimensions are sorted by name.
 
     Raises `UnknownCouncil` or `InvalidCohort` if either does not exist: a launch may name any partition, and both
     become names of folders.
     """
     cohort, council = key.split("|")
-    return place(council).council, Cohort(cohort).code
+    return get_place(council).council, Cohort(cohort).code
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
@@ -77,7 +77,7 @@ def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list
     """
     name = str(COUNCILS.name)
     for stray in instance.get_dynamic_partitions(name):
-        if stray not in places():
+        if stray not in load_places():
             instance.delete_dynamic_partition(name, stray)
     known = instance.get_dynamic_partitions(name)
     if new := [council for council in councils if council not in known]:
@@ -86,29 +86,29 @@ def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list
     return list(known)
 
 
-def one_run(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
+def tag_partition_range(councils: Iterable[str], cohort: str, known: Sequence[str]) -> dict[str, str]:
     """Return tags for one run over the smallest partition range that includes these councils of a cohort.
 
     `known` lists all councils in partition order.
     """
     positions = [known.index(council) for council in councils]
     return {
-        RANGE_START: council_cohort(known[min(positions)], cohort),
-        RANGE_END: council_cohort(known[max(positions)], cohort),
+        RANGE_START: build_partition_key(known[min(positions)], cohort),
+        RANGE_END: build_partition_key(known[max(positions)], cohort),
     }
 
 
-def started_by_command(command: str) -> dict[str, str]:
+def tag_command(command: str) -> dict[str, str]:
     """Return tags for a run started by a command: the operating system account and the command."""
     return {BY: getpass.getuser(), WHY: command}
 
 
-def of_release(version: str, share: float | None) -> dict[str, str]:
+def tag_release(version: str, share: float | None) -> dict[str, str]:
     """Return tags with the release version and the share of the policy's split that it may spend."""
     return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
 
 
-def versioned(data: str, code: str) -> dict[str, str]:
+def tag_versions(data: str, code: str) -> dict[str, str]:
     """Return data and code version tags for a materialisation that a step reports itself."""
     return {"dagster/data_version": data, "dagster/code_version": code}
 
@@ -146,32 +146,32 @@ def redact_errors(step: F) -> F:
 
     @functools.wraps(step)
     def whole(*args: Any, **kwargs: Any) -> Any:
-        with _in_a_run():
+        with _log_errors():
             return step(*args, **kwargs)
 
     @functools.wraps(step)
     def stepwise(*args: Any, **kwargs: Any) -> Any:
-        with _in_a_run():
+        with _log_errors():
             yield from step(*args, **kwargs)
 
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
 
 
 @contextmanager
-def _in_a_run() -> Iterator[None]:
+def _log_errors() -> Iterator[None]:
     """Log an error in the block on a separate line, because Dagster shows it only between two stack traces."""
     try:
-        run = _run()
-        with of_run(run.run_id if run else ""), plainly():
+        run = _get_run()
+        with attribute_to_run(run.run_id if run else ""), translate_errors():
             if run and (key := run.tags.get(PARTITION)):
-                parts(key) if "|" in key else Cohort(key)
+                parse_partition_key(key) if "|" in key else Cohort(key)
             yield
     except Exception as error:
         dg.get_dagster_logger().error(f"{STOPPED}{error}")
         raise
 
 
-def _run() -> dg.DagsterRun | None:
+def _get_run() -> dg.DagsterRun | None:
     """Return the current run; None if a test calls the body directly."""
     try:
         return dg.OpExecutionContext.get().run

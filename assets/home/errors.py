@@ -18,7 +18,7 @@ import pyarrow.parquet
 
 from privacy.doors.typed import is_line
 from sources.contracts import CONTRACTS
-from sources.extract.landed import names_an_extract
+from sources.extract.landed import is_extract_name
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
 _DISK_FULL = re.compile(
@@ -47,9 +47,9 @@ class Damaged(Exception):
     """Raised if a file of the restricted zone cannot be read. The message names it and says how to restore it."""
 
 
-def in_plain_words(error: Exception) -> str:
+def describe_unexpected_error(error: Exception) -> str:
     """Describe an error from the system or a library in one sentence."""
-    said, where = _texts(error), _place(error)
+    said, where = _join_messages(error), _format_place(error)
     if _DISK_FULL.search(said):
         return f"the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
     if _ACCESS_DENIED.search(said):
@@ -68,9 +68,9 @@ def in_plain_words(error: Exception) -> str:
     return f"stopped by {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; please report this"
 
 
-def sentence_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return the message of the project's own errors, and a plain sentence for any other."""
-    return str(error) if is_own(error) else in_plain_words(error)
+    return str(error) if is_own(error) else describe_unexpected_error(error)
 
 
 def is_own(error: Exception) -> bool:
@@ -79,7 +79,7 @@ def is_own(error: Exception) -> bool:
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise `StepFailed` for errors in the block that are neither the project's nor Dagster's.
 
     The traceback keeps code locations but no values.
@@ -90,7 +90,7 @@ def plainly() -> Iterator[None]:
         if is_own(error) or type(error).__module__.partition(".")[0] == "dagster":
             raise
         # without its cause, whose message may quote a row
-        raise StepFailed(in_plain_words(error)).with_traceback(error.__traceback__) from None
+        raise StepFailed(describe_unexpected_error(error)).with_traceback(error.__traceback__) from None
 
 
 def check_readable(home: _Rooted, path: Path) -> None:
@@ -100,10 +100,10 @@ def check_readable(home: _Rooted, path: Path) -> None:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a system error, not a damaged file
             raise
-        raise damaged(home, path) from None
+        raise build_damage_error(home, path) from None
 
 
-def damaged(home: _Rooted, path: Path) -> Damaged:
+def build_damage_error(home: _Rooted, path: Path) -> Damaged:
     """Build the error for an incomplete file of the home folder."""
     return Damaged(f"{path.relative_to(home.root)} is damaged: {_REMEDY.get(path.name, _TAKE_IN_AGAIN)}")
 
@@ -119,7 +119,7 @@ _REMEDY = {
 }
 
 
-def _texts(error: BaseException) -> str:
+def _join_messages(error: BaseException) -> str:
     """Return the messages of an error and its causes, because a library's error often wraps the system's."""
     found, seen = "", error
     while seen is not None:
@@ -128,7 +128,7 @@ def _texts(error: BaseException) -> str:
     return found
 
 
-def _place(error: Exception) -> str:
+def _format_place(error: Exception) -> str:
     """Return ` (path)` if the error names one, else an empty string.
 
     The sender chose the names below a source's folder; they are left out unless they follow the naming rules.
@@ -139,5 +139,5 @@ def _place(error: Exception) -> str:
     path = PurePath(str(name))
     below = next((at for at, part in enumerate(path.parts, 1) if part in CONTRACTS), len(path.parts))
     sent = path.parts[below:]
-    shown = path if not sent or (len(sent) == 1 and names_an_extract(sent[0])) else PurePath(*path.parts[:below])
+    shown = path if not sent or (len(sent) == 1 and is_extract_name(sent[0])) else PurePath(*path.parts[:below])
     return f" ({shown})" if is_line(str(shown)) else ""

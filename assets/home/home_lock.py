@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from assets.home.paths import CohortStore, ExtractStore, Home
-from privacy.doors.locks import PATIENCE_SECONDS, locked
+from privacy.doors.locks import PATIENCE_SECONDS, hold_lock
 
 _WRITTEN_BY_STEPS = (
     *("pseudonymised", "parts", "several", "quarantine", "quality", "history", "stopped", "reports"),
@@ -45,7 +45,7 @@ class Busy(Exception):
 
 
 @contextmanager
-def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Prevent removals during the block.
 
     Raises `InUse` if a removal does not end within `patience` seconds, and `RemovalUnfinished` if one was interrupted.
@@ -55,14 +55,14 @@ def in_use(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         return
     home.prepare()
     refusal = _REMOVAL_AT_WORK.format(home.root)
-    with locked(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
+    with hold_lock(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
         if home.is_removal_unfinished:
             raise RemovalUnfinished(refusal)
         yield
 
 
 @contextmanager
-def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+def lock_home(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Prevent all other work during the block, and first clean up after steps that died.
 
     Raises `InUse` if other work does not end within `patience` seconds.
@@ -71,7 +71,7 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
         yield
         return
     home.prepare()
-    with locked(home.lock, refusal=InUse(_RUN_AT_WORK.format(home.root)), patience=patience):
+    with hold_lock(home.lock, refusal=InUse(_RUN_AT_WORK.format(home.root)), patience=patience):
         token = _held.set(True)
         try:
             _clear(home)
@@ -80,19 +80,19 @@ def alone(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
             _held.reset(token)
 
 
-def while_in_use(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+def with_removals_blocked(step: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """Decorate a function of a cohort or an extract to prevent removals while it runs."""
 
     @functools.wraps(step)
     def kept(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with in_use(store.home):
+        with block_removals(store.home):
             return step(store, *args, **kwargs)
 
     return kept
 
 
 @contextmanager
-def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
+def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     """Lock these cohorts during the block. Raises `Busy` if another process does not release one in time.
 
     It waits, so that the second of two runs of a partition finds the first one's results. A nested block holds its
@@ -110,7 +110,7 @@ def turn(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def turn_of_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
+def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
     """Lock the extracts of these (council, cohort) during the block, against intakes and work on the whole cohorts.
 
     Other councils' extracts can still be ingested in parallel. Raises `Busy` as `turn` does.
@@ -135,7 +135,7 @@ def _take(
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
         busy = Busy(f"another run works on {of} in {store.home.root}: wait until it has ended, and run again")
-        held.enter_context(locked(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
+        held.enter_context(hold_lock(place, shared=shared, refusal=busy, patience=PATIENCE_SECONDS))
     return place
 
 
@@ -144,7 +144,7 @@ def with_cohort_lock(step: Callable[Concatenate[S, P], R]) -> Callable[Concatena
 
     @functools.wraps(step)
     def waiting(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with turn(store.home, [store.cohort]):
+        with lock_cohorts(store.home, [store.cohort]):
             return step(store, *args, **kwargs)
 
     return waiting

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from assets.home.paths import Home
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.keys import PIPELINE, Holder, KeyRing
 
 
@@ -36,7 +36,7 @@ class Installation:
 
         Raises `InvalidSettings` if the environment's settings are invalid.
         """
-        found = settings()
+        found = get_settings()
         return cls(
             (landing or found.landing).resolve(),
             Home((home or found.home).resolve()),
@@ -57,6 +57,6 @@ class Installation:
         """
         return self.home_folder
 
-    def key_ring(self, holder: Holder = PIPELINE) -> KeyRing:
+    def load_keys(self, holder: Holder = PIPELINE) -> KeyRing:
         """Load and check the keys that `holder` needs. Raises `KeyProblem` if one is missing or wrong."""
         return KeyRing.load(self.keys, holder)

@@ -14,12 +14,12 @@ from pathlib import Path
 from packaging.version import Version
 
 from assets.home.software import software
-from ndl_export.files.whole_files import alone
+from ndl_export.files.whole_files import lock_folder
 from ndl_export.tables import FAMILIES
 from privacy import chained_log
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.doors.files import close_to_others, make_folder, sync, write
-from privacy.doors.locks import clear_scratch, locked, scratch
+from privacy.doors.locks import clear_scratch, hold_lock, open_scratch
 
 _STAGING = "staging-"
 _restored_by_this_process: set[Path] = set()
@@ -43,17 +43,17 @@ class _Below:
         return owner.root.joinpath(*(part.format(owner) for part in self._parts))
 
 
-def _of_cohort(*parts: str) -> _Below:
+def _define_cohort_path(*parts: str) -> _Below:
     """Return the path of a cohort below the restricted zone."""
     return _Below("restricted", *parts)
 
 
-def _of_extract(kind: str, suffix: str, zone: str = "restricted") -> _Below:
+def _define_extract_path(kind: str, suffix: str, zone: str = "restricted") -> _Below:
     """Return the path of an extract in the folder `kind` of a zone."""
     return _Below(zone, kind, "source={0.source}", "cohort={0.cohort}", f"{{0.council}}.{suffix}")
 
 
-def _of_version(name: str) -> Callable[[Home, str], Path]:
+def _define_version_path(name: str) -> Callable[[Home, str], Path]:
     """Return the method for a file of each release, whose version replaces `{}`."""
     return lambda home, version: home.restricted / "releases" / name.format(version)
 
@@ -98,11 +98,11 @@ class Home:
     disclosures = _Below("restricted", "returns", "disclosures.jsonl")
     """Log of all returns that were made or withdrawn."""
 
-    release_record = _of_version("release={}.json")
+    release_record = _define_version_path("release={}.json")
     """A release's inputs for each cohort, frozen before the first charge."""
-    release_day = _of_version("day={}.json")
+    release_day = _define_version_path("day={}.json")
     """A release's date, the day its bundle was first built."""
-    release_made = _of_version("made={}.json")
+    release_made = _define_version_path("made={}.json")
     """The hashes of a release's inputs, and of its files at publication."""
     requests = _Below("restricted", "requests.jsonl")
     """Log of all requested tables, including refused ones."""
@@ -118,14 +118,14 @@ class Home:
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
-        return settings().ledger or self.root / "ledger.sqlite"
+        return get_settings().ledger or self.root / "ledger.sqlite"
 
     def several(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
     @contextmanager
-    def being_restored(self) -> Iterator[None]:
+    def hold_for_restore(self) -> Iterator[None]:
         """Refuse all other work on the home folder until the block ends without an error, even after a crash."""
         _restored_by_this_process.add(self.root)
         write(self.restoring, b"")
@@ -169,7 +169,7 @@ class Home:
 
         This version does not know what a later one changed.
         """
-        if (line := chained_log.last(self.processing_log)) is None:
+        if (line := chained_log.read_last_entry(self.processing_log)) is None:
             return
         own, theirs = Version(software()), Version(line.get("software", "0"))
         if theirs.release[:2] > own.release[:2]:
@@ -179,17 +179,17 @@ class Home:
             )
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def open_staging(self) -> Iterator[Path]:
         """Create a folder for unfinished files in the restricted zone, and remove it afterwards."""
         self.prepare()
-        with scratch(self.restricted, _STAGING) as folder:
+        with open_scratch(self.restricted, _STAGING) as folder:
             yield folder
 
     def clear_half_made(self) -> None:
         """Remove unfinished files of processes that died, in the restricted zone and the release folder."""
-        with locked(self.restricted):
+        with hold_lock(self.restricted):
             clear_scratch(self.restricted, _STAGING)
-        with alone(self.release):
+        with lock_folder(self.release):
             pass
 
 
@@ -200,27 +200,27 @@ class CohortStore:
     home: Home
     cohort: str
 
-    linked = _of_cohort("linked", "cohort={0.cohort}")
-    links = _of_cohort("linked", "cohort={0.cohort}", "links.parquet")
-    linkage_record = _of_cohort("linked", "cohort={0.cohort}", "linkage_record.json")
+    linked = _define_cohort_path("linked", "cohort={0.cohort}")
+    links = _define_cohort_path("linked", "cohort={0.cohort}", "links.parquet")
+    linkage_record = _define_cohort_path("linked", "cohort={0.cohort}", "linkage_record.json")
     """A cohort's linkage record: councils, and the extracts behind its confidential tables."""
-    linkage_report = _of_cohort("linked", "cohort={0.cohort}", "linkage.json")
+    linkage_report = _define_cohort_path("linked", "cohort={0.cohort}", "linkage.json")
     """The linkage report as JSON. The page is `linkage.html` in the same folder."""
-    doubts = _of_cohort("linked", "cohort={0.cohort}", "doubts.parquet")
+    doubts = _define_cohort_path("linked", "cohort={0.cohort}", "doubts.parquet")
     """Pairs of linked children that could be one child."""
-    agreement = _of_cohort("linked", "cohort={0.cohort}", "agreement.parquet")
+    agreement = _define_cohort_path("linked", "cohort={0.cohort}", "agreement.parquet")
     """Agreement between each child's records, and records with too little information."""
-    overlaps = _of_cohort("linked", "cohort={0.cohort}", "replaced.json")
+    overlaps = _define_cohort_path("linked", "cohort={0.cohort}", "replaced.json")
     """Comparison of each linked extract with an earlier delivery."""
-    review = _of_cohort("reviews", "cohort={0.cohort}")
+    review = _define_cohort_path("reviews", "cohort={0.cohort}")
     """Folder of a clerical review: sample, sheets encrypted for senders, decisions and report."""
-    reviewed = _of_cohort("reviews", "cohort={0.cohort}", "reviewed.parquet")
+    reviewed = _define_cohort_path("reviews", "cohort={0.cohort}", "reviewed.parquet")
     """A review's confidential table, over which noise is added; one row per child."""
-    row_history = _of_cohort("returns", "standing-{0.cohort}.parquet")
+    row_history = _define_cohort_path("returns", "standing-{0.cohort}.parquet")
     """Dates when rows of the extracts behind returns first appeared, under keyed marks."""
-    list_of_holds = _of_cohort("decisions", "{0.cohort}-holds.txt")
+    list_of_holds = _define_cohort_path("decisions", "{0.cohort}-holds.txt")
     """Page to read before accepting holds."""
-    acceptance_to_sign = _of_cohort("decisions", "{0.cohort}-holds.request")
+    acceptance_to_sign = _define_cohort_path("decisions", "{0.cohort}-holds.request")
     """File to sign to accept holds."""
     pair_cache = _Below("tokens", "source=weighed", "cohort={0.cohort}", "pairs.parquet")
     """Pairs that the linkage has scored, encrypted for it."""
@@ -277,26 +277,26 @@ class ExtractStore:
     cohort: str
     council: str
 
-    tokens = _of_extract("", "parquet", zone="tokens")
+    tokens = _define_extract_path("", "parquet", zone="tokens")
     """An extract's tokens, encrypted for the linkage. Sources that are not linked have none."""
-    tokens_of_parts = _of_extract("", "d", zone="tokens")
+    tokens_of_parts = _define_extract_path("", "d", zone="tokens")
     """Folder of the tokens of an extract's parts, encrypted for the linkage."""
-    token_sample = _of_extract("", "sample", zone="tokens")
+    token_sample = _define_extract_path("", "sample", zone="tokens")
     """Sample of an extract's smallest tokens, to compare with later extracts, encrypted for the linkage."""
-    newest_sample = _of_extract("", "newest", zone="tokens")
+    newest_sample = _define_extract_path("", "newest", zone="tokens")
     """The current extract's sample if it differs. It replaces the other after a measurement."""
-    pseudonymised = _of_extract("pseudonymised", "parquet")
+    pseudonymised = _define_extract_path("pseudonymised", "parquet")
     """An extract's payload."""
-    quarantine = _of_extract("quarantine", "parquet")
+    quarantine = _define_extract_path("quarantine", "parquet")
     """An extract's quarantine: row key, rule, columns and severity of findings, no values."""
-    quality = _of_extract("quality", "json")
-    stopped = _of_extract("stopped", "json")
+    quality = _define_extract_path("quality", "json")
+    stopped = _define_extract_path("stopped", "json")
     """Reason why the latest delivery was stopped. Removed when a good one is ingested."""
-    history = _of_extract("history", "d")
+    history = _define_extract_path("history", "d")
     """Folder of intake results of superseded deliveries, named by the file's MAC."""
-    parts = _of_extract("parts", "d")
+    parts = _define_extract_path("parts", "d")
     """Folder of the parts of an extract that have been read."""
-    forgotten = _of_extract("forgotten", "json")
+    forgotten = _define_extract_path("forgotten", "json")
     """An extract's list of rows removed on request, by file MAC and row number."""
     return_file = _Below("restricted", "returns", "{0.council}", "{0.source}", "{0.cohort}.age")
     told_file = _Below("restricted", "returns", "{0.council}", "told-{0.source}-{0.cohort}.age")

@@ -18,7 +18,7 @@ from typing import Any
 from assets.home.paths import Home
 from assets.home.software import software
 from privacy import chained_log
-from privacy.doors.locks import locked
+from privacy.doors.locks import hold_lock
 
 Key = tuple[str, str, str]
 """Source, cohort and council of an extract."""
@@ -65,7 +65,7 @@ class LogEntry:
 
 
 @contextmanager
-def of_run(run_id: str) -> Iterator[None]:
+def attribute_to_run(run_id: str) -> Iterator[None]:
     """Attribute lines recorded in the block to this Dagster run."""
     token = _run_id.set(run_id)
     try:
@@ -89,7 +89,7 @@ def record(
     home.prepare()
     content = {
         "time": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "who": chained_log.account(),
+        "who": chained_log.get_account_name(),
         "run_id": _run_id.get(),
         "what": what.value,
         "cohort": cohort,
@@ -100,38 +100,40 @@ def record(
         "note": note,
         "software": software(),
     }
-    return _entry(home, chained_log.append(home.processing_log, content))
+    return _parse_entry(home, chained_log.append(home.processing_log, content))
 
 
-def entries(home: Home) -> list[LogEntry]:
+def read_entries(home: Home) -> list[LogEntry]:
     """Return all lines, oldest first. Raises `LogBroken` if one is malformed."""
-    return [_entry(home, line) for line in chained_log.unchecked_entries(home.processing_log)]
+    return [_parse_entry(home, line) for line in chained_log.read_unchecked_entries(home.processing_log)]
 
 
-def last_restore(home: Home) -> LogEntry | None:
+def find_last_restore(home: Home) -> LogEntry | None:
     """Return the line of the last restore of the home folder or its records, or None."""
-    restored = (line for line in entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys"))
+    restored = (
+        line for line in read_entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys")
+    )
     return max(restored, key=lambda line: line.seq, default=None)
 
 
 def verify(home: Home) -> list[LogEntry]:
     """Return all lines, oldest first. Raises `LogBroken` if one was changed, moved or removed."""
-    return [_entry(home, line) for line in chained_log.entries(home.processing_log)]
+    return [_parse_entry(home, line) for line in chained_log.read_entries(home.processing_log)]
 
 
-def intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
+def list_intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
     """Return the lines of ingested and stopped deliveries by extract, oldest first. Raises `LogBroken` as `verify`."""
     if not home.processing_log.exists():
         return {}
     stat = home.processing_log.stat()
-    return _intakes(home, stat.st_size, stat.st_mtime_ns)
+    return _read_intakes(home, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
-def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
+def _read_intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
     """Return `intakes`, cached by the log's size and modification time, because a gate asks once for each family."""
     found: dict[Key, list[LogEntry]] = {}
-    with locked(home.processing_log, shared=True):  # a run of another cohort may be adding lines
+    with hold_lock(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)
     for line in lines:
         is_part = line.what == Processing.INTAKE and line.note  # a part is not a delivery of the whole extract
@@ -140,7 +142,7 @@ def _intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogE
     return found
 
 
-def _entry(home: Home, line: dict[str, Any]) -> LogEntry:
+def _parse_entry(home: Home, line: dict[str, Any]) -> LogEntry:
     try:
         return LogEntry(**line)
     except TypeError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import NonNegativeInt
 
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import InvalidSettings, Settings, read_settings
 from sources.reference.cohorts import Cohort
 
@@ -38,9 +38,9 @@ class Retention(Settings):
         return dt.date(month // 12, month % 12 + 1, 1)
 
 
-def retention() -> Retention:
+def get_retention() -> Retention:
     """Return this installation's retention policy. Raises `InvalidRetention` if its file is invalid."""
-    return read_retention(settings().retention or _OWN_POLICY)
+    return read_retention(get_settings().retention or _OWN_POLICY)
 
 
 def read_retention(path: Path) -> Retention:
@@ -50,7 +50,7 @@ def read_retention(path: Path) -> Retention:
 
 def check_may_be_held(cohort: Cohort, today: dt.date, policy: Retention | None = None) -> None:
     """Raise `CohortExpired` if a cohort's retention period is over."""
-    ends = (policy or retention()).ends(cohort)
+    ends = (policy or get_retention()).ends(cohort)
     if today >= ends:
         raise CohortExpired(
             f"cohort {cohort.code}: its children's data may not be held since {ends.day} {ends:%B %Y} (cohort_months in"

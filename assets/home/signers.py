@@ -16,7 +16,7 @@ from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.release.approval import note_keys, note_not_synthetic, note_people
 from privacy.release.ledger import Ledger
-from privacy.release.policy import SignOff, load_policy, public_text
+from privacy.release.policy import SignOff, format_public_key, load_policy
 
 
 def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
@@ -36,14 +36,14 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
     Public keys are recorded if `keys` holds the release signing key.
     """
     ledger = Ledger(home.ledger)
-    if first := _kept(home.first_people):
+    if first := _read_kept(home.first_people):
         note_people(ledger, SignOff.parse(first))
     note_people(ledger, load_policy().sign_off)
-    if extract := _kept(home.first_real_extract):
+    if extract := _read_kept(home.first_real_extract):
         note_not_synthetic(ledger, extract)
     if keys is not None and keys.can_sign:
         own = keys.demonstration_key
-        demonstration = public_text(own.public_key()) if own else ""
+        demonstration = format_public_key(own.public_key()) if own else ""
         note_keys(ledger, keys.signing_key, demonstration)
     return ledger
 
@@ -56,5 +56,5 @@ def _keep(path: Path, content: Any) -> bool:
     return True
 
 
-def _kept(path: Path) -> Any:
+def _read_kept(path: Path) -> Any:
     return json.loads(path.read_bytes()) if path.exists() else None

@@ -11,13 +11,13 @@ from assets.catalogue import descriptions
 from assets.catalogue.runs import (
     COUNCIL_COHORTS,
     WINDOW,
-    council_cohort,
+    build_partition_key,
     due_freshness,
-    parts,
+    parse_partition_key,
     redact_errors,
-    versioned,
+    tag_versions,
 )
-from assets.home.home_lock import in_use, turn_of_senders
+from assets.home.home_lock import block_removals, lock_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake import deliveries
@@ -32,11 +32,11 @@ from assets.intake.console_progress import (
 )
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
-from privacy.doors.counts import magnitude, rows
+from privacy.doors.counts import describe_count, describe_rows
 from privacy.keys import INTAKE
 from sources.contracts import CONTRACTS, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, find, taking_part
+from sources.extract.landed import Landed, find, list_councils
 from sources.reference.code_lists import IMD_EDITION, IMD_INDEX
 from sources.reference.cohorts import Cohort
 
@@ -60,7 +60,7 @@ postcode_directory = dg.AssetSpec(
     kinds={"csv"},
     owners=["team:data-engineering"],
     tags={"zone": LANDING},
-    metadata=descriptions.checked(
+    metadata=descriptions.check_metadata(
         {
             descriptions.COLUMN_SCHEMA: dg.TableSchema(
                 [
@@ -86,7 +86,7 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
         kinds={"csv"},
         owners=["team:councils"],
         tags={"zone": LANDING},
-        metadata=descriptions.landed(contract),
+        metadata=descriptions.describe_landed(contract),
         freshness_policy=due_freshness(contract),
     )
 
@@ -102,7 +102,7 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
         kinds={"duckdb", "parquet", "greatexpectations"},
         owners=["team:data-engineering"],
         tags={"zone": RESTRICTED},
-        metadata=descriptions.pseudonymised(contract, landing, postcode_directory.key),
+        metadata=descriptions.describe_pseudonymised(contract, landing, postcode_directory.key),
         description=(
             f"{contract.title} without identifiers, made in one streaming pass: payload by row key, tokens in a"
             " separate file that only the linkage can open, quarantine and quality result. Each check covers one"
@@ -138,19 +138,22 @@ landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
 def pseudonymised_extracts(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.AssetCheckResult]:
-    home, partitions = installation.open_home(), [parts(partition) for partition in context.partition_keys]
+    home, partitions = (
+        installation.open_home(),
+        [parse_partition_key(partition) for partition in context.partition_keys],
+    )
     sources = [source for source, key in EXTRACTS.items() if key in context.selected_asset_keys]
     cohorts = {cohort for _, cohort in partitions}
-    with in_use(home), turn_of_senders(home, partitions):
+    with block_removals(home), lock_senders(home, partitions):
         stopped = _ingest_all(context, installation, sources)
     for source in sources:
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
             if all(
                 deliveries.current(home.extract(source, cohort, council))
-                for council in taking_part(installation.landing)
+                for council in list_councils(installation.landing)
             ):
-                whole = descriptions.checked({"cohort": cohort})
+                whole = descriptions.check_metadata({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
         waiting = waiting_anywhere(home, source, cohorts)
         yield dg.AssetCheckResult(
@@ -167,13 +170,13 @@ def pseudonymised_extracts(
 def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
     """Ingest each partition's extracts, log their check results, and return a sentence for each stopped extract."""
     stopped: list[str] = []
-    intake = Intake(installation.landing, installation.home_folder, installation.key_ring(INTAKE))
+    intake = Intake(installation.landing, installation.home_folder, installation.load_keys(INTAKE))
     landed: list[Landed] = []
-    cohorts = {parts(partition)[1] for partition in context.partition_keys}
+    cohorts = {parse_partition_key(partition)[1] for partition in context.partition_keys}
     for cohort in cohorts:  # before any file is read
         check_may_be_held(Cohort(cohort), dt.date.today())
     for source, partition in product(sources, context.partition_keys):
-        council, cohort = parts(partition)
+        council, cohort = parse_partition_key(partition)
         try:
             found = find(installation.landing, council, source, cohort)
         except ExtractStopped as stop:
@@ -183,7 +186,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
             landed += [found] if found else []
     accepted: list[ExtractQuality] = []
     for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
-        partition = council_cohort(extract.council, extract.cohort)
+        partition = build_partition_key(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_report_stopped(context, extract.source, partition, outcome))
         elif outcome:
@@ -211,14 +214,14 @@ def _report_accepted(
 ) -> None:
     key = EXTRACTS[quality.source]
     report = installation.home_folder.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
-    metadata = descriptions.checked(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
+    metadata = descriptions.check_metadata(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
         dg.AssetMaterialization(
             key,
             description=_sentence(quality),
             partition=partition,
             metadata=metadata,
-            tags=versioned(deliveries.made_of(quality), quality.made_under["contract"]),
+            tags=tag_versions(deliveries.made_of(quality), quality.made_under["contract"]),
         )
     )
     for outcome in outcomes(quality):
@@ -234,7 +237,7 @@ def _evaluation(
         passed=outcome.passed,
         severity=severity,
         description=outcome.sentence,
-        metadata=descriptions.checked(outcome.numbers),
+        metadata=descriptions.check_metadata(outcome.numbers),
         partition=partition,
     )
 
@@ -247,8 +250,8 @@ def _first_of(sentences: list[str]) -> str:
 def _sentence(quality: ExtractQuality) -> str:
     warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
     return (
-        f"{quality.council}/{quality.source}/{quality.file}: {rows(quality.rows_read)} read,"
-        f" {rows(quality.rows_rejected)} rejected, {magnitude(warned)} with warnings"
+        f"{quality.council}/{quality.source}/{quality.file}: {describe_rows(quality.rows_read)} read,"
+        f" {describe_rows(quality.rows_rejected)} rejected, {describe_count(warned)} with warnings"
         f"{' (unchanged)' if quality.unchanged else ''}"
     )
 
@@ -256,8 +259,8 @@ def _sentence(quality: ExtractQuality) -> str:
 def _metadata(quality: ExtractQuality) -> dict[str, Any]:
     """Return the facts that are safe for Dagster's event log: row counts as bands, the file's MAC and the contract."""
     return {
-        "rows_read": magnitude(quality.rows_read),
-        "rows_rejected": magnitude(quality.rows_rejected),
+        "rows_read": describe_count(quality.rows_read),
+        "rows_rejected": describe_count(quality.rows_rejected),
         "file_mac": quality.file_mac,
         "contract": quality.made_under["contract"],
     }

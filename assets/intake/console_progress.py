@@ -15,11 +15,11 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, read
 from assets.intake.quality import Finding
 from assets.intake.quality_report.publish import ALL_EXTRACTS
-from ndl_export.pages.number_format import counted
-from privacy.doors.counts import about, magnitude, rows
-from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, share_of
+from ndl_export.pages.number_format import format_count
+from privacy.doors.counts import describe_count, describe_rows, describe_share
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, compute_share
 from sources.contracts.people import OF_MANY
-from sources.reference.published_figures import published_rows
+from sources.reference.published_figures import find_published_rows
 
 QUALITY, ROWS, SIZE, VALUES, FILLED = "quality", "rows", "size", "values", "filled"
 FAMILIES = {
@@ -48,13 +48,13 @@ class Outcome:
 
 def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
     """Yield the outcome of each family of rules for an accepted extract."""
-    yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": magnitude(quality.rows_read)})
+    yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": describe_count(quality.rows_read)})
     yield Outcome(
         ROWS,
         not quality.rows_rejected,
-        f"{rows(quality.rows_rejected)} set aside" if quality.rows_rejected else "every row was kept",
+        f"{describe_rows(quality.rows_rejected)} set aside" if quality.rows_rejected else "every row was kept",
         {
-            "rows_rejected": magnitude(quality.rows_rejected),
+            "rows_rejected": describe_count(quality.rows_rejected),
             "share_rejected": _rounded(quality.rows_rejected, quality.rows_read, 2),
             "share_warned": _rounded(quality.rows_warned, quality.rows_kept, 2),
         },
@@ -86,15 +86,15 @@ def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[st
 def _size(quality: ExtractQuality) -> Outcome:
     kept = quality.rows_kept
     shares = {
-        "rows_of_expected": share_of(kept, quality.rows_expected),
-        "rows_of_last": share_of(kept, quality.rows_last),
+        "rows_of_expected": compute_share(kept, quality.rows_expected),
+        "rows_of_last": compute_share(kept, quality.rows_last),
     }
     known = {name: share for name, share in shares.items() if share is not None}
-    words = [f"{about(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
+    words = [f"{describe_share(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
     numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}  # as `about` rounds
     if quality.rows_expected:
-        is_public = quality.rows_expected == published_rows(quality.source, quality.council)
-        numbers["expected_rows"] = quality.rows_expected if is_public else magnitude(quality.rows_expected)
+        is_public = quality.rows_expected == find_published_rows(quality.source, quality.council)
+        numbers["expected_rows"] = quality.rows_expected if is_public else describe_count(quality.rows_expected)
     is_near = not _OF_SIZE & {finding.rule for finding in quality.holds}
     return Outcome(SIZE, is_near, ", ".join(words) or "nothing to compare it with", numbers)
 
@@ -117,13 +117,13 @@ def progress_lines(
     wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
         councils = len({quality.council for quality in sound})
-        yield f"{counted(len(sound), 'extract')} of {counted(councils, 'council')} read, every row kept"
+        yield f"{format_count(len(sound), 'extract')} of {format_count(councils, 'council')} read, every row kept"
     for quality in new:
         if quality.key in wrong:
             name = f"{quality.council}/{quality.source}/{quality.file}"
-            yield f"{name}: {rows(quality.rows_read)} read; {'; '.join(wrong[quality.key])}"
+            yield f"{name}: {describe_rows(quality.rows_read)} read; {'; '.join(wrong[quality.key])}"
     if unchanged := len(taken) - len(new):
-        yield f"{counted(unchanged, 'extract')} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
+        yield f"{format_count(unchanged, 'extract')} unchanged since {'it was' if unchanged == 1 else 'they were'} read"
     if new or any_stopped:
         folders = (home.cohort(cohort).reports("<council>") for cohort in sorted(cohorts))
         yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
@@ -138,5 +138,5 @@ def _wrong(quality: ExtractQuality) -> list[str]:
     of_many = {rule.id for rule in OF_MANY.values()}
     found += [f"{rule.columns[0]} shared by many children" for rule in quality.rules if rule.rule in of_many]
     if quality.rows_rejected:
-        found.append(f"{rows(quality.rows_rejected)} set aside")
+        found.append(f"{describe_rows(quality.rows_rejected)} set aside")
     return found

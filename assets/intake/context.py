@@ -30,15 +30,15 @@ from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
-from privacy.returns.seal import sender_key, sender_mac
+from privacy.returns.seal import compute_sender_mac, derive_sender_key
 from sources.contracts import CONTRACTS, SourceContract
-from sources.councils.council_file import InvalidCouncilFile, council_file
+from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect
 from sources.diagnosis.wrong_source import open_recognised
 from sources.errors import ExtractStopped
-from sources.extract.landed import REFERENCE, Landed, content_sha256, names_an_extract, synthetic_hashes
+from sources.extract.landed import REFERENCE, Landed, hash_content, is_extract_name, read_synthetic_hashes
 from sources.extract.open import OpenExtract
-from sources.extract.part_names import marked
+from sources.extract.part_names import mark_words
 from sources.reference.published_figures import EXPECTED_ROWS_FILE, read_expected_rows
 
 POSTCODE_DIRECTORY = "postcode_directory.csv"
@@ -74,7 +74,7 @@ class IntakeContext:
         self.expected = read_expected_rows(landing / REFERENCE / EXPECTED_ROWS_FILE)
         directory = landing / REFERENCE / POSTCODE_DIRECTORY
         self._directory = directory if directory.exists() else None
-        self.directory_sha256 = content_sha256(directory) if self._directory else None
+        self.directory_sha256 = hash_content(directory) if self._directory else None
         self.settings: dict[str, Any] = {
             "software": software(),
             "normaliser": normalise.NORMALISER_VERSION,
@@ -82,20 +82,20 @@ class IntakeContext:
             "keys": {name: keys.fingerprints[name] for name in (*PIPELINE_KEYS, "tokens")},
             "postcode_directory": self.directory_sha256,
         }
-        self._synthetic = synthetic_hashes(landing)
+        self._synthetic = read_synthetic_hashes(landing)
         self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._lock = Lock()
 
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
         """Return the SHA-256 and the MAC of a landed file, or of one of its parts at `path`."""
-        sha256 = content_sha256(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
+        sha256 = hash_content(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
         return sha256, file_mac(self.keys, sha256)
 
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
         manifest = read_manifest(landed, self.keys) if landed.holds_tokens else None
-        contract, key = CONTRACTS[landed.source], sender_key(self.keys, landed.source, landed.council)
+        contract, key = CONTRACTS[landed.source], derive_sender_key(self.keys, landed.source, landed.council)
         made_under = self.settings | {"contract": contract.sha256}
         if manifest:
             made_under |= {
@@ -105,13 +105,13 @@ class IntakeContext:
             }
         else:
             made_under |= {"dialect": dialect_of(landed).sha256}
-        own_mac = sender_mac(key, manifest.extract_sha256 if manifest else sha256)
+        own_mac = compute_sender_mac(key, manifest.extract_sha256 if manifest else sha256)
         return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
     def stored_name(self, file: Path) -> str:
         """Return a file name that is safe to store: words that could be a child's name are replaced by keyed marks."""
-        own = self.keys.subkey("input-mac", "file-names")
-        return file.name if names_an_extract(file.name) else marked(file.name, own)
+        own = self.keys.derive_subkey("input-mac", "file-names")
+        return file.name if is_extract_name(file.name) else mark_words(file.name, own)
 
     def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
         """Return the Parquet metadata for payload and tokens."""
@@ -151,11 +151,13 @@ class IntakeContext:
         landed, contract = delivery.landed, delivery.contract
         held_back = HeldBack(self.home, self.keys, landed, parts or {delivery.mac: 0})
         if parts:
-            row_keys_, intake = row_keys.of_parts(self.keys, *landed.key), self.keys.seals_to("intake")
+            row_keys_, intake = row_keys.derive_part_keys(self.keys, *landed.key), self.keys.get_public_key("intake")
         else:
-            row_keys_, intake = row_keys.of_delivery(self.keys, *landed.key, delivery.mac), None
+            row_keys_, intake = row_keys.derive_delivery_keys(self.keys, *landed.key, delivery.mac), None
         metadata = self.metadata(landed, None if parts else delivery.mac)
-        with SplitWriter(folder, row_keys_, self.keys.seals_to("tokens"), metadata, held_back.mask, intake) as out:
+        with SplitWriter(
+            folder, row_keys_, self.keys.get_public_key("tokens"), metadata, held_back.mask, intake
+        ) as out:
             if delivery.manifest:
                 stop_if_foreign(landed, delivery.manifest, self.keys, contract)
                 with self.tools() as tools:
@@ -207,7 +209,7 @@ def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDB
 def dialect_of(landed: Landed) -> Dialect:
     """Return the council's dialect for a source. Raises `ExtractStopped` if its council file is invalid."""
     try:
-        return council_file(landed.council).dialect(landed.source)
+        return load_council_file(landed.council).dialect(landed.source)
     except InvalidCouncilFile as invalid:
         places = ", ".join(f"{problem.file}:{problem.line}:{problem.column}" for problem in invalid.problems)
         raise ExtractStopped(

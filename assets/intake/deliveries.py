@@ -25,7 +25,7 @@ from privacy import pseudonyms, row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
-from privacy.row_keys import RowKeys, part_and_row
+from privacy.row_keys import RowKeys, split_number
 from privacy.services import SERVICES
 from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
 from sources.errors import HeadingsMissing
@@ -133,7 +133,7 @@ class ExtractQuality:
 
     def has_row(self, number: int) -> bool:
         """Return whether the extract had a row with this number. For parts, the number includes the part."""
-        part, row = part_and_row(number)
+        part, row = split_number(number)
         read = {each.number: each.rows_read for each in self.parts.parts} if self.parts else {0: self.rows_read}
         return 0 < row <= read.get(part, 0)
 
@@ -164,7 +164,7 @@ class StoppedExtract:
 
 def file_mac(keys: KeyRing, sha256: str) -> str:
     """Return the HMAC-SHA256 of a file's SHA-256, so that nobody without the pipeline's key can test a guess."""
-    return hmac.digest(keys.subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
+    return hmac.digest(keys.derive_subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
 def made_of(quality: ExtractQuality) -> str:
@@ -174,7 +174,7 @@ def made_of(quality: ExtractQuality) -> str:
 
 def tokens_made_under(keys: KeyRing) -> str:
     """Return, as JSON, the keys and versions that tokens depend on."""
-    return json.dumps(pseudonyms.manifest(keys), sort_keys=True)
+    return json.dumps(pseudonyms.build_manifest(keys), sort_keys=True)
 
 
 def mac_of(pseudonymised: Path) -> str:
@@ -273,8 +273,10 @@ def row_keys_of(store: ExtractStore, keys: KeyRing) -> RowKeys:
             " time, or ingest it again"
         )
     if quality and quality.parts:
-        return row_keys.of_parts(keys, store.source, store.cohort, store.council)
-    return row_keys.of_delivery(keys, store.source, store.cohort, store.council, quality.file_mac if quality else "")
+        return row_keys.derive_part_keys(keys, store.source, store.cohort, store.council)
+    return row_keys.derive_delivery_keys(
+        keys, store.source, store.cohort, store.council, quality.file_mac if quality else ""
+    )
 
 
 def stopped(store: ExtractStore) -> StoppedExtract | None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from assets.home.home_lock import in_use
+from assets.home.home_lock import block_removals
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
@@ -32,12 +32,12 @@ from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, share_of
+from sources.contracts.extract_rules import NO_USABLE_ROW, TOO_MANY_REJECTED, compute_share
 from sources.contracts.people import IMD_QUINTILE
 from sources.councils.dialect import Parts
-from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, files_in, find, size_of, state
-from sources.reference.published_figures import published_rows
+from sources.errors import ExtractStopped, wrap_error
+from sources.extract.landed import Landed, find, get_size, get_state, list_files
+from sources.reference.published_figures import find_published_rows
 
 EXPECTED_ROWS = "expected_rows"
 """Key in `made_under` for the operator's expected number of rows."""
@@ -78,13 +78,13 @@ class Intake:
         `ExtractStopped` that names the file and rule. An unchanged file under the same contract, keys and normaliser
         gets its earlier result.
         """
-        with in_use(self.home), self.home.staging() as staging:
+        with block_removals(self.home), self.home.open_staging() as staging:
             note_intake(self.home, self._keys)
             landed = list(extracts)
             stopped = self._reader.read([each for each in landed if each.in_parts or each.several], staging)
             jobs = (
                 (
-                    size_of(each.path),
+                    get_size(each.path),
                     self._ingest_one(each, each.in_parts, staging / str(number), stopped.get(each.key)),
                 )
                 for number, each in enumerate(landed)
@@ -95,7 +95,7 @@ class Intake:
 
     def ingest_kept_parts(self, landed: Landed) -> Outcome:
         """Resolve the kept parts of an extract without reading landing. Return None if none of them has rows."""
-        with in_use(self.home), self.home.staging() as staging:
+        with block_removals(self.home), self.home.open_staging() as staging:
             steps = self._ingest_one(replace(landed, parts=(), several=()), True, staging / "0", None)
             (outcome,) = self._context.run([(0, steps)])
             report_council(self.home.cohort(landed.cohort), landed.council)
@@ -154,7 +154,7 @@ class Intake:
                 delivery = self._delivery_of_parts(landed, kept)
                 mac = delivery.mac
             else:
-                seen, (sha256, mac) = state(landed.path), self._context.fingerprint(landed)
+                seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
                 delivery = self._delivery(landed, sha256, mac)
             if current := self._current(delivery):
                 return self._refreshed(current, landed)
@@ -168,9 +168,9 @@ class Intake:
                 )
             rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
             if not in_parts:
-                stop_if_wrong(landed, staged, moved=state(landed.path) != seen)
+                stop_if_wrong(landed, staged, moved=get_state(landed.path) != seen)
         except Exception as error:
-            return self._stop(landed, mac, unexpected(landed.name, error))
+            return self._stop(landed, mac, wrap_error(landed.name, error))
         return (yield from self._finish(delivery, staged, rows, parts))
 
     def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
@@ -199,8 +199,8 @@ class Intake:
         landed, contract, kept = delivery.landed, delivery.contract, staged.rows_kept
         # a delivery that could hold a release is no measure of the next
         rows_last = next((quality.rows_kept for quality in previous if not quality.holds), None)
-        rows_expected = self._context.expected.get(landed.key, published_rows(landed.source, landed.council))
-        of_last = share_of(kept, rows_last)  # None if there is no earlier delivery
+        rows_expected = self._context.expected.get(landed.key, find_published_rows(landed.source, landed.council))
+        of_last = compute_share(kept, rows_last)  # None if there is no earlier delivery
         if of_last is not None and parts and parts.how != Parts.CUMULATIVE:
             of_last = min(of_last, 1.0)  # parts that add up always grow
         findings = yield ValidationRequest(
@@ -209,7 +209,7 @@ class Intake:
             kept,
             staged.rejected_share,
             rows_of_last=of_last,
-            rows_of_expected=share_of(kept, rows_expected),
+            rows_of_expected=compute_share(kept, rows_expected),
             rows_of_many=staged.rows_of_many(contract),
             filled={column.column: column.filled for column in rows.profile.columns},
             breaking=rows.breaking,
@@ -299,7 +299,7 @@ class Intake:
         if self.home.extract(*landed.key).stopped.exists():
             return True
         checked_at = self.home.extract(*landed.key).quality.stat().st_mtime
-        return any(path.stat().st_ctime > checked_at for each in landed.paths for path in files_in(each))
+        return any(path.stat().st_ctime > checked_at for each in landed.paths for path in list_files(each))
 
     def _refreshed(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
         """Return the current result as unchanged, after bringing its reports up to date."""

@@ -19,12 +19,12 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.home.retention_policy import retention
+from assets.home.retention_policy import get_retention
 from privacy.doors.files import make_folder, write_json
-from privacy.doors.locks import locked
+from privacy.doors.locks import hold_lock
 from sources.contracts import SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, cohorts_of_children, state
+from sources.extract.landed import Landed, get_state, list_cohorts
 from sources.extract.open import OpenExtract
 from sources.extract.project import Projection
 from sources.extract.table import SOURCE_ROW
@@ -75,7 +75,7 @@ class SortedFiles:
     def is_waiting(self, landed: Landed) -> bool:
         """Return whether a file of `landed` is not sorted yet, or holds rows of the cohort of `landed`."""
         for path in landed.several:
-            cohorts = [entry.cohorts for entry in self.entries().values() if entry.state == state(path)]
+            cohorts = [entry.cohorts for entry in self.entries().values() if entry.state == get_state(path)]
             if not cohorts or any(landed.cohort in each for each in cohorts):
                 return True
         return False
@@ -102,7 +102,7 @@ class SortedFiles:
     def locked(self) -> Iterator[SortedFiles]:
         """Hold a lock, so that one process at a time sorts these files."""
         make_folder(self._path.parent)
-        with locked(self._path.with_suffix(".lock")):
+        with hold_lock(self._path.with_suffix(".lock")):
             yield self
 
 
@@ -150,7 +150,7 @@ def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
 def _code(year: int) -> str | None:
     """Return the cohort that begins in a year, or None if its children are not born or its data may not be held."""
     code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
-    return code if code in cohorts_of_children() and today < retention().ends(Cohort(code)) else None
+    return code if code in list_cohorts() and today < get_retention().ends(Cohort(code)) else None
 
 
 def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:

@@ -37,11 +37,11 @@ from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import RowState, SplitWriter
 from assets.pseudonymise.stream_extract import mark_rows
 from privacy import normalise
-from privacy.row_keys import numbers_of, part_and_row
+from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS
-from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, cohorts_of_children, size_of, state
-from sources.extract.open import OpenExtract, together
+from sources.errors import ExtractStopped, wrap_error
+from sources.extract.landed import Landed, get_size, get_state, list_cohorts
+from sources.extract.open import OpenExtract, join_parts
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
@@ -132,7 +132,7 @@ class PartsReader:
         """Split a multi-cohort file, unless that was done before, and return its cohorts."""
         check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
         with self._sorted_files(file).locked() as files:
-            delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), state(file.path)
+            delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
                 entry = self._sort(delivery, staging)
@@ -170,13 +170,11 @@ class PartsReader:
         self._note_moved_records(delivery, found, staging)
         aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
         first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
-        return Sorted(state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
+        return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
-        return {
-            cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in cohorts_of_children()
-        }
+        return {cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
         """Record, in each cohort, the records of its earlier parts that a file now gives to another cohort.
@@ -226,7 +224,7 @@ class PartsReader:
         """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""
         staging.mkdir()
         jobs = (
-            (sum(size_of(part.delivery.landed.path) for part in group), self._read_group(group, staging / str(n)))
+            (sum(get_size(part.delivery.landed.path) for part in group), self._read_group(group, staging / str(n)))
             for n, group in enumerate(groups)
         )
         return [(group, stop) for group, stop in zip(groups, self._context.run(jobs), strict=True) if stop]
@@ -264,22 +262,22 @@ class PartsReader:
         """Read parts from their files and store them. If one is stopped, none is stored; return the reason."""
         landed = group[0].delivery.landed
         try:
-            seen = [state(part.delivery.landed.path) for part in group]
+            seen = [get_state(part.delivery.landed.path) for part in group]
             group = [self._opened(part) for part in group]
             numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
             opened = {part.delivery.landed.part: part.extract for part in group if part.extract}
             staged, out, held_back = yield from self._context.stage(
-                group[0].delivery, numbers, partial(together, opened, numbers_of), folder
+                group[0].delivery, numbers, partial(join_parts, opened, number_rows), folder
             )
             found = [_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
                 own = replace(own, other_origins=())  # computed over all parts of the group, not this one
-                stop_if_wrong(landed, own, moved=state(landed.path) != before)
+                stop_if_wrong(landed, own, moved=get_state(landed.path) != before)
                 own.check_rejected(landed.name)
         except Exception as error:
-            return unexpected(landed.name, error)
+            return wrap_error(landed.name, error)
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
@@ -291,14 +289,14 @@ def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack)
     """Describe a part that was read, with its share of the counts of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
-    forgotten = sum(part_and_row(row)[0] == number for row in held_back.rows)
+    forgotten = sum(split_number(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     rules = tuple(
         replace(
             rule,
             rows=out.counts[number, rule.rule],
-            first_rows=tuple(row for part, row in map(part_and_row, rule.first_rows) if part == number),
+            first_rows=tuple(row for part, row in map(split_number, rule.first_rows) if part == number),
         )
         for rule in staged.rules
     )

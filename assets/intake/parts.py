@@ -25,7 +25,7 @@ from privacy import row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote, promote_all, write_json
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, part_and_row
+from privacy.row_keys import ROW_KEY, split_number
 from sources.extract.table import SheetTaken
 
 Key = tuple[str, str, str]
@@ -176,11 +176,11 @@ class PartStore:
 
     def marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
         """Return the marks of the rows of parts, by part number."""
-        opens, of_extract = keys.opens("intake"), row_keys.of_parts(keys, *self.key)
+        opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.key)
         found: dict[int, pa.Table] = {}
         for stem, together in by_stem(parts).items():
-            marks = sealed.opened(self.files(stem).marks, opens).read()
-            of, numbers = part_and_row(of_extract.rows(marks[ROW_KEY].to_numpy()))
+            marks = sealed.open_sealed(self.files(stem).marks, opens).read()
+            of, numbers = split_number(of_extract.rows(marks[ROW_KEY].to_numpy()))
             marks = marks.append_column(NUMBER, pa.array(numbers))
             found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
         return found

@@ -25,7 +25,12 @@ import pyarrow.parquet
 from privacy.doors import environment
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
-from sources.contracts.extract_rules import broken_rows, expected_complete, extract_rules, judged_on_payload
+from sources.contracts.extract_rules import (
+    extract_rules,
+    name_broken_rows,
+    select_complete_columns,
+    select_payload_rules,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,8 +181,8 @@ def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
             "rows_of_last": extract.rows_of_last,
             "rows_of_expected": extract.rows_of_expected,
             "rows_of_many": extract.rows_of_many,
-            **{f"{column.name}_complete": extract.complete(column) for column in expected_complete(contract)},
-            **{broken_rows(rule): extract.breaking.get(rule.id) for rule in judged_on_payload(contract)},
+            **{f"{column.name}_complete": extract.complete(column) for column in select_complete_columns(contract)},
+            **{name_broken_rows(rule): extract.breaking.get(rule.id) for rule in select_payload_rules(contract)},
         }
         for index, extract in enumerate(extracts)
     ]

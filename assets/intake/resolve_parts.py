@@ -20,10 +20,10 @@ import scipy
 
 from assets.intake.parts import NUMBER, Part
 from assets.pseudonymise.split_writer import CHUNK_ROWS, RowState
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
-from sources.extract.part_names import are_comparable, place_of
+from sources.extract.part_names import are_comparable, parse_place
 
 NEARLY_ALL = 0.95
 """Parts are cumulative if every part holds at least this share of the records of the part before it."""
@@ -49,7 +49,7 @@ class Ordered:
 
 def order_parts(parts: Sequence[Part]) -> Ordered:
     """Sort parts by the dates or numbers in their names if all have one, else by run and then by name."""
-    places = [place_of(part.file) for part in parts]
+    places = [parse_place(part.file) for part in parts]
     numbers = [place.numbers if place else () for place in places]
     keys: list[Any]
     if are_comparable(places):
@@ -59,7 +59,8 @@ def order_parts(parts: Sequence[Part]) -> Ordered:
     else:
         by = "when they came"
         runs = {
-            part.arrived: [place_of(other.file) for other in parts if other.arrived == part.arrived] for part in parts
+            part.arrived: [parse_place(other.file) for other in parts if other.arrived == part.arrived]
+            for part in parts
         }
         apart = {run: are_comparable(of_run) for run, of_run in runs.items()}
         keys = [(part.arrived, own if apart[part.arrived] else ()) for own, part in zip(numbers, parts, strict=True)]
@@ -104,7 +105,7 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
 
     Raises `ExtractStopped` if parts that cannot be ordered contradict one another.
     """
-    with in_memory() as con:
+    with open_in_memory() as con:
         con.register("entries", _entries(con, ordered, marks))
         con.execute(_LIVE.format(qualify=_LAST_OF_EACH_PART if stated is Parts.CHANGES else ""))
         con.execute(_STATES)

@@ -22,7 +22,7 @@ from assets.pseudonymise.split_writer import KeyedWriter, RowState
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
+from privacy.row_keys import ROW_KEY, RowKeys, split_number
 from privacy.services import SERVICES
 from sources.councils.dialect import Parts
 
@@ -57,13 +57,13 @@ def write_resolved(
         for place, stem in enumerate(files):
             for table in _tables(store.files(stem).payload):
                 out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
-    rules, lines = _findings(store, resolved, row_keys.of_parts(keys, *store.key))
+    rules, lines = _findings(store, resolved, row_keys.derive_part_keys(keys, *store.key))
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
         index = rows.select([ROW_KEY, "t_names"]).append_column("lies_in", pa.array(lies_in))
         of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
-        with KeyedWriter(tokens, of_index, sealed.sealed_to(keys.seals_to("tokens"))) as out:
+        with KeyedWriter(tokens, of_index, sealed.build_encryption(keys.get_public_key("tokens"))) as out:
             out.write(index)
     # a rejected row does not count if its record is in force from another part
     rejected = sum(part.rows_rejected for part in resolved.counting) - len(resolved.answered)
@@ -94,11 +94,13 @@ def write_moved(
     there = there.filter(pc.is_valid(there["record"]))
     if not there.num_rows:
         return
-    numbers = row_keys.numbers_of(part.number, there[NUMBER].to_numpy())
+    numbers = row_keys.number_rows(part.number, there[NUMBER].to_numpy())
     by_key = there.drop_columns([NUMBER, ROW_KEY, "state"])
     by_key = by_key.append_column("state", pa.repeat(str(RowState.DELETED), there.num_rows))
-    by_key = by_key.add_column(0, ROW_KEY, pa.array(row_keys.of_parts(keys, *store.key).of(numbers), pa.uint64()))
-    with KeyedWriter(staged, encryption=sealed.sealed_to(keys.seals_to("intake"))) as out:
+    by_key = by_key.add_column(
+        0, ROW_KEY, pa.array(row_keys.derive_part_keys(keys, *store.key).of(numbers), pa.uint64())
+    )
+    with KeyedWriter(staged, encryption=sealed.build_encryption(keys.get_public_key("intake"))) as out:
         out.write(by_key)
     store.keep_moved(replace(part, rows_deleted=there.num_rows), staged)
 
@@ -146,7 +148,7 @@ def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRo
 def _tables(path: Path) -> Iterator[pa.Table]:
     """Yield an empty table with a file's columns, then its row groups."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-    yield sealed.schema(file).empty_table()
+    yield sealed.read_schema(file).empty_table()
     yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
@@ -159,7 +161,7 @@ def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tupl
         path = store.files(stem).quarantine
         found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # removed when its retention ends
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
-        of, _ = part_and_row(of_extract.rows(keys))
+        of, _ = split_number(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(
             kept_rows, np.isin(keys, in_force), np.isin(of, counting) & ~np.isin(keys, resolved.answered)
         )

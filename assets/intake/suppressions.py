@@ -28,10 +28,10 @@ from assets.pseudonymise.findings import RuleCount, Staged
 from assets.pseudonymise.split_writer import TableWriter
 from privacy import marks, pseudonyms
 from privacy.doors import sealed
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
-from privacy.row_keys import ROW_KEY, RowKeys, numbers_of
+from privacy.row_keys import ROW_KEY, RowKeys, number_rows
 from sources.contracts import Severity
 from sources.extract.landed import Landed
 from sources.extract.table import SOURCE_ROW
@@ -80,7 +80,7 @@ _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 def in_extract(row: Suppressed, part: int) -> Suppressed:
     """Return a part's row with its row number in the whole extract."""
-    return replace(row, source_row=int(numbers_of(part, np.array(row.source_row))))
+    return replace(row, source_row=int(number_rows(part, np.array(row.source_row))))
 
 
 def suppressed(store: ExtractStore) -> list[Suppressed]:
@@ -124,14 +124,14 @@ def add_objection(home: Home, objection: Objection) -> None:
 
 def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
     """Return ids of objections without marks under these keys: a new delivery would bring these children back."""
-    found, now = objections(home), marks.made_under(keys)
+    found, now = objections(home), marks.get_mark_versions(keys)
     return sorted({entry.id for entry in found} - {entry.id for entry in found if entry.made_under == now})
 
 
 @contextmanager
 def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory database that can make marks."""
-    with in_memory() as con:
+    with open_in_memory() as con:
         marks.prepare(con, keys)
         yield con
 
@@ -139,7 +139,7 @@ def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
 def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
     """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `prepared`."""
     con.register("tokens", tokens)
-    of_rows = f"({marks.marks_sql('tokens', tokens.column_names)}) ON {', '.join(marks.KINDS)}"
+    of_rows = f"({marks.build_marks_sql('tokens', tokens.column_names)}) ON {', '.join(marks.KINDS)}"
     found = con.execute(
         f"SELECT DISTINCT kind, mark FROM (UNPIVOT {of_rows} INTO NAME kind VALUE mark) ORDER BY ALL"
     ).fetchall()
@@ -159,8 +159,10 @@ def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens:
     tokens = tokens.append_column(marks.PLACE, pa.array(np.arange(tokens.num_rows)))
     con.register("objections", pa.Table.from_pylist(lines))
     con.register("tokens", tokens)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE marked AS {marks.marks_sql('tokens', tokens.column_names)}").fetchall()
-    found = con.sql(marks.matching_sql("marked", "objections")).to_arrow_table()
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE marked AS {marks.build_marks_sql('tokens', tokens.column_names)}"
+    ).fetchall()
+    found = con.sql(marks.build_matching_sql("marked", "objections")).to_arrow_table()
     mask[found.column(0).to_numpy()] = True
     con.execute("DROP TABLE marked").fetchall()
     con.unregister("tokens")
@@ -190,7 +192,7 @@ class HeldBack:
         if self._any_objection:
             with prepared(self._keys) as con:
                 self._renew(con, table)
-                now = marks.made_under(self._keys)
+                now = marks.get_mark_versions(self._keys)
                 # marks are comparable only under the same keys and versions
                 known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
                 suppressed_rows |= objected(con, known, table)
@@ -203,7 +205,7 @@ class HeldBack:
             rows = pa.array([row.source_row for row in self._listed if row.objection == objection], pa.int64())
             of_child = table.filter(pc.is_in(table[SOURCE_ROW], value_set=rows))
             if of_child.num_rows and (found := marks_of(con, of_child)):
-                made_under = marks.made_under(self._keys)
+                made_under = marks.get_mark_versions(self._keys)
                 add_objection(self._home, Objection(objection, self._cohort, made_under, tuple(found)))
 
 
@@ -224,14 +226,14 @@ Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
 def without(path: Path, out: Path, gone: Gone) -> None:
     """Copy a Parquet file of the intake without the rows that are `gone`."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
-    with TableWriter(out, sealed.metadata(file)) as writer:
+    with TableWriter(out, sealed.read_metadata(file)) as writer:
         copy_without(file, writer, gone)
 
 
 def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: Gone) -> None:
     """Write the rows of a file, except those that are `gone`."""
     if not file.num_row_groups:
-        writer.write(sealed.schema(file).empty_table())
+        writer.write(sealed.read_schema(file).empty_table())
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 from types import ModuleType
 
-from assets.home.loading import loading
+from assets.home.loading import pause_garbage_collection
 from assets.intake import quality
 from assets.intake.quality import Finding, ValidationRequest
 from privacy.doors import environment
@@ -83,7 +83,7 @@ class _Beside:
                 str(theirs.fileno()),
             ],  # hides libraries' warnings, which are of no use to users
             pass_fds=[theirs.fileno()],
-            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path)),
+            env=environment.build_child_environment(PYTHONPATH=os.pathsep.join(sys.path)),
             process_group=0,  # so that only the parent receives a keyboard interrupt
         )
         theirs.close()
@@ -115,7 +115,7 @@ def _answer(pipe: Connection) -> None:
     """Run the worker: answer requests until the pipe is closed or an error occurs."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # exits at once, but releases resources
     with suppress(Exception):
-        with loading():
+        with pause_garbage_collection():
             _leave_out()
             quality.load()
         while True:

@@ -27,16 +27,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from assets.home.home_lock import alone
+from assets.home.home_lock import lock_home
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, entries, record
+from assets.home.processing_log import Processing, read_entries, record
 from assets.home.retention_policy import Retention
 from assets.home.software import software
 from privacy.doors import age, files
-from privacy.doors.locks import locked
+from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
-from privacy.release.store import charges
+from privacy.release.store import read_charges
 
 FORMAT = 1
 """Version of the archive format. Readers refuse any other."""
@@ -111,7 +111,7 @@ class Archive:
             raise UnusableBackup(
                 "this is a backup of another installation than that of the keys: give its own with --keys"
             )
-        if not hmac.compare_digest(self.mac, _mac(keys, self.manifest.document())):
+        if not hmac.compare_digest(self.mac, _compute_mac(keys, self.manifest.document())):
             raise UnusableBackup(
                 "this backup was not made by the installation that it names: do not use it, and find out who put it"
                 " there"
@@ -126,8 +126,8 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     `LedgerError`, `UnusableBackup` if the disk does not return the bytes that were written, and `OSError`.
     """
     _check_place(home, keys_folder, folder, part)
-    to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.recipient(each)) for each in recipients}
-    place = _free_name(folder, part, location_of(keys_folder) if part is Part.KEYS else "")
+    to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
+    place = _find_free_path(folder, part, find_key_location(keys_folder) if part is Part.KEYS else "")
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:
         if home.root.is_dir():
@@ -135,12 +135,12 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
             record(home, Processing.BACKUP, note=note)
         contents = {path.name: path.read_bytes() for path in keys_folder.iterdir() if path.is_file()}
     else:
-        with alone(home):  # nothing changes the records while they are copied
+        with lock_home(home):  # nothing changes the records while they are copied
             _check_apart(home, part, to)
-            ledger = _copy_of_ledger(home)
+            ledger = _copy_ledger(home)
             record(home, Processing.BACKUP, note=note)
-            contents = _records_of(home) | ({LEDGER_FILE: ledger.document()} if ledger else {})
-    _write_whole(place, age.encrypt(_packed(part, keys, contents), list(to.values())))
+            contents = _read_records(home) | ({LEDGER_FILE: ledger.document()} if ledger else {})
+    _write_whole(place, age.encrypt(_pack_backup(part, keys, contents), list(to.values())))
     return place
 
 
@@ -159,7 +159,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
                 found[member.name] = source.read()
         document, mac = found.pop(MANIFEST), found.pop(MAC).decode("ascii")
         manifest = Manifest(**json.loads(document))
-        damaged = [name for name, digest in _digests(found).items() if manifest.files[name] != digest]
+        damaged = [name for name, digest in _hash_contents(found).items() if manifest.files[name] != digest]
         complete = len(found) == len(manifest.files) and document == manifest.document()
     except (tarfile.TarError, KeyError, ValueError, TypeError):
         raise UnusableBackup(f"{place.name}: is not a backup made by this software") from None
@@ -173,14 +173,14 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
     return Archive(manifest, found, mac)
 
 
-def past_their_time(folder: Path, policy: Retention, now: dt.datetime) -> list[Path]:
+def list_expired_backups(folder: Path, policy: Retention, now: dt.datetime) -> list[Path]:
     """Return the backups in a folder that are older than the policy allows."""
     made = ((path, _NAME.fullmatch(path.name)) for path in sorted(folder.iterdir()))
     limit = now - dt.timedelta(days=policy.backup_days)
     return [path for path, name in made if name and dt.datetime.fromisoformat(name[2]).replace(tzinfo=dt.UTC) < limit]
 
 
-def record_paths(home: Home) -> list[Path]:
+def list_record_paths(home: Home) -> list[Path]:
     """Return the paths of a home folder's records, without the ledger."""
     found = [home.restricted / f"{log}{suffix}" for log in _LOGS for suffix in (".jsonl", ".head.json")]
     for top in _FOLDERS:
@@ -189,12 +189,12 @@ def record_paths(home: Home) -> list[Path]:
     return [path for path in sorted(found) if path.is_file()]
 
 
-def latest_epoch(home: Home) -> int:
+def find_latest_epoch(home: Home) -> int:
     """Return the highest key epoch in a home folder's log of backups; 0 if there are none."""
-    return max((int(note[2]) for note in _notes(home)), default=0)
+    return max((int(note[2]) for note in _read_notes(home)), default=0)
 
 
-def location_of(keys: Path) -> str:
+def find_key_location(keys: Path) -> str:
     """Return the code location whose keys a folder holds; empty if it holds the keys of both or neither."""
 
     def has(holder: Holder) -> bool:
@@ -206,13 +206,13 @@ def location_of(keys: Path) -> str:
     return "" if has(PIPELINE) else next((name for name, holder in _LOCATIONS.items() if has(holder)), "")
 
 
-def _copy_of_ledger(home: Home) -> LedgerCopy | None:
+def _copy_ledger(home: Home) -> LedgerCopy | None:
     """Copy both chains of the ledger, or return None before the first release.
 
     Raises `LedgerError` if the ledger is missing or does not contain every stored measurement.
     """
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
-    kept = [each for cohort in cohorts for each in charges(home.restricted, cohort)]
+    kept = [each for cohort in cohorts for each in read_charges(home.restricted, cohort)]
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         if kept:
             raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it, or back up where it can be read")
@@ -222,22 +222,28 @@ def _copy_of_ledger(home: Home) -> LedgerCopy | None:
     return ledger.copy()
 
 
-def _records_of(home: Home) -> dict[str, bytes]:
+def _read_records(home: Home) -> dict[str, bytes]:
     """Read the records of a home folder, with its logs locked against writers."""
     with ExitStack() as stack:
         for log in (home.restricted / f"{name}.jsonl" for name in _LOGS):
             if log.exists():
-                stack.enter_context(locked(log))
-        return {path.relative_to(home.root).as_posix(): path.read_bytes() for path in record_paths(home)}
+                stack.enter_context(hold_lock(log))
+        return {path.relative_to(home.root).as_posix(): path.read_bytes() for path in list_record_paths(home)}
 
 
-def _packed(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
+def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     installation = keys.fingerprints["input-mac"]
-    document = Manifest(FORMAT, part.value, now, software(), keys.epoch, installation, _digests(contents)).document()
+    document = Manifest(
+        FORMAT, part.value, now, software(), keys.epoch, installation, _hash_contents(contents)
+    ).document()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in (*sorted(contents.items()), (MANIFEST, document), (MAC, _mac(keys, document).encode())):
+        for name, content in (
+            *sorted(contents.items()),
+            (MANIFEST, document),
+            (MAC, _compute_mac(keys, document).encode()),
+        ):
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), files.OWNER_ONLY_FILE
             archive.addfile(member, io.BytesIO(content))
@@ -245,7 +251,7 @@ def _packed(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes:
 
 
 def _write_whole(place: Path, content: bytes) -> None:
-    staged = files.unfinished(place.with_name("readiness"))
+    staged = files.get_unfinished_path(place.with_name("readiness"))
     staged.unlink(missing_ok=True)
     try:
         with files.create(staged) as out:
@@ -277,7 +283,7 @@ def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
 
 def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
     """Raise `CannotBackUp` if a recipient could open both the keys and the records."""
-    others = {each for note in _notes(home) if note[1] != part for each in note[3].split()}
+    others = {each for note in _read_notes(home) if note[1] != part for each in note[3].split()}
     if others & set(to):
         what = "records" if part is Part.KEYS else "keys"
         raise CannotBackUp(
@@ -286,13 +292,13 @@ def _check_apart(home: Home, part: Part, to: Iterable[str]) -> None:
         )
 
 
-def _notes(home: Home) -> list[re.Match[str]]:
+def _read_notes(home: Home) -> list[re.Match[str]]:
     """Return the processing log's notes on backups, matched to kind, key epoch and recipients."""
-    notes = (_NOTE.fullmatch(entry.note) for entry in entries(home) if entry.what == Processing.BACKUP)
+    notes = (_NOTE.fullmatch(entry.note) for entry in read_entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
 
 
-def _free_name(folder: Path, part: Part, location: str) -> Path:
+def _find_free_path(folder: Path, part: Part, location: str) -> Path:
     """Return an unused file name, because no backup is ever replaced. For keys, it includes their code location."""
     kind = f"{part}-{location}" if location else str(part)
     while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}").exists():
@@ -300,9 +306,9 @@ def _free_name(folder: Path, part: Part, location: str) -> Path:
     return place
 
 
-def _digests(contents: dict[str, bytes]) -> dict[str, str]:
+def _hash_contents(contents: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def _mac(keys: KeyRing, document: bytes) -> str:
-    return hmac.digest(keys.subkey("input-mac", "backup"), document, "sha256").hex()
+def _compute_mac(keys: KeyRing, document: bytes) -> str:
+    return hmac.digest(keys.derive_subkey("input-mac", "backup"), document, "sha256").hex()

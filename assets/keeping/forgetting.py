@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.home_lock import alone, turn, with_cohort_lock
+from assets.home.home_lock import lock_cohorts, lock_home, with_cohort_lock
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
@@ -48,9 +48,9 @@ from assets.intake.suppressions import (
 from assets.linkage.inputs import (
     LinkageRecord,
     NotLinked,
-    changed_since_linked,
-    councils_in,
-    named,
+    find_changes_since_linkage,
+    join_names,
+    list_councils,
     read_record,
     write_record,
 )
@@ -66,15 +66,15 @@ from assets.pseudonymise.split_writer import RowState, TableWriter
 from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
 from privacy.doors import sealed
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote, write_json
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.rows import SERVICES
 from privacy.pseudonyms import TOKEN_COLUMNS
-from privacy.row_keys import ROW_KEY, numbers_of, part_and_row, written
+from privacy.row_keys import ROW_KEY, format_row_number, number_rows, split_number
 from sources.contracts import CONTRACTS
-from sources.extract.landed import cohorts_of_children
+from sources.extract.landed import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
 GoneOf: TypeAlias = Callable[[parts.Key], Gone]
@@ -137,15 +137,17 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
         )
     if beyond := [row for row in rows if not quality.has_row(row)]:
         has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
-        raise CannotForget(f"{store.council}/{store.source}/{store.cohort} has no row {written(beyond[0])}: {has}")
-    found = [_extract_rows(store, rows)]
+        raise CannotForget(
+            f"{store.council}/{store.source}/{store.cohort} has no row {format_row_number(beyond[0])}: {has}"
+        )
+    found = [_build_extract_rows(store, rows)]
     if linked and store.source in SERVICES and store.home.cohort(store.cohort).links.exists():
         _check_links(store.home.cohort(store.cohort))
-        named_rows = _by_key(store.source, store.council, row_keys_of(store, keys).of(np.array(rows)))
-        found += _rows_of_children(
-            store.home.cohort(store.cohort), keys, _children_of(store.home.cohort(store.cohort), named_rows)
+        named_rows = _build_key_table(store.source, store.council, row_keys_of(store, keys).of(np.array(rows)))
+        found += _find_rows_of_children(
+            store.home.cohort(store.cohort), keys, _find_children(store.home.cohort(store.cohort), named_rows)
         )
-    return Forgotten(_merged(found))
+    return Forgotten(_merge_extract_rows(found))
 
 
 def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys: KeyRing) -> Forgotten:
@@ -157,7 +159,7 @@ def find_rows_by_pseudonym(home: Home, pseudonym: str, cohort: str | None, keys:
     codes = {path.name.removeprefix("cohort=") for path in home.restricted.glob("pseudonymised/source=*/cohort=*")}
     found: list[ExtractRows] = []
     for code in [cohort] if cohort else sorted(codes):
-        with turn(home, [code]):
+        with lock_cohorts(home, [code]):
             found += _find_by_child_id(home.cohort(code), keys, pseudonym) or _find_by_token(
                 home.cohort(code), keys, pseudonym
             )
@@ -173,12 +175,12 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
     Raises `InUse` if a run is using the home folder, `CannotForget` if an extract has changed meanwhile, `KeyProblem`,
     and `TokensUnusable` if an extract was ingested under other keys.
     """
-    with alone(home):
+    with lock_home(home):
         finish(home, keys)
-        objections = _objections(home, found, keys) if objection else []
+        objections = _build_objections(home, found, keys) if objection else []
         if objection:
-            found = Forgotten(_merged([*found.extracts, *_rows_matching(home, keys, objections)]))
-        removal = _removal(home, keys, found, objections)
+            found = Forgotten(_merge_extract_rows([*found.extracts, *_find_matching_rows(home, keys, objections)]))
+        removal = _build_removal(home, keys, found, objections)
         note = "rows, and an objection to later deliveries" if objections else "rows"
         return replace(found, not_linked=tuple(_carry_out(home, keys, removal, note)))
 
@@ -190,20 +192,20 @@ def remove_again(
 
     Returns a sentence for each cohort that a run must link again. Raises what `forget` raises.
     """
-    with alone(home):
+    with lock_home(home):
         finish(home, keys)
-        in_reach = [each for each in objections if each.made_under == marks.made_under(keys)]
+        in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
         extracts = [
-            _extract_rows(home.extract(key[0], key[1], key[2]), listed(home, key, _numbers_of_files(home, key)))
+            _build_extract_rows(home.extract(key[0], key[1], key[2]), listed(home, key, _read_part_numbers(home, key)))
             for key in changed
         ]
         extracts += [
-            replace(rows, objection=each.id) for each in in_reach for rows in _rows_matching(home, keys, [each])
+            replace(rows, objection=each.id) for each in in_reach for rows in _find_matching_rows(home, keys, [each])
         ]
         return _carry_out(home, keys, _Removal(tuple(extracts), ()), "rows, again")
 
 
-def councils_linked(store: CohortStore) -> list[str]:
+def list_linked_councils(store: CohortStore) -> list[str]:
     """Return the councils whose extracts are in the links or the confidential tables of a cohort."""
     found: set[str] = set()
     if store.links.exists():
@@ -213,7 +215,7 @@ def councils_linked(store: CohortStore) -> list[str]:
     return sorted(found)
 
 
-def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
+def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[Objection]) -> _Removal:
     """Build a removal, with the same records in other parts.
 
     Raises `CannotForget` if the rows are not from the current delivery, and `KeyProblem` or `TokensUnusable` if they
@@ -227,27 +229,29 @@ def _removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequence[O
         row_keys_of(home.extract(*extract.key), keys)
         if extract.source in SERVICES:
             open_tokens(home.extract(*extract.key), keys)
-    with_others = _merged([each for extract in found.extracts for each in _with_same_records(home, keys, extract)])
+    with_others = _merge_extract_rows(
+        [each for extract in found.extracts for each in _iter_same_records(home, keys, extract)]
+    )
     extracts = (replace(each, objection=of_cohort.get(each.cohort, "")) for each in with_others)
     return _Removal(tuple(extracts), tuple(objections))
 
 
 def finish(home: Home, keys: KeyRing) -> list[str]:
     """Finish an interrupted removal, and return a sentence for each cohort that a run must link again."""
-    with alone(home):
+    with lock_home(home):
         if not home.unfinished_removal.exists():
             return []
         removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
         for objection in removal.objections:
             add_objection(home, objection)
         for extract in removal.extracts:
-            macs = {number: mac for mac, number in _numbers_of_files(home, extract.key).items()}
-            rows = (part_and_row(row) for row in extract.rows)
+            macs = {number: mac for mac, number in _read_part_numbers(home, extract.key).items()}
+            rows = (split_number(row) for row in extract.rows)
             of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
             suppress(home.extract(*extract.key), of_files)
             _remove(home.extract(*extract.key), keys)
         cohorts = sorted({extract.cohort for extract in removal.extracts})
-        suppressed = functools.partial(_suppressed_rows, home, keys)
+        suppressed = functools.partial(_build_suppressed_filter, home, keys)
         not_linked = [sentence for cohort in cohorts for sentence in link_again(home.cohort(cohort), keys, suppressed)]
         home.unfinished_removal.unlink()
         return not_linked
@@ -261,7 +265,7 @@ def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[
     return finish(home, keys)
 
 
-def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
+def _read_part_numbers(home: Home, key: parts.Key) -> dict[str, int]:
     """Return the part numbers of an extract by file MAC; 0 for a whole file."""
     if parts_in := PartStore(home, key).held():
         return {part.file_mac: part.number for part in parts_in}
@@ -269,26 +273,26 @@ def _numbers_of_files(home: Home, key: parts.Key) -> dict[str, int]:
     return quality.part_numbers if quality else {}
 
 
-def _with_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
+def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
     """Yield the rows, and rows of the same records in other parts and cohorts, such as repeats and replaced rows."""
     yield extract
     store = PartStore(home, extract.key)
     marks = store.marks(keys, store.held())
     records = [
-        table["record"].filter(pa.array(np.isin(numbers_of(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
+        table["record"].filter(pa.array(np.isin(number_rows(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
         for part, table in marks.items()
     ]
     if not any(map(len, records)):
         return
     known = np.concatenate([of.to_numpy() for of in records])
-    for cohort in cohorts_of_children():
+    for cohort in list_cohorts():
         key = (extract.source, cohort, extract.council)
         store = PartStore(home, key)
         for part, table in store.marks(keys, store.held()).items():
             same = np.isin(table["record"].fill_null(0).to_numpy(), known)
             if same.any():
-                rows = numbers_of(part, table[NUMBER].to_numpy()[same]).tolist()
-                yield _extract_rows(home.extract(extract.source, cohort, extract.council), rows)
+                rows = number_rows(part, table[NUMBER].to_numpy()[same]).tolist()
+                yield _build_extract_rows(home.extract(extract.source, cohort, extract.council), rows)
 
 
 def _remove(store: ExtractStore, keys: KeyRing) -> None:
@@ -300,10 +304,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
     quality, kept_parts = deliveries.read(store.home.extract(*key).quality), PartStore(store.home, key).held()
-    rows = listed(store.home, key, _numbers_of_files(store.home, key))
+    rows = listed(store.home, key, _read_part_numbers(store.home, key))
     if not rows:
         return
-    of_extract = row_keys.of_parts(keys, *key) if kept_parts else row_keys_of(store.home.extract(*key), keys)
+    of_extract = row_keys.derive_part_keys(keys, *key) if kept_parts else row_keys_of(store.home.extract(*key), keys)
     gone = of_extract.of(np.array(rows))
     kept = [PartStore(store.home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [
@@ -314,10 +318,10 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     sealed_files = [(store.home.extract(*key).tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
     write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in kept_parts:
-        _note_without(store.home, keys, key, part, rows)
+        _update_note(store.home, keys, key, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
-    now = _counted(store.home, quality, rows)
+    now = _recount_intake(store.home, quality, rows)
     deliveries.keep(store.home.extract(*key).quality, now)
     if stopped := deliveries.stopped(store.home.extract(*key)):
         report_extract(store.home, stopped, now)
@@ -334,22 +338,24 @@ def write_without(
     `sealed_files` pairs each encrypted file with the name of the key that opens it. Raises `KeyProblem` if a key is
     missing.
     """
-    with home.staging() as staging:
+    with home.open_staging() as staging:
         for path in filter(Path.exists, unsealed):
             if holds_any(path, gone):
                 without(path, staging / path.name, gone)
                 promote(staging / path.name, path)
         for path, holder in sealed_files:
             if path.exists():
-                file, staged = sealed.opened(path, keys.opens(holder)), staging / path.name
-                with TableWriter(staged, sealed.metadata(file), sealed.sealed_to(keys.seals_to(holder))) as writer:
+                file, staged = sealed.open_sealed(path, keys.get_private_key(holder)), staging / path.name
+                with TableWriter(
+                    staged, sealed.read_metadata(file), sealed.build_encryption(keys.get_public_key(holder))
+                ) as writer:
                     copy_without(file, writer, gone)
                 promote(staged, path)
 
 
-def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
+def _update_note(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
     """Update the note of a part as if these rows had been left out when it was read."""
-    own = {row for of, row in map(part_and_row, rows) if of == part.number}
+    own = {row for of, row in map(split_number, rows) if of == part.number}
     if not own:
         return
     (marks,) = PartStore(home, key).marks(keys, [part]).values()
@@ -365,12 +371,12 @@ def _note_without(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, r
     )
 
 
-def _counted(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
+def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
     """Return an intake result as if these rows had been left out."""
     key = quality.key
     store = home.extract(*key)
     kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
-    with in_memory() as con:
+    with open_in_memory() as con:
         (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
         warned = rows_warned(store.quarantine) if store.quarantine.exists() else quality.rows_warned
     return replace(
@@ -390,7 +396,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     """
     if not store.linked.exists():
         return []
-    councils = councils_linked(store)
+    councils = list_linked_councils(store)
     for path in store.all_returns:
         path.unlink()
     _drop_links(store, gone)
@@ -411,7 +417,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     return []
 
 
-def _suppressed_rows(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
+def _build_suppressed_filter(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
     """Return the `Gone` function for an extract's rows on the suppression list."""
     quality = deliveries.read(home.extract(*key).quality)
     rows = listed(home, key, quality.part_numbers) if quality else []
@@ -428,14 +434,14 @@ def _drop_links(store: CohortStore, gone: GoneOf) -> None:
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
         own = pc.and_(pc.equal(links["source"], source), pc.equal(links["council"], council)).to_numpy()
         drop[own] = gone((source, store.cohort, council))(row_keys[own])
-    with store.home.staging() as staging:
+    with store.home.open_staging() as staging:
         pyarrow.parquet.write_table(links.filter(pa.array(~drop)), staging / "links.parquet", compression="zstd")
         promote(staging / "links.parquet", store.links)
 
 
-def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
+def _build_objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
     """Build an objection for each cohort from the child's marks."""
-    id_, made = secrets.token_hex(8), marks.made_under(keys)
+    id_, made = secrets.token_hex(8), marks.get_mark_versions(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
     with prepared(keys) as con:
         for extract in found.extracts:
@@ -447,70 +453,70 @@ def _objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objection]:
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
 
 
-def _rows_matching(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
+def _find_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
     """Yield all current rows that match the marks of the objections."""
     with prepared(keys) as con:
         for objection in objections:
-            for source, council in _linked_extracts(home.cohort(objection.cohort)):
+            for source, council in _list_linked_extracts(home.cohort(objection.cohort)):
                 for batch in open_tokens(home.extract(source, objection.cohort, council), keys).iter_batches():
                     tokens = pa.table(batch)
                     found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
                     if len(found):
                         rows = row_keys_of(home.extract(source, objection.cohort, council), keys).rows(found)
-                        yield _extract_rows(home.extract(source, objection.cohort, council), rows.tolist())
+                        yield _build_extract_rows(home.extract(source, objection.cohort, council), rows.tolist())
 
 
 def _check_links(store: CohortStore) -> None:
     """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
-    if moved := changed_since_linked(store, councils_in(store)):
+    if moved := find_changes_since_linkage(store, list_councils(store)):
         raise CannotForget(
-            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked, so that row numbers of the"
-            " links are not those of the extracts: run the linkage of the cohort, and start again"
+            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked, so that row numbers"
+            " of the links are not those of the extracts: run the linkage of the cohort, and start again"
         )
 
 
 def _find_by_child_id(store: CohortStore, keys: KeyRing, child_id: str) -> list[ExtractRows]:
     if not store.links.exists():
         return []
-    found = _rows_of_children(store, keys, [child_id.lower()])
+    found = _find_rows_of_children(store, keys, [child_id.lower()])
     if found:
         _check_links(store)
     return found
 
 
 def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[ExtractRows]:
-    value = _token_value(token)
+    value = _parse_token(token)
     if value is None:
         return []
-    found = [_by_key("", "", np.empty(0, np.uint64))]
-    for source, council in _linked_extracts(store):
+    found = [_build_key_table("", "", np.empty(0, np.uint64))]
+    for source, council in _list_linked_extracts(store):
         for batch in open_tokens(store.extract(source, council), keys).iter_batches():
             tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
             carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
             of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
-            found.append(_by_key(source, council, of_batch.to_numpy()))
+            found.append(_build_key_table(source, council, of_batch.to_numpy()))
     rows = pa.concat_tables(found)
     if not rows.num_rows:
         return []
     if store.links.exists():
         _check_links(store)
-        children = _children_of(store, rows)
+        children = _find_children(store, rows)
         if len(children) > 1:
             raise CannotForget(
                 f"rows of more than one child of cohort {store.cohort} carry that token: name a row, or a child_id"
             )
         if children:
-            return _rows_of_children(store, keys, children)
+            return _find_rows_of_children(store, keys, children)
     if rows.num_rows > 1:
         raise CannotForget(
             f"several rows of cohort {store.cohort}, which has not been linked, carry that token: name a row"
         )
-    return _to_extract_rows(store, keys, rows)
+    return _convert_to_extract_rows(store, keys, rows)
 
 
-def _children_of(store: CohortStore, rows: pa.Table) -> list[str]:
+def _find_children(store: CohortStore, rows: pa.Table) -> list[str]:
     """Return the distinct child_ids of rows."""
-    with in_memory() as con:
+    with open_in_memory() as con:
         con.register("rows_named", rows)
         found = con.execute(
             f"SELECT DISTINCT child_id FROM {parquet(store.links)} JOIN rows_named USING (source, council, {ROW_KEY})"
@@ -518,22 +524,23 @@ def _children_of(store: CohortStore, rows: pa.Table) -> list[str]:
     return [child_id for (child_id,) in found]
 
 
-def _rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence[str]) -> list[ExtractRows]:
+def _find_rows_of_children(store: CohortStore, keys: KeyRing, children: Sequence[str]) -> list[ExtractRows]:
     """Return all rows of the children with these child_ids."""
     links = pyarrow.parquet.read_table(store.links, columns=["source", "council", ROW_KEY, "child_id"])
-    return _to_extract_rows(
+    return _convert_to_extract_rows(
         store, keys, links.filter(pc.is_in(links["child_id"], value_set=pa.array(children, pa.string())))
     )
 
 
-def _to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
+def _convert_to_extract_rows(store: CohortStore, keys: KeyRing, rows: pa.Table) -> list[ExtractRows]:
     numbered = RowNumbers(store, keys).numbered(rows).select(["source", "council", SOURCE_ROW])
     return [
-        _extract_rows(store.extract(row["source"], row["council"]), [row[SOURCE_ROW]]) for row in numbered.to_pylist()
+        _build_extract_rows(store.extract(row["source"], row["council"]), [row[SOURCE_ROW]])
+        for row in numbered.to_pylist()
     ]
 
 
-def _token_value(text: str) -> int | None:
+def _parse_token(text: str) -> int | None:
     """Parse a token (64 bits) from a decimal number or 16 hexadecimal digits; None if it is neither."""
     if text.isascii() and text.isdigit() and int(text) < 1 << 64:
         return int(text)
@@ -541,25 +548,25 @@ def _token_value(text: str) -> int | None:
     return int(digits, 16) if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else None
 
 
-def _linked_extracts(store: CohortStore) -> list[tuple[str, str]]:
+def _list_linked_extracts(store: CohortStore) -> list[tuple[str, str]]:
     """Return (source, council) of all current extracts of a cohort whose sources are linked."""
     paths = sorted(store.home.restricted.glob(f"pseudonymised/source=*/cohort={store.cohort}/*.parquet"))
     found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
     return [(source, council) for source, council in found if source in SERVICES]
 
 
-def _by_key(source: str, council: str, row_keys: np.ndarray) -> pa.Table:
+def _build_key_table(source: str, council: str, row_keys: np.ndarray) -> pa.Table:
     count = len(row_keys)
     columns = {"source": pa.repeat(source, count), "council": pa.repeat(council, count)}
     return pa.table(columns | {ROW_KEY: pa.array(row_keys, pa.uint64())})
 
 
-def _extract_rows(store: ExtractStore, rows: Sequence[int]) -> ExtractRows:
+def _build_extract_rows(store: ExtractStore, rows: Sequence[int]) -> ExtractRows:
     quality = deliveries.read(store.quality)
     return ExtractRows(store.cohort, store.council, store.source, tuple(rows), quality.file_mac if quality else "")
 
 
-def _merged(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
+def _merge_extract_rows(extracts: Iterable[ExtractRows]) -> tuple[ExtractRows, ...]:
     """Merge entries, so that each delivery of an extract appears once."""
     by_extract: dict[tuple[str, str, str, str], set[int]] = {}
     for extract in extracts:

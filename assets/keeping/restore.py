@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assets.home.home_lock import alone
+from assets.home.home_lock import lock_home
 from assets.home.paths import Home
 from assets.home.processing_log import LogEntry, Processing, record, verify
-from assets.home.retention_policy import retention
+from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.suppressions import Objection, Suppressed, objections, suppressed
 from assets.keeping.backup import (
@@ -25,21 +25,21 @@ from assets.keeping.backup import (
     RECORDS_FOLDER,
     Manifest,
     Part,
-    latest_epoch,
-    location_of,
+    find_key_location,
+    find_latest_epoch,
+    list_record_paths,
     read_archive,
-    record_paths,
 )
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
-from assets.release.anchors import stated_charges
-from ndl_export.bundle.anchors import anchors_at, anchors_in
+from assets.release.anchors import list_stated_charges
+from ndl_export.bundle.anchors import fetch_anchors, read_anchors
 from ndl_export.files.stores import open_store
 from privacy.doors import files
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy
-from privacy.release.store import path_of
+from privacy.release.store import build_measurement_path
 
 Key = tuple[str, str, str]
 ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
@@ -74,15 +74,15 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
     archive = read_archive(backup, identities, Part.KEYS)
-    staged = files.unfinished(place)
+    staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
     try:
         files.write_all({staged / Path(name).name: content for name, content in archive.files.items()})
         ring = KeyRing.load(staged, ANY_HOLDER)
         archive.check_made_by(ring)
-        location = location_of(staged)
+        location = find_key_location(staged)
         described = f"key set of the {location} location" if location else "key set"
-        if (newest := latest_epoch(home)) > ring.epoch:
+        if (newest := find_latest_epoch(home)) > ring.epoch:
             raise CannotRestore(
                 f"these keys are of epoch {ring.epoch}, and {home.root} was backed up under those of epoch {newest},"
                 " which replaced them: restore the newest backup of keys, and destroy this one"
@@ -114,33 +114,35 @@ def restore_records(
         raise CannotRestore(f"{home.root} does not exist: put a copy of the home folder there first")
     archive = read_archive(backup, identities, Part.RECORDS)
     archive.check_made_by(keys)
-    with alone(home), home.staging() as folder:
+    with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})
         newest, found = Home(folder), Restored(archive.manifest)
         log, newest_log = verify(home), verify(newest)
         is_older = _is_older(log, newest_log)
         content = archive.files.get(LEDGER_FILE)
-        ledger = _furthest(LedgerCopy.parse(content) if content else None, found, home.ledger)
-        found.done.append(f"the records of {_minute(archive.manifest.made_at)}")
+        ledger = _choose_longer_ledger(LedgerCopy.parse(content) if content else None, found, home.ledger)
+        found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = objections(home)
             new_rows = {
-                key: new for key, now in _lists(newest).items() if (new := now - set(suppressed(home.extract(*key))))
+                key: new
+                for key, now in _read_suppressed_rows(newest).items()
+                if (new := now - set(suppressed(home.extract(*key))))
             }
             new_objections = [each for each in objections(newest) if each not in known]
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
-        missing = _missing_measurements(newest, home)
+        missing = _find_missing_records(newest, home)
         found.done += [f"{path}, which was gone" for path in missing if not is_older]
         _look_for_charges(folder, [home, newest], ledger, published, found)
         if do:
-            with home.being_restored():
+            with home.hold_for_restore():
                 if is_older:
                     _replace_records(newest, home)
-                    record(home, Processing.RESTORE, note=f"records of {_minute(archive.manifest.made_at)}")
+                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
                     _bring_up_to_date(home, keys, new_rows, new_objections, found)
                 else:
-                    record(home, Processing.RESTORE, note=f"records of {_minute(archive.manifest.made_at)}")
+                    record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
                     files.promote_all([(newest.root / path, home.root / path) for path in missing])
                 if ledger is not None:
                     Ledger(home.ledger).restore(ledger)
@@ -164,7 +166,7 @@ def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
 
 
 def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
-    epoch = latest_epoch(home)
+    epoch = find_latest_epoch(home)
     if epoch and epoch < keys.epoch:
         raise CannotRestore(
             f"this copy of the home folder is of epoch {epoch} of the keys, before they were rotated: what it holds was"
@@ -177,7 +179,7 @@ def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
         )
 
 
-def _lists(home: Home) -> dict[Key, set[Suppressed]]:
+def _read_suppressed_rows(home: Home) -> dict[Key, set[Suppressed]]:
     """Return the rows removed on request, by extract."""
     found = {}
     for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
@@ -187,28 +189,28 @@ def _lists(home: Home) -> dict[Key, set[Suppressed]]:
     return found
 
 
-def _missing_measurements(newest: Home, home: Home) -> list[Path]:
+def _find_missing_records(newest: Home, home: Home) -> list[Path]:
     """Return paths of records that never change once written (measurements, releases) and are missing from `home`."""
-    found = [path.relative_to(newest.root) for path in record_paths(newest)]
+    found = [path.relative_to(newest.root) for path in list_record_paths(newest)]
     folders = (f"{RECORDS_FOLDER}/measurements/", f"{RECORDS_FOLDER}/releases/")
     return [path for path in found if path.as_posix().startswith(folders) and not (home.root / path).exists()]
 
 
 def _replace_records(newest: Home, home: Home) -> None:
-    for path in record_paths(home):
+    for path in list_record_paths(home):
         path.unlink()
-    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in record_paths(newest)])
+    files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in list_record_paths(newest)])
 
 
-def _furthest(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> LedgerCopy | None:
+def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> LedgerCopy | None:
     """Return the longer of the backup's ledger and the current one."""
     is_there = not isinstance(place, Path) or place.exists()
     live = Ledger(place).copy() if is_there else None
-    further = ledger.newer(live) if ledger and live else ledger or live
+    further = ledger.choose_newer(live) if ledger and live else ledger or live
     if further != live or live is None:
         times = [found.manifest.made_at, *(entry.recorded_at for entry in (further.entries if further else ()))]
         found.to_do.append(
-            f"if a release was measured after {_minute(max(times))} and is in no bundle found here,"
+            f"if a release was measured after {_format_minute(max(times))} and is in no bundle found here,"
             " the ledger does not know what it cost. Earlier signatures no longer count: a named person who knows that"
             " nothing was measured since signs the next release again"
         )
@@ -221,8 +223,10 @@ def _look_for_charges(
     folder: Path, homes: Sequence[Home], ledger: LedgerCopy | None, published: str | None, found: Restored
 ) -> None:
     """Report charges in reachable bundles that the ledger lacks, and charges whose measurement is in no home folder."""
-    place = published or settings().publish_to
-    stated = stated_charges([*anchors_in(homes[0].release), *(anchors_at(open_store(place)) if place else ())])
+    place = published or get_settings().publish_to
+    stated = list_stated_charges(
+        [*read_anchors(homes[0].release), *(fetch_anchors(open_store(place)) if place else ())]
+    )
     checked = Ledger(folder / "checked.sqlite")  # a scratch copy, so that the live ledger stays unchanged
     if ledger is not None:
         checked.restore(ledger)
@@ -234,7 +238,10 @@ def _look_for_charges(
             " published"
         )
     ended = [charge.entry for charge in checked.charges() if charge.is_committed]
-    places = {e.release: [path_of(home.restricted, e.cohort, e.release, e.family) for home in homes] for e in ended}
+    places = {
+        e.release: [build_measurement_path(home.restricted, e.cohort, e.release, e.family) for home in homes]
+        for e in ended
+    }
     lost = [release for release, paths in places.items() if not any(path.exists() for path in paths)]
     if lost:
         found.lacking.append(
@@ -247,25 +254,25 @@ def _report_since(
     found: Restored, since: Sequence[LogEntry], new_rows: dict[Key, set[Suppressed]], new: Sequence[Objection]
 ) -> None:
     """Report what happened, according to the records, after the home folder was copied."""
-    limit = retention().backup_days
+    limit = get_retention().backup_days
     if found.manifest.age() > dt.timedelta(days=limit):
         found.to_do.append(f"the backup is older than the {limit} days that one may be kept: destroy it after this")
     if new_rows or new:
         found.done.append(
             f"removed again: rows of {len(new_rows)} extracts, and {len(new)} objections, which came after the copy"
         )
-    again = {_extract(entry) for entry in since if entry.what == Processing.INTAKE}
+    again = {_format_extract(entry) for entry in since if entry.what == Processing.INTAKE}
     if again:
         found.to_do.append(f"taken in after the copy, so put into landing again and run: {', '.join(sorted(again))}")
     for entry in since:
         if entry.what == Processing.WITHDRAWAL:
             found.to_do.append(
-                f"{entry.note} of {_extract(entry)} was withdrawn after the copy: do it again with `readiness parts"
-                " withdraw`, before anything else"
+                f"{entry.note} of {_format_extract(entry)} was withdrawn after the copy: do it again with `readiness"
+                " parts withdraw`, before anything else"
             )
 
 
-def _extract(entry: LogEntry) -> str:
+def _format_extract(entry: LogEntry) -> str:
     return f"{entry.council}/{entry.source}/{entry.cohort}"
 
 
@@ -284,10 +291,10 @@ def _bring_up_to_date(
             )
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)
-    over = expire(home, None, None, retention(), dt.datetime.now(dt.UTC)).held
+    over = expire(home, None, None, get_retention(), dt.datetime.now(dt.UTC)).held
     if over:
         found.done.append(f"removed, because its time is over: {len(over)} files and folders")
 
 
-def _minute(time: str) -> str:
+def _format_minute(time: str) -> str:
     return time[:16].replace("T", " ") + " UTC"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assets.home.home_lock import alone
+from assets.home.home_lock import lock_home
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.home.retention_policy import Retention
@@ -23,12 +23,12 @@ from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
 from assets.intake.suppressions import objection_in
 from privacy.doors.destroy import destroy
-from privacy.doors.regular import leads_out
+from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import READY, Landed, content_sha256, files_in, find, in_several, taking_part
-from sources.reference.cohorts import Cohort, cohort_codes
+from sources.extract.landed import READY, Landed, find, hash_content, list_councils, list_files, list_mixed_files
+from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone that are divided by source, then by cohort."""
@@ -79,20 +79,22 @@ class Expiry:
     landing: tuple[Shreddable, ...]
 
 
-def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
+def find_due_items(
+    home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
+) -> Expiry:
     """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
     found = sorted(
         {
-            *_expired_cohorts(home, policy, now.date()),
-            *_quarantines(home, policy, now),
-            *_quarantined_parts(home, policy, now),
+            *_iter_expired_items(home, policy, now.date()),
+            *_iter_quarantines(home, policy, now),
+            *_iter_quarantined_parts(home, policy, now),
         }
     )
     files = []
     if landing and keys and landing.is_dir():
         files = [
             file
-            for file in shreddable(landing, home, keys).ready
+            for file in find_shreddable(landing, home, keys).ready
             if now - dt.datetime.fromisoformat(file.taken_at) > dt.timedelta(days=policy.landing_days)
         ]
     return Expiry(tuple(found), tuple(files))
@@ -100,8 +102,8 @@ def due(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retentio
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
     """Remove all items that are `due`, each recorded before it is removed. Raises `InUse` if a run is in progress."""
-    with alone(home):
-        found = due(home, landing, keys, policy, now)
+    with lock_home(home):
+        found = find_due_items(home, landing, keys, policy, now)
         for entry in found.held:
             record(home, Processing.EXPIRY, entry.source, entry.cohort, entry.council, note=entry.what)
             if entry.what == _MULTI_COHORT_FILES:
@@ -116,14 +118,19 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     return replace(found, landing=shredded)
 
 
-def _expired_cohorts(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
+def _iter_expired_items(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
     """Yield all items of cohorts past their retention period, except those of releases."""
-    for entry in (*_folders(home), *_multi_cohort_files(home), *_return_files(home), *_objections(home)):
+    for entry in (
+        *_iter_folders(home),
+        *_iter_multi_cohort_files(home),
+        *_iter_return_files(home),
+        *_iter_objections(home),
+    ):
         if today >= policy.ends(Cohort(entry.cohort)):
             yield entry
 
 
-def _folders(home: Home) -> Iterator[Due]:
+def _iter_folders(home: Home) -> Iterator[Due]:
     patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS]
     patterns += [f"{kind}/cohort=*" for kind in ("reports", "linked", "reviews")]
     for pattern in patterns:
@@ -134,7 +141,7 @@ def _folders(home: Home) -> Iterator[Due]:
         yield Due(path.name.removeprefix("cohort="), "tokens", "", path.parent.name.removeprefix("source="), path)
 
 
-def _multi_cohort_files(home: Home) -> Iterator[Due]:
+def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
     """Yield an item for each cohort in the stored entries of multi-cohort files."""
     for path in home.restricted.glob("several/source=*/*.json"):
         source, council = path.parent.name.removeprefix("source="), path.stem
@@ -144,7 +151,7 @@ def _multi_cohort_files(home: Home) -> Iterator[Due]:
             yield Due(cohort, _MULTI_COHORT_FILES, council, source, path)
 
 
-def _return_files(home: Home) -> Iterator[Due]:
+def _iter_return_files(home: Home) -> Iterator[Due]:
     for path in home.returns.glob("*/*/*.age"):
         yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
     for path in home.returns.glob("*/summary-*.*"):
@@ -155,12 +162,12 @@ def _return_files(home: Home) -> Iterator[Due]:
         yield Due(path.stem.removeprefix("standing-"), "since when rows have stood", "", "", path)
 
 
-def _objections(home: Home) -> Iterator[Due]:
+def _iter_objections(home: Home) -> Iterator[Due]:
     for path in home.objections.glob("*.json"):
         yield Due(objection_in(path).cohort, "objection", "", "", path)
 
 
-def _quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
+def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
     for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
@@ -176,7 +183,7 @@ def _quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Du
                 yield Due(cohort, what, path.stem, source, file)
 
 
-def _quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
+def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines of parts past their time, for cohorts that are still kept."""
     for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
         source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
@@ -192,22 +199,23 @@ def _is_over(since: str, days: int, now: dt.datetime) -> bool:
     return now - dt.datetime.fromisoformat(since) > dt.timedelta(days=days)
 
 
-def shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
+def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
     """Return the files in landing that were ingested and have not changed since, for one cohort or for all."""
     found: list[Shreddable | str] = []
-    for council in taking_part(landing):
+    for council in list_councils(landing):
         for source in CONTRACTS:
             folder = landing / council / source
             names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
-            for code in [cohort] if cohort else (code for code in cohort_codes(_LAST_YEAR) if code in names):
+            for code in [cohort] if cohort else (code for code in list_cohort_codes(_LAST_YEAR) if code in names):
                 try:
                     landed = find(landing, council, source, code)
                 except ExtractStopped as stopped:
                     found.append(f"{stopped}; it stays")
                 else:
-                    found += [_check_file(home, keys, each) for each in _files_of(landed)]
+                    found += [_check_file(home, keys, each) for each in _list_files(landed)]
             found += [
-                _check_multi_cohort_file(home, keys, each, cohort) for each in in_several(landing, council, source)
+                _check_multi_cohort_file(home, keys, each, cohort)
+                for each in list_mixed_files(landing, council, source)
             ]
     ready = tuple(each for each in found if isinstance(each, Shreddable))
     return LandingCheck(ready, tuple(each for each in found if isinstance(each, str) and each))
@@ -218,7 +226,7 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
 
     The reason is empty if the file has no rows of the given `cohort`.
     """
-    entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _mac(keys, landed))
+    entry = SortedFiles(home, landed.source, landed.council).entries().get(mac := _compute_mac(keys, landed))
     if entry is None:
         return "" if cohort else f"{landed.name}: {_NOT_TAKEN_IN}"
     if cohort and cohort not in entry.cohorts:
@@ -231,19 +239,19 @@ def _check_multi_cohort_file(home: Home, keys: KeyRing, landed: Landed, cohort: 
     return kept or Shreddable(replace(landed, cohort=entry.cohorts[0]), mac, max(taken))
 
 
-def _mac(keys: KeyRing, landed: Landed) -> str:
+def _compute_mac(keys: KeyRing, landed: Landed) -> str:
     """Return a file's MAC.
 
     If the file cannot be read, or is a link out of its council's folder, return an empty string, which matches no
     delivery.
     """
     try:
-        return deliveries.file_mac(keys, content_sha256(landed.path, within=landed.within))
+        return deliveries.file_mac(keys, hash_content(landed.path, within=landed.within))
     except ExtractStopped:
         return ""
 
 
-def _files_of(landed: Landed | None) -> list[Landed]:
+def _list_files(landed: Landed | None) -> list[Landed]:
     """Return the extract, or each of its parts, as single files."""
     if landed is None or (landed.in_parts and not landed.parts):
         return []
@@ -252,8 +260,8 @@ def _files_of(landed: Landed | None) -> list[Landed]:
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
     """Shred all `shreddable` files. Raises `InUse` if a run is in progress."""
-    with alone(home):
-        found = shreddable(landing, home, keys, cohort)
+    with lock_home(home):
+        found = find_shreddable(landing, home, keys, cohort)
         odd = _finish_shredding(home, landing)
         shredded = tuple(file for file in found.ready if shred(home, keys, file))
     left = [
@@ -284,7 +292,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
-    if landed.within and leads_out(landed.path, landed.within):
+    if landed.within and is_link_out(landed.path, landed.within):
         return False
     try:
         landed.path.rename(begun)
@@ -292,7 +300,9 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    if _mac(keys, replace(landed, path=begun)) != file.file_mac:  # replaced: put it back, unless a newer one is there
+    if (
+        _compute_mac(keys, replace(landed, path=begun)) != file.file_mac
+    ):  # replaced: put it back, unless a newer one is there
         if not landed.path.exists():
             begun.rename(landed.path)
         return False
@@ -307,7 +317,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
 
 def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     """Return a file as shreddable, or the reason why it stays."""
-    files = files_in(landed.path)
+    files = list_files(landed.path)
     if any(path.is_symlink() for path in (landed.path, *files)):
         return f"{landed.name} is a link; what it leads to stays"
     if any(path.stat().st_nlink > 1 for path in files):
@@ -315,7 +325,7 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
     quality = deliveries.current(home.extract(*landed.key))
-    mac = _mac(keys, landed)
+    mac = _compute_mac(keys, landed)
     if deliveries.stopped(home.extract(*landed.key)):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:

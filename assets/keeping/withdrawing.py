@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from assets.home.home_lock import alone
+from assets.home.home_lock import lock_home
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
@@ -28,9 +28,9 @@ from privacy import row_keys
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyProblem, KeyRing
-from privacy.row_keys import part_and_row
+from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, cohorts_of_children
+from sources.extract.landed import Landed, list_cohorts
 
 
 class CannotWithdraw(Exception):
@@ -67,14 +67,16 @@ class Withdrawn:
         return isinstance(self.outcome, ExtractQuality)
 
 
-def to_withdraw(home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str) -> list[tuple[parts.Key, int]]:
+def list_parts_to_withdraw(
+    home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
+) -> list[tuple[parts.Key, int]]:
     """Return the parts that would be withdrawn, including parts of other cohorts from the same file.
 
     Each is an extract and a part number. Raises `CannotWithdraw` if the part does not exist or the reason is not valid,
     and `KeyProblem` if a part was read under other keys.
     """
     _check_reason(reason)
-    found = _parts_of_same_file(home, keys, key, _part(home, key, number))
+    found = _find_parts_of_file(home, keys, key, _find_part(home, key, number))
     return [(place, part.number) for place, part in found]
 
 
@@ -84,13 +86,13 @@ def withdraw(
     """Withdraw a part, including parts of other cohorts from the same file.
 
     Returns the result for each extract, and a sentence for each cohort that a run must link again. `finish` completes
-    an interrupted withdrawal. Raises what `to_withdraw` raises, `InUse` if a run is in progress, `TokensUnusable` and
-    `InvalidExpectedRows`.
+    an interrupted withdrawal. Raises what `list_parts_to_withdraw` raises, `InUse` if a run is in progress,
+    `TokensUnusable` and `InvalidExpectedRows`.
     """
     _check_reason(reason)
-    with alone(home):
+    with lock_home(home):
         finish(home, keys)
-        for place, own in _parts_of_same_file(home, keys, key, _part(home, key, number)):
+        for place, own in _find_parts_of_file(home, keys, key, _find_part(home, key, number)):
             record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
         withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
@@ -99,7 +101,7 @@ def withdraw(
 
 def finish(home: Home, keys: KeyRing) -> None:
     """Complete an interrupted removal or withdrawal. Raises what `withdraw` raises."""
-    with alone(home):
+    with lock_home(home):
         forgetting.finish(home, keys)
         if home.unfinished_withdrawal.exists():
             _finish(home, keys, _WITHDRAWAL.validate_json(home.unfinished_withdrawal.read_bytes()))
@@ -107,8 +109,8 @@ def finish(home: Home, keys: KeyRing) -> None:
 
 def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
     key, landing = withdrawal.key, Path(withdrawal.landing)
-    part = _part(home, key, withdrawal.number)
-    entries = _parts_of_same_file(home, keys, key, part)
+    part = _find_part(home, key, withdrawal.number)
+    entries = _find_parts_of_file(home, keys, key, part)
     for place, own in entries:
         # if the withdrawal is repeated, the first reason is kept
         _withdraw_part(home, keys, place, replace(own, withdrawn=own.withdrawn or withdrawal.reason))
@@ -116,7 +118,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
         SortedFiles(home, key[0], key[2]).close(part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(place, own.number, _rebuild(landing, home, intake, place)) for place, own in entries]
-    gone = {each.key: _rows_of(keys, each.key, each.number) for each in done}
+    gone = {each.key: _build_part_filter(keys, each.key, each.number) for each in done}
     not_linked = []
     for _, cohort, _ in gone:
         not_linked += link_again(
@@ -131,7 +133,7 @@ def _check_reason(reason: str) -> None:
         raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
 
 
-def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
+def _find_part(home: Home, key: parts.Key, number: int) -> parts.Part:
     noted = {part.number: part for part in PartStore(home, key).noted() if not part.moved}
     if number not in noted:
         source, cohort, council = key
@@ -140,7 +142,7 @@ def _part(home: Home, key: parts.Key, number: int) -> parts.Part:
     return noted[number]
 
 
-def _parts_of_same_file(
+def _find_parts_of_file(
     home: Home, keys: KeyRing, key: parts.Key, part: parts.Part
 ) -> list[tuple[parts.Key, parts.Part]]:
     """Return the part and, for a multi-cohort file, the parts of other cohorts that came from it.
@@ -148,7 +150,7 @@ def _parts_of_same_file(
     Raises `KeyProblem` if a part was read under other keys.
     """
     macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
-    places = [(key[0], cohort, key[2]) for cohort in cohorts_of_children()] if part.of_several else [key]
+    places = [(key[0], cohort, key[2]) for cohort in list_cohorts()] if part.of_several else [key]
     found = [(place, each) for place in places for each in PartStore(home, place).noted() if each.file_mac in macs]
     for (source, cohort, council), each in found:
         then = each.made_under.get("keys", {})
@@ -167,7 +169,7 @@ def _withdraw_part(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) 
     store = PartStore(home, key)
     store.note(emptied)
     kept = store.files(part.kept_in)
-    write_without(home, keys, kept.unsealed, kept.sealed, _rows_of(keys, key, part.number))
+    write_without(home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, key, part.number))
     store.clear()
     quality = deliveries.read(home.extract(*key).quality)
     found = quality.parts.parts if quality and quality.parts else ()
@@ -175,10 +177,10 @@ def _withdraw_part(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) 
         deliveries.take_out(home, key)
 
 
-def _rows_of(keys: KeyRing, key: parts.Key, number: int) -> Gone:
+def _build_part_filter(keys: KeyRing, key: parts.Key, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
-    of_extract = row_keys.of_parts(keys, *key)
-    return lambda own: np.asarray(part_and_row(of_extract.rows(own))[0] == number)
+    of_extract = row_keys.derive_part_keys(keys, *key)
+    return lambda own: np.asarray(split_number(of_extract.rows(own))[0] == number)
 
 
 def _rebuild(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:

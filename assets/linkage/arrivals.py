@@ -21,15 +21,15 @@ from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
-from ndl_export.pages.number_format import counted
-from privacy.doors.counts import magnitude
+from ndl_export.pages.number_format import format_count
+from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, entries_not_read, find, not_read_sentence, state
+from sources.extract.landed import Landed, describe_unread_folder, find, get_state, list_unread_entries
 from sources.extract.readers.content import is_clutter
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 
 class State(StrEnum):
@@ -65,26 +65,29 @@ class Arrival:
         return self.in_since is not None
 
 
-def arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[str], today: dt.date) -> list[Arrival]:
+def list_arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[str], today: dt.date) -> list[Arrival]:
     """Return every source of every council, by council and then in the order of the contracts."""
     return [
-        _arrival(landing, home, cohort, council, source, today) for council in sorted(councils) for source in CONTRACTS
+        _build_arrival(landing, home, cohort, council, source, today)
+        for council in sorted(councils)
+        for source in CONTRACTS
     ]
 
 
-def absent(found: Sequence[Arrival]) -> list[str]:
+def describe_absent_sources(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every source that was due but is not in: `Halton: no EYFS Profile since 31 July 2025`."""
     return [
-        f"{place(entry.council).la_name}: {_lacks(entry)}"
+        f"{get_place(entry.council).la_name}: {_describe_lack(entry)}"
         for entry in found
         if not entry.is_in and entry.state is not State.NOT_DUE
     ]
 
 
-def waiting(found: Sequence[Arrival]) -> list[str]:
+def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every newer delivery that has not replaced the one in use."""
     return [
-        f"{place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since {day(entry.since)}"
+        f"{get_place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since"
+        f" {format_day(entry.since)}"
         for entry in found
         if entry.is_in and entry.state is not State.TAKEN
     ]
@@ -104,15 +107,15 @@ class LandingSeen:
 
 def note_landing(home: Home, landing: Path) -> None:
     """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
-    unread = entries_not_read(landing)
-    not_read = {folder: (not_read_sentence(folder, paths), _state_of(paths)) for folder, paths in unread.items()}
+    unread = list_unread_entries(landing)
+    not_read = {folder: (describe_unread_folder(folder, paths), _hash_state(paths)) for folder, paths in unread.items()}
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
     now = LandingSeen(not_read, tuple(sorted(folders)))
-    if now != landing_seen(home):
+    if now != read_landing_seen(home):
         write_json(home.landing_seen, asdict(now))
 
 
-def landing_seen(home: Home) -> LandingSeen | None:
+def read_landing_seen(home: Home) -> LandingSeen | None:
     """Return the latest such record, or None if it is missing or damaged."""
     try:
         return _LANDING_SEEN.validate_json(home.landing_seen.read_bytes())
@@ -123,13 +126,13 @@ def landing_seen(home: Home) -> LandingSeen | None:
 _LANDING_SEEN = TypeAdapter(LandingSeen)
 
 
-def _state_of(paths: Iterable[Path]) -> str:
+def _hash_state(paths: Iterable[Path]) -> str:
     """Hash sizes and modification times, leaving out names."""
     seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
+def explain_arrivals(found: Sequence[Arrival], cohort: Cohort) -> str:
     """Explain in a sentence or two what the arrivals mean for a release of the cohort."""
     landed = [entry for entry in found if entry.state is State.LANDED]
     lacking = [entry for entry in found if not entry.is_in and entry.state is not State.LANDED]
@@ -137,21 +140,21 @@ def meaning(found: Sequence[Arrival], cohort: Cohort) -> str:
     others = [entry for entry in lacking if entry.source != PROFILE]
     sentences = []
     if landed:
-        names = ", ".join(dict.fromkeys(place(entry.council).la_name for entry in landed))
-        sentences.append(f"the next run takes in {counted(len(landed), 'landed extract')} first, of: {names}")
+        names = ", ".join(dict.fromkeys(get_place(entry.council).la_name for entry in landed))
+        sentences.append(f"the next run takes in {format_count(len(landed), 'landed extract')} first, of: {names}")
     if needed:
-        sentences.append(f"the release of {cohort.code} would need --allow-missing for: {_by_council(needed)}")
+        sentences.append(f"the release of {cohort.code} would need --allow-missing for: {_describe_by_council(needed)}")
     if others:
-        sentences.append(f"the release of {cohort.code} would state as not sent: {_by_council(others)}")
+        sentences.append(f"the release of {cohort.code} would state as not sent: {_describe_by_council(others)}")
     return "\n".join(sentences) or f"every council has sent every source of {cohort.code}"
 
 
-def day(date: dt.date) -> str:
+def format_day(date: dt.date) -> str:
     """Format a date as 31 July 2025."""
     return f"{date.day} {date:%B %Y}"
 
 
-def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: str, today: dt.date) -> Arrival:
+def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: str, today: dt.date) -> Arrival:
     stopped_now = ""
     try:
         landed = find(landing, council, source, cohort.code)
@@ -170,11 +173,11 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
     elif landed and _is_newer(home, landed, taken, stopped):
-        state, since = State.LANDED, _changed(landed.paths).date()
+        state, since = State.LANDED, _find_last_change(landed.paths).date()
     elif stopped:
-        state, since, why = State.STOPPED, _date(stopped.stopped_at), stopped.sentence
+        state, since, why = State.STOPPED, _parse_date(stopped.stopped_at), stopped.sentence
     elif taken:
-        state, since = State.TAKEN, _date(taken.taken_at)
+        state, since = State.TAKEN, _parse_date(taken.taken_at)
     elif since >= today:
         state = State.NOT_DUE
     return Arrival(
@@ -182,8 +185,8 @@ def _arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: st
         source,
         state,
         since,
-        _date(taken.taken_at) if taken else None,
-        magnitude(taken.rows_read) if taken else None,
+        _parse_date(taken.taken_at) if taken else None,
+        describe_count(taken.rows_read) if taken else None,
         why,
     )
 
@@ -196,22 +199,22 @@ def _is_newer(
         empty = [
             dt.datetime.fromisoformat(part.read_at) for part in PartStore(home, landed.key).noted() if not part.has_rows
         ]
-        return not empty or _changed(landed.paths) > max(empty) + _RESOLUTION
+        return not empty or _find_last_change(landed.paths) > max(empty) + _RESOLUTION
     if stopped:
         looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION
     else:
         looked_at = dt.datetime.fromtimestamp(home.extract(*landed.key).quality.stat().st_mtime, dt.UTC)
     sorted_files = SortedFiles(home, landed.source, landed.council)
     of_others = [entry.state for entry in sorted_files.entries().values()]
-    own = [path for path in landed.paths if path not in landed.several or state(path) not in of_others]
-    return _changed(own) > looked_at
+    own = [path for path in landed.paths if path not in landed.several or get_state(path) not in of_others]
+    return _find_last_change(own) > looked_at
 
 
 _RESOLUTION = dt.timedelta(seconds=1)
 """Stop times are recorded in whole seconds."""
 
 
-def _changed(paths: Iterable[Path]) -> dt.datetime:
+def _find_last_change(paths: Iterable[Path]) -> dt.datetime:
     """Return when the last of the files was written."""
     found = list(paths)
     inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
@@ -219,21 +222,21 @@ def _changed(paths: Iterable[Path]) -> dt.datetime:
     return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 
-def _date(time: str) -> dt.date:
+def _parse_date(time: str) -> dt.date:
     return dt.datetime.fromisoformat(time).date()
 
 
-def _lacks(entry: Arrival) -> str:
+def _describe_lack(entry: Arrival) -> str:
     title = SOURCES[entry.source].title
     if entry.state is State.NOT_DUE:
-        return f"no {title}, due on {day(entry.since)}"
+        return f"no {title}, due on {format_day(entry.since)}"
     if entry.state is State.MISSING:
-        return f"no {title} since {day(entry.since)}"
-    return f"{title} {entry.state} since {day(entry.since)}"
+        return f"no {title} since {format_day(entry.since)}"
+    return f"{title} {entry.state} since {format_day(entry.since)}"
 
 
-def _by_council(entries: Sequence[Arrival]) -> str:
+def _describe_by_council(entries: Sequence[Arrival]) -> str:
     by_council: dict[str, list[str]] = {}
     for entry in entries:
-        by_council.setdefault(place(entry.council).la_name, []).append(_lacks(entry))
+        by_council.setdefault(get_place(entry.council).la_name, []).append(_describe_lack(entry))
     return "; ".join(f"{name} ({', '.join(lacks)})" for name, lacks in by_council.items())

@@ -6,42 +6,42 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, linked_at_night, linked_freshness, redact_errors, versioned
+from assets.catalogue.runs import COHORTS, linked_at_night, linked_freshness, redact_errors, tag_versions
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
-from assets.linkage.arrivals import absent, arrivals, note_landing, waiting
-from assets.linkage.children import TableCheck, check_table, derivations
-from assets.linkage.inputs import named, program, sha256_of
+from assets.linkage.arrivals import describe_absent_sources, describe_waiting_deliveries, list_arrivals, note_landing
+from assets.linkage.children import TableCheck, check_table, get_derivations
+from assets.linkage.inputs import hash_file, hash_program, join_names
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from ndl_export.tables import FAMILIES, Family
-from privacy.doors.counts import magnitude
+from privacy.doors.counts import describe_count
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
-from sources.extract.landed import not_read, taking_part
+from sources.extract.landed import describe_unread_entries, list_councils
 from sources.reference.cohorts import Cohort
 
 GROUP = "linkage"
 ARRIVALS_CHECK, TABLE_CHECK = "arrivals", "fit_to_count"
 LINKS = dg.AssetKey([RESTRICTED, "links"])
 CONFIDENTIAL = {name: dg.AssetKey([RESTRICTED, family.confidential_table]) for name, family in FAMILIES.items()}
-_LINKS_METADATA = descriptions.links(key for source, key in EXTRACTS.items() if source in SERVICES)
+_LINKS_METADATA = descriptions.describe_links(key for source, key in EXTRACTS.items() if source in SERVICES)
 _CONFIDENTIAL_METADATA = {
-    family: descriptions.confidential(
-        family, {name: each.made_of for name, each in derivations(family).items()}, EXTRACTS
+    family: descriptions.describe_confidential(
+        family, {name: each.made_of for name, each in get_derivations(family).items()}, EXTRACTS
     )
     for family in CONFIDENTIAL
 }
 
 
-def _every_council(key: dg.AssetKey) -> dg.AssetDep:
+def _depend_on_every_council(key: dg.AssetKey) -> dg.AssetDep:
     return dg.AssetDep(key, partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
 
 
 @dg.asset(
     key=LINKS,
     config_schema={},
-    deps=[_every_council(key) for source, key in EXTRACTS.items() if source in SERVICES],
+    deps=[_depend_on_every_council(key) for source, key in EXTRACTS.items() if source in SERVICES],
     partitions_def=COHORTS,
     output_required=True,
     check_specs=[
@@ -54,7 +54,7 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
     ],
     freshness_policy=linked_freshness(),
     automation_condition=linked_at_night(),
-    code_version=program(),
+    code_version=hash_program(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
     owners=["team:data-engineering"],
@@ -70,42 +70,46 @@ def _every_council(key: dg.AssetKey) -> dg.AssetDep:
 @redact_errors
 def links(context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     check_may_be_held(Cohort(context.partition_key), dt.date.today())
-    councils = taking_part(installation.landing)
-    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    councils = list_councils(installation.landing)
+    home, ring = installation.open_home(), installation.load_keys(LINKAGE)
     store = home.cohort(context.partition_key)
     note_landing(home, installation.landing)
     link_cohort(store, councils, ring)
-    check = _arrivals_check(context, installation, councils)
+    check = _build_arrivals_check(context, installation, councils)
     if not check.passed:
         context.log.warning(check.description)
     report = dg.MetadataValue.path(store.linkage_report.with_suffix(".html"))
     return dg.MaterializeResult(
-        metadata=descriptions.lineage(_LINKS_METADATA) | descriptions.checked({"report": report}),
+        metadata=descriptions.copy_lineage(_LINKS_METADATA) | descriptions.check_metadata({"report": report}),
         check_results=[check],
-        data_version=dg.DataVersion(sha256_of(store.links)),
+        data_version=dg.DataVersion(hash_file(store.links)),
     )
 
 
-def _arrivals_check(
+def _build_arrivals_check(
     context: dg.AssetExecutionContext, installation: Installation, councils: list[str]
 ) -> dg.AssetCheckResult:
     cohort = Cohort(context.partition_key)
-    found = arrivals(installation.landing, installation.home_folder, cohort, councils, dt.date.today())
-    missing, behind, unread = absent(found), waiting(found), not_read(installation.landing)
+    found = list_arrivals(installation.landing, installation.home_folder, cohort, councils, dt.date.today())
+    missing, behind, unread = (
+        describe_absent_sources(found),
+        describe_waiting_deliveries(found),
+        describe_unread_entries(installation.landing),
+    )
     sentences = [*missing, *behind, *unread]
     return dg.AssetCheckResult(
         check_name=ARRIVALS_CHECK,
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"cohort {cohort.code}: {'; '.join(sentences) or 'every source that was due is in'}",
-        metadata=descriptions.checked(
+        metadata=descriptions.check_metadata(
             {"cohort": cohort.code, "missing": missing, "not_taken": behind, "not_read": unread}
         ),
     )
 
 
-def _made_from(family: Family) -> list[dg.AssetDep]:
-    extracts = [_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
+def _list_dependencies(family: Family) -> list[dg.AssetDep]:
+    extracts = [_depend_on_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
     return [*([dg.AssetDep(LINKS)] if family.is_linked else []), *extracts]
 
 
@@ -113,11 +117,11 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
     specs=[
         dg.AssetSpec(
             key,
-            deps=_made_from(FAMILIES[family]),
+            deps=_list_dependencies(FAMILIES[family]),
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
             automation_condition=linked_at_night(),
-            code_version=program(),
+            code_version=hash_program(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},
             owners=["team:data-engineering"],
@@ -142,39 +146,39 @@ def _made_from(family: Family) -> list[dg.AssetDep]:
 def confidential_tables(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    cohort, councils = context.partition_key, taking_part(installation.landing)
-    home, ring = installation.open_home(), installation.key_ring(LINKAGE)
+    cohort, councils = context.partition_key, list_councils(installation.landing)
+    home, ring = installation.open_home(), installation.load_keys(LINKAGE)
     store = home.cohort(cohort)
     came = derive_confidential_tables(store, councils, ring)
     if came:
-        context.log.warning(f"{named(came)} came in or changed after the linkage, so the cohort was linked again")
+        context.log.warning(f"{join_names(came)} came in or changed after the linkage, so the cohort was linked again")
         context.log_event(
             dg.AssetMaterialization(
                 LINKS,
                 partition=cohort,
-                metadata=descriptions.lineage(_LINKS_METADATA),
-                tags=versioned(sha256_of(store.links), program()),
+                metadata=descriptions.copy_lineage(_LINKS_METADATA),
+                tags=tag_versions(hash_file(store.links), hash_program()),
             )
         )
     for family, key in CONFIDENTIAL.items():
         yield dg.MaterializeResult(
             asset_key=key,
-            metadata=descriptions.lineage(_CONFIDENTIAL_METADATA[family]),
-            data_version=dg.DataVersion(sha256_of(store.confidential(family))),
+            metadata=descriptions.copy_lineage(_CONFIDENTIAL_METADATA[family]),
+            data_version=dg.DataVersion(hash_file(store.confidential(family))),
         )
-        yield _table_check(key, check_table(store.confidential(family), family))
+        yield _build_table_check(key, check_table(store.confidential(family), family))
 
 
-def _table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:
+def _build_table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=TABLE_CHECK,
         passed=found.ok,
         description="each unit once, each value in its domain" if found.ok else "it must not be counted: link again",
-        metadata=descriptions.checked(
+        metadata=descriptions.check_metadata(
             {
-                "rows_outside_their_domain": magnitude(found.rows_outside_their_domain),
-                "units_twice": magnitude(found.units_twice),
+                "rows_outside_their_domain": describe_count(found.rows_outside_their_domain),
+                "units_twice": describe_count(found.units_twice),
             }
         ),
     )

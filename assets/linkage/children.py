@@ -14,15 +14,15 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.tables import FAMILIES, dimensions, health, parents, pupil
-from privacy.doors.database import in_memory
-from privacy.doors.sql import identifier, parquet, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import DERIVED
 from sources.reference import code_lists
-from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, cut_offs
+from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, load_cut_offs
 from sources.reference.goals import GLD_GOALS, GOALS
 
 _PUPIL = Path(__file__).with_name("pupil.sql")
@@ -40,10 +40,12 @@ class Derivation:
     made_of: Mapping[str, tuple[str, ...]]
 
 
-def derivations(family: str) -> dict[str, Derivation]:
+def get_derivations(family: str) -> dict[str, Derivation]:
     """Return the derivation of each attribute of a family, in the family's order. Raises `NotDerived` if one is
     missing."""
-    defined = {"pupil": _pupil_columns, "health": _health_columns, "parents": _parents_columns}[family]()
+    defined = {"pupil": _derive_pupil_columns, "health": _derive_health_columns, "parents": _derive_parents_columns}[
+        family
+    ]()
     attributes = [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
         raise NotDerived(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
@@ -59,17 +61,17 @@ def build_confidential_tables(
     `extracts` maps each source to its pseudonymised files. Children without an EYFS Profile are left out of the pupil
     table. Duplicate rows of a child are resolved here, immediately before counting, so that each child counts once.
     """
-    con = in_memory()
+    con = open_in_memory()
     for name, path in (("links", links), ("agreement", agreement)):
         con.execute(f"CREATE VIEW {name} AS FROM {parquet(path)}")
     for source, paths in extracts.items():
-        _view(con, source, paths)
+        _create_view(con, source, paths)
     con.execute("CREATE TEMP TABLE profiles AS FROM eyfsp")
-    con.execute(f"CREATE TEMP TABLE reviewed AS {_reviewed()}")
-    con.execute(f"CREATE TEMP TABLE reviews AS {_reviews()}")
-    con.execute(f"CREATE TEMP TABLE settings AS {_by_child('early_years_census', _setting_columns())}")
-    con.execute(f"CREATE TEMP TABLE census AS {_by_child('school_census', _census_columns())}")
-    counted = _one_of_each_child("profiles", f"(com_e01 = 'A'), council, {_content('eyfsp')}")
+    con.execute(f"CREATE TEMP TABLE reviewed AS {_score_reviews_sql()}")
+    con.execute(f"CREATE TEMP TABLE reviews AS {_select_reviews_sql()}")
+    con.execute(f"CREATE TEMP TABLE settings AS {_group_by_child_sql('early_years_census', _derive_setting_columns())}")
+    con.execute(f"CREATE TEMP TABLE census AS {_group_by_child_sql('school_census', _derive_census_columns())}")
+    counted = _select_one_per_child_sql("profiles", f"(com_e01 = 'A'), council, {_hash_content_sql('eyfsp')}")
     units = {
         "pupil": _PUPIL.read_text(encoding="utf-8").replace("PROFILES", counted),
         "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
@@ -77,28 +79,28 @@ def build_confidential_tables(
     }
     for family, path in out.items():
         con.execute(
-            f"COPY (SELECT child_id, council, {_in_domains(family)} FROM ({units[family]}) ORDER BY council, row_key)"
-            f" TO {quoted(path)} (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY (SELECT child_id, council, {_cast_to_domains_sql(family)} FROM ({units[family]}) ORDER BY council,"
+            f" row_key) TO {quote_text(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
 
 
-def _in_domains(family: str) -> str:
+def _cast_to_domains_sql(family: str) -> str:
     """Return SQL for the columns of a family's table. A value outside its public domain becomes NULL, for
     `check_table`.
 
     Values are cast to an ENUM because DuckDB sorts and writes small numbers faster than text.
     """
-    domains = {each.name: ", ".join(map(quoted, each.categories)) for each in FAMILIES[family].attributes}
-    columns = derivations(family).items()
+    domains = {each.name: ", ".join(map(quote_text, each.categories)) for each in FAMILIES[family].attributes}
+    columns = get_derivations(family).items()
     return ", ".join(f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}" for name, each in columns)
 
 
-def _view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
+def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
-    rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _no_rows(source)
+    rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _build_empty_source_sql(source)
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
-        f" JOIN links ON links.source = {quoted(source)} AND links.council = rows.council"
+        f" JOIN links ON links.source = {quote_text(source)} AND links.council = rows.council"
         " AND links.row_key = rows.row_key"
     )
     con.execute(f"CREATE VIEW {source} AS {rows if source == 'parent_experience' else linked}")
@@ -113,20 +115,20 @@ _SQL_TYPES = {
 }
 
 
-def _no_rows(source: str) -> str:
+def _build_empty_source_sql(source: str) -> str:
     payload = [(column.name, _SQL_TYPES[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
     made = [("council", "VARCHAR"), ("row_key", "UBIGINT"), ("term_of_birth", "VARCHAR"), ("imd_quintile", "INTEGER")]
     columns = [*made, *payload]
     return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
 
 
-def _content(source: str) -> str:
+def _hash_content_sql(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
     columns = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
     return f"hash({', '.join(columns)})"
 
 
-def _one_of_each_child(rows: str, order: str) -> str:
+def _select_one_per_child_sql(rows: str, order: str) -> str:
     """Return SQL for the first row of each child in the given order, with a fixed result for equal rows.
 
     Only children with several rows are sorted, because there are few of them.
@@ -139,48 +141,53 @@ def _one_of_each_child(rows: str, order: str) -> str:
     """
 
 
-def _by_child(source: str, columns: Mapping[str, Derivation]) -> str:
+def _group_by_child_sql(source: str, columns: Mapping[str, Derivation]) -> str:
     selected = ", ".join(f"{each.sql} AS {name}" for name, each in columns.items())
     return f"SELECT child_id, {selected} FROM {source} GROUP BY child_id"
 
 
-def _pupil_columns() -> dict[str, Derivation]:
-    asq3, census, settings = _asq3(), _census_columns(), _setting_columns()
+def _derive_pupil_columns() -> dict[str, Derivation]:
+    asq3, census, settings = _derive_asq3(), _derive_census_columns(), _derive_setting_columns()
     gld = " AND ".join(f"{goal} = '2'" for goal in GLD_GOALS)
     number = " + ".join(f"({goal} IS NOT DISTINCT FROM '2')::INTEGER" for goal in GOALS)
     bands = {f"({number}) <= {max(numbers)}": band for band, numbers in pupil.GOAL_BANDS.items()}
     nobody = {"unsearchable": pupil.UNSEARCHABLE}
-    seen = _who("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody)
-    concern = _who("hv_concern", "setting_concern", pupil.NONE)
-    dots = f"format({quoted(pupil.dots_category('{}', '{}'))}, {seen}, {concern})"
+    seen = _label_services_sql("seen_by_hv", "seen_by_setting", pupil.NEITHER, nobody)
+    concern = _label_services_sql("hv_concern", "setting_concern", pupil.NONE)
+    dots = f"format({quote_text(pupil.format_dots_category('{}', '{}'))}, {seen}, {concern})"
     reviewed = {"hv_reviews": (*asq3.made_of["hv_reviews"], "concern", "referral")}
     return {
-        **{goal: _made("eyfsp", _if(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal) for goal in GOALS},
-        "sex": _made("eyfsp", _sex(), "sex"),
-        **{name: Derivation(_or_unknown(name), each.made_of) for name, each in census.items()},
-        "term_of_birth": _made("eyfsp", _or_unknown("term_of_birth"), "term_of_birth"),
-        "imd_quintile": _made("eyfsp", _imd(), "imd_quintile"),
-        "gld": _made("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
-        "goals_expected": _made("eyfsp", _cases(bands), *GOALS),
-        "asq3": Derivation(_found("asq3", pupil.NO_REVIEW), asq3.made_of),
-        "entitlement": Derivation(_found("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of),
+        **{
+            goal: _build_derivation("eyfsp", _if(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal)
+            for goal in GOALS
+        },
+        "sex": _build_derivation("eyfsp", _label_sex_sql(), "sex"),
+        **{name: Derivation(_fill_unknown_sql(name), each.made_of) for name, each in census.items()},
+        "term_of_birth": _build_derivation("eyfsp", _fill_unknown_sql("term_of_birth"), "term_of_birth"),
+        "imd_quintile": _build_derivation("eyfsp", _label_imd_sql(), "imd_quintile"),
+        "gld": _build_derivation("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
+        "goals_expected": _build_derivation("eyfsp", _label_cases_sql(bands), *GOALS),
+        "asq3": Derivation(_fill_unlinked_sql("asq3", pupil.NO_REVIEW), asq3.made_of),
+        "entitlement": Derivation(
+            _fill_unlinked_sql("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of
+        ),
         "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
-        "linkage_agreement": Derivation(_by_number("cell", CELLS), {}),
-        "linkage_differences": Derivation(_by_number("cell", KIND_OF), {}),
-        "census_join": Derivation(_by_number("joined", JOINS), {}),
+        "linkage_agreement": Derivation(_label_by_number_sql("cell", CELLS), {}),
+        "linkage_differences": Derivation(_label_by_number_sql("cell", KIND_OF), {}),
+        "census_join": Derivation(_label_by_number_sql("joined", JOINS), {}),
     }
 
 
-def _by_number(column: str, words: Sequence[str]) -> str:
-    return f"[{', '.join(map(quoted, words))}][coalesce({column}, 0) + 1]"
+def _label_by_number_sql(column: str, words: Sequence[str]) -> str:
+    return f"[{', '.join(map(quote_text, words))}][coalesce({column}, 0) + 1]"
 
 
-def _found(column: str, otherwise: str) -> str:
+def _fill_unlinked_sql(column: str, otherwise: str) -> str:
     """Return SQL for the linked value, or for the reason why there is none."""
     return f"coalesce({column}, {_if('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
 
 
-def _census_columns() -> dict[str, Derivation]:
+def _derive_census_columns() -> dict[str, Derivation]:
     """Return the columns of the school census by child.
 
     A child is eligible if any row says so. For the other columns the first council with a value counts; if it has
@@ -193,57 +200,61 @@ def _census_columns() -> dict[str, Derivation]:
     language = _if("first_language = 'ENG'", english, other)
     last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
     return {
-        "fsm": _any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
-        "ethnic_group": _made("school_census", _coded(ethnicity, MAJOR_GROUP), "ethnicity"),
-        "sen_provision": _any_row("sen_provision", {"E": plan, "K": support, "N": none}),
-        "first_language": _made("school_census", last_language, "first_language"),
+        "fsm": _derive_from_any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
+        "ethnic_group": _build_derivation("school_census", _label_codes_sql(ethnicity, MAJOR_GROUP), "ethnicity"),
+        "sen_provision": _derive_from_any_row("sen_provision", {"E": plan, "K": support, "N": none}),
+        "first_language": _build_derivation("school_census", last_language, "first_language"),
     }
 
 
-def _any_row(column: str, labels: Mapping[str, str]) -> Derivation:
+def _derive_from_any_row(column: str, labels: Mapping[str, str]) -> Derivation:
     """Return SQL for the label of the first code that any school census row of the child has."""
-    cases = {f"bool_or({column} = {quoted(code)})": label for code, label in labels.items()}
-    return _made("school_census", _cases(cases), column)
+    cases = {f"bool_or({column} = {quote_text(code)})": label for code, label in labels.items()}
+    return _build_derivation("school_census", _label_cases_sql(cases), column)
 
 
-def _setting_columns() -> dict[str, Derivation]:
+def _derive_setting_columns() -> dict[str, Derivation]:
     """Return the columns of the early years census by child."""
     taken, not_taken, *_ = pupil.ENTITLEMENT.categories
     entitlement = _if("bool_or(entitlement = '2YO')", taken, not_taken)
     concern = f"bool_or({CONTRACTS['early_years_census'].concern})"
     return {
-        "entitlement": _made("early_years_census", entitlement, "entitlement"),
-        "concern": _made("early_years_census", concern, "progress_check_outcome", "sen_provision"),
+        "entitlement": _build_derivation("early_years_census", entitlement, "entitlement"),
+        "concern": _build_derivation("early_years_census", concern, "progress_check_outcome", "sen_provision"),
     }
 
 
-def _reviewed() -> str:
+def _score_reviews_sql() -> str:
     """Return SQL for every two-year review with its outcomes, whether it has a concern, and a hash of its content."""
-    outcomes = ", ".join(f"{_outcome(domain)} AS {domain}_outcome" for domain in DOMAINS)
-    below = " + ".join(f"({domain}_outcome = {quoted(health.BELOW)})::INTEGER" for domain in DOMAINS)
-    scored = " + ".join(f"({domain}_outcome <> {quoted(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
+    outcomes = ", ".join(f"{_label_outcome_sql(domain)} AS {domain}_outcome" for domain in DOMAINS)
+    below = " + ".join(f"({domain}_outcome = {quote_text(health.BELOW)})::INTEGER" for domain in DOMAINS)
+    scored = " + ".join(f"({domain}_outcome <> {quote_text(health.NO_SCORE)})::INTEGER" for domain in DOMAINS)
     return f"""
         WITH outcomes AS (
-            SELECT *, {outcomes} FROM hv_reviews WHERE review = {quoted(TWO_YEAR_REVIEW)}
+            SELECT *, {outcomes} FROM hv_reviews WHERE review = {quote_text(TWO_YEAR_REVIEW)}
         ), counted AS (
             SELECT *, {below} AS below, {scored} AS scored FROM outcomes
         )
-        SELECT * EXCLUDE (concern), {hv_reviews.concern("below > 0")} AS concern, {_content("hv_reviews")} AS content
+        SELECT * EXCLUDE (concern), {hv_reviews.build_concern_sql("below > 0")} AS concern,
+               {_hash_content_sql("hv_reviews")} AS content
           FROM counted
     """
 
 
-def _reviews() -> str:
+def _select_reviews_sql() -> str:
     """Return SQL for one review per child: the latest with a complete ASQ-3, otherwise the latest.
 
     Between several in one month a hash of their content decides, so that their position in the file does not.
     """
     order = f"(scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, content"
-    all_five = _cases({"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE)
+    all_five = _label_cases_sql(
+        {"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE
+    )
     return f"""
-        SELECT * EXCLUDE (concern, any_concern), coalesce(any_concern, concern) AS concern, {_asq3().sql} AS asq3,
+        SELECT * EXCLUDE (concern, any_concern), coalesce(any_concern, concern) AS concern,
+               {_derive_asq3().sql} AS asq3,
                {all_five} AS {health.ALL_FIVE}_outcome
-          FROM ({_one_of_each_child("reviewed", order)})
+          FROM ({_select_one_per_child_sql("reviewed", order)})
           LEFT JOIN (SELECT child_id, bool_or(concern) AS any_concern FROM reviewed
                       GROUP BY child_id HAVING count(*) > 1) USING (child_id)
     """
@@ -253,83 +264,88 @@ _OF_A_REVIEW = ("review", "review_date", "asq3_months")
 """Columns that decide which review counts and which cut-offs apply to it."""
 
 
-def _asq3() -> Derivation:
+def _derive_asq3() -> Derivation:
     all_above, one, two_or_more, without = pupil.LINKED
     by_number = {"below >= 2": two_or_more, "below = 1": one, f"scored = {len(DOMAINS)}": all_above}
-    return _made("hv_reviews", _cases(by_number, without), *_OF_A_REVIEW, *DOMAINS)
+    return _build_derivation("hv_reviews", _label_cases_sql(by_number, without), *_OF_A_REVIEW, *DOMAINS)
 
 
-def _health_columns() -> dict[str, Derivation]:
+def _derive_health_columns() -> dict[str, Derivation]:
     scores = {domain: (domain,) for domain in DOMAINS} | {health.ALL_FIVE: tuple(DOMAINS)}
     return {
-        "sex": _made("hv_reviews", _sex(), "sex"),
-        "imd_quintile": _made("hv_reviews", _imd(), "imd_quintile"),
-        **{name: _made("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, *read) for name, read in scores.items()},
+        "sex": _build_derivation("hv_reviews", _label_sex_sql(), "sex"),
+        "imd_quintile": _build_derivation("hv_reviews", _label_imd_sql(), "imd_quintile"),
+        **{
+            name: _build_derivation("hv_reviews", f"{name}_outcome", *_OF_A_REVIEW, *read)
+            for name, read in scores.items()
+        },
     }
 
 
-def _parents_columns() -> dict[str, Derivation]:
+def _derive_parents_columns() -> dict[str, Derivation]:
     labels = {"child_age_band": code_lists.CHILD_AGE_BAND, "fsm_or_funded": code_lists.FSM_OR_FUNDED} | {
         name: question.answers for name, question in code_lists.QUESTIONS.items()
     }
     return {
-        name: _made("parent_experience", _coded(name, answers, parents.NOT_ANSWERED), name)
+        name: _build_derivation("parent_experience", _label_codes_sql(name, answers, parents.NOT_ANSWERED), name)
         for name, answers in labels.items()
     }
 
 
-def _outcome(domain: str) -> str:
+def _label_outcome_sql(domain: str) -> str:
     by_age = {
-        f"asq3_months = {quoted(months)} AND {domain} {compared} {cut_off}": outcome
-        for (column, months), cut_off in cut_offs().items()
+        f"asq3_months = {quote_text(months)} AND {domain} {compared} {cut_off}": outcome
+        for (column, months), cut_off in load_cut_offs().items()
         for compared, outcome in (("<", health.BELOW), (">=", health.AT_OR_ABOVE))
         if column == domain
     }
-    return _cases(by_age, health.NO_SCORE)
+    return _label_cases_sql(by_age, health.NO_SCORE)
 
 
-def _made(source: str, sql: str, *columns: str) -> Derivation:
+def _build_derivation(source: str, sql: str, *columns: str) -> Derivation:
     return Derivation(sql, {source: columns})
 
 
-def _who(health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str] | None = None) -> str:
+def _label_services_sql(
+    health_visitor: str, setting: str, nobody: str, else_if: Mapping[str, str] | None = None
+) -> str:
     both = f"{health_visitor} AND {setting}"
     somebody = {both: pupil.BOTH, health_visitor: pupil.HV_ONLY, setting: pupil.SETTING_ONLY}
-    return _cases({**somebody, **(else_if or {})}, nobody)
+    return _label_cases_sql({**somebody, **(else_if or {})}, nobody)
 
 
-def _sex() -> str:
+def _label_sex_sql() -> str:
     female, male, unknown = dimensions.SEX.categories
-    return _coded("sex", {"F": female, "M": male}, unknown)
+    return _label_codes_sql("sex", {"F": female, "M": male}, unknown)
 
 
-def _imd() -> str:
+def _label_imd_sql() -> str:
     *quintiles, unknown = dimensions.IMD.categories
-    return _coded("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
+    return _label_codes_sql("imd_quintile", {str(number): label for number, label in enumerate(quintiles, 1)}, unknown)
 
 
-def _or_unknown(column: str) -> str:
-    return f"coalesce({column}, {quoted(dimensions.UNKNOWN)})"
+def _fill_unknown_sql(column: str) -> str:
+    return f"coalesce({column}, {quote_text(dimensions.UNKNOWN)})"
 
 
 def _if(condition: str, then: str, otherwise: str) -> str:
-    return _cases({condition: then}, otherwise)
+    return _label_cases_sql({condition: then}, otherwise)
 
 
-def _coded(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
+def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of each code of a column."""
-    cases = " ".join(f"WHEN {quoted(code)} THEN {quoted(label)}" for code, label in labels.items())
+    cases = " ".join(f"WHEN {quote_text(code)} THEN {quote_text(label)}" for code, label in labels.items())
     return f"CASE {column} {cases}{_else(otherwise)} END"
 
 
-def _cases(labels: Mapping[str, str], otherwise: str | None = None) -> str:
+def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of the first condition that holds."""
-    cases = " ".join(f"WHEN {condition} THEN {quoted(label)}" for condition, label in labels.items())
+    cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
     return f"CASE {cases}{_else(otherwise)} END"
 
 
 def _else(label: str | None) -> str:
-    return f" ELSE {quoted(label)}" if label else ""
+    return f" ELSE {quote_text(label)}" if label else ""
 
 
 @dataclass(frozen=True)
@@ -347,10 +363,10 @@ class TableCheck:
 def check_table(path: Path, family: str) -> TableCheck:
     """Check the confidential table of a family in one pass."""
     outside = " OR ".join(
-        f"coalesce({identifier(each.name)} NOT IN ({', '.join(map(quoted, each.categories))}), true)"
+        f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"
         for each in FAMILIES[family].attributes
     )
     sql = f"SELECT count(*) FILTER ({outside}), count(*) - count(DISTINCT {UNIT_COLUMN}) FROM {parquet(path)}"
-    with in_memory() as con:
+    with open_in_memory() as con:
         outside_rows, twice = con.execute(sql).fetchall()[0]
     return TableCheck(outside_rows, twice)

@@ -24,10 +24,10 @@ from ndl_export.facts.missing import SOURCES
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.program import program_sha256
-from privacy.linkage.model import parameters_sha256
+from privacy.linkage.model import hash_parameters
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
-from sources.reference.published_figures import council_size
+from sources.reference.published_figures import estimate_council_size
 
 PROFILE = "eyfsp"
 
@@ -89,7 +89,7 @@ def read_record(store: CohortStore) -> LinkageRecord:
     return _LINKAGE_RECORD.validate_json(store.linkage_record.read_bytes())
 
 
-def record_of_tables(store: CohortStore) -> LinkageRecord:
+def read_complete_record(store: CohortStore) -> LinkageRecord:
     """Return the record of complete confidential tables. Raises `NotLinked` if they are missing or incomplete."""
     record = read_record(store)
     if not record.sent:
@@ -97,46 +97,46 @@ def record_of_tables(store: CohortStore) -> LinkageRecord:
     return record
 
 
-def extracts_of(store: CohortStore, source: str, councils: Iterable[str]) -> list[Path]:
+def list_extract_paths(store: CohortStore, source: str, councils: Iterable[str]) -> list[Path]:
     """Return the pseudonymised extracts of a source, by council."""
     paths = (store.extract(source, council).pseudonymised for council in sorted(councils))
     return [path for path in paths if path.exists()]
 
 
-def councils_in(store: CohortStore, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
+def list_councils(store: CohortStore, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
     """Return the councils with an extract of any of these sources."""
     folders = (store.extract(source, "any").pseudonymised.parent for source in sources)
     return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
 
 
-def extracts_in(
+def read_extracts(
     store: CohortStore, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
     """Return the extracts of these councils and sources. Reads every file in full."""
-    return {name: Extract(mac_of(path), sha256_of(path)) for name, path in _paths(store, councils, sources)}
+    return {name: Extract(mac_of(path), hash_file(path)) for name, path in _iter_paths(store, councils, sources)}
 
 
-def deliveries_in(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
+def read_delivery_macs(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
     """Return the MAC of the delivery behind each extract of these councils."""
-    return {name: mac_of(path) for name, path in _paths(store, councils, CONTRACTS)}
+    return {name: mac_of(path) for name, path in _iter_paths(store, councils, CONTRACTS)}
 
 
-def changed(before: Extracts, now: Extracts) -> list[str]:
+def find_changes(before: Extracts, now: Extracts) -> list[str]:
     """Return the names of extracts that were added, removed or changed."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
-def delivered(extracts: Extracts) -> dict[str, str]:
+def get_delivery_macs(extracts: Extracts) -> dict[str, str]:
     """Return the MAC of each delivery."""
     return {name: extract.file_mac for name, extract in extracts.items()}
 
 
-def named(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Join the first few names, and say if there are more."""
     return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
 
 
-def sha256_of(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -145,9 +145,9 @@ def sha256_of(path: Path) -> str:
 _NAMES_SHOWN = 5
 
 
-def _paths(store: CohortStore, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
+def _iter_paths(store: CohortStore, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
     for source in sources:
-        for path in extracts_of(store, source, councils):
+        for path in list_extract_paths(store, source, councils):
             yield f"{path.stem}/{source}", path
 
 
@@ -163,7 +163,7 @@ _LIBRARIES = ("duckdb", "numpy", "scipy", "splink")
 _EXTRACTS = TypeAdapter(dict[str, Extract])
 
 
-def fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, str]:
+def build_fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, str]:
     """Return the inputs that determine the links, as their metadata records them: extracts, parameters, children and
     code.
 
@@ -171,57 +171,57 @@ def fingerprint(children: int, extracts: Extracts | None = None) -> dict[str, st
     """
     linked = {name: asdict(extract) for name, extract in (extracts or {}).items()}
     inputs = {} if extracts is None else {EXTRACTS_LINKED: json.dumps(linked)}
-    return {**inputs, PARAMETERS: parameters_sha256(), CHILDREN: str(children), PROGRAM: program()}
+    return {**inputs, PARAMETERS: hash_parameters(), CHILDREN: str(children), PROGRAM: hash_program()}
 
 
-def fingerprint_now(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
+def build_current_fingerprint(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
     """Return the fingerprint that links made now would have. Reads every extract in full."""
-    return fingerprint(published_children(councils), extracts_in(store, councils, SERVICES))
+    return build_fingerprint(sum_published_children(councils), read_extracts(store, councils, SERVICES))
 
 
 def is_current(store: CohortStore, councils: Sequence[str]) -> bool:
     """Return whether linking a cohort again would change nothing. Raises `Damaged` if the links are incomplete."""
-    made_from = fingerprint_now(store, councils)
-    return links_are_current(store, made_from) and tables_are_current(store, councils)
+    made_from = build_current_fingerprint(store, councils)
+    return are_links_current(store, made_from) and are_tables_current(store, councils)
 
 
-def links_are_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
+def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
     """Return whether the links, and the files written with them, exist and have this `fingerprint`."""
     report = store.linkage_report
     made = (store.links, store.doubts, store.agreement, report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):
         return False
     check_readable(store.home, store.links)
-    return made_from.items() <= _metadata(store).items()
+    return made_from.items() <= _read_metadata(store).items()
 
 
-def tables_are_current(store: CohortStore, councils: Sequence[str]) -> bool:
+def are_tables_current(store: CohortStore, councils: Sequence[str]) -> bool:
     """Return whether the confidential tables are complete and made from the current links, extracts and code."""
     if not store.linkage_record.exists() or not store.links.exists():
         return False
-    return read_record(store) == record_now(store, councils)
+    return read_record(store) == build_current_record(store, councils)
 
 
-def program() -> str:
+def hash_program() -> str:
     """Return the SHA-256 of the code that makes links and confidential tables."""
     return program_sha256(_CODE, _LIBRARIES)
 
 
-def published_children(councils: Sequence[str]) -> int:
+def sum_published_children(councils: Sequence[str]) -> int:
     """Return the size of a cohort for the linkage, from published numbers and never from the rows."""
-    return round(sum(map(council_size, councils)))
+    return round(sum(map(estimate_council_size, councils)))
 
 
-def record_now(store: CohortStore, councils: Sequence[str]) -> LinkageRecord:
+def build_current_record(store: CohortStore, councils: Sequence[str]) -> LinkageRecord:
     """Return the record of tables made from the current extracts and links."""
-    made_of = extracts_in(store, councils)
-    sent = {source: [path.stem for path in extracts_of(store, source, councils)] for source in CONTRACTS}
+    made_of = read_extracts(store, councils)
+    sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
     made = [store.links, store.agreement, *(store.confidential(family) for family in FAMILIES)]
-    files = {path.name: sha256_of(path) for path in made if path.exists()}
-    return LinkageRecord(sorted(councils), sent, made_of, *linked_with(store), program(), files)
+    files = {path.name: hash_file(path) for path in made if path.exists()}
+    return LinkageRecord(sorted(councils), sent, made_of, *read_link_parameters(store), hash_program(), files)
 
 
-def linked_extracts(store: CohortStore) -> dict[str, Extract]:
+def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:
     """Return the extracts (`council/source`) whose rows are in the links; none if the linkage did not finish.
 
     Raises `Damaged`.
@@ -229,24 +229,24 @@ def linked_extracts(store: CohortStore) -> dict[str, Extract]:
     if not store.links.exists() or not store.doubts.exists():
         return {}
     check_readable(store.home, store.links)
-    return _EXTRACTS.validate_json(_metadata(store).get(EXTRACTS_LINKED, "{}"))
+    return _EXTRACTS.validate_json(_read_metadata(store).get(EXTRACTS_LINKED, "{}"))
 
 
-def linked_with(store: CohortStore) -> tuple[str, int]:
+def read_link_parameters(store: CohortStore) -> tuple[str, int]:
     """Return the SHA-256 of the parameters and the published number of children that a cohort was linked with.
 
     These are empty and 0 if there are no links.
     """
-    metadata = _metadata(store)
+    metadata = _read_metadata(store)
     return metadata.get(PARAMETERS, ""), int(metadata.get(CHILDREN, 0))
 
 
-def changed_since_linked(store: CohortStore, councils: Sequence[str]) -> list[str]:
+def find_changes_since_linkage(store: CohortStore, councils: Sequence[str]) -> list[str]:
     """Return the names of extracts added, removed or changed since the cohort was linked."""
-    return changed(linked_extracts(store), extracts_in(store, councils, SERVICES))
+    return find_changes(read_linked_extracts(store), read_extracts(store, councils, SERVICES))
 
 
-def _metadata(store: CohortStore) -> dict[str, str]:
+def _read_metadata(store: CohortStore) -> dict[str, str]:
     path = store.links
     found = (pyarrow.parquet.read_schema(path).metadata if path.exists() else None) or {}
     return {name.decode(): value.decode() for name, value in found.items()}

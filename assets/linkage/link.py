@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assets.home.errors import check_readable
-from assets.home.home_lock import while_in_use, with_cohort_lock
+from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
@@ -24,23 +24,23 @@ from assets.linkage import tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import (
     LinkageRecord,
-    changed_since_linked,
-    extracts_in,
-    extracts_of,
-    fingerprint,
-    links_are_current,
-    named,
-    published_children,
-    record_now,
-    tables_are_current,
+    are_links_current,
+    are_tables_current,
+    build_current_record,
+    build_fingerprint,
+    find_changes_since_linkage,
+    join_names,
+    list_extract_paths,
+    read_extracts,
+    sum_published_children,
     write_record,
 )
 from assets.linkage.population_overlap import record_overlaps
-from assets.linkage.report import coarse, rates_by_group, render, weighted_figures
+from assets.linkage.report import coarsen_facts, compute_weighted_rates, count_links_by_group, render
 from assets.linkage.tokens import StoredPairs
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
-from privacy.doors.database import memory_gib
+from privacy.doors.database import get_memory_gib
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
 from privacy.linkage.agreement import Agreement
@@ -60,7 +60,7 @@ class CannotBeLinked(Exception):
     """Raised if extracts have tokens made in different ways; the message names them and says what to do."""
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> None:
     """Write links, linkage report and confidential tables of a cohort.
@@ -71,22 +71,22 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers`
     raises.
     """
-    extracts = _readable_extracts(store, councils)
+    extracts = _list_readable_extracts(store, councils)
     linked = {source: extracts[source] for source in SERVICES}
     if not any(linked.values()):
         raise NothingToLink(f"no linked source of cohort {store.cohort} has been taken in")
     _check_comparable(store, linked)
-    sent = extracts_in(store, councils, SERVICES)
-    made_from = fingerprint(published_children(councils), sent)
-    if links_are_current(store, made_from):
+    sent = read_extracts(store, councils, SERVICES)
+    made_from = build_fingerprint(sum_published_children(councils), sent)
+    if are_links_current(store, made_from):
         return
     check_suffices(chain.from_iterable(linked.values()))
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    result = _linked(store, councils, keys, linked, _earlier_links(store), watchers)
+    result = _link_reusing_pairs(store, councils, keys, linked, _read_earlier_links(store), watchers)
     record_overlaps(store, keys, sent)
-    with store.home.staging() as staging:
+    with store.home.open_staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
         _write(agreement.children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
@@ -94,8 +94,8 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
             building = beside.submit(_build_tables, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
-        groups, weighted = rates_by_group(tables["pupil"]), weighted_figures(tables["pupil"])
-        shown = coarse({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
+        groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
+        shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         store.doubts.unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         _promote_tables(store, councils, tables)
 
 
-def _linked(
+def _link_reusing_pairs(
     store: CohortStore,
     councils: Sequence[str],
     keys: KeyRing,
@@ -116,19 +116,19 @@ def _linked(
     watchers: Sequence[Watcher],
 ) -> LinkResult:
     """Link, reusing the pairs scored by the last linkage, and keep the pairs of this one."""
-    children = published_children(councils)
-    with store.home.staging() as staging:
+    children = sum_published_children(councils)
+    with store.home.open_staging() as staging:
         kept = staging / "weighed.parquet"
-        with StoredPairs(store, kept, keys, fingerprint(children)) as cache:
-            read = tokens.readers(store, keys, extracts)
+        with StoredPairs(store, kept, keys, build_fingerprint(children)) as cache:
+            read = tokens.open_readers(store, keys, extracts)
             result = link(read, previous, watchers, children, cache)
         promote(kept, store.pair_cache)
     return result
 
 
-def _readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict[str, list[Path]]:
+def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict[str, list[Path]]:
     """Return the pseudonymised extracts by source. Raises `Damaged` if one cannot be read."""
-    extracts = {source: extracts_of(store, source, councils) for source in CONTRACTS}
+    extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
         check_readable(store.home, path)
     return extracts
@@ -145,10 +145,10 @@ def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping
     """Move confidential tables into place, then record what they were made from."""
     write_record(store, LinkageRecord(sorted(councils)))
     promote_all([(path, store.confidential(family)) for family, path in staged.items()])
-    write_record(store, record_now(store, councils))
+    write_record(store, build_current_record(store, councils))
 
 
-def _earlier_links(store: CohortStore) -> pa.Table | None:
+def _read_earlier_links(store: CohortStore) -> pa.Table | None:
     """Return the links whose child ids are kept: those of rows that still have the same key.
 
     A correction gives every row of an extract a new key; a further part changes no earlier key. Raises `Damaged`.
@@ -165,7 +165,7 @@ def _earlier_links(store: CohortStore) -> pa.Table | None:
     )
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> list[str]:
     """Write the confidential table of every family of a cohort, and record what they were made from.
@@ -174,11 +174,11 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     Returns the names of extracts that changed. Tables that are up to date are left alone. Raises what `link_cohort`
     raises.
     """
-    extracts = _readable_extracts(store, councils)
-    came = changed_since_linked(store, councils)
+    extracts = _list_readable_extracts(store, councils)
+    came = find_changes_since_linkage(store, councils)
     link_cohort(store, councils, keys)
-    if not tables_are_current(store, councils):
-        with store.home.staging() as staging:
+    if not are_tables_current(store, councils):
+        with store.home.open_staging() as staging:
             found = store.links, store.agreement
             _promote_tables(store, councils, _build_tables(staging, *found, extracts))
     return came
@@ -199,7 +199,7 @@ def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
         raise CannotBeLinked(
-            f"cohort {store.cohort}: {named(foreign)}"
+            f"cohort {store.cohort}: {join_names(foreign)}"
             " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
@@ -225,7 +225,10 @@ class NotEnoughMemory(Exception):
 
 def check_suffices(extracts: Iterable[Path]) -> None:
     """Raise `NotEnoughMemory` if linking the rows of these payload files takes more memory than is available."""
-    needed, there = gib_of(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)), memory_gib()
+    needed, there = (
+        estimate_gib(sum(pyarrow.parquet.read_metadata(path).num_rows for path in extracts)),
+        get_memory_gib(),
+    )
     if needed > there:
         rounded = math.ceil(needed / _STEP_GIB) * _STEP_GIB
         raise NotEnoughMemory(
@@ -234,11 +237,11 @@ def check_suffices(extracts: Iterable[Path]) -> None:
         )
 
 
-def gib_of(rows: float) -> float:
+def estimate_gib(rows: float) -> float:
     """Return the peak memory, in GiB, of a linkage of this many rows."""
     return LEAST_GIB + GIB_A_MILLION_ROWS * rows / 1e6
 
 
-def gib_of_run(councils: Sequence[str]) -> float:
+def estimate_run_gib(councils: Sequence[str]) -> float:
     """Return the peak memory, in GiB, of a run, using only the published number of the councils' children."""
-    return gib_of(ROWS_A_CHILD * published_children(councils)) + BESIDE_GIB
+    return estimate_gib(ROWS_A_CHILD * sum_published_children(councils)) + BESIDE_GIB

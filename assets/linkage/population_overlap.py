@@ -23,7 +23,7 @@ import pyarrow.parquet
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
-from assets.home.processing_log import Key, Processing, intakes
+from assets.home.processing_log import Key, Processing, list_intakes
 from assets.intake.deliveries import TOKENS_KEY
 from assets.linkage import tokens
 from assets.linkage.inputs import Extract
@@ -75,7 +75,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
     """
     before = read_overlaps(store)
     other = {name: each for name, each in extracts.items() if name not in before or before[name].sha256 != each.sha256}
-    with store.home.staging() as staging:
+    with store.home.open_staging() as staging:
 
         def compared(name: str) -> Overlap:
             council, source = name.split("/")
@@ -85,13 +85,13 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
                 promote(
                     store.home.extract(*key).newest_sample, store.home.extract(*key).token_sample
                 )  # signed off since then
-            shared = _sampled(store.home, keys, key, staging / f"{source}.{council}")
+            shared = _write_sample(store.home, keys, key, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
             if (
                 known is None
                 and not store.home.extract(*key).token_sample.exists()
-                and not replaces(store.home, key, extract.file_mac)
+                and not is_replacement(store.home, key, extract.file_mac)
             ):
                 return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
             with_what = known.compared_with if known else ""
@@ -102,12 +102,14 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
             write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
-        promote_all([(staging / "{1}.{0}".format(*name.split("/")), _place(store, name, now)) for name in changed])
+        promote_all(
+            [(staging / "{1}.{0}".format(*name.split("/")), _choose_path(store, name, now)) for name in changed]
+        )
 
 
-def replaces(home: Home, key: Key, file_mac: str) -> bool:
+def is_replacement(home: Home, key: Key, file_mac: str) -> bool:
     """Return whether a different delivery of the extract was ever taken in. Raises `LogBroken`."""
-    taken = (line.file_mac for line in intakes(home).get(key, ()) if line.what == Processing.INTAKE)
+    taken = (line.file_mac for line in list_intakes(home).get(key, ()) if line.what == Processing.INTAKE)
     return any(each != file_mac for each in taken)
 
 
@@ -122,7 +124,7 @@ def set_baseline(store: CohortStore) -> None:
         write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
 
 
-def _place(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> Path:
+def _choose_path(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> Path:
     """Return where an extract's sample is stored: as the baseline, or as a candidate to become it."""
     council, source = name.split("/")
     is_first = now[name].compared_with == now[name].file_mac
@@ -130,21 +132,23 @@ def _place(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> Path:
     return extract.token_sample if is_first else extract.newest_sample
 
 
-def _sampled(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
+def _write_sample(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
     """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
     file = tokens.open_tokens(home.extract(*key), keys)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
-    rows, made_under = file.read(columns=columns), sealed.metadata(file).get(TOKENS_KEY, "")
-    least = {name: _least(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count}
+    rows, made_under = file.read(columns=columns), sealed.read_metadata(file).get(TOKENS_KEY, "")
+    least = {
+        name: _sample_column(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count
+    }
     described = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
-    seal = sealed.sealed_to(keys.opens("tokens").public_key())
+    seal = sealed.build_encryption(keys.get_private_key("tokens").public_key())
     pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
     earlier = home.extract(*key).token_sample
-    return _shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
+    return _estimate_shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
 
 
-def _least(column: pa.ChunkedArray) -> _Sample:
+def _sample_column(column: pa.ChunkedArray) -> _Sample:
     values = pc.unique(column.drop_null()).to_numpy(zero_copy_only=False).astype(np.uint64)
     return np.sort(values)[:SAMPLE], len(values)
 
@@ -152,26 +156,26 @@ def _least(column: pa.ChunkedArray) -> _Sample:
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
     """Return a sample; empty if its tokens were made differently or the file is damaged."""
     try:
-        file = sealed.opened(path, keys.opens("tokens"))
+        file = sealed.open_sealed(path, keys.get_private_key("tokens"))
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
         return {}
-    metadata, table = sealed.metadata(file), file.read()
+    metadata, table = sealed.read_metadata(file), file.read()
     if metadata.get(TOKENS_KEY) != made_under:
         return {}
     return {name: (table[name][0].values.to_numpy(), int(metadata[name])) for name in table.column_names}
 
 
-def _shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
+def _estimate_shared(before: Mapping[str, _Sample], now: Mapping[str, _Sample]) -> float | None:
     """Estimate the share of the children of `before` that are in `now`.
 
     This is the lowest share over all kinds of token, because an identifier may be reassigned to another child, and a
     child may get another identifier.
     """
     kinds = [name for name in _TELLING if name in before and name in now]
-    return min((_overlap(before[name], now[name]) for name in kinds), default=None)
+    return min((_estimate_overlap(before[name], now[name]) for name in kinds), default=None)
 
 
-def _overlap(before: _Sample, now: _Sample) -> float:
+def _estimate_overlap(before: _Sample, now: _Sample) -> float:
     """Estimate the share of the tokens of `before` that are in `now`, from the samples of both."""
     (mine, mine_all), (theirs, theirs_all) = before, now
     least = np.union1d(mine, theirs)[:SAMPLE]

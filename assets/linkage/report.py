@@ -23,13 +23,13 @@ from ndl_export.pages.charts import Scale
 from ndl_export.pages.number_format import capital, percent, points
 from ndl_export.tables import Attribute, dimensions, pupil
 from ndl_export.tables.model import Table
-from privacy.doors.counts import EXACT_BELOW, least_of_size, magnitude, share_in_steps
-from privacy.doors.database import in_memory
+from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
+from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet
 from privacy.linkage.model import MISSING
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 Facts = dict[str, Any]
 COUNCIL = "council"
@@ -42,7 +42,7 @@ LINKED_TO = {
 _Z = 1.959963984540054  # two-sided 95%; from scipy, which takes 0.3 s to load
 
 
-def rates_by_group(children: Path) -> list[dict[str, Any]]:
+def count_links_by_group(children: Path) -> list[dict[str, Any]]:
     """Return one row per group: topic, group, children, and how many are linked to a review and to a setting.
 
     `children` is the confidential table of family pupil. All children come first, then councils, then every category in
@@ -50,7 +50,7 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
     """
     counted = ", ".join(f"count(*) FILTER ({condition}) AS {name}" for name, condition in LINKED_TO.items())
     columns = [COUNCIL, *(attribute.name for attribute in GROUPED_BY)]
-    with in_memory() as con:
+    with open_in_memory() as con:
         found = con.sql(
             f"SELECT {', '.join(columns)}, count(*) AS children, {counted} FROM {parquet(children)}"
             f" GROUP BY GROUPING SETS ((), {', '.join(f'({column})' for column in columns)})"
@@ -60,10 +60,10 @@ def rates_by_group(children: Path) -> list[dict[str, Any]]:
     for row in found.to_pylist():
         key = next(((column, row[column]) for column in columns if row[column] is not None), None)
         by_group[key] = {each: row[each] for each in none}
-    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _groups(by_group)]
+    return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _iter_groups(by_group)]
 
 
-def wilson(share: float, trials: int) -> tuple[float, float]:
+def compute_wilson_interval(share: float, trials: int) -> tuple[float, float]:
     """Return Wilson's score interval (1927) of a share, at 95%."""
     spread = _Z**2 / trials
     centre = (share + spread / 2) / (1 + spread)
@@ -75,10 +75,10 @@ _Key = tuple[str, str] | None
 """Column and category of a group; None for all children."""
 
 
-def _groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _Key]]:
+def _iter_groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _Key]]:
     yield "All", "All children", None
     for council in sorted(key[1] for key in by_group if key and key[0] == COUNCIL):
-        yield "Council", place(council).la_name, (COUNCIL, council)
+        yield "Council", get_place(council).la_name, (COUNCIL, council)
     for attribute in GROUPED_BY:
         for category in attribute.categories:
             yield attribute.label, category, (attribute.name, category)
@@ -123,7 +123,7 @@ _TABLES = (
         pupil.JOINED_DOTS,
         pupil.DOTS,
         {
-            pupil.dots_category(pupil.BOTH, concern): f"Seen by both; concern: {concern.lower()}"
+            pupil.format_dots_category(pupil.BOTH, concern): f"Seen by both; concern: {concern.lower()}"
             for concern in pupil.CONCERN_GIVEN_SEEN[pupil.BOTH]
         },
         " AND ".join(f"({condition})" for condition in LINKED_TO.values()),
@@ -141,21 +141,21 @@ _COLUMNS = dict.fromkeys(
 """Columns of the children's table that are read."""
 
 
-def weighted_figures(children: Path) -> list[dict[str, Any]]:
+def compute_weighted_rates(children: Path) -> list[dict[str, Any]]:
     """Return one row per linked category: table, title, category, children, and rates of a good level of development.
 
     The rate is unweighted, and `weighted` by each of `WEIGHTED_BY`. `children` is the confidential table of family
     pupil.
     """
-    with in_memory() as con:
+    with open_in_memory() as con:
         cells = f"SELECT {', '.join(_COLUMNS)}, count(*) AS n FROM {parquet(children)} GROUP BY ALL"
         con.execute(f"CREATE TABLE of_children AS {cells}").fetchall()
-        return [line for linked in _TABLES for line in _lines(con, linked)]
+        return [line for linked in _TABLES for line in _build_lines(con, linked)]
 
 
-def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, Any]]:
-    plain = _rates(con, linked, ())
-    weighted = {name: _rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
+def _build_lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, Any]]:
+    plain = _compute_rates(con, linked, ())
+    weighted = {name: _compute_rates(con, linked, columns) for name, columns in WEIGHTED_BY.items()}
     return [
         {
             "table": linked.table.name,
@@ -170,7 +170,9 @@ def _lines(con: duckdb.DuckDBPyConnection, linked: _Linked) -> list[dict[str, An
     ]
 
 
-def _rates(con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]) -> dict[str, tuple[int, float]]:
+def _compute_rates(
+    con: duckdb.DuckDBPyConnection, linked: _Linked, columns: tuple[str, ...]
+) -> dict[str, tuple[int, float]]:
     """Return the number of children and the share at a good level of development for each linked category.
 
     If there are no `columns`, the children form one group.
@@ -203,65 +205,65 @@ _DIGITS = 2
 """Significant digits of error limits."""
 
 
-def coarse(facts: Facts) -> Facts:
+def coarsen_facts(facts: Facts) -> Facts:
     """Return the facts as they are written: no measured count can be worked out from them.
 
     Counts of children and rows, and all other counts of a hundred or more, are shown by order of magnitude. Each rate
-    is one of at least ten counts (`share_in_steps`), and its interval follows from what is shown. Charts of the model
+    is one of at least ten counts (`round_share`), and its interval follows from what is shown. Charts of the model
     are kept.
     """
     sources, control = facts["rows_by_source"], facts["negative_control"]
     changed = [
-        line | {"changed": _share_of_mistakes(line["gained"] + line["lost"], line["links"])}
+        line | {"changed": _compute_mistake_share(line["gained"] + line["lost"], line["links"])}
         for line in facts["thresholds"]
     ]
     unlinkable = [
-        line | {"share": _share_of_mistakes(line["rows"], sources[line["source"]])} for line in facts["unlinkable"]
+        line | {"share": _compute_mistake_share(line["rows"], sources[line["source"]])} for line in facts["unlinkable"]
     ]
     in_band = sum(step["in_review_band"] for step in facts["steps"])
     facts = facts | {
-        "groups": [line | _shares(line) for line in facts["groups"]],
-        "weighted": [_weighted(line) for line in facts["weighted"]],
+        "groups": [line | _compute_shares(line) for line in facts["groups"]],
+        "weighted": [_coarsen_weighted_rates(line) for line in facts["weighted"]],
         "thresholds": changed,
         "unlinkable": unlinkable,
         "pairs_in_review_band": in_band,
     }
-    found = {name: _coarse(value, always=name in _MEASURED) for name, value in facts.items()}
-    steps = [_coarse(_limits(step), always=False) for step in control["steps"]]
+    found = {name: _coarsen_counts(value, always=name in _MEASURED) for name, value in facts.items()}
+    steps = [_coarsen_counts(_round_limits(step), always=False) for step in control["steps"]]
     return found | {"negative_control": control | {"steps": steps}}
 
 
-def _share_of_mistakes(part: int, whole: int) -> float | None:
+def _compute_mistake_share(part: int, whole: int) -> float | None:
     """Return a part as a share of the smallest whole of this magnitude, so that it reveals no more than the
     magnitude."""
     if part >= EXACT_BELOW:
-        return share_in_steps(part, whole)
-    least = least_of_size(whole)
+        return round_share(part, whole)
+    least = find_least_count(whole)
     return round(part / least, 3) if least else None
 
 
-def _shares(line: dict[str, Any]) -> dict[str, Any]:
+def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
     """Return the linked share of a group, with Wilson's interval at the smallest size of this magnitude.
 
     Returns nothing if the group is too small.
     """
     children, found = line["children"], {}
     for name in LINKED_TO:
-        share = share_in_steps(line[name], children)
-        limits = (None, None) if share is None else wilson(share, least_of_size(children))
+        share = round_share(line[name], children)
+        limits = (None, None) if share is None else compute_wilson_interval(share, find_least_count(children))
         lower, upper = (None if limit is None else round(limit, 3) for limit in limits)
         found[name] = {"share": share, "lower": lower, "upper": upper}
     return found
 
 
-def _weighted(line: dict[str, Any]) -> dict[str, Any]:
+def _coarsen_weighted_rates(line: dict[str, Any]) -> dict[str, Any]:
     """Return rates of a category's linked children, in steps that suit their number."""
     of = line["children"]
-    weighted = {name: share_in_steps(share * of, of) for name, share in line["weighted"].items()}
-    return line | {"unweighted": share_in_steps(line["unweighted"] * of, of), "weighted": weighted}
+    weighted = {name: round_share(share * of, of) for name, share in line["weighted"].items()}
+    return line | {"unweighted": round_share(line["unweighted"] * of, of), "weighted": weighted}
 
 
-def _limits(step: dict[str, Any]) -> dict[str, Any]:
+def _round_limits(step: dict[str, Any]) -> dict[str, Any]:
     """Return the error limits of a step with two significant digits, or none if one is as large as the number of
     links."""
     found = {name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for name, value in step.items()}
@@ -271,13 +273,13 @@ def _limits(step: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _coarse(value: Any, *, always: bool) -> Any:
+def _coarsen_counts(value: Any, *, always: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _coarse(each, always=always or key in _MEASURED) for key, each in value.items()}
+        return {key: _coarsen_counts(each, always=always or key in _MEASURED) for key, each in value.items()}
     if isinstance(value, list):
-        return [_coarse(each, always=always) for each in value]
+        return [_coarsen_counts(each, always=always) for each in value]
     if isinstance(value, int) and not isinstance(value, bool):
-        return magnitude(value) if always or value >= EXACT_BELOW else value
+        return describe_count(value) if always or value >= EXACT_BELOW else value
     return value
 
 
@@ -298,29 +300,29 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def render(report: Facts) -> str:
     """Render the page of a linkage report; `report` is the content of `linkage.json`."""
-    by_source = _rows_by_rule(report)
+    by_source = _group_rows_by_rule(report)
     patterns = report["review_patterns"]
     return kit.render(
         _TEMPLATES,
         "linkage.html.j2",
         report=report,
-        in_short=[*_linked_in_short(report), *_wrong_in_short(report)],
+        in_short=[*_summarise_linked(report), *_summarise_errors(report)],
         cohort=Cohort(report["cohort"]).label,
         titles={source: contract.title for source, contract in CONTRACTS.items()},
         linked_to=_LINKED_TO_WORDS,
         by_source=by_source,
-        rules=_rules(by_source),
-        scales={name: _zoomed([line[name] for line in report["groups"]]) for name in LINKED_TO},
+        rules=_list_rules(by_source),
+        scales={name: _build_share_scale([line[name] for line in report["groups"]]) for name in LINKED_TO},
         weighted_by=list(WEIGHTED_BY),
-        patterns=[pattern | {"words": _pattern_words(pattern)} for pattern in patterns[:PATTERNS_LISTED]],
+        patterns=[pattern | {"words": _describe_pattern(pattern)} for pattern in patterns[:PATTERNS_LISTED]],
         more_patterns=max(len(patterns) - PATTERNS_LISTED, 0),
-        patterns_drawn=_waterfalls(patterns[:PATTERNS_DRAWN]),
-        weights_scale=_around_nothing([line["weight"] for line in report["weights"]]),
-        examples=_waterfalls(report["examples"]),
+        patterns_drawn=_build_waterfalls(patterns[:PATTERNS_DRAWN]),
+        weights_scale=_build_bits_scale([line["weight"] for line in report["weights"]]),
+        examples=_build_waterfalls(report["examples"]),
     )
 
 
-def _linked_in_short(report: Facts) -> Iterator[str]:
+def _summarise_linked(report: Facts) -> Iterator[str]:
     """Yield the share of children linked to a review and to a setting, and the councils with the lowest and highest."""
     everyone = report["groups"][0]
     councils = [line for line in report["groups"] if line["topic"] == _COUNCILS]
@@ -335,7 +337,7 @@ def _linked_in_short(report: Facts) -> Iterator[str]:
         )
 
 
-def _wrong_in_short(report: Facts) -> Iterator[str]:
+def _summarise_errors(report: Facts) -> Iterator[str]:
     """Yield what is known about false and missed links."""
     control = report["negative_control"]
     assigned = {line["step"] for line in report["thresholds"]}
@@ -360,7 +362,7 @@ def _wrong_in_short(report: Facts) -> Iterator[str]:
     )
 
 
-def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
+def _group_rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
     """Return the rows of each source, by title, by the rule that linked them to their child."""
     found: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
@@ -368,53 +370,53 @@ def _rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
     return found
 
 
-def _rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
+def _list_rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:
     """Return the rules that linked any row, with descriptions; those without one come last."""
     met = {rule for counts in by_source.values() for rule in counts}
     return {rule: words for rule, words in _RULES.items() if rule in met} | dict.fromkeys(sorted(met - set(_RULES)), "")
 
 
-def _zoomed(rates: Sequence[Facts]) -> Scale:
+def _build_share_scale(rates: Sequence[Facts]) -> Scale:
     """Return a scale from the lowest share, rounded down to ten percent, to 1; ignores groups with wide intervals."""
     lows = [rate["share"] for rate in rates if rate["share"] is not None and rate["upper"] - rate["lower"] < 0.2]
     return Scale(min([int(low * 10 - 0.5) / 10 for low in lows], default=0.0), 1)
 
 
-def _around_nothing(values: Sequence[float]) -> Scale:
+def _build_bits_scale(values: Sequence[float]) -> Scale:
     """Return a scale that contains 0 and all values, rounded outwards to five bits."""
     return Scale(5 * ((min([0.0, *values]) - 0.01) // 5), -5 * ((-max([0.0, *values]) - 0.01) // 5))
 
 
-def _pattern_words(pattern: Facts) -> str:
+def _describe_pattern(pattern: Facts) -> str:
     compared = [entry for entry in pattern["comparisons"] if entry["level"] != MISSING]
-    missing = [_words(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
-    words = "; ".join(f"{_words(entry['comparison'])} {entry['level']}" for entry in compared)
+    missing = [_format_comparison(entry["comparison"]) for entry in pattern["comparisons"] if entry["level"] == MISSING]
+    words = "; ".join(f"{_format_comparison(entry['comparison'])} {entry['level']}" for entry in compared)
     return f"{words}; not compared: {', '.join(missing)}" if missing else words
 
 
-def _waterfalls(examples: Sequence[Facts]) -> Facts:
+def _build_waterfalls(examples: Sequence[Facts]) -> Facts:
     """Return each example with its terms and the running totals before and after each, and their common scale."""
     found = []
     for example in examples:
-        terms = list(_terms(example))
+        terms = list(_iter_terms(example))
         sums = list(accumulate((bits for _, _, bits in terms), initial=0.0))
         lines = [
             {"name": name, "about": about, "bits": bits, "before": before, "after": after}
             for (name, about, bits), before, after in zip(terms, sums, sums[1:], strict=False)
         ]
         found.append(example | {"lines": lines, "total": sums[-1]})
-    return {"all": found, "scale": _around_nothing([line["after"] for example in found for line in example["lines"]])}
+    return {"all": found, "scale": _build_bits_scale([line["after"] for example in found for line in example["lines"]])}
 
 
-def _terms(example: Facts) -> Iterator[tuple[str, str, float]]:
+def _iter_terms(example: Facts) -> Iterator[tuple[str, str, float]]:
     """Yield the terms that add up to an example's weight: name, description, bits."""
     yield "Prior", f"one in {1 / example['prior']:,.0f} pairs", example["prior_bits"]
     for entry in example["comparisons"]:
         chances = "" if entry["m"] is None else f", m {entry['m']:.7g}, u {entry['u']:.7g}"
-        yield capital(_words(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
+        yield capital(_format_comparison(entry["comparison"])), f"{entry['level']}{chances}", entry["bits"]
     if abs(example["correction"]) > 0.05:
         yield "Beyond the pair", "rivals, nobody else left, rule of households", example["correction"]
 
 
-def _words(comparison: str) -> str:
+def _format_comparison(comparison: str) -> str:
     return comparison.replace("_", " ").replace("nhs", "NHS")

@@ -20,32 +20,32 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from assets.home.home_lock import while_in_use, with_cohort_lock
+from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage.inputs import (
-    councils_in,
-    delivered,
-    extracts_of,
-    fingerprint_now,
-    linked_extracts,
-    linked_with,
-    links_are_current,
+    are_links_current,
+    build_current_fingerprint,
+    get_delivery_macs,
+    list_councils,
+    list_extract_paths,
+    read_link_parameters,
+    read_linked_extracts,
 )
-from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, to_bytes
-from assets.linkage.tokens import readers
+from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
+from assets.linkage.tokens import open_readers
 from privacy.doors import files
-from privacy.doors.database import in_memory
-from privacy.doors.sql import identifier, parquet, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.link import link
 from privacy.linkage.review import ReviewPairs
 from privacy.linkage.review_rates import COLUMNS, OUTSIDE, SHARE, Decision
 from privacy.release.ledger import Ledger
-from privacy.returns.agreement import Agreement, Fact, Sender, permitted
+from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
-from privacy.row_keys import ROW_KEY, written
+from privacy.row_keys import ROW_KEY, format_row_number
 from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
@@ -79,11 +79,11 @@ class Sample:
 
     def is_of_links(self, store: CohortStore) -> bool:
         """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
-        now = delivered(linked_extracts(store)), linked_with(store)[0]
+        now = get_delivery_macs(read_linked_extracts(store)), read_link_parameters(store)[0]
         return now == (self.deliveries, self.parameters)
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def draw_review(
     store: CohortStore, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date
@@ -93,29 +93,29 @@ def draw_review(
     Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
     linkage is run again for this. Raises `NotLinkedAsIs`, and what the linkage raises.
     """
-    councils = councils_in(store)
-    if not links_are_current(store, fingerprint_now(store, councils)):
+    councils = list_councils(store)
+    if not are_links_current(store, build_current_fingerprint(store, councils)):
         raise NotLinkedAsIs(
             f"Cohort {store.cohort} is not linked from the extracts that are in. Link it, then draw again."
         )
     record(store.home, Processing.REVIEW, cohort=store.cohort, note="sample drawn")
     folder, sample = store.review, Sample.read(store)
     if sample is None or not sample.is_of_links(store):
-        number = 1 + len(reviews_measured(store))
-        watcher = ReviewPairs(keys.subkey("row", f"review/{store.cohort}/{number}"))
-        parameters, children = linked_with(store)
-        extracts = {source: extracts_of(store, source, councils) for source in SERVICES}
+        number = 1 + len(list_measured_reviews(store))
+        watcher = ReviewPairs(keys.derive_subkey("row", f"review/{store.cohort}/{number}"))
+        parameters, children = read_link_parameters(store)
+        extracts = {source: list_extract_paths(store, source, councils) for source in SERVICES}
         links = pyarrow.parquet.read_table(store.links)
-        link(readers(store, keys, extracts), links, [watcher], children)
+        link(open_readers(store, keys, extracts), links, [watcher], children)
         shutil.rmtree(folder, ignore_errors=True)
-        files.write(folder / "pairs.parquet", to_bytes(watcher.sample(links, children), ".parquet"))
-        sample = Sample(number, delivered(linked_extracts(store)), parameters, children)
+        files.write(folder / "pairs.parquet", encode_table(watcher.sample(links, children), ".parquet"))
+        sample = Sample(number, get_delivery_macs(read_linked_extracts(store)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     for path in folder.glob("*/*.age"):
         path.unlink()
-    compared = _compared(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
+    compared = _select_permitted_pairs(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
     made = []
-    for council, source, sheet in _sheets(compared, RowNumbers(store, keys)):
+    for council, source, sheet in _iter_sheets(compared, RowNumbers(store, keys)):
         to, path = agreements[council].recipients[SERVICES[source]], folder / council / f"{source}.age"
         header = {
             "council": council,
@@ -130,7 +130,7 @@ def draw_review(
     return sample.number, made
 
 
-def reviews_measured(store: CohortStore) -> list[str]:
+def list_measured_reviews(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
     if isinstance(store.home.ledger, Path) and not store.home.ledger.exists():
         return []
@@ -138,37 +138,37 @@ def reviews_measured(store: CohortStore) -> list[str]:
     return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
 
 
-def _compared(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
+def _select_permitted_pairs(pairs: pa.Table, agreements: Mapping[str, Agreement], on: dt.date) -> pa.Table:
     """Return the pairs of two services that may tell each other that they know a child, as their sheets do."""
     names = ["council", "other_council", "service"]
     found = pairs.select(names).group_by(names).aggregate([])
     may = []
     for council, *other in (each.values() for each in found.to_pylist()):
         ends = Sender(council, "education"), Sender(*other)
-        may_tell = (permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
+        may_tell = (list_permitted(agreements, to, on).get(teller, ()) for to, teller in (ends, ends[::-1]))
         may.append(all(Fact.KNOWN_TO in facts for facts in may_tell))
     return pairs.join(found.filter(pa.array(may, pa.bool_())), names, join_type="inner")
 
 
-def _sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
+def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
     """Yield council, source and sheet (CSV) of each sender. The pupil's side decides."""
-    with in_memory() as con:
+    with open_in_memory() as con:
         con.register("compared", compared)
         ends = con.sql(
             f"""
             SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
-                   {quoted(DECIDES)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
+                   {quote_text(DECIDES)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
             UNION ALL
             SELECT pair, other_council, other_source, other_row_key, council || '/education',
-                   {quoted(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
+                   {quote_text(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
             """
         ).to_arrow_table()
-    named = [written(number) for number in numbers.numbers(ends).to_pylist()]
+    named = [format_row_number(number) for number in numbers.numbers(ends).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
         own = (pc.field("council") == council) & (pc.field("source") == source)
-        yield council, source, to_bytes(ends.filter(own).drop_columns(["council", "source"]), ".csv")
+        yield council, source, encode_table(ends.filter(own).drop_columns(["council", "source"]), ".csv")
 
 
 def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
@@ -182,7 +182,7 @@ def open_sheet(file: Path, key: Path, signer: Path) -> bytes:
     return sheet
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
     """Take in the decisions on the cohort's latest sample, replacing earlier ones; return the restricted report's path.
@@ -197,7 +197,7 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
             f"Cohort {store.cohort} was linked from other extracts since the sample was drawn. Draw again."
         )
     folder = store.review
-    with in_memory() as con:
+    with open_in_memory() as con:
         con.register("pairs", pyarrow.parquet.read_table(folder / "pairs.parquet"))
         con.register("rows", pa.concat_tables(_read(path) for path in decided))
         if problems := con.sql(_PROBLEMS).fetchall():
@@ -209,10 +209,10 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
             raise ReviewProblem("The files hold no decision. Fill in the columns decision and reviewer.")
         record(store.home, Processing.REVIEW, cohort=store.cohort, note="decisions taken in")
         con.execute(f"CREATE VIEW children AS FROM {parquet(store.confidential('pupil'))}").fetchall()
-        strata = con.sql(_strata_sql()).to_arrow_table().to_pylist()
-        report = {"sample": sample.number, "strata": strata, "reviewers": _agreement(con)}
+        strata = con.sql(_count_strata_sql()).to_arrow_table().to_pylist()
+        report = {"sample": sample.number, "strata": strata, "reviewers": _compute_agreement(con)}
         files.write_json(folder / "report.json", report)
-        files.write(store.reviewed, to_bytes(con.sql(_reviewed_sql()).to_arrow_table(), ".parquet"))
+        files.write(store.reviewed, encode_table(con.sql(_build_reviewed_sql()).to_arrow_table(), ".parquet"))
     return folder / "report.json"
 
 
@@ -239,7 +239,7 @@ numbered AS (SELECT *, count(*) OVER (PARTITION BY pair, reviewer) AS times,
 SELECT file, line, 'pair', 'is no pair of this sample' FROM decisions WHERE pair NOT IN (SELECT pair FROM pairs)
 UNION ALL
 SELECT file, line, 'decision', 'is not one of {", ".join(Decision)}' FROM decisions
- WHERE decision NOT IN ({", ".join(f"{quoted(each)}" for each in Decision)})
+ WHERE decision NOT IN ({", ".join(f"{quote_text(each)}" for each in Decision)})
 UNION ALL
 SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM decisions
  WHERE NOT regexp_full_match(reviewer, '[A-Za-z0-9]{{1,20}}')
@@ -251,43 +251,45 @@ SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVI
  ORDER BY ALL
 """
 _DECIDED = f"""
-SELECT pair, CASE WHEN count(DISTINCT decision) = 1 THEN min(decision) ELSE {quoted(Decision.UNKNOWN)} END AS decision,
-       list(decision ORDER BY reviewer) AS each
+SELECT pair, list(decision ORDER BY reviewer) AS each,
+       CASE WHEN count(DISTINCT decision) = 1 THEN min(decision) ELSE {quote_text(Decision.UNKNOWN)} END AS decision
   FROM rows WHERE decision <> '' GROUP BY pair
 """
 """SQL for the decided pairs: a disagreement between reviewers counts as undecidable."""
 
 
-def _reviewed_sql() -> str:
+def _build_reviewed_sql() -> str:
     """Return SQL for the measured table: a pair that nobody decided counts as undecidable."""
-    measured = ", ".join(f"{quoted(stratum)}" for stratum in SHARE)
+    measured = ", ".join(f"{quote_text(stratum)}" for stratum in SHARE)
     of_service = ", ".join(
-        f"coalesce(max(cell) FILTER (service = {quoted(service)}), {quoted(OUTSIDE)}) AS {column}"
+        f"coalesce(max(cell) FILTER (service = {quote_text(service)}), {quote_text(OUTSIDE)}) AS {column}"
         for service, column in COLUMNS.items()
     )
     return f"""
     SELECT child_id, {of_service} FROM children LEFT JOIN (
-        SELECT child_id, service, stratum || ': ' || coalesce(decision, {quoted(Decision.UNKNOWN)}) AS cell
+        SELECT child_id, service, stratum || ': ' || coalesce(decision, {quote_text(Decision.UNKNOWN)}) AS cell
           FROM pairs LEFT JOIN decided USING (pair) WHERE stratum IN ({measured})
     ) USING (child_id) GROUP BY child_id ORDER BY child_id
     """
 
 
-def _strata_sql() -> str:
+def _count_strata_sql() -> str:
     """Return SQL for the counts by service and stratum.
 
     Columns: the pairs of the stratum, in the sample and by decision, and the estimated matches of the whole stratum,
     where each sampled pair is weighted by the number of pairs it represents.
     """
-    counted = ", ".join(f"count(*) FILTER (decision = {quoted(each)}) AS {identifier(each)}" for each in Decision)
+    counted = ", ".join(
+        f"count(*) FILTER (decision = {quote_text(each)}) AS {quote_identifier(each)}" for each in Decision
+    )
     return f"""
     SELECT service, stratum, any_value(stratum_pairs) AS pairs, count(*) AS sampled, {counted},
-           coalesce(sum(weight) FILTER (decision = {quoted(Decision.MATCH)}), 0) AS matches_weighted
+           coalesce(sum(weight) FILTER (decision = {quote_text(Decision.MATCH)}), 0) AS matches_weighted
       FROM pairs LEFT JOIN decided USING (pair) GROUP BY ALL ORDER BY ALL
     """
 
 
-def _agreement(con: Any) -> dict[str, Any]:
+def _compute_agreement(con: Any) -> dict[str, Any]:
     """Return how well two reviewers of a pair agree: Cohen's kappa, or None if chance alone would agree on every
     pair."""
     pairs = np.array([each for (each,) in con.sql("SELECT each FROM decided WHERE len(each) > 1").fetchall()])

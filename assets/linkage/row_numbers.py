@@ -14,19 +14,25 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from assets.home.errors import check_readable
-from assets.home.home_lock import while_in_use, with_cohort_lock
+from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import row_keys_of
-from assets.linkage.inputs import changed_since_linked, councils_in, extracts_of, linked_with, named
-from assets.linkage.tokens import readers
+from assets.linkage.inputs import (
+    find_changes_since_linkage,
+    join_names,
+    list_councils,
+    list_extract_paths,
+    read_link_parameters,
+)
+from assets.linkage.tokens import open_readers
 from privacy.doors import files
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
-from privacy.row_keys import ROW_KEY, RowKeys, number_of, part_and_row, written
+from privacy.row_keys import ROW_KEY, RowKeys, format_row_number, parse_row_number, split_number
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 from sources.extract.table import SOURCE_ROW
@@ -42,7 +48,7 @@ class RowNumbers:
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
         self._of = cache(lambda source, council: row_keys_of(store.extract(source, council), keys))
 
-    def of_extract(self, source: str, council: str) -> RowKeys:
+    def get_row_keys(self, source: str, council: str) -> RowKeys:
         """Return the row keys of an extract."""
         return self._of(source, council)
 
@@ -53,7 +59,7 @@ class RowNumbers:
     def name(self, row: Row) -> str:
         """Return `SOURCE/COUNCIL/ROW`, where ROW is a number or `PART:ROW`."""
         (number,) = self._of(row.source, row.council).rows(np.array([row.row_key], np.uint64))
-        return f"{row.source}/{row.council}/{written(int(number))}"
+        return f"{row.source}/{row.council}/{format_row_number(int(number))}"
 
     def numbers(self, rows: pa.Table) -> pa.Array:
         """Return the number of each row (source, council, row_key)."""
@@ -71,15 +77,15 @@ class RowNumbers:
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 
-def _by_part(rows: pa.Table) -> pa.Table:
+def _split_part_numbers(rows: pa.Table) -> pa.Table:
     """Return the rows with their number in the file and, if any extract came in parts, `part` (0 for whole files)."""
-    parts, numbers = part_and_row(rows[SOURCE_ROW].to_numpy())
+    parts, numbers = split_number(rows[SOURCE_ROW].to_numpy())
     at = rows.column_names.index(SOURCE_ROW)
     rows = rows.set_column(at, SOURCE_ROW, pa.array(numbers))
     return rows.add_column(at, "part", pa.array(parts)) if parts.any() else rows
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """Write the links of a cohort by row number to `out`, and return the number of rows.
@@ -89,19 +95,20 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """
     if not store.links.exists():
         raise NotLinkedAsIs(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
-    if moved := changed_since_linked(store, councils_in(store)):
+    if moved := find_changes_since_linkage(store, list_councils(store)):
         raise NotLinkedAsIs(
-            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked; link the cohort again first"
+            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked; link the cohort again"
+            " first"
         )
     check_readable(store.home, store.links)
     rows = RowNumbers(store, keys).numbered(pyarrow.parquet.read_table(store.links))
-    rows = _by_part(rows.replace_schema_metadata(None))
+    rows = _split_part_numbers(rows.replace_schema_metadata(None))
     record(store.home, Processing.AUDIT, cohort=store.cohort, note="rows of every child, by number")
-    files.write(out, to_bytes(rows, out.suffix))
+    files.write(out, encode_table(rows, out.suffix))
     return rows.num_rows
 
 
-def to_bytes(rows: pa.Table, suffix: str) -> bytes:
+def encode_table(rows: pa.Table, suffix: str) -> bytes:
     """Return a table as the content of a file: CSV for the suffix `.csv`, otherwise Parquet."""
     buffer = pa.BufferOutputStream()
     if suffix.lower() == ".csv":
@@ -128,14 +135,14 @@ class NamedRow:
     source_row: int
 
     def __str__(self) -> str:
-        return f"{self.source}/{self.council}/{written(self.source_row)}"
+        return f"{self.source}/{self.council}/{format_row_number(self.source_row)}"
 
 
 def parse_row(text: str) -> NamedRow:
     """Parse `SOURCE/COUNCIL/ROW`, where ROW is `12`, or `3:12` for row 12 of part 3. Raises `CannotExplain`."""
     source, _, rest = text.partition("/")
     council, _, row = rest.partition("/")
-    number = number_of(row)
+    number = parse_row_number(row)
     if number is None or not council:
         raise CannotExplain(f"{text!r} is not SOURCE/COUNCIL/ROW, such as hv_reviews/leeds/12, or 3:12 of part 3")
     if source not in CONTRACTS:
@@ -153,28 +160,28 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
         raise CannotExplain(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(store.links, columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
-    if changed_since_linked(store, councils):
-        raise CannotExplain(_out_of_date(store.cohort))
+    if find_changes_since_linkage(store, councils):
+        raise CannotExplain(_explain_out_of_date(store.cohort))
     numbers = RowNumbers(store, keys)
-    one, other = (_linked(store, links, row, numbers) for row in (first, second))
+    one, other = (_find_linked_row(store, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(store.home, Processing.EXPLANATION, cohort=store.cohort, note=extracts_named)
-    extracts = {source: extracts_of(store, source, councils) for source in SERVICES}
+    extracts = {source: list_extract_paths(store, source, councils) for source in SERVICES}
     try:
-        children = linked_with(store)[1]
-        facts, now = explain(readers(store, keys, extracts), one, other, numbers.name, children)
+        children = read_link_parameters(store)[1]
+        facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     except NoSuchRow:
-        raise CannotExplain(_out_of_date(store.cohort)) from None
+        raise CannotExplain(_explain_out_of_date(store.cohort)) from None
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
-        raise CannotExplain(_out_of_date(store.cohort))
+        raise CannotExplain(_explain_out_of_date(store.cohort))
     return facts
 
 
-def _out_of_date(cohort: str) -> str:
+def _explain_out_of_date(cohort: str) -> str:
     return f"the links of cohort {cohort} are not those of the extracts that are in; link the cohort again first"
 
 
-def _linked(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
+def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
     """Return a linked row. Raises `CannotExplain`, with the reason as far as it is known, if the row is not linked."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
@@ -185,18 +192,18 @@ def _linked(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumb
     found = numbers.row(row.source, row.council, row.source_row)
     if found.row_key in sent[ROW_KEY].to_numpy():
         return found
-    rules = _rules_broken(store, found)
+    rules = _list_broken_rules(store, found)
     why = (
         f"it was set aside at intake ({', '.join(rules)})" if rules else "the file has no such row, or it was set aside"
     )
-    raise CannotExplain(f"row {written(row.source_row)} of {extract} is not linked: {why}")
+    raise CannotExplain(f"row {format_row_number(row.source_row)} of {extract} is not linked: {why}")
 
 
-def _rules_broken(store: CohortStore, row: Row) -> list[str]:
+def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
     path = store.extract(row.source, row.council).quarantine
     if not path.exists():
         return []
-    with in_memory() as con:
+    with open_in_memory() as con:
         found = con.execute(
             f"SELECT DISTINCT rule FROM {parquet(path)} WHERE row_key = ? AND severity = ? ORDER BY rule",
             [row.row_key, Severity.REJECT.value],

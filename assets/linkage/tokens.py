@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.home.errors import damaged
+from assets.home.errors import build_damage_error
 from assets.home.paths import CohortStore, ExtractStore
 from assets.intake.deliveries import MAC_KEY, PARTS_KEY, TOKENS_KEY
 from assets.intake.parts import PartStore
@@ -38,7 +38,7 @@ class TokensUnusable(Exception):
 _AGAIN = "take the extract in again; where its file is no longer in landing, ask for it again"
 
 
-def readers(
+def open_readers(
     store: CohortStore,
     keys: KeyRing,
     extracts: Mapping[str, Sequence[Path]],
@@ -52,9 +52,9 @@ def readers(
     for source, paths in extracts.items():
         files = [open_tokens(store.extract(source, path.stem), keys) for path in paths]
         if files:
-            names = sealed.schema(files[0]).names if columns is None else columns
-            schema = pa.schema([sealed.schema(files[0]).field(name) for name in names])
-            found[source] = pa.RecordBatchReader.from_batches(schema, _batches(files, schema.names))
+            names = sealed.read_schema(files[0]).names if columns is None else columns
+            schema = pa.schema([sealed.read_schema(files[0]).field(name) for name in names])
+            found[source] = pa.RecordBatchReader.from_batches(schema, _iter_batches(files, schema.names))
     return found
 
 
@@ -106,12 +106,12 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     if not path.exists():
         raise TokensUnusable(f"{name} has no token file: {_AGAIN}")
     try:
-        tokens, rows = sealed.opened(path, keys.opens("tokens")), pyarrow.parquet.ParquetFile(payload)
-        stems = json.loads(sealed.metadata(tokens).get(PARTS_KEY, "[]"))
+        tokens, rows = sealed.open_sealed(path, keys.get_private_key("tokens")), pyarrow.parquet.ParquetFile(payload)
+        stems = json.loads(sealed.read_metadata(tokens).get(PARTS_KEY, "[]"))
         paths = [
             PartStore(store.home, (store.source, store.cohort, store.council)).files(stem).tokens for stem in stems
         ]
-        parts = [sealed.opened(path, keys.opens("tokens")) for path in paths]
+        parts = [sealed.open_sealed(path, keys.get_private_key("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(
             f"{name}: its tokens are sealed to another key than tokens.pem: give the key set of that time, or {_AGAIN}"
@@ -121,14 +121,16 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise damaged(store.home, path) from None
-    deliveries = [{key: sealed.metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)]
+        raise build_damage_error(store.home, path) from None
+    deliveries = [
+        {key: sealed.read_metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)
+    ]
     if deliveries[0] != deliveries[1] or tokens.metadata.num_rows != rows.metadata.num_rows:
         raise TokensUnusable(f"{name}: its tokens are not of the rows that are in: {_AGAIN}")
     return TokensOfParts(tokens, parts) if parts else tokens
 
 
-def _batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _iter_batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of the files in turn, reading the next files meanwhile."""
 
     def rows(file: Tokens) -> pa.Table:
@@ -159,7 +161,7 @@ class StoredPairs(PairCache):
 
     def __init__(self, store: CohortStore, now: Path | None, keys: KeyRing, made_with: Mapping[str, str]) -> None:
         self._home, self._place, self._now, self._made_with = store.home, store.pair_cache, now, dict(made_with)
-        self._key = keys.opens("tokens")
+        self._key = keys.get_private_key("tokens")
         self._before = self._open()
         self._writer: pyarrow.parquet.ParquetWriter | None = None
         self._parts: dict[int, list[int]] = {}
@@ -175,22 +177,22 @@ class StoredPairs(PairCache):
     def read(self, part: int) -> pa.RecordBatchReader | None:
         if self._before is None:
             return None
-        groups = json.loads(sealed.metadata(self._before)[_PARTS])[str(part)]
+        groups = json.loads(sealed.read_metadata(self._before)[_PARTS])[str(part)]
         try:
             return self._before.read_row_groups(groups).to_reader()
         except (pa.ArrowException, OSError):
-            raise damaged(self._home, self._place) from None
+            raise build_damage_error(self._home, self._place) from None
 
     def keep(self, part: int, rows: pa.RecordBatchReader) -> None:
         if self._now is None:
             return
         if self._writer is None:
-            how = sealed.sealed_to(self._key.public_key())
+            how = sealed.build_encryption(self._key.public_key())
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._now,
                 rows.schema,
-                compression={name: "none" if name in _RANDOM else "zstd" for name in _leaves(rows.schema)},
-                use_dictionary=[name for name in _leaves(rows.schema) if name not in _RANDOM],
+                compression={name: "none" if name in _RANDOM else "zstd" for name in _list_leaf_columns(rows.schema)},
+                use_dictionary=[name for name in _list_leaf_columns(rows.schema) if name not in _RANDOM],
                 write_statistics=False,
                 encryption_properties=how,
             )
@@ -203,14 +205,14 @@ class StoredPairs(PairCache):
     def _open(self) -> pyarrow.parquet.ParquetFile | None:
         """Return the file if it can be read and used, otherwise None."""
         try:
-            file = sealed.opened(self._place, self._key)
+            file = sealed.open_sealed(self._place, self._key)
         except (sealed.NotForThisKey, pa.ArrowException, OSError):
             return None
-        metadata = sealed.metadata(file)
+        metadata = sealed.read_metadata(file)
         usable = _PARTS in metadata and all(metadata.get(name) == value for name, value in self._made_with.items())
         return file if usable else None
 
 
-def _leaves(schema: pa.Schema) -> list[str]:
+def _list_leaf_columns(schema: pa.Schema) -> list[str]:
     """Return the column names as Parquet sees them: a list is named after its elements."""
     return [f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name for field in schema]

@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import rows_of
+from privacy.doors.database import fetch_rows
 from privacy.doors.sql import csv
 from sources.errors import ExtractStopped
 from sources.reference.code_lists import IMD_EDITION
@@ -46,7 +46,7 @@ class Quintiles:
         _check_edition(con, directory)
         # deciles 1 and 2 are quintile 1
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
-        found = rows_of(
+        found = fetch_rows(
             con,
             f"SELECT postcode, min(quintile) AS quintile FROM ({rows} FROM {csv(directory, all_varchar=True)})"
             " WHERE postcode IS NOT NULL AND quintile IS NOT NULL GROUP BY postcode ORDER BY postcode",

@@ -32,7 +32,7 @@ HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
 def hashes_sql(contract: SourceContract) -> str:
     """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
-    part = row_keys.part_sql(SOURCE_ROW)
+    part = row_keys.build_part_sql(SOURCE_ROW)
     plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
     columns = {_hashed(name): f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
 from assets.pseudonymise.split_writer import RowWriter
-from privacy.doors.counts import share_of_rows
+from privacy.doors.counts import describe_row_share
 from sources.contracts import CONTRACTS, Role, Rule, Severity, SourceContract
-from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, rules_of_many
+from sources.contracts.extract_rules import MANY_ROWS, MAX_REJECTED_SHARE, TOO_MANY_REJECTED, select_rules_of_many
 from sources.contracts.eyfsp import ANOTHER_COUNCIL, ANOTHER_YEAR
 from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT
 from sources.diagnosis.wrong_cohort_or_council import OriginCounter, OtherOrigin
@@ -24,7 +24,7 @@ from sources.diagnosis.wrong_columns import Suspicion
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.project import BITS, Projection
-from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, stopped
+from sources.extract.rules import FILE_RULES, GARBLED_ROW, MOVED_COLUMNS, build_error
 from sources.extract.table import SOURCE_ROW, SheetTaken
 
 ROW_HASH = "row_hash"
@@ -120,7 +120,7 @@ class Staged:
 
     def rows_of_many(self, contract: SourceContract) -> float | None:
         """Return the share of rows whose number belongs to many children; None below `MANY_ROWS` rows."""
-        of_many = {rule.id for rule in rules_of_many(contract)}
+        of_many = {rule.id for rule in select_rules_of_many(contract)}
         most = max((count.rows for count in self.rules if count.rule in of_many), default=0)
         return most / self.rows_read if most >= MANY_ROWS else None
 
@@ -148,7 +148,7 @@ class Staged:
         """Return how many rows break a rule: as a rounded share for operators, and as exact counts for the sender."""
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
-            f"{share_of_rows(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
+            f"{describe_row_share(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
             f"{count.rows:,} of {self.rows_read:,} rows: {count.sentence.removesuffix('.')} ({count.rule}).",
         )
 
@@ -177,7 +177,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
             f"{landed.name}: {own} {first}{of_sheet}.{staged.hints[1]}",
         )
     if any(suspicion.moved for suspicion in staged.suspicions):
-        raise stopped(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
+        raise build_error(landed.name, MOVED_COLUMNS, *(hints.strip() for hints in staged.hints))
 
 
 class Findings:

@@ -20,7 +20,7 @@ from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
 from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet
 from privacy.keys import SENDER_KEYS, KeyRing
 from sources.contracts import CONTRACTS
@@ -28,8 +28,8 @@ from sources.contracts.extract_rules import NO_USABLE_ROW
 from sources.councils.council_file import CouncilFile
 from sources.diagnosis.wrong_cohort_or_council import OtherOrigin
 from sources.diagnosis.wrong_source import open_recognised
-from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import TOKENS_SUFFIX, Landed, content_sha256, state, without_endings
+from sources.errors import ExtractStopped, wrap_error
+from sources.extract.landed import TOKENS_SUFFIX, Landed, get_state, hash_content, strip_endings
 from sources.extract.table import SheetTaken
 
 
@@ -87,7 +87,7 @@ def pseudonymise(
     If the pipeline would stop the extract because of its rows, only the quarantine is written. Raises `ExtractStopped`
     if the file cannot be read.
     """
-    outputs = Outputs(folder, without_endings(landed.path.name) if landed.part else landed.cohort)
+    outputs = Outputs(folder, strip_endings(landed.path.name) if landed.part else landed.cohort)
     _stop_if_it_cannot_be(landed, outputs)
     if landed.part and council_file.dialect(landed.source).deleted:
         raise ExtractStopped(
@@ -95,28 +95,28 @@ def pseudonymise(
             " with what is new or corrected"
         )
     try:
-        seen, sha256 = state(landed.path), content_sha256(landed.path)
+        seen, sha256 = get_state(landed.path), hash_content(landed.path)
         contract = CONTRACTS[landed.source]
-        row_keys_ = row_keys.of_sent_file(keys, *landed.key, sha256)
+        row_keys_ = row_keys.derive_sent_file_keys(keys, *landed.key, sha256)
         files.make_folder(folder)
         unfinished = TemporaryDirectory(prefix=".working-", dir=folder, ignore_cleanup_errors=True)
         with _tools(keys, postcode_directory) as tools, unfinished as name:
             work = Path(name)
-            with SenderWriter(work, row_keys_, keys.seals_to("intake"), tokens_schema(contract)) as out:
+            with SenderWriter(work, row_keys_, keys.get_public_key("intake"), tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.dialect(landed.source))
                 staged = stream_alone(tools, extract, contract, out)
                 manifest = Manifest(
                     software=software(),
                     pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
-                    normaliser_version=pseudonyms.manifest(keys)["normaliser_version"],
+                    normaliser_version=pseudonyms.build_manifest(keys)["normaliser_version"],
                     key_fingerprints={name: keys.fingerprints[name] for name in SENDER_KEYS},
                     council=landed.council,
                     source=landed.source,
                     cohort=landed.cohort,
                     contract_sha256=contract.sha256,
                     extract_sha256=sha256,
-                    council_file_sha256=content_sha256(council_file_path) if council_file_path else None,
-                    postcode_directory_sha256=content_sha256(postcode_directory) if postcode_directory else None,
+                    council_file_sha256=hash_content(council_file_path) if council_file_path else None,
+                    postcode_directory_sha256=hash_content(postcode_directory) if postcode_directory else None,
                     rows_read=staged.rows_read,
                     rows_kept=staged.rows_kept,
                     rows_rejected=staged.rows_rejected,
@@ -124,10 +124,10 @@ def pseudonymise(
                     headings=dict(staged.headings),
                 )
                 out.describe({MANIFEST_KEY: manifest.to_json()})
-            stopped = _why_not(landed, staged, moved=state(landed.path) != seen)
+            stopped = _why_not(landed, staged, moved=get_state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
     except Exception as error:
-        raise unexpected(landed.name, error) from None
+        raise wrap_error(landed.name, error) from None
     return Pseudonymised(outputs, manifest, stopped, staged.sheet, staged.other_origins)
 
 
@@ -175,7 +175,7 @@ def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
 def _write(outputs: Outputs, work: Path, staged: Staged, manifest: Manifest, *, with_tokens: bool) -> None:
     """Write the outputs, the tokens last."""
     quarantine = work / outputs.quarantine.name
-    with in_memory() as con:
+    with open_in_memory() as con:
         found = con.sql(f"FROM {parquet(staged.quarantine)}").order("source_row, rule")
         above = staged.sheet.header_row if staged.sheet else 0  # number rows as in the sheet
         found.project(f"* REPLACE (source_row + {above} AS source_row)").write_csv(str(quarantine))

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from privacy import pseudonyms
 from privacy.doors import sealed
-from privacy.row_keys import ROW_KEY, RowKeys, part_and_row
+from privacy.row_keys import ROW_KEY, RowKeys, split_number
 from sources.extract.table import SOURCE_ROW
 
 CHUNK_ROWS = 3 << 15
@@ -88,7 +88,7 @@ class KeyedWriter:
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None, encryption: Any = None) -> None:
         self._out = TableWriter(path, metadata, encryption)
         self.metadata = self._out.metadata
-        write_key, self._read_key = sealed.for_one_process(secrets.token_bytes(_KEY_BYTES))
+        write_key, self._read_key = sealed.build_process_encryption(secrets.token_bytes(_KEY_BYTES))
         self._aside = path.with_name(f"{path.name}.unordered")
         self._unordered = TableWriter(self._aside, encryption=write_key)
         self._of_piece: list[int] = []
@@ -242,9 +242,9 @@ class SplitWriter(RowWriter):
         self.kept, self._tokens_path, self.quarantine, self.marks = (
             folder / f"{name}.parquet" for name in ("payload", "tokens", "quarantine", "marks")
         )
-        self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.sealed_to(holder))
+        self._tokens = KeyedWriter(self._tokens_path, metadata, sealed.build_encryption(holder))
         self._quarantine = KeyedWriter(self.quarantine)
-        self._marks = KeyedWriter(self.marks, metadata, sealed.sealed_to(intake)) if intake else None
+        self._marks = KeyedWriter(self.marks, metadata, sealed.build_encryption(intake)) if intake else None
         self.counts: Counter[tuple[int, str]] = Counter()
         """Number of rows of parts by part and state, and by part and broken rule."""
         writers = (self._tokens, self._quarantine, *([self._marks] if self._marks else ()))
@@ -257,7 +257,7 @@ class SplitWriter(RowWriter):
 
     def write(self, table: pa.Table) -> None:
         if self._marks:
-            table = pseudonyms.without_sole_bearers(table)
+            table = pseudonyms.clear_sole_bearers(table)
         table = _without_marks(self._marked(table, RowState.KEPT))
         tokens = [name for name in table.column_names if name in _TOKENS]
         self._rows.write(by_month(table.drop_columns(tokens)))
@@ -287,7 +287,7 @@ class SplitWriter(RowWriter):
         return table
 
     def _count(self, numbers: np.ndarray, what: pa.Array) -> None:
-        parts, _ = part_and_row(numbers)
+        parts, _ = split_number(numbers)
         counted = pa.table({"part": parts, "what": what}).group_by(["part", "what"]).aggregate([([], "count_all")])
         self.counts.update({(row["part"], row["what"]): row["count_all"] for row in counted.to_pylist()})
 
@@ -304,7 +304,7 @@ class SenderWriter(RowWriter):
         self._schema = schema
         self.kept, self.quarantine = folder / "rows.parquet", folder / "quarantine.parquet"
         self._quarantine = TableWriter(self.quarantine)
-        super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.sealed_to(intake)), self._quarantine)
+        super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.build_encryption(intake)), self._quarantine)
 
     def write(self, table: pa.Table) -> None:
         self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))

@@ -25,12 +25,12 @@ from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
 from assets.pseudonymise.findings import QUARANTINE, ROW_HASH, Findings, Staged
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
-from privacy.doors.database import in_memory, rows_of
+from privacy.doors.database import fetch_rows, open_in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
 from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
-from sources.diagnosis.wrong_cohort_or_council import COLUMNS, origin_sql
+from sources.diagnosis.wrong_cohort_or_council import COLUMNS, build_origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.extract.open import OpenExtract
 from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_columns, project_extract
@@ -80,7 +80,7 @@ def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection
 
     They are slow to build (a directory has about two million postcodes), and hold no keys and no data from an extract.
     """
-    con = in_memory()
+    con = open_in_memory()
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
@@ -190,11 +190,11 @@ def _untokenised(
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     for name, value in place_columns(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
-    part, keys = row_keys.part_sql(SOURCE_ROW), contract.repeated.columns
+    part, keys = row_keys.build_part_sql(SOURCE_ROW), contract.repeated.columns
     row_hash = f"hash({', '.join((*(keys or (column.name for column in contract.columns)), part))})"
     if keys:
         row_hash = f"CASE WHEN {keys[0]} IS NOT NULL THEN {row_hash} END"
-    terms = f"{row_hash} AS {ROW_HASH}{hashes_sql(contract)}{origin_sql(contract)}"
+    terms = f"{row_hash} AS {ROW_HASH}{hashes_sql(contract)}{build_origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -260,7 +260,7 @@ def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: 
     marks: Sequence[pseudonyms.TokenColumn] = ()
     if scope.marked:
         columns = [column.name for column in contract.columns]
-        marks = pseudonyms.marks_of_rows(contract.name, contract.record, columns, identifiers)
+        marks = pseudonyms.list_row_marks(contract.name, contract.record, columns, identifiers)
     else:
         _, first, of_row = np.unique(typed[_PERSON].to_numpy(), return_index=True, return_inverse=True)
         people = typed.select([_PERSON, "council", "cohort", *identifiers]).take(pa.array(first))
@@ -285,7 +285,7 @@ def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
     (sql,) = {entry.sql for entry in wanted.values()}
     tools.con.register("extract", pa.concat_tables(parts))
-    typed = rows_of(tools.con, sql)
+    typed = fetch_rows(tools.con, sql)
     tools.con.unregister("extract")
     if _POSTCODE in typed.column_names:
         typed = typed.append_column(IMD_QUINTILE, tools.deprivation.look_up(typed[_POSTCODE]))

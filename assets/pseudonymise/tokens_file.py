@@ -29,11 +29,11 @@ from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, size_of
+from sources.extract.landed import Landed, get_size
 from sources.extract.readers.csds import ORPHANS, TABLES
 from sources.extract.readers.parquet import MAKE_AGAIN, serve_manifest, serve_rows
 from sources.extract.rules import FILE_RULES
-from sources.extract.table import SOURCE_ROW, columns
+from sources.extract.table import SOURCE_ROW, format_column_numbers
 
 if hasattr(os, "fork"):  # Windows has no fork; there, tokens files are only written
     from sources.extract.reader_process import Reader, Serve
@@ -58,8 +58,8 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
     of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
-    tokens = pseudonyms.token_columns(identifiers) if of_birth else []
-    marks = pseudonyms.marks_of_rows(contract.name, contract.record, (), identifiers)
+    tokens = pseudonyms.list_token_columns(identifiers) if of_birth else []
+    marks = pseudonyms.list_row_marks(contract.name, contract.record, (), identifiers)
     numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
     return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *numbers])
 
@@ -187,7 +187,7 @@ def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Itera
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
     """Raise `ExtractStopped` if a tokens file is for another council, source or cohort, or under other settings."""
-    own = pseudonyms.manifest(keys)
+    own = pseudonyms.build_manifest(keys)
     tool = f"{MAKE_AGAIN} with a tool of this version"
     for what in ("council", "source", "cohort"):
         theirs, ours = getattr(manifest, what), getattr(landed, what)
@@ -222,7 +222,7 @@ def rekey(
     """
     named = pa.array(sorted({row for rule in manifest.rules for row in rule.first_rows}), pa.int64())
     named_and_kept, rows, last = set[int](), 0, None
-    sent = row_keys.of_sent_file(keys, *landed.key, manifest.extract_sha256)
+    sent = row_keys.derive_sent_file_keys(keys, *landed.key, manifest.extract_sha256)
     for chunk in token_rows(landed, keys, contract):
         last = _checked_rows(landed, chunk, last)
         chunk = _numbered(landed, chunk, sent, manifest)
@@ -251,7 +251,7 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
     surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
-        (f"unexpected {columns(surplus)}" if surplus else "")
+        (f"unexpected {format_column_numbers(surplus)}" if surplus else "")
         or (f"missing {_some(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
@@ -259,8 +259,8 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
 
 
 def _reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
-    key = keys.opens("intake").private_bytes_raw()
-    return Reader(landed.name, size_of(landed.path), serve, landed, key, *arguments)
+    key = keys.get_private_key("intake").private_bytes_raw()
+    return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
 
 
 def _some(names: list[str]) -> str:
@@ -307,7 +307,7 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
 def _in_extract(rows: pa.Table, part: int) -> pa.Table:
     """Return a part's rows with their row numbers in the whole extract."""
     at = rows.column_names.index(SOURCE_ROW)
-    return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.numbers_of(part, rows[SOURCE_ROW].to_numpy())))
+    return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.number_rows(part, rows[SOURCE_ROW].to_numpy())))
 
 
 def _all(found: pa.ChunkedArray) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.home.processing_log import last_restore
-from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, anchors_at, anchors_in
-from ndl_export.facts.previous import cohort_statements
-from ndl_export.files.signing import fingerprint, public_pem
+from assets.home.processing_log import find_last_restore
+from ndl_export.bundle.anchors import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.facts.previous import index_cohort_entries
+from ndl_export.files.signing import fingerprint, get_public_pem
 from ndl_export.files.stores import StoreError, open_store
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
@@ -27,21 +27,21 @@ class SignedByAnother(Exception):
 
 
 REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
-"""Exceptions that `published_charges` raises."""
+"""Exceptions that `read_published_charges` raises."""
 
 
-def published_charges(home: Home, keys: KeyRing | None = None, excluding: str | None = None) -> list[StatedCharge]:
+def read_published_charges(home: Home, keys: KeyRing | None = None, excluding: str | None = None) -> list[StatedCharge]:
     """Return the charges stated by published bundles, except version `excluding`.
 
     Bundles are read from the release directory and the place of publication, if set. Without `keys`, it does not check
     who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if the place of publication
     cannot be read.
     """
-    place = settings().publish_to
-    anchors = [*anchors_in(home.release, excluding), *(anchors_at(open_store(place)) if place else ())]
+    place = get_settings().publish_to
+    anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
     if keys is not None:
-        _check_signed(anchors, fingerprint(public_pem(keys.signing_key)))
-    return stated_charges(anchors)
+        _check_signed(anchors, fingerprint(get_public_pem(keys.signing_key)))
+    return list_stated_charges(anchors)
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
@@ -53,15 +53,15 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     _check_signed(anchors, next(iter(signed), None))
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
-    Ledger(home.ledger).check_known(stated_charges(anchors))
+    Ledger(home.ledger).check_known(list_stated_charges(anchors))
 
 
-def unconfirmed(home: Home, excluding: str | None = None) -> str:
+def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
     """Return why charges may be missing from the ledger: it was restored, copied or moved.
 
     Empty if there is no reason to think so, or if somebody has signed a release other than `excluding` since.
     """
-    ledger, restored = Ledger(home.ledger), last_restore(home)
+    ledger, restored = Ledger(home.ledger), find_last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}
     if any(here.items() <= request.items() and request["release"] != excluding for request in signed):
@@ -78,9 +78,9 @@ def unconfirmed(home: Home, excluding: str | None = None) -> str:
     )
 
 
-def stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
+def list_stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
     """Return the charge of each family of each bundle. Raises `UnreadableAnchor`."""
-    return [charge for anchor in anchors for charge in _charges(anchor)]
+    return [charge for anchor in anchors for charge in _iter_charges(anchor)]
 
 
 def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
@@ -93,10 +93,10 @@ def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
             )
 
 
-def _charges(anchor: Anchor) -> Iterator[StatedCharge]:
+def _iter_charges(anchor: Anchor) -> Iterator[StatedCharge]:
     """Yield the charge of each family of a cohort."""
     try:
-        cohorts = cohort_statements(anchor.statement)
+        cohorts = index_cohort_entries(anchor.statement)
         for family in anchor.statement["families"]:
             cohort = family["cohort"]
             yield StatedCharge(

@@ -15,7 +15,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, of_release, redact_errors
+from assets.catalogue.runs import COHORTS, redact_errors, tag_release
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
 from assets.home.installation import Installation
 from assets.home.paths import Home
@@ -27,14 +27,14 @@ from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.publication import note_sound
 from assets.release.record import plan_of, plan_problems
-from assets.release.sign_off import WaitsForAcceptance, bundle_of
+from assets.release.sign_off import WaitsForAcceptance, find_bundle
 from assets.release.synthetic_children import publish_synthetic
-from ndl_export.analyst_db import build_database, made_from, released_versions
-from ndl_export.bundle.make import sums_of
-from ndl_export.bundle.release_directory import current
+from ndl_export.analyst_db import build_database, hash_inputs, read_released_versions
+from ndl_export.bundle.make import hash_sums
+from ndl_export.bundle.release_directory import find_current_version
 from ndl_export.bundle.verify import Verification, verify
-from ndl_export.facts.missing import short
-from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.missing import format_missing
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
@@ -43,7 +43,7 @@ from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.policy import Stage
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 
 RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
@@ -130,7 +130,7 @@ WAITS, HOLDS = "approval", "holds"
 PLAN_CHECK, VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "plan", "verify", "opens", "intervals"
 
 
-def _measurement(family: str) -> dg.AssetSpec:
+def _build_measurement_spec(family: str) -> dg.AssetSpec:
     tables = ", ".join(f"`{table.name}`" for table in FAMILIES[family].tables)
     return dg.AssetSpec(
         MEASUREMENTS[family],
@@ -141,7 +141,7 @@ def _measurement(family: str) -> dg.AssetSpec:
         owners=["team:privacy"],
         tags={"zone": RELEASE, "spends_budget": "true"},
         skippable=True,
-        metadata=descriptions.documents("docs/privacy.md", "docs/operations.md"),
+        metadata=descriptions.name_documents("docs/privacy.md", "docs/operations.md"),
         description=(
             f"Noisy counts behind {tables}: charged to the ledger, drawn once from OpenDP's discrete Gaussian, stored."
             " A repeated run reads the stored measurement and never draws again. All families are measured in one step,"
@@ -150,12 +150,12 @@ def _measurement(family: str) -> dg.AssetSpec:
     )
 
 
-def _waits(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
+def _build_sign_off_spec(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
     words = f"Whether enough people have signed the {stage} off."
     return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=words)
 
 
-def _signed(
+def _build_sign_off_result(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
     """Return the check of a release that was signed off; log if a demonstration key signed it."""
@@ -163,26 +163,28 @@ def _signed(
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)
-    return _checked(key, WAITS, passed=True, words=f"signed by: {roles}" if roles else "nothing had to be signed")
+    return _build_check_result(
+        key, WAITS, passed=True, words=f"signed by: {roles}" if roles else "nothing had to be signed"
+    )
 
 
 _NOTHING_HELD = "every hold was accepted, or there is none"
 
 
-def _checked(
+def _build_check_result(
     key: dg.AssetKey, name: str, *, passed: bool, words: str, warns: bool = False, **numbers: float
 ) -> dg.AssetCheckResult:
     """Return the result of a check; a check that only `warns` does not count as an error."""
     severity = dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR
-    metadata = descriptions.checked(numbers)
+    metadata = descriptions.check_metadata(numbers)
     return dg.AssetCheckResult(
         passed=passed, asset_key=key, check_name=name, severity=severity, description=words, metadata=metadata
     )
 
 
-def _as_planned(key: dg.AssetKey, made: Measurement | None, problems: Sequence[str] = ()) -> dg.AssetCheckResult:
+def _build_plan_result(key: dg.AssetKey, made: Measurement | None, problems: Sequence[str] = ()) -> dg.AssetCheckResult:
     words = "; ".join(problems) or ("as planned" if made else "nothing was measured")
-    return _checked(
+    return _build_check_result(
         key, PLAN_CHECK, passed=not problems, words=words, rho=made.rho if made else 0.0, problems=len(problems)
     )
 
@@ -190,9 +192,9 @@ def _as_planned(key: dg.AssetKey, made: Measurement | None, problems: Sequence[s
 @dg.multi_asset(
     name=_MEASURING,
     config_schema=_RELEASE_CONFIG,
-    specs=[_measurement(family) for family in FAMILIES],
+    specs=[_build_measurement_spec(family) for family in FAMILIES],
     check_specs=[
-        _waits(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
+        _build_sign_off_spec(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
         dg.AssetCheckSpec(
             HOLDS,
             asset=MEASUREMENTS["pupil"],
@@ -216,41 +218,41 @@ def _as_planned(key: dg.AssetKey, made: Measurement | None, problems: Sequence[s
 def measurements(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    cohort, version, checked = context.partition_key, _version(context), MEASUREMENTS["pupil"]
+    cohort, version, checked = context.partition_key, _get_version(context), MEASUREMENTS["pupil"]
     config = context.op_execution_context.op_config
-    context.instance.add_run_tags(context.run.run_id, of_release(version, config["share"]))
+    context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
     home = installation.open_home()
     store = home.cohort(cohort)
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
         for accepted in config["accept"]:
-            keys = installation.key_ring(KEYS_OF_RELEASE)
+            keys = installation.load_keys(KEYS_OF_RELEASE)
             accept_configured(store, keys, accepted["holds"], accepted["reason"], accepted["signature"])
         made = measure_release(
             store,
-            installation.key_ring(KEYS_OF_RELEASE),
+            installation.load_keys(KEYS_OF_RELEASE),
             version,
-            _councils(installation, cohort),
+            _list_councils(installation, cohort),
             ReleaseOptions(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
         )
     except WaitsForApproval as waiting:
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
-        yield _checked(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
-        yield _checked(checked, WAITS, passed=False, words=str(waiting), warns=True)
-        yield from (_as_planned(key, None) for key in MEASUREMENTS.values())
+        yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
+        yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
+        yield from (_build_plan_result(key, None) for key in MEASUREMENTS.values())
         return
-    yield _checked(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
-    yield _signed(context, home, version, checked, Stage.MEASUREMENT)
+    yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
+    yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
         for each, measurement in ((each, found) for (each, of), found in made.items() if of == family):
             about = "" if each == cohort else f" of {each}"
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
-        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.checked(metadata))
+        yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))
         own = made.get((cohort, family))
-        plan = plan_of(store, version, _councils(installation, cohort), family) if own else None
-        yield _as_planned(key, own, plan_problems(plan, own) if plan and own else ())
+        plan = plan_of(store, version, _list_councils(installation, cohort), family) if own else None
+        yield _build_plan_result(key, own, plan_problems(plan, own) if plan and own else ())
 
 
 @dg.asset(
@@ -262,10 +264,10 @@ def measurements(
     kinds={"parquet", "csv"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=descriptions.documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
+    metadata=descriptions.name_documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     output_required=False,
     check_specs=[
-        _waits(BUNDLE, Stage.PUBLICATION),
+        _build_sign_off_spec(BUNDLE, Stage.PUBLICATION),
         dg.AssetCheckSpec(
             VERIFY_CHECK,
             asset=BUNDLE,
@@ -282,39 +284,39 @@ def measurements(
 def bundle(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    version = _version(context)
+    version = _get_version(context)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    home, councils = installation.home_folder, _councils(installation, context.partition_key)
-    keys = installation.key_ring(KEYS_OF_RELEASE)
+    home, councils = installation.home_folder, _list_councils(installation, context.partition_key)
+    keys = installation.load_keys(KEYS_OF_RELEASE)
     try:
         folder = publish_bundle(home.cohort(context.partition_key), keys, version, councils)
     except WaitsForApproval as waiting:
-        yield _checked(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
-        yield _verified(verify(bundle_of(home, version)))
+        yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
+        yield _build_verify_result(verify(find_bundle(home, version)))
         return
     with ThreadPoolExecutor(1) as beside:
         built = beside.submit(build_database, home.release)  # covers whatever is published, verified or not
         found = verify(folder)
         built.result()
-    yield _signed(context, home, version, BUNDLE, Stage.PUBLICATION)
+    yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     if found.ok:
         note_sound(home, keys, version, councils)
-    yield _verified(found)
-    missing = short(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
+    yield _build_verify_result(found)
+    missing = format_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:
         context.log.info(f"stated in the bundle: {entry}")
     rows = sum(pq.read_metadata(folder / f"{name}.parquet").num_rows for name in TABLES)
     yield dg.MaterializeResult(
-        metadata=descriptions.checked(
+        metadata=descriptions.check_metadata(
             {"release": version, "path": dg.MetadataValue.path(folder), "missing": missing, "dagster/row_count": rows}
         ),
-        data_version=dg.DataVersion(sums_of(folder)),
+        data_version=dg.DataVersion(hash_sums(folder)),
     )
 
 
-def _verified(found: Verification) -> dg.AssetCheckResult:
+def _build_verify_result(found: Verification) -> dg.AssetCheckResult:
     words = f"{found.bundle} is sound" if found.ok else str(found)
-    return _checked(BUNDLE, VERIFY_CHECK, passed=found.ok, words=words, problems=len(found.faults))
+    return _build_check_result(BUNDLE, VERIFY_CHECK, passed=found.ok, words=words, problems=len(found.faults))
 
 
 @dg.asset(
@@ -325,7 +327,7 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
     kinds={"duckdb"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=descriptions.documents("docs/releases.md"),
+    metadata=descriptions.name_documents("docs/releases.md"),
     description="`readiness.duckdb`: the tables of every release, views of the latest, comments, worked queries.",
     check_specs=[
         dg.AssetCheckSpec(
@@ -337,11 +339,13 @@ def _verified(found: Verification) -> dg.AssetCheckResult:
 def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
     release = installation.home_folder.release
     path = build_database(release)
-    held, published = released_versions(path), {str(version) for version in versions(release)}
+    held, published = read_released_versions(path), {str(version) for version in list_versions(release)}
     words = f"it holds {', '.join(sorted(held)) or 'no release'}"
-    check = _checked(DATABASE, OPENS_CHECK, passed=held == published, words=words, problems=len(held ^ published))
-    metadata = descriptions.checked({"path": dg.MetadataValue.path(path)})
-    version = dg.DataVersion(made_from(release))
+    check = _build_check_result(
+        DATABASE, OPENS_CHECK, passed=held == published, words=words, problems=len(held ^ published)
+    )
+    metadata = descriptions.check_metadata({"path": dg.MetadataValue.path(path)})
+    version = dg.DataVersion(hash_inputs(release))
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
 
 
@@ -353,7 +357,7 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
     kinds={"parquet", "csv"},
     owners=["team:publishing"],
     tags={"zone": RELEASE},
-    metadata=descriptions.documents("docs/synthetic-children.md"),
+    metadata=descriptions.name_documents("docs/synthetic-children.md"),
     description=(
         "Synthetic children of a published release, one row a child who does not exist: drawn from its noisy counts"
         " alone, at no cost to the budget, signed, and put beside it. No release waits for them. Needs the extra"
@@ -372,22 +376,24 @@ def synthetic_children(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> dg.MaterializeResult:
     home, config = installation.home_folder, context.op_execution_context.op_config
-    version = config.get("version") or str(current(home.release) or "")
+    version = config.get("version") or str(find_current_version(home.release) or "")
     if not version:
         raise VersionUnclear(f"there is no release in {home.release}: synthetic children are made from one")
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     made = publish_synthetic(
-        home, installation.key_ring(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
+        home, installation.load_keys(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
     )
     folder = home.release / SYNTHETIC_FOLDER / version
     words = f"{made.within} of {made.compared} published percentages lie in their intervals"
-    check = _checked(SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside))
-    metadata = descriptions.checked({"release": version, "path": dg.MetadataValue.path(folder)})
+    check = _build_check_result(
+        SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside)
+    )
+    metadata = descriptions.check_metadata({"release": version, "path": dg.MetadataValue.path(folder)})
     sums = hashlib.sha256((folder / SUMS_FILE).read_bytes()).hexdigest()
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))
 
 
-def _version(context: dg.AssetExecutionContext) -> str:
+def _get_version(context: dg.AssetExecutionContext) -> str:
     """Return the one version that the run names, for whichever step asks.
 
     Raises `VersionUnclear`, before any charge.
@@ -403,11 +409,11 @@ def _version(context: dg.AssetExecutionContext) -> str:
     return str(named.pop())
 
 
-def _councils(installation: Installation, cohort: str) -> list[str]:
+def _list_councils(installation: Installation, cohort: str) -> list[str]:
     """Return the councils that take part: from the landing folders or, if not mounted, as of the cohort's linkage.
 
     Raises `NotLinked` if neither is available.
     """
     if installation.landing.is_dir():
-        return taking_part(installation.landing)
+        return list_councils(installation.landing)
     return list(read_record(installation.home_folder.cohort(cohort)).taking_part)

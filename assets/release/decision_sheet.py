@@ -22,32 +22,39 @@ import pyarrow.parquet as pq
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
-from assets.release.anchors import unconfirmed
+from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import state
-from assets.release.planning import LeastAndMost, expected_accuracy, percent_of
-from assets.release.record import CohortRecord, ReleaseRecord, fixed_record, policy_of, request_plan, requested_tables
+from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
+from assets.release.record import (
+    CohortRecord,
+    ReleaseRecord,
+    list_requested_tables,
+    load_cohort_policy,
+    read_fixed_record,
+    request_plan,
+)
 from assets.release.record import read_record as read_release
-from assets.release.requests.planning import expected
-from assets.release.requests.register import known_of
-from ndl_export.facts.missing import SOURCES, short
+from assets.release.requests.planning import estimate_accuracy
+from assets.release.requests.register import read_known
+from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import charts, kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, approval_of
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, build_approval
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
-from privacy.release.statement import outside_the_guarantee, when_charges_are_given_back
+from privacy.release.statement import explain_refunds, list_exclusions
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
-from sources.reference.published_figures import published_rows
+from sources.reference.places import get_place
+from sources.reference.published_figures import find_published_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
@@ -84,12 +91,12 @@ def write_sheet(home: Home, request: Request) -> str:
     """Write the page for what is to be signed; return its SHA-256."""
     page = render_sheet(home, request).encode()
     files.write(home.decision_sheet(request["release"], request["stage"]), page)
-    return sha256_hex(page)
+    return compute_sha256(page)
 
 
 def render_sheet(home: Home, request: Request) -> str:
     """Return the page as HTML. Raises `NotLinked` and `NotBegun`."""
-    version, record = request["release"], fixed_record(home, request["release"])
+    version, record = request["release"], read_fixed_record(home, request["release"])
     measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
@@ -100,43 +107,47 @@ def render_sheet(home: Home, request: Request) -> str:
         _TEMPLATES,
         "decision.html.j2",
         request=request,
-        request_sha256=sha256_hex(canonical_json(request)),
+        request_sha256=compute_sha256(encode_canonical_json(request)),
         is_publication=is_publication,
-        unconfirmed="" if is_publication else unconfirmed(home, version),
+        unconfirmed="" if is_publication else explain_unconfirmed_ledger(home, version),
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        requested=[table for table in requested_tables(record) if table.release == version],
-        usable=(usable := list(_published(bundle) if is_publication else _expected(home, version, record, measured))),
-        words=in_words(usable),
-        percent_of=percent_of,
-        costs=[cost for cohort in record for cost in _costs(home.cohort(cohort), version, record)],
+        requested=[table for table in list_requested_tables(record) if table.release == version],
+        usable=(
+            usable := list(
+                _iter_published(bundle) if is_publication else _iter_expected(home, version, record, measured)
+            )
+        ),
+        words=describe_tables(usable),
+        percent_of=format_percent,
+        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), version, record)],
         policy=load_policy(),
-        missing=short(
+        missing=format_missing(
             {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
         ),
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
-        findings=_findings(home, measured),
+        findings=_collect_findings(home, measured),
         held=None if is_publication else state(home, measured),
         expected=[]
         if is_publication
-        else [line for cohort in measured for line in _expected_rows(home.cohort(cohort))],
-        taking_part=[_named_in_full(home.cohort(cohort)) for cohort in measured],
-        outside=outside_the_guarantee(),
-        charges=when_charges_are_given_back(),
+        else [line for cohort in measured for line in _iter_expected_rows(home.cohort(cohort))],
+        taking_part=[_format_councils(home.cohort(cohort)) for cohort in measured],
+        outside=list_exclusions(),
+        charges=explain_refunds(),
     )
 
 
-def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
+def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table.
 
     Only the first measured cohort is used, because the others have the same plan.
     """
     for cohort in measured[:1]:
         councils = list(read_record(home.cohort(cohort)).taking_part)
-        found = expected_accuracy(councils, record[cohort].share, _expected_children(home.cohort(cohort)))
+        found = compute_expected_accuracy(councils, record[cohort].share, _get_expected_children(home.cohort(cohort)))
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -144,24 +155,26 @@ def _expected(home: Home, version: str, record: ReleaseRecord, measured: Sequenc
             half_width = median(widths) if widths else None
             published, usable = tuple(line["published"]), tuple(line["usable"])
             title = TABLES[line["table"]].title
-            yield Usable(title, line["rates"], published, usable, half_width, _detail(own))
+            yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
 
     for cohort, entry in record.items():
-        for each in requested_tables({cohort: entry}):
+        for each in list_requested_tables({cohort: entry}):
             if each.release == version:
-                yield _expected_of(home.cohort(cohort), entry, each)
+                yield _estimate_requested(home.cohort(cohort), entry, each)
 
 
-def _expected_children(store: CohortStore) -> dict[str, int]:
+def _get_expected_children(store: CohortStore) -> dict[str, int]:
     """Return the expected number of Profiles of each council for which it is not the published one."""
-    named = {each.name.split("/")[0]: each for each in expectations(store) if each.name.endswith("/eyfsp")}
+    named = {each.name.split("/")[0]: each for each in iter_expectations(store) if each.name.endswith("/eyfsp")}
     return {council: each.expected for council, each in named.items()}
 
 
-def _expected_of(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
+def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the figures of a requested table, from everything that will have been measured of its family."""
-    known = known_of(store, entry)
-    found = expected(requested, known.together(requested.family), known.sizes_of(requested.family), load_policy())
+    known = read_known(store, entry)
+    found = estimate_accuracy(
+        requested, known.together(requested.family), known.sizes_of(requested.family), load_policy()
+    )
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
@@ -169,10 +182,10 @@ def _expected_of(store: CohortStore, entry: CohortRecord, requested: RequestedTa
     return Usable(requested.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
-def _published(bundle: Path) -> Iterator[Usable]:
+def _iter_published(bundle: Path) -> Iterator[Usable]:
     """Yield the figures by table, from the flags in the bundle, which are computed from noisy figures alone."""
     for name, table in TABLES.items():
-        columns = [column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
+        columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
         flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
         shown = [
             flag
@@ -185,7 +198,7 @@ def _published(bundle: Path) -> Iterator[Usable]:
             yield Usable(table.title, len(shown), (published, published), (usable, usable), None)
 
 
-def _detail(areas: Sequence[dict[str, Any]]) -> str:
+def _describe_areas(areas: Sequence[dict[str, Any]]) -> str:
     """Return the number of rates of a table in words: for all councils together, for areas of several, for councils."""
     together = sum(row["rates"] for row in areas if row["level"] == ALL_TOGETHER)
     councils = [row["rates"] for row in areas if row["council"] is not None]
@@ -195,7 +208,7 @@ def _detail(areas: Sequence[dict[str, Any]]) -> str:
     return ", ".join([f"{together:,} of all together", *found])
 
 
-def in_words(tables: Sequence[Usable]) -> str:
+def describe_tables(tables: Sequence[Usable]) -> str:
     """Return a sentence: how much of what all tables define is published, and how much of that is usable."""
     if not tables:
         return "It measures nothing itself."
@@ -205,55 +218,55 @@ def in_words(tables: Sequence[Usable]) -> str:
         for pairs in ([line.published for line in tables], [line.usable for line in tables])
     )
     return (
-        f"Of {rates:,} rates that the tables define, {percent_of(published, rates)} are published, and"
-        f" {percent_of(usable, rates)} can be used as they stand."
+        f"Of {rates:,} rates that the tables define, {format_percent(published, rates)} are published, and"
+        f" {format_percent(usable, rates)} can be used as they stand."
     )
 
 
-def _costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
-    policy, ledger = policy_of(record, store.cohort), Ledger(store.home.ledger)
+    policy, ledger = load_cohort_policy(record, store.cohort), Ledger(store.home.ledger)
     whole = record[store.cohort].measured_in == version
     for unit, account in policy.accounts.items():
-        split = {**(account.split if whole else {}), **_further(store, version, record[store.cohort], unit)}
+        split = {**(account.split if whole else {}), **_compute_further_rho(store, version, record[store.cohort], unit)}
         if not split:
             continue
         of_split = f"{100 * record[store.cohort].share:g}% of the policy's split"
         if REVIEW in split:
             of_split += ", and a clerical review of links"
         cap = ledger.cap(store.cohort, unit) or account.cap_rho
-        before = ledger.charged_besides(store.cohort, version, unit) / NANO
+        before = ledger.sum_other_charges(store.cohort, version, unit) / NANO
         own = sum(split.values())
         amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
         yield {
             "cohort": Cohort(store.cohort).label,
             "unit": unit,
             "what": of_split if whole else "tables on request",
-            **{what: (rho, epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
-            "families": {family: (rho, epsilon(rho, policy.delta)) for family, rho in split.items()},
+            **{what: (rho, compute_epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
+            "families": {family: (rho, compute_epsilon(rho, policy.delta)) for family, rho in split.items()},
             "bar": charts.stacked((before / cap, own / cap)),
         }
 
 
-def _further(store: CohortStore, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
+def _compute_further_rho(store: CohortStore, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
     """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
     plans = (request_plan(store, version, family) for family in entry.on_request.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
-def _expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
+def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils for which the operator expects a number of rows other than the published one."""
     by_source: dict[str, list[str]] = {}
-    for each in expectations(store):
+    for each in iter_expectations(store):
         council, source = each.name.split("/")
         published = "none published" if each.published is None else f"published {each.published:,}"
-        by_source.setdefault(source, []).append(f"{place(council).la_name} {each.expected:,} ({published})")
+        by_source.setdefault(source, []).append(f"{get_place(council).la_name} {each.expected:,} ({published})")
     for source, councils in by_source.items():
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _named_in_full(store: CohortStore) -> str:
-    names = [place(council).la_name for council in read_record(store).taking_part]
+def _format_councils(store: CohortStore) -> str:
+    names = [get_place(council).la_name for council in read_record(store).taking_part]
     return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
 
 
@@ -266,12 +279,12 @@ def _set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
         for council, share in shares.items():
             if share:
                 band = next(words for most, words in _BANDS if share <= most)
-                bands.setdefault(band, []).append(place(council).la_name)
+                bands.setdefault(band, []).append(get_place(council).la_name)
         if shares:
             yield {"source": about.title, "bands": bands}
 
 
-def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
+def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
     """Return the findings of extract checks as sentences with the councils they apply to, the commonest first."""
     found: dict[str, list[str]] = {}
     for cohort in measured:
@@ -282,12 +295,12 @@ def _findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
                 for finding in quality.findings if quality else ():
                     if not finding.passed and finding.rule not in of_rows:
                         sentence = f"{about.title}: {finding.sentence}"
-                        found.setdefault(sentence, []).append(place(council).la_name)
+                        found.setdefault(sentence, []).append(get_place(council).la_name)
     ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
-    return {"lines": _named(ordered[:_FINDINGS_SHOWN]), "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
+    return {"lines": _format_names(ordered[:_FINDINGS_SHOWN]), "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
 
 
-def _named(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
+def _format_names(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
     """Return the first councils of each sentence, and how many more there are."""
     return {
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -304,7 +317,7 @@ class Expectation:
     published: int | None
 
 
-def expectations(store: CohortStore) -> Iterator[Expectation]:
+def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
     """Yield the expectations that differ from published numbers and by which current extracts were judged.
 
     Raises `NotLinked`.
@@ -313,16 +326,16 @@ def expectations(store: CohortStore) -> Iterator[Expectation]:
         for council in read_record(store).taking_part:
             quality, published = (
                 deliveries.read(store.extract(source, council).quality),
-                published_rows(source, council),
+                find_published_rows(source, council),
             )
             if quality and quality.rows_expected is not None and quality.rows_expected != published:
                 yield Expectation(f"{council}/{source}", quality.rows_expected, published)
 
 
-def expectations_sha256(store: CohortStore) -> str | None:
+def hash_expectations(store: CohortStore) -> str | None:
     """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
-    found = [asdict(each) for each in expectations(store)]
-    return sha256_hex(canonical_json(found)) if found else None
+    found = [asdict(each) for each in iter_expectations(store)]
+    return compute_sha256(encode_canonical_json(found)) if found else None
 
 
 @dataclass(frozen=True)
@@ -334,18 +347,18 @@ class ToSign:
     file: Path
 
 
-def to_sign(store: CohortStore, request: Request) -> ToSign:
+def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
     sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
-        lines = [*render(request), "", f"Request {sha256_hex(canonical_json(request))}", ""]
+        lines = [*render(request), "", f"Request {compute_sha256(encode_canonical_json(request))}", ""]
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
-        sheet_sha256 = sha256_hex(page)
+        sheet_sha256 = compute_sha256(page)
     else:
         sheet_sha256 = write_sheet(store.home, request)
     file = sheet.with_suffix(".request")
-    files.write(file, approval_of(request, store.cohort, sheet_sha256).message)
+    files.write(file, build_approval(request, store.cohort, sheet_sha256).message)
     return ToSign(sheet, sheet_sha256, file)
 
 

@@ -20,12 +20,12 @@ from assets.linkage.inputs import (
     PROFILE,
     Extracts,
     NotLinked,
-    changed,
-    delivered,
-    deliveries_in,
-    extracts_in,
-    named,
-    record_of_tables,
+    find_changes,
+    get_delivery_macs,
+    join_names,
+    read_complete_record,
+    read_delivery_macs,
+    read_extracts,
 )
 from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
 from assets.release.record import (
@@ -33,20 +33,20 @@ from assets.release.record import (
     CohortRecord,
     NotBegun,
     ReleaseRecord,
+    list_requested_tables,
     read_record,
-    requested_tables,
     with_review,
     write_record,
 )
-from assets.release.requests.register import NoSuchRequest, RecordsMoved, used_again, with_requests
-from ndl_export.facts.directory_files import withdrawals
-from ndl_export.facts.missing import short
-from ndl_export.facts.previous import cohort_statements
+from assets.release.requests.register import NoSuchRequest, RecordsMoved, reuse_record, with_requests
+from ndl_export.facts.directory_files import load_withdrawals
+from ndl_export.facts.missing import format_missing
+from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
-from ndl_export.facts.released import PRIVACY_RECORD_FILE, versions
+from ndl_export.facts.released import PRIVACY_RECORD_FILE, list_versions
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
-from privacy.release.approval import nobody_may_sign
+from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD, LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
@@ -106,17 +106,17 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
 
     Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` if a council has no EYFS Profile extract and that is not allowed,
     `ReleaseConflict` if the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` if the publisher is missing, or is a placeholder although people may sign, whatever `series_for`
+    `InvalidPublisher` if the publisher is missing, or is a placeholder although people may sign, whatever `find_series`
     and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
-    load_publisher(demonstration=nobody_may_sign(ledger, policy.sign_off))
-    series = series_for(store, version, options)
-    cohorts = measured_now(series, version)
-    before, charged = read_record(store.home, version), ledger.cohorts_charged(version)
+    load_publisher(demonstration=has_no_signers(ledger, policy.sign_off))
+    series = find_series(store, version, options)
+    cohorts = list_measured_cohorts(series, version)
+    before, charged = read_record(store.home, version), ledger.list_charged_cohorts(version)
     tables = {
-        each: record_of_tables(store.home.cohort(each))
+        each: read_complete_record(store.home.cohort(each))
         for each in cohorts
         if not is_current(store.home.cohort(each), version, councils)
     }
@@ -135,14 +135,14 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         if each in charged and each in before:
             record[each] = begun
         else:
-            from_now = {} if each in charged else delivered(tables[each].extracts)
+            from_now = {} if each in charged else get_delivery_macs(tables[each].extracts)
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
                 split = policy.scaled(spent).accounts[CHILD].split
                 record[each] = replace(record[each], on_request=with_review(store.home.cohort(each), version, split))
     for each, linked in tables.items():
         if (now := linked.missing(councils)) != record[each].missing:
-            lists = [", ".join(short({each: missing})) or "nothing" for missing in (record[each].missing, now)]
+            lists = [", ".join(format_missing({each: missing})) or "nothing" for missing in (record[each].missing, now)]
             raise ReleaseConflict(
                 f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
                 " A revision is a new release, and draws on the same budget."
@@ -151,29 +151,29 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         store.home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged}
     )
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _used_again(store.home, ledger, version, others, before, options.requests)
+    record |= _reuse_records(store.home, ledger, version, others, before, options.requests)
     record = {each: record[each] for each in series}
     if record != before:
         write_record(store.home, version, record)
     return cohorts
 
 
-def _used_again(
+def _reuse_records(
     home: Home, ledger: Ledger, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
 ) -> ReleaseRecord:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
     begun = {
         each: before[each] for each, origin in origins.items() if each in before and before[each].measured_in == origin
     }
-    named = {table.name for table in requested_tables(begun) if table.release == version}
+    named = {table.name for table in list_requested_tables(begun) if table.release == version}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
-    if named and (ledger.cohorts_charged(version) or (home.release / version).exists()):
+    if named and (ledger.list_charged_cohorts(version) or (home.release / version).exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
             " give it a new version."
         )
-    record = {each: used_again(home.cohort(each), origin, version) for each, origin in origins.items()}
+    record = {each: reuse_record(home.cohort(each), origin, version) for each, origin in origins.items()}
     return with_requests(home, version, record, requests) if requests else record
 
 
@@ -187,12 +187,12 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
     fixed = read_record(store.home, version).get(store.cohort)
     if fixed is None or not fixed.measured_from:
         return False
-    if not Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.measured_by(version)):
+    if not Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.list_measured_families(version)):
         return False
-    return fixed.measured_from == deliveries_in(store, councils)
+    return fixed.measured_from == read_delivery_macs(store, councils)
 
 
-def series_for(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
+def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
     """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
 
     Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
@@ -202,9 +202,9 @@ def series_for(store: CohortStore, version: str, options: ReleaseOptions) -> Ser
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
     ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
-    charged = ledger.cohorts_charged(version)
+    charged = ledger.list_charged_cohorts(version)
     fixed = read_record(store.home, version)
-    answers = [table.name for table in requested_tables(fixed) if table.release == version]
+    answers = [table.name for table in list_requested_tables(fixed) if table.release == version]
     if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
@@ -224,9 +224,10 @@ def series_for(store: CohortStore, version: str, options: ReleaseOptions) -> Ser
         )
     own = set() if options.reuse else {store.cohort}
     found = {
-        each: version if each in own else _origin(store.home.cohort(each), ledger, version) for each in sorted(wanted)
+        each: version if each in own else _find_origin(store.home.cohort(each), ledger, version)
+        for each in sorted(wanted)
     }
-    if options.reuse and (unmeasured := measured_now(found, version)):
+    if options.reuse and (unmeasured := list_measured_cohorts(found, version)):
         raise SeriesRefused(f"cohort {', '.join(unmeasured)} was never measured: there is nothing to use again")
     return found
 
@@ -240,9 +241,9 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
     for each in (store.cohort, *options.others):
         Cohort(each)
     if options.share is not None:
-        _policy_at(options.share)
+        _load_scaled_policy(options.share)
     charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).charges())
-    known = {*charged, *versions(store.home.release), *versions(store.home.held)}
+    known = {*charged, *list_versions(store.home.release), *list_versions(store.home.held)}
     if parsed in known:
         return
     if not read_record(store.home, version):
@@ -254,7 +255,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
         )
 
 
-def _policy_at(share: float) -> Policy:
+def _load_scaled_policy(share: float) -> Policy:
     """Return the policy with a share of its split.
 
     Raises `PolicyError` for an invalid share or one too small to spend.
@@ -265,22 +266,22 @@ def _policy_at(share: float) -> Policy:
     return policy
 
 
-def measured_now(series: Series, version: str) -> list[str]:
+def list_measured_cohorts(series: Series, version: str) -> list[str]:
     """Return the cohorts that the release measures itself."""
     return [cohort for cohort, origin in series.items() if origin == version]
 
 
-def _origin(store: CohortStore, ledger: Ledger, version: str) -> str:
+def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
-    measured = ledger.releases_charged(store.cohort)
+    measured = ledger.list_charged_releases(store.cohort)
     if version in measured or not measured:
         return version
-    withdrawn = withdrawals(store.home.release)
-    published = [str(each) for each in versions(store.home.release) if each < Version.parse(version)]
+    withdrawn = load_withdrawals(store.home.release)
+    published = [str(each) for each in list_versions(store.home.release) if each < Version.parse(version)]
     fit = []
     for each in published:
         if each in measured and each not in withdrawn:
-            stated = cohort_statements(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+            stated = index_cohort_entries(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
             if store.cohort in stated and stated[store.cohort]["measured_in"] == each:
                 fit.append(each)
     if not fit:
@@ -294,10 +295,10 @@ def _origin(store: CohortStore, ledger: Ledger, version: str) -> str:
 
 def _check_of_what_is_in(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
     """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
-    if moved := changed(linked, extracts_in(store, councils)):
+    if moved := find_changes(linked, read_extracts(store, councils)):
         raise OutOfDate(
-            f"cohort {store.cohort}: {named(moved)} came in or changed since it was linked: run the linkage, then the"
-            " release; nothing was charged"
+            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked: run the linkage, then"
+            " the release; nothing was charged"
         )
 
 
@@ -324,7 +325,7 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a"
             " new version; nothing was charged"
         )
-    for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.releases_charged(cohort)}:
+    for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.list_charged_releases(cohort)}:
         _check_worth(councils, load_policy().scaled(share))
 
 
@@ -348,7 +349,7 @@ def check_fits(store: CohortStore, version: str, share: float) -> None:
         try:
             ledger.check_fits(store.cohort, version, account.split, unit=unit)
         except BudgetExceeded as refused:
-            largest = remaining_budget(store, share).largest_share
+            largest = compute_remaining_budget(store, share).largest_share
             fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
             raise BudgetExceeded(f"{refused}{fitting}", requested=refused.requested, left=refused.left) from None
 
@@ -371,7 +372,7 @@ class RemainingBudget:
     largest_share: float
 
 
-def remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
+def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
     """Return the room for a new release at this share of the split. Spends and approves nothing.
 
     Raises `PolicyError` for an invalid share, and `LedgerError`.
@@ -379,14 +380,14 @@ def remaining_budget(store: CohortStore, asked_share: float | None) -> Remaining
     releases: list[str] = []
     if not has_no_ledger(store.home):
         ledger = Ledger(store.home.ledger)
-        charged = sorted(ledger.releases_charged(store.cohort), key=Version.parse)
+        charged = sorted(ledger.list_charged_releases(store.cohort), key=Version.parse)
         releases = [version for version in charged if ledger.is_measured(store.cohort, version, FAMILIES)]
     newest = read_record(store.home, releases[-1]).get(store.cohort) if releases else None
     as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
-    whole, wanted = load_policy().accounts, _policy_at(share).accounts
-    left = left_of(store)
-    amounts = {unit: _nano(account) for unit, account in wanted.items()}
+    whole, wanted = load_policy().accounts, _load_scaled_policy(share).accounts
+    left = get_budget_left(store)
+    amounts = {unit: _sum_nano_rho(account) for unit, account in wanted.items()}
     return RemainingBudget(
         releases,
         asked_share is not None,
@@ -395,7 +396,7 @@ def remaining_budget(store: CohortStore, asked_share: float | None) -> Remaining
         left,
         all(amount <= round(left[unit] * NANO) for unit, amount in amounts.items()),
         # in thousandths, rounded down
-        min(WHOLE, *(1000 * round(left[unit] * NANO) // _nano(each) / 1000 for unit, each in whole.items())),
+        min(WHOLE, *(1000 * round(left[unit] * NANO) // _sum_nano_rho(each) / 1000 for unit, each in whole.items())),
     )
 
 
@@ -404,17 +405,17 @@ def has_no_ledger(home: Home) -> bool:
     return isinstance(home.ledger, Path) and not home.ledger.exists()
 
 
-def _nano(account: Account) -> int:
+def _sum_nano_rho(account: Account) -> int:
     return sum(round(rho * NANO) for rho in account.split.values())
 
 
-def left_of(store: CohortStore) -> dict[str, float]:
+def get_budget_left(store: CohortStore) -> dict[str, float]:
     """Return the remaining budget of a cohort by unit, rho; the policy's cap if none was approved yet."""
     accounts = load_policy().accounts
     if has_no_ledger(store.home):
         return {unit: account.cap_rho for unit, account in accounts.items()}
     ledger = Ledger(store.home.ledger)
     return {
-        unit: ledger.remaining(store.cohort, unit) if ledger.cap(store.cohort, unit) else account.cap_rho
+        unit: ledger.compute_remaining(store.cohort, unit) if ledger.cap(store.cohort, unit) else account.cap_rho
         for unit, account in accounts.items()
     }

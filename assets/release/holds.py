@@ -15,22 +15,22 @@ from itertools import chain
 from statistics import median
 
 from assets.home.paths import CohortStore, Home
-from assets.home.processing_log import Key, LogEntry, Processing, intakes
+from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
 from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from assets.linkage.arrivals import landing_seen
-from assets.linkage.inputs import PROFILE, LinkageRecord, record_of_tables
-from assets.linkage.population_overlap import Overlap, read_overlaps, replaces
-from assets.release.record import fixed_record
+from assets.linkage.arrivals import read_landing_seen
+from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record
+from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
+from assets.release.record import read_fixed_record
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import files
-from privacy.doors.counts import about, rows, share_of_rows
+from privacy.doors.counts import describe_row_share, describe_rows, describe_share
 from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
-from privacy.release.approval import MayNotSign, is_demonstration, signature_of
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.approval import MayNotSign, is_demonstration, parse_signature
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
@@ -56,11 +56,11 @@ from sources.contracts.extract_rules import (
     ROWS_OF_OTHERS,
     SMALL_TRIAL,
     STOPPED,
-    share_of,
+    compute_share,
 )
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
 
 
@@ -80,14 +80,14 @@ class Hold:
     @property
     def sentence(self) -> str:
         """The hold with counts in bands, for logs and consoles."""
-        return self._about(self.what)
+        return self._add_title(self.what)
 
     @property
     def numbers(self) -> str:
         """The hold with the sender's own numbers, for the decision sheet."""
-        return self._about(self.in_numbers or self.what)
+        return self._add_title(self.in_numbers or self.what)
 
-    def _about(self, what: str) -> str:
+    def _add_title(self, what: str) -> str:
         return f"{self.title}: {what}" if self.title else what
 
     @property
@@ -131,30 +131,30 @@ def state_of_release(home: Home, version: str) -> State:
 
     Raises `NotBegun` and `NotLinked`.
     """
-    charged = Ledger(home.ledger).cohorts_charged(version)
-    measured = [each for each, fixed in fixed_record(home, version).items() if fixed.measured_in == version]
+    charged = Ledger(home.ledger).list_charged_cohorts(version)
+    measured = [each for each, fixed in read_fixed_record(home, version).items() if fixed.measured_in == version]
     return state(home, [each for each in measured if each not in charged])
 
 
 def state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
-    found = {hold.held: hold for cohort in cohorts for hold in holds(home.cohort(cohort))}
+    found = {hold.held: hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))}
     if not found:
         return State({}, {})
-    accepted = acceptance.counting(Ledger(home.ledger))
+    accepted = acceptance.find_counting_acceptances(Ledger(home.ledger))
     return State(found, {held: accepted[held] for held in found if held in accepted})
 
 
-def named(store: CohortStore, name: str) -> Hold:
+def get_hold(store: CohortStore, name: str) -> Hold:
     """Return the hold of that name. Raises `NoSuchHold`."""
-    found = {hold.name: hold for hold in holds(store)}
+    found = {hold.name: hold for hold in iter_holds(store)}
     if name not in found:
         listed = ", ".join(found) or "nothing"
         raise NoSuchHold(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     return found[name]
 
 
-def selected(
+def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the given names and those of every open hold with one of these causes, for these councils or all.
@@ -178,10 +178,10 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
     A demonstration signs with its own key. Raises `NoSuchHold` and `MayNotSign`.
     """
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
-    held = [named(store, name).held for name in names]
-    unsigned = acceptance.acceptance_of(ledger, held, reason, list_sha256(store))
+    held = [get_hold(store, name).held for name in names]
+    unsigned = acceptance.build_acceptance(ledger, held, reason, list_sha256(store))
     if code or (own and is_demonstration(ledger, sign_off)):
-        by = signature_of(code) if code else own
+        by = parse_signature(code) if code else own
         assert by is not None
         acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
     else:
@@ -196,13 +196,13 @@ def list_sha256(store: CohortStore) -> str:
 
     It has every hold of a cohort, accepted or not, with the sender's own numbers. Raises `NotLinked`.
     """
-    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in holds(store))
+    lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in iter_holds(store))
     page = f"What a release of {store.cohort} is held for\n\n{''.join(lines)}".encode()
     files.write(store.list_of_holds, page)
-    return sha256_hex(page)
+    return compute_sha256(page)
 
 
-def holds(store: CohortStore) -> Iterator[Hold]:
+def iter_holds(store: CohortStore) -> Iterator[Hold]:
     """Yield every hold on a release of the cohort, accepted or not: one for each problem, however many rules see it.
 
     Whatever cannot be judged is held. Raises `NotLinked` and `LogBroken`.
@@ -210,24 +210,24 @@ def holds(store: CohortStore) -> Iterator[Hold]:
     delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
-    rows_of = {key: list(_of_rows(quality, trials)) for key, quality in extracts.items()}
+    rows_of = {key: list(_find_row_facts(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
-        rows_of[key] += _against_census(quality, extracts, rows_of)
-    per_child = {source: _per_child(source, extracts, rows_of) for source in OF_OTHERS}
+        rows_of[key] += _compare_with_census(quality, extracts, rows_of)
+    per_child = {source: _compute_rows_per_child(source, extracts, rows_of) for source in OF_OTHERS}
     made, compared = delivered.linked.extracts, read_overlaps(store)
     for (source, council), quality in extracts.items():
         extract = made.get(f"{council}/{source}")
-        of_delivery = partial(_of_delivery, quality, extract.sha256 if extract else "")
-        of_rows = [*rows_of[source, council], *_against_others(quality, per_child.get(source, {}))]
-        shared = _shared(store.home, quality, compared)
+        of_delivery = partial(_merge_facts, quality, extract.sha256 if extract else "")
+        of_rows = [*rows_of[source, council], *_compare_with_others(quality, per_child.get(source, {}))]
+        shared = _find_shared_fraction(store.home, quality, compared)
         superseded = any(store.home.extract(*quality.key).history.glob("*.json"))
         has_lost_last = (
-            quality.rows_last is None and not superseded and replaces(store.home, quality.key, quality.file_mac)
+            quality.rows_last is None and not superseded and is_replacement(store.home, quality.key, quality.file_mac)
         )
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
-        yield from of_delivery([*_of_children(quality, shared, of_rows), *of_rows])
-        yield from of_delivery(_of_numbers(quality))
-    yield from delivered.not_judged()
+        yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
+        yield from of_delivery(_find_number_facts(quality))
+    yield from delivered.iter_not_judged()
     yield from delivered.not_in()
     yield from delivered.left_out()
 
@@ -247,7 +247,7 @@ _Extracts = Mapping[tuple[str, str], ExtractQuality]
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
-def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
+def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
     """Yield one hold for several facts with the same cause, named after the first.
 
     Another fact, other rows kept of the file or another expected number make it a different hold, which nobody has
@@ -255,39 +255,39 @@ def _of_delivery(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
     """
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
-        about = sha256_hex(canonical_json(bound_to))
+        about = compute_sha256(encode_canonical_json(bound_to))
         held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
         in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
-        yield Hold(held, _title(quality.council, quality.source), in_bands, in_numbers)
+        yield Hold(held, _format_title(quality.council, quality.source), in_bands, in_numbers)
 
 
-def _of_rows(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
+def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
     """Yield facts about far fewer or far more rows than expected, or than in the last delivery."""
     kept = quality.rows_kept
     broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
     if FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
         expected = quality.rows_expected or 0
-        share = about(kept / expected) if expected else "another number"
-        sentence = f"{share} of the rows that are expected ({rows(kept)})"
+        share = describe_share(kept / expected) if expected else "another number"
+        sentence = f"{share} of the rows that are expected ({describe_rows(kept)})"
         yield _Fact(FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
     if FAR_FROM_LAST.id in broken:
         last = quality.rows_last or 0
-        share = about(kept / last) if last else "another number"
-        sentence = f"{share} of the rows of the last delivery ({rows(kept)})"
+        share = describe_share(kept / last) if last else "another number"
+        sentence = f"{share} of the rows of the last delivery ({describe_rows(kept)})"
         yield _Fact(FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
 
 
-def _per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
+def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
     """Return the rows per child, by council."""
     return {
         council: quality.rows_kept / children
         for (of, council), quality in extracts.items()
-        if of == source and (children := _children(council, extracts, rows_of))
+        if of == source and (children := _find_child_count(council, extracts, rows_of))
     }
 
 
-def _children(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
+def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
     """Return a council's number of children.
 
     It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
@@ -298,7 +298,7 @@ def _children(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
     return next(chain(sound, expected), None)
 
 
-def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[_Fact]:
+def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[_Fact]:
     own, others = per_child.get(quality.council), [each for of, each in per_child.items() if of != quality.council]
     if own is None or len(others) < OTHER_COUNCILS:
         return
@@ -308,43 +308,44 @@ def _against_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> 
     if expected >= MANY_ROWS and not low <= share <= high:
         yield _Fact(
             ROWS_OF_OTHERS.id,
-            f"for each child {about(share)} of the rows that other councils have ({rows(quality.rows_kept)})",
+            f"for each child {describe_share(share)} of the rows that other councils have"
+            f" ({describe_rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
         )
 
 
-def _against_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Facts) -> Iterator[_Fact]:
+def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: _Facts) -> Iterator[_Fact]:
     """Yield a fact if a Profile differs from the school census of a council without a published number of children."""
     key = "school_census", profile.council
     if profile.source != PROFILE or profile.rows_expected or key not in extracts or rows_of[key]:
         return
     census = extracts[key]
-    share = share_of(profile.rows_kept, census.rows_kept)
+    share = compute_share(profile.rows_kept, census.rows_kept)
     if share is not None and not HOLD_BELOW <= share <= HOLD_ABOVE:
         yield _Fact(
             FAR_FROM_CENSUS.id,
-            f"{about(share)} of the rows of the school census ({rows(profile.rows_kept)})",
+            f"{describe_share(share)} of the rows of the school census ({describe_rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
 
 
-def _shared(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
+def _find_shared_fraction(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
     """Return the share of the children of an earlier delivery that are in an extract.
 
     1 if it is the first delivery; None if it cannot be computed.
     """
-    if quality.source not in SERVICES or not replaces(home, quality.key, quality.file_mac):
+    if quality.source not in SERVICES or not is_replacement(home, quality.key, quality.file_mac):
         return 1.0
     entry = compared.get(f"{quality.council}/{quality.source}")
     return entry.shared if entry and entry.file_mac == quality.file_mac else None
 
 
-def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequence[_Fact]) -> Iterator[_Fact]:
+def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows: Sequence[_Fact]) -> Iterator[_Fact]:
     """Yield a fact if the children differ from an earlier delivery's by more than missing rows explain."""
     known = [reference for reference in (quality.rows_expected, quality.rows_last) if reference]
     fewer = min([1.0, *(quality.rows_kept / reference for reference in known)]) if of_rows else 1.0
     if shared is not None and shared < MIN_SHARED_CHILDREN * fewer:
-        few = share_of_rows(round(100 * shared), 100).replace("rows", "children")
+        few = describe_row_share(round(100 * shared), 100).replace("rows", "children")
         yield _Fact(
             OTHER_CHILDREN.id,
             f"{few} of an earlier delivery are in it",
@@ -352,7 +353,7 @@ def _of_children(quality: ExtractQuality, shared: float | None, of_rows: Sequenc
         )
 
 
-def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
+def _find_number_facts(quality: ExtractQuality) -> list[_Fact]:
     """Return a fact if too many rows have a number shared by many children."""
     if NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
         return []
@@ -361,7 +362,7 @@ def _of_numbers(quality: ExtractQuality) -> list[_Fact]:
     return [
         _Fact(
             NUMBER_OF_MANY.id,
-            f"{share_of_rows(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
+            f"{describe_row_share(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
             f"{worst.rows:,} of {quality.rows_read:,} rows have a {worst.columns[0]} that many children share",
         )
     ]
@@ -380,14 +381,14 @@ class _Delivered:
     @classmethod
     def of(cls, store: CohortStore) -> _Delivered:
         """Read what was delivered for a cohort. Raises `NotLinked` and `LogBroken`."""
-        linked = record_of_tables(store)
+        linked = read_complete_record(store)
         extracts = {
             (source, council): quality
             for source in CONTRACTS
             for council in linked.taking_part
             if (quality := deliveries.read(store.extract(source, council).quality))
         }
-        return cls(store.home, store.cohort, extracts, linked, intakes(store.home))
+        return cls(store.home, store.cohort, extracts, linked, list_intakes(store.home))
 
     def _lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
         return self.log.get((source, cohort or self.cohort, council), ())
@@ -398,11 +399,11 @@ class _Delivered:
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
         own = [each for (of, _), each in self.extracts.items() if of == source]
-        known = [share for each in own if (share := share_of(each.rows_kept, each.rows_expected)) is not None]
+        known = [share for each in own if (share := compute_share(each.rows_kept, each.rows_expected)) is not None]
         small = bool(known) and max(known) < SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
-    def not_judged(self) -> Iterator[Hold]:
+    def iter_not_judged(self) -> Iterator[Hold]:
         """Yield holds for extracts in the confidential tables without an intake result or its line in the log."""
         for name, extract in self.linked.extracts.items():
             council, source = name.split("/")
@@ -411,13 +412,13 @@ class _Delivered:
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
                 held = Held(self.cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac)
-                yield Hold(held, _title(council, source), what)
+                yield Hold(held, _format_title(council, source), what)
 
     def not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
-        seen = landing_seen(self.home)
+        seen = read_landing_seen(self.home)
         unread = dict(seen.not_read) if seen else {}
-        missing = dict(self._missing(seen.folders if seen else ()))
+        missing = dict(self._iter_missing(seen.folders if seen else ()))
         for source in CONTRACTS:
             for council in self.linked.taking_part:
                 name, found = f"{council}/{source}", list[tuple[str, str, str]]()
@@ -430,7 +431,7 @@ class _Delivered:
                 if found:
                     about = " ".join(each for *_, each in found)
                     what = "; ".join(each for _, each, _ in found)
-                    yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _title(council, source), what)
+                    yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _format_title(council, source), what)
         for folder, (sentence, about) in unread.items():
             yield Hold(Held(self.cohort, f"{folder}/{NOT_READ.id}", about), "", sentence)
         if seen is None:
@@ -447,7 +448,7 @@ class _Delivered:
             return None
         return f"a newer delivery was stopped on {day}, and is not in", about
 
-    def _missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    def _iter_missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
         """Yield sources that were due or once taken in but are not in now, by `council/source`.
 
         A missing EYFS Profile, unless allowed, refuses a release before this.
@@ -470,8 +471,8 @@ class _Delivered:
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
             held = Held(self.cohort, f"{council}/{LEFT_OUT.id}", self.cohort)
-            yield Hold(held, place(council).la_name, what)
+            yield Hold(held, get_place(council).la_name, what)
 
 
-def _title(council: str, source: str) -> str:
-    return f"{place(council).la_name}, {SOURCES[source].title}"
+def _format_title(council: str, source: str) -> str:
+    return f"{get_place(council).la_name}, {SOURCES[source].title}"

@@ -28,9 +28,9 @@ from privacy.linkage.missed import (
     Factors,
     Missed,
     Unjoined,
-    factors,
-    missed,
-    unjoined,
+    estimate_factors,
+    estimate_missed,
+    estimate_unjoined,
 )
 from privacy.linkage.review_rates import update_rates
 from privacy.release.mechanism import Measurement
@@ -64,37 +64,42 @@ _SURE = 2.0
 Review = tuple[Plan, Measurement]
 
 
-def corrected(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
+def correct_estimates(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
     """Return moments of the family's figures, corrected if the family measures how well linked records agree.
 
     A clerical `review` of the cohort, if measured, updates the rates.
     """
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
-    found = error_rates(family, estimates, review)
-    local = tuple(_places(family, estimates, *each) for each in ((COUNCIL, FACTOR_SD), (pupil.ETHNIC.name, GROUP_SD)))
-    transitions = _Transitions(family, _children(family, estimates))
-    joined = _joined(family, estimates)
+    found = estimate_error_rates(family, estimates, review)
+    local = tuple(
+        _estimate_places(family, estimates, *each) for each in ((COUNCIL, FACTOR_SD), (pupil.ETHNIC.name, GROUP_SD))
+    )
+    transitions = _Transitions(family, _estimate_children(family, estimates))
+    joined = _correct_unjoined(family, estimates)
     return Corrected(joined, transitions, found.rates, found.covariance, local)
 
 
-def error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
+def estimate_error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
     """Return rates of missed links in the order of `privacy.linkage.missed.RATES`, then the chance of a false link.
 
     The covariance includes the noise in the counts behind them and their spread between other populations.
     """
-    found, apart = missed(*_counted(family, estimates, pupil.AGREEMENT.name)), _unjoined(family, estimates)
+    found, apart = (
+        estimate_missed(*_estimate_counts(family, estimates, pupil.AGREEMENT.name)),
+        _estimate_unjoined(family, estimates),
+    )
     covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
     covariance[:-1, :-1] = found.covariance + apart.covariance
     rates = np.append(found.rates + apart.rates, FALSE_LINK)
     if review is None:
         return Missed(rates, covariance)
-    children = _children(family, estimates)
+    children = _estimate_children(family, estimates)
     seen_by = [children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
     return Missed(*update_rates(rates, covariance, seen_by, *review))
 
 
-def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
+def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """Return the ethnic groups with so many missed links that their figures depend on the correction.
 
     Their records differ in ways that others' do not, such as names that one service transliterates differently. Empty
@@ -102,7 +107,10 @@ def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
-    rates, found = error_rates(family, estimates).rates, _factors(family, estimates, pupil.ETHNIC.name, 0.0)
+    rates, found = (
+        estimate_error_rates(family, estimates).rates,
+        _estimate_factors(family, estimates, pupil.ETHNIC.name, 0.0),
+    )
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
     over_all = (rates[1:3] + rates[0])[:, None]
@@ -112,7 +120,7 @@ def doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
-def _counted(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
+def _estimate_counts(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
     """Return the children in each category of an attribute and the variance of the noise.
 
     Counts are for all councils together, or `by` the categories of another attribute.
@@ -125,31 +133,31 @@ def _counted(family: Family, estimates: Estimates, name: str, by: str | None = N
     return estimates.values(cube).reshape(shape), estimates.variance(cube).reshape(shape)
 
 
-def _unjoined(family: Family, estimates: Estimates) -> Unjoined:
-    return unjoined(*_counted(family, estimates, pupil.CENSUS_JOIN.name))
+def _estimate_unjoined(family: Family, estimates: Estimates) -> Unjoined:
+    return estimate_unjoined(*_estimate_counts(family, estimates, pupil.CENSUS_JOIN.name))
 
 
-def _joined(family: Family, estimates: Estimates) -> Joined:
+def _correct_unjoined(family: Family, estimates: Estimates) -> Joined:
     """Return the figures corrected for the school census rows that were not found."""
-    found = _unjoined(family, estimates)
+    found = _estimate_unjoined(family, estimates)
     odds = found.share / (1 - found.share)
     return Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, found.deviation**2)
 
 
-def _factors(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Factors:
-    kinds = _counted(family, estimates, pupil.DIFFERENCES.name, by)
-    children = _children(family, estimates)
+def _estimate_factors(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Factors:
+    kinds = _estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)
+    children = _estimate_children(family, estimates)
     seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    return factors(*_counted(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+    return estimate_factors(*_estimate_counts(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
 
 
-def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
+def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
     """Return the councils, or the ethnic groups, with more missed links than others.
 
     Factors of groups are scaled to a mean of 1, because the rates already hold what all of them together miss.
     """
-    more = _factors(family, estimates, by, factor_sd)
-    linked = np.maximum(_counted(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
+    more = _estimate_factors(family, estimates, by, factor_sd)
+    linked = np.maximum(_estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
     groups = np.append(SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
     local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
     if local.added_up:
@@ -158,17 +166,20 @@ def _places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> 
     return replace(local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale))
 
 
-def _children(family: Family, estimates: Estimates) -> Mapping[str, float]:
+def _estimate_children(family: Family, estimates: Estimates) -> Mapping[str, float]:
     """Return how many children of all councils together were found to be seen by each service."""
-    dots = _by_who_had_seen(family.attribute("dots"))
+    dots = _select_by_seen(family.attribute("dots"))
     seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
     return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
 
 
-def _by_who_had_seen(dots: Attribute) -> Selector:
+def _select_by_seen(dots: Attribute) -> Selector:
     return Selector.of(
         dots,
-        {seen: tuple(pupil.dots_category(seen, c) for c in concerns) for seen, concerns in CONCERN_GIVEN_SEEN.items()},
+        {
+            seen: tuple(pupil.format_dots_category(seen, c) for c in concerns)
+            for seen, concerns in CONCERN_GIVEN_SEEN.items()
+        },
     )
 
 
@@ -186,25 +197,25 @@ class _Transitions:
 
     def __call__(self, rates: Array) -> Mapping[str, Array]:
         return {
-            "dots": self._of_dots(rates),
-            "asq3": self._of_service(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
-            "entitlement": self._of_service(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
+            "dots": self._build_dots_matrix(rates),
+            "asq3": self._build_service_matrix(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
+            "entitlement": self._build_service_matrix(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
         }
 
-    def _of_dots(self, rates: Array) -> Array:
+    def _build_dots_matrix(self, rates: Array) -> Array:
         categories = self._domains["dots"]
         chances = np.zeros((len(categories), len(categories)))
         moves = {**{pair: rates[place] for pair, place in _MISSED.items()}, **dict.fromkeys(_FALSE, rates[-1])}
         for true_seen, concerns in CONCERN_GIVEN_SEEN.items():
             for concern in concerns:
-                true = categories.index(pupil.dots_category(true_seen, concern))
+                true = categories.index(pupil.format_dots_category(true_seen, concern))
                 for (of, seen), chance in moves.items():
                     if of == true_seen:
-                        found = categories.index(pupil.dots_category(seen, _concern_found(concern, seen)))
+                        found = categories.index(pupil.format_dots_category(seen, _derive_concern(concern, seen)))
                         chances[found, true] += chance
         return _with_those_found(chances)
 
-    def _of_service(self, rates: Array, name: str, alone: str, nothing: str) -> Array:
+    def _build_service_matrix(self, rates: Array, name: str, alone: str, nothing: str) -> Array:
         categories = self._domains[name]
         both, only = self._children[BOTH], self._children[alone]
         share = both / (both + only) if both + only > 0 else 0.0
@@ -219,7 +230,7 @@ class _Transitions:
         return _with_those_found(chances)
 
 
-def _concern_found(concern: str, seen: str) -> str:
+def _derive_concern(concern: str, seen: str) -> str:
     """Return the concern of a child found as seen by these services, which is theirs alone."""
     if seen == BOTH or concern == NONE:
         return concern

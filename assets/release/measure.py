@@ -11,26 +11,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from assets.home.errors import check_readable
-from assets.home.home_lock import turn, while_in_use, with_cohort_lock
+from assets.home.home_lock import lock_cohorts, with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.linkage.population_overlap import set_baseline
-from assets.release.anchors import published_charges
+from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, check_options, fix_release, is_current
-from assets.release.noise_workload import noise_covariance
-from assets.release.publication import announce, bundle_is_current, day_of, publisher_of
+from assets.release.noise_workload import compute_noise_covariance
+from assets.release.publication import announce, find_release_day, get_publisher, is_bundle_current
 from assets.release.record import (
     ReleaseRecord,
-    fixed_record,
+    list_releases,
+    list_requested_tables,
+    load_cohort_policy,
     plan_of,
-    policy_of,
-    published_plans,
+    read_fixed_record,
+    read_published_plans,
     read_record,
-    releases_of,
     request_plans,
-    requested_tables,
 )
-from assets.release.requests.planning import measured_for
+from assets.release.requests.planning import list_measured_names
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
@@ -44,23 +44,23 @@ from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import SignOffs
-from privacy.release.child_table import input_mac, true_counts
+from privacy.release.child_table import compute_input_mac, count_cells
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage, load_policy
-from privacy.release.session import measure_once, measured_before, settle
+from privacy.release.session import measure_once, read_stored_measurement, settle
 from privacy.release.statement import (
     MeasuredCohort,
     MeasuredOnRequest,
-    deployment,
-    privacy_page,
-    privacy_record,
-    registry_entry,
+    build_deployment,
+    build_privacy_record,
+    build_registry_entry,
+    render_privacy_page,
 )
 
 
-@while_in_use
+@with_removals_blocked
 def measure_release(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
@@ -71,13 +71,13 @@ def measure_release(
     what `fix_release` and `measure_family` raise.
     """
     check_options(store, version, options)
-    with turn(store.home, {store.cohort, *options.others}):
+    with lock_cohorts(store.home, {store.cohort, *options.others}):
         if not all(is_current(store.home.cohort(each), version, councils) for each in {store.cohort, *options.others}):
             settle(
                 Ledger(store.home.ledger),
                 store.home.restricted,
                 store.cohort,
-                lambda: published_charges(store.home, keys),
+                lambda: read_published_charges(store.home, keys),
             )
         fix_release(store, version, councils, options)
         record = read_record(store.home, version)
@@ -85,22 +85,23 @@ def measure_release(
             (each, family): measure_family(store.home.cohort(each), keys, family, version, councils)
             for family in (*FAMILIES, REVIEW)
             for each, entry in record.items()
-            if family in entry.measured_by(version)
+            if family in entry.list_measured_families(version)
         }
         for each in [each for each, entry in record.items() if entry.measured_in == version]:
             set_baseline(store.home.cohort(each))
         return made
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def measure_family(
     store: CohortStore, keys: KeyRing, family: str, version: str, councils: Sequence[str]
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `published_charges` raise, `WaitsForApproval` before the first charge, `Damaged` if
-    the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured before.
+    Raises what `measure_once` and `read_published_charges` raise, `WaitsForApproval` before the first charge,
+    `Damaged` if the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured
+    before.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     policy, plan = load_policy(), plan_of(store, version, councils, family)
@@ -109,7 +110,7 @@ def measure_family(
         ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils)
     )
     if is_done:
-        return measured_before(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
+        return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
     charged = ledger.find(store.cohort, version, family)
     if charged is None or charged.end is None:
         approved = check_measurement(store, keys, version, councils, policy, plan)
@@ -119,8 +120,8 @@ def measure_family(
     table = store.reviewed if family == REVIEW else store.confidential(family)
     check_readable(store.home, table)
     with ThreadPoolExecutor(1) as beside:
-        counted = beside.submit(true_counts, table, plan)
-        mac = input_mac(table, keys.subkey("input-mac", family), plan.family.columns)
+        counted = beside.submit(count_cells, table, plan)
+        mac = compute_input_mac(table, keys.derive_subkey("input-mac", family), plan.family.columns)
     if on_request:
         check_same_table(store, fixed[store.cohort].measured_in, family, mac)
     return measure_once(
@@ -131,7 +132,7 @@ def measure_family(
         plan=plan,
         input_mac=mac,
         count=counted.result,
-        published=lambda: published_charges(store.home, keys),
+        published=lambda: read_published_charges(store.home, keys),
     )
 
 
@@ -141,14 +142,15 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 
     It is made from stored measurements, and not again if it is already current. `councils` take part in the cohorts
     that the release measured itself. Raises `InvalidVersion`, `NotBegun`, `StoreError` if a measurement is missing or
-    not the one the ledger recorded, `NotGiven` if a measurement does not give today's tables, what `published_charges`
-    and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle kept unpublished.
+    not the one the ledger recorded, `NotGiven` if a measurement does not give today's tables, what
+    `read_published_charges` and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle
+    kept unpublished.
     """
     Version.parse(version)
     announce(store.home, keys, version, dt.date.today())
-    if not bundle_is_current(store.home, keys, version, councils):
+    if not is_bundle_current(store.home, keys, version, councils):
         ledger = Ledger(store.home.ledger)
-        ledger.check_known(published_charges(store.home, keys, excluding=version))
+        ledger.check_known(read_published_charges(store.home, keys, excluding=version))
         check_publication(store.home, version)
         made = _make_bundle(store, ledger, keys, version, councils)
         if made.parent != store.home.release:
@@ -159,26 +161,26 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 
 def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
-    fixed = fixed_record(store.home, version)
-    policy = policy_of(fixed, store.cohort)
-    measured = [_measured_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
-    requested = requested_tables(fixed)
+    fixed = read_fixed_record(store.home, version)
+    policy = load_cohort_policy(fixed, store.cohort)
+    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
+    requested = list_requested_tables(fixed)
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {
         own.cohort: _with_absent(
-            fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
+            read_fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
         )
         for own in measured
     }
     tables = tabulate(measured, everyone, policy.reliability, missing, requested)
     signed = SignOffs(ledger)
-    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in releases_of(fixed, version)}
-    record = privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
-    day = day_of(store.home, version, dt.date.today())
-    published_by = publisher_of(store.home, keys, version)
-    record["deployment"] = deployment(record, day.day, [published_by.name], published_by.address)
-    record["registry"] = registry_entry(record["deployment"])
+    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in list_releases(fixed, version)}
+    record = build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
+    day = find_release_day(store.home, version, dt.date.today())
+    published_by = get_publisher(store.home, keys, version)
+    record["deployment"] = build_deployment(record, day.day, [published_by.name], published_by.address)
+    record["registry"] = build_registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         published_on=day.day,
@@ -186,7 +188,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         cohorts=tuple(fixed),
         councils=tuple(everyone),
         privacy_record=record,
-        privacy_page=privacy_page(record),
+        privacy_page=render_privacy_page(record),
         noisy_counts={
             own.cohort: {
                 family: NoisyCounts(plan.to_json(), own.measurements[family].noisy)
@@ -207,7 +209,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         missing=missing,
         notice=published_by.notice,
         doi=published_by.doi,
-        noise_covariance=noise_covariance(measured, missing),
+        noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
             requested,
             {
@@ -229,7 +231,7 @@ def _with_absent(missing: Missing, councils: Collection[str], took_part: Collect
     return {source: names for source, names in found.items() if names}
 
 
-def _measured_cohort(
+def _measure_cohort(
     store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, version: str, councils: Sequence[str]
 ) -> MeasuredCohort:
     """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
@@ -238,14 +240,14 @@ def _measured_cohort(
     if origin == version:
         plans = {family: plan_of(store, version, councils, family) for family in FAMILIES}
     else:
-        plans = published_plans(store, origin)
+        plans = read_published_plans(store, origin)
 
     def drawn(release: str, plan: Plan) -> Measurement:
-        return measured_before(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
+        return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
     on_request = tuple(
-        MeasuredOnRequest(release, plan, drawn(release, plan), measured_for(plan))
+        MeasuredOnRequest(release, plan, drawn(release, plan), list_measured_names(plan))
         for (release, _), plan in request_plans(store, entry).items()
     )
     return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

@@ -11,30 +11,30 @@ from itertools import combinations, product
 import numpy as np
 import pyarrow as pa
 
-from ndl_export.facts.missing import MissingByCohort, not_sent
+from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import COVARIANCE_COUNTS, COVARIANCE_SCHEMA, WITHIN
 from ndl_export.tables import TABLES, Block, Family, Table
-from ndl_export.tables.geography import REGIONS_ABOVE, Geography, geographies
+from ndl_export.tables.geography import REGIONS_ABOVE, Geography, list_geographies
 from ndl_export.tables.model import COUNCIL, Axis, Count, Ratio, SharedTotal
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.estimates import without_categories
+from privacy.estimation.estimates import drop_categories
 from privacy.release import workload as noise
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, LinearCombination, Selector
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 REGION = "region"
 """The attribute of a council's region, if regions are measured."""
 
 
-def blocks_of(family: Family) -> list[tuple[Table, Block]]:
+def list_blocks(family: Family) -> list[tuple[Table, Block]]:
     """Return every block of a family, with its table."""
     return [(table, block) for table in family.tables for block in table.blocks]
 
 
-def noise_family(
+def build_noise_family(
     family: Family,
     councils: Sequence[str],
     policy: Policy,
@@ -48,31 +48,31 @@ def noise_family(
     counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest weight.
     With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
     """
-    nesting = _regions(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
+    nesting = _group_by_region(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
         **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
         **{entry.name: noise.Attribute(entry.name, entry.categories) for entry in family.attributes},
     }
-    measured = [(number, block) for number, (_, block) in enumerate(blocks_of(family)) if number not in left_out]
-    weights = _weights(
+    measured = [(number, block) for number, (_, block) in enumerate(list_blocks(family)) if number not in left_out]
+    weights = _compute_weights(
         ((block, block.councils and number not in together) for number, block in measured), nesting, policy
     )
     for names, kind in family.measured_apart:
-        for level in _levels(frozenset(names), nesting):
+        for level in _list_levels(frozenset(names), nesting):
             weights[level] = policy.weight(kind)
-    identities = (_identity(shared, list(weights)) for shared in family.shared_totals)
+    identities = (_build_identity(shared, list(weights)) for shared in family.shared_totals)
     return noise.Family(
         family.name,
         family.unit,
         tuple(attributes.values()),
-        _in_order(weights, list(attributes)),
+        _sort_marginals(weights, list(attributes)),
         tuple(identity for identity in identities if identity is not None),
         nesting,
     )
 
 
-def requested_family(
+def build_requested_family(
     base: noise.Family, tables: Iterable[tuple[Table, Mapping[str | None, float]]], policy: Policy
 ) -> noise.Family:
     """Return a family with the marginals of requested tables, for the child table of `base`, which was planned before.
@@ -82,40 +82,40 @@ def requested_family(
     """
     weights: dict[frozenset[str], float] = {}
     for table, divisors in tables:
-        for names, weight in _weights(((b, b.councils) for b in table.blocks), base.nesting, policy).items():
+        for names, weight in _compute_weights(((b, b.councils) for b in table.blocks), base.nesting, policy).items():
             at = (COUNCIL if COUNCIL in names else REGION) if base.nesting else None
             weights[names] = max(weights.get(names, 0.0), weight / divisors.get(at, 1.0))
-    return replace(base, marginals=_in_order(weights, [each.name for each in base.attributes]), identities=())
+    return replace(base, marginals=_sort_marginals(weights, [each.name for each in base.attributes]), identities=())
 
 
-def _weights(
+def _compute_weights(
     blocks: Iterable[tuple[Block, bool]], nesting: noise.Nesting | None, policy: Policy
 ) -> dict[frozenset[str], float]:
     """Return the weighted marginals of blocks, each flagged if broken down by council, at every level of place."""
     weights: dict[frozenset[str], float] = defaultdict(float)
     for block, by_council in blocks:
-        for marginal, kind in _marginals(block, by_council=by_council).items():
-            for level in _levels(marginal, nesting):
+        for marginal, kind in _list_marginals(block, by_council=by_council).items():
+            for level in _list_levels(marginal, nesting):
                 weights[level] = max(weights[level], policy.weight(kind))
     return weights
 
 
-def _in_order(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> tuple[noise.Marginal, ...]:
+def _sort_marginals(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> tuple[noise.Marginal, ...]:
     return tuple(
         noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
         for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
     )
 
 
-def _regions(councils: Sequence[str], share: float) -> noise.Nesting:
+def _group_by_region(councils: Sequence[str], share: float) -> noise.Nesting:
     """Return the nesting of councils in regions, in order of the regions' codes."""
     members: dict[str, list[str]] = defaultdict(list)
     for council in councils:
-        members[place(council).region_code].append(council)
+        members[get_place(council).region_code].append(council)
     return noise.Nesting(COUNCIL, REGION, {region: tuple(members[region]) for region in sorted(members)}, share)
 
 
-def _levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
+def _list_levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
     """Return the marginal at each level of place at which it is measured.
 
     With a nesting, one of all councils together is measured by region.
@@ -145,17 +145,17 @@ class BlockFigures:
     """The rates that decide where a row is published."""
 
 
-def block_figures(
+def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
     """Return the cubes of a block for the areas that have figures; None if no area has.
 
     Councils in `not_sent` have not sent what is counted.
     """
-    places = _places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _reach(block, family))
+    places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _reach(block, family))
     if places is None:
         return None
-    cube = cache(lambda count: _cube(block, family, places, count))
+    cube = cache(lambda count: _build_cube(block, family, places, count))
 
     def rate(ratio: Ratio) -> Rate:
         parts = [cube(part) for part in ratio.parts]
@@ -174,8 +174,8 @@ def block_figures(
     )
 
 
-def _cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
-    axes = {axis.attribute: _selector(family, axis, axis.filter == count.over) for axis in block.axes}
+def _build_cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
+    axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
     where = places.together if count.all_together else places.councils
     groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
     return Cube({COUNCIL: where, **axes}, groups)
@@ -232,10 +232,10 @@ def _is_total(axis: Axis) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _places(
+def _select_places(
     council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], reach: _Reach
 ) -> _Places | None:
-    available = tuple(area for area in geographies(councils, not_sent) if area.available)
+    available = tuple(area for area in list_geographies(councils, not_sent) if area.available)
     areas = tuple(area for area in available[1 if reach.others else 0 :] if area in reach)
     if not areas:
         return None
@@ -247,7 +247,7 @@ def _places(
     )
 
 
-def _marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
+def _list_marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
     """Return the attribute sets a block reads, with kinds of weight.
 
     They are at full detail, and without each axis that has a total.
@@ -271,7 +271,7 @@ def _has_total(block: Block, axis: Axis) -> bool:
     return at_total or any(selection.categories is None for selection in axis.selections)
 
 
-def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
+def _build_selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
     """Return the levels of an axis; with `at_total`, each level is the whole, so that shapes agree."""
     attribute = family.attribute(axis.attribute)
     weights = {}
@@ -281,7 +281,7 @@ def _selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
     return Selector.of(attribute, weights)
 
 
-def _identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
+def _build_identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) -> noise.Identity | None:
     """Return the identity at the finest detail at which both sides are measured; None if there is no such detail."""
 
     def measured(over: tuple[str, ...]) -> bool:
@@ -305,64 +305,69 @@ _DECIMALS = 6
 """Decimals to round to, so that the numbers are the same on every machine."""
 
 
-def noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
+def compute_noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
     """Return the noise covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
 
     A council that is `missing` what the table counts is not measured, as in the tables themselves.
     """
     rows: list[tuple[str | float, ...]] = []
     for own in measured:
-        whole, absent = own.plans[_FAMILY], not_sent(missing.get(own.cohort, {}), _FAMILY)
+        whole, absent = own.plans[_FAMILY], list_missing_councils(missing.get(own.cohort, {}), _FAMILY)
         if set(whole.family.attribute(COUNCIL).categories) <= set(absent):
             continue
-        plan, _ = without_categories(whole, own.measurements[_FAMILY], COUNCIL, absent)
-        rows += [(own.cohort, *row) for row in _of_plan(plan)]
+        plan, _ = drop_categories(whole, own.measurements[_FAMILY], COUNCIL, absent)
+        rows += [(own.cohort, *row) for row in _iter_plan_covariances(plan)]
     columns = zip(*rows, strict=True) if rows else [()] * len(COVARIANCE_SCHEMA.names)
     return pa.table(dict(zip(COVARIANCE_SCHEMA.names, map(list, columns), strict=True)), schema=COVARIANCE_SCHEMA)
 
 
-def _of_plan(plan: Plan) -> Iterator[tuple[str | float, ...]]:
+def _iter_plan_covariances(plan: Plan) -> Iterator[tuple[str | float, ...]]:
     """Yield the covariances by region, block and pair of rows."""
     nesting, covariances = plan.family.nesting, Covariances(plan)
     everyone = plan.family.attribute(COUNCIL).categories
     for region, councils in (nesting.members if nesting else {"": everyone}).items():
         for block in _TABLE.blocks:
             if _GLD in block.counts and is_measured(block, plan.family, {COUNCIL}):
-                yield from ((region, *row) for row in _of_block(block, plan, covariances, councils))
+                yield from ((region, *row) for row in _iter_block_covariances(block, plan, covariances, councils))
 
 
-def _of_block(
+def _iter_block_covariances(
     block: Block, plan: Plan, covariances: Covariances, councils: Sequence[str]
 ) -> Iterator[tuple[str | float, ...]]:
-    figures = block_figures(block, plan.family, plan.family.attribute(COUNCIL).categories)
+    figures = build_block_figures(block, plan.family, plan.family.attribute(COUNCIL).categories)
     assert figures is not None
     children, gld = figures.counts[_CHILDREN], figures.counts[_GLD]
     pairs = ((children, children), (gld, children), (gld, gld))
-    found = [covariances.covariance(_laid(one, councils, 0), _laid(other, councils, 1)) for one, other in pairs]
+    found = [
+        covariances.covariance(_lay_out_pairs(one, councils, 0), _lay_out_pairs(other, councils, 1))
+        for one, other in pairs
+    ]
     # adding 0.0 turns -0.0 into 0.0
     values = np.round(np.stack(found), _DECIMALS) + 0.0  # (counts, same or apart, pairs of levels of each axis)
     if len(councils) == 1:
         values[:, 1] = 0.0
     by_pair = values.swapaxes(0, 1).reshape(len(WITHIN) * len(COVARIANCE_COUNTS), -1).T
-    for names, numbers in zip(_pairs_of_rows(block), by_pair.tolist(), strict=True):
+    for names, numbers in zip(_iter_row_pairs(block), by_pair.tolist(), strict=True):
         yield (*names, *numbers)
 
 
-def _laid(cube: Cube, councils: Sequence[str], side: int) -> Cube:
+def _lay_out_pairs(cube: Cube, councils: Sequence[str], side: int) -> Cube:
     """Return one side of all pairs of levels, axis by axis, for a council with itself and for two councils."""
     attribute = cube.selectors[COUNCIL].attribute
     other = councils[min(side, len(councils) - 1)]
     place = Selector.of(attribute, {"same": (councils[0],), "apart": (other,)})
-    return Cube({COUNCIL: place} | {n: _paired(s, side) for n, s in cube.selectors.items() if n != COUNCIL}, cube.where)
+    return Cube(
+        {COUNCIL: place} | {n: _pair_rows(s, side) for n, s in cube.selectors.items() if n != COUNCIL}, cube.where
+    )
 
 
-def _paired(selector: Selector, side: int) -> Selector:
+def _pair_rows(selector: Selector, side: int) -> Selector:
     chosen = [pair[side] for pair in product(range(len(selector.rows)), repeat=2)]
     labels = tuple(f"pair {number}" for number in range(len(chosen)))
     return Selector(selector.attribute, labels, tuple(selector.rows[row] for row in chosen))
 
 
-def _pairs_of_rows(block: Block) -> Iterator[tuple[str, ...]]:
+def _iter_row_pairs(block: Block) -> Iterator[tuple[str, ...]]:
     """Yield breakdown topic, then breakdown and sex of each row of a pair, in the order of the pairs."""
     for chosen in product(*(product(axis.selections, repeat=2) for axis in block.axes)):
         sides = [

@@ -6,10 +6,11 @@ shares. It is then measured for all councils together, or for regions. If none o
 either, it is not measured, and its share of the budget goes to readable figures. A measured block has its row in every
 area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
 
-`expected_widths` gives how wide the intervals of a plan's figures will be, from public sizes alone: denominators are
-the published size of each council's cohort times the share of each level, and rates are shares too, in `SCENARIOS` of
-plausible populations (`sources.reference.published_figures`). `expected_accuracy` sums that up: how many of the rates
-that the tables define will be published, how wide their intervals will be, and whether that is worth the budget.
+`compute_expected_widths` gives how wide the intervals of a plan's figures will be, from public sizes alone:
+denominators are the published size of each council's cohort times the share of each level, and rates are shares too, in
+`SCENARIOS` of plausible populations (`sources.reference.published_figures`). `compute_expected_accuracy` sums that up:
+how many of the rates that the tables define will be published, how wide their intervals will be, and whether that is
+worth the budget.
 """
 
 from __future__ import annotations
@@ -24,23 +25,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import BlockFigures, Rate, block_figures, blocks_of, is_measured, noise_family
+from assets.release.noise_workload import (
+    BlockFigures,
+    Rate,
+    build_block_figures,
+    build_noise_family,
+    is_measured,
+    list_blocks,
+)
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL, Count, Ratio
-from ndl_export.tables.rows import Detail, Levels, level_of
+from ndl_export.tables.rows import Detail, Levels, get_level
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.intervals import (
-    expected_difference_half_widths,
-    expected_half_widths,
-    expected_rate_half_widths,
+    compute_count_half_widths,
+    compute_difference_half_widths,
+    compute_rate_half_widths,
 )
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy, Reliability, load_policy
 from privacy.release.workload import Array
-from sources.reference.places import place
-from sources.reference.published_figures import Range, council_size, plausible_shares, rows_per_child
+from sources.reference.places import get_place
+from sources.reference.published_figures import Range, estimate_council_size, get_plausible_shares, get_rows_per_child
 
 _MOST = 0.5
 """Least share of a block's rows that must be readable in some area for it to be broken down by council."""
@@ -50,38 +58,40 @@ _ROUNDED = 6
 
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
     """Return the plan of a family, from the table definitions, the councils and the policy alone."""
-    return _planned(family, tuple(councils), policy)
+    return _plan_family(family, tuple(councils), policy)
 
 
 @lru_cache(maxsize=32)
-def _planned(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
+def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
-    places = {id(block): place for place, (_, block) in enumerate(blocks_of(family))}
+    places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
     together, left_out = set[int](), set[int]()
     while True:
-        measured = noise_family(family, councils, policy, together, left_out)
+        measured = build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.rho(name), delta=policy.delta)
-        widths = expected_widths(plan, councils)
+        widths = compute_expected_widths(plan, councils)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
         too_detailed = {
-            p: each for p, each in weighed.items() if p not in together and _not_by_council(each, plan, readable)
+            p: each
+            for p, each in weighed.items()
+            if p not in together and _is_unreadable_by_council(each, plan, readable)
         }
         unread = {p: each for p, each in weighed.items() if p not in left_out and _may_go(each, family, readable)}
         if too_detailed:
-            together |= _most_detailed(too_detailed)
+            together |= _select_most_detailed(too_detailed)
         elif unread:
-            left_out |= _most_detailed(unread)
+            left_out |= _select_most_detailed(unread)
         else:
-            return replace(plan, detail=_detail(family, widths).document())
+            return replace(plan, detail=_build_detail(family, widths).document())
 
 
-def _most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
+def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
     """Return the unreadable blocks with the most axes; the others may become readable with the budget these free."""
     axes = {place: len(each.block.axes) for place, each in unreadable.items()}
     return {place for place, number in axes.items() if number == max(axes.values())}
 
 
-def _not_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
+def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
     """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
     if len(plan.family.attribute(COUNCIL).categories) == 1:
         return False
@@ -89,25 +99,25 @@ def _not_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
         return False
     small = [index for index, area in enumerate(widths.areas) if area.level in (LOCAL_AUTHORITY, DEVOLVED)]
     possible = ~np.isnan(widths.middle).all(axis=0)
-    read = _reads(widths.narrowest[small], readable)[:, possible]
+    read = _is_readable(widths.narrowest[small], readable)[:, possible]
     return bool(np.mean(read.any(axis=0)) < _MOST)
 
 
 def _may_go(widths: Widths, family: Family, readable: float) -> bool:
     """Return whether no row of a block is readable anywhere. The least detailed blocks of a family always stay."""
-    fewest = min(len(block.axes) for _, block in blocks_of(family) if block.measured)
-    return len(widths.block.axes) > fewest and not _reads(widths.narrowest, readable).any()
+    fewest = min(len(block.axes) for _, block in list_blocks(family) if block.measured)
+    return len(widths.block.axes) > fewest and not _is_readable(widths.narrowest, readable).any()
 
 
-def _reads(half_widths: Array, readable: float) -> NDArray[np.bool_]:
+def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
     return np.asarray(np.round(half_widths, _ROUNDED) <= readable)
 
 
-def _detail(family: Family, widths: Sequence[Widths]) -> Detail:
+def _build_detail(family: Family, widths: Sequence[Widths]) -> Detail:
     """Return every row that can be made from what is measured, in each kind of area."""
     areas: dict[str, dict[Levels, set[str]]] = {table.name: {} for table in family.tables}
     for each in widths:
-        kinds = {level_of(area) for area in each.areas}
+        kinds = {get_level(area) for area in each.areas}
         for row in np.flatnonzero(~np.isnan(each.middle).all(axis=0)):
             areas[each.table.name].setdefault(each.levels[row], set()).update(kinds)
     return Detail(areas)
@@ -158,30 +168,32 @@ Children = tuple[tuple[str, int], ...]
 """Councils with an expected number of children that replaces the published one."""
 
 
-def expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
+def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
     """Return the half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _expected_widths(replace(plan, detail={}), tuple(councils), children)  # no width depends on the detail
+    return _compute_expected_widths(
+        replace(plan, detail={}), tuple(councils), children
+    )  # no width depends on the detail
 
 
 @lru_cache(maxsize=32)
-def _expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
-    return widths_of(blocks_of(FAMILIES[plan.family.name]), plan, councils, children)
+def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
+    return compute_widths(list_blocks(FAMILIES[plan.family.name]), plan, councils, children)
 
 
-def widths_of(
+def compute_widths(
     blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
 ) -> list[Widths]:
     """Return the half-widths of blocks, each with its table, that have a figure in some area."""
     covariances, sizes = Covariances(plan), dict(children)
-    found = ((table, block, block_figures(block, plan.family, councils)) for table, block in blocks)
+    found = ((table, block, build_block_figures(block, plan.family, councils)) for table, block in blocks)
     return [
-        _widths(_Public(table, block, figures.areas, sizes), figures, covariances)
+        _compute_block_widths(_Public(table, block, figures.areas, sizes), figures, covariances)
         for table, block, figures in found
         if figures is not None
     ]
 
 
-def _widths(public: _Public, figures: BlockFigures, covariances: Covariances) -> Widths:
+def _compute_block_widths(public: _Public, figures: BlockFigures, covariances: Covariances) -> Widths:
     table, block = public.table, public.block
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
@@ -201,7 +213,7 @@ def _widths(public: _Public, figures: BlockFigures, covariances: Covariances) ->
         figures.areas,
         tuple(tuple(levels[each.name] for each in table.filters) for levels in by_filter),
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
-        nothing if block.differs else shown(expected_half_widths(covariances, figures.base))[0],
+        nothing if block.differs else shown(compute_count_half_widths(covariances, figures.base))[0],
         bool(block.ratios),
         nothing if ratio.taken_off else shown(of)[0],
         shown(widths),
@@ -221,16 +233,14 @@ class _Public:
         self, ratio: Ratio, rates: tuple[Rate, Rate | None], covariances: Covariances
     ) -> tuple[Array, Array]:
         """Return half-widths of a ratio, in points of its range, or of a difference of two; and denominators."""
-        size, share = self._ratio(ratio)
+        size, share = self._compute_ratio(ratio)
         rate, taken_off = rates
         if taken_off is None or ratio.taken_off is None:
-            return expected_rate_half_widths(covariances, *rate, size, share) / len(ratio.parts), size
-        other, other_share = self._ratio(ratio.taken_off)
-        return expected_difference_half_widths(
-            covariances, (rate, taken_off), (size, other), (share, other_share)
-        ), size
+            return compute_rate_half_widths(covariances, *rate, size, share) / len(ratio.parts), size
+        other, other_share = self._compute_ratio(ratio.taken_off)
+        return compute_difference_half_widths(covariances, (rate, taken_off), (size, other), (share, other_share)), size
 
-    def _ratio(self, ratio: Ratio) -> tuple[Array, Array]:
+    def _compute_ratio(self, ratio: Ratio) -> tuple[Array, Array]:
         """Return denominator and rate."""
         whole = self._count(ratio.whole)
         part = np.sum([self._count(count) for count in ratio.parts], axis=0)
@@ -240,44 +250,46 @@ class _Public:
         """Return the expected count, summed over the councils of each area."""
         family = FAMILIES[self.table.family]
         councils = tuple(dict.fromkeys(council for area in self.areas for council in area.councils))
-        sizes = np.array([self.children.get(council, council_size(council)) for council in councils])
-        expected = _rows_per_child(family)[:, None] * sizes
+        sizes = np.array([self.children.get(council, estimate_council_size(council)) for council in councils])
+        expected = _draw_rows_per_child(family)[:, None] * sizes
         for attribute, categories in count.groups:
-            expected = expected * _shares(family, attribute, (categories,), councils)[..., 0]
+            expected = expected * _compute_shares(family, attribute, (categories,), councils)[..., 0]
         for axis in self.block.axes:
             levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
-            of_levels = _shares(family, axis.attribute, levels, councils)
+            of_levels = _compute_shares(family, axis.attribute, levels, councils)
             expected = expected[..., None] * of_levels.reshape(*expected.shape[:2], *[1] * (expected.ndim - 2), -1)
         inside = [[council in area.councils or count.all_together for council in councils] for area in self.areas]
         return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
 
 
-def expected_rows(family: Family, council: str) -> float:
+def compute_expected_rows(family: Family, council: str) -> float:
     """Return a council's expected rows in the family's confidential table, in the middle of the plausible range."""
-    return float(_rows_per_child(family)[0]) * council_size(council)
+    return float(_draw_rows_per_child(family)[0]) * estimate_council_size(council)
 
 
-def _rows_per_child(family: Family) -> Array:
-    return _drawn(family.name, (rows_per_child(family.name),))[:, 0]
+def _draw_rows_per_child(family: Family) -> Array:
+    return _draw_shares(family.name, (get_rows_per_child(family.name),))[:, 0]
 
 
 @lru_cache(maxsize=512)
-def _shares(
+def _compute_shares(
     family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
 ) -> Array:
     """Return the share of each level of an attribute among a council's rows, (scenarios, councils, levels)."""
     domain = family.attribute(attribute)
     of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
-    return np.stack([_drawn(attribute, _ranges(domain, each)) @ of_level for each in councils], axis=1)
+    return np.stack([_draw_shares(attribute, _list_ranges(domain, each)) @ of_level for each in councils], axis=1)
 
 
 @lru_cache(maxsize=4096)
-def _ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
-    return tuple(plausible_shares(attribute.name, attribute.label, attribute.categories, place(council)).values())
+def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
+    return tuple(
+        get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council)).values()
+    )
 
 
 @lru_cache(maxsize=4096)
-def _drawn(name: str, ranges: tuple[Range, ...]) -> Array:
+def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
     """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
 
     Shares are drawn alike in all councils. Several shares add up to 1. The fractional parts of multiples of square
@@ -300,18 +312,18 @@ class NotAccurateEnough(Exception):
     """A plan that is not expected to be worth its budget under the policy; nothing was charged."""
 
 
-def in_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
+def count_plausible(holds: NDArray[np.bool_]) -> LeastAndMost:
     """Return for how many rates, (scenarios, areas, rows), something holds: least and most over plausible shares."""
     numbers = holds.sum(axis=(1, 2))
     return int(numbers.min()), int(numbers.max())
 
 
-def percent_of(least_and_most: Sequence[int], of: int) -> str:
+def format_percent(least_and_most: Sequence[int], of: int) -> str:
     """Return text such as `52%`, or `52% to 75%` over all plausible shares."""
     return " to ".join(dict.fromkeys(f"{number / of:.0%}" for number in least_and_most)) if of else "-"
 
 
-def expected_accuracy(
+def compute_expected_accuracy(
     councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
     """Return the plan and expected accuracy of every table for these councils at a share of the split, JSON-ready.
@@ -320,7 +332,7 @@ def expected_accuracy(
     """
     policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    widths = {family: expected_widths(plan, councils, sizes) for family, plan in plans.items()}
+    widths = {family: compute_expected_widths(plan, councils, sizes) for family, plan in plans.items()}
     tables = {
         table: list(found)
         for own in widths.values()
@@ -335,23 +347,23 @@ def expected_accuracy(
             {
                 "family": family,
                 "rho": plan.rho,
-                "epsilon": epsilon(plan.rho, policy.delta),
+                "epsilon": compute_epsilon(plan.rho, policy.delta),
                 "plan_sha256": plan.sha256,
                 "measured_marginals": len(plan.sigmas),
             }
             for family, plan in plans.items()
         ],
-        "minimum_accuracy": [_minimum(family, found, policy) for family, found in widths.items()],
-        "by_table": [{"table": name} | _outlook(found, limits) for name, found in tables.items()],
-        "warnings": [line for name, found in tables.items() for line in _warnings(name, found, limits)],
-        "tables": [area for name, found in tables.items() for area in _by_area(name, found, limits)],
+        "minimum_accuracy": [_compare_with_minimum(family, found, policy) for family, found in widths.items()],
+        "by_table": [{"table": name} | _compute_outlook(found, limits) for name, found in tables.items()],
+        "warnings": [line for name, found in tables.items() for line in _iter_warnings(name, found, limits)],
+        "tables": [area for name, found in tables.items() for area in _summarise_by_area(name, found, limits)],
     }
 
 
 def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
     """Raise `NotAccurateEnough` if the plan is not expected to meet the policy's minimum accuracy."""
     wanted = policy.minimum_accuracy[family]
-    found = _minimum(family, expected_widths(plan, councils), policy)
+    found = _compare_with_minimum(family, compute_expected_widths(plan, councils), policy)
     if not found["met"]:
         raise NotAccurateEnough(
             f"the tables of {family} are not worth their budget: of the {found['rates']} rates that they define, at"
@@ -360,7 +372,7 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
         )
 
 
-def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
+def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
     """Return how many of the defined rates will be published, and how many of those will be usable.
 
     A rate is published if its interval is narrow enough; rates marked `everywhere` may be wider.
@@ -370,17 +382,17 @@ def _outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
     limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
     return {
         "rates": int((~np.isnan(together[0])).sum()),
-        "published": list(in_plausible(together <= limit)),
-        "usable": list(in_plausible(together <= limits.unreliable_half_width)),
+        "published": list(count_plausible(together <= limit)),
+        "usable": list(count_plausible(together <= limits.unreliable_half_width)),
     }
 
 
 def _limit(widths: Widths, limits: Reliability) -> float:
     """Return the half-width in points above which a rate is withheld."""
-    return limits.for_figures(widths.block.everywhere).withheld_half_width
+    return limits.select_for_figures(widths.block.everywhere).withheld_half_width
 
 
-def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str, Any]:
+def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str, Any]:
     """Return a family's expected accuracy against the policy's minimum.
 
     `share_accurate` is the share of rates expected to be accurate, at the most favourable plausible shares. People
@@ -395,7 +407,7 @@ def _minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str,
     return {"family": family, "rates": rates, "share_accurate": round(share, 4), "met": met}
 
 
-def _warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
+def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
     """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils.
 
     Uses shares in the middle of the plausible range. `denominator` is the rate's denominator in the median council.
@@ -418,15 +430,15 @@ def _warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iter
                 }
 
 
-def _by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[dict[str, Any]]:
+def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability) -> list[dict[str, Any]]:
     found: dict[str, tuple[Geography, list[Widths]]] = {}
     for each in widths:
         for index, area in enumerate(each.areas):
             found.setdefault(area.name, (area, []))[1].append(each.only(index))
-    return [_summary(table, area, own, limits) for area, own in found.values()]
+    return [_summarise_area(table, area, own, limits) for area, own in found.values()]
 
 
-def _summary(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
+def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
     """Return how many rates of a table are published in one area, and median expected 95% half-widths.
 
     Half-widths are in the middle of the plausible range: of counts in units, of the published rates in points.
@@ -438,10 +450,10 @@ def _summary(table: str, area: Geography, widths: Sequence[Widths], limits: Reli
     return {
         "table": table,
         "area": area.name,
-        "level": level_of(area),
+        "level": get_level(area),
         "council": area.councils[0] if area.level == LOCAL_AUTHORITY else None,
         "figures": len(count_widths),
-        **_outlook(widths, limits),
+        **_compute_outlook(widths, limits),
         "median_count_half_width": round(float(np.median(count_widths)), 1) if count_widths.size else None,
         "median_rate_half_width": round(float(np.median(rate_widths)), 2) if rate_widths.size else None,
     }

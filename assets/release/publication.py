@@ -13,25 +13,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.inputs import sha256_of
-from assets.release.anchors import published_charges
+from assets.linkage.inputs import hash_file
+from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, is_current
-from assets.release.record import read_record, releases_of, requested_tables
+from assets.release.record import list_releases, list_requested_tables, read_record
 from ndl_export.bundle.release_directory import announce_upcoming
-from ndl_export.facts.directory_files import Announced, calendar
+from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.release_facts import Publisher, Version, load_publisher
-from ndl_export.facts.released import DATAPACKAGE_FILE, versions
-from ndl_export.files.signing import fingerprint, public_pem
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
+from ndl_export.files.signing import fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.doors.program import program_sha256
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs, is_demonstration
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
-from privacy.release.store import path_of
+from privacy.release.store import build_measurement_path
 
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")
 _LIBRARIES = ("numpy", "opendp", "pyarrow", "scipy")
@@ -44,78 +44,78 @@ def release_is_current(
 ) -> bool:
     """Return whether the release is what was asked for, and everything is as it was when it was published.
 
-    Raises `LedgerError`, and what `published_charges` raises.
+    Raises `LedgerError`, and what `read_published_charges` raises.
     """
     record = read_record(store.home, version)
     own = [each for each, entry in record.items() if entry.measured_in == version]
     if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
-    if not set(options.requests) <= {table.name for table in requested_tables(record)}:
+    if not set(options.requests) <= {table.name for table in list_requested_tables(record)}:
         return False
     if not all(is_current(store.home.cohort(each), version, councils) for each in own):
         return False
-    return bundle_is_current(store.home, keys, version, councils)
+    return is_bundle_current(store.home, keys, version, councils)
 
 
-def bundle_is_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
+def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
     """Return whether a bundle is unchanged since it was last verified, would come out the same, and matches the ledger.
 
-    Everything beside it must be unchanged too. Raises `LedgerError`, and what `published_charges` raises.
+    Everything beside it must be unchanged too. Raises `LedgerError`, and what `read_published_charges` raises.
     """
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
-    if json.loads(path.read_bytes()) != _made(home, keys, version, councils):
+    if json.loads(path.read_bytes()) != _hash_release(home, keys, version, councils):
         return False
-    Ledger(home.ledger).check_known(published_charges(home, keys))
+    Ledger(home.ledger).check_known(read_published_charges(home, keys))
     return True
 
 
 def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
-    """Keep hashes of a verified bundle and of everything beside it, for `bundle_is_current` to compare with."""
-    files.write_json(home.release_made(version), _made(home, keys, version, councils))
+    """Keep hashes of a verified bundle and of everything beside it, for `is_bundle_current` to compare with."""
+    files.write_json(home.release_made(version), _hash_release(home, keys, version, councils))
 
 
-def _made(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
+def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
     """Return the SHA-256 of everything that decides a release, and those of its measurements and published files.
 
     Files are named by their path in the home folder.
     """
     files_of = {
-        str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else sha256_of(path)
-        for path in _files(home)
+        str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
+        for path in _iter_files(home)
     }
-    return {"made_from": _made_from(home, keys, version, councils), "files": files_of}
+    return {"made_from": _hash_inputs(home, keys, version, councils), "files": files_of}
 
 
-def _made_from(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
+def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
     ledger, record = Ledger(home.ledger), read_record(home, version)
     decides = {
         "records": {
             each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()}
-            for each in releases_of(record, version)
+            for each in list_releases(record, version)
         },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],
         "policy": load_policy().sha256,
-        "publisher": publisher_of(home, keys, version).model_dump(),
-        "calendar": [(each.version, str(each.date)) for each in calendar(settings().calendar)],
-        "key": fingerprint(public_pem(keys.signing_key)),
+        "publisher": get_publisher(home, keys, version).model_dump(),
+        "calendar": [(each.version, str(each.date)) for each in read_calendar(get_settings().calendar)],
+        "key": fingerprint(get_public_pem(keys.signing_key)),
         "program": program_sha256(_CODE, _LIBRARIES),
     }
-    return sha256_hex(canonical_json(decides))
+    return compute_sha256(encode_canonical_json(decides))
 
 
-def _files(home: Home) -> Iterator[Path]:
+def _iter_files(home: Home) -> Iterator[Path]:
     """Yield the measurements of every release, and the files of the release directory."""
-    for folder in (path_of(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
+    for folder in (build_measurement_path(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
         for path in folder.rglob("*"):
             if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
                 yield path
 
 
-def publisher_of(home: Home, keys: KeyRing, version: str) -> Publisher:
+def get_publisher(home: Home, keys: KeyRing, version: str) -> Publisher:
     """Return the publisher of the release. Raises `InvalidPublisher`."""
     return load_publisher(demonstration=_is_demonstration(home, keys, version))
 
@@ -128,7 +128,7 @@ class Day:
     announced: bool = False
 
 
-def day_of(home: Home, version: str, today: dt.date) -> Day:
+def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
 
     The day is kept, so that the bundle is the same whenever it is made again. A changed calendar counts only until the
@@ -141,7 +141,7 @@ def day_of(home: Home, version: str, today: dt.date) -> Day:
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
         return kept
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
-    days = (each.date for each in calendar(settings().calendar) if each.version == version and each.date)
+    days = (each.date for each in read_calendar(get_settings().calendar) if each.version == version and each.date)
     announced = next((day for day in days if day >= made), None)
     found = Day((announced or made).isoformat(), announced is not None)
     if found != kept:
@@ -154,11 +154,11 @@ def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
 
     Raises `InvalidCalendar`.
     """
-    path = settings().calendar
+    path = get_settings().calendar
     if path:
-        announce_upcoming(home.release, calendar(path), today)
+        announce_upcoming(home.release, read_calendar(path), today)
     elif _is_demonstration(home, keys, version):
-        newest = max([Version.parse(version), *versions(home.release)])
+        newest = max([Version.parse(version), *list_versions(home.release)])
         later = Version(newest.year + 1, newest.month, 0)
         announce_upcoming(home.release, [Announced(str(later), None)], today)
 
@@ -169,6 +169,6 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True
     signed = SignOffs(ledger)
-    measured_for = releases_of(read_record(home, version), version)
+    measured_for = list_releases(read_record(home, version), version)
     allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

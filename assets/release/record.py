@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.review import Sample, reviews_measured
+from assets.linkage.review import Sample, list_measured_reviews
 from assets.release.planning import plan_family
-from ndl_export.facts.noisy_counts import plan_files
+from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables import FAMILIES
@@ -60,7 +60,7 @@ class CohortRecord:
     requested: tuple[dict[str, Any], ...] = ()
     on_request: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def measured_by(self, version: str) -> tuple[str, ...]:
+    def list_measured_families(self, version: str) -> tuple[str, ...]:
         """Return the families that release `version` measures itself, whole or for requested tables, and its review."""
         own = tuple(FAMILIES) if self.measured_in == version else ()
         return (*own, *self.on_request.get(version, ()))
@@ -77,7 +77,7 @@ def read_record(home: Home, version: str) -> ReleaseRecord:
     return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
 
 
-def fixed_record(home: Home, version: str) -> ReleaseRecord:
+def read_fixed_record(home: Home, version: str) -> ReleaseRecord:
     """Return the record of a release. Raises `NotBegun` if there is none."""
     if record := read_record(home, version):
         return record
@@ -91,18 +91,18 @@ def write_record(home: Home, version: str, record: ReleaseRecord) -> None:
     files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
 
 
-def requested_tables(record: ReleaseRecord) -> tuple[RequestedTable, ...]:
+def list_requested_tables(record: ReleaseRecord) -> tuple[RequestedTable, ...]:
     """Return the requested tables of all cohorts, in the order in which they were requested."""
     found = {each["definition"]["name"]: each for entry in record.values() for each in entry.requested}
     return tuple(map(RequestedTable.of, found.values()))
 
 
-def releases_of(record: ReleaseRecord, version: str) -> set[str]:
+def list_releases(record: ReleaseRecord, version: str) -> set[str]:
     """Return the release itself, and every one whose measurements it uses."""
     return {version, *(each for entry in record.values() for each in (entry.measured_in, *entry.on_request))}
 
 
-def policy_of(record: ReleaseRecord, cohort: str) -> Policy:
+def load_cohort_policy(record: ReleaseRecord, cohort: str) -> Policy:
     """Return the policy with the split that the release spends."""
     return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
 
@@ -115,15 +115,15 @@ def plan_of(store: CohortStore, version: str, councils: Sequence[str], family: s
     record = read_record(store.home, version)
     if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
         return request_plan(store, version, family)
-    return plan_family(family, councils, policy_of(record, store.cohort))
+    return plan_family(family, councils, load_cohort_policy(record, store.cohort))
 
 
-def published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
+def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
     """Return the plan of each family under which an earlier release published a cohort.
 
     Raises `StoreError` if the release directory no longer holds one, or holds another.
     """
-    return {family: _published(store, release, family) for family in FAMILIES}
+    return {family: _read_published_plan(store, release, family) for family in FAMILIES}
 
 
 def request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
@@ -149,11 +149,11 @@ def keep_plan(store: CohortStore, release: str, plan: Plan) -> None:
     files.write(store.request_plan(release, plan.family.name), plan.to_json())
 
 
-def _published(store: CohortStore, release: str, family: str) -> Plan:
+def _read_published_plan(store: CohortStore, release: str, family: str) -> Plan:
     bundle = store.home.release / release
     try:
         cohorts = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"]
-        name = plan_files(cohorts)[store.cohort, family]
+        name = list_plan_files(cohorts)[store.cohort, family]
     except (OSError, ValueError, KeyError):
         raise StoreError(
             f"the plan of {family}, cohort {store.cohort}, is not in {bundle}: keep earlier releases in the release"
@@ -181,7 +181,7 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
 
 def review_measured_in(store: CohortStore) -> str | None:
     """Return the release that measured the cohort's newest sample, or None."""
-    sample, measured = Sample.read(store), reviews_measured(store)
+    sample, measured = Sample.read(store), list_measured_reviews(store)
     return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 

@@ -16,21 +16,21 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.home.home_lock import turn
+from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
-from assets.home.processing_log import last_restore
+from assets.home.processing_log import find_last_restore
 from assets.home.signers import note_signers
-from assets.linkage.inputs import PROFILE, read_record, record_of_tables, sha256_of
-from assets.release.anchors import published_charges
-from assets.release.decision_sheet import TEXT_PAGES, expectations_sha256, to_sign, write_sheet
+from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_record
+from assets.release.anchors import read_published_charges
+from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, state, state_of_release
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, fixed_record, request_plan, requested_tables
+from assets.release.record import CohortRecord, list_requested_tables, read_fixed_record, request_plan
 from assets.release.requests.register import publish_register
-from ndl_export.bundle.make import BundleRefused, publish_held, sums_of
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, withdrawals
-from ndl_export.facts.previous import cohort_statements
+from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
+from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
@@ -50,10 +50,10 @@ from privacy.release.approval import (
     note_people,
     sign,
 )
-from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger, approved_by
+from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
-from privacy.release.policy import Policy, PolicyError, Stage, load_policy, public_text
+from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
 from privacy.release.session import settle
 
 
@@ -85,14 +85,16 @@ def request_for(store: CohortStore, version: str, options: ReleaseOptions, *, pu
     `BundleRefused`.
     """
     if publish:
-        return publication_request(store.home, version)
-    with turn(store.home, {store.cohort, *options.others}):
+        return build_publication_request(store.home, version)
+    with lock_cohorts(store.home, {store.cohort, *options.others}):
         councils = read_record(store).taking_part
-        settle(Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: published_charges(store.home))
+        settle(
+            Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
+        )
         fix_release(store, version, councils, options)
         if _is_measured(store.home, version):
             raise NothingToSign(f"release {version} has nothing left to measure: approve its bundle, with --publish")
-        return measurement_request(store.home, version, councils)
+        return build_measurement_request(store.home, version, councils)
 
 
 def change_of_people(home: Home) -> Request:
@@ -128,11 +130,13 @@ def check_read(read: str, now: str) -> None:
         )
 
 
-def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
+def build_measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
     """Return the request to measure a release that was begun. Raises `NotBegun` and `NotLinked`."""
-    ledger, policy, fixed = Ledger(home.ledger), load_policy(), fixed_record(home, version)
-    cohorts = {each: _of_cohort(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed}
-    restored = last_restore(home)
+    ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
+    cohorts = {
+        each: _build_cohort_part(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed
+    }
+    restored = find_last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
         policy_sha256=policy.sha256,
@@ -142,17 +146,17 @@ def measurement_request(home: Home, version: str, councils: Sequence[str]) -> Re
     )
 
 
-def publication_request(home: Home, version: str) -> Request:
+def build_publication_request(home: Home, version: str) -> Request:
     """Return the request to publish a bundle. Raises `NothingToSign` and `BundleRefused`."""
-    return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=sums_of(bundle_of(home, version)))
+    return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version)))
 
 
-def withdrawal_request(home: Home, version: str, reason: str) -> Request:
+def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
     return _request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
 
 
-def bundle_of(home: Home, version: str) -> Path:
+def find_bundle(home: Home, version: str) -> Path:
     """Return the folder of a release's bundle, held or published. Raises `NothingToSign`."""
     folders = [place / version for place in (home.release, home.held) if (place / version).is_dir()]
     if not folders:
@@ -170,31 +174,33 @@ def check_measurement(
     `WaitsForApproval`; the decision sheet is then ready to read.
     """
     ledger = note_signers(store.home, keys)
-    held, request = state_of_release(store.home, version), measurement_request(store.home, version, councils)
+    held, request = state_of_release(store.home, version), build_measurement_request(store.home, version, councils)
     if held.open:
         write_sheet(store.home, request)
     _check_holds(store, held)
     own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
-    _gate(store, keys, request)
+    _require_sign_off(store, keys, request)
     signed = SignOffs(ledger).allowed(Stage.MEASUREMENT, version)
-    return approved_by(each.line for each in signed)
+    return format_approval_note(each.line for each in signed)
 
 
 def _check_holds(store: CohortStore, held: State) -> None:
     """Raise `WaitsForAcceptance` if holds are open, naming them and the command that accepts them."""
     if held.open:
-        raise WaitsForAcceptance(f"cohort {store.cohort} is held, and nothing was charged: {_named(store.home, held)}")
+        raise WaitsForAcceptance(
+            f"cohort {store.cohort} is held, and nothing was charged: {_describe_holds(store.home, held)}"
+        )
 
 
-def what_holds(home: Home, request: Request) -> str:
+def explain_holds(home: Home, request: Request) -> str:
     """Return the open holds that keep a request from being signed, and what to do; empty if there are none."""
     held = state_of_release(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
-    return f"held, so it cannot be signed yet: {_named(home, held)}" if held and held.open else ""
+    return f"held, so it cannot be signed yet: {_describe_holds(home, held)}" if held and held.open else ""
 
 
-def _named(home: Home, held: State) -> str:
+def _describe_holds(home: Home, held: State) -> str:
     """Return the first open holds, and how to accept them."""
     left = len(held.open) - _HOLDS_TOLD
     listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
@@ -213,9 +219,9 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
 
     Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
     """
-    request = publication_request(store.home, version)
+    request = build_publication_request(store.home, version)
     if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
-        _gate(store, keys, request)
+        _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
 
@@ -224,15 +230,15 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
 
     `keys` sign by themselves in a demonstration. Raises `WaitsForApproval` and `WithdrawalRefused`.
     """
-    request, known = withdrawal_request(home, version, reason), withdrawals(home.release)
+    request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
-        _gate(home.cohort(""), keys, request)
-    signed = {(each.version, each.reason): each for each in _approved_withdrawals(home)}
+        _require_sign_off(home.cohort(""), keys, request)
+    signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
     found = known.get(version) or signed[version, request["reason"]]
     return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
 
 
-def _approved_withdrawals(home: Home) -> list[Withdrawal]:
+def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
     """Return the withdrawals that people have signed and that were carried out, each dated by its last signature."""
     books = SignOffs(Ledger(home.ledger))
     return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.withdrawals()]
@@ -247,7 +253,7 @@ def check_to_be_sent(home: Home, version: str) -> str | None:
     sums = check_publication(home, version)
     if has_no_ledger(home):
         return None
-    published, approved = withdrawals(home.release), _approved_withdrawals(home)
+    published, approved = load_withdrawals(home.release), _list_approved_withdrawals(home)
     differing = {name for name, each in published.items() if each not in approved} | (
         {each.version for each in approved} - published.keys()
     )
@@ -272,7 +278,7 @@ class Ready:
     line: str
 
 
-def signed_and_waiting(home: Home) -> list[Ready]:
+def list_ready_releases(home: Home) -> list[Ready]:
     """Return the releases that enough people have signed and that are not measured, or not published, yet.
 
     The gate decides whether what they signed is still what would be done.
@@ -282,7 +288,7 @@ def signed_and_waiting(home: Home) -> list[Ready]:
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
-            options = as_begun(home.cohort(newest.approval.cohort), version)
+            options = read_begun_options(home.cohort(newest.approval.cohort), version)
             found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
     return found
 
@@ -295,19 +301,21 @@ def is_done(home: Home, stage: Stage, version: str) -> bool:
 
 def _is_measured(home: Home, version: str) -> bool:
     """Return whether everything that a release measures itself is measured and paid for."""
-    ledger, fixed = Ledger(home.ledger), fixed_record(home, version)
-    return all(ledger.is_measured(each, version, entry.measured_by(version)) for each, entry in fixed.items())
+    ledger, fixed = Ledger(home.ledger), read_fixed_record(home, version)
+    return all(
+        ledger.is_measured(each, version, entry.list_measured_families(version)) for each, entry in fixed.items()
+    )
 
 
-def as_begun(store: CohortStore, version: str) -> ReleaseOptions:
+def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
     """Return the options with which a release was begun. Raises `NotBegun`."""
-    fixed = fixed_record(store.home, version)
+    fixed = read_fixed_record(store.home, version)
     return ReleaseOptions(
         allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
         share=fixed[store.cohort].share,
         others=[each for each in fixed if each != store.cohort],
         reuse=fixed[store.cohort].measured_in != version,
-        requests=[each.name for each in requested_tables(fixed) if each.release == version],
+        requests=[each.name for each in list_requested_tables(fixed) if each.release == version],
     )
 
 
@@ -321,34 +329,36 @@ def check_publication(home: Home, version: str) -> str | None:
     if not bundle.is_dir() or has_no_ledger(home):
         return None
     try:
-        request = publication_request(home, version)
+        request = build_publication_request(home, version)
     except BundleRefused:
         return None
     ledger = note_signers(home)
     if not (books := SignOffs(ledger)).is_allowed(request):
-        release_key = public_text(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
+        release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
         try:
             allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
         except WaitsForApproval as waiting:
-            cohort = max(cohort_statements(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_remedy(home.cohort(cohort), books, request)}") from None
+            cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+            raise WaitsForApproval(f"{waiting}. {_explain_remedy(home.cohort(cohort), books, request)}") from None
     return str(request["sha256sums"])
 
 
-def _gate(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
+def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
     ledger, sign_off = note_signers(store.home, keys), load_policy().sign_off
-    sheet_sha256, books = to_sign(store, request).sheet_sha256, SignOffs(ledger)
+    sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
-    signs_itself = own and is_demonstration(ledger, sign_off) and public_text(own.public_key()) in books.recorded.keys
+    signs_itself = (
+        own and is_demonstration(ledger, sign_off) and format_public_key(own.public_key()) in books.recorded.keys
+    )
     if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
         sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
     try:
         allow(ledger, sign_off, request, sheet_sha256)
     except WaitsForApproval as waiting:
-        raise WaitsForApproval(f"{waiting}. {_remedy(store, SignOffs(ledger), request)}") from None
+        raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
 
 
-def _remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
+def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
     approve = f"readiness approve {where}"
@@ -369,50 +379,54 @@ def _remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
     return f"{others}To sign, {nobody}read {page} and run: {command} --sheet SHA256 --key FILE"
 
 
-def _of_cohort(
+def _build_cohort_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _on_request(store, ledger, policy, version, fixed)
-    linked = record_of_tables(store)
+        return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
+    linked = read_complete_record(store)
     accepted = {hold.name: acceptance.signature for hold, acceptance in state(store.home, [store.cohort]).closed}
-    expected = expectations_sha256(store)
+    expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
-    if REVIEW in fixed.measured_by(version):
+    if REVIEW in fixed.list_measured_families(version):
         plans[REVIEW] = request_plan(store, version, REVIEW).sha256
-        judged["review"] = sha256_of(store.reviewed) if store.reviewed.exists() else ""
+        judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
         "measured_in": version,
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": plans,
-        "inputs": {name: sha256_hex(canonical_json(asdict(extract))) for name, extract in linked.extracts.items()},
+        "inputs": {
+            name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
+        },
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(store.cohort, version, unit) for unit in policy.accounts
+            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
         },
     }
 
 
-def _on_request(
+def _build_on_request_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
 ) -> dict[str, object]:
     """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
 
     The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
     """
-    families = fixed.measured_by(version)
+    families = fixed.list_measured_families(version)
     if not families:
         return {}
     charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
     return {
-        "requests": {each["definition"]["name"]: sha256_hex(canonical_json(each)) for each in fixed.requested},
+        "requests": {
+            each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
+        },
         "plans": {family: request_plan(store, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {
-            unit: ledger.charged_besides(store.cohort, version, unit) for unit in policy.accounts
+            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
         },
     }
 
@@ -423,5 +437,5 @@ _HOLDS_TOLD = 5
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
     """Return a request in the form in which it is read back from the ledger."""
     whole = {"stage": stage, "release": version, "ledger": ledger.identity(), **content}
-    found: Request = json.loads(canonical_json(whole))
+    found: Request = json.loads(encode_canonical_json(whole))
     return found

@@ -19,13 +19,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assets.home.paths import Home
-from assets.release.linkage_error import corrected
-from assets.release.noise_workload import block_figures
+from assets.release.linkage_error import correct_estimates
+from assets.release.noise_workload import build_block_figures
 from assets.release.record import review_of
-from assets.release.tabulate import all_measured, bundle_facts, positions, tabulate
-from ndl_export.bundle.synthetic import check_wanted, synthetic_files, write_synthetic
-from ndl_export.check.content_checks import table_layouts
-from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
+from assets.release.tabulate import find_positions, read_bundle_facts, read_measured_cohorts, tabulate
+from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
+from ndl_export.check.content_checks import build_table_layouts
+from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
@@ -44,18 +44,18 @@ from ndl_export.tables.pupil import (
     NUMBER_OF_GOALS,
 )
 from ndl_export.tables.rows import Layout
-from ndl_export.tables.schema import WITH_INTERVAL, column_name
-from privacy.estimation.estimates import estimates_of, without_categories
-from privacy.estimation.intervals import Moments, published_ratios
+from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
+from privacy.estimation.estimates import build_estimates, drop_categories
+from privacy.estimation.intervals import Moments, compute_published_ratios
 from privacy.keys import KeyRing
 from privacy.release import workload as noise
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
-from privacy.synthetic.model import draw, libraries
-from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, contradictions, problems, widest
-from privacy.synthetic.repair import Rates, Repaired, rates_of, repaired, tied
+from privacy.synthetic.model import draw, list_library_versions
+from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, count_contradictions, iter_problems, select_widest
+from privacy.synthetic.repair import Rates, Repaired, compute_rates, find_tied_sets, repair_rows
 from sources.reference.goals import GLD_GOALS, GOALS
 
 GOALS_MET = AllOf(
@@ -90,20 +90,20 @@ class _Inputs:
     goals: list[PublishedRates]
 
 
-def synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
+def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
     """Return the synthetic children of the bundle in the folder `bundle`, by default of its newest cohort.
 
     Raises NoSuchCohort, and `MissingLibrary` if the extra `synthetic` is not installed.
     """
-    package, record = bundle_facts(bundle)
-    by_cohort = {each.cohort: each for each in all_measured(bundle)}
+    package, record = read_bundle_facts(bundle)
+    by_cohort = {each.cohort: each for each in read_measured_cohorts(bundle)}
     own = by_cohort.get(cohort or max(by_cohort))
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
     missing: MissingByCohort = package["missing"]
     listed = bundle / SUMS_FILE
     reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    made = of_cohort(own, package, reliability, missing.get(own.cohort, {}), seed, requested)
+    made = synthesise_cohort(own, package, reliability, missing.get(own.cohort, {}), seed, requested)
     return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
 
 
@@ -111,19 +111,19 @@ def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | Non
     """Write the synthetic children of a published release next to it, signed in the same way.
 
     Raises `BundleRefused` if the release is not published, is withdrawn, or has other synthetic children; and what
-    `synthetic_children` raises.
+    `make_synthetic_children` raises.
     """
     check_wanted(home.release, version)
-    made = synthetic_children(home.release / version, cohort, seed)
+    made = make_synthetic_children(home.release / version, cohort, seed)
     write_synthetic(home.release, made, keys.signing_key)
     return made
 
 
-def differing_synthetic(folder: Path) -> list[str]:
+def find_differing_files(folder: Path) -> list[str]:
     """Return the names of files of synthetic children that their bundle does not reproduce byte for byte.
 
     The bundle is two folders up. Raises `OtherRelease` if it is not the one they say they were made from, and what
-    `synthetic_children` raises.
+    `make_synthetic_children` raises.
     """
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     package = json.loads(files[DATAPACKAGE_FILE])
@@ -131,11 +131,11 @@ def differing_synthetic(folder: Path) -> list[str]:
     listed = bundle / SUMS_FILE
     if not listed.is_file() or hashlib.sha256(listed.read_bytes()).hexdigest() != package["release_sha256sums"]:
         raise OtherRelease(f"{bundle} is not the release that {folder} says it was made from")
-    again = synthetic_files(synthetic_children(bundle, package["cohort"], package["seed"]))
+    again = build_synthetic_files(make_synthetic_children(bundle, package["cohort"], package["seed"]))
     return sorted(name for name, content in again.items() if files.get(name) != content)
 
 
-def of_cohort(
+def synthesise_cohort(
     own: MeasuredCohort,
     package: Mapping[str, Any],
     reliability: Reliability,
@@ -147,13 +147,13 @@ def of_cohort(
 
     `requested` are its requested tables. Raises `MissingLibrary`.
     """
-    inputs = _inputs(own, package["councils"], reliability, missing, requested)
+    inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
     drawn = [draw(each, seed) for each in inputs.problems]
-    after = _repaired(inputs, [each.rows for each in drawn], seed)
+    after = _repair_rows(inputs, [each.rows for each in drawn], seed)
     sequence = np.lexsort([*after.rows.values()][::-1])
     rows = {name: codes[sequence] for name, codes in after.rows.items()}
     domains = {name: inputs.plan.family.attribute(name).categories for name in rows}
-    compared = [(each, rates_of(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
+    compared = [(each, compute_rates(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
         "",
@@ -161,52 +161,52 @@ def of_cohort(
         seed,
         pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
         domains,
-        libraries(),
+        list_library_versions(),
         tuple(name for name in inputs.plan.family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
-        contradictions(inputs.problems[0], rows, GOALS_MET),
-        tuple(_agreements(compared)),
-        tuple(_held_out(inputs, seed)),
-        tuple(_goals(inputs, rows)),
+        count_contradictions(inputs.problems[0], rows, GOALS_MET),
+        tuple(_iter_agreements(compared)),
+        tuple(_iter_held_out(inputs, seed)),
+        tuple(_iter_goals(inputs, rows)),
         after.changed,
-        tuple(name for each, found in compared for name in _outside(each, found)),
+        tuple(name for each, found in compared for name in _iter_outside(each, found)),
     )
 
 
-def _inputs(
+def _build_inputs(
     own: MeasuredCohort,
     councils: Sequence[str],
     reliability: Reliability,
     missing: Missing,
     requested: Sequence[RequestedTable],
 ) -> _Inputs:
-    absent = not_sent(missing, FAMILY.name)
-    plan, measurement = without_categories(*own.together(FAMILY.name), COUNCIL, absent)
-    published = corrected(plan.family, estimates_of(plan, measurement), review_of(own))
+    absent = list_missing_councils(missing, FAMILY.name)
+    plan, measurement = drop_categories(*own.together(FAMILY.name), COUNCIL, absent)
+    published = correct_estimates(plan.family, build_estimates(plan, measurement), review_of(own))
     left_out = FAMILY.never_shown
     own_requests = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
+    layouts = build_table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
     every = [*FAMILY.tables, *(each.table for each in own_requests if each.family == FAMILY.name)]
-    rates = list(published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
+    rates = list(iter_published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
     return _Inputs(
         plan,
-        list(problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
+        list(iter_problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
         [each for each in rates if each.table is not NUMBER_OF_GOALS],
         [each for each in rates if each.table is NUMBER_OF_GOALS],
     )
 
 
-def _repaired(inputs: _Inputs, drawn: list[Codes], seed: int) -> Repaired:
+def _repair_rows(inputs: _Inputs, drawn: list[Codes], seed: int) -> Repaired:
     """Return the rows of all groups together, repaired; every row keeps its council."""
-    movable = [names for names in tied(inputs.problems) if COUNCIL not in names]
-    rows = _counted(inputs.plan.family, _together(inputs.plan, inputs.problems, drawn))
-    return repaired(inputs.plan.family, rows, [each.rates for each in inputs.percentages], movable, seed)
+    movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
+    rows = _add_number_of_goals(inputs.plan.family, _join_groups(inputs.plan, inputs.problems, drawn))
+    return repair_rows(inputs.plan.family, rows, [each.rates for each in inputs.percentages], movable, seed)
 
 
-def _together(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
+def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
     order = [each for each in plan.family.attributes if each.name in drawn[0]]
     rows = {}
@@ -222,33 +222,33 @@ def _together(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str,
     return rows
 
 
-def _counted(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+def _add_number_of_goals(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     """Return the rows with each row's number of goals.
 
     If the number counts all goals, the model ties it to them; any other is drawn independently of them.
     """
     categories = family.attribute(GOALS_EXPECTED.name).categories
     bands = np.array([categories.index(band) for band, numbers in GOAL_BANDS.items() for _ in numbers])
-    return rows | {GOALS_EXPECTED.name: bands[_number_of_goals(family, rows)]}
+    return rows | {GOALS_EXPECTED.name: bands[_count_goals(family, rows)]}
 
 
-def _number_of_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
+def _count_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
     expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
-def _inside(each: PublishedRates, found: Array) -> NDArray[np.bool_]:
+def _is_inside(each: PublishedRates, found: Array) -> NDArray[np.bool_]:
     return (found >= each.rates.lower) & (found <= each.rates.upper)
 
 
-def _outside(each: PublishedRates, found: Array) -> Iterator[str]:
+def _iter_outside(each: PublishedRates, found: Array) -> Iterator[str]:
     axes = [*each.rates.part.selectors.values()]
-    for position in np.argwhere(~np.isnan(each.value) & ~_inside(each, found)):
+    for position in np.argwhere(~np.isnan(each.value) & ~_is_inside(each, found)):
         labels = (axis.labels[place] for axis, place in zip(axes, position, strict=True))
         yield ", ".join((each.table.name, each.measure.name, *labels))
 
 
-def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
+def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
     """Yield the agreement with published figures, by table and percentage."""
     named = {(each.table.name, each.measure.name): (each.table.title, each.measure.label) for each, _ in compared}
     for key, titles in named.items():
@@ -259,25 +259,25 @@ def _agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Ag
             *key,
             *titles,
             len(apart),
-            sum(int(_inside(each, found).sum()) for each, found in own),
+            sum(int(_is_inside(each, found).sum()) for each, found in own),
             float(np.median(apart)),
             float(np.quantile(apart, 0.9)),
             float(np.median(widths)),
         )
 
 
-def _goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
+def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     family = inputs.plan.family
     block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
-    if figures := block_figures(block, family, family.attribute(COUNCIL).categories):
+    if figures := build_block_figures(block, family, family.attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
-        found = published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
+        found = compute_published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
         average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
-        met = float(_number_of_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
+        met = float(_count_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
         yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
     for each in inputs.goals:
-        bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, rates_of(family, rows, each.rates)
+        bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, compute_rates(family, rows, each.rates)
         for place, band in enumerate(bands):
             percent, lower, upper, of = (
                 100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
@@ -286,22 +286,22 @@ def _goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
                 yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
 
 
-def _held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
+def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     """Yield errors for marginals held out of the model.
 
     They are every second of the widest marginals that include a good level of development. If each group is a separate
     problem, only the group with the most children is used.
     """
     largest = max(inputs.problems, key=lambda each: each.rows)
-    held = widest(largest, GLD.name)
-    rows = _together(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
+    held = select_widest(largest, GLD.name)
+    rows = _join_groups(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = inputs.plan.family, inputs.published
     whole = family.attribute(GLD.name)
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
         good = replace(every, where={whole.name: Selector.only(whole, GLD.categories[0])})
-        rate, deviation = _rates(published, good, every)
-        apart = 100 * np.abs(rates_of(family, rows, Rates(good, every, rate, rate)) - rate)
+        rate, deviation = _estimate_rates(published, good, every)
+        apart = 100 * np.abs(compute_rates(family, rows, Rates(good, every, rate, rate)) - rate)
         large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)
         if not large.any():
             continue
@@ -314,7 +314,7 @@ def _held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
         )
 
 
-def _rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
+def _estimate_rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
     """Return estimated rates and their standard errors, by the delta method; NaN if there are no children."""
     size = np.where((found := moments.values(whole)) > 0, found, np.nan)
     rate = moments.values(part) / size
@@ -335,7 +335,7 @@ class PublishedRates:
     rates: Rates
 
 
-def published_rates(
+def iter_published_rates(
     of: Sequence[Table],
     measured: noise.Family,
     moments: Moments,
@@ -353,23 +353,23 @@ def published_rates(
     for table in of:
         layout, published = layouts[table.name], tables[table.name]
         for block in table.blocks:
-            if (figures := block_figures(block, measured, councils, absent)) is None:
+            if (figures := build_block_figures(block, measured, councils, absent)) is None:
                 continue
-            places = positions(layout, block, figures.areas).reshape(figures.base.shape)
+            places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
             for name, ((part, whole), taken_off) in figures.ratios.items():
                 measure = table.measure(name)
                 if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                     continue
                 large = (places >= 0) & (moments.values(whole) >= smallest)
-                columns = (published[column_name(measure, role)] for role in WITH_INTERVAL)
-                value, lower, upper = (_laid(column, places, large) for column in columns)
+                columns = (published[get_column_name(measure, role)] for role in WITH_INTERVAL)
+                value, lower, upper = (_lay_out_column(column, places, large) for column in columns)
                 shown = ~np.isnan(value)
                 rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
                 if shown.any():
                     yield PublishedRates(table, measure, value, rates)
 
 
-def _laid(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
+def _lay_out_column(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
     """Return a column of percentages as fractions in the shape of `places`; NaN if not wanted or not present."""
     values: Array = column.to_numpy() / 100
     return np.where(wanted, values[places], np.nan)

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from assets.release.linkage_error import corrected, doubtful_groups
-from assets.release.noise_workload import BlockFigures, block_figures, noise_covariance
+from assets.release.linkage_error import correct_estimates, find_doubtful_groups
+from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import review_of
-from ndl_export.check.content_checks import table_layouts
-from ndl_export.facts.missing import Missing, MissingByCohort, not_sent
-from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, plan_files
+from ndl_export.check.content_checks import build_table_layouts
+from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
+from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
@@ -38,20 +38,20 @@ from ndl_export.tables.schema import (
     MODEL_WITH_INTERVAL,
     ColumnRole,
     Flag,
-    arrow_schema,
-    key_names,
-    measure_columns,
+    build_arrow_schema,
+    list_key_names,
+    list_measure_columns,
 )
-from privacy.estimation.estimates import estimates_of, without_categories
-from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, modelled_rates
+from privacy.estimation.estimates import build_estimates, drop_categories
+from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, model_rates
 from privacy.estimation.intervals import (
     RELIABLE,
     WITHHELD,
     Moments,
     Remembered,
-    published_counts,
-    published_ratios,
-    rate_differences,
+    compute_published_counts,
+    compute_published_ratios,
+    compute_rate_differences,
 )
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -80,17 +80,19 @@ def tabulate(
     of several councils cover the others. Raises `NotGiven` if a cohort was measured under definitions that do not give
     one of today's tables.
     """
-    parts = [_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured]
-    plans = {key: plan for own in measured for key, plan in _documents(own).items()}
-    layouts = table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
+    parts = [
+        _build_cohort_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured
+    ]
+    plans = {key: plan for own in measured for key, plan in _list_plan_documents(own).items()}
+    layouts = build_table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
     held = {name: [part[name] for part in parts if name in part] for name in layouts}
     tables = {}
     for name, own in held.items():
         if own:
             layout = layouts[name]
-            data, place = layout.ordered(pa.concat_tables(own)), len(key_names(layout.table))
+            data, place = layout.ordered(pa.concat_tables(own)), len(list_key_names(layout.table))
             with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
-            tables[name] = with_breaks.cast(arrow_schema(layout.table))
+            tables[name] = with_breaks.cast(build_arrow_schema(layout.table))
     return tables
 
 
@@ -102,16 +104,16 @@ class CannotRecompute(Exception):
     """A bundle whose tables this version does not define, or that lacks their inputs; the message says which."""
 
 
-def recomputed(bundle: Path) -> dict[str, pa.Table]:
+def recompute_tables(bundle: Path) -> dict[str, pa.Table]:
     """Return the tables of the bundle in the folder `bundle`, by name, computed from its noisy counts.
 
     Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     """
-    return _again(bundle, all_measured(bundle))
+    return _recompute_tables(bundle, read_measured_cohorts(bundle))
 
 
-def _again(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Table]:
-    package, record = bundle_facts(bundle)
+def _recompute_tables(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Table]:
+    package, record = read_bundle_facts(bundle)
     reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
     return tabulate(measured, package["councils"], reliability, package["missing"], requested)
 
@@ -127,22 +129,22 @@ class Differing:
     last_digits: list[str]
 
 
-def differing(bundle: Path) -> Differing:
+def find_differing_tables(bundle: Path) -> Differing:
     """Return the tables that the noisy counts do not reproduce as published. Raises `CannotRecompute`.
 
     Decimal numbers are compared to `SAME_DIGITS` digits: beyond these, sums and functions differ between processors and
     between versions of numerical libraries.
     """
-    measured, (package, _) = all_measured(bundle), bundle_facts(bundle)
-    again = _again(bundle, measured)
-    again[PurePath(NOISE_COVARIANCE_FILE).stem] = noise_covariance(measured, package["missing"])
+    measured, (package, _) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
+    again = _recompute_tables(bundle, measured)
+    again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(measured, package["missing"])
     published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
-    figures = [name for name in other if not _same_figures(published[name], again[name])]
+    figures = [name for name in other if not _has_same_figures(published[name], again[name])]
     return Differing(figures, [name for name in other if name not in figures])
 
 
-def _same_figures(table: pa.Table, other: pa.Table) -> bool:
+def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
     """Return whether two tables have the same columns and rows, decimal numbers to `SAME_DIGITS` digits."""
     if table.schema != other.schema or len(table) != len(other):
         return False
@@ -159,19 +161,22 @@ def _same_figures(table: pa.Table, other: pa.Table) -> bool:
     return True
 
 
-def bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     package, record = (json.loads((bundle / name).read_bytes()) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
     return package, record
 
 
-def all_measured(bundle: Path) -> list[MeasuredCohort]:
-    package, record = bundle_facts(bundle)
+def read_measured_cohorts(bundle: Path) -> list[MeasuredCohort]:
+    package, record = read_bundle_facts(bundle)
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names, requested_counts = plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
-    return [_measured(bundle, cells, entry, record["families"], names, requested_counts) for entry in record["cohorts"]]
+    names, requested_counts = list_plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
+    return [
+        _build_measured_cohort(bundle, cells, entry, record["families"], names, requested_counts)
+        for entry in record["cohorts"]
+    ]
 
 
-def _measured(
+def _build_measured_cohort(
     bundle: Path,
     cells: pa.Table,
     entry: dict[str, str],
@@ -190,21 +195,21 @@ def _measured(
                     " take another copy of it"
                 )
             drawn = requested_counts[key]
-            on_request.append(MeasuredOnRequest(release, *_as_stated(stated, drawn), tuple(stated["tables"])))
+            on_request.append(MeasuredOnRequest(release, *_build_stated(stated, drawn), tuple(stated["tables"])))
         else:
             document = (bundle / names[entry["cohort"], family]).read_bytes()
             drawn = NoisyCounts.read(document, cells, entry["cohort"], family)
-            plans[family], measurements[family] = _as_stated(stated, drawn)
+            plans[family], measurements[family] = _build_stated(stated, drawn)
     return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements, tuple(on_request))
 
 
-def _as_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Measurement]:
+def _build_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Measurement]:
     plan = Plan.from_json(drawn.plan)
     made_by = stated["noise_source"], stated["opendp_version"]
     return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
 
 
-def _tables(
+def _build_cohort_tables(
     own: MeasuredCohort,
     councils: Sequence[str],
     reliability: Reliability,
@@ -213,18 +218,20 @@ def _tables(
 ) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
     own_requests = [each for each in requested if own.cohort in each.cohorts]
-    layouts = table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, _documents(own), own_requests)
+    layouts = build_table_layouts(
+        tuple(councils), (own.cohort,), {own.cohort: missing}, _list_plan_documents(own), own_requests
+    )
     tables = {}
     for family in own.plans:
-        absent = not_sent(missing, family)
+        absent = list_missing_councils(missing, family)
         try:
             together, review = own.together(family), review_of(own)
-            estimated = _estimated(*together, absent, review) if set(councils) - set(absent) else None
+            estimated = _estimate_family(*together, absent, review) if set(councils) - set(absent) else None
             answers: list[Table] = [each.table for each in own_requests if each.family == family]
             defined: list[Table] = [*FAMILIES[family].tables, *answers]
             for table in defined:
                 own_layout, on_request = layouts[table.name], table in answers
-                tables[table.name] = _table(own_layout, estimated, councils, absent, reliability, on_request)
+                tables[table.name] = _build_table(own_layout, estimated, councils, absent, reliability, on_request)
         except (KeyError, WorkloadError) as error:
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
@@ -233,7 +240,7 @@ def _tables(
     return tables
 
 
-def _documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
+def _list_plan_documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
     """Return the documents of a cohort's plans, by cohort and family."""
     return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
 
@@ -251,17 +258,20 @@ class _Estimated:
     doubtful: frozenset[str]
 
 
-def _estimated(
+def _estimate_family(
     plan: Plan, measurement: Measurement, absent: Collection[str], review: tuple[Plan, Measurement] | None
 ) -> _Estimated:
-    plan, measurement = without_categories(plan, measurement, COUNCIL, absent)
-    estimates = estimates_of(plan, measurement)
+    plan, measurement = drop_categories(plan, measurement, COUNCIL, absent)
+    estimates = build_estimates(plan, measurement)
     return _Estimated(
-        plan.family, estimates, corrected(plan.family, estimates, review), doubtful_groups(plan.family, estimates)
+        plan.family,
+        estimates,
+        correct_estimates(plan.family, estimates, review),
+        find_doubtful_groups(plan.family, estimates),
     )
 
 
-def _table(
+def _build_table(
     rows: Layout,
     estimated: _Estimated | None,
     councils: Sequence[str],
@@ -271,14 +281,14 @@ def _table(
 ) -> pa.Table:
     """Return the table; if `estimated` is None because no council has sent anything, no figure is available."""
     table = rows.table
-    columns = {measure.name: _empty(rows, measure) for measure in table.measures}
+    columns = {measure.name: _build_empty_figures(rows, measure) for measure in table.measures}
     if estimated is not None:
         for block in table.blocks:
-            figures = block_figures(block, estimated.family, councils, absent)
-            if figures is None or not (published := (places := positions(rows, block, figures.areas)) >= 0).any():
+            figures = build_block_figures(block, estimated.family, councils, absent)
+            if figures is None or not (published := (places := find_positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _block(
-                table, block, figures, estimated, reliability.for_figures(on_request or block.everywhere)
+            for name, found in _iter_block_measures(
+                table, block, figures, estimated, reliability.select_for_figures(on_request or block.everywhere)
             ):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
@@ -286,12 +296,12 @@ def _table(
     filled = {
         column: values
         for measure in table.measures
-        for column, values in _columns(measure, columns[measure.name]).items()
+        for column, values in _build_columns(measure, columns[measure.name]).items()
     }
     return pa.table(keys | filled)
 
 
-def _block(
+def _iter_block_measures(
     table: Table, block: Block, figures: BlockFigures, estimated: _Estimated, reliability: Reliability
 ) -> Iterator[tuple[str, _Figures]]:
     """Yield the measures of a block, each (areas, *levels), with structural zeros marked as not applicable."""
@@ -299,25 +309,28 @@ def _block(
     levels = product(*(axis.selections for axis in block.axes))
     structural = [tuple(level.label for level in chosen) in block.structural_zeros for chosen in levels]
     impossible = np.broadcast_to(np.array(structural).reshape(shape[1:]), shape)
-    doubtful = partial(_doubtful, block, FAMILIES[table.family], estimated.doubtful)
+    doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.measure(name).as_linked else moments
-        count, nothing = published_counts(of_count, cube), np.full(cube.shape, RELIABLE)  # counts are never withheld
+        count, nothing = (
+            compute_published_counts(of_count, cube),
+            np.full(cube.shape, RELIABLE),
+        )  # counts are never withheld
         value = count.count.astype(np.float64)
-        counted = _figures(value, of_count.values(cube), count.lower, count.upper, nothing)
-        yield name, _not_applicable(_flagged(counted, doubtful((block.counts[name],))), impossible)
+        counted = _build_figures(value, of_count.values(cube), count.lower, count.upper, nothing)
+        yield name, _mark_not_applicable(_flag_doubtful(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
-            found = rate_differences(moments, rate, taken_off, reliability)
+            found = compute_rate_differences(moments, rate, taken_off, reliability)
         else:
             largest = float(len(block.ratios[name].parts))
-            found = published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
-        model = _modelled(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
+            found = compute_published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
+        model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
-        ratio = _figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
-        shown = _flagged(ratio, doubtful(block.ratios[name].counts))
-        yield name, _not_applicable(shown | model, impossible)
+        ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
+        shown = _flag_doubtful(ratio, doubtful(block.ratios[name].counts))
+        yield name, _mark_not_applicable(shown | model, impossible)
 
 
 # processors and numerical libraries differ beyond this: see `differing`
@@ -325,12 +338,12 @@ SAME_DIGITS = 9
 _ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
 
 
-def _figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
+def _build_figures(*values: NDArray[Any]) -> dict[ColumnRole, NDArray[Any]]:
     """Return figures from values in the order of `_ROLES`."""
     return dict(zip(_ROLES, values, strict=True))
 
 
-def _modelled(
+def _model_percentages(
     block: Block,
     areas: Sequence[Geography],
     moments: Moments,
@@ -356,14 +369,14 @@ def _modelled(
             moments.covariance(part, whole),
         )
     )
-    for groups in _level_groups(block, impossible[0].ravel()):
-        found = modelled_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
+    for groups in _group_levels(block, impossible[0].ravel()):
+        found = model_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
 
 
-def _level_groups(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
+def _group_levels(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]]:
     """Return positions of levels grouped by which axes are at their total, leaving out levels without others."""
     groups: dict[tuple[bool, ...], list[int]] = {}
     for position, chosen in enumerate(product(*(axis.selections for axis in block.axes))):
@@ -372,7 +385,9 @@ def _level_groups(block: Block, impossible: NDArray[np.bool_]) -> list[list[int]
     return [positions for positions in groups.values() if len(positions) > 1]
 
 
-def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]) -> NDArray[np.bool_]:
+def _find_doubtful(
+    block: Block, family: Definition, groups: frozenset[str], counts: Sequence[Count]
+) -> NDArray[np.bool_]:
     """Return, by level of the axes, whether a figure of these counts depends on links of these ethnic groups."""
     linked = {name for count in counts for name, _ in count.groups} & family.found_by_linkage
     on_axes = {axis.attribute for axis in block.axes} & family.found_by_linkage
@@ -385,26 +400,26 @@ def _doubtful(block: Block, family: Definition, groups: frozenset[str], counts: 
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 
-def _flagged(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
+def _flag_doubtful(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
     """Return the figures with the linkage flag where a figure is doubtful and shown."""
     flag = figures[ColumnRole.FLAG].astype(object)
     return {**figures, ColumnRole.FLAG: np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)}
 
 
-def _not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
+def _mark_not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
     nothing = {role: Flag.NOT_APPLICABLE.value if role is ColumnRole.FLAG else np.nan for role in figures}
     return {role: np.where(where, nothing[role], values) for role, values in figures.items()}
 
 
-def _empty(rows: Layout, measure: Measure) -> _Figures:
+def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
     """Return empty figures for all rows: not available if a figure applies, otherwise not applicable."""
     number = partial(np.full, len(rows.row_of), np.nan)
     flag = np.where(rows.applies(measure.name), Flag.NOT_AVAILABLE.value, Flag.NOT_APPLICABLE.value).astype(object)
-    figures = _figures(*(number() for _ in _ROLES[:-1]), flag)
+    figures = _build_figures(*(number() for _ in _ROLES[:-1]), flag)
     return figures | ({role: number() for role in MODEL_WITH_INTERVAL} if measure.modelled else {})
 
 
-def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
+def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
     """Return the table rows of a block's figures: area by area, in the order of its levels; -1 for none."""
     wanted = []
     for chosen in product(*(axis.selections for axis in block.axes)):
@@ -415,10 +430,10 @@ def positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> NDArray
     return rows.positions(wanted, areas)
 
 
-def _columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
+def _build_columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
     """Return the columns of a measure, with NULL for a missing number or an empty flag."""
     found = {}
-    for column in measure_columns(measure):
+    for column in list_measure_columns(measure):
         values = figures[column.role]
         mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
         found[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)

@@ -26,12 +26,12 @@ from assets.returns.row_history import Unusual
 from assets.returns.team_files import TEMPLATES
 from ndl_export.pages import kit
 from privacy.doors import files
-from privacy.doors.sql import quoted
-from privacy.returns.agreement import Agreement, Fact, Sender, permitted
+from privacy.doors.sql import quote_text
+from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
 from privacy.services import SERVICE_NAMES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 ROUNDED_TO = 10
 """Numbers of children are rounded to a multiple of this."""
@@ -49,19 +49,19 @@ def load_facts(con: duckdb.DuckDBPyConnection, facts: Mapping[tuple[str, str, st
     con.unregister("returned")
 
 
-def receipt(con: duckdb.DuckDBPyConnection, teller: Sender) -> dict[str, Any]:
+def build_receipt(con: duckdb.DuckDBPyConnection, teller: Sender) -> dict[str, Any]:
     """Return the rounded number of the teller's children by receiver, and its rows by source and number."""
     of_teller = teller._asdict()
     counted = con.sql(_COUNTED, params={**of_teller, "to": ROUNDED_TO}).to_arrow_table().to_pylist()
     return {"receivers": counted, "rows": con.sql(_ROWS, params=of_teller).to_arrow_table().to_pylist()}
 
 
-def permitted_flows(agreements: Mapping[str, Agreement], on: dt.date) -> dict[Sender, dict[str, list[str]]]:
+def list_permitted_flows(agreements: Mapping[str, Agreement], on: dt.date) -> dict[Sender, dict[str, list[str]]]:
     """Return the facts that each service with a key may tell today, by receiver."""
     found: dict[Sender, dict[str, list[str]]] = {}
     services = [Sender(council, service) for council, each in agreements.items() for service in each.recipients]
     for receiver in services:
-        for teller, facts in permitted(agreements, receiver, on).items():
+        for teller, facts in list_permitted(agreements, receiver, on).items():
             if teller in services:
                 found.setdefault(teller, {})["/".join(receiver)] = sorted(fact.value for fact in facts)
     return found
@@ -92,8 +92,8 @@ SELECT receiver, (round(count(*) / $to) * $to)::BIGINT AS children_about FROM ({
 """
 _ROWS = f"""
 SELECT own.source, own.row, receiver, list_sort(list_filter([
-           {quoted(Fact.KNOWN_TO)}, CASE WHEN contact THEN {quoted(Fact.LAST_CONTACT)} END,
-           CASE WHEN told.concern THEN {quoted(Fact.CONCERN)} END], lambda fact: fact IS NOT NULL)) AS told
+           {quote_text(Fact.KNOWN_TO)}, CASE WHEN contact THEN {quote_text(Fact.LAST_CONTACT)} END,
+           CASE WHEN told.concern THEN {quote_text(Fact.CONCERN)} END], lambda fact: fact IS NOT NULL)) AS told
   FROM ({_OF_CHILD}) AS told JOIN records AS own USING (child_id)
   JOIN (SELECT council, source, row, teller_council || '/' || teller_service AS receiver
           FROM told_facts) AS named USING (council, source, row, receiver)
@@ -135,7 +135,7 @@ def write_summary(
     page = kit.render(
         TEMPLATES,
         "summary.html.j2",
-        **facts | {"council": place(council).la_name, "cohort": Cohort(store.cohort).label},
+        **facts | {"council": get_place(council).la_name, "cohort": Cohort(store.cohort).label},
         titles=_TITLES,
         sources={source: CONTRACTS[source].title for source in held},
     )
@@ -144,7 +144,7 @@ def write_summary(
     files.write(path.with_suffix(".html"), page.encode())
 
 
-def held_mac(store: ExtractStore) -> str | None:
+def read_held_mac(store: ExtractStore) -> str | None:
     """Return the MAC of the delivery that waits for a person, according to the latest summary."""
     path = store.home.cohort(store.cohort).return_summary(store.council)
     waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}

@@ -21,9 +21,9 @@ from privacy.doors.settings_file import (
     Problem,
     Settings,
     Text,
-    one_of,
+    build_choice_validator,
+    build_fault_validator,
     read_settings,
-    without,
 )
 from privacy.returns.agreement import (
     NO_CONCERNS,
@@ -37,7 +37,7 @@ from privacy.returns.agreement import (
     Status,
 )
 from privacy.services import SERVICE_NAMES
-from sources.reference.places import places, resolve
+from sources.reference.places import load_places, resolve
 
 _LONGEST_DAYS, _MOST_DELIVERIES = 366, 12
 _NONE = "none"
@@ -89,24 +89,24 @@ def draft(council: str) -> str:
     return text.replace("COUNCIL", council).replace("FACTS", ", ".join(FACT_NAMES))
 
 
-def _not_to_do(text: Any) -> Any:
+def _refuse_todo(text: Any) -> Any:
     if isinstance(text, str) and text.strip().startswith("TODO"):
         raise ValueError("is still to be filled in")
     return text
 
 
-def _key_fault(key: str) -> str | None:
+def _explain_key_fault(key: str) -> str | None:
     private = " and a private key belongs in no agreement" if key.upper().startswith("AGE-SECRET") else ""
     return None if is_recipient(key) else f"is no age public key: it starts with age1{private}"
 
 
-def _need(facts: frozenset[Fact]) -> str | None:
+def _explain_need(facts: frozenset[Fact]) -> str | None:
     if facts and OTHERS_NEED not in facts:
         return f"{', '.join(sorted(facts))} needs {OTHERS_NEED.value}; add it"
     return None
 
 
-def _or_none(content: Any) -> Any:
+def _parse_none(content: Any) -> Any:
     if isinstance(content, list) and _NONE in content:
         if len(content) > 1:
             raise ValueError(f"{_NONE} cannot be combined with other facts")
@@ -114,16 +114,16 @@ def _or_none(content: Any) -> Any:
     return content
 
 
-_Written = Annotated[Text, BeforeValidator(_not_to_do)]
-_Service = Annotated[str, one_of(SERVICE_NAMES, "a service")]
-_Authority = Annotated[str, one_of(lambda: tuple(places()), "the name of an English authority")]
-_Facts = Annotated[frozenset[Fact], without(_need), AsList]
-_FactsOrNone = Annotated[frozenset[Fact], without(_need), BeforeValidator(_or_none), AsList]
+_Written = Annotated[Text, BeforeValidator(_refuse_todo)]
+_Service = Annotated[str, build_choice_validator(SERVICE_NAMES, "a service")]
+_Authority = Annotated[str, build_choice_validator(lambda: tuple(load_places()), "the name of an English authority")]
+_Facts = Annotated[frozenset[Fact], build_fault_validator(_explain_need), AsList]
+_FactsOrNone = Annotated[frozenset[Fact], build_fault_validator(_explain_need), BeforeValidator(_parse_none), AsList]
 
 
 class _Recipient(Settings):
     name: _Written
-    key: Annotated[str, without(_key_fault), BeforeValidator(_not_to_do)]
+    key: Annotated[str, build_fault_validator(_explain_key_fault), BeforeValidator(_refuse_todo)]
 
 
 class _Disclosure(Settings):
@@ -164,8 +164,8 @@ class _File(Settings):
     legal_basis: _Written
     impact_assessment: _Written
     status: Status
-    starts: Annotated[Day, BeforeValidator(_not_to_do)]
-    expires: Annotated[Day, BeforeValidator(_not_to_do)]
+    starts: Annotated[Day, BeforeValidator(_refuse_todo)]
+    expires: Annotated[Day, BeforeValidator(_refuse_todo)]
     recipients: Annotated[Mapping[_Service, _Recipient], Field(min_length=1)]
     tells: Sequence[_Disclosure]
     accepts_from: Annotated[frozenset[_Authority], AsList] = frozenset()
@@ -198,7 +198,7 @@ class _File(Settings):
 
     @field_validator("recipients")
     @classmethod
-    def _have_keys_of_their_own(cls, recipients: Mapping[str, _Recipient]) -> Mapping[str, _Recipient]:
+    def _check_own_keys(cls, recipients: Mapping[str, _Recipient]) -> Mapping[str, _Recipient]:
         keys = [recipient.key for recipient in recipients.values()]
         with Faults() as faults:
             for number, service in enumerate(recipients):
@@ -208,7 +208,7 @@ class _File(Settings):
 
     @field_validator("tells")
     @classmethod
-    def _each_once_and_to_another(cls, tells: Sequence[_Disclosure], info: ValidationInfo) -> Sequence[_Disclosure]:
+    def _check_flows(cls, tells: Sequence[_Disclosure], info: ValidationInfo) -> Sequence[_Disclosure]:
         council, seen = info.data.get("council"), set[tuple[str, str, str | None]]()
         with Faults() as faults:
             for number, each in enumerate(tells):

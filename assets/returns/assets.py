@@ -39,7 +39,7 @@ def returns(context: dg.AssetExecutionContext, installation: dg.ResourceParam[In
     made = make_returns(
         installation.open_home().cohort(context.partition_key),
         load_all(folder),
-        installation.key_ring(),
+        installation.load_keys(),
         dt.date.today(),
     )
     for one in made:

@@ -76,7 +76,7 @@ class LogState:
 def read_state(store: CohortStore) -> LogState:
     """Read every line of the log. Raises `LogBroken`."""
     known = {each.name for each in fields(LogEntry)}
-    lines = chained_log.entries(store.home.disclosures)
+    lines = chained_log.read_entries(store.home.disclosures)
     own = [line for line in lines if line["cohort"] == store.cohort]
     return LogState(
         newest={
@@ -93,7 +93,7 @@ def read_state(store: CohortStore) -> LogState:
 def record(home: Home, entry: LogEntry) -> None:
     """Add a line and its anchor in the processing log, durable on return. Raises `LogBroken`."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.account(), **asdict(entry)})
+    line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
     processing_log.record(
         home,
         Processing.RETURN,
@@ -110,7 +110,7 @@ def check_anchored(home: Home) -> int:
 
     Raises `LogBroken`.
     """
-    hashes = [line["entry_hash"] for line in chained_log.entries(home.disclosures)]
+    hashes = [line["entry_hash"] for line in chained_log.read_entries(home.disclosures)]
     notes = (entry.note for entry in processing_log.verify(home) if entry.what == Processing.RETURN)
     for number, known in (anchor.groups() for note in notes if (anchor := _ANCHOR.fullmatch(note))):
         if hashes[int(number) - 1 : int(number)] != [known]:

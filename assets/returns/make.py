@@ -19,26 +19,41 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from assets.home.home_lock import while_in_use, with_cohort_lock
+from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.software import software
 from assets.intake import deliveries
-from assets.linkage.inputs import changed_since_linked, councils_in, fingerprint, linked_extracts, linked_with
+from assets.linkage.inputs import (
+    build_fingerprint,
+    find_changes_since_linkage,
+    list_councils,
+    read_link_parameters,
+    read_linked_extracts,
+)
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import StoredPairs, readers
-from assets.returns.accounts import held_mac, load_facts, permitted_flows, receipt, write_summary
+from assets.linkage.tokens import StoredPairs, open_readers
+from assets.returns.accounts import build_receipt, list_permitted_flows, load_facts, read_held_mac, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
 from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
-from privacy.doors.database import in_memory
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import parquet, quote_text
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.rows import Extract
-from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, permitted, rule_of_new
-from privacy.returns.facts import Absence, Doubts, absence, find_facts, left_out, note_waiting, tokens_without, traits
-from privacy.returns.seal import RECEIPT_FORMAT, Header, content, seal, seal_document, sender_key
+from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, find_new_children_rule, list_permitted
+from privacy.returns.facts import (
+    Absence,
+    Doubts,
+    decide_absence,
+    derive_traits,
+    drop_rows,
+    find_facts,
+    note_waiting,
+    select_left_out,
+)
+from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -61,14 +76,14 @@ class Made:
     written: bool = False
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: KeyRing, on: dt.date) -> list[Made]:
     """Make every return that the agreements allow on a day, and withdraw those they no longer allow.
 
     A return whose content has not changed is left alone. Raises `NothingToReturn`, `LogBroken` and `ReturnProblem`.
     """
-    extracts = _linked_deliveries(store)
+    extracts = _read_linked_deliveries(store)
     check_anchored(store.home)
     log = read_state(store)
     if log.last_day and on < log.last_day - dt.timedelta(days=1):  # time zones differ by up to a day
@@ -88,7 +103,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
         for source in SERVICES
     }
-    with in_memory() as con:
+    with open_in_memory() as con:
         load_records(con, store.home, Cohort(store.cohort), keys, payload, on)
         watched = {key: extract for key, extract in extracts.items() if key[0] in active}
         unusual = observe(con, store, watched, log.released, on)
@@ -106,7 +121,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     return sorted(made, key=lambda one: (one.council, one.source))
 
 
-@while_in_use
+@with_removals_blocked
 @with_cohort_lock
 def release(store: ExtractStore, reason: str) -> None:
     """Record that a person has looked at an unusual delivery.
@@ -116,7 +131,7 @@ def release(store: ExtractStore, reason: str) -> None:
     if not is_reason(reason):
         raise NothingToReturn(f"{A_REASON}: nothing was recorded")
     extract = deliveries.current(store)
-    if extract is None or held_mac(store) != extract.file_mac:
+    if extract is None or read_held_mac(store) != extract.file_mac:
         raise NothingToReturn(
             f"{store.council}/{store.source}, cohort {store.cohort}: no delivery is waiting for review; make the"
             " returns first"
@@ -150,7 +165,7 @@ class _Maker:
     def rules(self) -> dict[Sender, NewChildren]:
         """Return the rule about new rows for each service that can receive something."""
         return {
-            receiver: self._terms(receiver)[2]
+            receiver: self._find_terms(receiver)[2]
             for council, agreement in self.agreements.items()
             if agreement.why_not(self.on) is None
             for receiver in (Sender(council, service) for service in agreement.recipients)
@@ -168,27 +183,27 @@ class _Maker:
             (file.parent.parent.name, file.parent.name) for file in self.home.returns.glob(f"*/*/{self.cohort}.age")
         }
         for council, source in sorted({*self.extracts, *before}):
-            receiver, why_not = Sender(council, SERVICES[source]), self._why_none(council, source)
+            receiver, why_not = Sender(council, SERVICES[source]), self._explain_no_return(council, source)
             facts: list[str] = []
             if not why_not:
-                facts = find_facts(self.con, receiver, source, *self._terms(receiver))["fact"].to_pylist()
+                facts = find_facts(self.con, receiver, source, *self._find_terms(receiver))["fact"].to_pylist()
             returned[*receiver, source] = facts
             if SERVICES[source] == service:
                 file = self.home.extract(source, self.cohort, council).return_file
                 if why_not:
                     made.append(self._withdraw(file, council, source, why_not))
                 else:
-                    made.append(self._return(file, receiver, source, facts))
+                    made.append(self._make_return(file, receiver, source, facts))
         load_facts(self.con, returned)
-        return [*made, *self._receipts(service)]
+        return [*made, *self._make_receipts(service)]
 
-    def _terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
+    def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
         """Return what a receiver may be told, and the rule about new rows that applies."""
-        allowed = permitted(self.agreements, receiver, self.on)
-        of_absence = absence(receiver, allowed, SERVICE_NAMES, self.in_full)
-        return allowed, of_absence, rule_of_new(self.agreements, receiver, allowed)
+        allowed = list_permitted(self.agreements, receiver, self.on)
+        of_absence = decide_absence(receiver, allowed, SERVICE_NAMES, self.in_full)
+        return allowed, of_absence, find_new_children_rule(self.agreements, receiver, allowed)
 
-    def _why_none(self, council: str, source: str) -> str | None:
+    def _explain_no_return(self, council: str, source: str) -> str | None:
         """Return why an extract gets no return, or None."""
         own, service = self.agreements.get(council), SERVICES[source]
         if (council, source) not in self.extracts:
@@ -199,7 +214,7 @@ class _Maker:
             return why
         if service not in own.recipients:
             return f"the agreement {own.reference} names no recipient for {service}"
-        if not permitted(self.agreements, Sender(council, service), self.on):
+        if not list_permitted(self.agreements, Sender(council, service), self.on):
             return f"no agreement lets any service tell {service} anything"
         if found := self.unusual.get((council, source)):
             return (
@@ -208,33 +223,33 @@ class _Maker:
             )
         return None
 
-    def _return(self, file: Path, receiver: Sender, source: str, facts: list[str]) -> Made:
+    def _make_return(self, file: Path, receiver: Sender, source: str, facts: list[str]) -> Made:
         header = self._header(receiver, source, len(facts))
         shared = "cohort council source service recipient recipient_name tells rows agreements extract_mac serial"
         entry = LogEntry(
             what=ReturnState.MADE,
             software=software(),
-            return_mac=self._mac(content(header, facts)),
+            return_mac=self._compute_mac(encode_content(header, facts)),
             **{name: getattr(header, name) for name in shared.split()},
         )
         sentence = f"made for {header.recipient_name}, encrypted to its key"
         return self._hand_over(file, entry, lambda: seal(header, facts, self.keys.signing_key), sentence)
 
-    def _receipts(self, service: str) -> Iterator[Made]:
+    def _make_receipts(self, service: str) -> Iterator[Made]:
         """Make the receipts of a service in each council that may tell others, and withdraw those no longer allowed."""
-        flows = permitted_flows(self.agreements, self.on)
+        flows = list_permitted_flows(self.agreements, self.on)
         name, what = self.home.extract(service, self.cohort, "").told_file.name, f"told-{service}"
         before = {Sender(file.parent.name, service) for file in self.home.returns.glob(f"*/{name}")}
         for teller in sorted({teller for teller in flows if teller.service == service} | before):
             if teller in flows:
-                yield self._receipt(teller, what, flows[teller])
+                yield self._make_receipt(teller, what, flows[teller])
             else:
                 file = self.home.extract(service, self.cohort, teller.council).told_file
                 yield self._withdraw(file, teller.council, what, "no agreement lets it tell anybody anything")
 
-    def _receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
+    def _make_receipt(self, teller: Sender, what: str, receivers: Mapping[str, list[str]]) -> Made:
         council, file = teller.council, self.home.extract(teller.service, self.cohort, teller.council).told_file
-        own, found = self.agreements[council], receipt(self.con, teller)
+        own, found = self.agreements[council], build_receipt(self.con, teller)
         to = own.recipients[teller.service]
         document = {**teller._asdict(), "cohort": self.cohort, "recipient": to.key, "may_tell": receivers, **found}
         entry = LogEntry(
@@ -248,7 +263,7 @@ class _Maker:
             recipient_name=to.name,
             rows=len(found["rows"]),
             agreements={council: own.version},
-            return_mac=self._mac(_encode(document)),
+            return_mac=self._compute_mac(_encode(document)),
         )
 
         def sealed() -> bytes:
@@ -261,10 +276,10 @@ class _Maker:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
         before = self.log.newest.get((entry.council, entry.source))
         same = before and (before.what, before.return_mac) == (entry.what, entry.return_mac)
-        if before and same and file.is_file() and _sha256(file.read_bytes()) == before.file_sha256:
+        if before and same and file.is_file() and _hash_bytes(file.read_bytes()) == before.file_sha256:
             return Made(entry.council, entry.source, "unchanged since it was last made")
         sealed = seal_it()
-        record(self.home, replace(entry, file_sha256=_sha256(sealed)))
+        record(self.home, replace(entry, file_sha256=_hash_bytes(sealed)))
         files.write(file, sealed)
         return Made(entry.council, entry.source, sentence, written=True)
 
@@ -277,11 +292,11 @@ class _Maker:
         file.unlink()
         return Made(council, source, f"the return made before is withdrawn, nothing is made: {reason}")
 
-    def _mac(self, document: bytes) -> str:
-        return hmac.digest(self.keys.subkey("input-mac", "return"), document, hashlib.sha256).hex()
+    def _compute_mac(self, document: bytes) -> str:
+        return hmac.digest(self.keys.derive_subkey("input-mac", "return"), document, hashlib.sha256).hex()
 
     def _header(self, receiver: Sender, source: str, rows: int) -> Header:
-        allowed, of_absence, rule = self._terms(receiver)
+        allowed, of_absence, rule = self._find_terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient, parts = own.recipients[receiver.service], extract.parts.parts if extract.parts else ()
         in_force = [part for part in parts if part.in_force]
@@ -293,7 +308,7 @@ class _Maker:
             cohort=self.cohort,
             recipient=recipient.key,
             recipient_name=recipient.name,
-            sender_key=sender_key(self.keys, source, own.council).hex(),
+            sender_key=derive_sender_key(self.keys, source, own.council).hex(),
             sender_mac=extract.sender_mac,
             extract_mac=extract.file_mac,
             extract_rows=sum(part.rows_read for part in in_force) if extract.parts else extract.rows_read,
@@ -317,16 +332,16 @@ def _encode(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, sort_keys=True, ensure_ascii=False).encode()
 
 
-def _linked_deliveries(store: CohortStore) -> Extracts:
+def _read_linked_deliveries(store: CohortStore) -> Extracts:
     """Return the extracts whose rows are in the links. Raises `NothingToReturn` unless they are today's."""
-    linked = [(council, source) for council, source in (name.split("/") for name in linked_extracts(store))]
+    linked = [(council, source) for council, source in (name.split("/") for name in read_linked_extracts(store))]
     if not linked:
         raise NothingToReturn(
             f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
         )
     current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in linked}
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
-    moved = gone.union(changed_since_linked(store, councils_in(store, SERVICES)))
+    moved = gone.union(find_changes_since_linkage(store, list_councils(store, SERVICES)))
     if moved:
         raise NothingToReturn(
             f"cohort {store.cohort}: {', '.join(sorted(moved))} changed since the cohort was linked; run the job"
@@ -335,7 +350,7 @@ def _linked_deliveries(store: CohortStore) -> Extracts:
     return {key: quality for key, quality in current.items() if quality}
 
 
-def _sha256(content: bytes) -> str:
+def _hash_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
@@ -347,10 +362,10 @@ def load_records(
     links = pyarrow.parquet.read_table(store.links)
     numbers = RowNumbers(store, keys).numbers(links)
     con.register("links", links.append_column("row", numbers))
-    con.register("traits", traits(readers(store, keys, payload), keys))
+    con.register("traits", derive_traits(open_readers(store, keys, payload), keys))
     selects = [
-        f"SELECT {quoted(source)} AS source, council, {quoted(SERVICES[source])} AS service, row_key,"
-        f" {_last_contact(source, cohort, on)} AS last_contact,"
+        f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
+        f" {_build_last_contact_sql(source, cohort, on)} AS last_contact,"
         f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
         for source, paths in payload.items()
         if paths
@@ -380,14 +395,14 @@ def use_links_without_new_rows(
     Pairs that the cohort's linkage scored are not scored again.
     """
     use_cohort_links(con, store)
-    out = left_out(con, service)
+    out = select_left_out(con, service)
     if not out.num_rows:
         return
-    doubts, children = Doubts(), linked_with(store)[1]
-    kept: dict[str, Extract] = dict(readers(store, keys, payload))
+    doubts, children = Doubts(), read_link_parameters(store)[1]
+    kept: dict[str, Extract] = dict(open_readers(store, keys, payload))
     for source in out["source"].unique().to_pylist():
-        kept[source] = tokens_without(kept[source], out.filter(pc.equal(out["source"], source)))
-    with StoredPairs(store, None, keys, fingerprint(children)) as cache:
+        kept[source] = drop_rows(kept[source], out.filter(pc.equal(out["source"], source)))
+    with StoredPairs(store, None, keys, build_fingerprint(children)) as cache:
         links = link(kept, watchers=[doubts], children=children, cache=cache).links
     con.register("links_without", links)
     con.register("doubts_without", doubts.children(links))
@@ -404,7 +419,7 @@ CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
 
 
-def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
+def _build_last_contact_sql(source: str, cohort: Cohort, on: dt.date) -> str:
     """Return SQL for the month of the service's last contact with the child, according to its record.
 
     This is a review's own date; for the school census January, and for the Profile June, when its assessments end, in
@@ -413,10 +428,12 @@ def _last_contact(source: str, cohort: Cohort, on: dt.date) -> str:
     """
     match source:
         case "hv_reviews":
-            return f"CASE WHEN review_date <= {quoted(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
+            return (
+                f"CASE WHEN review_date <= {quote_text(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
+            )
         case "eyfsp":
-            return quoted(f"{cohort.first_year + 1}-06")
+            return quote_text(f"{cohort.first_year + 1}-06")
         case "school_census":
-            return quoted(f"{cohort.first_year + 1}-01")
+            return quote_text(f"{cohort.first_year + 1}-01")
         case _:
-            return quoted(f"{CONTRACTS[source].due.on(cohort).year}-01")
+            return quote_text(f"{CONTRACTS[source].due.on(cohort).year}-01")

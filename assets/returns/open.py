@@ -18,31 +18,31 @@ from assets.returns.team_files import (
     Line,
     Situation,
     explain,
-    next_step,
+    get_next_step,
     render_csv,
     render_page,
     render_workbook,
     tabulate,
 )
 from privacy.doors import files
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.returns.seal import (
     RECEIPT_FORMAT,
     Header,
     ReturnProblem,
     check_recipient,
-    sender_mac,
+    compute_sender_mac,
     unseal,
     unseal_document,
 )
-from privacy.row_keys import numbers_of, part_and_row
+from privacy.row_keys import number_rows, split_number
 from sources.contracts import CONTRACTS, Role, SourceContract
-from sources.councils.council_file import council_file as shipped_council_file
 from sources.councils.council_file import load as load_council_file
+from sources.councils.council_file import load_council_file as shipped_council_file
 from sources.councils.dialect import Dialect
-from sources.errors import ExtractStopped, unexpected
-from sources.extract.landed import Landed, arrived_in, content_sha256
-from sources.extract.open import OpenExtract, open_extract, together
+from sources.errors import ExtractStopped, wrap_error
+from sources.extract.landed import Landed, hash_content, list_arrived
+from sources.extract.open import OpenExtract, join_parts, open_extract
 from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
@@ -80,8 +80,8 @@ def open_return(
     if landed.holds_tokens:
         raise ReturnProblem(f"{extract.name}: holds tokens; give the extract that they were made from")
     if header.parts:
-        parts = _parts(extract, header)
-    elif _mac(header, extract) == header.sender_mac:
+        parts = _find_parts(extract, header)
+    elif _compute_mac(header, extract) == header.sender_mac:
         parts = {0: landed}
     else:
         raise ReturnProblem(
@@ -89,16 +89,16 @@ def open_return(
             f" {header.council}, cohort {header.cohort}, to the byte; give that extract as it was sent (saving it again"
             " in a spreadsheet program changes it)"
         )
-    lines = _lines(parts, _dialect(header, council_file), header, opened.facts)
-    newest = _newest_opened(key, header)
+    lines = _read_lines(parts, _load_dialect(header, council_file), header, opened.facts)
+    newest = _update_newest_serial(key, header)
     name = f"{header.council}-{header.source}-{header.cohort}"
     page, workbook, csv = (out / f"{name}{suffix}" for suffix in (".html", ".xlsx", ".csv"))
     table = tabulate(lines)
     _write(out, {csv: render_csv(*table), workbook: render_workbook(*table), page: render_page(header, lines)})
-    return Written(page, workbook, csv, _warnings(header, today, newest))
+    return Written(page, workbook, csv, _list_warnings(header, today, newest))
 
 
-def _parts(folder: Path, header: Header) -> dict[int, Landed]:
+def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
     """Find the files of an extract in parts anywhere in `folder`, and return them by number.
 
     Raises `ReturnProblem`.
@@ -106,7 +106,7 @@ def _parts(folder: Path, header: Header) -> dict[int, Landed]:
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
     if not folder.is_dir():
         raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
-    files = {_mac(header, path): path for path in arrived_in(folder)}
+    files = {_compute_mac(header, path): path for path in list_arrived(folder)}
     missing = sorted(number for mac, number in header.parts.items() if mac not in files)
     if missing:
         raise ReturnProblem(
@@ -119,11 +119,11 @@ def _parts(folder: Path, header: Header) -> dict[int, Landed]:
     }
 
 
-def _mac(header: Header, file: Path) -> str:
-    return sender_mac(bytes.fromhex(header.sender_key), content_sha256(file))
+def _compute_mac(header: Header, file: Path) -> str:
+    return compute_sender_mac(bytes.fromhex(header.sender_key), hash_content(file))
 
 
-def _newest_opened(key: Path, header: Header) -> int:
+def _update_newest_serial(key: Path, header: Header) -> int:
     """Return the highest serial number of this council, source and cohort opened with this key so far.
 
     It is stored beside the key, so a newer return that was never opened with the key is not known here.
@@ -142,7 +142,7 @@ def _newest_opened(key: Path, header: Header) -> int:
     return max(newest, header.serial)
 
 
-def _warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
+def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
     ended, made = dt.date.fromisoformat(header.expires), dt.date.fromisoformat(header.made_on)
     found = []
     if header.serial < newest:
@@ -161,7 +161,7 @@ def _warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _dialect(header: Header, council_file: Path | None) -> Dialect:
+def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     if council_file is None:
         return shipped_council_file(header.council).dialect(header.source)
     found = load_council_file(council_file)
@@ -170,16 +170,16 @@ def _dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.dialect(header.source)
 
 
-def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
+def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts: tuple[str, ...]) -> list[Line]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
     present = {*dialect.derived, *dialect.constants}
     above: dict[int, int] = {}
     try:
-        with in_memory() as con:
+        with open_in_memory() as con:
             for number, landed in parts.items():
                 extract = open_extract(landed, contract, dialect)
-                _read(con, together({number: extract}, numbers_of), contract)
+                _read(con, join_parts({number: extract}, number_rows), contract)
                 present |= {*extract.headings}
                 above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
             ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
@@ -188,12 +188,12 @@ def _lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, facts:
                     f"{landed.path.name}: has {rows:,} rows as it is read here and had {header.extract_rows:,} at the"
                     " pipeline; give the council file under which it was sent, with --council-file"
                 )
-            lines = _joined(con, contract, present, header, facts)
-            return [replace(line, row=line.row + above[part_and_row(line.row)[0]]) for line in lines]
+            lines = _join_facts(con, contract, present, header, facts)
+            return [replace(line, row=line.row + above[split_number(line.row)[0]]) for line in lines]
     except ExtractStopped:
         raise
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise unexpected(landed.name, error) from None
+        raise wrap_error(landed.name, error) from None
 
 
 def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: SourceContract) -> None:
@@ -211,7 +211,7 @@ def _read(con: duckdb.DuckDBPyConnection, extract: OpenExtract, contract: Source
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _joined(
+def _join_facts(
     con: duckdb.DuckDBPyConnection,
     contract: SourceContract,
     present: Container[str],
@@ -239,7 +239,7 @@ def _joined(
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
             situation=(situation := Situation(row["situation"])),
             why=explain(situation, row["contacts"] or [], header.absence_of),
-            next_step=next_step(situation, header.service),
+            next_step=get_next_step(situation, header.service),
         )
         for row in rows
     ]

@@ -24,7 +24,7 @@ import pyarrow.parquet
 from assets.home.paths import CohortStore
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
 from privacy.doors.sql import parquet
 from privacy.returns.facts import ALIKE_TOKENS
@@ -89,15 +89,15 @@ def observe(
     before = {(council, SERVICES[source]) for council, source in noted}
     another = [noted.get(key) != mac for key, mac in macs.items()]
     first = [(council, SERVICES[source]) not in before for council, source in macs]
-    delivered = _keys(macs).append_column("another", pa.array(another, pa.bool_()))
+    delivered = _build_key_table(macs).append_column("another", pa.array(another, pa.bool_()))
     con.register("delivered", delivered.append_column("first", pa.array(first, pa.bool_())))
     con.execute(_KNOWN)
     unusual = {
         key: found
         for key, mac in macs.items()
-        if noted.get(key, mac) != mac and mac not in released and (found := _unusual(con, *key, mac)).reasons
+        if noted.get(key, mac) != mac and mac not in released and (found := _judge_delivery(con, *key, mac)).reasons
     }
-    con.register("waiting_extracts", _keys(unusual))
+    con.register("waiting_extracts", _build_key_table(unusual))
     con.execute(_HISTORY, {"on": on})
     con.execute(_TO_KEEP)
     con.execute(_RECORDS)
@@ -117,11 +117,11 @@ def forget_rows(store: CohortStore) -> None:
     if not store.links.exists():
         path.unlink()
         return
-    with in_memory() as con:
+    with open_in_memory() as con:
         noted = _load(con, path)
         current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in noted}
         still = {key: mac for key, mac in noted.items() if (now := current[key]) and now.file_mac == mac}
-        con.register("still", _keys(still))
+        con.register("still", _build_key_table(still))
         con.execute(
             "CREATE TEMP TABLE history_to_keep AS FROM recorded SEMI JOIN still USING (council, source)"
             f" SEMI JOIN {parquet(store.links)} AS links USING (source, council, row_key)"
@@ -137,11 +137,11 @@ def _load(con: duckdb.DuckDBPyConnection, path: Path) -> dict[tuple[str, str], s
     return {(council, source): mac for name, mac in macs.items() for council, source in [name.split("/")]}
 
 
-def _keys(keys: Collection[tuple[str, str]]) -> pa.Table:
+def _build_key_table(keys: Collection[tuple[str, str]]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(_KEY.names, key, strict=True)) for key in keys], _KEY)
 
 
-def _unusual(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
+def _judge_delivery(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
     params = {"council": council, "source": source}
     before, rows, new, alike = con.execute(_JUDGED, params).fetchall()[0]
     reasons = {
@@ -159,7 +159,7 @@ def _keep(con: duckdb.DuckDBPyConnection, store: CohortStore, extracts: Mapping[
         return
     table = con.sql("FROM history_to_keep ORDER BY ALL").to_arrow_table().cast(_SCHEMA)
     macs = json.dumps({"/".join(key): mac for key, mac in extracts.items()}, sort_keys=True)
-    with store.home.staging() as staging:
+    with store.home.open_staging() as staging:
         noted = table.replace_schema_metadata({_EXTRACTS: macs})
         pyarrow.parquet.write_table(noted, staging / "history.parquet", compression="zstd")
         promote(staging / "history.parquet", store.row_history)

@@ -21,10 +21,10 @@ from ndl_export.pages import kit
 from ndl_export.pages.number_format import capital, listed, month, row_ranges
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
-from privacy.row_keys import part_and_row, written
+from privacy.row_keys import format_row_number, split_number
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
@@ -57,7 +57,7 @@ NOTHING_FIRST = "Nothing to do first. The service named beside the child can be 
 NOT_TOLD = "Nothing was returned about this row. That does not mean that nobody knows the child."
 
 
-def next_step(situation: Situation, service: str) -> str:
+def get_next_step(situation: Situation, service: str) -> str:
     """Return the next step for the team of a service about a child."""
     return NEXT.get((situation, service), NOTHING_FIRST if situation is Situation.KNOWN else NOT_TOLD)
 
@@ -67,7 +67,7 @@ def _name_senders(*names: str) -> str:
     councils: dict[str, list[str]] = {}
     for name in names:
         council, _, service = name.partition("/")
-        councils.setdefault(service, []).append(place(council).la_name)
+        councils.setdefault(service, []).append(get_place(council).la_name)
     return listed(
         f"{SERVICES[service]} in {listed(of) if len(of) <= _COUNCILS_NAMED else f'{len(of)} councils'}"
         for service, of in councils.items()
@@ -84,10 +84,10 @@ def explain(situation: Situation, contacts: list[dict[str, object]], absence_of:
     others = [contact for contact in contacts if not contact["concern"]]
     sentences = []
     if concerned:
-        sentences.append(f"{capital(listed(map(_seen, concerned)))} recorded a concern.")
+        sentences.append(f"{capital(listed(map(_format_contact, concerned)))} recorded a concern.")
     if others:
         also = "Also known to" if concerned else "Known to"
-        sentences.append(f"{also} {listed(map(_seen, others))}.")
+        sentences.append(f"{also} {listed(map(_format_contact, others))}.")
     return " ".join(sentences)
 
 
@@ -102,7 +102,7 @@ def _describe_rule(rule: Mapping[str, Any]) -> str:
     )
 
 
-def _seen(contact: dict[str, object]) -> str:
+def _format_contact(contact: dict[str, object]) -> str:
     seen = f" (last contact {month(str(contact['last_contact']))})" if contact["last_contact"] else ""
     return _name_senders(str(contact["sender"])) + seen
 
@@ -173,7 +173,7 @@ def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
     own = lines[0].own if lines else ()
     rows = []
     for each in lines:
-        row = written(each.row) if part_and_row(each.row)[0] else each.row  # part and row, or a number
+        row = format_row_number(each.row) if split_number(each.row)[0] else each.row  # part and row, or a number
         texts = [TITLES[each.situation], each.why, each.next_step]
         rows.append([each.situation.value, row, *each.own.values(), *texts])
     return [*_FIRST, *own, *_LAST], rows
@@ -182,7 +182,7 @@ def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
 def render_page(header: Header, lines: Sequence[Line]) -> bytes:
     """Return the page. `lines` must be sorted by situation, then by child."""
     found = {
-        Situation(key): [_child(list(rows)) for _, rows in groupby(of, key=lambda line: line.child)]
+        Situation(key): [_build_child_entry(list(rows)) for _, rows in groupby(of, key=lambda line: line.child)]
         for key, of in groupby(lines, key=lambda line: line.situation)
     }
     page = kit.render(
@@ -190,7 +190,7 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
         "return.html.j2",
         header=header,
         source=CONTRACTS[header.source].title,
-        council=place(header.council).la_name,
+        council=get_place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
         new_children=_describe_rule(header.new_children),
         situations=[
@@ -198,8 +198,8 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
                 "anchor": f"s{situation.value}",
                 "title": TITLES[situation],
                 "children": found.get(situation, []),
-                "never": _never(situation, header),
-                "next_step": next_step(situation, header.service),
+                "never": _explain_empty_section(situation, header),
+                "next_step": get_next_step(situation, header.service),
             }
             for situation in TO_CONTACT
         ],
@@ -212,7 +212,7 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
     return page.encode()
 
 
-def _child(rows: list[Line]) -> dict[str, Any]:
+def _build_child_entry(rows: list[Line]) -> dict[str, Any]:
     """Return a child by name, date of birth and rows, with its identifiers by heading."""
     first, places = rows[0].own, [line.row for line in rows]
     numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
@@ -220,13 +220,13 @@ def _child(rows: list[Line]) -> dict[str, Any]:
         "name": " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract",
         "born": first.get(_BORN),
         "rows": places,
-        "places": ", ".join(map(written, places)) if part_and_row(places[0])[0] else row_ranges(places),
+        "places": ", ".join(map(format_row_number, places)) if split_number(places[0])[0] else row_ranges(places),
         "numbers": {label: values for label, values in numbers.items() if values and label not in _IN_THE_NAME},
         "why": rows[0].why,
     }
 
 
-def _never(situation: Situation, header: Header) -> str | None:
+def _explain_empty_section(situation: Situation, header: Header) -> str | None:
     """Return why no child can be in this section, whatever the records say."""
     returned = {fact for kinds in header.tells.values() for fact in kinds}
     if situation in (Situation.CONCERN_ELSEWHERE, Situation.CONCERN_BOTH) and Fact.CONCERN not in returned:
@@ -234,11 +234,11 @@ def _never(situation: Situation, header: Header) -> str | None:
     if situation is Situation.NOT_LATELY and Fact.LAST_CONTACT not in returned:
         return "Not returned: under the agreement no service tells you when it last saw a child."
     if situation is Situation.NO_OTHER and header.absence_why_not:
-        return f"Not returned for any child: {_readable(header.absence_why_not)}."
+        return f"Not returned for any child: {_spell_out_services(header.absence_why_not)}."
     return None
 
 
-def _readable(sentence: str) -> str:
+def _spell_out_services(sentence: str) -> str:
     """Return the sentence with services in words."""
     return " ".join(
         _name_senders(word.rstrip(",")) + ("," if word.endswith(",") else "") if "/" in word else word

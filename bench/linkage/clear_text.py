@@ -11,7 +11,7 @@ import splink.comparison_level_library as cll
 import splink.comparison_library as cl
 from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
-from privacy.linkage.assignment import one_to_one
+from privacy.linkage.assignment import match_one_to_one
 
 _COLUMNS = ("forename", "surname", "date_of_birth", "postcode", "sex")
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -52,7 +52,7 @@ def clear_text_pairs(left: pd.DataFrame, right: pd.DataFrame, threshold: float =
     other = made.unique_id_r.where(from_a, made.unique_id_l).to_numpy(np.int64)
     weight = made.match_weight.to_numpy(float) - np.log2(threshold / (1 - threshold))
     tie = (one * 1_000_003 + other).astype(np.uint64) * _SPREAD
-    kept = one_to_one(one, other, np.maximum(weight, 0), tie)
+    kept = match_one_to_one(one, other, np.maximum(weight, 0), tie)
     return pd.DataFrame({"left": one[kept], "right": other[kept], "weight": weight[kept]})
 
 

@@ -26,11 +26,17 @@ import pyarrow as pa
 import yaml
 
 from privacy import pseudonyms
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 from privacy.keys import KeyRing
 from privacy.linkage import blocks, model, rows
-from privacy.normalise import NORMALISER_VERSION, RAREST_BAND, given_name_bands, given_name_forms, surname_bands
+from privacy.normalise import (
+    NORMALISER_VERSION,
+    RAREST_BAND,
+    load_given_name_bands,
+    load_given_name_forms,
+    load_surname_bands,
+)
 
 CHILDREN = 60_000
 SEED = 20260601
@@ -145,9 +151,9 @@ def _every_two_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
 def _children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surnames = _by_band("surname", surname_bands(), _rare_names(rng, RARE_SURNAMES))
+    surnames = _by_band("surname", load_surname_bands(), _rare_names(rng, RARE_SURNAMES))
     surname, other = (_drawn(rng, surnames, BANDS["surname"]) for _ in range(2))
-    forenames = _by_band("forename", given_name_bands(), _rare_names(rng, RARE_FORENAMES))
+    forenames = _by_band("forename", load_given_name_bands(), _rare_names(rng, RARE_FORENAMES))
     return {
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
         "forename": _drawn(rng, forenames, BANDS["forename"]),
@@ -182,7 +188,7 @@ def _drawn(rng: np.random.Generator, names: list[np.ndarray], bands: tuple[tuple
 
 def _second_record(rng: np.random.Generator, first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     hit = {error: rng.random(CHILDREN) < rate for error, rate in RATES.items()}
-    short = {canonical: form for form, canonical in given_name_forms().items()}
+    short = {canonical: form for form, canonical in load_given_name_forms().items()}
     record = dict(first)
     pet = np.array([short.get(name, name) for name in first["forename"]])
     record["forename"] = np.where(hit["short or pet form of forename"], pet, record["forename"])
@@ -233,7 +239,7 @@ def _shares(
     keys: KeyRing, left: dict[str, np.ndarray], right: dict[str, np.ndarray], *comparisons: str
 ) -> dict[str, dict[str, float]]:
     """Return the share of each level among the pairs (left[i], right[i]) that can be compared."""
-    con = in_memory()
+    con = open_in_memory()
     pseudonyms.prepare(con)
     token_keys = pseudonyms.TokenKeys(keys)
     columns = {"surname", "forename", "date_of_birth", "postcode"}
@@ -243,8 +249,10 @@ def _shares(
         typed = f"(SELECT {place}, * REPLACE (date_of_birth::DATE AS date_of_birth) FROM records)"
         tokens = pseudonyms.tokenise(con, typed, columns, ["pair", "sex"], token_keys, second_keying=False, whole=False)
         con.register("tokens", tokens)
-        made = {token.name for token in pseudonyms.token_columns(columns)}
-        con.execute(f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.compared_sql(made)} FROM tokens").fetchall()
+        made = {token.name for token in pseudonyms.list_token_columns(columns)}
+        con.execute(
+            f"CREATE TABLE tokens_{side} AS SELECT pair, sex, {rows.build_compared_sql(made)} FROM tokens"
+        ).fetchall()
     has = [f"true AS has_{word}_{side}" for word in ("dob", "postcode", "surname", "forename") for side in "lr"]
     sides = [
         f"l.{c} AS {c}_l, r.{c} AS {c}_r" for c in ("sex", "surname_band", "forename_band", *pseudonyms.TOKEN_COLUMNS)
@@ -257,7 +265,7 @@ def _shares(
 
 def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, float]:
     counted = {level: sql for level, sql in model.LEVELS[comparison].items() if level not in OF_A_FAMILY}
-    whens = " ".join(f"WHEN {condition} THEN {quoted(level)}" for level, condition in counted.items())
+    whens = " ".join(f"WHEN {condition} THEN {quote_text(level)}" for level, condition in counted.items())
     counts = con.execute(
         f"""
         SELECT CASE {whens or "WHEN false THEN ''"} ELSE 'different' END AS level, count(*) FROM pairs
@@ -271,13 +279,16 @@ def _level_shares(con: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, 
 def page() -> str:
     """Return the page `docs/linkage-parameters.md` in Markdown: every current parameter, and how it was made."""
     comparisons = {
-        name: [(level, m, u, model.weight(name, level), _how(name, level, m, u)) for level, (m, u) in levels.items()]
-        for name, levels in model.parameters()["comparisons"].items()
+        name: [
+            (level, m, u, model.compute_weight(name, level), _how(name, level, m, u))
+            for level, (m, u) in levels.items()
+        ]
+        for name, levels in model.load_parameters()["comparisons"].items()
     }
     template = Path(__file__).with_name("parameters.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     return environment.from_string(template).render(
-        version=model.parameters()["version"],
+        version=model.load_parameters()["version"],
         tokens_version=pseudonyms.PSEUDONYM_VERSION,
         normaliser_version=NORMALISER_VERSION,
         free_bits=blocks.FREE_BITS,
@@ -300,7 +311,7 @@ def main(arguments: list[str]) -> None:
         print(page(), end="")
         return
     found = estimate()
-    in_force = model.parameters()
+    in_force = model.load_parameters()
     for comparison, levels in found.items():
         for level, (m, u) in levels.items():
             now = in_force["comparisons"].get(comparison, {}).get(level, ["-", "-"])

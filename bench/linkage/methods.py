@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.linkage.measured import Measured, measure
 from bench.linkage.sets import COLUMNS, TwoFiles
-from privacy.linkage.assignment import one_to_one
+from privacy.linkage.assignment import match_one_to_one
 
 _RIVALS = Path(__file__).parent / "rivals"
 _IDENTIFIERS = [column for column in COLUMNS if column != "truth"]
@@ -70,7 +70,7 @@ def run(method: Method, two: TwoFiles, environments: Path, scratch: Path) -> Res
     left, right = (pairs[side].to_numpy(np.int64) for side in ("left", "right"))
     if method.assign:
         tie = (left * 1_000_003 + right).astype(np.uint64)
-        kept = one_to_one(left, right, pairs.weight.to_numpy(float), tie)
+        kept = match_one_to_one(left, right, pairs.weight.to_numpy(float), tie)
         left, right = left[kept], right[kept]
     return _scored(two, left, right, measured)
 

@@ -12,9 +12,9 @@ import pandas as pd
 
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
-from assets.linkage.inputs import extracts_of, published_children
+from assets.linkage.inputs import list_extract_paths, sum_published_children
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import readers
+from assets.linkage.tokens import open_readers
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from sources.contracts import CONTRACTS, Kind
@@ -56,8 +56,10 @@ def our_pairs(
             if isinstance(outcome, Exception):
                 raise outcome
         taken = time.perf_counter()
-        extracts = {s: extracts_of(home.cohort(COHORT), s, sorted(set(councils))) for s in (left_source, right_source)}
-        found = link(readers(home.cohort(COHORT), keys, extracts), children=_children(left, right, councils)).links
+        extracts = {
+            s: list_extract_paths(home.cohort(COHORT), s, sorted(set(councils))) for s in (left_source, right_source)
+        }
+        found = link(open_readers(home.cohort(COHORT), keys, extracts), children=_children(left, right, councils)).links
         links = RowNumbers(home.cohort(COHORT), keys).numbered(found).to_pandas()
         done = time.perf_counter()
     a, b = (links[links.source == source] for source in (left_source, right_source))
@@ -68,7 +70,7 @@ def our_pairs(
 
 def _children(left: pd.DataFrame, right: pd.DataFrame, councils: tuple[str, str]) -> int:
     """Return the size given to the linkage: that of the councils, or of the set if it is larger."""
-    return max(published_children(sorted(set(councils))), len(left), len(right))
+    return max(sum_published_children(sorted(set(councils))), len(left), len(right))
 
 
 _FIRST_ROW = 1

@@ -17,9 +17,9 @@ from assets.release.planning import plan_family
 from bench.comparisons import comparisons
 from bench.release.england import half_widths, seconds
 from ndl_export.tables import FAMILIES, TABLES
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import load_policy
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from sources.reference.published_figures import PUBLISHED_COHORT
 from tests.support.release.accuracy import ADDITIVE, LARGE, Cells, Truth, largest_correlation, queries, release_errors
 from tests.support.release.usable import Usable, usable_rates
@@ -56,7 +56,7 @@ def main(home: Home | None) -> None:
     usable = {
         "pilot": usable_rates(pilot, RELEASES),
         **({"pilot, synthetic extracts": usable_rates(pilot, RELEASES, linked)} if linked else {}),
-        "England, with regions": usable_rates(sorted(places()), ENGLISH_RELEASES),
+        "England, with regions": usable_rates(sorted(load_places()), ENGLISH_RELEASES),
     }
     models = {
         what: release_errors(pilot, WITH_THE_ONE if truth.special else RELEASES_OF_EACH, truth=truth, tables=MADE_UP)
@@ -133,7 +133,7 @@ Processor seconds, without counting the children. OpenDP takes some nine microse
 | | plan | measure | estimate and tabulate | all | cells drawn | rows published |
 |---|---|---|---|---|---|---|
 {_times("pilot", pilot)}
-{_times("England, with regions", list(places()))}
+{_times("England, with regions", list(load_places()))}
 """,
         encoding="utf-8",
     )
@@ -142,7 +142,7 @@ Processor seconds, without counting the children. OpenDP takes some nine microse
 
 def _ways(rates: list[tuple[float, Cells]]) -> str:
     return "\n".join(
-        f"| {rho:g} ({epsilon(rho, 1e-6):.1f}) | {title} | {cells.mean_absolute(way, LARGE):.2f} "
+        f"| {rho:g} ({compute_epsilon(rho, 1e-6):.1f}) | {title} | {cells.mean_absolute(way, LARGE):.2f} "
         f"| {cells.mean_absolute(way, SMALLEST):.2f} |"
         for rho, cells in rates
         for way, title in WAYS.items()
@@ -175,7 +175,7 @@ def _rates(found: Usable, **of: str) -> str:
 
 
 def _levels() -> str:
-    found = half_widths(list(places()))
+    found = half_widths(list(load_places()))
     return "\n".join(f"| {level} | {one:.1f} | {other:.1f} |" for level, (one, other) in found.items())
 
 

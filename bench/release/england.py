@@ -12,7 +12,7 @@ from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.intervals import expected_half_widths
+from privacy.estimation.intervals import compute_count_half_widths
 from privacy.release.mechanism import Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
@@ -60,7 +60,7 @@ def half_widths(councils: Sequence[str]) -> dict[str, tuple[float, float]]:
     group = Selector.each(plan.family.attribute("ethnic_group"))
     cube = Cube({council.name: Selector.of(council, levels), "ethnic_group": group})
     found = [
-        expected_half_widths(Covariances(each), cube)[:, 0]
+        compute_count_half_widths(Covariances(each), cube)[:, 0]
         for each in (plan, make_plan(without, plan.rho, delta=plan.delta))
     ]
     return {level: (float(one), float(other)) for level, one, other in zip(levels, *found, strict=True)}

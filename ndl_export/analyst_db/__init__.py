@@ -23,9 +23,9 @@ docs/analyst-database.md from the same sources.
 from ndl_export.analyst_db.build import (
     NothingReleased,
     build_database,
-    database_is_current,
-    made_from,
-    released_versions,
+    hash_inputs,
+    is_database_current,
+    read_released_versions,
 )
 from ndl_export.facts.description import DATABASE_FILE
 
@@ -33,7 +33,7 @@ __all__ = [
     "DATABASE_FILE",
     "NothingReleased",
     "build_database",
-    "database_is_current",
-    "made_from",
-    "released_versions",
+    "hash_inputs",
+    "is_database_current",
+    "read_released_versions",
 ]

@@ -24,20 +24,20 @@ from ndl_export.analyst_db.dimensions import add_dimensions, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help
 from ndl_export.analyst_db.names import add_names
-from ndl_export.analyst_db.releases import Release, release_in_making, releases_of
+from ndl_export.analyst_db.releases import Release, read_releases, release_in_making
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import versions
+from ndl_export.facts.released import list_versions
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.files.whole_files import alone
-from ndl_export.pages.number_format import said
-from privacy.doors.database import in_memory
+from ndl_export.files.whole_files import lock_folder
+from ndl_export.pages.number_format import join_parts
+from privacy.doors.database import open_in_memory
 from privacy.doors.files import sync
-from privacy.doors.program import digests, program_sha256
-from privacy.doors.sql import quoted
+from privacy.doors.program import list_digests, program_sha256
+from privacy.doors.sql import quote_text
 
 SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"
 _HOW = (
@@ -60,16 +60,18 @@ def build_database(release_dir: Path) -> Path:
 
     Raises `NothingReleased` and `UnreadableWithdrawals`.
     """
-    if not versions(release_dir):
+    if not list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
-    with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
-        if database_is_current(release_dir):
+    with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
+        if is_database_current(release_dir):
             return place
-        found, content = releases_of(release_dir), made_from(release_dir)
+        found, content = read_releases(release_dir), hash_inputs(release_dir)
         building = Path(scratch) / DATABASE_FILE
-        with in_memory() as connection:
-            target = f"{quoted(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
+        with open_in_memory() as connection:
+            target = (
+                f"{quote_text(building)} AS building (STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {BLOCK_SIZE})"
+            )
             connection.execute(f"ATTACH {target}; USE building; BEGIN")
             add_all(Database(connection), found)
             connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
@@ -80,35 +82,35 @@ def build_database(release_dir: Path) -> Path:
     return place
 
 
-def released_versions(database: Path) -> set[str]:
+def read_released_versions(database: Path) -> set[str]:
     """Return the versions of the releases in a database."""
-    with in_memory() as con:
-        con.execute(f"ATTACH {quoted(database)} AS existing (READ_ONLY)")
+    with open_in_memory() as con:
+        con.execute(f"ATTACH {quote_text(database)} AS existing (READ_ONLY)")
         return {
             version for (version,) in con.execute("SELECT release_version FROM existing.releases.release").fetchall()
         }
 
 
-def made_from(release_dir: Path) -> str:
+def hash_inputs(release_dir: Path) -> str:
     """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
-    sums = [release_dir / str(version) / SUMS_FILE for version in versions(release_dir)]
+    sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    parts = [program_sha256(_PROGRAM, _LIBRARIES), *digests([*sums, withdrawn], release_dir)]
+    parts = [program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def database_is_current(release_dir: Path) -> bool:
+def is_database_current(release_dir: Path) -> bool:
     """Check that the database is up to date with the bundles, the withdrawals and the program."""
     place = release_dir / DATABASE_FILE
     if not place.is_file():
         return False
     try:
-        with in_memory() as con:
-            con.execute(f"ATTACH {quoted(place)} AS existing (READ_ONLY)")
+        with open_in_memory() as con:
+            con.execute(f"ATTACH {quote_text(place)} AS existing (READ_ONLY)")
             recorded = con.execute("SELECT content_sha256 FROM existing.help.made_from").fetchall()
     except duckdb.Error:
         return False
-    return bool(recorded == [(made_from(release_dir),)])
+    return bool(recorded == [(hash_inputs(release_dir),)])
 
 
 def add_all(database: Database, found: list[Release]) -> None:
@@ -126,7 +128,7 @@ def add_all(database: Database, found: list[Release]) -> None:
     add_help(database, dict.fromkeys(release.notice for release in found if release.notice))
 
 
-def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
+def build_analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
     """Return the files of a bundle for analysts, by name: the script, and a notebook that queries its database."""
     notebook = (Path(__file__).parent / "templates" / NOTEBOOK_FILE).read_text(encoding="utf-8")
     notice = f"# {facts.notice}\n" if facts.notice else ""
@@ -134,12 +136,12 @@ def analyst_files(facts: ReleaseFacts, script: str) -> dict[str, bytes]:
 
 
 @contextmanager
-def analyst_database(
+def open_analyst_database(
     facts: ReleaseFacts, tables: Mapping[str, pa.Table]
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """Yield an in-memory database of a bundle with these facts and tables, and the script that builds it again."""
-    with in_memory() as connection:
+    with open_in_memory() as connection:
         database = Database(connection)
         add_all(database, [release_in_making(facts, tables)])
-        head = textwrap.fill(said(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
+        head = textwrap.fill(join_parts(facts.notice, _HOW), 118, initial_indent="-- ", subsequent_indent="-- ")
         yield connection, f"{head}\n\n" + "".join(f"{statement};\n" for statement in database.statements)

@@ -11,34 +11,34 @@ from graphlib import CycleError
 from itertools import chain, pairwise
 
 from ndl_export.tables import TABLES, Axis, Table
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import list_rows
 
 
 @cache
 def filter_categories() -> dict[str, tuple[str, ...]]:
     """Return the categories of each filter column, in order."""
     names = dict.fromkeys(f.name for table in TABLES.values() for f in table.filters)
-    return {name: in_order(list(_sequences(name))) for name in names}
+    return {name: merge_sequences(list(_iter_sequences(name))) for name in names}
 
 
-def category_type(filter_name: str) -> str:
+def get_type_name(filter_name: str) -> str:
     """Return the name of the ENUM type of a filter column."""
     return f"dimension.{filter_name}_type"
 
 
-def table_categories(table: Table, filter_name: str) -> tuple[str, ...]:
+def list_table_categories(table: Table, filter_name: str) -> tuple[str, ...]:
     """Return the categories of one filter of one table, in order."""
     position = [f.name for f in table.filters].index(filter_name)
-    found = {levels[position] for levels in _levels(table.name)}
+    found = {levels[position] for levels in _list_levels(table.name)}
     return tuple(category for category in filter_categories()[filter_name] if category in found)
 
 
-def axes_of(table: Table, filter_name: str) -> Iterator[Axis]:
+def iter_axes(table: Table, filter_name: str) -> Iterator[Axis]:
     """Yield the axes, in all blocks of a table, that make up a filter's column."""
     return (axis for block in table.blocks for axis in block.axes if axis.filter == filter_name)
 
 
-def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def merge_sequences(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Return the items of all sequences, once each, in an order that no sequence contradicts.
 
     Items that no sequence orders stay in order of first appearance. Raises `graphlib.CycleError` if two sequences
@@ -58,18 +58,18 @@ def in_order(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 
 @cache
-def _levels(table_name: str) -> tuple[tuple[str, ...], ...]:
+def _list_levels(table_name: str) -> tuple[tuple[str, ...], ...]:
     """Return the levels of all filters, row by row."""
-    return tuple(row.levels for row in rows(TABLES[table_name], all_together=True))
+    return tuple(row.levels for row in list_rows(TABLES[table_name], all_together=True))
 
 
-def _sequences(filter_name: str) -> Iterator[Sequence[str]]:
+def _iter_sequences(filter_name: str) -> Iterator[Sequence[str]]:
     """Yield the categories of the filter in the order of a table, for each combination of its other filters."""
     for table in TABLES.values():
         names = [f.name for f in table.filters]
         if filter_name in names:
             position = names.index(filter_name)
             runs: dict[tuple[str, ...], dict[str, None]] = {}
-            for row in _levels(table.name):
+            for row in _list_levels(table.name):
                 runs.setdefault((*row[:position], *row[position + 1 :]), {})[row[position]] = None
             yield from map(tuple, runs.values())

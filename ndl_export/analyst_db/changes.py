@@ -27,17 +27,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.documents.markdown import csv_text
-from ndl_export.facts.missing import short
+from ndl_export.documents.markdown import format_csv
+from ndl_export.facts.missing import format_missing
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.schema import ColumnRole, column_name, key_names
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _ARITHMETIC = 1e-6
@@ -78,7 +78,7 @@ class Compared:
     width_ratio: float | None = None
 
 
-def of_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
+def select_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.Table]:
     """Return the rows of one cohort, by table."""
     return {name: data.filter(pc.equal(data["time_period"], cohort)) for name, data in tables.items()}
 
@@ -97,22 +97,22 @@ def compare(
     if previous is None:
         return {}
     both = {
-        name: (table, *_of_both(previous.tables[name], tables[name]))
+        name: (table, *_select_shared_cohorts(previous.tables[name], tables[name]))
         for name, table in defined.items()
-        if all(name in release and _has(release[name], key_names(table)) for release in (previous.tables, tables))
+        if all(name in release and _has(release[name], list_key_names(table)) for release in (previous.tables, tables))
     }
-    with in_memory() as connection:
+    with open_in_memory() as connection:
         Database(connection).create_written("macros.sql", _HOLM)
         connection.execute(_CHANGED)
         for table, before, now in both.values():
             _register(connection, before, now)
             for measure in table.measures:
-                if _has(before, _columns(measure)) and _has(now, _columns(measure)):
-                    connection.execute(_changed(table, measure, sharpened))
-        return {name: _compared(connection, table, before, now) for name, (table, before, now) in both.items()}
+                if _has(before, _get_column_names(measure)) and _has(now, _get_column_names(measure)):
+                    connection.execute(_insert_changed_sql(table, measure, sharpened))
+        return {name: _compare_table(connection, table, before, now) for name, (table, before, now) in both.items()}
 
 
-def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _select_shared_cohorts(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return the rows of cohorts that both tables have."""
     older, newer = (
         data.filter(pc.is_in(data["time_period"], value_set=pc.unique(other["time_period"]).cast(pa.string())))
@@ -121,10 +121,10 @@ def _of_both(before: pa.Table, now: pa.Table) -> tuple[pa.Table, pa.Table]:
     return older, newer
 
 
-def changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
+def build_changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
     """Return one line for each figure that moved, by cohort and in table order; only a header if none is compared."""
     compared = chain.from_iterable(comparison.values() for comparison in comparisons.values())
-    return csv_text(HEADER, chain.from_iterable(each.moved for each in compared))
+    return format_csv(HEADER, chain.from_iterable(each.moved for each in compared))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
@@ -132,14 +132,14 @@ def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.T
     connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
 
 
-def _compared(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
+def _compare_table(connection: duckdb.DuckDBPyConnection, table: Table, before: pa.Table, now: pa.Table) -> Compared:
     _register(connection, before, now)
-    (matched,) = _row(connection, f"SELECT count(*) FROM now JOIN before ON {_same(table)}")
-    compared, changed, ratio = _row(
+    (matched,) = _fetch_row(connection, f"SELECT count(*) FROM now JOIN before ON {_match_rows_sql(table)}")
+    compared, changed, ratio = _fetch_row(
         connection,
         "SELECT count(*), count(*) FILTER (sharpened AND shown_anew),"
         " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
-        f""" FROM changed WHERE "table" = {quoted(table.name)}""",
+        f""" FROM changed WHERE "table" = {quote_text(table.name)}""",
     )
     moved = connection.execute(kit.render(_TEMPLATES, "moved.sql", table=table)).fetchall()
     return Compared(compared, tuple(moved), now.num_rows - matched, before.num_rows - matched, changed, ratio)
@@ -159,20 +159,24 @@ def _has(data: pa.Table, names: tuple[str, ...]) -> bool:
     return set(names) <= set(data.column_names)
 
 
-def _columns(measure: Measure) -> tuple[str, str, str]:
+def _get_column_names(measure: Measure) -> tuple[str, str, str]:
     """Return the columns of the value compared and of the ends of its interval."""
     value = ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE
-    return column_name(measure, value), column_name(measure, ColumnRole.LOWER), column_name(measure, ColumnRole.UPPER)
+    return (
+        get_column_name(measure, value),
+        get_column_name(measure, ColumnRole.LOWER),
+        get_column_name(measure, ColumnRole.UPPER),
+    )
 
 
-def _same(table: Table) -> str:
+def _match_rows_sql(table: Table) -> str:
     """Return the SQL condition for joining the same row of both releases."""
-    return " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in key_names(table))
+    return " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in list_key_names(table))
 
 
-def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
+def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
     """Return SQL that adds the rows with the measure in both releases to table `changed`."""
-    value, lower, upper = _columns(measure)
+    value, lower, upper = _get_column_names(measure)
     return kit.render(
         _TEMPLATES,
         "changed.sql",
@@ -181,25 +185,30 @@ def _changed(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
         value=value,
         lower=lower,
         upper=upper,
-        same=_same(table),
+        same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
         is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
 
 
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+def _fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     (row,) = connection.execute(query).fetchall()
     return row
 
 
-def changelog_page(facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
+def render_changelog_page(
+    facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]
+) -> str:
     """Return the page; `comparisons` are by cohort, as returned by `compare`."""
-    cohorts = [_cohort(facts, cohort, earlier.of.get(cohort), comparisons[cohort]) for cohort in sorted(facts.cohorts)]
+    cohorts = [
+        _build_cohort_values(facts, cohort, earlier.of.get(cohort), comparisons[cohort])
+        for cohort in sorted(facts.cohorts)
+    ]
     return kit.render(_TEMPLATES, "changelog.md", facts=facts, title=TITLE, cohorts=cohorts, replaced=earlier.replaced)
 
 
-def _cohort(
+def _build_cohort_values(
     facts: ReleaseFacts, cohort: str, previous: Previous | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
     """Return what the page says about one cohort; what `differs` is by its name, now and before."""
@@ -213,8 +222,8 @@ def _cohort(
     )
     standard_before = set(previous.tables) - {each.name for each in previous.requested}
     differs = {
-        "Councils": [{place(council).la_name for council in each.councils} for each in (facts, previous)],
-        "Sources not sent": [set(short({cohort: each.missing.get(cohort, {})})) for each in (facts, previous)],
+        "Councils": [{get_place(council).la_name for council in each.councils} for each in (facts, previous)],
+        "Sources not sent": [set(format_missing({cohort: each.missing.get(cohort, {})})) for each in (facts, previous)],
         "Tables": [set(TABLES), standard_before],
     }
     if requested or requested_before:
@@ -222,14 +231,14 @@ def _cohort(
     return found | {
         "differs": differs,
         "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
-        "sharpened": sharpened_since(facts, cohort, previous),
+        "sharpened": find_sharpened_cohorts(facts, cohort, previous),
         "epsilon": records[cohort]["privacy_parameters"]["epsilon"],
         "comparison": comparison,
     }
 
 
-def sharpened_since(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
+def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
     """Return the cohort if the release has the noisy counts of the previous one and further ones; otherwise none."""
     if previous is None:
         return frozenset()
-    return previous.sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())
+    return previous.find_sharpened({cohort: facts.measured_in[cohort]}, facts.on_request.noisy_counts.keys())

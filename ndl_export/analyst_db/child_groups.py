@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from ndl_export.analyst_db.categories import axes_of, table_categories
+from ndl_export.analyst_db.categories import iter_axes, list_table_categories
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.model import DifferenceBlock
 from ndl_export.tables.pupil import GLD_DIFFERENCES, GLD_PERCENT
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 
 EVERYONE = "Total"
 
@@ -40,13 +40,13 @@ class Characteristic:
 
 
 @cache
-def characteristics() -> tuple[Characteristic, ...]:
+def list_characteristics() -> tuple[Characteristic, ...]:
     """Return every characteristic: everyone first, then in order of the table definitions."""
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
         if GLD_PERCENT in table.measures:
-            new = [c for c in _characteristics(table) if c.name not in found and c.attribute not in attributes]
+            new = [c for c in _iter_characteristics(table) if c.name not in found and c.attribute not in attributes]
             found |= {c.name: c for c in new}
             attributes |= {c.attribute for c in new}
     return tuple(found.values())
@@ -63,39 +63,39 @@ class Compared:
 
 
 @cache
-def comparisons() -> tuple[Compared, ...]:
+def list_comparisons() -> tuple[Compared, ...]:
     """Return the comparisons, with the keys of the groups that they compare."""
     return tuple(
         Compared(
             block.constants["comparison"],
             block.constants["breakdown_topic"],
-            _key(block.first),
-            None if block.second is None else _key(block.second),
+            _get_group_key(block.first),
+            None if block.second is None else _get_group_key(block.second),
         )
         for block in GLD_DIFFERENCES.blocks
         if isinstance(block, DifferenceBlock)
     )
 
 
-def gld_by_group_query() -> str:
+def build_gld_by_group_sql() -> str:
     """Return the SQL of the view: one row for each release, cohort, area and group."""
-    return " UNION ALL ".join(_query(characteristic) for characteristic in characteristics())
+    return " UNION ALL ".join(_query(characteristic) for characteristic in list_characteristics())
 
 
 def _query(characteristic: Characteristic) -> str:
-    conditions = [f"{column} = {quoted(value)}" for column, value in characteristic.fixed.items()]
+    conditions = [f"{column} = {quote_text(value)}" for column, value in characteristic.fixed.items()]
     if characteristic.name != EVERYONE:
-        conditions.append(f"{characteristic.column} <> {quoted(EVERYONE)}")
+        conditions.append(f"{characteristic.column} <> {quote_text(EVERYONE)}")
     return (
         "SELECT release_version, time_period, geographic_level, area_code, area_name, is_all_together,"
-        f" {quoted(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
+        f" {quote_text(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
         " children_count_estimate, gld_children_percent, gld_children_percent_lower_ci,"
         " gld_children_percent_upper_ci, gld_children_percent_flag, series_break"
         f" FROM releases.{characteristic.table} WHERE {' AND '.join(conditions)}"
     )
 
 
-def _characteristics(table: Table) -> Iterator[Characteristic]:
+def _iter_characteristics(table: Table) -> Iterator[Characteristic]:
     """Yield the topics of a table that has a topic filter, everyone first, then its other filters."""
     topic_column, column = TOPIC_FILTER.name, BREAKDOWN_FILTER.name
     names = [f.name for f in table.filters if f.name != topic_column]
@@ -110,20 +110,20 @@ def _characteristics(table: Table) -> Iterator[Characteristic]:
                 yield Characteristic(topic, axis.attribute, table.name, column, fixed, groups)
     for entry in (entry for entry in table.filters if entry.name not in (topic_column, column)):
         others = {name: EVERYONE for name in names if name != entry.name}
-        groups = tuple(level for level in table_categories(table, entry.name) if level != EVERYONE)
-        attribute = next(axes_of(table, entry.name)).attribute
+        groups = tuple(level for level in list_table_categories(table, entry.name) if level != EVERYONE)
+        attribute = next(iter_axes(table, entry.name)).attribute
         # "Seen by" and "concern by" share one attribute in the noise plan, but are two characteristics.
         attribute = entry.name if attribute == "dots" else attribute
         yield Characteristic(entry.label, attribute, table.name, entry.name, others, groups)
 
 
-def _key(group: tuple[str, tuple[str, ...]] | None) -> str:
+def _get_group_key(group: tuple[str, tuple[str, ...]] | None) -> str:
     if group is None:
         return EVERYONE
     attribute, categories = group
-    characteristic = next(c for c in characteristics() if c.attribute == attribute)
+    characteristic = next(c for c in list_characteristics() if c.attribute == attribute)
     axes = (
-        axis for axis in axes_of(TABLES[characteristic.table], characteristic.column) if axis.attribute == attribute
+        axis for axis in iter_axes(TABLES[characteristic.table], characteristic.column) if axis.attribute == attribute
     )
     selections = (selection for axis in axes for selection in axis.selections)
     return characteristic.key(next(each.label for each in selections if each.categories == categories))

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from privacy.doors.sql import identifier, quoted
+from privacy.doors.sql import quote_identifier, quote_text
 
 _STATEMENT = re.compile(r"((?:^--.*\n)+)((?:^(?!--).*\n)+)", re.MULTILINE)
 _COLUMN = re.compile(r"((?:^    --.*\n)+)    (.* AS \w+|\w+ )", re.MULTILINE)
@@ -23,11 +23,14 @@ _CREATED = re.compile(r"CREATE (TABLE|VIEW|MACRO) ([\w.]+)(?:\([^)]*\) AS( TABLE
 _ROWS_AT_ONCE = 100
 
 
-def written_statements(file: str) -> Iterator[tuple[list[str], str]]:
+def read_statements(file: str) -> Iterator[tuple[list[str], str]]:
     """Yield the paragraphs above each statement of an SQL file, and the statement without its semicolon."""
     text = (Path(__file__).parent / file).read_text(encoding="utf-8")
     for comment, sql in _STATEMENT.findall(text.partition("\n\n")[2]):  # the first comment is about the file
-        yield [_joined(paragraph) for paragraph in re.split(r"^--\n", comment, flags=re.MULTILINE)], sql.strip()[:-1]
+        yield (
+            [_join_lines(paragraph) for paragraph in re.split(r"^--\n", comment, flags=re.MULTILINE)],
+            sql.strip()[:-1],
+        )
 
 
 class Database:
@@ -43,12 +46,12 @@ class Database:
 
     def create_written(self, file: str, names: Collection[str] = ()) -> None:
         """Create the tables, views and macros of a file: all of them, or only those in `names`."""
-        for paragraphs, sql in written_statements(file):
+        for paragraphs, sql in read_statements(file):
             found = _CREATED.match(sql)
             assert found is not None, sql
             kind, name, gives_rows = found.groups()
             if not names or name in names:
-                columns = {} if kind == "MACRO" else _described_columns(sql)
+                columns = {} if kind == "MACRO" else _parse_column_comments(sql)
                 # The third paragraph above a macro is its example, which is in help.macros instead.
                 self._create(sql, kind + (" TABLE" if gives_rows else ""), name, " ".join(paragraphs[:2]), columns)
 
@@ -56,7 +59,7 @@ class Database:
         self, name: str, description: str, columns: Mapping[str, tuple[str, str]], constraints: Sequence[str]
     ) -> None:
         """Create a table; `columns` gives the type and the description of each."""
-        lines = [*(f"{identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
+        lines = [*(f"{quote_identifier(column)} {kind}" for column, (kind, _) in columns.items()), *constraints]
         described = {column: meaning for column, (_, meaning) in columns.items()}
         self._create(f"CREATE TABLE {name} ({', '.join(lines)})", "TABLE", name, description, described)
 
@@ -66,12 +69,12 @@ class Database:
 
     def create_enum(self, name: str, values: Iterable[str], description: str) -> None:
         """Create a type that sorts in the order of `values`."""
-        listed = ", ".join(quoted(value) for value in values)
+        listed = ", ".join(quote_text(value) for value in values)
         self._create(f"CREATE TYPE {name} AS ENUM ({listed})", "TYPE", name, description, {})
 
     def fill(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Insert rows into a table; values are in the order of its columns."""
-        values = [f"({', '.join(map(_literal, row))})" for row in rows]
+        values = [f"({', '.join(map(_format_literal, row))})" for row in rows]
         for first in range(0, len(values), _ROWS_AT_ONCE):
             self.execute(f"INSERT INTO {name} VALUES {', '.join(values[first : first + _ROWS_AT_ONCE])}")
 
@@ -82,30 +85,30 @@ class Database:
         where DuckDB opens the file.
         """
         self.connection.register(file, rows)
-        self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {identifier(file)}")
+        self.execute(f"INSERT INTO {name} BY NAME SELECT {selected} FROM {quote_identifier(file)}")
         self.connection.unregister(file)
 
     def _create(self, sql: str, kind: str, name: str, description: str, columns: Mapping[str, str]) -> None:
         self.execute(sql)
-        self.execute(f"COMMENT ON {kind} {name} IS {quoted(description)}")
+        self.execute(f"COMMENT ON {kind} {name} IS {quote_text(description)}")
         for column, meaning in columns.items():
-            self.execute(f"COMMENT ON COLUMN {name}.{identifier(column)} IS {quoted(meaning)}")
+            self.execute(f"COMMENT ON COLUMN {name}.{quote_identifier(column)} IS {quote_text(meaning)}")
 
 
-def _described_columns(sql: str) -> dict[str, str]:
-    return {column.split()[-1]: _joined(comment) for comment, column in _COLUMN.findall(sql)}
+def _parse_column_comments(sql: str) -> dict[str, str]:
+    return {column.split()[-1]: _join_lines(comment) for comment, column in _COLUMN.findall(sql)}
 
 
-def _joined(comment: str) -> str:
+def _join_lines(comment: str) -> str:
     """Return the lines of a comment as one."""
     return " ".join(" ".join(line.strip().removeprefix("--") for line in comment.splitlines()).split())
 
 
-def _literal(value: Any) -> str:
+def _format_literal(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    return quoted(value.isoformat() if isinstance(value, dt.date) else str(value))
+        return f"[{', '.join(map(_format_literal, value))}]"
+    return quote_text(value.isoformat() if isinstance(value, dt.date) else str(value))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
 
-from ndl_export.analyst_db.categories import category_type
-from ndl_export.analyst_db.child_groups import characteristics, comparisons
+from ndl_export.analyst_db.categories import get_type_name
+from ndl_export.analyst_db.child_groups import list_characteristics, list_comparisons
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import FLAG_TYPE, LEVEL_TYPE
-from ndl_export.analyst_db.names import short_names
-from ndl_export.analyst_db.releases import Release, all_categories
-from ndl_export.facts.missing import SOURCES, not_sent
+from ndl_export.analyst_db.names import iter_short_names
+from ndl_export.analyst_db.releases import Release, collect_categories
+from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.tables import FAMILIES, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import (
@@ -25,17 +25,17 @@ from ndl_export.tables.geography import (
     NATIONAL,
     REGIONAL,
     Geography,
-    geographies,
+    list_geographies,
 )
 from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.parents import QUESTIONS
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
 from sources.reference import code_lists
-from sources.reference.code_lists import cut_offs
-from sources.reference.cohorts import Cohort, breaks
-from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS, targets
-from sources.reference.places import place
+from sources.reference.code_lists import load_cut_offs
+from sources.reference.cohorts import Cohort, load_breaks
+from sources.reference.goals import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_targets
+from sources.reference.places import get_place
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
@@ -54,9 +54,9 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
     """Create the ENUM types; return the categories of each filter."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
-    categories = all_categories(found)
+    categories = collect_categories(found)
     for name, values in categories.items():
-        database.create_enum(category_type(name), values, f"Categories of the column {name}, in order")
+        database.create_enum(get_type_name(name), values, f"Categories of the column {name}, in order")
     return categories
 
 
@@ -64,58 +64,60 @@ def add_dimensions(database: Database, found: list[Release], categories: Mapping
     """Fill the tables; `categories` comes from `add_types`, which must have created the types."""
     for entry in _PLAIN_FILTERS.values():
         _create_plain(database, entry)
-    plain = {name: _plain_rows(name, categories[name]) for name in _PLAIN_FILTERS}
-    filters = {"breakdown": _breakdown_rows(categories), **plain, **_of_filters()}
-    for name, rows in (_of_releases(found) | _of_tables() | filters | _of_groups()).items():
+    plain = {name: _iter_plain_rows(name, categories[name]) for name in _PLAIN_FILTERS}
+    filters = {"breakdown": _iter_breakdown_rows(categories), **plain, **_build_filter_rows()}
+    for name, rows in (_build_release_rows(found) | _build_table_rows() | filters | _build_group_rows()).items():
         database.fill(f"dimension.{name}", rows)
 
 
 Rows = Iterable[Sequence[object]]
 
 
-def _of_releases(found: list[Release]) -> dict[str, Rows]:
+def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
-    for *_, area in _areas(found[::-1]):
+    for *_, area in _iter_areas(found[::-1]):
         areas.setdefault(area.code, area)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
     members = (
-        (*which, area.code, place(council).new_la_code) for *which, area in _areas(found) for council in area.councils
+        (*which, area.code, get_place(council).new_la_code)
+        for *which, area in _iter_areas(found)
+        for council in area.councils
     )
     return {
-        "area": (_area_row(area) for area in areas.values()),
+        "area": (_build_area_row(area) for area in areas.values()),
         "area_member": dict.fromkeys(members),
         "cohort": ((each.code, each.label, each.born_from, each.born_to) for each in map(Cohort, cohorts)),
         "series_break": (
             (b.cohort, b.name, b.what, b.not_known or None, sorted(b.attributes), sorted(b.councils), b.source)
-            for b in breaks()
+            for b in load_breaks()
         ),
-        "target": ((t.name, t.area_code or "", t.percent, t.year, t.source) for t in targets()),
+        "target": ((t.name, t.area_code or "", t.percent, t.year, t.source) for t in load_targets()),
     }
 
 
-def _areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
+def _iter_areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
     """Yield each area with its release, cohort (the newest first) and family."""
     for release in found:
         for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):
-            for area in geographies(release.councils, not_sent(release.missing[cohort], family)):
+            for area in list_geographies(release.councils, list_missing_councils(release.missing[cohort], family)):
                 yield str(release.version), cohort, family, area
 
 
-def _area_row(area: Geography) -> tuple[object, ...]:
+def _build_area_row(area: Geography) -> tuple[object, ...]:
     own = (area.code, area.name, area.level, area.level in (NATIONAL, ALL_TOGETHER))
     if area.level != LOCAL_AUTHORITY:
         return *own, *[None] * 6
-    council = place(area.councils[0])
+    council = get_place(area.councils[0])
     region = council.region_code, council.region_name
     devolved = council.english_devolved_area_code or None, council.english_devolved_area_name or None
     return *own, council.council, council.old_la_code, *region, *devolved
 
 
-def _of_tables() -> dict[str, Rows]:
+def _build_table_rows() -> dict[str, Rows]:
     """Return rows about tables, their measures and symbols, by table."""
     return {
-        "published_table": map(table_row, TABLES.values()),
+        "published_table": map(build_table_row, TABLES.values()),
         "measure": chain.from_iterable(map(measure_rows, TABLES.values())),
         "flag": (
             (symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN)
@@ -124,7 +126,7 @@ def _of_tables() -> dict[str, Rows]:
     }
 
 
-def table_row(table: Table) -> tuple[object, ...]:
+def build_table_row(table: Table) -> tuple[object, ...]:
     """Return the row of a table in `dimension.published_table`."""
     source = SOURCES[FAMILIES[table.family].source].title
     filters = [f.name for f in table.filters]
@@ -137,7 +139,7 @@ def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
         yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
-def _of_filters() -> dict[str, Rows]:
+def _build_filter_rows() -> dict[str, Rows]:
     """Return rows about categories with more than an order: goals, domains, questions, who saw a child."""
     every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
     return {
@@ -146,7 +148,7 @@ def _of_filters() -> dict[str, Rows]:
             for number, (code, label) in enumerate(GOALS.items(), start=1)
         ),
         "asq3_domain": ((label, code, number) for number, (code, label) in enumerate(DOMAINS.items(), start=1)),
-        "asq3_cut_off": ((DOMAINS[code], int(months), score) for (code, months), score in cut_offs().items()),
+        "asq3_cut_off": ((DOMAINS[code], int(months), score) for (code, months), score in load_cut_offs().items()),
         "question": (
             (question.label, code, question.wording, number)
             for number, (code, question) in enumerate(code_lists.QUESTIONS.items(), start=1)
@@ -167,19 +169,19 @@ def _answer_rows() -> Iterator[tuple[object, ...]]:
             yield question.label, answer, codes.get(answer), number
 
 
-def _of_groups() -> dict[str, Rows]:
+def _build_group_rows() -> dict[str, Rows]:
     """Return rows about groups of children, by table."""
-    groups = [(each, group) for each in characteristics() for group in each.groups]
+    groups = [(each, group) for each in list_characteristics() for group in each.groups]
     return {
         "characteristic": (
             (each.name, number, each.attribute, each.table, each.column)
-            for number, each in enumerate(characteristics(), start=1)
+            for number, each in enumerate(list_characteristics(), start=1)
         ),
         "child_group": (
             (each.name, group, each.key(group), number) for number, (each, group) in enumerate(groups, start=1)
         ),
-        "short_name": short_names(),
-        "comparison": ((c.comparison, c.topic, c.first, c.second) for c in comparisons()),
+        "short_name": iter_short_names(),
+        "comparison": ((c.comparison, c.topic, c.first, c.second) for c in list_comparisons()),
     }
 
 
@@ -201,7 +203,7 @@ def _create_plain(database: Database, entry: Filter) -> None:
         f"dimension.{entry.name}",
         f"Categories of the column {entry.name}: {entry.description}",
         {
-            entry.name: (category_type(entry.name), entry.label),
+            entry.name: (get_type_name(entry.name), entry.label),
             "position": ("INTEGER NOT NULL", "Order of the categories"),
             "attribute": ("VARCHAR", "Attribute of the table definitions that the category is of"),
             "adds_up": ("VARCHAR[]", "Categories of the attribute that it adds up; empty for all of them"),
@@ -210,7 +212,7 @@ def _create_plain(database: Database, entry: Filter) -> None:
     )
 
 
-def _selections(filter_name: str) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...] | None]]:
+def _iter_selections(filter_name: str) -> Iterator[tuple[str, str, str, str | None, tuple[str, ...] | None]]:
     """Yield the table, topic and category of every level of a filter, and the attribute and categories it adds up."""
     for table in TABLES.values():
         for block in table.blocks:
@@ -222,17 +224,17 @@ def _selections(filter_name: str) -> Iterator[tuple[str, str, str, str | None, t
                     yield table.name, topic, level.label, axis.attribute, level.categories
 
 
-def _plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, ...]]:
-    found = {label: each for _, _, label, *each in _selections(name) if each[0]}
+def _iter_plain_rows(name: str, categories: Iterable[str]) -> Iterator[tuple[object, ...]]:
+    found = {label: each for _, _, label, *each in _iter_selections(name) if each[0]}
     for number, category in enumerate(categories, start=1):
         attribute, adds_up = found.get(category, (None, None))
         yield category, number, attribute, adds_up or None
 
 
-def _breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:
+def _iter_breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[object, ...]]:
     tables: dict[tuple[str, str], dict[str, None]] = {}
     found: dict[tuple[str, str], tuple[str | None, tuple[str, ...] | None]] = {}
-    for table, topic, label, attribute, adds_up in _selections(BREAKDOWN_FILTER.name):
+    for table, topic, label, attribute, adds_up in _iter_selections(BREAKDOWN_FILTER.name):
         if topic:
             found.setdefault((topic, label), (attribute, adds_up))
             tables.setdefault((topic, label), {})[table] = None

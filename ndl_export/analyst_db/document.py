@@ -11,18 +11,18 @@ from pathlib import Path
 from ndl_export.analyst_db.build import add_all
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
-from ndl_export.documents.markdown import grid
+from ndl_export.documents.markdown import format_grid
 from ndl_export.pages import kit
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 
 
-def analyst_database_page() -> str:
+def render_analyst_database_page() -> str:
     """Render the page as Markdown."""
-    tables = _listed()
+    tables = _list_tables()
     return kit.render(
         Path(__file__).parent / "templates",
         "analyst-database.md",
-        listed={schema: grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
+        listed={schema: format_grid(("table", "what it holds"), rows) for schema, rows in tables.items()},
         dimensions=", ".join(name for name, _ in tables["dimension"]),
         macros=MACROS,
         values=", ".join(f"`{macro.call}`" for macro in MACROS if not macro.is_table),
@@ -30,9 +30,9 @@ def analyst_database_page() -> str:
     )
 
 
-def _listed() -> dict[str, list[tuple[str, str]]]:
+def _list_tables() -> dict[str, list[tuple[str, str]]]:
     """Return tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
-    with in_memory() as connection:
+    with open_in_memory() as connection:
         add_all(Database(connection), [])
         found = connection.execute(
             "SELECT schema_name, table_name, comment FROM duckdb_tables()"
@@ -48,4 +48,4 @@ def _listed() -> dict[str, list[tuple[str, str]]]:
 
 
 if __name__ == "__main__":
-    print(analyst_database_page(), end="")
+    print(render_analyst_database_page(), end="")

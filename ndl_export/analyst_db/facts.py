@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
-from ndl_export.analyst_db.categories import category_type
-from ndl_export.analyst_db.child_groups import gld_by_group_query
+from ndl_export.analyst_db.categories import get_type_name
+from ndl_export.analyst_db.child_groups import build_gld_by_group_sql
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.releases import Release, file_of
+from ndl_export.analyst_db.releases import Release, get_file_name
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
-from ndl_export.facts.official import official_figures, official_reviews
-from ndl_export.pages.number_format import said
+from ndl_export.facts.official import read_official_figures, read_official_reviews
+from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
@@ -27,10 +27,10 @@ from ndl_export.tables.schema import (
     PLACE_COLUMNS,
     WITH_INTERVAL,
     ColumnRole,
-    column_name,
-    columns,
+    get_column_name,
+    list_columns,
 )
-from privacy.doors.sql import identifier, quoted
+from privacy.doors.sql import quote_identifier, quote_text
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
 NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
@@ -67,27 +67,29 @@ _CURRENT_COLUMNS = {
 
 def add_facts(database: Database, found: list[Release]) -> None:
     """Add the facts of the releases and their tables; the types and tables of `dimension` must exist."""
-    database.fill("releases.release", [_facts(number, release) for number, release in enumerate(found, start=1)])
-    newest = newest_of(found)
+    database.fill(
+        "releases.release", [_build_release_row(number, release) for number, release in enumerate(found, start=1)]
+    )
+    newest = find_newest_release(found)
     for table in TABLES.values():
-        add_table(database, table, found, newest, category_type)
+        add_table(database, table, found, newest, get_type_name)
     for release in found:
         rows = release.read(NOISE_COVARIANCE_FILE, None)
         if rows is not None:
-            columns = f"{_version(release)}, * RENAME (cohort AS time_period)"
+            columns = f"{_select_version_sql(release)}, * RENAME (cohort AS time_period)"
             database.insert_file("releases.noise_covariance", NOISE_COVARIANCE_FILE, rows, columns)
     database.create_view(
         "releases.current", _CURRENT, "For each cohort, the release whose figures stand", _CURRENT_COLUMNS
     )
     _add_by_group(database, newest)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
-    figures = chain.from_iterable(official_figures(cohort) for cohort in cohorts)
-    reviews = chain.from_iterable(official_reviews(cohort) for cohort in cohorts)
+    figures = chain.from_iterable(read_official_figures(cohort) for cohort in cohorts)
+    reviews = chain.from_iterable(read_official_reviews(cohort) for cohort in cohorts)
     database.fill("official.gld", (astuple(figure) for figure in figures))
     database.fill("official.asq3", (astuple(review) for review in reviews))
 
 
-def _facts(number: int, release: Release) -> tuple[object, ...]:
+def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
     parameters, withdrawal = release.privacy_record["privacy_parameters"], release.withdrawal
     return (
         str(release.version),
@@ -96,7 +98,7 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
         release.notice or None,
         list(release.cohorts),
         list(release.councils),
-        missing.short(release.missing),
+        missing.format_missing(release.missing),
         *(parameters[name] for name in ("rho", "epsilon", "delta")),
         NOISE_CORRELATION_WITH_REGIONS if len(release.councils) > REGIONS_ABOVE else NOISE_CORRELATION,
         withdrawal.date if withdrawal else None,
@@ -104,18 +106,18 @@ def _facts(number: int, release: Release) -> tuple[object, ...]:
     )
 
 
-def newest_of(found: Sequence[Release]) -> Release | None:
+def find_newest_release(found: Sequence[Release]) -> Release | None:
     """Return the newest of these releases that is not withdrawn, or None."""
     standing = [release for release in found if release.withdrawal is None]
     return max(standing, key=lambda release: release.version, default=None)
 
 
-def _shown(release: Release | None) -> str:
+def _describe_release(release: Release | None) -> str:
     """Return the part of a view's comment that names its release and what that release lacks."""
     if release is None:
         return "Nothing: every release with it is withdrawn"
-    not_sent = "; ".join(missing.short(release.missing))
-    return said(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
+    not_sent = "; ".join(missing.format_missing(release.missing))
+    return join_parts(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
 
 
 def add_table(
@@ -129,31 +131,31 @@ def add_table(
 
     `type_of` returns the name of the type of a filter's column; the type must exist.
     """
-    described, name = _described(table), f"releases.{identifier(table.name)}"
+    described, name = _describe_columns(table), f"releases.{quote_identifier(table.name)}"
     key = ("release_version", "time_period", "geographic_level", "area_code", *(f.name for f in table.filters))
     database.create_table(
         name,
-        f"{_about(table)}. All releases",
-        {column: (kind, described[column]) for column, kind in _column_types(table, type_of)},
+        f"{_describe_table(table)}. All releases",
+        {column: (kind, described[column]) for column, kind in _iter_column_types(table, type_of)},
         (
-            f"PRIMARY KEY ({', '.join(map(identifier, key))})",
+            f"PRIMARY KEY ({', '.join(map(quote_identifier, key))})",
             "FOREIGN KEY (release_version) REFERENCES releases.release (release_version)",
         ),
     )
-    together = f"geographic_level IN ({quoted(NATIONAL)}, {quoted(ALL_TOGETHER)}) AS is_all_together"
+    together = f"geographic_level IN ({quote_text(NATIONAL)}, {quote_text(ALL_TOGETHER)}) AS is_all_together"
     for release in found:
         rows = release.rows(table)
         if rows is not None:
-            database.insert_file(name, file_of(table), rows, f"{_version(release)}, {together}, *")
+            database.insert_file(name, get_file_name(table), rows, f"{_select_version_sql(release)}, {together}, *")
     del described["release_version"]
-    _add_latest(database, table.name, newest, _about(table), described)
+    _add_latest(database, table.name, newest, _describe_table(table), described)
 
 
-def _column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
-    for column in (each for each in columns(table) if each.name not in AREA_COLUMNS):
+    for column in (each for each in list_columns(table) if each.name not in AREA_COLUMNS):
         if column.role is ColumnRole.FILTER:
             yield column.name, f"{type_of(column.name)} NOT NULL"
         elif column.symbols:
@@ -164,24 +166,26 @@ def _column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[tuple
             yield column.name, types[str(column.type)]
 
 
-def _version(release: Release) -> str:
-    return f"{quoted(str(release.version))} AS release_version"
+def _select_version_sql(release: Release) -> str:
+    return f"{quote_text(str(release.version))} AS release_version"
 
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
-    version = quoted(str(newest.version) if newest else "")
-    query = f"SELECT * EXCLUDE (release_version) FROM releases.{identifier(name)} WHERE release_version = {version}"
-    database.create_view(f"latest.{identifier(name)}", query, f"{about}. {_shown(newest)}", described)
+    version = quote_text(str(newest.version) if newest else "")
+    query = (
+        f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)} WHERE release_version = {version}"
+    )
+    database.create_view(f"latest.{quote_identifier(name)}", query, f"{about}. {_describe_release(newest)}", described)
 
 
 def _add_by_group(database: Database, newest: Release | None) -> None:
     query = (
-        f"SELECT figures.*, g.group_key, g.position FROM ({gld_by_group_query()}) AS figures"
+        f"SELECT figures.*, g.group_key, g.position FROM ({build_gld_by_group_sql()}) AS figures"
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
     )
-    of_table = _described(TABLES["gld_headline"])
-    figures = [column_name(CHILDREN, ColumnRole.ESTIMATE)]
-    figures += [column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
+    of_table = _describe_columns(TABLES["gld_headline"])
+    figures = [get_column_name(CHILDREN, ColumnRole.ESTIMATE)]
+    figures += [get_column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
     described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
     database.create_view(f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
@@ -189,9 +193,9 @@ def _add_by_group(database: Database, newest: Release | None) -> None:
     _add_latest(database, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
 
 
-def _described(table: Table) -> dict[str, str]:
-    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in columns(table)}
+def _describe_columns(table: Table) -> dict[str, str]:
+    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in list_columns(table)}
 
 
-def _about(table: Table) -> str:
+def _describe_table(table: Table) -> str:
     return f"{table.title}. {table.about}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ndl_export.analyst_db.database import Database, written_statements
+from ndl_export.analyst_db.database import Database, read_statements
 
 _MACRO = re.compile(r"CREATE MACRO ((\w+)\([^)]*\)) AS (TABLE\n)?")
 
@@ -44,21 +44,21 @@ class WorkedQuery:
     meaning: str
 
 
-def _macros() -> Iterator[Macro]:
-    for (answers, method, example), definition in written_statements("macros.sql"):
+def _read_macros() -> Iterator[Macro]:
+    for (answers, method, example), definition in read_statements("macros.sql"):
         found = _MACRO.match(definition)
         assert found is not None, definition
         yield Macro(found[2], found[1], found[3] is not None, answers, method, example)
 
 
-def _worked_queries() -> Iterator[WorkedQuery]:
-    for (title, question, meaning), sql in written_statements("worked_queries.sql"):
+def _read_worked_queries() -> Iterator[WorkedQuery]:
+    for (title, question, meaning), sql in read_statements("worked_queries.sql"):
         yield WorkedQuery(title.removeprefix("# "), question, sql, meaning)
 
 
-MACROS = tuple(_macros())
-WORKED_QUERIES = tuple(_worked_queries())
-STEPS = tuple((what, sql) for (what,), sql in written_statements("start.sql"))
+MACROS = tuple(_read_macros())
+WORKED_QUERIES = tuple(_read_worked_queries())
+STEPS = tuple((what, sql) for (what,), sql in read_statements("start.sql"))
 """First steps, each with a query."""
 
 

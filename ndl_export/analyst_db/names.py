@@ -14,22 +14,22 @@ from typing import Any
 
 import yaml
 
-from ndl_export.analyst_db.child_groups import EVERYONE, characteristics
+from ndl_export.analyst_db.child_groups import EVERYONE, list_characteristics
 from ndl_export.analyst_db.database import Database
 from ndl_export.tables.geography import ALL_TOGETHER
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 
 ALSO_CALLED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
 """Other names, by kind, and by attribute, key of a group, folder name of a council or official code."""
 _Name = tuple[str, str, str, str]
 
 
-def short_names() -> Iterator[tuple[str, str, str]]:
+def iter_short_names() -> Iterator[tuple[str, str, str]]:
     """Yield the label of a filter or name of a characteristic, its category, and the category's short name."""
     for filter_label, words in ALSO_CALLED["shown_short"].items():
         for category, short in words.items():
             yield filter_label, category, short
-    for each in characteristics():
+    for each in list_characteristics():
         for group in each.groups:
             if group not in ALSO_CALLED["shown_short"].get(each.name, {}):
                 yield each.name, group, ALSO_CALLED["groups"][each.key(group)][0]
@@ -45,13 +45,13 @@ def add_names(database: Database) -> None:
     )
     areas = database.connection.execute(
         f"SELECT area_code, area_name, council, is_all_together FROM dimension.area"
-        f" ORDER BY area_code = {quoted(ALL_TOGETHER)} DESC"
+        f" ORDER BY area_code = {quote_text(ALL_TOGETHER)} DESC"
     ).fetchall()
-    rows = [*_names_of_areas(areas), *_names_of_characteristics(), *_names_of_groups()]
+    rows = [*_iter_area_names(areas), *_iter_characteristic_names(), *_iter_group_names()]
     database.fill("dimension.name", {row[:2]: row for row in rows}.values())
 
 
-def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
+def _iter_area_names(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
     """Yield names that `dimension.area` does not have; names for all councils together refer to one area."""
     together = next(((code, name) for code, name, _, is_together in areas if is_together), None)
     for called in ALSO_CALLED["all_together"] if together else ():
@@ -62,15 +62,15 @@ def _names_of_areas(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[
             yield "area", called, code, name
 
 
-def _names_of_characteristics() -> Iterator[_Name]:
-    for each in characteristics():
+def _iter_characteristic_names() -> Iterator[_Name]:
+    for each in list_characteristics():
         for called in (each.name, each.attribute, *ALSO_CALLED["characteristics"][each.attribute]):
             yield "characteristic", called, each.name, each.name
 
 
-def _names_of_groups() -> Iterator[_Name]:
+def _iter_group_names() -> Iterator[_Name]:
     """Yield a group's own name if it is unique, its name with its characteristic's, and names in common use."""
-    pairs = [(each, group) for each in characteristics() for group in each.groups]
+    pairs = [(each, group) for each in list_characteristics() for group in each.groups]
     used = Counter(group for _, group in pairs)
     for each, group in pairs:
         key = each.key(group)

@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ndl_export.analyst_db.categories import filter_categories
-from ndl_export.facts.directory_files import Withdrawal, withdrawals
+from ndl_export.facts.directory_files import Withdrawal, load_withdrawals
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, list_versions
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.schema import columns
+from ndl_export.tables.schema import list_columns
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Release:
 
     def rows(self, table: Table) -> pa.Table | None:
         """Return the rows of a table, or None if the release has no such table."""
-        return self.read(file_of(table), [column.name for column in columns(table)])
+        return self.read(get_file_name(table), [column.name for column in list_columns(table)])
 
 
-def file_of(table: Table) -> str:
+def get_file_name(table: Table) -> str:
     return f"{table.name}.parquet"
 
 
-def releases_of(release_dir: Path) -> list[Release]:
+def read_releases(release_dir: Path) -> list[Release]:
     """Return every release, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn = withdrawals(release_dir)
+    withdrawn = load_withdrawals(release_dir)
     return [
-        _published(release_dir / str(version), version, withdrawn.get(str(version)))
-        for version in versions(release_dir)
+        _read_release(release_dir / str(version), version, withdrawn.get(str(version)))
+        for version in list_versions(release_dir)
     ]
 
 
-def _published(folder: Path, version: Version, withdrawal: Withdrawal | None) -> Release:
+def _read_release(folder: Path, version: Version, withdrawal: Withdrawal | None) -> Release:
     """Read a release from its bundle."""
 
     def read(file: str, wanted: Sequence[str] | None) -> pa.Table | None:
@@ -101,12 +101,12 @@ def release_in_making(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Re
     )
 
 
-def all_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
+def collect_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
     """Return the categories of each filter: those of the definitions, then those that only earlier releases have."""
     known = {name: list(categories) for name, categories in filter_categories().items()}
     for table in TABLES.values():
         for release in found:
-            rows = release.read(file_of(table), [f.name for f in table.filters])
+            rows = release.read(get_file_name(table), [f.name for f in table.filters])
             for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
                 there = sorted(pc.unique(levels).to_pylist())
                 known[name] += [category for category in there if category not in known[name]]

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ndl_export.analyst_db.categories import axes_of
+from ndl_export.analyst_db.categories import iter_axes
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.dimensions import measure_rows, table_row
-from ndl_export.analyst_db.facts import add_table, newest_of
+from ndl_export.analyst_db.dimensions import build_table_row, measure_rows
+from ndl_export.analyst_db.facts import add_table, find_newest_release
 from ndl_export.analyst_db.releases import Release
 from ndl_export.analyst_db.short_views import add_short_view
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import Table
-from ndl_export.tables.schema import columns
-from privacy.doors.sql import identifier, quoted
+from ndl_export.tables.schema import list_columns
+from privacy.doors.sql import quote_identifier, quote_text
 
 
 @dataclass(frozen=True)
@@ -39,52 +39,52 @@ class _Requested:
 
     @property
     def newest(self) -> Release | None:
-        return newest_of(self.found)
+        return find_newest_release(self.found)
 
     def categories(self, name: str) -> tuple[str, ...]:
         """Return the categories of a filter, in order; those that only earlier releases have come last."""
-        axes = (axis for each in reversed(self.definitions) for axis in axes_of(each.table, name))
+        axes = (axis for each in reversed(self.definitions) for axis in iter_axes(each.table, name))
         return tuple(dict.fromkeys(selection.label for axis in axes for selection in axis.selections))
 
-    def type_of(self, name: str) -> str:
+    def get_type_name(self, name: str) -> str:
         """Return the name of a filter's type; no table or filter name has two underscores in a row, so it is unique."""
         return f"dimension.{self.table.name}__{name}_type"
 
 
 def add_requested(database: Database, found: Sequence[Release]) -> None:
     """Add everything about the requested tables of the releases `found`, oldest first; everything else must exist."""
-    requested = _requested(found)
+    requested = _list_requested(found)
     for each in requested:
         for entry in each.table.filters:
             about = f"Categories of the column {entry.name} of {each.table.name}, in order"
-            database.create_enum(each.type_of(entry.name), each.categories(entry.name), about)
-        add_table(database, each.table, each.found, each.newest, each.type_of)
+            database.create_enum(each.get_type_name(entry.name), each.categories(entry.name), about)
+        add_table(database, each.table, each.found, each.newest, each.get_type_name)
         _add_short_view(database, each.request)
     database.fill("releases.requests", map(_request_row, requested))
     database.fill("releases.request_charges", _charge_rows(found))
-    database.fill("dimension.published_table", (table_row(each.table) for each in requested))
+    database.fill("dimension.published_table", (build_table_row(each.table) for each in requested))
     database.fill("dimension.measure", (row for each in requested for row in measure_rows(each.table)))
-    database.fill("dimension.requested_category", (row for each in requested for row in _category_rows(each)))
+    database.fill("dimension.requested_category", (row for each in requested for row in _iter_category_rows(each)))
 
 
-def _requested(found: Sequence[Release]) -> list[_Requested]:
+def _list_requested(found: Sequence[Release]) -> list[_Requested]:
     """Return the requested tables in order of their names."""
     having: dict[str, list[tuple[Release, RequestedTable]]] = {}
     for release in found:
         for request in release.requested:
             having.setdefault(request.name, []).append((release, request))
-    return [_as_the_newest(having[name]) for name in sorted(having)]
+    return [_build_requested(having[name]) for name in sorted(having)]
 
 
-def _as_the_newest(having: list[tuple[Release, RequestedTable]]) -> _Requested:
+def _build_requested(having: list[tuple[Release, RequestedTable]]) -> _Requested:
     standing = [request for release, request in having if release.withdrawal is None]
     request = standing[-1] if standing else having[-1][1]
-    same = [(release, each) for release, each in having if _shape(each) == _shape(request)]
+    same = [(release, each) for release, each in having if _list_column_names(each) == _list_column_names(request)]
     return _Requested(request, *map(tuple, zip(*same, strict=True)))
 
 
-def _shape(request: RequestedTable) -> list[str]:
-    return [column.name for column in columns(request.table)]
+def _list_column_names(request: RequestedTable) -> list[str]:
+    return [column.name for column in list_columns(request.table)]
 
 
 def _add_short_view(database: Database, request: RequestedTable) -> None:
@@ -93,9 +93,9 @@ def _add_short_view(database: Database, request: RequestedTable) -> None:
     named = {column.name or column.attribute for column in request.definition.columns if column.levels}
     words = {}
     for entry in table.filters:
-        column = f"t.{identifier(entry.name)}"
+        column = f"t.{quote_identifier(entry.name)}"
         # Categories that the request itself names have no shorter name.
-        sql = f"{column}::VARCHAR" if entry.name in named else f"in_short({quoted(entry.label)}, {column})"
+        sql = f"{column}::VARCHAR" if entry.name in named else f"in_short({quote_text(entry.label)}, {column})"
         words[entry.name] = sql, ": ".join(dict.fromkeys((entry.label, entry.description)))
     figure = next(measure for measure in table.measures if not measure.is_count)
     about = f"in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for it: requests"
@@ -125,9 +125,9 @@ def _charge_rows(found: Sequence[Release]) -> list[tuple[object, ...]]:
     return [(*key, *charged) for key, charged in sorted(charges.items())]
 
 
-def _category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:
+def _iter_category_rows(each: _Requested) -> Iterator[tuple[object, ...]]:
     for name in (entry.name for entry in each.table.filters):
-        for axis in axes_of(each.table, name):
+        for axis in iter_axes(each.table, name):
             adds_up = {selection.label: selection.categories for selection in axis.selections}
             for position, category in enumerate(each.categories(name), start=1):
                 yield each.table.name, name, category, position, axis.attribute, adds_up.get(category) or None

@@ -18,7 +18,7 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.tables import TABLES, Filter, Measure, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.schema import Flag
-from privacy.doors.sql import identifier, quoted
+from privacy.doors.sql import quote_identifier, quote_text
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def add_short_views(database: Database) -> None:
             table,
             f"in short: the newest release, {figure.label.lower()}",
             {
-                column: (_words([filters[each] for each in made_of], column), _DESCRIPTIONS[column])
+                column: (_build_words_sql([filters[each] for each in made_of], column), _DESCRIPTIONS[column])
                 for column, made_of in short.words.items()
             },
             figure,
@@ -89,18 +89,18 @@ def add_short_view(
         "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
         "flag": "f.in_short",
     }
-    total = "".join(f" AND t.{each} = {quoted(EVERYONE)}" for each in at_total)
-    ordered = ", ".join(f"t.{identifier(each)}" for each in order)
+    total = "".join(f" AND t.{each} = {quote_text(EVERYONE)}" for each in at_total)
+    ordered = ", ".join(f"t.{quote_identifier(each)}" for each in order)
     query = (
-        f"SELECT {', '.join(f'{sql} AS {identifier(column)}' for column, sql in columns.items())}"
-        f" FROM latest.{identifier(table.name)} AS t"
+        f"SELECT {', '.join(f'{sql} AS {quote_identifier(column)}' for column, sql in columns.items())}"
+        f" FROM latest.{quote_identifier(table.name)} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
-        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quoted(Flag.NOT_APPLICABLE)}{total}"
+        f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quote_text(Flag.NOT_APPLICABLE)}{total}"
         f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {ordered}"
     )
     database.create_view(
-        f"main.{identifier(table.name)}",
+        f"main.{quote_identifier(table.name)}",
         query,
         f"{table.title}, {about}. Everything else: latest.{table.name}",
         _COMMON
@@ -110,11 +110,11 @@ def add_short_view(
     )
 
 
-def _words(filters: list[Filter], column: str) -> str:
+def _build_words_sql(filters: list[Filter], column: str) -> str:
     """Return SQL for the short names of the categories that are not totals."""
-    nothing = quoted("All children" if column == "child_group" else "All")
+    nothing = quote_text("All children" if column == "child_group" else "All")
     parts = ", ".join(
-        f"CASE WHEN t.{each.name} <> {quoted(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
+        f"CASE WHEN t.{each.name} <> {quote_text(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
         for each in filters
     )
     return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing})"
@@ -122,4 +122,4 @@ def _words(filters: list[Filter], column: str) -> str:
 
 def _label(entry: Filter) -> str:
     """Return SQL for the filter's name in `dimension.short_name`; for a breakdown that is the topic of its row."""
-    return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quoted(entry.label)
+    return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quote_text(entry.label)

@@ -22,9 +22,9 @@ from ndl_export.files.signing import (
     PUBLIC_KEY_FILE,
     SIGNATURE_FILE,
     SUMS_FILE,
-    changed,
     fingerprint,
     is_signed,
+    list_changed,
     read_sums,
 )
 from ndl_export.files.stores import Store
@@ -53,7 +53,7 @@ class Anchor:
     fingerprint: str | None
 
 
-def anchors_in(release_dir: Path, leaving_out: str | None = None) -> list[Anchor]:
+def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anchor]:
     """Return every bundle of a release directory, except that of version `leaving_out`. Raises `UnreadableAnchor`."""
     names = {path.name: path for path in release_dir.iterdir()} if release_dir.is_dir() else {}
     folders = [
@@ -61,13 +61,16 @@ def anchors_in(release_dir: Path, leaving_out: str | None = None) -> list[Anchor
         for name, path in names.items()
         if path.is_dir() and not path.is_symlink() and (_is_version(name) or (path / SUMS_FILE).exists())
     ]
-    found = [_anchor(f"{release_dir / name}", _in_folder(names[name])) for name in _visible(folders, leaving_out)]
-    for name in _archives_alone(names, folders, leaving_out):
-        found.append(_anchor(f"{names[name]}", _in_archive(names[name].read_bytes(), str(names[name]))))
+    found = [
+        _build_anchor(f"{release_dir / name}", _read_folder(names[name]))
+        for name in _select_visible(folders, leaving_out)
+    ]
+    for name in _select_lone_archives(names, folders, leaving_out):
+        found.append(_build_anchor(f"{names[name]}", _read_archive(names[name].read_bytes(), str(names[name]))))
     return found
 
 
-def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
+def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     """Return every bundle at a place, from its listing and its catalogue.
 
     The version `arriving` may be there in part, without its statement. Raises `UnreadableAnchor` and `StoreError`.
@@ -76,39 +79,39 @@ def anchors_at(store: Store, arriving: str | None = None) -> list[Anchor]:
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if _is_version(name) or f"{name}/{SUMS_FILE}" in names]
     found = []
-    for name in _visible({*folders, *map(str, catalogued(store))}):
+    for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
         read = read_all(store, [f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
         if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
-            found.append(_anchor(store.address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES}))
-    for name in _archives_alone(names, folders):
+            found.append(_build_anchor(store.address(name), {file: read[f"{name}/{file}"] for file in ANCHOR_FILES}))
+    for name in _select_lone_archives(names, folders):
         content = store.read(name, LARGEST) or b""
-        found.append(_anchor(store.address(name), _in_archive(content, store.address(name))))
+        found.append(_build_anchor(store.address(name), _read_archive(content, store.address(name))))
     return found
 
 
-def _visible(names: Iterable[str], leaving_out: str | None = None) -> list[str]:
+def _select_visible(names: Iterable[str], leaving_out: str | None = None) -> list[str]:
     """Return the sorted names without those of unfinished bundles, which begin with a dot."""
     return sorted(name for name in names if name != leaving_out and not name.startswith("."))
 
 
-def _archives_alone(names: Iterable[str], folders: Collection[str], leaving_out: str | None = None) -> list[str]:
+def _select_lone_archives(names: Iterable[str], folders: Collection[str], leaving_out: str | None = None) -> list[str]:
     """Return one archive of each bundle whose folder is missing."""
     archives = {name.rpartition(".")[0]: name for name in names if name.endswith(_OF_ARCHIVES) and "/" not in name}
-    return [archives[name] for name in _visible(set(archives) - set(folders), leaving_out)]
+    return [archives[name] for name in _select_visible(set(archives) - set(folders), leaving_out)]
 
 
-def _in_folder(folder: Path) -> Files:
+def _read_folder(folder: Path) -> Files:
     return {name: path.read_bytes() if (path := folder / name).is_file() else None for name in ANCHOR_FILES}
 
 
-def _in_archive(content: bytes, place: str) -> Files:
+def _read_archive(content: bytes, place: str) -> Files:
     try:
         return {name: unpack(content)[1].get(name) for name in ANCHOR_FILES}
     except ValueError as error:
-        raise _unreadable(place, str(error)) from None
+        raise _build_unreadable_error(place, str(error)) from None
 
 
-def catalogued(store: Store) -> set[Version]:
+def fetch_catalogued(store: Store) -> set[Version]:
     """Return the releases in the catalogue at a place; empty if it has no catalogue. Raises `UnreadableAnchor`."""
     content = store.read(CATALOGUE_FILE, LARGEST)
     if content is None:
@@ -122,11 +125,11 @@ def catalogued(store: Store) -> set[Version]:
         ) from None
 
 
-def _anchor(place: str, files: Files) -> Anchor:
+def _build_anchor(place: str, files: Files) -> Anchor:
     """Return the anchor of a bundle. Raises `UnreadableAnchor`."""
     statement, key, sums, signature = (files[name] for name in ANCHOR_FILES)
     if statement is None:
-        raise _unreadable(place, f"{PRIVACY_RECORD_FILE} is missing")
+        raise _build_unreadable_error(place, f"{PRIVACY_RECORD_FILE} is missing")
     try:
         record = json.loads(statement)
         if not isinstance(record, dict):
@@ -134,14 +137,14 @@ def _anchor(place: str, files: Files) -> Anchor:
         if key is None or sums is None or signature is None:
             return Anchor(place, record, None)
         covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, read_sums(sums)
-        if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or changed(covered, listed):
+        if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or list_changed(covered, listed):
             raise ValueError("it is not as it was signed")
         return Anchor(place, record, fingerprint(key))
     except ValueError as error:
-        raise _unreadable(place, str(error)) from None
+        raise _build_unreadable_error(place, str(error)) from None
 
 
-def _unreadable(place: str, why: str) -> UnreadableAnchor:
+def _build_unreadable_error(place: str, why: str) -> UnreadableAnchor:
     return UnreadableAnchor(
         f"{place}: {why}, so nobody can tell what it was charged; put back a copy of the bundle as it was published,"
         " and run again: until then nothing is charged or published"

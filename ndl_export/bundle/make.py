@@ -19,64 +19,76 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
-from ndl_export.analyst_db.changes import changelog_page, changes_csv, compare, of_cohort, sharpened_since
-from ndl_export.bundle.release_directory import refresh
-from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
-from ndl_export.check.request_checks import request_faults
-from ndl_export.documents.data_dictionary import data_dictionary_csv, data_dictionary_page
-from ndl_export.documents.markdown import noticed
-from ndl_export.documents.pages import (
-    ai_readiness_page,
-    code_of_practice_page,
-    five_safes_page,
-    licence_page,
-    methodology_page,
-    quality_page,
-    readme_page,
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, build_analyst_files, open_analyst_database
+from ndl_export.analyst_db.changes import (
+    build_changes_csv,
+    compare,
+    find_sharpened_cohorts,
+    render_changelog_page,
+    select_cohort,
 )
-from ndl_export.documents.reconciliation import reconciliation_csv
-from ndl_export.documents.workbook import workbook_file
+from ndl_export.bundle.release_directory import refresh
+from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
+from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
+from ndl_export.documents.markdown import add_notice
+from ndl_export.documents.pages import (
+    render_ai_readiness_page,
+    render_code_of_practice_page,
+    render_five_safes_page,
+    render_licence_page,
+    render_methodology_page,
+    render_quality_page,
+    render_readme_page,
+)
+from ndl_export.documents.reconciliation import build_reconciliation_csv
+from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE, Description, describe
 from ndl_export.facts.noisy_counts import (
     NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
-    noisy_faults,
-    plan_files,
-    plans_of,
+    collect_plans,
+    find_noisy_faults,
+    list_plan_files,
     write_noise_covariance,
     write_noisy_counts,
 )
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.previous import Earlier, previous_releases
+from ndl_export.facts.previous import Earlier, read_previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, list_versions
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, changed, read_sums, sums
-from ndl_export.files.whole_files import alone, indented_json
-from ndl_export.metadata.croissant import croissant
-from ndl_export.metadata.datapackage import csvw_metadata, datapackage
-from ndl_export.metadata.dcat import dcat_record
-from ndl_export.metadata.portals import CITATION_FILE, citation, ckan_package, ukgov_dataset, ukgov_distributions
-from ndl_export.pages.number_format import said
-from ndl_export.site import SITE_FOLDER, conclusions_of, site_files, site_names
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums
+from ndl_export.files.whole_files import format_json, lock_folder
+from ndl_export.metadata.croissant import build_croissant
+from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
+from ndl_export.metadata.dcat import build_dcat_record
+from ndl_export.metadata.portals import (
+    CITATION_FILE,
+    build_citation,
+    build_ckan_package,
+    build_ukgov_dataset,
+    build_ukgov_distributions,
+)
+from ndl_export.pages.number_format import join_parts
+from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
+from ndl_export.tables.ees import EES_UPLOAD_FILE, build_ees_upload, build_meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
-from ndl_export.tables.schema import arrow_schema, columns
+from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 _RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
-    "ckan_package.json": lambda described, files, replaced: ckan_package(described),
-    "croissant.json": croissant,
-    "csv-metadata.json": lambda described, files, replaced: csvw_metadata(described, files),
-    "dcat.jsonld": lambda described, files, replaced: dcat_record(described, replaced),
-    "ukgov_dataset.json": lambda described, files, replaced: ukgov_dataset(described, replaced),
-    "ukgov_distributions.json": lambda described, files, replaced: ukgov_distributions(described),
+    "ckan_package.json": lambda described, files, replaced: build_ckan_package(described),
+    "croissant.json": build_croissant,
+    "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
+    "dcat.jsonld": lambda described, files, replaced: build_dcat_record(described, replaced),
+    "ukgov_dataset.json": lambda described, files, replaced: build_ukgov_dataset(described, replaced),
+    "ukgov_distributions.json": lambda described, files, replaced: build_ukgov_distributions(described),
 }
 """The record for each catalogue, from the description, the files described and the version that is replaced."""
 CATALOGUE_FILES = tuple(_RECORDS)
@@ -113,7 +125,7 @@ ROW_ORDER = (
 TABLE_SUFFIXES = (".parquet", ALL_ROWS, ".csv", ".meta.csv")
 
 
-def bundle_files(
+def list_bundle_files(
     cohorts: Collection[str],
     councils: Collection[str],
     requested: Collection[str] = (),
@@ -123,18 +135,18 @@ def bundle_files(
 
     `requested` are the names of tables on request, and `for_them` the files that `on_request` adds for them.
     """
-    others = _beside_the_page(cohorts, requested, for_them)
-    return others.union(f"{SITE_FOLDER}/{name}" for name in site_names(cohorts, councils, others, requested))
+    others = _list_files_beside_page(cohorts, requested, for_them)
+    return others.union(f"{SITE_FOLDER}/{name}" for name in list_site_names(cohorts, councils, others, requested))
 
 
-def _beside_the_page(
+def _list_files_beside_page(
     cohorts: Collection[str], requested: Collection[str] = (), for_them: Collection[str] = ()
 ) -> frozenset[str]:
     """Return the names of all files except those of the page."""
     return frozenset(
         (
             *DOCUMENTS,
-            *plan_files(cohorts).values(),
+            *list_plan_files(cohorts).values(),
             *for_them,
             *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
             *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
@@ -142,24 +154,24 @@ def _beside_the_page(
     )
 
 
-BUNDLE_FILES = bundle_files([""], PILOT)
+BUNDLE_FILES = list_bundle_files([""], PILOT)
 """Names of all files of a bundle of the pilot's councils and one cohort; the same for any cohort."""
 
 
-def expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
+def list_expected_files(files: Mapping[str, bytes]) -> frozenset[str]:
     """Return the names of the files a bundle should have, from its `datapackage.json` and `on_request.json`.
 
     If `datapackage.json` cannot be read, the pilot's names are returned. `on_request.json` is expected if the sums list
     it.
     """
     listed = {ON_REQUEST_FILE} if f"  {ON_REQUEST_FILE}\n".encode() in files.get(SUMS_FILE, b"") else set()
-    on_request = OnRequest.tables_named(files), OnRequest.named(files) | listed
+    on_request = OnRequest.list_table_names(files), OnRequest.named(files) | listed
     try:
         package = json.loads(files[DATAPACKAGE_FILE])
         cohorts, councils = ([str(each) for each in package[name]] for name in ("cohorts", "councils"))
-        return bundle_files(cohorts, councils, *on_request)
+        return list_bundle_files(cohorts, councils, *on_request)
     except (KeyError, TypeError, ValueError):
-        return bundle_files([""], PILOT, *on_request)
+        return list_bundle_files([""], PILOT, *on_request)
 
 
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
@@ -182,27 +194,27 @@ def write_bundle(
     the version is already published with the same bytes, nothing changes. Raises `BundleRefused` if the tables or the
     privacy record fail a check, or if the version is already published with other bytes.
     """
-    ordered = _checked(facts, tables)
+    ordered = _check_tables(facts, tables)
     release_dir.mkdir(parents=True, exist_ok=True)
-    with alone(release_dir):
+    with lock_folder(release_dir):
         if held_in is not None and not (release_dir / facts.version).exists():
             make_folder(held_in)
-            with alone(held_in):
+            with lock_folder(held_in):
                 _discard(held_in, facts.version)
                 bundle = _write(held_in, release_dir, facts, ordered, signing_key)
                 set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
                 return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
-        _archive(contents(bundle), facts.version, release_dir)
+        _write_archives(read_contents(bundle), facts.version, release_dir)
         refresh(release_dir)
         if held_in is not None:
             _discard(held_in, facts.version)  # left behind if the publishing process died
     return bundle
 
 
-def sums_of(folder: Path) -> str:
+def hash_sums(folder: Path) -> str:
     """Return the SHA-256 of a bundle's file of sums. Raises `BundleRefused` if its files do not match the sums."""
-    files = contents(folder)
+    files = read_contents(folder)
     if _is_damaged(files):
         raise BundleRefused(f"{folder} is not as it was made: run the same release again, and it is made anew")
     return hashlib.sha256(files[SUMS_FILE]).hexdigest()
@@ -211,16 +223,16 @@ def sums_of(folder: Path) -> str:
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
     """Copy a held bundle into the release directory, delete the held one, and return the new folder.
 
-    Raises `BundleRefused` if `sums_of` the held bundle is not `approved`.
+    Raises `BundleRefused` if `hash_sums` the held bundle is not `approved`.
     """
-    with alone(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
+    with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
-        if sums_of(folder) != approved:
+        if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
         set_modes(folder, _FOLDER_MODE, _FILE_MODE)
-        files = contents(folder)
+        files = read_contents(folder)
         bundle = _promote(folder, release_dir)
-        _archive(files, version, release_dir)
+        _write_archives(files, version, release_dir)
         refresh(release_dir)
         _discard(held_in, version)
     return bundle
@@ -241,7 +253,7 @@ def _write(
     signing_key: Ed25519PrivateKey,
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
-    earlier = previous_releases([release_dir / str(version) for version in versions(release_dir)], facts)
+    earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
@@ -249,7 +261,7 @@ def _write(
         return _promote(staged, place)
 
 
-def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
+def _write_archives(files: Mapping[str, bytes], version: str, place: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{version}.", dir=place) as scratch:
         for suffix, pack in ARCHIVES.items():
             archive = Path(scratch) / f"{version}.{suffix}"
@@ -258,30 +270,30 @@ def _archive(files: Mapping[str, bytes], version: str, place: Path) -> None:
             _promote(archive, place)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_contents(folder: Path) -> dict[str, bytes]:
     """Return the content of all files in a bundle's folder, by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _checked(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Return the tables in the row order of their definitions. Raises `BundleRefused` if a check fails."""
-    plans, record, requested = plans_of(facts.noisy_counts), facts.privacy_record, facts.on_request
-    faults = missing.faults(facts.missing, facts.councils, facts.cohorts)
-    unsound = [f"privacy record: {fault}" for fault in privacy_faults(record, facts.version, facts.cohorts)]
+    plans, record, requested = collect_plans(facts.noisy_counts), facts.privacy_record, facts.on_request
+    faults = missing.find_faults(facts.missing, facts.councils, facts.cohorts)
+    unsound = [f"privacy record: {fault}" for fault in find_privacy_faults(record, facts.version, facts.cohorts)]
     faults += unsound or [
-        f"{ON_REQUEST_FILE}: {fault}" for fault in request_faults(requested, record, facts.version, facts.cohorts)
+        f"{ON_REQUEST_FILE}: {fault}" for fault in find_request_faults(requested, record, facts.version, facts.cohorts)
     ]
     if requested and faults:  # the rows of the requested tables are then unknown
-        raise _refused(facts, faults)
-    layouts = table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
-    faults += [f"{name}: {fault}" for name, fault in table_faults(tables, layouts)]
-    faults += [f"noisy counts: {fault}" for fault in noisy_faults(plans, None, record)]
+        raise _build_refused_error(facts, faults)
+    layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
+    faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
+    faults += [f"noisy counts: {fault}" for fault in find_noisy_faults(plans, None, record)]
     if faults:
-        raise _refused(facts, faults)
+        raise _build_refused_error(facts, faults)
     return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
 
 
-def _refused(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
+def _build_refused_error(facts: ReleaseFacts, faults: Sequence[str]) -> BundleRefused:
     return BundleRefused(f"release {facts.version} is not written:\n" + "\n".join(faults))
 
 
@@ -297,32 +309,32 @@ def _fill(
     write_plain_csvs(tables, folder)
     for name, table in facts.tables.items():
         _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
-        (folder / f"{name}.meta.csv").write_bytes(meta_csv(tables[name], table))
-    (folder / EES_UPLOAD_FILE).write_bytes(ees_upload(_read(folder), facts.tables))
+        (folder / f"{name}.meta.csv").write_bytes(build_meta_csv(tables[name], table))
+    (folder / EES_UPLOAD_FILE).write_bytes(build_ees_upload(_read(folder), facts.tables))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     facts.on_request.write(folder, facts.version)
-    (folder / WORKBOOK_FILE).write_bytes(workbook_file(facts, tables))
+    (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))
     write_noise_covariance(folder, facts.noise_covariance, facts.version)
-    with analyst_database(facts, tables) as (connection, script):
-        concluded = conclusions_of(connection, facts.cohorts)
-    for name, content in analyst_files(facts, script).items():
+    with open_analyst_database(facts, tables) as (connection, script):
+        concluded = query_conclusions(connection, facts.cohorts)
+    for name, content in build_analyst_files(facts, script).items():
         (folder / name).write_bytes(content)
-    for name, text in _pages(facts, tables, earlier).items():
+    for name, text in _render_pages(facts, tables, earlier).items():
         (folder / name).write_bytes(text.encode())
     notice = {"notice": facts.notice} if facts.notice else {}
-    (folder / PRIVACY_RECORD_FILE).write_bytes(indented_json(facts.privacy_record | notice))
-    (folder / PUBLIC_KEY_FILE).write_bytes(signing.public_pem(signing_key))
-    files = contents(folder)
+    (folder / PRIVACY_RECORD_FILE).write_bytes(format_json(facts.privacy_record | notice))
+    (folder / PUBLIC_KEY_FILE).write_bytes(signing.get_public_pem(signing_key))
+    files = read_contents(folder)
     described = describe(facts, files)
     for name, record in _RECORDS.items():
-        (folder / name).write_bytes(indented_json(record(described, files, earlier.replaced)))
-    (folder / CITATION_FILE).write_bytes(citation(described).encode())
-    (folder / DATAPACKAGE_FILE).write_bytes(indented_json(datapackage(facts, _read(folder))))
+        (folder / name).write_bytes(format_json(record(described, files, earlier.replaced)))
+    (folder / CITATION_FILE).write_bytes(build_citation(described).encode())
+    (folder / DATAPACKAGE_FILE).write_bytes(format_json(build_datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
-    names = _beside_the_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
-    for name, content in site_files(facts, tables, _read(folder), names, concluded).items():
+    names = _list_files_beside_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
+    for name, content in build_site_files(facts, tables, _read(folder), names, concluded).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
-    covered = sums(_read(folder))
+    covered = build_sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
     set_modes(folder, _FOLDER_MODE, _FILE_MODE)
@@ -342,16 +354,16 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
     Writer settings are fixed, and no time, path or machine name is written. The file's key-value metadata hold the
     title, the description and the description of every column, for readers that do not use Arrow's schema metadata.
     """
-    schema = arrow_schema(table)
+    schema = build_arrow_schema(table)
     metadata = schema.metadata | {
         b"release_version": facts.version.encode(),
-        b"columns": indented_json({column.name: column.description for column in columns(table)}),
+        b"columns": format_json({column.name: column.description for column in list_columns(table)}),
         b"row_order": ROW_ORDER,
     }
     if origin := facts.on_request.origins.get(table.name):
         metadata[b"on_request"] = origin.encode()
     if facts.notice:
-        metadata[b"description"] = said(facts.notice, metadata.get(b"description", b"").decode()).encode()
+        metadata[b"description"] = join_parts(facts.notice, metadata.get(b"description", b"").decode()).encode()
     pq.write_table(
         data.cast(schema).replace_schema_metadata(metadata).combine_chunks(),
         path,
@@ -364,33 +376,33 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
     )
 
 
-def _pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
+def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
     comparisons = {
         cohort: compare(
-            of_cohort(tables, cohort),
+            select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
             facts.on_request.of_cohort(cohort),
-            sharpened_since(facts, cohort, before),
+            find_sharpened_cohorts(facts, cohort, before),
         )
         for cohort in sorted(facts.cohorts)
     }
-    reconciliation = reconciliation_csv(tables["gld_headline"], facts.cohorts)
+    reconciliation = build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
     pages = {
-        "LICENCE.md": licence_page(facts),
-        "README.md": readme_page(facts),
-        "ai_readiness.md": ai_readiness_page(facts, tables),
-        "changelog.md": changelog_page(facts, earlier, comparisons),
-        "changes.csv": changes_csv(comparisons),
-        "code_of_practice.md": code_of_practice_page(facts, earlier.replaced),
-        "data_dictionary.csv": data_dictionary_csv(facts.tables),
-        "data_dictionary.md": data_dictionary_page(facts.on_request.tables),
-        "five_safes.md": five_safes_page(facts),
-        "methodology.md": methodology_page(facts),
+        "LICENCE.md": render_licence_page(facts),
+        "README.md": render_readme_page(facts),
+        "ai_readiness.md": render_ai_readiness_page(facts, tables),
+        "changelog.md": render_changelog_page(facts, earlier, comparisons),
+        "changes.csv": build_changes_csv(comparisons),
+        "code_of_practice.md": render_code_of_practice_page(facts, earlier.replaced),
+        "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
+        "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
+        "five_safes.md": render_five_safes_page(facts),
+        "methodology.md": render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
-        "quality.md": quality_page(facts, tables, reconciliation),
+        "quality.md": render_quality_page(facts, tables, reconciliation),
         "reconciliation.csv": reconciliation,
     }
-    return {name: noticed(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
+    return {name: add_notice(text, facts.notice) if name.endswith(".md") else text for name, text in pages.items()}
 
 
 def _promote(staged: Path, directory: Path) -> Path:
@@ -426,9 +438,9 @@ def _is_damaged(files: Mapping[str, bytes]) -> bool:
         listed = read_sums(files[SUMS_FILE])
     except (KeyError, ValueError):
         return True
-    return bool(changed(files, listed) or listed.keys() ^ files.keys() - {SUMS_FILE, SIGNATURE_FILE})
+    return bool(list_changed(files, listed) or listed.keys() ^ files.keys() - {SUMS_FILE, SIGNATURE_FILE})
 
 
 def _read(place: Path) -> dict[str, bytes]:
     """Return the content of a file, or of all files in a folder, by name."""
-    return contents(place) if place.is_dir() else {place.name: place.read_bytes()}
+    return read_contents(place) if place.is_dir() else {place.name: place.read_bytes()}

@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ndl_export.bundle.make import expected_files
-from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, read_withdrawals, withdrawals
+from ndl_export.bundle.make import list_expected_files
+from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals, read_withdrawals
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, unpack
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.files.stores import Store, is_url, open_store, shown
+from ndl_export.files.stores import Store, hide_query, is_url, open_store
 from ndl_export.site import SITE_FOLDER
 
 LARGEST = 2 * 2**30
@@ -42,7 +42,7 @@ class BundlePlace:
     @property
     def shown(self) -> str:
         """The name of the place in messages."""
-        return shown(self.place).rstrip("/") if isinstance(self.place, str) else str(self.place)
+        return hide_query(self.place).rstrip("/") if isinstance(self.place, str) else str(self.place)
 
     @property
     def name(self) -> str:
@@ -55,13 +55,13 @@ class BundlePlace:
         path cannot be read, and `StoreError` for a URL.
         """
         if isinstance(self.place, Path):
-            return (None, _folder(self.place)) if self.place.is_dir() else unpack(_whole(self.place))
+            return (None, _read_folder(self.place)) if self.place.is_dir() else unpack(_read_archive(self.place))
         if self.name.rpartition(".")[2] in ARCHIVES:
             content = self._directory().read(self.name, LARGEST)
             if content is None:
                 raise ValueError("there is no such file")
             return unpack(content)
-        return None, _remote_folder(open_store(self.place))
+        return None, _fetch_folder(open_store(self.place))
 
     def withdrawal(self, version: str) -> Withdrawal | None:
         """Return the withdrawal of `version` in the bundle's release directory, or None.
@@ -70,7 +70,7 @@ class BundlePlace:
         """
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
-            return withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
+            return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
         directory = self._directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
         found = read_withdrawals(content, directory.address(WITHDRAWN_FILE)) if content is not None else {}
@@ -81,9 +81,9 @@ class BundlePlace:
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
 
-def remote_version(directory: Store, version: Version) -> dict[str, bytes]:
+def fetch_version(directory: Store, version: Version) -> dict[str, bytes]:
     """Return the content of a release's files in a release directory, by name. Raises ValueError and `StoreError`."""
-    return _remote_folder(directory, f"{version}/")
+    return _fetch_folder(directory, f"{version}/")
 
 
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
@@ -94,43 +94,43 @@ def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes 
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
 
 
-def _whole(path: Path) -> bytes:
+def _read_archive(path: Path) -> bytes:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"it is larger than a bundle can be, {LARGEST:,} bytes, so it was not read")
     return path.read_bytes()
 
 
-def _folder(bundle: Path) -> dict[str, bytes]:
+def _read_folder(bundle: Path) -> dict[str, bytes]:
     found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
     folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}
     if odd := sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER})):
         raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
-    _bounded({name: path.stat().st_size for name, path in plain.items()})
+    _check_bounds({name: path.stat().st_size for name, path in plain.items()})
     return {name: path.read_bytes() for name, path in plain.items()}
 
 
-def _remote_folder(store: Store, below: str = "") -> dict[str, bytes]:
+def _fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     """Return the files that the store lists or, if it cannot list files, those that a bundle should have."""
     sizes = store.sizes(below)
     sums = f"{below}{SUMS_FILE}"
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
-        sizes = dict.fromkeys((f"{below}{name}" for name in _expected(store, below)), 0)
-    _bounded(sizes)
+        sizes = dict.fromkeys((f"{below}{name}" for name in _fetch_expected_names(store, below)), 0)
+    _check_bounds(sizes)
     found = read_all(store, sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
-    _bounded({name: len(content) for name, content in files.items()})
+    _check_bounds({name: len(content) for name, content in files.items()})
     return files
 
 
-def _expected(store: Store, below: str) -> frozenset[str]:
+def _fetch_expected_names(store: Store, below: str) -> frozenset[str]:
     """Return the names a bundle should have, from the cohorts, tables on request and sums that it states."""
     found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)}
-    return expected_files({name: content for name, content in found.items() if content is not None})
+    return list_expected_files({name: content for name, content in found.items() if content is not None})
 
 
-def _bounded(sizes: dict[str, int]) -> None:
+def _check_bounds(sizes: dict[str, int]) -> None:
     if len(sizes) > MOST_FILES or sum(sizes.values()) > LARGEST:
         raise ValueError(f"it has more than {MOST_FILES} files or {LARGEST:,} bytes, which no bundle has")

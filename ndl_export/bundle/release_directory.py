@@ -22,17 +22,17 @@ from ndl_export.facts.directory_files import (
     Budget,
     Withdrawal,
     announce,
+    list_upcoming,
+    load_withdrawals,
     read_register,
-    upcoming,
-    withdrawals,
     write_register,
 )
 from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.files.whole_files import alone, indented_json, point, write_whole
-from ndl_export.metadata.catalogue import Published, catalogue, feed
+from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
+from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.site import SITE_FOLDER, publish_site
 
 LATEST = "latest"
@@ -42,25 +42,25 @@ FEED_FILE = "feed.xml"
 _RECORD = "dcat.jsonld"
 
 
-def current(release_dir: Path) -> Version | None:
+def find_current_version(release_dir: Path) -> Version | None:
     """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
-    withdrawn = withdrawals(release_dir)
-    return max((version for version in versions(release_dir) if str(version) not in withdrawn), default=None)
+    withdrawn = load_withdrawals(release_dir)
+    return max((version for version in list_versions(release_dir) if str(version) not in withdrawn), default=None)
 
 
 def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> None:
     """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
-    with alone(release_dir):
-        if announce(release_dir, entries, today) and versions(release_dir):
+    with lock_folder(release_dir):
+        if announce(release_dir, entries, today) and list_versions(release_dir):
             refresh(release_dir)
 
 
 def tell_of_requests(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> None:
     """Replace the published register of requests. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
-    with alone(release_dir):
-        if write_register(release_dir, entries, budgets) and versions(release_dir):
+    with lock_folder(release_dir):
+        if write_register(release_dir, entries, budgets) and list_versions(release_dir):
             refresh(release_dir)
 
 
@@ -69,24 +69,24 @@ def refresh(release_dir: Path) -> None:
 
     Raises `UnreadableWithdrawals` and `UnreadableRegister`.
     """
-    newest, there = current(release_dir), [str(version) for version in versions(release_dir)]
-    announced, register = upcoming(release_dir, there), read_register(release_dir)
+    newest, there = find_current_version(release_dir), [str(version) for version in list_versions(release_dir)]
+    announced, register = list_upcoming(release_dir, there), read_register(release_dir)
     if newest is None:
         for name in (LATEST, LATEST_FILE):
             (release_dir / name).unlink(missing_ok=True)
         shutil.rmtree(release_dir / SITE_FOLDER, ignore_errors=True)
     else:
         point(release_dir / LATEST, str(newest))
-        publish_site(release_dir, str(newest), announced, register, withdrawals(release_dir))
-    releases = published(release_dir)
-    write_whole(release_dir / CATALOGUE_FILE, indented_json(catalogue(releases, announced or (), register)))
-    write_whole(release_dir / FEED_FILE, feed(releases, announced or (), register))
+        publish_site(release_dir, str(newest), announced, register, load_withdrawals(release_dir))
+    releases = read_published(release_dir)
+    write_whole(release_dir / CATALOGUE_FILE, format_json(build_catalogue(releases, announced or (), register)))
+    write_whole(release_dir / FEED_FILE, build_feed(releases, announced or (), register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
-        write_whole(release_dir / LATEST_FILE, indented_json(_latest(release_dir, newest, issued)))
+        write_whole(release_dir / LATEST_FILE, format_json(_build_latest(release_dir, newest, issued)))
 
 
-def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
+def _build_latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
     """Return the content of `latest.json`: paths are relative to the release directory, `sha256sums` is the SHA-256 of
     the file of sums."""
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
@@ -101,13 +101,16 @@ def _latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
     }
 
 
-def published(release_dir: Path) -> list[Published]:
+def read_published(release_dir: Path) -> list[Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn = withdrawals(release_dir)
-    return [_published(release_dir / str(version), withdrawn.get(str(version))) for version in versions(release_dir)]
+    withdrawn = load_withdrawals(release_dir)
+    return [
+        _read_published(release_dir / str(version), withdrawn.get(str(version)))
+        for version in list_versions(release_dir)
+    ]
 
 
-def _published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
+def _read_published(bundle: Path, withdrawal: Withdrawal | None) -> Published:
     record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, DATAPACKAGE_FILE))
     beside = bundle.parent / SYNTHETIC_FOLDER / bundle.name / DATAPACKAGE_FILE
     synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None

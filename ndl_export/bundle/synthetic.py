@@ -21,12 +21,18 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BundleRefused, contents, set_modes
+from ndl_export.bundle.make import BundleRefused, read_contents, set_modes
 from ndl_export.bundle.release_directory import refresh
-from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES, columns, synthetic_documents, warning
+from ndl_export.documents.synthetic_children import (
+    FIRST_COLUMN,
+    TITLES,
+    build_synthetic_documents,
+    build_warning,
+    iter_columns,
+)
 from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.directory_files import withdrawals
-from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.directory_files import load_withdrawals
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
     CSV_FILE,
@@ -40,11 +46,11 @@ from ndl_export.facts.synthetic import (
 )
 from ndl_export.files import signing
 from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, sums
-from ndl_export.files.whole_files import alone, indented_json
-from ndl_export.metadata.croissant import dataset, file_object, record_set
-from ndl_export.pages.number_format import said
-from ndl_export.site.documents import synthetic_page
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
+from ndl_export.files.whole_files import format_json, lock_folder
+from ndl_export.metadata.croissant import build_dataset, build_file_object, build_record_set
+from ndl_export.pages.number_format import join_parts
+from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync
 from sources.reference.cohorts import Cohort
 
@@ -61,22 +67,22 @@ _MARK = "synthetic-"
 """Prefix of the number of every row."""
 
 
-def synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
+def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
     """Return the content of every file except checksums, signature and key, by name.
 
     The same children give the same bytes.
     """
-    files = synthetic_documents(made)
-    page = synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, warning(made))
-    files |= {QUALITY_PAGE: page, CROISSANT_FILE: indented_json(_croissant(made, files))}
-    return files | {DATAPACKAGE_FILE: indented_json(_package(made, files))}
+    files = build_synthetic_documents(made)
+    page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, build_warning(made))
+    files |= {QUALITY_PAGE: page, CROISSANT_FILE: format_json(_build_croissant(made, files))}
+    return files | {DATAPACKAGE_FILE: format_json(_build_package(made, files))}
 
 
 _KEYWORDS = ("synthetic data", *KEYWORDS)
 _MADE = "Drawn from the noisy counts of a differentially private release, at no further cost in privacy."
 
 
-def _package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _build_package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return `datapackage.json` of `files` (content by name), JSON-ready.
 
     `synthetic`, `release`, `release_sha256sums`, `seed`, `cohort`, `software` and `held_out` are not part of the
@@ -87,8 +93,8 @@ def _package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, A
         "profile": "data-package",
         "name": "synthetic-children",
         "id": f"synthetic-children-of-{release['id']}-{made.cohort}-seed-{made.seed}",
-        "title": _title(made),
-        "description": said(warning(made), _MADE),
+        "title": _format_title(made),
+        "description": join_parts(build_warning(made), _MADE),
         "homepage": made.address,
         "version": release["version"],
         "created": release["created"],
@@ -103,19 +109,19 @@ def _package(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, A
         "seed": made.seed,
         "software": dict(made.libraries),
         "held_out": [asdict(each) for each in made.held_out],
-        "resources": [_resource(made, name, content) for name, content in sorted(files.items())],
+        "resources": [_build_resource(made, name, content) for name, content in sorted(files.items())],
     }
 
 
-def _title(made: SyntheticChildren) -> str:
+def _format_title(made: SyntheticChildren) -> str:
     return f"Synthetic children of {made.release['title']}, {Cohort(made.cohort).label}"
 
 
-def _resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, Any]:
+def _build_resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, Any]:
     kind = PurePath(name).suffix.lstrip(".")
     described: dict[str, Any] = {"profile": "data-resource", "type": "file"}
     if name == CSV_FILE:
-        described = {"profile": "tabular-data-resource", "type": "table", "schema": _schema(made)}
+        described = {"profile": "tabular-data-resource", "type": "table", "schema": _build_schema(made)}
     return described | {
         "name": name.replace(".", "-").replace("_", "-"),
         "title": TITLES[name],
@@ -128,7 +134,7 @@ def _resource(made: SyntheticChildren, name: str, content: bytes) -> dict[str, A
     }
 
 
-def _schema(made: SyntheticChildren) -> dict[str, Any]:
+def _build_schema(made: SyntheticChildren) -> dict[str, Any]:
     fields = [
         {
             "name": name,
@@ -136,17 +142,17 @@ def _schema(made: SyntheticChildren) -> dict[str, Any]:
             "description": description,
             "constraints": {"required": True} | ({"enum": list(categories)} if categories else {"unique": True}),
         }
-        for name, description, categories in columns(made)
+        for name, description, categories in iter_columns(made)
     ]
     return {"fields": fields, "primaryKey": [FIRST_COLUMN], "missingValues": [""]}
 
 
-def _croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return `croissant.json` of the rows in the Parquet file among `files` (content by name), JSON-ready."""
     release, publisher = made.release, made.release["contributors"][0]
-    return dataset(
-        _title(made),
-        said(warning(made), _MADE),
+    return build_dataset(
+        _format_title(made),
+        join_parts(build_warning(made), _MADE),
         (publisher["title"], publisher.get("email", "")),
         made.address,
         release["version"],
@@ -161,14 +167,14 @@ def _croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str,
             "prov:label": f"Drawing of rows from a graphical model of noisy counts ({STATEMENT_FILE})",
         },
         **_RESPONSIBLE_USE,
-        "distribution": [file_object(PARQUET_FILE, TITLES[PARQUET_FILE], files[PARQUET_FILE])],
+        "distribution": [build_file_object(PARQUET_FILE, TITLES[PARQUET_FILE], files[PARQUET_FILE])],
         "recordSet": [
-            record_set(
+            build_record_set(
                 PurePath(PARQUET_FILE).stem,
-                warning(made),
+                build_warning(made),
                 PARQUET_FILE,
                 [FIRST_COLUMN],
-                [(column, description, "sc:Text") for column, description, _ in columns(made)],
+                [(column, description, "sc:Text") for column, description, _ in iter_columns(made)],
             )
         ],
     }
@@ -189,9 +195,9 @@ _RESPONSIBLE_USE = {
 
 def check_wanted(release_dir: Path, version: str) -> None:
     """Raise `BundleRefused` if the release does not exist or is withdrawn."""
-    if version not in map(str, versions(release_dir)):
+    if version not in map(str, list_versions(release_dir)):
         raise BundleRefused(f"there is no release {version} in {release_dir}")
-    if found := withdrawals(release_dir).get(version):
+    if found := load_withdrawals(release_dir).get(version):
         raise BundleRefused(f"{found.sentence} There are no synthetic children of it.")
 
 
@@ -201,18 +207,18 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
     Raises `BundleRefused` if the folder has other content, and as `check_wanted` does.
     """
     version = str(made.release["version"])
-    files = synthetic_files(made) | {PUBLIC_KEY_FILE: signing.public_pem(signing_key)}
-    files[SUMS_FILE] = sums(files)
+    files = build_synthetic_files(made) | {PUBLIC_KEY_FILE: signing.get_public_pem(signing_key)}
+    files[SUMS_FILE] = build_sums(files)
     files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
     place = release_dir / SYNTHETIC_FOLDER
-    with alone(release_dir):
+    with lock_folder(release_dir):
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
         place.chmod(_FOLDER_MODE)
-        with alone(place):
+        with lock_folder(place):
             if not (place / version).exists():
                 _write_folder(place / version, files)
-            elif contents(place / version) != files:
+            elif read_contents(place / version) != files:
                 raise BundleRefused(
                     f"{place / version} holds other synthetic children, or was changed: look at it with `readiness"
                     " verify`, and remove it to have them made anew"
@@ -224,7 +230,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
 def write_unsigned(folder: Path, made: SyntheticChildren) -> None:
     """Write all files without a signature to a new or empty folder, in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _write_folder(folder, synthetic_files(made))
+    _write_folder(folder, build_synthetic_files(made))
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -243,7 +249,7 @@ def is_synthetic(files: Mapping[str, bytes]) -> bool:
     return CSV_FILE in files or PARQUET_FILE in files
 
 
-def synthetic_version(files: Mapping[str, bytes]) -> str | None:
+def find_synthetic_version(files: Mapping[str, bytes]) -> str | None:
     """Return the release that the files say they were made from, or None."""
     try:
         return str(json.loads(files[DATAPACKAGE_FILE])["release"])
@@ -251,7 +257,7 @@ def synthetic_version(files: Mapping[str, bytes]) -> str | None:
         return None
 
 
-def synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
+def find_synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
     """List (file, fault) for files whose signature is valid.
 
     Both files of rows must hold the same rows, mark every row as synthetic, and be described as synthetic.

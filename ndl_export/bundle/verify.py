@@ -18,32 +18,32 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle.make import PRIVACY_PAGE_FILE, expected_files
+from ndl_export.bundle.make import PRIVACY_PAGE_FILE, list_expected_files
 from ndl_export.bundle.read import BundlePlace
-from ndl_export.bundle.synthetic import SYNTHETIC_FILES, is_synthetic, synthetic_faults, synthetic_version
-from ndl_export.check.content_checks import privacy_faults, table_faults, table_layouts
-from ndl_export.check.request_checks import request_faults
-from ndl_export.documents.workbook import table_sheet
+from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
+from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
+from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents.workbook import build_table_sheet
 from ndl_export.facts import missing
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.directory_files import UnreadableWithdrawals
 from ndl_export.facts.noisy_counts import (
     NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
-    covariance_faults,
-    noisy_faults,
-    plan_files,
+    find_covariance_faults,
+    find_noisy_faults,
+    list_plan_files,
 )
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.files import signing
-from ndl_export.files.ods import differing
-from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, changed, read_sums
+from ndl_export.files.ods import find_differing_sheets
+from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.files.stores import StoreError
-from ndl_export.site import SITE_FOLDER, site_downloads
+from ndl_export.site import SITE_FOLDER, build_site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.ees import EES_UPLOAD_FILE, ees_upload, meta_csv, write_csvs
+from ndl_export.tables.ees import EES_UPLOAD_FILE, build_ees_upload, build_meta_csv, write_csvs
 from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
 from ndl_export.tables.rows import Layout
 
@@ -113,7 +113,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         folder, files = source.files()
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
-    version, faults = _faults(files, trusted)
+    version, faults = _verify_files(files, trusted)
     if folder and version and folder != version:
         faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
     return Verification(
@@ -122,20 +122,22 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         _fingerprint(files),
         trusted is not None,
         tuple(Fault(*each) for each in faults),
-        _withdrawn(source, version),
+        _explain_withdrawal(source, version),
         is_synthetic(files),
     )
 
 
-def _faults(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
+def _verify_files(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
     """Return the version (None if unreadable) and the faults; content is checked only if integrity is intact."""
-    faults = integrity_faults(files, trusted)
+    faults = find_integrity_faults(files, trusted)
     if faults:
         return None, faults
-    return (synthetic_version(files), synthetic_faults(files)) if is_synthetic(files) else _content(files)
+    return (
+        (find_synthetic_version(files), find_synthetic_faults(files)) if is_synthetic(files) else _verify_content(files)
+    )
 
 
-def _withdrawn(source: BundlePlace, version: str | None) -> str | None:
+def _explain_withdrawal(source: BundlePlace, version: str | None) -> str | None:
     """Return the sentence on its withdrawal from the bundle's release directory, or None."""
     try:
         found = source.withdrawal(version) if version else None
@@ -154,50 +156,50 @@ def _fingerprint(files: Files) -> str | None:
 _UNREADABLE = "it does not say which tables were asked for, or what was measured for them"
 
 
-def _content(files: Files) -> tuple[str | None, Faults]:
+def _verify_content(files: Files) -> tuple[str | None, Faults]:
     """Return the version and the faults in the content of files whose signature is valid."""
     try:
         package, record = (json.loads(files[name]) for name in (DATAPACKAGE_FILE, PRIVACY_RECORD_FILE))
         version = str(Version.parse(package["version"]))
         cohorts, councils, absent = tuple(package["cohorts"]), tuple(package["councils"]), package["missing"]
-        if odd := missing.faults(absent, councils, cohorts):
+        if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
-        plans = {key: files[name] for key, name in plan_files(cohorts).items()}
-        table_layouts(councils, cohorts, absent, plans)
+        plans = {key: files[name] for key, name in list_plan_files(cohorts).items()}
+        build_table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
     try:
         on_request = OnRequest.read(files)
     except (ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         return version, [(ON_REQUEST_FILE, f"{_UNREADABLE}: {error}")]
-    unsound = [(PRIVACY_RECORD_FILE, what) for what in privacy_faults(record, version, cohorts)] or [
-        (ON_REQUEST_FILE, what) for what in request_faults(on_request, record, version, cohorts)
+    unsound = [(PRIVACY_RECORD_FILE, what) for what in find_privacy_faults(record, version, cohorts)] or [
+        (ON_REQUEST_FILE, what) for what in find_request_faults(on_request, record, version, cohorts)
     ]
-    faults = _package_faults(files, package) + unsound
+    faults = _find_package_faults(files, package) + unsound
     if not files[PRIVACY_PAGE_FILE].strip():
         faults.append((PRIVACY_PAGE_FILE, "it is empty"))
     if on_request and unsound:  # the rows of the requested tables are then unknown
         return version, faults
-    layouts = table_layouts(councils, cohorts, absent, plans, on_request.tables)
+    layouts = build_table_layouts(councils, cohorts, absent, plans, on_request.tables)
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
         cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
         covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    faults += [(NOISY_COUNTS_FILE, what) for what in noisy_faults(plans, cells, record)]
-    faults += [(NOISE_COVARIANCE_FILE, what) for what in covariance_faults(covariance, cohorts)]
+    faults += [(NOISY_COUNTS_FILE, what) for what in find_noisy_faults(plans, cells, record)]
+    faults += [(NOISE_COVARIANCE_FILE, what) for what in find_covariance_faults(covariance, cohorts)]
     wrong = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
-        for name, what in table_faults(tables, layouts)
+        for name, what in find_table_faults(tables, layouts)
     ]
     if wrong:
         return version, faults + wrong
-    downloads = site_downloads(tables, councils, cohorts, absent, on_request.tables)
-    return version, faults + _differences(files, tables, layouts, downloads)
+    downloads = build_site_downloads(tables, councils, cohorts, absent, on_request.tables)
+    return version, faults + _find_differences(files, tables, layouts, downloads)
 
 
-def _differences(
+def _find_differences(
     files: Files, tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout], downloads: Files
 ) -> Faults:
     """Return the files that were made from the tables and differ from them."""
@@ -208,10 +210,10 @@ def _differences(
         for name, content in downloads.items()
         if files[f"{SITE_FOLDER}/{name}"] != content
     ]
-    return [*_csv_faults(files, ordered, defined), *_workbook_faults(files, ordered, defined), *pages]
+    return [*_find_csv_faults(files, ordered, defined), *_find_workbook_faults(files, ordered, defined), *pages]
 
 
-def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
+def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     listed = {resource["path"] for resource in package["resources"]}
     expected = {name for name in files if "/" not in name} - {DATAPACKAGE_FILE, *UNCOVERED}
     return [
@@ -220,28 +222,28 @@ def _package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
     ]
 
 
-def _csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
+def _find_csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
     """Check that the CSV files match the Parquet files byte for byte."""
     faults = []
     with tempfile.TemporaryDirectory() as scratch:
         write_csvs(ordered, Path(scratch), defined)
         write_plain_csvs(ordered, Path(scratch))
         again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    again |= {f"{name}.meta.csv": meta_csv(data, defined[name]) for name, data in ordered.items()}
+    again |= {f"{name}.meta.csv": build_meta_csv(data, defined[name]) for name, data in ordered.items()}
     for name in ordered:
         others = f"does not hold the same figures as {name}.parquet"
         due = {f"{name}.csv": others, f"{name}{ALL_ROWS}": others, f"{name}.meta.csv": f"does not describe {name}.csv"}
         faults += [(file, what) for file, what in due.items() if again[file] != files[file]]
-    if ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
+    if build_ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
         faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
     return faults
 
 
-def _workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
+def _find_workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
     """Check that every worksheet has the table of the Parquet file."""
-    sheets = [table_sheet(defined[name], data) for name, data in ordered.items()]
+    sheets = [build_table_sheet(defined[name], data) for name, data in ordered.items()]
     try:
-        names = differing(files[WORKBOOK_FILE], sheets)
+        names = find_differing_sheets(files[WORKBOOK_FILE], sheets)
     except ValueError as error:
         return [(WORKBOOK_FILE, f"cannot be read: {error}")]
     return [(WORKBOOK_FILE, f"does not hold the same figures as {name}.parquet") for name in names]
@@ -251,28 +253,32 @@ Faults = list[tuple[str, str]]
 """(file, what is wrong with it)."""
 
 
-def integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
+def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
     """List the faults in the set of `files` (content by name), signature or checksums; empty if there are none.
 
     `trusted` is the publisher's public key in PEM, or None to use the bundle's own.
     """
-    faults = [(name, "missing") for name in sorted(_due(files) - files.keys())]
-    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _due(files))]
-    if ON_REQUEST_FILE in files and not OnRequest.tables_named(files) and OnRequest.named(files) == {ON_REQUEST_FILE}:
+    faults = [(name, "missing") for name in sorted(_list_due_files(files) - files.keys())]
+    faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _list_due_files(files))]
+    if (
+        ON_REQUEST_FILE in files
+        and not OnRequest.list_table_names(files)
+        and OnRequest.named(files) == {ON_REQUEST_FILE}
+    ):
         faults.append((ON_REQUEST_FILE, _UNREADABLE))
     if {SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE} <= files.keys():
-        faults += _signature_faults(files, trusted)
+        faults += _find_signature_faults(files, trusted)
     if SUMS_FILE in files:
-        faults += _checksum_faults(files)
+        faults += _find_checksum_faults(files)
     return faults
 
 
-def _due(files: Files) -> frozenset[str]:
+def _list_due_files(files: Files) -> frozenset[str]:
     """Return the names of the files that a bundle, or a folder of synthetic children, should have."""
-    return SYNTHETIC_FILES if is_synthetic(files) else expected_files(files)
+    return SYNTHETIC_FILES if is_synthetic(files) else list_expected_files(files)
 
 
-def _signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
+def _find_signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faults:
     own = files[PUBLIC_KEY_FILE]
     try:
         if trusted is not None and signing.fingerprint(trusted) != signing.fingerprint(own):
@@ -284,16 +290,16 @@ def _signature_faults(files: Mapping[str, bytes], trusted: bytes | None) -> Faul
     return []
 
 
-def _checksum_faults(files: Mapping[str, bytes]) -> Faults:
+def _find_checksum_faults(files: Mapping[str, bytes]) -> Faults:
     try:
         expected = read_sums(files[SUMS_FILE])
     except ValueError as error:
         return [(SUMS_FILE, str(error))]
-    due = _due(files)
+    due = _list_due_files(files)
     unlisted = sorted(due - expected.keys() - set(UNCOVERED))
     unknown = sorted(expected.keys() - due - files.keys())
     return [
-        *((name, f"changed: its content does not match {SUMS_FILE}") for name in changed(files, expected)),
+        *((name, f"changed: its content does not match {SUMS_FILE}") for name in list_changed(files, expected)),
         *((SUMS_FILE, f"does not list {name}") for name in unlisted),
         *((SUMS_FILE, f"lists {name}, which is not part of a bundle") for name in unknown),
     ]

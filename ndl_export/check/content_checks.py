@@ -22,28 +22,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.facts.missing import MissingByCohort, not_sent
+from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
-from ndl_export.tables.geography import Geography, geographies
-from ndl_export.tables.rows import Children, Detail, Layout, RowsDiffer, detail_of, layout
+from ndl_export.tables.geography import Geography, list_geographies
+from ndl_export.tables.rows import Children, Detail, Layout, RowsDiffer, build_layout, parse_detail
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
     MODEL_WITH_INTERVAL,
     WITH_INTERVAL,
     ColumnRole,
     Flag,
-    arrow_schema,
-    column_name,
-    key_names,
-    measure_columns,
+    build_arrow_schema,
+    get_column_name,
+    list_key_names,
+    list_measure_columns,
 )
 
 _ROUNDING = 1e-9
 _CHILD = "child"
 
 
-def table_layouts(
+def build_table_layouts(
     councils: tuple[str, ...],
     cohorts: tuple[str, ...],
     missing: MissingByCohort = MappingProxyType({}),
@@ -55,20 +55,22 @@ def table_layouts(
     `missing` councils are by cohort; the documents of the `plans`, by cohort and family, state the detail of each. A
     `requested` table has every row of its definition in every area of its cohorts.
     """
-    stated = tuple((each, family, not_sent(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts)
-    found = dict(_layouts(councils, stated, tuple(sorted(plans.items()))))
+    stated = tuple(
+        (each, family, list_missing_councils(missing.get(each, {}), family)) for family in FAMILIES for each in cohorts
+    )
+    found = dict(_build_layouts(councils, stated, tuple(sorted(plans.items()))))
     for each in requested:
         areas = {
-            cohort: geographies(councils, absent)
+            cohort: list_geographies(councils, absent)
             for cohort, family, absent in stated
             if family == each.family and cohort in each.cohorts
         }
-        found[each.name] = layout(each.table, areas)
+        found[each.name] = build_layout(each.table, areas)
     return found
 
 
 @lru_cache(maxsize=8)
-def _layouts(
+def _build_layouts(
     councils: tuple[str, ...],
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
@@ -80,14 +82,16 @@ def _layouts(
     """
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
-        areas.setdefault(family, {})[cohort] = geographies(councils, absent)
+        areas.setdefault(family, {})[cohort] = list_geographies(councils, absent)
     details: dict[str, dict[str, Detail | None]] = {}
     for (cohort, family), plan in plans:
-        details.setdefault(family, {})[cohort] = detail_of(plan)
-    return {name: layout(table, areas[table.family], details.get(table.family, {})) for name, table in TABLES.items()}
+        details.setdefault(family, {})[cohort] = parse_detail(plan)
+    return {
+        name: build_layout(table, areas[table.family], details.get(table.family, {})) for name, table in TABLES.items()
+    }
 
 
-def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
+def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
     """List (table or family of tables, fault) for the tables of a release; empty if there are none.
 
     Checks the names and types of columns, the exact rows of the definition, valid flags, figures against their
@@ -98,20 +102,22 @@ def table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) 
     ordered: dict[str, pa.Table] = {}
     for name in layouts.keys() & tables.keys():
         try:
-            ordered[name] = _in_order(tables[name], layouts[name])
+            ordered[name] = _order_rows(tables[name], layouts[name])
         except ValueError as error:
             faults.append((name, str(error)))
     for name, data in ordered.items():
         if not data[BREAK_COLUMN.name].combine_chunks().equals(layouts[name].breaks):
             faults.append((name, f"{BREAK_COLUMN.name} is not what the definitions say of breaks in the time series"))
         measures = layouts[name].table.measures
-        faults += [(name, fault) for measure in measures for fault in _measure(data, layouts[name], measure)]
+        faults += [
+            (name, fault) for measure in measures for fault in _find_measure_faults(data, layouts[name], measure)
+        ]
     if not faults:
-        faults += disagreements(ordered, layouts)
+        faults += find_disagreements(ordered, layouts)
     return sorted(faults)
 
 
-def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
+def find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> list[str]:
     """List missing or impossible values in a privacy record; empty if there are none.
 
     Required keys: `release`, `neighbouring_relation`, `trust_model`, `privacy_parameters` (`rho`, `epsilon`, `delta`:
@@ -124,14 +130,14 @@ def privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, 
     zero-concentrated differential privacy, so that it is neither understated nor made up.
     """
     try:
-        return list(_privacy_faults(record, version, cohorts))
+        return list(_find_privacy_faults(record, version, cohorts))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         return [f"the privacy record is not of the expected shape: {error!r}"]
 
 
-def _in_order(data: pa.Table, expected: Layout) -> pa.Table:
+def _order_rows(data: pa.Table, expected: Layout) -> pa.Table:
     """Return `data` in the order of the definition. Raises ValueError if columns or rows differ from it."""
-    _check_columns(data.schema, arrow_schema(expected.table))
+    _check_columns(data.schema, build_arrow_schema(expected.table))
     for name in data.column_names:
         if not data.schema.field(name).nullable and data[name].null_count:
             raise ValueError(f"column {name} has empty cells")
@@ -150,15 +156,15 @@ def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
             raise ValueError(f"column {field.name} is {field}, and should be {wanted}")
 
 
-def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
+def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
     """Yield faults in the columns of one measure."""
-    flag = data[column_name(measure, ColumnRole.FLAG)]
+    flag = data[get_column_name(measure, ColumnRole.FLAG)]
     withheld, undefined, unavailable = (
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
         for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
     applies, absent = expected.applies(measure.name), undefined | unavailable
-    figure, lower, upper = (_numbers(data, measure, role) for role in WITH_INTERVAL)
+    figure, lower, upper = (_get_numbers(data, measure, role) for role in WITH_INTERVAL)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
     checks = {
@@ -169,10 +175,10 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
         "intervals missing, or given where the figure does not apply": (np.isnan(lower) | np.isnan(upper)) == interval,
         "intervals whose ends are the wrong way round": interval & (lower > upper),
         "figures outside their interval": shown & ~((lower - slack <= figure) & (figure <= upper + slack)),
-        "values that are not finite numbers": _unbounded(data, measure),
+        "values that are not finite numbers": _find_unbounded(data, measure),
     }
     if measure.is_count:
-        estimate = _numbers(data, measure, ColumnRole.ESTIMATE)
+        estimate = _get_numbers(data, measure, ColumnRole.ESTIMATE)
         checks |= {
             "counts withheld: a count is always shown": withheld,
             "estimates missing, or given where the figure does not apply": np.isnan(estimate) == interval,
@@ -183,13 +189,13 @@ def _measure(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str
     if most is not None:
         checks[f"figures or limits above {most}"] = (figure > most) | (upper > most + _ROUNDING)
     if measure.modelled:
-        checks |= _model(absent, *(_numbers(data, measure, role) for role in MODEL_WITH_INTERVAL))
+        checks |= _find_model_faults(absent, *(_get_numbers(data, measure, role) for role in MODEL_WITH_INTERVAL))
     for what, wrong in checks.items():
         if wrong.any():
-            yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_row(data, expected.table, wrong)}"
+            yield f"{measure.name}: {int(wrong.sum())} {what}, first in row {_format_row(data, expected.table, wrong)}"
 
 
-def _model(
+def _find_model_faults(
     absent: NDArray[np.bool_], model: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return where a model's figures or intervals are wrong, by fault."""
@@ -202,24 +208,24 @@ def _model(
     }
 
 
-def _numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
+def _get_numbers(data: pa.Table, measure: Measure, role: ColumnRole) -> NDArray[np.float64]:
     """Return the values of a column, with NaN for NULL."""
-    return data[column_name(measure, role)].cast(pa.float64()).to_numpy()
+    return data[get_column_name(measure, role)].cast(pa.float64()).to_numpy()
 
 
-def _unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
+def _find_unbounded(data: pa.Table, measure: Measure) -> NDArray[np.bool_]:
     """Return where a value of the measure is infinite or NaN."""
-    values = [data[column.name] for column in measure_columns(measure) if column.role is not ColumnRole.FLAG]
+    values = [data[column.name] for column in list_measure_columns(measure) if column.role is not ColumnRole.FLAG]
     finite = [pc.fill_null(pc.is_finite(column.cast(pa.float64())), True).to_numpy() for column in values]
     return ~np.logical_and.reduce(finite)
 
 
-def _row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:
-    keys = data.select(key_names(table)).slice(int(np.flatnonzero(wrong)[0]), 1).to_pylist()[0]
+def _format_row(data: pa.Table, table: Table, wrong: NDArray[np.bool_]) -> str:
+    keys = data.select(list_key_names(table)).slice(int(np.flatnonzero(wrong)[0]), 1).to_pylist()[0]
     return "/".join(value for value in keys.values() if value)
 
 
-def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> Iterator[str]:
+def _find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str, ...]) -> Iterator[str]:
     if record["release"] != version:
         yield f"it is about release {record['release']}"
     about = {entry["cohort"]: entry for entry in record["cohorts"]}
@@ -230,24 +236,26 @@ def _privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[str,
             yield f"{text} is empty"
     if odd := {family["cohort"] for family in record["families"]} - about.keys():
         yield f"it has families of cohort {', '.join(sorted(odd))}, which it is not about"
-    yield from _parameter_faults("the release", record["privacy_parameters"])
+    yield from _find_parameter_faults("the release", record["privacy_parameters"])
     for cohort, entry in about.items():
         families = [family for family in record["families"] if family["cohort"] == cohort]
-        yield from _cohort_faults(f"cohort {cohort}", entry, {_measurement(family): family for family in families})
+        yield from _find_cohort_faults(
+            f"cohort {cohort}", entry, {_format_measurement(family): family for family in families}
+        )
     largest = max(about.values(), key=lambda entry: float(entry["privacy_parameters"]["rho"]))["privacy_parameters"]
     if largest != record["privacy_parameters"]:
         yield "the parameters of the release are not the largest of its cohorts"
 
 
-def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
+def _find_cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[str]:
     """Yield faults in the record of one cohort; `stated` has its measurements by name."""
     if not entry["measured_in"]:
         yield f"{what}: measured_in is empty"
     families = {name for name, family in stated.items() if "measured_in" not in family}
     if families != FAMILIES.keys():
         yield f"{what}: it speaks of the families {', '.join(sorted(families))}, not {', '.join(sorted(FAMILIES))}"
-    yield from _parameter_faults(what, entry["privacy_parameters"])
-    yield from _parameter_faults(f"{what}, jointly", entry["joint_parameters"])
+    yield from _find_parameter_faults(what, entry["privacy_parameters"])
+    yield from _find_parameter_faults(f"{what}, jointly", entry["joint_parameters"])
     by_unit = {account["unit"]: account["privacy_parameters"] for account in entry["accounts"]}
     if by_unit[_CHILD] != entry["privacy_parameters"]:
         yield f"{what}: the parameters of the cohort are not those of a child"
@@ -255,7 +263,7 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
     if odd := set(charged.values()) ^ set(by_unit):
         yield f"{what}: it has an account, or a family charged to one, of {', '.join(sorted(odd))} alone"
     for unit, parameters in by_unit.items():
-        yield from _parameter_faults(f"{what}, {unit}", parameters)
+        yield from _find_parameter_faults(f"{what}, {unit}", parameters)
         total = math.fsum(family["rho"] for name, family in stated.items() if charged[name] == unit)
         if not math.isclose(total, parameters["rho"], abs_tol=1e-6):
             yield f"{what}: rho of the families adds up to {total:g}, not to that of a {unit}"
@@ -263,7 +271,7 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
     if not math.isclose(entry["joint_parameters"]["rho"], total, abs_tol=1e-6):
         yield f"{what}: the joint rho is not the sum of its accounts"
     for name, family in stated.items():
-        yield from _parameter_faults(f"{what}, family {name}", family)
+        yield from _find_parameter_faults(f"{what}, family {name}", family)
         for text in ("privacy_unit", "mechanism", "ledger_entry"):
             if not family[text]:
                 yield f"{what}, family {name}: {text} is empty"
@@ -271,22 +279,22 @@ def _cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str, Any
             yield f"{what}, family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
 
 
-def _measurement(family: Mapping[str, Any]) -> str:
+def _format_measurement(family: Mapping[str, Any]) -> str:
     """Return the name of a family's entry; a later measurement on request has a separate entry."""
     return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
-def _parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:
+def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:
     rho, epsilon, delta = parameters["rho"], parameters["epsilon"], parameters["delta"]
     if not (0 < rho < 100 and 0 < delta <= 1e-5 and epsilon > 0):
         yield f"{what}: rho {rho}, epsilon {epsilon}, delta {delta} are out of range"
     elif epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
         yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
-    elif _gaussian_delta(rho, epsilon) > delta:
+    elif _compute_gaussian_delta(rho, epsilon) > delta:
         yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
 
 
-def _gaussian_delta(rho: float, epsilon: float) -> float:
+def _compute_gaussian_delta(rho: float, epsilon: float) -> float:
     """Return the delta of the Gaussian mechanism with this rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018,
     theorem 8)."""
     mu = math.sqrt(2 * rho)
@@ -304,7 +312,7 @@ Splits = dict[tuple[Children, str], list[frozenset[str]]]
 """Sets of categories, smallest first, that a published number is further split by: by (children, attribute)."""
 
 
-def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
+def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
     """Yield (table or family, fault) for the tables of one release, ordered, and their layouts, both by table name."""
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
@@ -315,23 +323,23 @@ def disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout])
             for as_linked in (False, True):
                 sums: Sums = {}
                 for name in present:
-                    for counted, values in _estimates(data[name], own[name], as_linked):
+                    for counted, values in _iter_estimates(data[name], own[name], as_linked):
                         known = sums.get(counted)
                         sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
-                        if known is not None and not _equal(known, values):
-                            yield name, f"{period}: {_named(counted)} differs from the same number elsewhere"
-                splits = _splits(sums)
+                        if known is not None and not _are_equal(known, values):
+                            yield name, f"{period}: {_describe_count(counted)} differs from the same number elsewhere"
+                splits = _index_splits(sums)
                 yield from (
                     (family.name, f"{period}: {fault}")
                     for fault in (
-                        *_unequal_parts(sums, splits, family),
-                        *(_unequal_shared(sums, splits, family) if as_linked else ()),
-                        *(_unequal_areas(sums, own[present[0]].areas) if sums else ()),
+                        *_find_unequal_parts(sums, splits, family),
+                        *(_find_unequal_shared(sums, splits, family) if as_linked else ()),
+                        *(_find_unequal_areas(sums, own[present[0]].areas) if sums else ()),
                     )
                 )
 
 
-def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
+def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tuple[Children, NDArray[np.float64]]]:
     """Yield every count of a table of one cohort as (children counted, estimate by area).
 
     These are the counts of children as linked, or all other counts.
@@ -339,13 +347,13 @@ def _estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator[tupl
     grid = np.full((len(layout.areas), len(layout.rows)), np.nan)
     for measure in layout.table.measures:
         if measure.is_count and measure.as_linked == as_linked:
-            grid[layout.area_of, layout.row_of] = data[column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
+            grid[layout.area_of, layout.row_of] = data[get_column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:
                     yield row.counts[measure.name], grid[:, index].copy()
 
 
-def _splits(sums: Sums) -> Splits:
+def _index_splits(sums: Sums) -> Splits:
     splits: Splits = {}
     for counted in sums:
         for name, categories in counted:
@@ -353,16 +361,16 @@ def _splits(sums: Sums) -> Splits:
     return {key: sorted(found, key=lambda categories: (len(categories), *categories)) for key, found in splits.items()}
 
 
-def _unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
+def _find_unequal_parts(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
     """Yield numbers that differ from the sum over an attribute's categories, if all of these are published."""
     domains = {attribute.name: frozenset(attribute.categories) for attribute in family.attributes}
     for whole, name in splits:
         total = _sum_over(sums, splits, whole, name, domains[name])
-        if whole in sums and total is not None and not _equal(total, sums[whole]):
-            yield f"{_named(whole)} is not the sum over {name}"
+        if whole in sums and total is not None and not _are_equal(total, sums[whole]):
+            yield f"{_describe_count(whole)} is not the sum over {name}"
 
 
-def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
+def _find_unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]:
     """Yield shared totals of two attributes that differ, if both sides are published."""
     for shared in family.shared_totals:
         for category in (None, *family.attribute(shared.within).categories):
@@ -371,7 +379,7 @@ def _unequal_shared(sums: Sums, splits: Splits, family: Family) -> Iterator[str]
                 _sum_over(sums, splits, within, name, frozenset(categories))
                 for name, categories in (shared.left, shared.right)
             )
-            if left is not None and right is not None and not _equal(left, right):
+            if left is not None and right is not None and not _are_equal(left, right):
                 yield f"it does not hold that {shared.description}"
 
 
@@ -386,7 +394,7 @@ def _sum_over(
     return None if left else total
 
 
-def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
+def _find_unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
     """Yield numbers of areas that differ from the sum over their councils."""
     councils = {area.councils[0]: index for index, area in enumerate(areas) if len(area.councils) == 1}
     counted, values = list(sums), np.array(list(sums.values()))
@@ -394,15 +402,15 @@ def _unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]:
         inside = [councils[council] for council in area.councils]
         differs = np.abs(values[:, inside].sum(axis=1) - values[:, index]) > TOLERANCE
         for position in np.flatnonzero(differs):
-            yield f"{_named(counted[position])} of {area.name} is not the sum of its councils"
+            yield f"{_describe_count(counted[position])} of {area.name} is not the sum of its councils"
 
 
-def _equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
+def _are_equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
     """Return whether both are equal in every area where both are published."""
     return not (np.abs(left - right) > TOLERANCE).any()
 
 
-def _named(counted: Children) -> str:
+def _describe_count(counted: Children) -> str:
     if not counted:
         return "the number of all"
     return "the number with " + ", ".join(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ndl_export.documents.markdown import csv_text, grid
+from ndl_export.documents.markdown import format_csv, format_grid
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import NOTHING
-from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import SYMBOLS, ColumnRole, PublishedColumn, columns
+from ndl_export.tables.rows import list_levels
+from ndl_export.tables.schema import SYMBOLS, ColumnRole, PublishedColumn, list_columns
 
 _FIELDS = ("table", "column", "role", "type", "unit", "decimals", "label", "description", "levels")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -19,27 +19,27 @@ _SHARED = (ColumnRole.TIME, ColumnRole.PLACE)
 _TYPES = {"string": "text", "int64": "whole number", "double": "number"}
 
 
-def data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
+def build_data_dictionary_csv(defined: Mapping[str, Table] = TABLES) -> str:
     """Return one line per column of the tables in `defined`, in order; levels are separated by ' | '."""
     lines = (
         (
             table.name,
             column.name,
             column.role.value,
-            column_type(column),
-            _unit(column),
+            describe_column_type(column),
+            _describe_unit(column),
             str(column.measure.decimals) if column.measure and column.role is ColumnRole.FIGURE else "",
             column.label,
             column.description,
-            " | ".join(_levels(table, column)),
+            " | ".join(_list_levels(table, column)),
         )
         for table in defined.values()
-        for column in columns(table)
+        for column in list_columns(table)
     )
-    return csv_text(_FIELDS, lines)
+    return format_csv(_FIELDS, lines)
 
 
-def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
+def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
     """Return the data dictionary of the standard tables and those `requested` as a page.
 
     Time and place columns, which all tables share, are listed once.
@@ -50,31 +50,31 @@ def data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str:
         _TEMPLATES,
         "data_dictionary.md",
         nothing=NOTHING,
-        symbols=symbols_grid(),
-        shared=[column for column in columns(next(iter(TABLES.values()))) if column.role in _SHARED],
+        symbols=build_symbols_grid(),
+        shared=[column for column in list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
         parts=[tables, *([on_request] if requested else [])],
-        own_columns=lambda table: [column for column in columns(table) if column.role not in _SHARED],
-        levels=levels,
-        column_type=column_type,
-        unit=_unit,
+        own_columns=lambda table: [column for column in list_columns(table) if column.role not in _SHARED],
+        levels=list_levels,
+        column_type=describe_column_type,
+        unit=_describe_unit,
     )
 
 
-def symbols_grid() -> str:
+def build_symbols_grid() -> str:
     """Return a table of all symbols and their meanings."""
-    return grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
+    return format_grid(("symbol", "meaning"), ((f"`{symbol}`", meaning) for symbol, meaning in SYMBOLS.items()))
 
 
-def column_type(column: PublishedColumn) -> str:
+def describe_column_type(column: PublishedColumn) -> str:
     """Return the type of a column in words."""
     return _TYPES[str(column.type)]
 
 
-def _levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
-    return levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
+def _list_levels(table: Table, column: PublishedColumn) -> tuple[str, ...]:
+    return list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols
 
 
-def _unit(column: PublishedColumn) -> str:
+def _describe_unit(column: PublishedColumn) -> str:
     if column.measure is None or column.role is ColumnRole.FLAG:
         return ""
     return column.measure.unit_in_words

@@ -12,23 +12,23 @@ def page(*parts: str) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def noticed(text: str, notice: str) -> str:
+def add_notice(text: str, notice: str) -> str:
     """Return the page with the notice, if not empty, as its first line."""
     return f"**{notice}**\n\n{text}" if notice else text
 
 
-def bullets(lines: Iterable[str]) -> str:
+def format_bullets(lines: Iterable[str]) -> str:
     """Return a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
-def grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+def format_grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; vertical bars in cells are escaped."""
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def csv_text(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def format_csv(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """Return a CSV file."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows((header, *lines))

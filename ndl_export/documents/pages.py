@@ -16,16 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.documents.data_dictionary import symbols_grid
-from ndl_export.documents.markdown import bullets, grid
+from ndl_export.documents.data_dictionary import build_symbols_grid
+from ndl_export.documents.markdown import format_bullets, format_grid
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import break_statements, statements
+from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
-from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -34,9 +34,9 @@ _NO_BREAK = "No break is known in this release: no row is flagged."
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def readme_page(facts: ReleaseFacts) -> str:
+def render_readme_page(facts: ReleaseFacts) -> str:
     """Render README.md: the content of the bundle and how to check it."""
-    return _filled(
+    return _render_template(
         "README.md",
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
@@ -45,14 +45,14 @@ def readme_page(facts: ReleaseFacts) -> str:
     )
 
 
-def licence_page(facts: ReleaseFacts) -> str:
+def render_licence_page(facts: ReleaseFacts) -> str:
     """Render LICENCE.md: the Open Government Licence and the attribution that it requires."""
-    return _filled("LICENCE.md", facts, licence_address=OGL_ADDRESS)
+    return _render_template("LICENCE.md", facts, licence_address=OGL_ADDRESS)
 
 
-def methodology_page(facts: ReleaseFacts) -> str:
+def render_methodology_page(facts: ReleaseFacts) -> str:
     """Render methodology.md: what the figures are and how to use them."""
-    return _filled(
+    return _render_template(
         "methodology.md",
         facts,
         gld_goals_number=len(GLD_GOALS),
@@ -69,40 +69,40 @@ def methodology_page(facts: ReleaseFacts) -> str:
         devolved=DEVOLVED,
         deprivation_index=code_lists.IMD_INDEX,
         deprivation_source=code_lists.IMD_SOURCE,
-        breaks=bullets(break_statements(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
-        symbols=symbols_grid(),
+        breaks=format_bullets(explain_breaks(facts.cohorts, facts.councils, facts.missing)) or _NO_BREAK,
+        symbols=build_symbols_grid(),
         nothing=NOTHING,
     )
 
 
-def quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
+def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
     """Render quality.md: quality of the figures and of linkage; `reconciliation` is the text of
     `reconciliation.csv`."""
-    return _filled(
+    return _render_template(
         "quality.md",
         facts,
-        reliability=reliability_grid(tables, facts.tables),
-        linkage=linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
+        reliability=build_reliability_grid(tables, facts.tables),
+        linkage=build_linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
-        gaps=linkage_gaps(tables[LINKAGE_TABLE]),
-        doubtful=doubtful_groups(tables[LINKAGE_TABLE]),
-        coherence=coherence(reconciliation),
+        gaps=describe_linkage_gaps(tables[LINKAGE_TABLE]),
+        doubtful=list_doubtful_groups(tables[LINKAGE_TABLE]),
+        coherence=describe_coherence(reconciliation),
     )
 
 
-def five_safes_page(facts: ReleaseFacts) -> str:
+def render_five_safes_page(facts: ReleaseFacts) -> str:
     """Render five_safes.md: the Five Safes and the motivated intruder test."""
-    return _filled("five_safes.md", facts, inference=facts.privacy_record["inference"])
+    return _render_template("five_safes.md", facts, inference=facts.privacy_record["inference"])
 
 
-def code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
+def render_code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
     """Render code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, or
     None."""
-    return _filled("code_of_practice.md", facts, previous=previous)
+    return _render_template("code_of_practice.md", facts, previous=previous)
 
 
-def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
+def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
     """Render ai_readiness.md: the four pillars of the government's guidelines, with the files that show how each is
     met."""
     flags = Counter(
@@ -110,7 +110,7 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
         for name, table in facts.tables.items()
         for measure in table.measures
         if not measure.is_count
-        for flag in tables[name][column_name(measure, ColumnRole.FLAG)].to_pylist()
+        for flag in tables[name][get_column_name(measure, ColumnRole.FLAG)].to_pylist()
     )
     counts = {
         "tables": len(tables),
@@ -119,10 +119,10 @@ def ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> st
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
     }
-    return _filled("ai_readiness.md", facts, counts=counts)
+    return _render_template("ai_readiness.md", facts, counts=counts)
 
 
-def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
+def _render_template(name: str, facts: ReleaseFacts, **values: object) -> str:
     """Render the template `name` with `values` and those that several templates share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
     return kit.render(
@@ -133,7 +133,7 @@ def _filled(name: str, facts: ReleaseFacts, **values: object) -> str:
         licence=OGL_NAME,
         cohorts=", ".join(Cohort(cohort).label for cohort in facts.cohorts),
         labels={cohort: Cohort(cohort).label for each in facts.on_request.tables for cohort in each.cohorts},
-        missing=bullets(statements(facts.missing, facts.councils, facts.on_request.tables))
+        missing=format_bullets(explain_missing(facts.missing, facts.councils, facts.on_request.tables))
         or "Every council has sent every source.",
         plans=f"`noise_plan_<family>{'_<cohort>' if by_cohort else ''}.json`",
         plan_file=f"noise_plan_{{family}}{by_cohort}.json",
@@ -147,16 +147,16 @@ _COUNTED = (None, Flag.UNRELIABLE, Flag.LINKAGE, Flag.WITHHELD, Flag.NOT_AVAILAB
 """Flags of the figures that are counted, NULL first."""
 
 
-def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
+def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table] = TABLES) -> str:
     """Return the number of figures by flag, and the median half-width of the intervals, for each table and rate.
 
     `defined` maps names to tables.
     """
     flags = ("reliable", "unreliable", "many links missed", "withheld", "not available")
-    return grid(
+    return format_grid(
         ("table", "figure", *flags, "median half-width of the interval"),
         (
-            _reliability(name, measure, tables[name])
+            _build_reliability_row(name, measure, tables[name])
             for name, table in defined.items()
             for measure in table.measures
             if not measure.is_count
@@ -164,9 +164,9 @@ def reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str, Table
     )
 
 
-def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
-    found = Counter(data[column_name(measure, ColumnRole.FLAG)].to_pylist())
-    lower, upper = (data[column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
+    found = Counter(data[get_column_name(measure, ColumnRole.FLAG)].to_pylist())
+    lower, upper = (data[get_column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
     widths = pc.subtract(upper, lower).drop_null().to_numpy()
     half = float(np.median(widths)) / 2 if len(widths) else 0.0
     shown = f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
@@ -174,20 +174,20 @@ def _reliability(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]
     return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
-def linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
+def build_linkage_grid(linkage: pa.Table, cohorts: Collection[str]) -> str:
     """Return the percentage of children linked to a two-year review, by area and cohort, with its interval."""
     totals = [row for row in linkage.to_pylist() if {row[name] for name in _LINKAGE_FILTERS} == {"Total"}]
-    lines = [_linked(row, row["area_name"]) for row in totals]
+    lines = [_build_linkage_row(row, row["area_name"]) for row in totals]
     if len(cohorts) == 1:
-        return grid(("area", "linked, %", "95% interval"), lines)
+        return format_grid(("area", "linked, %", "95% interval"), lines)
     labels = [Cohort(row["time_period"]).label for row in totals]
-    return grid(
+    return format_grid(
         ("cohort", "area", "linked, %", "95% interval"),
         [(label, *line) for label, line in zip(labels, lines, strict=True)],
     )
 
 
-def linkage_gaps(linkage: pa.Table) -> str:
+def describe_linkage_gaps(linkage: pa.Table) -> str:
     """Return the groups with the lowest and highest percentage linked, for each characteristic.
 
     The figures are those of the first area in the newest cohort.
@@ -201,27 +201,27 @@ def linkage_gaps(linkage: pa.Table) -> str:
             topics.setdefault(row["breakdown_topic"], []).append(row)
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
     several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
-    return bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
+    return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
 
 
-def doubtful_groups(linkage: pa.Table) -> str:
+def list_doubtful_groups(linkage: pa.Table) -> str:
     """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
     flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
 
 def _share_of(row: Mapping[str, object]) -> str:
-    name, percent, interval = _linked(row, str(row["breakdown"]))
+    name, percent, interval = _build_linkage_row(row, str(row["breakdown"]))
     return f"{percent}% ({interval}) of `{name}`"
 
 
-def _linked(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
+def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, str]:
     percent, lower, upper = (row[LINKED_PERCENT + suffix] for suffix in ("", "_lower_ci", "_upper_ci"))
     interval = "" if lower is None else f"{lower:.1f} to {upper:.1f}"
     return name, "not shown" if percent is None else f"{percent:.1f}", interval
 
 
-def coherence(reconciliation: str) -> str:
+def describe_coherence(reconciliation: str) -> str:
     """Return a sentence on how many official figures are within our intervals; `reconciliation` is the text of
     `reconciliation.csv`."""
     within = [

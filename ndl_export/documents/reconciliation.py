@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.documents.markdown import csv_text
-from ndl_export.facts.official import OfficialFigure, official_figures
+from ndl_export.documents.markdown import format_csv
+from ndl_export.facts.official import OfficialFigure, read_official_figures
 from ndl_export.tables.geography import CODE_COLUMNS
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, column_name
+from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, get_column_name
 
 _HEADER = (
     "time_period",
@@ -37,22 +37,22 @@ _HEADER = (
 )
 
 
-def reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
+def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    ours = {_key(row): row for row in gld_headline.to_pylist()}
-    figures = chain.from_iterable(map(official_figures, cohorts))
-    return csv_text(_HEADER, (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours))
+    ours = {_build_key(row): row for row in gld_headline.to_pylist()}
+    figures = chain.from_iterable(map(read_official_figures, cohorts))
+    return format_csv(_HEADER, (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours))
 
 
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
+def _build_key(row: dict[str, Any]) -> tuple[str, ...]:
     level = row["geographic_level"]
     area = row[CODE_COLUMNS[level]] if level in CODE_COLUMNS else ""
     return (row["time_period"], level, area, row["breakdown_topic"], row["breakdown"], row["sex"])
 
 
 def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
-    percent, lower, upper = (ours[column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
-    available = ours[column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
+    percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     return (
         figure.cohort,
@@ -69,7 +69,7 @@ def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         "" if percent is None else f"{percent - figure.percent:.2f}",
         ("yes" if inside else "no") if available else "",
         figure.source,
-        _note(inside, ours[column_name(GLD_PERCENT, ColumnRole.FLAG)]),
+        _note(inside, ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]),
     )
 
 

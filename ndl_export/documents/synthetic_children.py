@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from ndl_export.documents.markdown import csv_text, grid
+from ndl_export.documents.markdown import format_csv, format_grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -30,7 +30,7 @@ from ndl_export.facts.synthetic import (
     SyntheticChildren,
 )
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import number, said
+from ndl_export.pages.number_format import join_parts, number
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from sources.reference.cohorts import Cohort
@@ -52,86 +52,86 @@ TITLES = {
 """Titles by file, in the order in which they are listed."""
 
 
-def synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
+def build_synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
     """Return the rows, dictionary, statement and quality page (Markdown), content by name.
 
     The same children give the same bytes.
     """
-    table = _table(made)
+    table = _build_table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
     return {
         CSV_FILE: rows.getvalue(),
-        DICTIONARY_FILE: _dictionary(made).encode(),
+        DICTIONARY_FILE: _build_dictionary_csv(made).encode(),
         PARQUET_FILE: parquet.getvalue(),
-        QUALITY_FILE: _quality(made).encode(),
-        STATEMENT_FILE: _statement(made).encode(),
+        QUALITY_FILE: _render_quality_page(made).encode(),
+        STATEMENT_FILE: _render_statement(made).encode(),
     }
 
 
-def warning(made: SyntheticChildren) -> str:
+def build_warning(made: SyntheticChildren) -> str:
     """Return the sentence that begins every document."""
-    return said(made.notice, WARNING)
+    return join_parts(made.notice, WARNING)
 
 
-def _statement(made: SyntheticChildren) -> str:
+def _render_statement(made: SyntheticChildren) -> str:
     """Render synthetic_children.md: what the rows are, the release they are made from, and the method."""
     return kit.render(
         _TEMPLATES,
         STATEMENT_FILE,
         made=made,
-        warning=warning(made),
+        warning=build_warning(made),
         cohort=Cohort(made.cohort).label,
         children=number(made.rows.num_rows),
         changed=number(made.changed),
         first_column=FIRST_COLUMN,
         smallest=SMALLEST_GROUP,
-        files=grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
-        not_fitted="; ".join(_listed(names) for names in made.not_fitted),
+        files=format_grid(("file", "what it is"), ((f"`{name}`", title) for name, title in TITLES.items())),
+        not_fitted="; ".join(_join_labels(names) for names in made.not_fitted),
         libraries=", ".join(f"{name} {version}" for name, version in made.libraries.items()),
     )
 
 
-def _quality(made: SyntheticChildren) -> str:
+def _render_quality_page(made: SyntheticChildren) -> str:
     """Render synthetic_children_quality.md: what the rows preserve and what they do not, by query."""
     return kit.render(
         _TEMPLATES,
         QUALITY_FILE,
         made=made,
-        warning=warning(made),
+        warning=build_warning(made),
         cohort=Cohort(made.cohort).label,
         smallest=SMALLEST_GROUP,
         benchmark=_BENCHMARK,
         outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
-        listed=lambda names: _listed(name for name in names if name != GLD.name),
+        listed=lambda names: _join_labels(name for name in names if name != GLD.name),
     )
 
 
-def _dictionary(made: SyntheticChildren) -> str:
+def _build_dictionary_csv(made: SyntheticChildren) -> str:
     """Return a line for each category of each column; one line for a column without categories."""
-    lines = ((name, about, category) for name, about, found in columns(made) for category in found or ("",))
-    return csv_text(("column", "description", "category"), lines)
+    lines = ((name, about, category) for name, about, found in iter_columns(made) for category in found or ("",))
+    return format_csv(("column", "description", "category"), lines)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_labels(names: Iterable[str]) -> str:
     return ", ".join(_LABELS[name] for name in names)
 
 
-def _table(made: SyntheticChildren) -> pa.Table:
+def _build_table(made: SyntheticChildren) -> pa.Table:
     """Return the rows as text, with columns and metadata that mark them as synthetic."""
     children = made.rows.num_rows
     numbers = pa.array([f"synthetic-{child:07}" for child in range(1, children + 1)], pa.string())
     values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
     fields = [
         pa.field(name, pa.string(), nullable=False, metadata={"description": description})
-        for name, description, _ in columns(made)
+        for name, description, _ in iter_columns(made)
     ]
     about = {"synthetic": "true", "description": WARNING, "seed": str(made.seed), "of_release": made.release["id"]}
     return pa.table(values, schema=pa.schema(fields, metadata=about)).combine_chunks()
 
 
-def columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def iter_columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield name, description and categories of every column; the categories are empty if there are many."""
     yield FIRST_COLUMN, "Number of the row, which is about no child", ()
     yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)

@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 import yaml
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.facts.missing import break_statements, statements
+from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
-from ndl_export.files.ods import Column, Link, Sheet, workbook
+from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import said
+from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, Measure, Table
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.plain_csv import ALL_ROWS
-from ndl_export.tables.rows import levels
+from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import (
     BREAK,
     BREAK_COLUMN,
@@ -33,8 +33,8 @@ from ndl_export.tables.schema import (
     WITH_INTERVAL,
     ColumnRole,
     Flag,
-    column_name,
-    columns,
+    get_column_name,
+    list_columns,
 )
 from sources.reference.cohorts import Cohort
 
@@ -60,26 +60,28 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _NOTES: list[str] = yaml.safe_load((_TEMPLATES / "workbook_notes.yaml").read_text(encoding="utf-8"))
 
 
-def workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
+def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> bytes:
     """Return the workbook of a release; `tables` by name, with their rows in order."""
     sheets = [
-        table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
+        build_table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
     ]
-    front = (_cover(facts), _contents(facts, tables, sheets), _notes(facts), _symbols(facts))
-    return workbook(said(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets))
+    front = (_cover(facts), _build_contents(facts, tables, sheets), _build_notes(facts), _build_symbols(facts))
+    return build_workbook(
+        join_parts(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets)
+    )
 
 
-def table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
+def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
     """Return the worksheet of one table; its cells depend only on `data`, all rows of the table.
 
     `origin` says who requested the table; empty for standard tables.
     """
-    shown, left_out = _rows_shown(table, data)
+    shown, left_out = _select_fitting_rows(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{ALL_ROWS} of the release."
     return Sheet(
         name=table.name,
-        title=said(notice, table.title),
+        title=join_parts(notice, table.title),
         lines=(
             f"This worksheet has one table, {table.name}, of {shown.num_rows:,} rows.",
             f"{table.description}.",
@@ -90,16 +92,16 @@ def table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = ""
             f" {len(_NOTES)} in worksheet Notes apply.",
             Link("Back to the contents", "#Contents"),
         ),
-        columns=tuple(_columns(table, shown)),
+        columns=tuple(_iter_columns(table, shown)),
     )
 
 
-def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
+def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows that fit on a worksheet, and a sentence about those left out."""
     above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
-        if ALL.label in levels(table, entry.name):
+        if ALL.label in list_levels(table, entry.name):
             totals = pc.and_(totals, pc.equal(data[entry.name], ALL.label))
     choices = {
         "": pc.or_(above, pc.invert(above)),
@@ -112,27 +114,27 @@ def _rows_shown(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     return data.filter(choices[left_out]), left_out
 
 
-def _columns(table: Table, data: pa.Table) -> Iterator[Column]:
-    described = {column.name: column for column in columns(table)}
+def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
+    described = {column.name: column for column in list_columns(table)}
     years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
     yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
     for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (LEVEL, _NAME)):
         yield Column(described[name].label, width, data[name].to_pylist())
     for entry in table.filters:
-        longest = max(len(words) for words in (*levels(table, entry.name), entry.label))
+        longest = max(len(words) for words in (*list_levels(table, entry.name), entry.label))
         width = min(max(_OF_A_LETTER * longest, _NARROW), _WIDEST)
         yield Column(entry.label, width, data[entry.name].to_pylist())
     for measure in table.measures:
-        yield from _figures(measure, data)
+        yield from _iter_measure_columns(measure, data)
     breaks = [_BREAKS[symbol] for symbol in data[BREAK_COLUMN.name].to_pylist()]
     yield Column(BREAK_COLUMN.label, _NUMBER, breaks)
 
 
-def _figures(measure: Measure, data: pa.Table) -> Iterator[Column]:
+def _iter_measure_columns(measure: Measure, data: pa.Table) -> Iterator[Column]:
     """Yield the columns of a measure: figure, limits and, unless it is a count, reliability."""
-    flags = data[column_name(measure, ColumnRole.FLAG)].to_pylist()
+    flags = data[get_column_name(measure, ColumnRole.FLAG)].to_pylist()
     for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
-        numbers = data[column_name(measure, role)].to_pylist()
+        numbers = data[get_column_name(measure, role)].to_pylist()
         cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
         yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
     if not measure.is_count:
@@ -145,27 +147,27 @@ def _cover(facts: ReleaseFacts) -> Sheet:
         "workbook_cover.md",
         facts=facts,
         cohorts=[Cohort(cohort).label for cohort in sorted(facts.cohorts)],
-        missing=statements(facts.missing, facts.councils, facts.on_request.tables),
+        missing=explain_missing(facts.missing, facts.councils, facts.on_request.tables),
         most_rows=MOST_ROWS,
         licence=OGL_NAME,
         licence_address=OGL_ADDRESS,
     )
-    lines = [(line.startswith("## "), _plain(line.removeprefix("## "))) for line in text.splitlines() if line]
+    lines = [(line.startswith("## "), _strip_marks(line.removeprefix("## "))) for line in text.splitlines() if line]
     links = {words: _LINK.fullmatch(words) for _, words in lines}
     return Sheet(
         "Cover",
-        said(facts.notice, TITLE),
+        join_parts(facts.notice, TITLE),
         tuple(Link(*link.groups()) if (link := links[words]) else words for _, words in lines),
         headings=frozenset(words for is_heading, words in lines if is_heading),
     )
 
 
-def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
+def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
     listed = [facts.tables[sheet.name] for sheet in sheets]
     asked = {each.name: each.asked_by for each in facts.on_request.tables}
     return Sheet(
         "Contents",
-        said(facts.notice, "Contents"),
+        join_parts(facts.notice, "Contents"),
         (
             "This worksheet has one table, of the worksheets with figures.",
             Link("Notes", "#Notes"),
@@ -181,11 +183,11 @@ def _contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Seque
     )
 
 
-def _notes(facts: ReleaseFacts) -> Sheet:
-    notes = (*_NOTES, *map(_plain, break_statements(facts.cohorts, facts.councils, facts.missing)))
+def _build_notes(facts: ReleaseFacts) -> Sheet:
+    notes = (*_NOTES, *map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing)))
     return Sheet(
         "Notes",
-        said(facts.notice, "Notes"),
+        join_parts(facts.notice, "Notes"),
         ("This worksheet has one table, of the notes on all tables of figures.",),
         (
             Column("Note", _NARROW, [f"[note {number}]" for number in range(1, len(notes) + 1)]),
@@ -194,10 +196,10 @@ def _notes(facts: ReleaseFacts) -> Sheet:
     )
 
 
-def _symbols(facts: ReleaseFacts) -> Sheet:
+def _build_symbols(facts: ReleaseFacts) -> Sheet:
     return Sheet(
         "Symbols",
-        said(facts.notice, "Symbols"),
+        join_parts(facts.notice, "Symbols"),
         ("This worksheet has one table, of the symbols that stand in the place of numbers or beside them.",),
         (
             Column("Symbol", _NUMBER, [f"[{symbol}]" for symbol in SYMBOLS]),
@@ -206,6 +208,6 @@ def _symbols(facts: ReleaseFacts) -> Sheet:
     )
 
 
-def _plain(words: str) -> str:
+def _strip_marks(words: str) -> str:
     """Return the text without Markdown marks."""
     return words.translate(str.maketrans("", "", "`<>"))

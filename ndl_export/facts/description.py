@@ -10,7 +10,7 @@ from pathlib import PurePath
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.pages.number_format import said
+from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.ees import EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
@@ -105,7 +105,7 @@ class Description:
         """The areas of the release that have an official code."""
         return tuple(area for area in self.facts.areas if area.level in CODE_COLUMNS)
 
-    def address_of(self, name: str) -> str:
+    def get_address(self, name: str) -> str:
         """Return the address of a file of the bundle."""
         return f"{self.facts.folder_address}/{name}"
 
@@ -127,18 +127,18 @@ def describe(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Description:
         facts=facts,
         title=TITLE,
         summary=summary,
-        description=said(
+        description=join_parts(
             facts.notice,
             f"{summary} {titles} Every figure is an estimate with noise added to protect each child, and"
             " carries a 95% interval. No personal data are included.",
         ),
         first_day=f"{cohorts[0].first_year}-09-01",
         last_day=f"{cohorts[-1].first_year + 1}-08-31",
-        data_files=tuple(_data_files(facts, files)),
+        data_files=tuple(_iter_data_files(facts, files)),
     )
 
 
-def _data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterator[DataFile]:
+def _iter_data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterator[DataFile]:
     described = [
         (f"{table.name}{suffix}", f"{table.title} ({form})", facts.about(table), table)
         for table in facts.tables.values()
@@ -153,6 +153,6 @@ def _data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterator[Dat
         yield DataFile(f"{facts.folder_address}.{suffix}", title, f"{about} and signature")
 
 
-def file_title(name: str) -> str:
+def format_file_title(name: str) -> str:
     """Return the title of a file, such as `Data dictionary` for `data_dictionary.csv`."""
     return PurePath(name).stem.replace("_", " ").capitalize()

@@ -33,9 +33,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, field_validator
 from pydantic.dataclasses import dataclass as settings_dataclass
 
-from ndl_export.facts.on_request import page_of_table
+from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import Version
-from ndl_export.files.whole_files import indented_json, write_whole
+from ndl_export.files.whole_files import format_json, write_whole
 from ndl_export.pages.number_format import day, month
 from privacy.doors.settings_file import Day, InvalidSettings, Settings, read_settings
 from privacy.doors.typed import is_line
@@ -63,7 +63,7 @@ class Withdrawal:
         return f"Release {self.version} was withdrawn on {self.date}: {reason}"
 
 
-def withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
+def load_withdrawals(release_dir: Path) -> dict[str, Withdrawal]:
     """Return every withdrawal by version; empty if there is no file. Raises `UnreadableWithdrawals`."""
     path = release_dir / WITHDRAWN_FILE
     return read_withdrawals(path.read_bytes(), str(path)) if path.exists() else {}
@@ -89,7 +89,7 @@ def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *adde
     """Write the file with the known and the added withdrawals."""
     every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
-    write_whole(release_dir / WITHDRAWN_FILE, indented_json(content))
+    write_whole(release_dir / WITHDRAWN_FILE, format_json(content))
 
 
 UPCOMING_FILE = "upcoming.json"
@@ -121,7 +121,7 @@ class _Calendar(Settings):
 
     @field_validator("releases")
     @classmethod
-    def _each_once(cls, releases: list[Announced]) -> list[Announced]:
+    def _check_versions(cls, releases: list[Announced]) -> list[Announced]:
         if len({each.version for each in releases}) < len(releases):
             raise ValueError("names a version twice")
         return releases
@@ -150,7 +150,7 @@ class Upcoming:
         return f"Release {self.version} is announced for {self.when}.{later}"
 
 
-def calendar(path: Path | None) -> list[Announced]:
+def read_calendar(path: Path | None) -> list[Announced]:
     """Return the entries of the calendar file, by version; empty without a file. Raises `InvalidCalendar`."""
     if path is None:
         return []
@@ -159,7 +159,7 @@ def calendar(path: Path | None) -> list[Announced]:
     )
 
 
-def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
+def find_calendar_gaps(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
     """Yield a sentence for each respect in which the calendar does not meet practice 3.1 today."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
@@ -172,16 +172,16 @@ def falls_short(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
 
 def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) -> bool:
     """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
-    before = {(each.version, each.date): each for each in announced(release_dir) or ()}
+    before = {(each.version, each.date): each for each in read_announcements(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
     kept = [before.get((each.version, each.date), each) for each in new]
-    if announced(release_dir) == kept:
+    if read_announcements(release_dir) == kept:
         return False
-    write_whole(release_dir / UPCOMING_FILE, indented_json({"upcoming": [asdict(each) for each in kept]}))
+    write_whole(release_dir / UPCOMING_FILE, format_json({"upcoming": [asdict(each) for each in kept]}))
     return True
 
 
-def announced(release_dir: Path) -> list[Upcoming] | None:
+def read_announcements(release_dir: Path) -> list[Upcoming] | None:
     """Return every announced entry, by version, or None if no calendar was ever given."""
     path = release_dir / UPCOMING_FILE
     if not path.exists():
@@ -190,9 +190,9 @@ def announced(release_dir: Path) -> list[Upcoming] | None:
     return [Upcoming(**each) for each in listed]
 
 
-def upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
+def list_upcoming(release_dir: Path, published: Iterable[str]) -> list[Upcoming] | None:
     """Return the announced releases that are not yet published, or None if no calendar was ever given."""
-    found, there = announced(release_dir), set(published)
+    found, there = read_announcements(release_dir), set(published)
     return None if found is None else [each for each in found if each.version not in there]
 
 
@@ -232,10 +232,10 @@ class AskedTable:
     rho: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        if problems := list(self._problems()):
+        if problems := list(self._find_problems()):
             raise ValueError(f"request {self.name}: {'; '.join(problems)}")
 
-    def _problems(self) -> Iterator[str]:
+    def _find_problems(self) -> Iterator[str]:
         for what in ("name", "title", "asked_by", "purpose"):
             if not is_line(getattr(self, what)):
                 yield f"{what} is not one line of text"
@@ -256,7 +256,7 @@ class AskedTable:
     @property
     def page(self) -> str:
         """Name of the file with its figures, in the page of a release that has the table."""
-        return f"{page_of_table(self.name)}.html"
+        return f"{get_page_name(self.name)}.html"
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ class Register:
         """Every cohort in the register."""
         return {each.cohort for each in self.budgets} | {cohort for each in self.requests for cohort in each.cohorts}
 
-    def requests_with(self, status: str) -> tuple[AskedTable, ...]:
+    def select_requests(self, status: str) -> tuple[AskedTable, ...]:
         """Return the requests with this status."""
         return tuple(each for each in self.requests if each.status == status)
 
@@ -290,7 +290,7 @@ class Register:
 def write_register(release_dir: Path, entries: Sequence[AskedTable], budgets: Sequence[Budget]) -> bool:
     """Write the register into the release directory, and return whether it changed."""
     in_order = sorted(entries, key=lambda each: (each.asked_on, each.name))
-    content = indented_json(
+    content = format_json(
         {"requests": [asdict(each) for each in in_order], "budgets": [asdict(each) for each in budgets]}
     )
     path = release_dir / REGISTER_FILE

@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ndl_export.facts.on_request import RequestedTable, all_tables
+from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.geography import LOCAL_AUTHORITY, geographies
+from ndl_export.tables.geography import LOCAL_AUTHORITY, list_geographies
 from ndl_export.tables.schema import BREAK, Flag
-from sources.reference.cohorts import Break, Cohort, breaks
+from sources.reference.cohorts import Break, Cohort, load_breaks
 from sources.reference.goals import GOALS
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 Missing = Mapping[str, Collection[str]]
 """By source, the participating councils that have not sent it; a source that all have sent may be left out."""
@@ -56,24 +56,24 @@ SOURCES = {
 }
 
 
-def not_sent(missing: Missing, family: str) -> tuple[str, ...]:
+def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
     """Return the councils that have not sent the source counted by a family's tables."""
     return tuple(sorted(missing.get(FAMILIES[family].source, ())))
 
 
-def short(missing: MissingByCohort) -> list[str]:
+def format_missing(missing: MissingByCohort) -> list[str]:
     """List the missing sources as `Halton: no EYFS Profile`, by source and council.
 
     With several cohorts, each begins with its cohort: `2024/25: Halton: no EYFS Profile`.
     """
     return [
-        f"{prefix}{place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
-        for cohort, prefix in _prefixes(missing)
-        for source, council in _pairs(missing[cohort])
+        f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
+        for cohort, prefix in _label_cohorts(missing)
+        for source, council in _list_pairs(missing[cohort])
     ]
 
 
-def statements(
+def explain_missing(
     missing: MissingByCohort, councils: Iterable[str], requested: Iterable[RequestedTable] = ()
 ) -> list[str]:
     """Return a sentence for each missing source and council, and for each area that is not published as a result.
@@ -83,38 +83,38 @@ def statements(
     taking_part, on_request = tuple(councils), tuple(requested)
     return [
         prefix + sentence
-        for cohort, prefix in _prefixes(missing)
-        for sentence in _statements(
-            missing[cohort], taking_part, all_tables(each for each in on_request if cohort in each.cohorts)
+        for cohort, prefix in _label_cohorts(missing)
+        for sentence in _explain_cohort(
+            missing[cohort], taking_part, merge_tables(each for each in on_request if cohort in each.cohorts)
         )
     ]
 
 
-def faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
+def find_faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
     """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
         return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
-    return [fault for cohort in missing for fault in _faults(missing[cohort], councils)]
+    return [fault for cohort in missing for fault in _find_cohort_faults(missing[cohort], councils)]
 
 
-def _prefixes(missing: MissingByCohort) -> list[tuple[str, str]]:
+def _label_cohorts(missing: MissingByCohort) -> list[tuple[str, str]]:
     return [(cohort, f"{Cohort(cohort).label}: " if len(missing) > 1 else "") for cohort in sorted(missing)]
 
 
-def _statements(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
+def _explain_cohort(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
     found = []
-    for source, council in _pairs(missing):
+    for source, council in _list_pairs(missing):
         if not source:
-            found.append(f"{place(council).la_name}: nothing; {_not_available(tables)}")
+            found.append(f"{get_place(council).la_name}: nothing; {_explain_not_available(tables)}")
             continue
         counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
-        effects = [_not_available(counting)] if counting else []
+        effects = [_explain_not_available(counting)] if counting else []
         effects += [SOURCES[source].effect] if SOURCES[source].effect else []
-        found.append(f"{place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
-    return found + _areas_left_out(missing, councils, tables)
+        found.append(f"{get_place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
+    return found + _explain_areas_left_out(missing, councils, tables)
 
 
-def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
+def _find_cohort_faults(missing: Missing, councils: Collection[str]) -> list[str]:
     found = [f"there is no source {source}" for source in missing if source not in SOURCES]
     return found + [
         f"{council} is stated to have sent no {source}, and does not take part"
@@ -124,7 +124,7 @@ def _faults(missing: Missing, councils: Collection[str]) -> list[str]:
     ]
 
 
-def _pairs(missing: Missing) -> list[tuple[str, str]]:
+def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
     """Return pairs of source and council. Councils that have sent nothing come first, once each, with an empty
     source."""
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
@@ -133,53 +133,57 @@ def _pairs(missing: Missing) -> list[tuple[str, str]]:
     ]
 
 
-def _in_code(tables: Iterable[str]) -> str:
+def _format_tables(tables: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in tables)
 
 
-def _not_available(tables: Iterable[str]) -> str:
+def _explain_not_available(tables: Iterable[str]) -> str:
     return (
-        f"its rows in {_in_code(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
+        f"its rows in {_format_tables(tables)} are `{Flag.NOT_AVAILABLE}` (not available), and rows of several"
         " councils together are without it"
     )
 
 
-def _areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
+def _explain_areas_left_out(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
     """Return a sentence for each area of several councils that is not published because of missing sources."""
-    everywhere = geographies(councils)
+    everywhere = list_geographies(councils)
     found = []
     for family in FAMILIES.values():
-        absent = not_sent(missing, family.name)
-        kept = {area.code for area in geographies(councils, absent)}
-        own = _in_code(name for name, table in tables.items() if table.family == family.name)
+        absent = list_missing_councils(missing, family.name)
+        kept = {area.code for area in list_geographies(councils, absent)}
+        own = _format_tables(name for name, table in tables.items() if table.family == family.name)
         found += [
-            f"{area.name}: no rows in {own}, for they would be without {_names(absent)}"
+            f"{area.name}: no rows in {own}, for they would be without {_format_names(absent)}"
             for area in everywhere
             if area.level != LOCAL_AUTHORITY and area.code not in kept
         ]
     return found
 
 
-def break_statements(cohorts: Collection[str], councils: Collection[str], missing: MissingByCohort) -> list[str]:
+def explain_breaks(cohorts: Collection[str], councils: Collection[str], missing: MissingByCohort) -> list[str]:
     """Return a sentence for each break, by cohort; empty if no row is flagged."""
     found, before = [], None
     for cohort in sorted(cohorts):
-        sentences = [*_recorded(before, cohort), *(_councils(before, cohort, councils, missing) if before else ())]
+        sentences = [
+            *_explain_recorded_breaks(before, cohort),
+            *(_explain_changed_councils(before, cohort, councils, missing) if before else ()),
+        ]
         found += [f"{Cohort(cohort).label}: {sentence}" for sentence in sentences]
         before = cohort
     return found
 
 
-def _recorded(before: str | None, cohort: str) -> Iterator[str]:
+def _explain_recorded_breaks(before: str | None, cohort: str) -> Iterator[str]:
     earlier = before or getattr(Cohort(cohort).previous, "code", None)
-    for each in breaks():
+    for each in load_breaks():
         if each.parts(earlier, cohort):
-            where = f" in {_names(each.councils)}" if each.councils else ""
+            where = f" in {_format_names(each.councils)}" if each.councils else ""
             unknown = f" Not known: {each.not_known[0].lower()}{each.not_known[1:]}" if each.not_known else ""
-            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {_labels(each)}. Source: <{each.source}>"
+            labels = _format_labels(each)
+            yield f"{each.what}{unknown} Flagged `{BREAK}`{where}: figures by {labels}. Source: <{each.source}>"
 
 
-def _labels(each: Break) -> str:
+def _format_labels(each: Break) -> str:
     """Return the labels of the attributes; the goals share one label."""
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
     labels = {
@@ -190,21 +194,23 @@ def _labels(each: Break) -> str:
     return ", ".join(labels)
 
 
-def _councils(before: str, cohort: str, councils: Collection[str], missing: MissingByCohort) -> Iterator[str]:
+def _explain_changed_councils(
+    before: str, cohort: str, councils: Collection[str], missing: MissingByCohort
+) -> Iterator[str]:
     for family in FAMILIES.values():
         earlier, now = (
-            frozenset(geographies(councils, not_sent(missing.get(each, {}), family.name))[0].councils)
+            frozenset(list_geographies(councils, list_missing_councils(missing.get(each, {}), family.name))[0].councils)
             for each in (before, cohort)
         )
         if earlier and now and earlier != now:
             parts = (("new", now - earlier), ("gone", earlier - now))
             yield (
                 f"all councils together are not the same ones as in {Cohort(before).label} in"
-                f" {_in_code(table.name for table in family.tables)}"
-                f" ({'; '.join(f'{word}: {_names(others)}' for word, others in parts if others)})."
+                f" {_format_tables(table.name for table in family.tables)}"
+                f" ({'; '.join(f'{word}: {_format_names(others)}' for word, others in parts if others)})."
                 f" Their rows are flagged `{BREAK}`."
             )
 
 
-def _names(councils: Iterable[str]) -> str:
-    return ", ".join(place(council).la_name for council in sorted(councils))
+def _format_names(councils: Iterable[str]) -> str:
+    return ", ".join(get_place(council).la_name for council in sorted(councils))

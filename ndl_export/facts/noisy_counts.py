@@ -36,7 +36,7 @@ from ndl_export.tables import FAMILIES
 NOISY_COUNTS_FILE = "noisy_counts.parquet"
 
 
-def plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
+def list_plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
     """Return the file names of a release's plans, by cohort and family."""
     return {
         (cohort, family): f"noise_plan_{family}_{cohort}.json" if len(cohorts) > 1 else f"noise_plan_{family}.json"
@@ -75,7 +75,9 @@ class NoisyCounts:
         Raises ValueError if the cells are not those of the plan, in its order.
         """
         own = cells.filter(pc.and_(pc.equal(cells["cohort"], cohort), pc.equal(cells["family"], family)))
-        empty = {names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _measured(plan)}
+        empty = {
+            names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
+        }
         expected = cls(plan, empty).table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
             raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")
@@ -100,7 +102,7 @@ class NoisyCounts:
                 },
                 schema=SCHEMA,
             )
-            for number, (names, sigma, domains) in enumerate(_measured(self.plan))
+            for number, (names, sigma, domains) in enumerate(_parse_measured(self.plan))
         ]
         return pa.concat_tables(parts)
 
@@ -109,15 +111,15 @@ NoisyByCohort = Mapping[str, Mapping[str, NoisyCounts]]
 """Noisy counts by cohort and family."""
 
 
-def plans_of(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
+def collect_plans(noisy: NoisyByCohort) -> dict[tuple[str, str], bytes]:
     """Return the plan documents, by cohort and family."""
     return {(cohort, family): entry.plan for cohort, own in sorted(noisy.items()) for family, entry in own.items()}
 
 
 def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None:
     """Write the plans and the cells of every cohort and family into `folder`."""
-    names = plan_files(noisy.keys())
-    for key, plan in plans_of(noisy).items():
+    names = list_plan_files(noisy.keys())
+    for key, plan in collect_plans(noisy).items():
         (folder / names[key]).write_bytes(plan)
     cells = pa.concat_tables(
         [entry.table(cohort, family) for cohort, own in sorted(noisy.items()) for family, entry in own.items()]
@@ -137,7 +139,7 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
     )
 
 
-def noisy_faults(
+def find_noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield errors in the plans (by cohort and family) and cells, checked against the plan hashes in the privacy
@@ -150,7 +152,7 @@ def noisy_faults(
         for each in record.get("families", ())
         if "measured_in" not in each
     }
-    names = plan_files({cohort for cohort, _ in stated})
+    names = list_plan_files({cohort for cohort, _ in stated})
     for key, name in names.items():
         if key not in plans:
             yield f"the plan of {key[1]}, cohort {key[0]}, is missing"
@@ -163,7 +165,7 @@ def noisy_faults(
                 yield f"{NOISY_COUNTS_FILE}: {error}"
 
 
-def _measured(plan: bytes) -> list[tuple[tuple[str, ...], float, tuple[tuple[str, ...], ...]]]:
+def _parse_measured(plan: bytes) -> list[tuple[tuple[str, ...], float, tuple[tuple[str, ...], ...]]]:
     """Return attributes, sigma and categories by attribute of every marginal that the plan measures."""
     document = json.loads(plan)
     domains = {entry["name"]: tuple(entry["categories"]) for entry in document["family"]["attributes"]}
@@ -213,7 +215,7 @@ def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> 
     write_cells(covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, version)
 
 
-def covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
+def find_covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
     """Yield errors in the form of the file; `readiness recompute` checks its numbers against the plans."""
     if not covariance.schema.equals(COVARIANCE_SCHEMA):
         yield "its columns are not those of the noise covariance"

@@ -13,7 +13,7 @@ from functools import cache
 
 from ndl_export.tables import ALL
 from ndl_export.tables.geography import LOCAL_AUTHORITY, NATIONAL
-from sources.reference import FOLDER, rows_of
+from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
 
@@ -74,44 +74,44 @@ AT_EXPECTED = "Children at or above the expected level"
 
 
 @cache
-def official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
+def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
     """Return the published figures of the cohort, England first; empty if none are published yet.
 
     If several sources give a figure, the one with most decimals is used: the Profile's own file before the Local
     Authority Interactive Tool.
     """
     found: dict[tuple[str, ...], OfficialFigure] = {}
-    for row, percent, source in _published(cohort):
+    for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
-        figure = OfficialFigure(cohort, *_area(row), *breakdown, float(percent), source)
+        figure = OfficialFigure(cohort, *_get_area(row), *breakdown, float(percent), source)
         found.setdefault(figure.key, figure)
     return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
 
 
-def _published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
+def _iter_published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
     """Yield row, percentage and source of every published figure, from the source with most decimals to that with
     fewest."""
     profile = FOLDER / f"published_eyfsp_{cohort}.csv"
-    for row in rows_of(profile) if profile.is_file() else ():
+    for row in read_rows(profile) if profile.is_file() else ():
         if row["gld_children_percent"]:
             yield row, row["gld_children_percent"], f"{_PROFILE}, {Cohort(cohort).label}"
-    for row in rows_of(FOLDER / "published_gld.csv"):
+    for row in read_rows(FOLDER / "published_gld.csv"):
         if row["cohort"] == cohort:
             yield row, row["percent"], row["source"]
     everyone = dict.fromkeys(("breakdown_topic", "breakdown", "sex"), ALL.label)
-    for row in rows_of(FOLDER / "published_expected_level.csv"):
+    for row in read_rows(FOLDER / "published_expected_level.csv"):
         if (row["cohort"], row["figure"]) == (cohort, "gld"):
             yield row | everyone, row["percent"], _LAIT
 
 
 @cache
-def official_cohorts() -> tuple[str, ...]:
+def read_official_cohorts() -> tuple[str, ...]:
     """Return the cohorts with a published percentage of all children of an area."""
-    return tuple(sorted({row["cohort"] for row in rows_of(FOLDER / "published_expected_level.csv")}))
+    return tuple(sorted({row["cohort"] for row in read_rows(FOLDER / "published_expected_level.csv")}))
 
 
 @cache
-def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
+def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
     """Return published figures on the two-year review, from the financial year in which the cohort's children turned
     2½."""
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
@@ -120,18 +120,18 @@ def official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
         OfficialReview(
             cohort,
             year,
-            *_area(row),
+            *_get_area(row),
             row["measure"],
             row["asq3_domain"],
             float(row["percent"]),
             row["source"],
         )
-        for row in rows_of(FOLDER / "published_asq3.csv")
+        for row in read_rows(FOLDER / "published_asq3.csv")
         if row["financial_year"] == year
     )
 
 
-def _area(row: dict[str, str]) -> tuple[str, str, str]:
+def _get_area(row: dict[str, str]) -> tuple[str, str, str]:
     """Return level, code and name of a row's area."""
     code, name = COUNTRY
     if row["new_la_code"] == code:

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from ndl_export.facts.noisy_counts import SCHEMA as COUNTS
 from ndl_export.facts.noisy_counts import NoisyCounts, write_cells
-from ndl_export.files.whole_files import indented_json
+from ndl_export.files.whole_files import format_json
 from ndl_export.pages.number_format import day
 from ndl_export.tables import FAMILIES, TABLES, Table
-from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, read_definition
+from ndl_export.tables.definition import Definition, InvalidDefinition, build_table, read_definition
 from privacy.linkage.cells import REVIEW
 
 ON_REQUEST_FILE = "on_request.json"
@@ -98,7 +98,7 @@ class RequestedTable:
 
     @cached_property
     def table(self) -> Table:
-        return as_table(self.definition, FAMILIES[self.family])
+        return build_table(self.definition, FAMILIES[self.family])
 
     @property
     def origin(self) -> str:
@@ -151,7 +151,7 @@ class OnRequest:
 
     def of_cohort(self, cohort: str) -> dict[str, Table]:
         """Return every table with rows of the cohort, by name: the standard tables first."""
-        return all_tables(each for each in self.tables if cohort in each.cohorts)
+        return merge_tables(each for each in self.tables if cohort in each.cohorts)
 
     @property
     def plan_files(self) -> dict[Further, str]:
@@ -171,12 +171,12 @@ class OnRequest:
         for each, counts in self.noisy_counts.items():
             (folder / each.plan_file).write_bytes(counts.plan)
         if self.noisy_counts:
-            cells = pa.concat_tables(_cells(each, self.noisy_counts[each]) for each in sorted(self.noisy_counts))
+            cells = pa.concat_tables(_build_cells(each, self.noisy_counts[each]) for each in sorted(self.noisy_counts))
             write_cells(cells, folder / FURTHER_COUNTS_FILE, version)
 
     def to_json(self) -> bytes:
         """Return the content of `on_request.json`."""
-        return indented_json(
+        return format_json(
             {
                 "tables": [each.document() for each in self.tables],
                 "measured": [each._asdict() for each in sorted(self.noisy_counts)],
@@ -195,8 +195,8 @@ class OnRequest:
         tables = tuple(RequestedTable.of(each) for each in document["tables"])
         measured = [Further(**each) for each in document["measured"]]
         cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
-        drawn = {each: _counts(files[each.plan_file], cells, each) for each in measured}
-        if sum(len(own) for own in map(_cells, drawn, drawn.values())) != len(cells):
+        drawn = {each: _read_counts(files[each.plan_file], cells, each) for each in measured}
+        if sum(len(own) for own in map(_build_cells, drawn, drawn.values())) != len(cells):
             raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
         return cls(tables, drawn)
 
@@ -222,7 +222,7 @@ class OnRequest:
         return frozenset((ON_REQUEST_FILE, *([FURTHER_COUNTS_FILE] if plans else []), *plans))
 
     @classmethod
-    def tables_named(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    def list_table_names(cls, files: Mapping[str, bytes]) -> tuple[str, ...]:
         """Return the names of the requested tables in `on_request.json`; empty if it cannot be read."""
         try:
             names = [each["definition"]["name"] for each in json.loads(files[ON_REQUEST_FILE])["tables"]]
@@ -231,21 +231,21 @@ class OnRequest:
             return ()
 
 
-def page_of_table(name: str) -> str:
+def get_page_name(name: str) -> str:
     """Return the name of a requested table's page, and of the download of its figures."""
     return f"request-{name.replace('_', '-')}"
 
 
-def all_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
+def merge_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
     """Return the standard tables and the requested ones, by name."""
     return TABLES | {each.name: each.table for each in requested}
 
 
-def _cells(of: Further, counts: NoisyCounts) -> pa.Table:
+def _build_cells(of: Further, counts: NoisyCounts) -> pa.Table:
     cells = counts.table(of.cohort, of.family)
     return cells.add_column(0, FURTHER_SCHEMA.field("release"), pa.repeat(of.release, len(cells)))
 
 
-def _counts(plan: bytes, cells: pa.Table, of: Further) -> NoisyCounts:
+def _read_counts(plan: bytes, cells: pa.Table, of: Further) -> NoisyCounts:
     own = cells.filter(pc.equal(cells["release"], of.release)).drop_columns(["release"])
     return NoisyCounts.read(plan, own, of.cohort, of.family)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ndl_export.facts.missing import MissingByCohort
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, all_tables
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import ReleaseFacts, Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 
@@ -38,7 +38,7 @@ class Previous:
     requested: tuple[RequestedTable, ...] = ()
     further: frozenset[Further] = frozenset()
 
-    def sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
+    def find_sharpened(self, measured_in: Mapping[str, str], further: Collection[Further]) -> frozenset[str]:
         """Return the cohorts in which this release and another share noisy counts and one of them has further ones.
 
         `measured_in` and `further` describe the other release.
@@ -47,7 +47,10 @@ class Previous:
             cohort
             for cohort, release in measured_in.items()
             if self.measured_in.get(cohort) == release
-            and (_of(cohort, self.further) < _of(cohort, further) or _of(cohort, self.further) > _of(cohort, further))
+            and (
+                _select_cohort(cohort, self.further) < _select_cohort(cohort, further)
+                or _select_cohort(cohort, self.further) > _select_cohort(cohort, further)
+            )
         )
 
 
@@ -60,13 +63,13 @@ class Earlier:
     of: Mapping[str, Previous]
 
 
-def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
+def read_previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
     """Return the releases before this one among `bundles` (folders named by version)."""
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
     for path in sorted(older, key=lambda path: Version.parse(path.name)):
-        cohorts = _json(path / DATAPACKAGE_FILE)["cohorts"]
+        cohorts = _read_json(path / DATAPACKAGE_FILE)["cohorts"]
         if set(cohorts) <= set(facts.cohorts):
             replaced = path.name
         newest |= dict.fromkeys(set(cohorts) & set(facts.cohorts), path)
@@ -76,9 +79,12 @@ def previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
 
 def read_release(bundle: Path) -> Previous:
     """Read the release in a bundle's folder. Raises the errors of reading its files."""
-    package, stated = _json(bundle / DATAPACKAGE_FILE), cohort_statements(_json(bundle / PRIVACY_RECORD_FILE))
+    package, stated = (
+        _read_json(bundle / DATAPACKAGE_FILE),
+        index_cohort_entries(_read_json(bundle / PRIVACY_RECORD_FILE)),
+    )
     on_request = OnRequest.of_bundle(bundle)
-    defined = all_tables(on_request.tables)
+    defined = merge_tables(on_request.tables)
     return Previous(
         version=package["version"],
         cohorts=tuple(package["cohorts"]),
@@ -92,15 +98,15 @@ def read_release(bundle: Path) -> Previous:
     )
 
 
-def _of(cohort: str, further: Collection[Further]) -> set[Further]:
+def _select_cohort(cohort: str, further: Collection[Further]) -> set[Further]:
     return {each for each in further if each.cohort == cohort}
 
 
-def cohort_statements(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def index_cohort_entries(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the entries of a privacy record, by cohort."""
     return {entry["cohort"]: entry for entry in record["cohorts"]}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document

@@ -18,12 +18,12 @@ import pyarrow as pa
 from pydantic import AfterValidator
 
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyByCohort
-from ndl_export.facts.on_request import OnRequest, all_tables
+from ndl_export.facts.on_request import OnRequest, merge_tables
 from ndl_export.pages.number_format import day
 from ndl_export.tables import Table
-from ndl_export.tables.geography import Geography, geographies
-from privacy.doors.environment import PUBLISHER, settings
-from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, read_settings, without
+from ndl_export.tables.geography import Geography, list_geographies
+from privacy.doors.environment import PUBLISHER, get_settings
+from privacy.doors.settings_file import InvalidSettings, Problem, Settings, Text, build_fault_validator, read_settings
 
 _TEMPLATE = Path(__file__).parent / "publisher.yaml"
 """The file to copy and fill in."""
@@ -38,8 +38,8 @@ class InvalidPublisher(InvalidSettings):
     """A publisher file that cannot be used."""
 
 
-def _in_form(form: str, words: str) -> AfterValidator:
-    return without(lambda text: None if re.fullmatch(form, text) else f"must be {words}")
+def _require_form(form: str, words: str) -> AfterValidator:
+    return build_fault_validator(lambda text: None if re.fullmatch(form, text) else f"must be {words}")
 
 
 class Publisher(Settings):
@@ -50,17 +50,19 @@ class Publisher(Settings):
     """
 
     name: Text
-    contact: Annotated[Text, _in_form(r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")]
+    contact: Annotated[Text, _require_form(r"[^\s@]+@[^\s@]+\.[^\s@]+", "an e-mail address")]
     address: Annotated[
         Text,
         AfterValidator(lambda text: text.rstrip("/")),
-        _in_form(r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
+        _require_form(r"https?://[^\s/?#]+[^\s?#]*", "a web address without ? or #"),
     ]
-    organisation: Annotated[Text, _in_form(r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens")]
+    organisation: Annotated[
+        Text, _require_form(r"[a-z0-9]+(-[a-z0-9]+)*", "a name in small letters, digits and hyphens")
+    ]
     status: Text
     notice: Text = ""
     doi: Annotated[
-        Text, _in_form(r"10\.[0-9]{4,}(\.[0-9]+)*/\S+", "a DOI such as 10.1234/abc, without https://doi.org/")
+        Text, _require_form(r"10\.[0-9]{4,}(\.[0-9]+)*/\S+", "a DOI such as 10.1234/abc, without https://doi.org/")
     ] = ""
 
 
@@ -70,9 +72,9 @@ def load_publisher(*, demonstration: bool) -> Publisher:
 
     Raises `InvalidPublisher`, also for a placeholder outside a demonstration.
     """
-    own = settings().publisher
+    own = get_settings().publisher
     if not demonstration:
-        return _without_placeholder(own or _TEMPLATE)
+        return _read_real_publisher(own or _TEMPLATE)
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
     return stated.model_copy(update={"notice": " ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip()})
@@ -83,7 +85,7 @@ def read_publisher(path: Path) -> Publisher:
     return read_settings(path, Publisher, InvalidPublisher)
 
 
-def _without_placeholder(path: Path) -> Publisher:
+def _read_real_publisher(path: Path) -> Publisher:
     found = read_publisher(path)
     for key, value in vars(found).items():
         if _PLACEHOLDER.search(value):
@@ -196,7 +198,7 @@ class ReleaseFacts:
     @property
     def tables(self) -> dict[str, Table]:
         """Every table of the release by name, those on request last."""
-        return all_tables(self.on_request.tables)
+        return merge_tables(self.on_request.tables)
 
     def about(self, table: Table) -> str:
         """Return a table's description and population and, if it is on request, who requested it."""
@@ -233,4 +235,4 @@ class ReleaseFacts:
     @property
     def areas(self) -> tuple[Geography, ...]:
         """The areas that the tables have rows for."""
-        return geographies(self.councils)
+        return list_geographies(self.councils)

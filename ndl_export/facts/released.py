@@ -10,7 +10,7 @@ DATAPACKAGE_FILE = "datapackage.json"
 PRIVACY_RECORD_FILE = "privacy_statement.json"
 
 
-def versions(release_dir: Path) -> list[Version]:
+def list_versions(release_dir: Path) -> list[Version]:
     """Return the versions that have a bundle in `release_dir`, oldest first."""
     found = []
     for path in release_dir.iterdir() if release_dir.is_dir() else ():

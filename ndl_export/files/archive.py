@@ -20,12 +20,12 @@ _MODE = 0o644
 _DEEPEST = 2
 
 
-def zip_bytes(files: Files, folder: str) -> bytes:
+def pack_zip(files: Files, folder: str) -> bytes:
     """Return the ZIP archive of `files`, all in `folder`."""
-    return flat_zip_bytes({f"{folder}/{name}": files[name] for name in sorted(files)})
+    return pack_flat_zip({f"{folder}/{name}": files[name] for name in sorted(files)})
 
 
-def flat_zip_bytes(files: Files) -> bytes:
+def pack_flat_zip(files: Files) -> bytes:
     """Return the ZIP archive of `files`, keeping their order and names."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -37,7 +37,7 @@ def flat_zip_bytes(files: Files) -> bytes:
     return stream.getvalue()
 
 
-def tar_bytes(files: Files, folder: str) -> bytes:
+def pack_tar(files: Files, folder: str) -> bytes:
     """Return the tar archive of `files`, all in `folder`, in POSIX.1-1988 (ustar) format."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -48,14 +48,14 @@ def tar_bytes(files: Files, folder: str) -> bytes:
     return stream.getvalue()
 
 
-ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": zip_bytes, "tar": tar_bytes}
+ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": pack_zip, "tar": pack_tar}
 """Packing function of each kind of archive, by suffix."""
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
     """Return folder and files of an archive made by this module. Raises ValueError for an archive with any other
     bytes."""
-    read, pack, kind = (_unzip, zip_bytes, "ZIP") if content[:2] == b"PK" else (_untar, tar_bytes, "ZIP or tar")
+    read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)
     except (

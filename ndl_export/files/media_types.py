@@ -42,7 +42,7 @@ class Served:
     caching: str
 
 
-def served(name: str, *, changes: bool) -> Served:
+def get_headers(name: str, *, changes: bool) -> Served:
     """Return the headers of the file; `changes` says whether it is ever replaced."""
     last = name.rpartition("/")[2]
     kind = _BY_NAME.get(last) or (MEDIA_TYPES | PAGE_TYPE).get(last.rpartition(".")[2], _OTHER)

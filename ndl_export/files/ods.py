@@ -24,7 +24,7 @@ from xml.sax.saxutils import escape, quoteattr
 import odfdo
 from odfdo.utils import digit_to_alpha
 
-from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.files.archive import pack_flat_zip
 
 _EMPTY = Path(__file__).parent / "workbook.fods"
 _VERSION = "1.3"
@@ -76,18 +76,18 @@ class Sheet:
     headings: frozenset[str] = frozenset()
 
 
-def workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
+def build_workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
     """Return the workbook; `title` and `day` (written 2026-11-26) go into its properties."""
-    book = _book(sheets)
+    book = _build_book(sheets)
     book.meta.title = title
     book.meta.creation_date = book.meta.date = date.fromisoformat(day)
     parts = (book.meta, book.content, book.styles, book.manifest)
     for part in parts:
         part.root.set_attribute("manifest:version" if part is book.manifest else "office:version", _VERSION)
-    return flat_zip_bytes({"mimetype": book.mimetype.encode(), **{part.part_name: part.serialize() for part in parts}})
+    return pack_flat_zip({"mimetype": book.mimetype.encode(), **{part.part_name: part.serialize() for part in parts}})
 
 
-def differing(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
+def find_differing_sheets(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
     """Return the names of the `sheets` whose table differs from the one in the workbook `content`.
 
     Compares headings and all rows. Raises ValueError if `content` is not a workbook.
@@ -96,14 +96,14 @@ def differing(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             book.set_part("content", archive.read("content.xml"))
-        found = _tables(book)
+        found = _read_tables(book)
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError) as error:
         raise ValueError(str(error)) from None
-    made = _tables(_book(sheets))
+    made = _read_tables(_build_book(sheets))
     return [sheet.name for sheet in sheets if found.get(sheet.name) != made[sheet.name]]
 
 
-def _tables(book: odfdo.Document) -> dict[str | None, list[str]]:
+def _read_tables(book: odfdo.Document) -> dict[str | None, list[str]]:
     """Return the tables of all sheets by sheet name, as XML from the headings on."""
     found: dict[str | None, list[str]] = {}
     for sheet in book.content.get_elements("//table:table"):
@@ -112,26 +112,26 @@ def _tables(book: odfdo.Document) -> dict[str | None, list[str]]:
     return found
 
 
-def _book(sheets: Sequence[Sheet]) -> odfdo.Document:
+def _build_book(sheets: Sequence[Sheet]) -> odfdo.Document:
     book = odfdo.Document(_EMPTY)
-    for style in _styles(sheets):
+    for style in _iter_styles(sheets):
         book.insert_style(style, automatic=True)
     for sheet in sheets:
         table = odfdo.Table(sheet.name, style="sheet")
         book.body.append(table)  # before its rows: moving a table is slower the more rows it has
-        rows = odfdo.Element.from_tag(f"<table:table>{''.join(_elements(sheet))}</table:table>")
+        rows = odfdo.Element.from_tag(f"<table:table>{''.join(_iter_elements(sheet))}</table:table>")
         table.extend(rows.children)
     ranges = odfdo.Element.from_tag("table:database-ranges")
-    ranges.extend(odfdo.Element.from_tag(_range(sheet)) for sheet in sheets if sheet.columns)
+    ranges.extend(odfdo.Element.from_tag(_render_range(sheet)) for sheet in sheets if sheet.columns)
     book.body.append(ranges)
     return book
 
 
-def _styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
+def _iter_styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
     """Yield the styles of columns, by width, and of numbers, by decimals."""
     columns = [column for sheet in sheets for column in sheet.columns]
     for width in sorted({_WIDE, *(column.width for column in columns)}):
-        yield odfdo.Style("table-column", name=_width(width), width=f"{width:g}cm")
+        yield odfdo.Style("table-column", name=_format_width(width), width=f"{width:g}cm")
     for decimals in sorted({column.decimals for column in columns if column.decimals is not None}):
         yield (
             f'<number:number-style style:name="N{decimals}"><number:number number:decimal-places="{decimals}"'
@@ -144,22 +144,22 @@ def _styles(sheets: Sequence[Sheet]) -> Iterator[odfdo.Style | str]:
         )
 
 
-def _elements(sheet: Sheet) -> Iterator[str]:
+def _iter_elements(sheet: Sheet) -> Iterator[str]:
     """Yield the XML elements of a sheet: columns, title, lines, headings and rows."""
     for width, style in [(column.width, column.style) for column in sheet.columns] or [(_WIDE, "Words")]:
-        yield f'<table:table-column table:style-name="{_width(width)}" table:default-cell-style-name="{style}"/>'
-    yield _row(_words(sheet.title, "Heading_20_1"))
+        yield f'<table:table-column table:style-name="{_format_width(width)}" table:default-cell-style-name="{style}"/>'
+    yield _render_row(_render_words(sheet.title, "Heading_20_1"))
     plain = "Default" if sheet.columns else "Words"
     for line in sheet.lines:
-        yield _row(_words(line, "Heading_20_2" if line in sheet.headings else plain))
+        yield _render_row(_render_words(line, "Heading_20_2" if line in sheet.headings else plain))
     if sheet.columns:
-        headings = _row(*(_words(column.heading, "Table_20_heading") for column in sheet.columns))
+        headings = _render_row(*(_render_words(column.heading, "Table_20_heading") for column in sheet.columns))
         yield f"<table:table-header-rows>{headings}</table:table-header-rows>"
-    cells = ([_cell(cell, column.decimals) for cell in column.cells] for column in sheet.columns)
-    yield from (_row(*row) for row in zip(*cells, strict=True))
+    cells = ([_render_cell(cell, column.decimals) for cell in column.cells] for column in sheet.columns)
+    yield from (_render_row(*row) for row in zip(*cells, strict=True))
 
 
-def _range(sheet: Sheet) -> str:
+def _render_range(sheet: Sheet) -> str:
     """Return the named range of a sheet's table, headings included."""
     first = len(sheet.lines) + 2
     last = first + len(sheet.columns[0].cells)
@@ -170,19 +170,19 @@ def _range(sheet: Sheet) -> str:
     )
 
 
-def _row(*cells: str) -> str:
+def _render_row(*cells: str) -> str:
     return f'<table:table-row table:style-name="row">{"".join(cells)}</table:table-row>'
 
 
-def _cell(cell: Words | float, decimals: int | None) -> str:
+def _render_cell(cell: Words | float, decimals: int | None) -> str:
     if not isinstance(cell, int | float):
-        return _words(cell)
+        return _render_words(cell)
     shown = f"{float(cell):z,.{decimals or 0}f}"
     typed = f'office:value-type="float" office:value="{shown.replace(",", "")}"'
     return f"<table:table-cell {typed}><text:p>{shown}</text:p></table:table-cell>"
 
 
-def _words(words: Words, style: str = "") -> str:
+def _render_words(words: Words, style: str = "") -> str:
     named = f' table:style-name="{style}"' if style else ""
     if isinstance(words, Link):
         to = f"{words.to}.A1" if words.to.startswith("#") else words.to
@@ -192,5 +192,5 @@ def _words(words: Words, style: str = "") -> str:
     return f'<table:table-cell{named} office:value-type="string"><text:p>{shown}</text:p></table:table-cell>'
 
 
-def _width(centimetres: float) -> str:
+def _format_width(centimetres: float) -> str:
     return f"w{centimetres * 10:.0f}"

@@ -22,7 +22,7 @@ UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
 _LINE = re.compile(r"([0-9a-f]{64})  ((?:[^/\\\s]+/)?[^/\\\s]+)")
 
 
-def sums(files: Mapping[str, bytes]) -> bytes:
+def build_sums(files: Mapping[str, bytes]) -> bytes:
     """Return one line per file, sorted by name, for all files except `UNCOVERED`."""
     covered = sorted(files.keys() - set(UNCOVERED))
     return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in covered).encode()
@@ -41,7 +41,7 @@ def read_sums(content: bytes) -> dict[str, str]:
     return entries
 
 
-def changed(files: Mapping[str, bytes], expected: Mapping[str, str]) -> list[str]:
+def list_changed(files: Mapping[str, bytes], expected: Mapping[str, str]) -> list[str]:
     """Return the names of files whose content does not have the expected sum."""
     return sorted(
         name for name, digest in expected.items() if name in files and hashlib.sha256(files[name]).hexdigest() != digest
@@ -52,7 +52,7 @@ class UnusableKey(ValueError):
     """A file that is not an Ed25519 key in PEM. The message names the file, never its content."""
 
 
-def public_pem(key: Ed25519PrivateKey) -> bytes:
+def get_public_pem(key: Ed25519PrivateKey) -> bytes:
     """Return the public half of a signing key, as PEM."""
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 

@@ -56,7 +56,7 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-def shown(url: str) -> str:
+def hide_query(url: str) -> str:
     """Return the URL without its query, which may contain a key."""
     return url.partition("?")[0]
 
@@ -79,15 +79,15 @@ class Store:
         with explain_errors(self.address(name)):
             try:
                 if self.protocol in _WEB:
-                    return self._streamed(name, limit)
+                    return self._stream(name, limit)
                 if self.system.info(self._path(name))["size"] > limit:
-                    raise self._too_large(name, limit)
+                    raise self._build_size_error(name, limit)
                 content: bytes = self.system.cat_file(self._path(name))
                 return content
             except FileNotFoundError:
                 return None
 
-    def _streamed(self, name: str, limit: int) -> bytes:
+    def _stream(self, name: str, limit: int) -> bytes:
         """Read a file from a web server, which may not announce its size."""
         content = io.BytesIO()
         # Without a size, fsspec asks for it first, and then an unreachable server looks like one without the file.
@@ -95,10 +95,10 @@ class Store:
             while part := file.read(_CHUNK):
                 content.write(part)
                 if content.tell() > limit:
-                    raise self._too_large(name, limit)
+                    raise self._build_size_error(name, limit)
         return content.getvalue()
 
-    def _too_large(self, name: str, limit: int) -> TooLarge:
+    def _build_size_error(self, name: str, limit: int) -> TooLarge:
         return TooLarge(f"{self.address(name)} is larger than {limit:,} bytes, so it was not read")
 
     def sizes(self, folder: str = "") -> dict[str, int] | None:
@@ -116,7 +116,7 @@ class Store:
         """Write a file in one step, replacing an existing one. Raises `StoreError`."""
         with explain_errors(self.address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
-                self.system.pipe_file(self._path(name), content, **self._headers(served))
+                self.system.pipe_file(self._path(name), content, **self._build_headers(served))
             else:
                 self._put_by_rename(self._path(name), content)
 
@@ -139,7 +139,7 @@ class Store:
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
 
-    def _headers(self, served: Served) -> dict[str, Any]:
+    def _build_headers(self, served: Served) -> dict[str, Any]:
         if self.protocol in _S3:
             return {"ContentType": served.media_type, "CacheControl": served.caching}
         if self.protocol in _AZURE:
@@ -164,12 +164,12 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
     protocol = url.partition("://")[0].lower() if is_url(url) else "file"
     query = f"?{urlsplit(url).query}" if protocol in _WEB and "?" in url else ""
     _check(url, protocol, to_write)
-    plain = shown(url) if protocol in _WEB else url
-    with explain_errors(shown(url)):
+    plain = hide_query(url) if protocol in _WEB else url
+    with explain_errors(hide_query(url)):
         try:
             system, root = fsspec.url_to_fs(plain, use_listings_cache=False)
         except ImportError as error:
-            raise StoreError(_not_installed(protocol, error)) from None
+            raise StoreError(_explain_not_installed(protocol, error)) from None
         except ValueError:
             if protocol in fsspec.available_protocols():
                 raise StoreError(f"{url}: {_WHAT['NoCredentialsError']}, or its address is not complete") from None
@@ -189,7 +189,7 @@ def _check(url: str, protocol: str, to_write: bool) -> None:
         raise UnusableAddress(f"{url} is a web address, which can only be read: give that of the store behind it")
 
 
-def _not_installed(protocol: str, error: ImportError) -> str:
+def _explain_not_installed(protocol: str, error: ImportError) -> str:
     if protocol in _OF_THE_EXTRA:
         return f"the library for {protocol}:// is not installed: uv sync --inexact --extra publish"
     return f"the library for {protocol}:// is not installed: {error}"
@@ -203,10 +203,10 @@ def explain_errors(place: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception as error:
-        raise StoreError(f"{place}: {_meaning(error)}") from error
+        raise StoreError(f"{place}: {_explain_error(error)}") from error
 
 
-def _meaning(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     status = getattr(error, "status_code", None) or getattr(error, "status", None)
     if status in _STATUS:
         return _STATUS[status]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from privacy.doors.files import sync
-from privacy.doors.locks import locked
+from privacy.doors.locks import hold_lock
 
 _MODE = 0o644
 _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
@@ -20,9 +20,9 @@ _SCRATCH = re.compile(r"\.(?:.+\.[a-z0-9_]{8}|site)")
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock out other writers of `folder` for the block, and remove the temporary folders of dead processes."""
-    with locked(folder):
+    with hold_lock(folder):
         for left in folder.iterdir():
             if _SCRATCH.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
@@ -30,12 +30,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def steady(folder: Path) -> Iterator[None]:
+def lock_out_writers(folder: Path) -> Iterator[None]:
     """Lock out writers of `folder` for the block, but not readers; does nothing if the folder does not exist."""
     if not folder.is_dir():
         yield
         return
-    with locked(folder, shared=True):
+    with hold_lock(folder, shared=True):
         yield
 
 
@@ -63,7 +63,7 @@ def point(link: Path, target: str) -> None:
     sync(link.parent)
 
 
-def indented_json(value: Any) -> bytes:
+def format_json(value: Any) -> bytes:
     """Format UTF-8 JSON with sorted keys, two spaces of indent and a final newline. Raises ValueError for NaN."""
     text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"

@@ -20,8 +20,8 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
-from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, concept, date, text
-from ndl_export.pages.number_format import said, sentence
+from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, build_concept, build_date, build_text
+from ndl_export.pages.number_format import join_parts, sentence
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label of the status, by whether a release is withdrawn; for datasets and distributions."""
@@ -71,7 +71,7 @@ class Published:
         return self.address.rpartition("/")[0]
 
 
-def catalogue(
+def build_catalogue(
     releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
 ) -> dict[str, Any]:
     """Return the catalogue, JSON-ready.
@@ -88,34 +88,34 @@ def catalogue(
             {
                 "@id": address,
                 "@type": "dcat:Catalog",
-                "dct:title": text(f"{TITLE}: all releases"),
-                "dct:description": text(
-                    said(newest.notice, "Every release that was published, newest last; none is ever taken away.")
+                "dct:title": build_text(f"{TITLE}: all releases"),
+                "dct:description": build_text(
+                    join_parts(newest.notice, "Every release that was published, newest last; none is ever taken away.")
                 ),
                 "dct:publisher": newest.record["dct:publisher"],
                 "dct:language": newest.record["dct:language"],
-                "dct:issued": date(releases[0].issued),
-                "dct:modified": date(_changed(releases, upcoming)),
-                "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": text(OGL_NAME)},
+                "dct:issued": build_date(releases[0].issued),
+                "dct:modified": build_date(_find_last_change(releases, upcoming)),
+                "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": build_text(OGL_NAME)},
                 "foaf:homepage": {"@id": newest.directory, "@type": "foaf:Document"},
-                **(_requests(releases) if register else {}),
+                **(_build_request_links(releases) if register else {}),
                 "dcat:themeTaxonomy": {
                     "@id": f"{AUTHORITY}/data-theme",
                     "@type": "skos:ConceptScheme",
-                    "dct:title": text("Data theme"),
+                    "dct:title": build_text("Data theme"),
                 },
                 "dcat:dataset": [
-                    *(_dataset(releases, position, series) for position in range(len(releases))),
-                    *(_synthetic(each, each.synthetic) for each in releases if each.synthetic),
-                    *(_announced(newest, each, series) for each in upcoming),
+                    *(_build_dataset(releases, position, series) for position in range(len(releases))),
+                    *(_build_synthetic_dataset(each, each.synthetic) for each in releases if each.synthetic),
+                    *(_build_announced_dataset(newest, each, series) for each in upcoming),
                 ],
             },
-            _series(releases, series),
+            _build_series(releases, series),
         ],
     }
 
 
-def _requests(releases: Sequence[Published]) -> dict[str, Any]:
+def _build_request_links(releases: Sequence[Published]) -> dict[str, Any]:
     """Return the links to the register of requests: for programs, and for people if it has a page."""
     directory = releases[-1].directory
     found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
@@ -124,28 +124,28 @@ def _requests(releases: Sequence[Published]) -> dict[str, Any]:
     page = {
         "@id": f"{directory}/site/requests.html",
         "@type": "foaf:Document",
-        "dct:title": text("Requests for tables"),
+        "dct:title": build_text("Requests for tables"),
     }
     return found | {"foaf:page": page}
 
 
-def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
+def _build_series(releases: Sequence[Published], name: str) -> dict[str, Any]:
     first, newest = releases[0], releases[-1]
     periods = [each.record["dct:temporal"] for each in releases]
     valid = [each for each in releases if each.withdrawal is None]
     described = {
         "@id": name,
         "@type": "dcat:DatasetSeries",
-        "dct:title": text(TITLE),
-        "dct:description": text(
-            said(
+        "dct:title": build_text(TITLE),
+        "dct:description": build_text(
+            join_parts(
                 newest.notice,
                 "Differentially private statistics on school readiness, from linked early-years records. A newer"
                 " release replaces the one of the same cohort before it, which stays as it was published.",
             )
         ),
-        "dct:issued": date(first.issued),
-        "dct:modified": date(_changed(releases)),
+        "dct:issued": build_date(first.issued),
+        "dct:modified": build_date(_find_last_change(releases)),
         "dct:temporal": list({str(period): period for period in periods}.values()),
         "dcat:first": {"@id": first.address},
         "dcat:last": {"@id": newest.address},
@@ -154,24 +154,24 @@ def _series(releases: Sequence[Published], name: str) -> dict[str, Any]:
     return described | ({"dcat:hasCurrentVersion": {"@id": valid[-1].address}} if valid else {})
 
 
-def _dataset(releases: Sequence[Published], position: int, series: str) -> dict[str, Any]:
+def _build_dataset(releases: Sequence[Published], position: int, series: str) -> dict[str, Any]:
     """Return the record of the release at `position`, with its links in the series and its status."""
     release = releases[position]
     code, label = _STATUS[release.withdrawal is not None]
     record = {name: value for name, value in release.record.items() if name != "@context"}
     record |= {
-        "dct:title": text(f"{TITLE}, release {release.version}"),
-        "dct:modified": date(release.changed),
+        "dct:title": build_text(f"{TITLE}, release {release.version}"),
+        "dct:modified": build_date(release.changed),
         "dcat:inSeries": {"@id": series},
-        "adms:status": concept(f"dataset-status/{code}", label),
+        "adms:status": build_concept(f"dataset-status/{code}", label),
         "dcat:distribution": [
-            entry | {"adms:status": concept(f"distribution-status/{code}", label)}
+            entry | {"adms:status": build_concept(f"distribution-status/{code}", label)}
             for entry in record["dcat:distribution"]
         ],
     }
     if release.withdrawal:
         for name in ("dct:description", "adms:versionNotes"):
-            record[name] = text(f"{release.withdrawal.sentence} {record[name]['@value']}")
+            record[name] = build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
     if position > 0:
         record["dcat:prev"] = {"@id": releases[position - 1].address}
     if position + 1 < len(releases):
@@ -186,7 +186,7 @@ _AS_THE_RELEASE = (
 """Properties that synthetic children take from their release."""
 
 
-def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
+def _build_synthetic_dataset(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
     """Return the synthetic children of a release as a separate dataset, in no series, with the status of the
     release."""
     code, label = _STATUS[release.withdrawal is not None]
@@ -195,18 +195,19 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
     described = {
         "@id": address,
         "@type": "dcat:Dataset",
-        "dct:title": text(package["title"]),
-        "dct:description": text(" ".join(filter(None, (withdrawn, package["description"])))),
+        "dct:title": build_text(package["title"]),
+        "dct:description": build_text(" ".join(filter(None, (withdrawn, package["description"])))),
         "dct:identifier": address,
-        "dct:issued": date(release.issued),
-        "dct:modified": date(release.changed),
+        "dct:issued": build_date(release.issued),
+        "dct:modified": build_date(release.changed),
         "dct:source": {"@id": release.address},
         "dcat:version": release.version,
-        "dcat:keyword": [text(word) for word in package["keywords"]],
+        "dcat:keyword": [build_text(word) for word in package["keywords"]],
         "dcat:landingPage": {"@id": f"{address}/{QUALITY_PAGE}", "@type": "foaf:Document"},
-        "adms:status": concept(f"dataset-status/{code}", label),
+        "adms:status": build_concept(f"dataset-status/{code}", label),
         "dcat:distribution": [
-            _rows(release, address, each) | {"adms:status": concept(f"distribution-status/{code}", label)}
+            _build_rows_distribution(release, address, each)
+            | {"adms:status": build_concept(f"distribution-status/{code}", label)}
             for each in package["resources"]
             if each["path"] in rows
         ],
@@ -214,7 +215,7 @@ def _synthetic(release: Published, package: Mapping[str, Any]) -> dict[str, Any]
     return described | {name: release.record[name] for name in _AS_THE_RELEASE}
 
 
-def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
+def _build_rows_distribution(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
     """Return a file of synthetic rows, described like the release's distributions of the same format."""
     same_format = next(
         entry
@@ -224,8 +225,8 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
     file = f"{address}/{resource['path']}"
     own = {
         "@id": f"{address}#{resource['path']}",
-        "dct:title": text(resource["title"]),
-        "dct:description": text(said(release.notice, resource["title"])),
+        "dct:title": build_text(resource["title"]),
+        "dct:description": build_text(join_parts(release.notice, resource["title"])),
         "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
@@ -240,7 +241,7 @@ def _rows(release: Published, address: str, resource: Mapping[str, Any]) -> dict
     return same_format | own
 
 
-def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
+def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
     """Return an announced release: it has the status of one in development, and no distribution.
 
     `dct:available` is its day or month. It has no date of issue or modification.
@@ -248,16 +249,16 @@ def _announced(newest: Published, coming: Upcoming, series: str) -> dict[str, An
     month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
     when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
     described = {
-        "@id": _address_of(newest, coming),
+        "@id": _build_announcement_address(newest, coming),
         "@type": "dcat:Dataset",
-        "dct:title": text(f"{TITLE}, release {coming.version}"),
-        "dct:description": text(said(newest.notice, coming.sentence)),
-        "dct:identifier": _address_of(newest, coming),
+        "dct:title": build_text(f"{TITLE}, release {coming.version}"),
+        "dct:description": build_text(join_parts(newest.notice, coming.sentence)),
+        "dct:identifier": _build_announcement_address(newest, coming),
         "dct:available": when,
         "dcat:version": coming.version,
         "dcat:inSeries": {"@id": series},
         "dcat:landingPage": {"@id": newest.directory, "@type": "foaf:Document"},
-        "adms:status": concept(_DEVELOPED, "under development"),
+        "adms:status": build_concept(_DEVELOPED, "under development"),
     }
     return described | {name: newest.record[name] for name in _OF_THE_NEWEST}
 
@@ -268,19 +269,21 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
 
-def _address_of(newest: Published, coming: Upcoming) -> str:
+def _build_announcement_address(newest: Published, coming: Upcoming) -> str:
     """Return the identifier of an announcement; the release itself will have a different address."""
     return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
 
 
-def _changed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
+def _find_last_change(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
     return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
 
 
 _NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
-def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None) -> bytes:
+def build_feed(
+    releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
+) -> bytes:
     """Return the Atom feed as UTF-8.
 
     `releases` are oldest first, at least one; `upcoming` are the announced ones. An answered request in `register` has
@@ -290,67 +293,69 @@ def feed(releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), regis
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
     _add(root, "id", address)
-    _add(root, "title", said(newest.notice, f"{TITLE}: releases"))
-    _add(root, "updated", _moment(_changed(releases, upcoming)))
+    _add(root, "title", join_parts(newest.notice, f"{TITLE}: releases"))
+    _add(root, "updated", _format_moment(_find_last_change(releases, upcoming)))
     _add(root, "rights", OGL_NAME)
-    _link(root, "self", "application/atom+xml", address)
-    _link(root, "alternate", "text/html", newest.directory)
-    _author(root, newest)
+    _add_link(root, "self", "application/atom+xml", address)
+    _add_link(root, "alternate", "text/html", newest.directory)
+    _add_author(root, newest)
     for coming in reversed(upcoming):
         title = f"Announced for {coming.when}: {TITLE}, release {coming.version}"
-        entry = _entry(root, newest, _address_of(newest, coming), title, coming.announced_on, newest.directory)
-        _category(entry, "announced", said(newest.notice, coming.sentence))
+        entry = _add_entry(
+            root, newest, _build_announcement_address(newest, coming), title, coming.announced_on, newest.directory
+        )
+        _add_summary(entry, "announced", join_parts(newest.notice, coming.sentence))
     for release in reversed(releases):
         withdrawn = release.withdrawal
         title = f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}"
         page = f"{release.address}/site/index.html"
-        entry = _entry(root, release, release.address, title, release.changed, page, release.issued)
-        _link(entry, "enclosure", "application/zip", f"{release.address}.zip")
-        summary = said(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
-        _category(entry, "withdrawn" if withdrawn else "", summary)
+        entry = _add_entry(root, release, release.address, title, release.changed, page, release.issued)
+        _add_link(entry, "enclosure", "application/zip", f"{release.address}.zip")
+        summary = join_parts(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
+        _add_summary(entry, "withdrawn" if withdrawn else "", summary)
         for answer in register.requests if register and not withdrawn else ():
             if answer.answered_in == release.version:
                 name = f"{release.directory}/{REGISTER_FILE}#{answer.name}"
                 title = f"Asked for and answered: {answer.title}"
                 page = f"{release.address}/site/{answer.page}"
-                entry = _entry(root, release, name, title, release.issued, page, release.issued)
+                entry = _add_entry(root, release, name, title, release.issued, page, release.issued)
                 purpose = f"Asked for by {answer.asked_by}. What for: {sentence(answer.purpose)}"
                 part = f"{purpose} The table is part of release {release.version}."
-                _category(entry, "answered", said(release.notice, part))
+                _add_summary(entry, "answered", join_parts(release.notice, part))
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
 
 
-def _entry(
+def _add_entry(
     root: ET.Element, release: Published, name: str, title: str, updated: str, page: str, published: str = ""
 ) -> ET.Element:
     """Add an entry with the publisher of a release; `updated` and `published` are days, `page` is a URL."""
     entry = ET.SubElement(root, "entry")
     _add(entry, "id", name)
-    _add(entry, "title", said(release.notice, title))
-    _add(entry, "updated", _moment(updated))
+    _add(entry, "title", join_parts(release.notice, title))
+    _add(entry, "updated", _format_moment(updated))
     if published:
-        _add(entry, "published", _moment(published))
-    _author(entry, release)
-    _link(entry, "alternate", "text/html", page)
+        _add(entry, "published", _format_moment(published))
+    _add_author(entry, release)
+    _add_link(entry, "alternate", "text/html", page)
     return entry
 
 
-def _category(entry: ET.Element, term: str, summary: str) -> None:
+def _add_summary(entry: ET.Element, term: str, summary: str) -> None:
     """Add the category, if there is one, and the summary of an entry."""
     if term:
         ET.SubElement(entry, "category", {"term": term})
     _add(entry, "summary", summary)
 
 
-def _author(parent: ET.Element, release: Published) -> None:
+def _add_author(parent: ET.Element, release: Published) -> None:
     author = ET.SubElement(parent, "author")
     _add(author, "name", release.record["dct:publisher"]["foaf:name"]["@value"])
     _add(author, "email", release.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:"))
 
 
-def _link(parent: ET.Element, relation: str, media_type: str, address: str) -> None:
+def _add_link(parent: ET.Element, relation: str, media_type: str, address: str) -> None:
     ET.SubElement(parent, "link", {"rel": relation, "type": media_type, "href": address})
 
 
@@ -358,5 +363,5 @@ def _add(parent: ET.Element, name: str, text: str) -> None:
     ET.SubElement(parent, name).text = text
 
 
-def _moment(day: str) -> str:
+def _format_moment(day: str) -> str:
     return f"{day}T00:00:00Z"

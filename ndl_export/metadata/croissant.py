@@ -18,7 +18,7 @@ from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.tables import Table
-from ndl_export.tables.schema import OWN_AREA, columns
+from ndl_export.tables.schema import OWN_AREA, list_columns
 
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
@@ -32,14 +32,14 @@ _DIMENSIONS = {
 """SDMX dimensions, by column name."""
 
 
-def croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
+def build_croissant(described: Description, files: Mapping[str, bytes], previous: str | None) -> dict[str, Any]:
     """Return the record, JSON-ready.
 
     `files` are the files it describes (content by name); `previous` is the version that this one replaces, or None.
     """
     facts = described.facts
     tables = [(entry, entry.table) for entry in described.data_files if entry.table and entry.format == "parquet"]
-    return dataset(
+    return build_dataset(
         described.title,
         described.description,
         (facts.publisher, facts.contact),
@@ -50,27 +50,28 @@ def croissant(described: Description, files: Mapping[str, bytes], previous: str 
         "temporalCoverage": f"{described.first_day}/{described.last_day}",
         "spatialCoverage": [area.name for area in described.places],
         "keywords": list(KEYWORDS),
-        "usageInfo": _terms(facts.folder_address),
+        "usageInfo": _build_terms(facts.folder_address),
         **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
-        **_provenance(described, previous, _measured(files)),
+        **_build_provenance(described, previous, _build_count_references(files)),
         **_RESPONSIBLE_USE,
         "distribution": [
             *(
-                file_object(name, about, files[name])
+                build_file_object(name, about, files[name])
                 | {"prov:wasGeneratedBy": {"@type": "prov:Activity", "prov:label": _MEASUREMENT}}
                 for name, about in _MEASURED.items()
                 if name in files
             ),
             *(
-                file_object(entry.name, entry.title, files[entry.name]) | {"prov:wasDerivedFrom": _measured(files)}
+                build_file_object(entry.name, entry.title, files[entry.name])
+                | {"prov:wasDerivedFrom": _build_count_references(files)}
                 for entry, _ in tables
             ),
         ],
-        "recordSet": [_records(entry, table) for entry, table in tables],
+        "recordSet": [_build_table_records(entry, table) for entry, table in tables],
     }
 
 
-def dataset(
+def build_dataset(
     title: str, description: str, publisher: tuple[str, str], url: str, version: str, day: str, suffix: str = ""
 ) -> dict[str, Any]:
     """Return the properties of every dataset.
@@ -98,7 +99,7 @@ def dataset(
     }
 
 
-def file_object(name: str, description: str, content: bytes) -> dict[str, Any]:
+def build_file_object(name: str, description: str, content: bytes) -> dict[str, Any]:
     """Return the description of a Parquet file."""
     return {
         "@type": "cr:FileObject",
@@ -112,7 +113,7 @@ def file_object(name: str, description: str, content: bytes) -> dict[str, Any]:
     }
 
 
-def record_set(
+def build_record_set(
     name: str, description: str, file: str, key: Iterable[str], columns: Iterable[tuple[str, str, str]]
 ) -> dict[str, Any]:
     """Return the description of the rows of a file; `columns` are name, description and type."""
@@ -162,7 +163,7 @@ _RESPONSIBLE_USE = {
 """Properties of Croissant RAI 1.0: what people who train models need to know, and the files that explain it."""
 
 
-def _terms(address: str) -> dict[str, Any]:
+def _build_terms(address: str) -> dict[str, Any]:
     """Return the permissions of the Open Government Licence and its one duty."""
     return {
         "@type": ["CreativeWork", "odrl:Offer"],
@@ -185,13 +186,13 @@ _MEASURED = {
 _MEASUREMENT = "Differentially private measurement of the linked records (privacy_statement.md)"
 
 
-def _measured(files: Mapping[str, bytes]) -> Any:
+def _build_count_references(files: Mapping[str, bytes]) -> Any:
     """Return references to the files of noisy counts among `files`: one, or a list."""
     there = [{"@id": name} for name in _MEASURED if name in files]
     return there if len(there) > 1 else there[0]
 
 
-def _provenance(described: Description, previous: str | None, measured: Any) -> dict[str, Any]:
+def _build_provenance(described: Description, previous: str | None, measured: Any) -> dict[str, Any]:
     """Return who is responsible for the dataset, the files it was derived from, and the release it replaces."""
     facts = described.facts
     revised = {"prov:wasRevisionOf": {"@id": f"{facts.address}/{previous}"}} if previous else {}
@@ -206,9 +207,9 @@ def _provenance(described: Description, previous: str | None, measured: Any) -> 
     }
 
 
-def _records(entry: DataFile, table: Table) -> dict[str, Any]:
-    described = columns(table)
-    found = record_set(
+def _build_table_records(entry: DataFile, table: Table) -> dict[str, Any]:
+    described = list_columns(table)
+    found = build_record_set(
         table.name,
         f"{table.title}. {entry.about}",
         entry.name,

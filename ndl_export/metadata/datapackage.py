@@ -32,30 +32,30 @@ from ndl_export.facts.description import (
     OGL_NAME,
     TOGETHER,
     Description,
-    file_title,
+    format_file_title,
 )
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.pages.number_format import said
+from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import Table
-from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, csv_columns, csv_key
-from ndl_export.tables.plain_csv import ALL_ROWS, plain_columns, row_key, table_of_all_rows
+from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, list_csv_columns, list_csv_key
+from ndl_export.tables.plain_csv import ALL_ROWS, find_table, list_plain_columns, list_row_key
 from ndl_export.tables.schema import LEVEL, SCHEMA_VERSION, ColumnRole
 
 _DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
 _TYPES = {"string": "string", "int64": "integer", "double": "number"}
 
 
-def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
+def build_datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the descriptor of `files` (content by name), JSON-ready, in order of name."""
     return {
         "profile": "data-package",
         "name": NAME,
         "id": f"{NAME}-{facts.version}",
         "title": TITLE,
-        "description": said(
+        "description": join_parts(
             facts.notice, "Differentially private statistics on school readiness, from linked early-years records"
         ),
         "version": facts.version,
@@ -71,7 +71,7 @@ def datapackage(facts: ReleaseFacts, files: Mapping[str, bytes]) -> dict[str, An
             cohort: {source: sorted(councils) for source, councils in sorted(absent.items()) if councils}
             for cohort, absent in facts.missing.items()
         },
-        "resources": [_resource(name, files[name], facts) for name in sorted(files)],
+        "resources": [_build_resource(name, files[name], facts) for name in sorted(files)],
     } | ({"notice": facts.notice} if facts.notice else {})
 
 
@@ -85,19 +85,23 @@ class _CsvFile:
     key: tuple[str, ...]
 
 
-def _csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
+def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
     """Return the description of a table's CSV file, or None for any other file."""
-    if table := table_of_all_rows(name, facts.tables):
-        return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), plain_columns(table), row_key(table))
+    if table := find_table(name, facts.tables):
+        return _CsvFile(
+            f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), list_row_key(table)
+        )
     if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
-        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), csv_columns(table), csv_key(table))
+        return _CsvFile(
+            f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), list_csv_key(table)
+        )
     return None
 
 
-def _resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
+def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
     path = PurePath(name)
-    described: dict[str, Any] = {"title": _title(path, facts.tables), "profile": "data-resource", "type": "file"}
-    if file := _csv_file(name, facts):
+    described: dict[str, Any] = {"title": _format_title(path, facts.tables), "profile": "data-resource", "type": "file"}
+    if file := _describe_csv_file(name, facts):
         described = {
             "title": file.title,
             "description": file.about,
@@ -105,7 +109,7 @@ def _resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
             "type": "table",
             "dialect": _DIALECT | {"lineTerminator": "\n"},
             "schema": {
-                "fields": [_field(column) for column in file.columns],
+                "fields": [_build_field(column) for column in file.columns],
                 "missingValues": ["", *(INSTEAD if file.columns[0].official else ())],
                 "primaryKey": list(file.key),
             },
@@ -121,7 +125,7 @@ def _resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
     }
 
 
-def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
+def _format_title(path: PurePath, defined: Mapping[str, Table]) -> str:
     if path.name in TOGETHER:
         return TOGETHER[path.name][0]
     if path.name == NOISY_COUNTS_FILE:
@@ -132,11 +136,11 @@ def _title(path: PurePath, defined: Mapping[str, Table]) -> str:
         return "Tables on request: their definitions, who asked and what for"
     table = defined.get(path.name.partition(".")[0]) if path.suffix in (".csv", ".parquet") else None
     if table is None:
-        return file_title(path.name)
+        return format_file_title(path.name)
     return f"{table.title} ({FORMS.get(path.suffix, 'EES metadata')})"
 
 
-def _field(column: CsvColumn) -> dict[str, Any]:
+def _build_field(column: CsvColumn) -> dict[str, Any]:
     constraints: dict[str, Any] = column.limits | ({"required": True} if column.required else {})
     return {
         "name": column.name,
@@ -158,7 +162,7 @@ _FORMS = {
 """Regular expressions for time and place columns."""
 
 
-def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
+def build_csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the table group of the CSV files among `files` (content by name), JSON-ready."""
     facts = described.facts
     return {
@@ -169,21 +173,21 @@ def csvw_metadata(described: Description, files: Mapping[str, bytes]) -> dict[st
         "dc:issued": facts.published_on,
         "dc:license": {"@id": OGL_ADDRESS},
         "dialect": _DIALECT | {"encoding": "utf-8"},
-        "tables": [_csvw_table(name, files[name], facts) for name in sorted(files) if name.endswith(".csv")],
+        "tables": [_build_csvw_table(name, files[name], facts) for name in sorted(files) if name.endswith(".csv")],
     }
 
 
-def _csvw_table(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
-    if file := _csv_file(name, facts):
-        schema = {"columns": [_csvw_column(column) for column in file.columns], "primaryKey": list(file.key)}
+def _build_csvw_table(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:
+    if file := _describe_csv_file(name, facts):
+        schema = {"columns": [_build_csvw_column(column) for column in file.columns], "primaryKey": list(file.key)}
         return {"url": name, "dc:title": file.title, "dc:description": file.about, "tableSchema": schema}
     header = next(csv.reader(io.StringIO(content.decode())))
-    title = f"Metadata of {name.partition('.')[0]}.csv" if name.endswith(".meta.csv") else file_title(name)
+    title = f"Metadata of {name.partition('.')[0]}.csv" if name.endswith(".meta.csv") else format_file_title(name)
     columns = [{"name": column, "titles": column} for column in header]
     return {"url": name, "dc:title": title, "tableSchema": {"columns": columns}}
 
 
-def _csvw_column(column: CsvColumn) -> dict[str, Any]:
+def _build_csvw_column(column: CsvColumn) -> dict[str, Any]:
     source, official = column.source, column.official
     described: dict[str, Any] = {
         "name": column.name,

@@ -35,7 +35,7 @@ PAGES = (
 """Documents about the data."""
 
 
-def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
+def build_dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
     """Return the record, JSON-ready; `previous` is the version that this one replaces, or None."""
     facts = described.facts
     compared = f"compared with release {previous}" if previous else "the first release of this cohort"
@@ -44,17 +44,17 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         "@context": CONTEXT,
         "@id": facts.folder_address,
         "@type": "dcat:Dataset",
-        "dct:title": text(described.title),
-        "dct:description": text(described.description),
+        "dct:title": build_text(described.title),
+        "dct:description": build_text(described.description),
         "dct:identifier": facts.folder_address,
-        "dct:issued": date(facts.published_on),
-        "dct:modified": date(facts.published_on),
+        "dct:issued": build_date(facts.published_on),
+        "dct:modified": build_date(facts.published_on),
         "dcat:version": facts.version,
-        "adms:versionNotes": text(f"Release {facts.version}, {compared}; see changelog.md"),
+        "adms:versionNotes": build_text(f"Release {facts.version}, {compared}; see changelog.md"),
         "dct:publisher": {
             "@id": f"{_ORGANISATION}/{facts.organisation}",
             "@type": ["foaf:Agent", "foaf:Organization"],
-            "foaf:name": text(facts.publisher),
+            "foaf:name": build_text(facts.publisher),
         },
         "dcat:contactPoint": {
             "@type": ["vcard:Kind", "vcard:Organization"],
@@ -68,38 +68,39 @@ def dcat_record(described: Description, previous: str | None) -> dict[str, Any]:
         "dct:accrualPeriodicity": {"@id": f"{AUTHORITY}/frequency/ANNUAL", "@type": "dct:Frequency"},
         "dct:language": {"@id": f"{AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
         "dct:spatial": [
-            {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": text(area.name)}
+            {"@id": f"{_AREA}/{area.code}", "@type": "dct:Location", "skos:prefLabel": build_text(area.name)}
             for area in described.places
         ],
         "dct:temporal": {
             "@type": "dct:PeriodOfTime",
-            "dcat:startDate": date(described.first_day),
-            "dcat:endDate": date(described.last_day),
+            "dcat:startDate": build_date(described.first_day),
+            "dcat:endDate": build_date(described.last_day),
         },
         "dct:provenance": {
             "@type": "dct:ProvenanceStatement",
-            "dct:description": text(
+            "dct:description": build_text(
                 "Made from councils' extracts, linked under pseudonyms; published from noisy counts alone, which are in"
                 f" the release ({' and '.join(noisy_counts)})."
             ),
         },
-        "dcat:theme": concept("data-theme/EDUC", "Education, culture and sport"),
-        "dct:type": concept("dataset-type/STATISTICAL", "Statistical data"),
-        "dcat:keyword": [text(keyword) for keyword in KEYWORDS],
+        "dcat:theme": build_concept("data-theme/EDUC", "Education, culture and sport"),
+        "dct:type": build_concept("dataset-type/STATISTICAL", "Statistical data"),
+        "dcat:keyword": [build_text(keyword) for keyword in KEYWORDS],
         "dcat:landingPage": {"@id": facts.address, "@type": "foaf:Document"},
         "foaf:page": [
-            {"@id": described.address_of(name), "@type": "foaf:Document", "dct:title": text(name)} for name in PAGES
+            {"@id": described.get_address(name), "@type": "foaf:Document", "dct:title": build_text(name)}
+            for name in PAGES
         ],
-        "dcat:distribution": [_distribution(described, entry) for entry in described.data_files],
+        "dcat:distribution": [_build_distribution(described, entry) for entry in described.data_files],
     }
     if previous:
         record["dcat:previousVersion"] = {"@id": f"{facts.address}/{previous}"}
     return record
 
 
-def _distribution(described: Description, entry: DataFile) -> dict[str, Any]:
+def _build_distribution(described: Description, entry: DataFile) -> dict[str, Any]:
     """Return the properties of every distribution; its identifier is a fragment of the dataset's address."""
-    published = date(described.facts.published_on)
+    published = build_date(described.facts.published_on)
     media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
     own: dict[str, Any] = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
     if entry.sha256:
@@ -112,8 +113,8 @@ def _distribution(described: Description, entry: DataFile) -> dict[str, Any]:
     return own | {
         "@id": f"{described.facts.folder_address}#{entry.name}",
         "@type": "dcat:Distribution",
-        "dct:title": text(entry.title),
-        "dct:description": text(entry.about),
+        "dct:title": build_text(entry.title),
+        "dct:description": build_text(entry.about),
         "dct:issued": published,
         "dct:modified": published,
         "dcat:accessURL": {"@id": entry.address, "@type": "rdfs:Resource"},
@@ -123,28 +124,28 @@ def _distribution(described: Description, entry: DataFile) -> dict[str, Any]:
         "dct:license": {
             "@id": OGL_ADDRESS,
             "@type": "dct:LicenseDocument",
-            "dct:title": text(OGL_NAME),
+            "dct:title": build_text(OGL_NAME),
             "dct:type": {
                 "@id": "http://purl.org/adms/licencetype/Attribution",
                 "@type": "skos:Concept",
-                "skos:prefLabel": text("Attribution"),
+                "skos:prefLabel": build_text("Attribution"),
             },
         },
-        "dcatap:availability": concept("planned-availability/STABLE", "stable"),
+        "dcatap:availability": build_concept("planned-availability/STABLE", "stable"),
         "dct:language": {"@id": f"{AUTHORITY}/language/ENG", "@type": "dct:LinguisticSystem"},
     }
 
 
-def concept(path: str, label: str) -> dict[str, Any]:
+def build_concept(path: str, label: str) -> dict[str, Any]:
     """Return a term of the Publications Office, given its path below the authority tables."""
-    return {"@id": f"{AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": text(label)}
+    return {"@id": f"{AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": build_text(label)}
 
 
-def text(words: str) -> dict[str, str]:
+def build_text(words: str) -> dict[str, str]:
     """Return a literal in English."""
     return {"@value": words, "@language": "en"}
 
 
-def date(day: str) -> dict[str, str]:
+def build_date(day: str) -> dict[str, str]:
     """Return a date literal; `day` is written 2026-11-01."""
     return {"@value": day, "@type": "xsd:date"}

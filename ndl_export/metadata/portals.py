@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, Description, file_title
+from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, Description, format_file_title
 from ndl_export.files.media_types import MEDIA_TYPES
-from ndl_export.pages.number_format import said
+from ndl_export.pages.number_format import join_parts
 
 _CKAN_THEME = "education"
 _CKAN_LICENCE = "uk-ogl"
@@ -27,7 +27,7 @@ _CKAN_LICENCE = "uk-ogl"
 _DOCUMENTS = ("methodology.md", "data_dictionary.csv", "quality.md", "privacy_statement.md", "changelog.md")
 
 
-def ckan_package(described: Description) -> dict[str, Any]:
+def build_ckan_package(described: Description) -> dict[str, Any]:
     """Return the CKAN package, JSON-ready."""
     facts = described.facts
     extras = {
@@ -68,9 +68,9 @@ def ckan_package(described: Description) -> dict[str, Any]:
             ),
             *(
                 {
-                    "name": file_title(name),
-                    "description": f"{file_title(name)} of the release",
-                    "url": described.address_of(name),
+                    "name": format_file_title(name),
+                    "description": f"{format_file_title(name)} of the release",
+                    "url": described.get_address(name),
                     "format": "CSV" if name.endswith(".csv") else "Markdown",
                     "mimetype": MEDIA_TYPES[name.rpartition(".")[2]],
                     "resource_type": "documentation",
@@ -84,10 +84,10 @@ def ckan_package(described: Description) -> dict[str, Any]:
 _THEME = "http://publications.europa.eu/resource/authority/data-theme/EDUC"
 
 
-def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any]:
+def build_ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any]:
     """Return the Dataset record; `previous` is the version that this one replaces, or None."""
     facts = described.facts
-    related = [described.address_of(name) for name in ("methodology.md", "privacy_statement.md", "quality.md")]
+    related = [described.get_address(name) for name in ("methodology.md", "privacy_statement.md", "quality.md")]
     return {
         "identifier": facts.folder_address,
         "type": "dcat:Dataset",
@@ -113,7 +113,7 @@ def ukgov_dataset(described: Description, previous: str | None) -> dict[str, Any
     }
 
 
-def ukgov_distributions(described: Description) -> list[dict[str, Any]]:
+def build_ukgov_distributions(described: Description) -> list[dict[str, Any]]:
     """Return the Distribution records, in the order in which the dataset refers to them."""
     day = described.facts.published_on
     return [
@@ -139,13 +139,13 @@ _SPDX_LICENCE = "OGL-UK-3.0"
 """The licence's identifier in SPDX."""
 
 
-def citation(described: Description) -> str:
+def build_citation(described: Description) -> str:
     """Return the citation file; its `doi` identifies all releases together, if the publisher has one."""
     facts = described.facts
     entity = {"name": facts.publisher, "email": facts.contact, "website": facts.address}
     record: dict[str, Any] = {
         "cff-version": "1.2.0",
-        "message": said(facts.notice, "If you use these statistics, please cite them as below."),
+        "message": join_parts(facts.notice, "If you use these statistics, please cite them as below."),
         "type": "dataset",
         "title": described.title,
         "abstract": described.summary,

@@ -103,7 +103,7 @@ WHOLE = Scale(0, 100, 25)
 """All percentages, for charts that are compared with each other."""
 
 
-def fitted(figures: Iterable[Drawable]) -> Scale:
+def fit_scale(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of percentages around the intervals, between multiples of ten and wide enough not to mislead."""
     ends = [end for figure in figures for end in (figure.lower, figure.value, figure.upper) if end is not None]
     if not ends:
@@ -169,7 +169,7 @@ class TileMap:
     classes: list[tuple[str, str]]
 
 
-def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[str, Drawable]]) -> TileMap:
+def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[str, Drawable]]) -> TileMap:
     """Return a map of percentages in classes of 5 points, or of 10 or 20 points if there would be too many classes.
 
     Classes start at a multiple of their width. `places` gives the half column and row of each code, `figures` the label
@@ -178,7 +178,7 @@ def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[
     middles = {code: (TILE_WIDTH // 2 * (1 + x), TILE_ROW * y + TILE_ROW * 2 // 3) for code, (x, y) in places.items()}
     values = [figure.value for _, figure in figures.values() if figure.value is not None] or [0.0]
     low, width, number = next(
-        found for step in _CLASS_WIDTHS if (found := _classes(min(values), max(values), step))[2] <= MOST_SHADES
+        found for step in _CLASS_WIDTHS if (found := _choose_classes(min(values), max(values), step))[2] <= MOST_SHADES
     )
 
     def kind(value: float | None) -> str:
@@ -189,18 +189,18 @@ def tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, tuple[
         TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
         [(code, middles[code], kind(figure.value), label, figure) for code, (label, figure) in figures.items()],
         [middle for code, middle in middles.items() if code not in figures],
-        [(f"c{place}", _class_words(low + place * width, width)) for place in range(number)],
+        [(f"c{place}", _format_class(low + place * width, width)) for place in range(number)],
     )
 
 
-def _classes(least: float, most: float, width: int) -> tuple[int, int, int]:
+def _choose_classes(least: float, most: float, width: int) -> tuple[int, int, int]:
     """Return the start of the first class, the class width and the number of classes."""
     low = width * math.floor(least / width)
     # 1e-9: a value on a boundary belongs to the class above it. 99.9: 100% belongs to the class below it.
     return low, width, max(1, math.ceil((min(most, 99.9) - low + 1e-9) / width))
 
 
-def _class_words(low: int, width: int) -> str:
+def _format_class(low: int, width: int) -> str:
     return f"{low}% to {'' if low + width == 100 else 'under '}{low + width}%"
 
 
@@ -301,16 +301,16 @@ def columns(
     top = _round_up(max([*parts, *last], default=0))
     step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
     edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
-    floor = _height(0, top)
+    floor = _compute_height(0, top)
     return Columns(
-        _in_words(labels, parts),
-        [(_height(share, top), f"{share * 100:.3g}%") for share in (0, top / 2, top)],
+        _describe_columns(labels, parts),
+        [(_compute_height(share, top), f"{share * 100:.3g}%") for share in (0, top / 2, top)],
         [
-            Rect(left, _height(share, top), max(step - 1, 0.5), floor - _height(share, top), "now")
+            Rect(left, _compute_height(share, top), max(step - 1, 0.5), floor - _compute_height(share, top), "now")
             for left, share in zip(edges, parts, strict=False)
         ],
         "L".join(
-            f"{left:.1f} {_height(share, top):.1f}H{right:.1f}"
+            f"{left:.1f} {_compute_height(share, top):.1f}H{right:.1f}"
             for (left, right), share in zip(pairwise(edges), last, strict=False)
         ),
         [
@@ -320,14 +320,14 @@ def columns(
     )
 
 
-def _in_words(labels: Sequence[str], parts: Sequence[float]) -> str:
+def _describe_columns(labels: Sequence[str], parts: Sequence[float]) -> str:
     if not any(parts):
         return "No rows."
     highest = max(range(len(parts)), key=parts.__getitem__)
     return f"The largest of {len(parts)} groups is {labels[highest]}, with {percent(parts[highest])} of filled rows."
 
 
-def _height(share: float, top: float) -> float:
+def _compute_height(share: float, top: float) -> float:
     return COLUMNS_HEIGHT - _COLUMNS_BOTTOM - share / top * (COLUMNS_HEIGHT - _COLUMNS_TOP - _COLUMNS_BOTTOM)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from ndl_export.pages import charts, number_format
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 
 _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -32,12 +32,12 @@ def render(folder: Path, name: str, **values: object) -> str:
     Raises jinja2.UndefinedError if the template uses a value that is not given.
     """
     with _ONE_AT_A_TIME:
-        rendered = _environment(folder).get_template(name).render(values)
+        rendered = _make_environment(folder).get_template(name).render(values)
     return _DIRECTION_MARKS.sub("", _NOT_IN_XML.sub("\ufffd", rendered))
 
 
 @cache
-def _environment(folder: Path) -> jinja2.Environment:
+def _make_environment(folder: Path) -> jinja2.Environment:
     """Return the environment that renders the templates of `folder`."""
     made = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -51,19 +51,19 @@ def _environment(folder: Path) -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
-        "runs": _runs,
-        "sql": quoted,
-        "cell": _cell,
+        "runs": _group_runs,
+        "sql": quote_text,
+        "cell": _escape_cell,
     }
     made.globals["charts"] = charts
     return made
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Return text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
-def _runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
+def _group_runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
     """Return consecutive lines with the same value of `key`, and that value. jinja2's `groupby` would sort them."""
     return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]

@@ -40,15 +40,15 @@ def signed_points(difference: float) -> str:
 
 
 def rows(number: int) -> str:
-    return counted(number, "row")
+    return format_count(number, "row")
 
 
-def counted(number: int, what: str) -> str:
+def format_count(number: int, what: str) -> str:
     """Format a count with its noun: `1 row`, `1,954 rows`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def size(in_bytes: int) -> str:
+def format_size(in_bytes: int) -> str:
     """Format a file size: `950 bytes`, `11.3 kB`, `1.2 MB`."""
     if in_bytes < 1000:
         return f"{in_bytes} bytes"
@@ -66,7 +66,7 @@ def row_ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
-def said(*parts: str) -> str:
+def join_parts(*parts: str) -> str:
     """Join the parts that are not empty, with spaces."""
     return " ".join(part for part in parts if part)
 

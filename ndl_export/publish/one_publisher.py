@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ndl_export.files.media_types import served
+from ndl_export.files.media_types import get_headers
 from ndl_export.files.stores import Store, StoreError, explain_errors
 from privacy.doors.locks import take_if_free
 
@@ -34,19 +34,19 @@ class PlaceBusy(Exception):
 
 
 @contextmanager
-def one_publisher(store: Store) -> Iterator[Callable[[], None]]:
+def lock_place(store: Store) -> Iterator[Callable[[], None]]:
     """Keep other publishers out for the block, and yield a function that checks this. Both raise `PlaceBusy`."""
-    with _folder_locked(store) if store.protocol == "file" else _marked(store) as check:
+    with _lock_folder(store) if store.protocol == "file" else _hold_marker(store) as check:
         yield check
 
 
 @contextmanager
-def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
+def _lock_folder(store: Store) -> Iterator[Callable[[], None]]:
     with explain_errors(store.url):
         Path(store.root).mkdir(parents=True, exist_ok=True)
         handle = take_if_free(Path(store.root))
     if handle is None:
-        raise _busy(store)
+        raise _build_busy_error(store)
     try:
         yield lambda: None
     finally:
@@ -54,16 +54,16 @@ def _folder_locked(store: Store) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def _marked(store: Store) -> Iterator[Callable[[], None]]:
+def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
     """Hold a marker in an object store for the block, and yield the check."""
     mine, over = f"{FOLDER}/{uuid.uuid4().hex}", threading.Event()
     store.sizes()  # so that an error names the place, not a marker
-    _beat(store, mine, 0)
+    _write_marker(store, mine, 0)
     try:
-        while others := _markers(store) - {mine}:
+        while others := _list_markers(store) - {mine}:
             store.remove(mine)
             _wait_for(store, others)
-            _beat(store, mine, 0)
+            _write_marker(store, mine, 0)
         heart = threading.Thread(target=_keep_alive, args=(store, mine, over), daemon=True)
         heart.start()
         try:
@@ -72,7 +72,7 @@ def _marked(store: Store) -> Iterator[Callable[[], None]]:
             over.set()
             heart.join()
     finally:
-        if mine in _markers(store):
+        if mine in _list_markers(store):
             store.remove(mine)
 
 
@@ -84,9 +84,9 @@ def _wait_for(store: Store, others: set[str]) -> None:
         now = {name: store.read(name, _MARKER_LIMIT) for name in others}
         others = {name for name, content in now.items() if content is not None}
         if any(now[name] != before[name] for name in others):
-            raise _busy(store)
+            raise _build_busy_error(store)
         if time.monotonic() - since > DEAD_AFTER_SECONDS:
-            for name in others & _markers(store):
+            for name in others & _list_markers(store):
                 store.remove(name)
 
 
@@ -96,25 +96,25 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
         try:
             if store.read(mine, _MARKER_LIMIT) is None:
                 return
-            _beat(store, mine, number := number + 1)
+            _write_marker(store, mine, number := number + 1)
         except StoreError:
             continue  # sending a file will fail too, and report the error
 
 
 def _check(store: Store, mine: str) -> None:
     if store.read(mine, _MARKER_LIMIT) is None:
-        raise _busy(store)
+        raise _build_busy_error(store)
 
 
-def _markers(store: Store) -> set[str]:
+def _list_markers(store: Store) -> set[str]:
     return {f"{FOLDER}/{name.rpartition('/')[2]}" for name in store.sizes(FOLDER) or {}}
 
 
-def _beat(store: Store, mine: str, number: int) -> None:
-    store.put(mine, f"{number}\n".encode(), served(mine, changes=True))
+def _write_marker(store: Store, mine: str, number: int) -> None:
+    store.put(mine, f"{number}\n".encode(), get_headers(mine, changes=True))
 
 
-def _busy(store: Store) -> PlaceBusy:
+def _build_busy_error(store: Store) -> PlaceBusy:
     return PlaceBusy(
         f"another publisher is at work at {store.url}: wait until it has ended, and run the same command again; what"
         " readers find is complete"

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.analyst_db.changes import HEADER, Compared, compare
-from ndl_export.facts.on_request import all_tables
+from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.previous import Previous, read_release
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
@@ -64,12 +64,12 @@ def read_dictionary(content: str) -> Dictionary:
     return found
 
 
-def schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
+def list_schema_changes(before: Dictionary, now: Dictionary) -> tuple[SchemaChange, ...]:
     """List every change from `before` to `now`, in order of the tables."""
-    return tuple(_changes(before, now))
+    return tuple(_iter_changes(before, now))
 
 
-def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
+def compute_next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
     """Return the version that the changes need after `version`, which is written major.minor.patch."""
     major, minor, patch = (int(part) for part in version.split("."))
     after = {
@@ -81,17 +81,17 @@ def next_version(version: str, changes: tuple[SchemaChange, ...]) -> str:
     return version if heaviest is None else ".".join(str(part) for part in after[heaviest])
 
 
-def _changes(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
+def _iter_changes(before: Dictionary, now: Dictionary) -> Iterator[SchemaChange]:
     for table in dict.fromkeys((*before, *now)):
         if table not in now:
             yield SchemaChange(Weight.MAJOR, table, "", "", "table removed")
         elif table not in before:
             yield SchemaChange(Weight.MINOR, table, "", "", "table added")
         else:
-            yield from _columns(table, before[table], now[table])
+            yield from _iter_column_changes(table, before[table], now[table])
 
 
-def _columns(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
+def _iter_column_changes(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]) -> Iterator[SchemaChange]:
     for column in dict.fromkeys((*before, *now)):
         if column not in now:
             yield SchemaChange(Weight.MAJOR, table, column, "", "column removed")
@@ -101,12 +101,12 @@ def _columns(table: str, before: Mapping[str, Fields], now: Mapping[str, Fields]
             is_key = now[column]["role"] in KEY_ROLES and column not in OWN_AREA
             yield SchemaChange(Weight.MAJOR if is_key else Weight.MINOR, table, column, "", "column added")
         else:
-            yield from _fields(table, column, before[column], now[column])
-    if _moved(tuple(before), tuple(now)):
+            yield from _iter_field_changes(table, column, before[column], now[column])
+    if _is_reordered(tuple(before), tuple(now)):
         yield SchemaChange(Weight.PATCH, table, "", "", "order of columns changed")
 
 
-def _fields(table: str, column: str, before: Fields, now: Fields) -> Iterator[SchemaChange]:
+def _iter_field_changes(table: str, column: str, before: Fields, now: Fields) -> Iterator[SchemaChange]:
     for names, weight in ((_MEANING, Weight.MAJOR), (_WORDS, Weight.PATCH)):
         for name in names:
             if before[name] != now[name]:
@@ -118,11 +118,11 @@ def _fields(table: str, column: str, before: Fields, now: Fields) -> Iterator[Sc
             yield SchemaChange(Weight.MAJOR, table, column, category, "category removed")
         elif category not in old:
             yield SchemaChange(Weight.MINOR, table, column, category, "category added")
-    if _moved(old, new):
+    if _is_reordered(old, new):
         yield SchemaChange(Weight.PATCH, table, column, "", "order of categories changed")
 
 
-def _moved(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
+def _is_reordered(before: tuple[str, ...], now: tuple[str, ...]) -> bool:
     """Return whether the items in both are in a different order."""
     return [each for each in before if each in now] != [each for each in now if each in before]
 
@@ -158,7 +158,7 @@ class ReleaseDiff:
     @property
     def asked_for(self) -> str:
         """The schema version that the changes need."""
-        return next_version(self.before.schema_version, self.changes)
+        return compute_next_version(self.before.schema_version, self.changes)
 
     @property
     def not_compared(self) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ class ReleaseDiff:
         } | {
             "schema_changes": [asdict(each) | {"weight": each.weight.name.lower()} for each in self.changes],
             "schema_version_asked_for": self.asked_for,
-            "figures": {name: _figures(one) for name, one in self.figures.items()},
+            "figures": {name: _build_figures(one) for name, one in self.figures.items()},
             "not_compared": list(self.not_compared),
             **({"tables_on_request": dict(zip(("new", "gone"), self.requested, strict=True))} if self._asked else {}),
         }
@@ -186,7 +186,7 @@ class ReleaseDiff:
         return any(side.release.requested for side in (self.before, self.now))
 
 
-def _figures(one: Compared) -> dict[str, Any]:
+def _build_figures(one: Compared) -> dict[str, Any]:
     """Return the comparison of a table, JSON-ready."""
     sharper = {"changed": one.changed, "median_width_ratio": one.width_ratio} if one.width_ratio is not None else {}
     return {
@@ -199,21 +199,21 @@ def _figures(one: Compared) -> dict[str, Any]:
 
 def diff(before: Path, now: Path) -> ReleaseDiff:
     """Compare the bundles in two folders; signatures are not checked. Raises `NotABundle`."""
-    old, new = _side(before), _side(now)
-    changes = schema_changes(_without_asked(old, new), _without_asked(new, old))
-    sharpened = old.release.sharpened(new.release.measured_in, new.release.further)
-    defined = all_tables(new.release.requested)
+    old, new = _read_side(before), _read_side(now)
+    changes = list_schema_changes(_drop_requested_tables(old, new), _drop_requested_tables(new, old))
+    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.further)
+    defined = merge_tables(new.release.requested)
     return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release, defined, sharpened))
 
 
-def _without_asked(side: Side, other: Side) -> Dictionary:
+def _drop_requested_tables(side: Side, other: Side) -> Dictionary:
     """Return the schema without requested tables that the other release lacks: they belong to a release, not to the
     schema."""
     own = {each.name for each in side.release.requested} - other.dictionary.keys()
     return {table: columns for table, columns in side.dictionary.items() if table not in own}
 
 
-def _side(folder: Path) -> Side:
+def _read_side(folder: Path) -> Side:
     try:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))

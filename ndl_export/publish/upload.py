@@ -22,32 +22,39 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.bundle.anchors import ANCHOR_FILES, Anchor, UnreadableAnchor, anchors_at, anchors_in, catalogued
-from ndl_export.bundle.read import AT_ONCE, LARGEST, read_all, remote_version
+from ndl_export.bundle.anchors import (
+    ANCHOR_FILES,
+    Anchor,
+    UnreadableAnchor,
+    fetch_anchors,
+    fetch_catalogued,
+    read_anchors,
+)
+from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_version, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
-from ndl_export.bundle.verify import integrity_faults, verify
+from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.facts.directory_files import (
     REGISTER_FILE,
     UPCOMING_FILE,
     WITHDRAWN_FILE,
     UnreadableWithdrawals,
     Withdrawal,
+    load_withdrawals,
     read_withdrawals,
     record_withdrawals,
-    withdrawals,
 )
 from ndl_export.facts.release_facts import InvalidVersion, Version
-from ndl_export.facts.released import versions
+from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
-from ndl_export.files.media_types import served
+from ndl_export.files.media_types import get_headers
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import Store, StoreError, open_store
-from ndl_export.files.whole_files import steady
-from ndl_export.publish.one_publisher import PlaceBusy, one_publisher
+from ndl_export.files.whole_files import lock_out_writers
+from ndl_export.publish.one_publisher import PlaceBusy, lock_place
 from ndl_export.site import SITE_FOLDER
-from privacy.doors.database import in_memory
-from privacy.doors.sql import identifier, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
@@ -97,8 +104,8 @@ def publish(
 
     Raises `PublishRefused`, its subclass `PlaceInUse` if another publisher is writing to the place, and `StoreError`.
     """
-    with steady(release_dir):
-        content = _sound(release_dir, version, trusted_key)
+    with lock_out_writers(release_dir):
+        content = _read_verified(release_dir, version, trusted_key)
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
         raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
     parsed = Version.parse(version)
@@ -108,7 +115,7 @@ def publish(
     if dry_run:
         return _plan(release_dir, parsed, content, store, known)[0]
     try:
-        with one_publisher(store) as check_alone:
+        with lock_place(store) as check_alone:
             outcome, replaced = _plan(release_dir, parsed, content, store, known)
             store.clear()
             _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
@@ -129,22 +136,22 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     Raises `PublishRefused`, and whatever `known` raises.
     """
     version = str(parsed)
-    missing = _missing(store, parsed, content)
+    missing = _list_missing(store, parsed, content)
     try:
-        known([*anchors_in(release_dir), *anchors_at(store, arriving=version)])
-        published = catalogued(store)
+        known([*read_anchors(release_dir), *fetch_anchors(store, arriving=version)])
+        published = fetch_catalogued(store)
     except UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
-    withdrawn = _withdrawn(store, release_dir)
+    withdrawn = _merge_withdrawals(store, release_dir)
     if version in withdrawn and (missing or parsed not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
-        bundles = {each: _bundle(store, each, release_dir, Path(scratch)) for each in published - {parsed}}
+        bundles = {each: _find_bundle(store, each, release_dir, Path(scratch)) for each in published - {parsed}}
         bundles[parsed] = release_dir / version
         withdrawn = {name: each for name, each in withdrawn.items() if Version.parse(name) in bundles}
-        synthetic = _with_synthetic(store, bundles, release_dir, parsed)
-        leading = leading_files(bundles, synthetic, withdrawn, release_dir, Path(beside))
-        replaced = {name: leading[name].read_bytes() for name in _changed(store, leading, Path(scratch))}
+        synthetic = _find_synthetic_folders(store, bundles, release_dir, parsed)
+        leading = write_leading_files(bundles, synthetic, withdrawn, release_dir, Path(beside))
+        replaced = {name: leading[name].read_bytes() for name in _list_changed(store, leading, Path(scratch))}
         sizes = {name: len(each) for name, each in content.items()}
         sizes |= {name: path.stat().st_size for name, path in leading.items()}
     outcome = Published(
@@ -159,14 +166,14 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     return outcome, replaced
 
 
-def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
+def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
     """Verify the bundle, and read every file of its folder and archives. Raises `PublishRefused`."""
     try:
-        known = Version.parse(version) in versions(release_dir)
+        known = Version.parse(version) in list_versions(release_dir)
     except InvalidVersion as error:
         raise PublishRefused(str(error)) from None
     if not known:
-        found = ", ".join(map(str, versions(release_dir)))
+        found = ", ".join(map(str, list_versions(release_dir)))
         raise PublishRefused(f"there is no release {version} in {release_dir}: {found or 'it has none'}")
     bundle = release_dir / version
     report = verify(bundle, trusted_key)
@@ -176,7 +183,7 @@ def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
         raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
     paths = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
     files = {name: path.read_bytes() for name, path in sorted(paths.items())}
-    if report.version != version or integrity_faults(files, None):
+    if report.version != version or find_integrity_faults(files, None):
         raise PublishRefused(
             f"{bundle} is release {report.version}, or was changed while it was read: nothing was sent"
         )
@@ -184,13 +191,15 @@ def _sound(release_dir: Path, version: str, trusted_key: Path | None) -> Files:
     for name, packed in archives.items():
         if not (path := release_dir / name).is_file() or path.read_bytes() != packed:
             raise PublishRefused(f"{path} is not the archive of {bundle}, so nothing was sent")
-    return {f"{version}/{name}": each for name, each in files.items()} | archives | _synthetic(release_dir, version)
+    return (
+        {f"{version}/{name}": each for name, each in files.items()} | archives | _read_synthetic(release_dir, version)
+    )
 
 
-def _synthetic(release_dir: Path, version: str) -> Files:
+def _read_synthetic(release_dir: Path, version: str) -> Files:
     """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
-    if not folder.is_dir() or version in withdrawals(release_dir):
+    if not folder.is_dir() or version in load_withdrawals(release_dir):
         return {}
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
@@ -198,7 +207,7 @@ def _synthetic(release_dir: Path, version: str) -> Files:
     return {f"{SYNTHETIC_FOLDER}/{version}/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def _with_synthetic(
+def _find_synthetic_folders(
     store: Store, bundles: Mapping[Version, Path], release_dir: Path, version: Version
 ) -> dict[Version, Path]:
     """Return the folders of synthetic children that are at the place or are sent with this release."""
@@ -208,13 +217,13 @@ def _with_synthetic(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == version and str(each) not in withdrawals(release_dir))
+            (each == version and str(each) not in load_withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
 
 
-def _missing(store: Store, version: Version, content: Files) -> list[str]:
+def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     """Return the names of files that the place lacks. Raises `PublishRefused` if it has other bytes for one of them."""
     sizes = store.sizes() or {}
     there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
@@ -229,25 +238,25 @@ def _missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _withdrawn(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
+def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
     content = store.read(WITHDRAWN_FILE, LARGEST)
     try:
         there = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
-        return withdrawals(release_dir) | there
+        return load_withdrawals(release_dir) | there
     except UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
 
-def _bundle(store: Store, version: Version, release_dir: Path, scratch: Path) -> Path:
+def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Path) -> Path:
     """Return a folder with a published release: the local one if it is the same, otherwise a download."""
     own = release_dir / str(version)
     sums = store.read(f"{version}/{SUMS_FILE}", LARGEST)
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = remote_version(store, version)
-        faults = [f"{name}: {what}" for name, what in integrity_faults(files, None)]
+        files = fetch_version(store, version)
+        faults = [f"{name}: {what}" for name, what in find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
     if faults:
@@ -259,14 +268,14 @@ def _bundle(store: Store, version: Version, release_dir: Path, scratch: Path) ->
     return scratch / "fetched" / str(version)
 
 
-def _changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
+def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> list[str]:
     """Return the names of leading files that the place lacks or has with other content."""
     found = read_all(store, leading, LARGEST)
     changed = [name for name, path in leading.items() if found[name] != path.read_bytes()]
     if DATABASE_FILE in changed and (database := found[DATABASE_FILE]) is not None:
         fetched = scratch / DATABASE_FILE
         fetched.write_bytes(database)
-        if same_database(leading[DATABASE_FILE], fetched):
+        if is_same_database(leading[DATABASE_FILE], fetched):
             changed.remove(DATABASE_FILE)
     return changed
 
@@ -291,12 +300,12 @@ def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> 
 
 def _send(store: Store, name: str, content: bytes, *, changes: bool) -> None:
     """Send a file, and read it back."""
-    store.put(name, content, served(name, changes=changes))
-    if _sha256(store.read(name, LARGEST)) != _sha256(content):
+    store.put(name, content, get_headers(name, changes=changes))
+    if _hash_content(store.read(name, LARGEST)) != _hash_content(content):
         raise StoreError(f"{store.address(name)} does not read back as it was sent: run the command again")
 
 
-def _sha256(content: bytes | None) -> str | None:
+def _hash_content(content: bytes | None) -> str | None:
     return None if content is None else hashlib.sha256(content).hexdigest()
 
 
@@ -315,7 +324,7 @@ _ORDER = (
 """The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
 
 
-def leading_files(
+def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
     withdrawn: Mapping[str, Withdrawal],
@@ -374,24 +383,25 @@ ORDER BY ALL
 """
 
 
-def same_database(one: Path, other: Path) -> bool:
+def is_same_database(one: Path, other: Path) -> bool:
     """Return whether two DuckDB files have the same definitions and rows; False if one is not a DuckDB file."""
     try:
-        return _digest(one) == _digest(other)
+        return _hash_database(one) == _hash_database(other)
     except duckdb.Error:
         return False
 
 
-def _digest(path: Path) -> str:
+def _hash_database(path: Path) -> str:
     """Return a hash of a database's definitions and rows, independent of the order of rows."""
-    with in_memory() as connection:
-        connection.execute(f"ATTACH {quoted(path)} AS built (READ_ONLY)")
+    with open_in_memory() as connection:
+        connection.execute(f"ATTACH {quote_text(path)} AS built (READ_ONLY)")
         connection.execute("SET enable_external_access = false")
         defined = connection.execute(_DEFINED).fetchall()
         tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]
         rows = [
             connection.execute(
-                f"SELECT count(*), sum(hash(t)::HUGEINT) FROM built.{identifier(schema)}.{identifier(name)} AS t"
+                "SELECT count(*), sum(hash(t)::HUGEINT) FROM"
+                f" built.{quote_identifier(schema)}.{quote_identifier(name)} AS t"
             ).fetchall()
             for schema, name in tables
         ]

@@ -6,11 +6,11 @@ import datetime as dt
 from pathlib import Path
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.release_directory import current, refresh
-from ndl_export.facts.directory_files import Withdrawal, record_withdrawals, withdrawals
+from ndl_export.bundle.release_directory import find_current_version, refresh
+from ndl_export.facts.directory_files import Withdrawal, load_withdrawals, record_withdrawals
 from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import versions
-from ndl_export.files.whole_files import alone
+from ndl_export.facts.released import list_versions
+from ndl_export.files.whole_files import lock_folder
 from privacy.doors.typed import is_line
 
 
@@ -24,10 +24,10 @@ def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | 
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """
     check_reason(release_dir, version, reason)
-    known = withdrawals(release_dir)
+    known = load_withdrawals(release_dir)
     if version in known:
-        raise _again(known[version])
-    return max((each for each in versions(release_dir) if str(each) not in {*known, version}), default=None)
+        raise _build_repeat_error(known[version])
+    return max((each for each in list_versions(release_dir) if str(each) not in {*known, version}), default=None)
 
 
 def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:
@@ -36,20 +36,20 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
     Raises `WithdrawalRefused`, and `UnreadableWithdrawals` if the list of earlier withdrawals cannot be read.
     """
     shown = check_reason(release_dir, version, reason)
-    with alone(release_dir):
-        known = withdrawals(release_dir)
+    with lock_folder(release_dir):
+        known = load_withdrawals(release_dir)
         if version not in known:
             record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
         refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
     build_database(release_dir)
     if version in known:
-        raise _again(known[version])
-    return current(release_dir)
+        raise _build_repeat_error(known[version])
+    return find_current_version(release_dir)
 
 
 def check_reason(release_dir: Path, version: str, reason: str) -> str:
     """Return the reason as readers see it. Raises `WithdrawalRefused` if there is no such release."""
-    found = [str(each) for each in versions(release_dir)]
+    found = [str(each) for each in list_versions(release_dir)]
     if version not in found:
         raise WithdrawalRefused(f"there is no release {version} in {release_dir}: {', '.join(found) or 'it has none'}")
     shown = " ".join(reason.split())
@@ -58,5 +58,5 @@ def check_reason(release_dir: Path, version: str, reason: str) -> str:
     return shown
 
 
-def _again(earlier: Withdrawal) -> WithdrawalRefused:
+def _build_repeat_error(earlier: Withdrawal) -> WithdrawalRefused:
     return WithdrawalRefused(f"release {earlier.version} is withdrawn already, since {earlier.date}")

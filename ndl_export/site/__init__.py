@@ -4,7 +4,14 @@ Static pages with charts, tables and downloads, made only from the released tabl
 need no network, and work from a folder as well as from a web server. Text and markup are in `templates/`.
 """
 
-from ndl_export.site.inference import conclusions_of
-from ndl_export.site.pages import SITE_FOLDER, publish_site, site_downloads, site_files, site_names
+from ndl_export.site.inference import query_conclusions
+from ndl_export.site.pages import SITE_FOLDER, build_site_downloads, build_site_files, list_site_names, publish_site
 
-__all__ = ["SITE_FOLDER", "conclusions_of", "publish_site", "site_downloads", "site_files", "site_names"]
+__all__ = [
+    "SITE_FOLDER",
+    "build_site_downloads",
+    "build_site_files",
+    "list_site_names",
+    "publish_site",
+    "query_conclusions",
+]

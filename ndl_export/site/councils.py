@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ndl_export.facts.official import official_cohorts
-from ndl_export.pages.charts import fitted
+from ndl_export.facts.official import read_official_cohorts
+from ndl_export.pages.charts import fit_scale
 from ndl_export.site.figures import EVERYONE, Concluded, Figure, Line, official_group
 from ndl_export.site.panels import Chart, Panel, Shape
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 Charts = Mapping[str, Sequence[Chart]]
 """The charts of each page, by page name."""
@@ -50,9 +50,9 @@ def page_of_council(council: str) -> str:
     return f"council-{council}"
 
 
-def findings(charts: Charts) -> tuple[Findings, ...]:
+def list_findings(charts: Charts) -> tuple[Findings, ...]:
     """Return the findings about every area in every cohort, all councils together first."""
-    by_name = _by_name(charts)
+    by_name = _index_charts(charts)
     ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
     of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
     found = []
@@ -66,13 +66,13 @@ def findings(charts: Charts) -> tuple[Findings, ...]:
     return tuple(found)
 
 
-def council_of(charts: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
+def build_council_values(charts: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
     """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
 
     `stands_out` are conclusions with their page and chart. `beside` shows the council among others: if there are many,
     only those `of_region`.
     """
-    code, by_name = place(name).new_la_code, _by_name(charts)
+    code, by_name = get_place(name).new_la_code, _index_charts(charts)
     of_council = [each for each in found if each.area.code == code]
     # The newest cohort that the council sent, or the first one if it sent none.
     own = [each for each in of_council if each.area.available or each is of_council[0]][-1]
@@ -82,14 +82,14 @@ def council_of(charts: Charts, found: Sequence[Findings], name: str) -> dict[str
         "area": own.area,
         "findings": own,
         "target": _line(panels[0], code).target,
-        "stands_out": list(_stands_out(charts, code, own.cohort)),
-        "beside": [_beside(panel, own.area, of_region=of_region) for panel in panels],
-        "series": _series(own.area),
+        "stands_out": list(_iter_conclusions(charts, code, own.cohort)),
+        "beside": [_reduce_panel(panel, own.area, of_region=of_region) for panel in panels],
+        "series": _build_series(own.area),
         "of_region": of_region,
     }
 
 
-def _by_name(charts: Charts) -> dict[str, Chart]:
+def _index_charts(charts: Charts) -> dict[str, Chart]:
     return {chart.shape.name: chart for shown in charts.values() for chart in shown}
 
 
@@ -97,7 +97,7 @@ def _line(panel: Panel, code: str) -> Line:
     return next(line for line in panel.lines if line.area.code == code)
 
 
-def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Concluded, str, Shape]]:
+def _iter_conclusions(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Concluded, str, Shape]]:
     """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
@@ -108,7 +108,7 @@ def _stands_out(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Conclu
                 yield from ((concluded, page, chart.shape) for concluded in inferred if concluded.finding)
 
 
-def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
+def _reduce_panel(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
     """Reduce a panel of areas to the council, all councils together and the other councils.
 
     If there are many councils (`of_region`), only those of the same region are kept. The distance from the target is
@@ -134,10 +134,10 @@ def _beside(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
     )
 
 
-def _series(area: Geography) -> Panel | None:
+def _build_series(area: Geography) -> Panel | None:
     """Return a panel of the council's official percentages by year with England's, or None if there are none."""
     lines = []
-    for cohort in official_cohorts():
+    for cohort in read_official_cohorts():
         england, own = official_group(cohort, area, EVERYONE)
         if own:
             lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
@@ -149,5 +149,5 @@ def _series(area: Geography) -> Panel | None:
     finding = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
     official = ("England, official",)
     return Panel(
-        _SERIES, "", tuple(lines), fitted(shown), sentences, together=False, finding=finding, official=official
+        _SERIES, "", tuple(lines), fit_scale(shown), sentences, together=False, finding=finding, official=official
     )

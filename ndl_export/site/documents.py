@@ -19,10 +19,10 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from ndl_export.documents.markdown import noticed
+from ndl_export.documents.markdown import add_notice
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import size
+from ndl_export.pages.number_format import format_size
 from ndl_export.tables import ALL
 from sources.reference.cohorts import Cohort
 
@@ -63,12 +63,12 @@ def page_of(name: str) -> str:
     return PurePath(name).stem.lower().replace("_", "-")
 
 
-def address(name: str) -> str:
+def get_address(name: str) -> str:
     """Return the link to a file of the bundle: the page of a document, `../` and the name for any other file."""
     return f"{page_of(name)}.html" if is_document(name) else f"../{name}"
 
 
-def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
+def render_document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
     """Render the Markdown `text` of the file `name`; names in `addresses` become links to those addresses."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
@@ -76,12 +76,12 @@ def document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
     if titles:
         del tokens[titles[0] : titles[0] + 3]
     _link(tokens, addresses)
-    _head(tokens)
+    _mark_headings(tokens)
     sections = tuple(_anchor(tokens))
     return Document(name, title, _MARKUP.renderer.render(tokens, _MARKUP.options, {}), sections)
 
 
-def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
+def render_documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
     """Render the documents among `files` (content by name), in order of page name; `names` are all files of the bundle.
 
     `notice` is removed from the documents, because every page shows it at the top.
@@ -89,17 +89,17 @@ def documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -
     found = []
     for name in sorted(filter(is_document, files), key=page_of):
         text = files[name].decode()
-        text = _reconciliation(text) if name == _RECONCILIATION else text.removeprefix(noticed("", notice))
-        found.append(document(name, text, {each: address(each) for each in names if each != name}))
+        text = _render_reconciliation(text) if name == _RECONCILIATION else text.removeprefix(add_notice("", notice))
+        found.append(render_document(name, text, {each: get_address(each) for each in names if each != name}))
     return tuple(found)
 
 
-def synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
+def render_synthetic_page(name: str, text: str, names: Collection[str], notice: str) -> bytes:
     """Render the quality page of synthetic children, in the style of reports, from the Markdown `text`.
 
     `names` are the files beside it, which it links to; `notice` is shown above it.
     """
-    found = document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
+    found = render_document(name, text.replace(f"**{notice}**\n\n", "", 1), {each: each for each in names})
     return kit.render(_TEMPLATES, "synthetic.html.j2", document=found, notice=notice).encode()
 
 
@@ -139,7 +139,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
         token.children = linked or None
 
 
-def _head(tokens: Sequence[Token]) -> None:
+def _mark_headings(tokens: Sequence[Token]) -> None:
     """Turn the first row and column of tables into headings, except empty cells, and align numbers to the right."""
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
@@ -150,10 +150,10 @@ def _head(tokens: Sequence[Token]) -> None:
         elif token.type in ("th_open", "td_open"):
             rows[-1].append((token, tokens[at + 1].content, tokens[at + 2]))
         elif token.type == "table_close":
-            _head_table(rows)
+            _mark_table_headings(rows)
 
 
-def _head_table(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
+def _mark_table_headings(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
     """Set headings and alignment in one table, given as rows of cells.
 
     The first row is the heading. Each cell is its opening token, its text and its closing token.
@@ -185,7 +185,7 @@ class _Renderer(RendererHTML):
 _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
 
 
-def _reconciliation(text: str) -> str:
+def _render_reconciliation(text: str) -> str:
     """Return the lines of `reconciliation.csv` as Markdown, with a table for each area of a cohort."""
     lines = list(csv.DictReader(io.StringIO(text)))
     for line in lines:
@@ -243,7 +243,7 @@ class Shelves:
     of_table: Mapping[str, tuple[File, ...]]
 
 
-def shelves(
+def group_files(
     files: Mapping[str, bytes], names: Collection[str], checks: Collection[str], tables: Collection[str]
 ) -> Shelves:
     """Group the files of a bundle by purpose; its pages are left out.
@@ -253,8 +253,8 @@ def shelves(
     `datapackage.json`.
     """
     found: dict[Shelf, list[Kind]] = {shelf: [] for shelf in get_args(Shelf)}
-    for kind in _kinds(files, names, tables):
-        found[_shelf(kind, checks)].append(kind)
+    for kind in _iter_kinds(files, names, tables):
+        found[_choose_shelf(kind, checks)].append(kind)
     by_name = {file.name: file for kind in found["tables"] for file in kind.files}
     written = [name for kind in found["tables"] for name in kind.names]
     of_table = {table: [name.replace("<table>", table) for name in written] for table in tables}
@@ -263,7 +263,7 @@ def shelves(
     )
 
 
-def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
+def _choose_shelf(kind: Kind, checks: Collection[str]) -> Shelf:
     if any(file.name in checks for file in kind.files):
         return "checks"
     if any("<table>" in name for name in kind.names):
@@ -273,11 +273,11 @@ def _shelf(kind: Kind, checks: Collection[str]) -> Shelf:
     return "documents" if any(file.is_page for file in kind.files) else "records"
 
 
-def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
+def _iter_kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collection[str]) -> Iterator[Kind]:
     """Yield the rows of the README with their files, then every file that the README does not list."""
     readme, package = (files.get(name, b"").decode() for name in (README_FILE, DATAPACKAGE_FILE))
     listed = [(tuple(re.findall("`([^`]+)`", first)), about) for first, about in _LISTED.findall(readme)]
-    patterns = ["|".join(_pattern(name, tables) for name in written) for written, _ in listed]
+    patterns = ["|".join(_build_pattern(name, tables) for name in written) for written, _ in listed]
     of_row: dict[int, list[str]] = {number: [] for number in range(len(listed))}
     left: list[str] = []
     for name in sorted(names):
@@ -286,19 +286,19 @@ def _kinds(files: Mapping[str, bytes], names: Collection[str], tables: Collectio
         of_row.get(next(chain(exact, matching), -1), left).append(name)
     for number, (written, about) in enumerate(listed):
         if of_row[number]:
-            yield Kind(written, about, tuple(_file(name, files) for name in of_row[number]))
+            yield Kind(written, about, tuple(_build_file(name, files) for name in of_row[number]))
     titles = {each["path"]: each["title"] for each in json.loads(package)["resources"]} if package else {}
     titles[README_FILE] = _ABOUT_README
     for name in left:
-        yield Kind((name,), titles.get(name, ""), (_file(name, files),))
+        yield Kind((name,), titles.get(name, ""), (_build_file(name, files),))
 
 
-def _pattern(written: str, tables: Collection[str]) -> str:
+def _build_pattern(written: str, tables: Collection[str]) -> str:
     """Return a pattern for the files that a README entry names, in which `<table>` and others are placeholders."""
     parts = re.split("(<[a-z]+>)", written)
     placeholders = {"<table>": f"(?:{'|'.join(tables)})"}
     return "".join(placeholders.get(part, "[a-z0-9_]+") if part.startswith("<") else re.escape(part) for part in parts)
 
 
-def _file(name: str, files: Mapping[str, bytes]) -> File:
-    return File(name, address(name), size(len(files[name])) if name in files else "")
+def _build_file(name: str, files: Mapping[str, bytes]) -> File:
+    return File(name, get_address(name), format_size(len(files[name])) if name in files else "")

@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, official_figures, official_reviews
-from ndl_export.pages.number_format import said
+from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
+from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, GLD_PERCENT, SEN, TERM
-from ndl_export.tables.rows import Row, rows
-from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, column_name
+from ndl_export.tables.rows import Row, list_rows
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
 
@@ -76,7 +76,7 @@ class Figure:
         """The interval: `62.2% to 63.3%`; empty if there is none."""
         if self.lower is None or self.upper is None:
             return ""
-        return " to ".join(f"{self._written(end)}{self._percent}" for end in (self.lower, self.upper))
+        return " to ".join(f"{self._format_number(end)}{self._percent}" for end in (self.lower, self.upper))
 
     @cached_property
     def with_interval(self) -> str:
@@ -91,23 +91,23 @@ class Figure:
         return f"{shown} (95% interval {self.range})"
 
     def _with_symbol(self, unit: str) -> str:
-        shown = "" if self.value is None else self._written(self.value) + self._percent + unit
-        return said(shown, f"[{self.flag}]" if self.flag else "")
+        shown = "" if self.value is None else self._format_number(self.value) + self._percent + unit
+        return join_parts(shown, f"[{self.flag}]" if self.flag else "")
 
     @property
     def _percent(self) -> str:
         return "%" if self.measure.kind is MeasureKind.PERCENT else ""
 
-    def _written(self, number: float) -> str:
-        return _signed(number, self.measure.decimals)
+    def _format_number(self, number: float) -> str:
+        return _format_signed(number, self.measure.decimals)
 
 
-def points(number: float) -> str:
+def format_points(number: float) -> str:
     """Format percentage points, without the unit."""
-    return _signed(number, 1)
+    return _format_signed(number, 1)
 
 
-def _signed(number: float, decimals: int) -> str:
+def _format_signed(number: float, decimals: int) -> str:
     written = f"{abs(number):,.{decimals}f}"
     return _MINUS + written if number < 0 and written.strip("0.,") else written
 
@@ -159,29 +159,29 @@ class Released:
 
     def __init__(self, tables: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> None:
         self.defined = defined
-        self._rows = {name: _by_key(table, tables[name]) for name, table in defined.items()}
+        self._rows = {name: _index_rows(table, tables[name]) for name, table in defined.items()}
 
     def figure(self, wanted: Wanted, cohort: str, area: str) -> Figure:
         """Return a figure; one that is not published for the area is withheld.
 
         Raises KeyError if the definition has no such row.
         """
-        measure, row = self.defined[wanted.table].measure(wanted.measure), self._row(wanted, cohort, area)
+        measure, row = self.defined[wanted.table].measure(wanted.measure), self._find_row(wanted, cohort, area)
         if row is None:
             return Figure(measure, None, None, None, Flag.WITHHELD)
-        value, lower, upper = (row[column_name(measure, role)] for role in WITH_INTERVAL)
-        flag = row[column_name(measure, ColumnRole.FLAG)]
+        value, lower, upper = (row[get_column_name(measure, role)] for role in WITH_INTERVAL)
+        flag = row[get_column_name(measure, ColumnRole.FLAG)]
         return Figure(measure, value, lower, upper, Flag(flag) if flag else None)
 
     def is_broken(self, wanted: Wanted, cohort: str, area: str) -> bool:
         """Check whether the row of the figure is flagged as a break in the time series."""
-        row = self._row(wanted, cohort, area)
+        row = self._find_row(wanted, cohort, area)
         return row is not None and bool(row[BREAK_COLUMN.name] == BREAK)
 
-    def _row(self, wanted: Wanted, cohort: str, area: str) -> dict[str, Any] | None:
+    def _find_row(self, wanted: Wanted, cohort: str, area: str) -> dict[str, Any] | None:
         """Return the row of these children with the measure, under any of its names, or None if the area has none."""
         published = self._rows[wanted.table]
-        for same in _about_the_same(self.defined[wanted.table])[wanted.levels]:
+        for same in _group_same_children(self.defined[wanted.table])[wanted.levels]:
             has_measure = same.levels == wanted.levels or wanted.measure in same.applies
             if has_measure and (cohort, area, *same.levels) in published:
                 return published[cohort, area, *same.levels]
@@ -189,21 +189,21 @@ class Released:
 
 
 @cache
-def _about_the_same(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
+def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
     """Return, by the levels of each row, all rows about the same children, the row itself first.
 
     A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
     withheld under the other.
     """
     groups: dict[object, list[Row]] = {}
-    for row in rows(table, all_together=True):
+    for row in list_rows(table, all_together=True):
         groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
     return {
         row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
     }
 
 
-def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
+def _index_rows(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any]]:
     filters = [entry.name for entry in table.filters]
     if TOPIC_FILTER.name in filters:
         data = data.filter(pc.is_in(data[TOPIC_FILTER.name], value_set=pa.array(_SHOWN_TOPICS)))
@@ -219,12 +219,14 @@ def _by_key(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str, Any
 
 def england(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentage at a good level of development, and nothing for two further columns."""
-    return _figures(cohort).get((_ENGLAND, *EVERYONE)), None, None
+    return _index_official_figures(cohort).get((_ENGLAND, *EVERYONE)), None, None
 
 
 def england_gap(cohort: str) -> tuple[Figure | None, ...]:
     """Return England's percentages of children eligible and not eligible for free school meals, and the gap."""
-    found = [_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]]
+    found = [
+        _index_official_figures(cohort).get((_ENGLAND, FSM.label, group, ALL.label)) for group in FSM.categories[:2]
+    ]
     values = [figure.value for figure in found if figure and figure.value is not None]
     if len(values) < len(found):
         return (*found, None)
@@ -234,24 +236,24 @@ def england_gap(cohort: str) -> tuple[Figure | None, ...]:
 
 def official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
     """Return England's percentage of a group of children and the area's own, each None if not published."""
-    figures = _figures(cohort)
+    figures = _index_official_figures(cohort)
     return figures.get((_ENGLAND, *levels)), figures.get((area.code, *levels))
 
 
-def _figures(cohort: str) -> dict[tuple[str, ...], Figure]:
+def _index_official_figures(cohort: str) -> dict[tuple[str, ...], Figure]:
     return {
         (each.area_code, each.breakdown_topic, each.breakdown, each.sex): Figure(
             GLD_PERCENT, round(each.percent, 1), None, None, None
         )
-        for each in official_figures(cohort)
+        for each in read_official_figures(cohort)
     }
 
 
 def england_remarks(cohort: str) -> Sentences:
     """Explain the source of England's figures by area, and how they differ from ours."""
-    sources = _sources(cohort, _ENGLAND)
+    sources = _format_sources(cohort, _ENGLAND)
     if not sources:
-        return _not_held(cohort)
+        return _explain_not_held(cohort)
     return (
         f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
         f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
@@ -261,13 +263,13 @@ def england_remarks(cohort: str) -> Sentences:
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain the source of official figures by characteristic, and how they differ from ours."""
-    sources = _sources(cohort, _ENGLAND, area.code)
+    sources = _format_sources(cohort, _ENGLAND, area.code)
     if not sources:
-        return _not_held(cohort)
+        return _explain_not_held(cohort)
     own = (
         " The council’s own official figure is about the same children as ours: where the extracts are complete it lies"
         " within the interval in 95 of 100 rows."
-        if _sources(cohort, area.code)
+        if _format_sources(cohort, area.code)
         else ""
     )
     return (
@@ -276,17 +278,17 @@ def gld_remarks(cohort: str, area: Geography) -> Sentences:
     )
 
 
-def _sources(cohort: str, *areas: str) -> str:
-    return "; ".join(dict.fromkeys(each.source for each in official_figures(cohort) if each.area_code in areas))
+def _format_sources(cohort: str, *areas: str) -> str:
+    return "; ".join(dict.fromkeys(each.source for each in read_official_figures(cohort) if each.area_code in areas))
 
 
-def _not_held(cohort: str) -> Sentences:
+def _explain_not_held(cohort: str) -> Sentences:
     return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
 
 
 def review_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain which official figures on the review exist, and why they cannot be compared with ours directly."""
-    found = {(each.area_code, each.measure, each.domain): each for each in official_reviews(cohort)}
+    found = {(each.area_code, each.measure, each.domain): each for each in read_official_reviews(cohort)}
     expected = found.get((_ENGLAND, AT_EXPECTED, DOMAINS[ALL_FIVE]))
     used = [(who, found.get((code, USED_ASQ3, ""))) for who, code in (("England", _ENGLAND), (area.name, area.code))]
     official = [f"{each.percent:.1f}% of reviews in {who} used ASQ-3" for who, each in used if each]

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ndl_export.analyst_db.child_groups import EVERYONE, comparisons
+from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.pages.number_format import capital, listed
-from ndl_export.site.figures import Concluded, Levels, Line, points
+from ndl_export.site.figures import Concluded, Levels, Line, format_points
 from ndl_export.tables.geography import LOCAL_AUTHORITY
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 
 GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
 """Comparisons of two groups within an area, by their names in `gld_differences`."""
@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
     @property
     def between(self) -> str:
-        return f"would be between {points(self.lower)} and {points(self.upper)} points"
+        return f"would be between {format_points(self.lower)} and {format_points(self.upper)} points"
 
 
 class Distance(NamedTuple):
@@ -73,20 +73,23 @@ class Conclusions:
     targets: dict[tuple[str, str], list[Distance]]
 
 
-def conclusions_of(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
+def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str]) -> Conclusions:
     """Query the database of one release for everything that its pages conclude."""
 
     def rows(query: str) -> list[tuple[Any, ...]]:
         return database.execute(query).fetchall()
 
     found = Conclusions({}, {}, {}, {})
-    everyone = quoted(EVERYONE)
-    groups = {each.comparison: (quoted(each.first), quoted(each.second or each.first)) for each in comparisons()}
+    everyone = quote_text(EVERYONE)
+    groups = {
+        each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
+    }
     compared = [
-        (_CHANGE + name, f"{quoted(name)}, {quoted(name)}, true, NULL, NULL", "true") for name in (EVERYONE, GAP)
+        (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")
+        for name in (EVERYONE, GAP)
     ]
     for cohort in cohorts:
-        year = quoted(cohort)
+        year = quote_text(cohort)
         compared.append((_FROM_ALL, f"{everyone}, {everyone}, false, {year}, {year}", "less_is_all"))
         for name in (GAP, OUTCOMES):
             first, second = groups[name]
@@ -125,7 +128,7 @@ def councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
         for line in others
         if line.area.level == LOCAL_AUTHORITY and (each := found.differences.get((_FROM_ALL, cohort, line.area.code)))
     }
-    return _apart(verdicts, "councils", _inside(together.label))
+    return _conclude_apart(verdicts, "councils", _format_inline(together.label))
 
 
 def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -135,10 +138,10 @@ def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
         for line in lines
         if (verdict := found.beside_england.get((cohort, line.area.code, line.levels)))
     }
-    return _apart(verdicts, "groups", "England’s official figure")
+    return _conclude_apart(verdicts, "groups", "England’s official figure")
 
 
-def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
+def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
     """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
     apart = {
         where: labels
@@ -147,19 +150,19 @@ def _apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
     }
     if apart:
         sentences = [
-            f"{_LIKE_THESE}, these would be {where} {from_what}, {_MORE_THAN_CHANCE}: {_named(labels, kind)}."
+            f"{_LIKE_THESE}, these would be {where} {from_what}, {_MORE_THAN_CHANCE}: {_format_labels(labels, kind)}."
             for where, labels in apart.items()
         ]
         if "cannot say" in verdicts.values():
             sentences.append("For the others, the data cannot say.")
-        heading = "; ".join(f"{_counted(labels, kind)} {where} {from_what}" for where, labels in apart.items())
+        heading = "; ".join(f"{_format_subject(labels, kind)} {where} {from_what}" for where, labels in apart.items())
         yield Concluded(" ".join(sentences), heading)
     elif verdicts:
         none = f"none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}"
         yield Concluded(f"{_LIKE_THESE}, {none}.")
 
 
-def _counted(labels: list[str], kind: str) -> str:
+def _format_subject(labels: list[str], kind: str) -> str:
     """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
     if len(labels) > _MOST_IN_A_HEADING:
         return f"{len(labels)} {kind} are"
@@ -168,19 +171,19 @@ def _counted(labels: list[str], kind: str) -> str:
 
 def council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the first line differs from the second, all councils together."""
-    line, together = lines[0].label, _inside(lines[1].label)
+    line, together = lines[0].label, _format_inline(lines[1].label)
     difference = found.differences.get((_FROM_ALL, cohort, lines[0].area.code))
-    return _less(line, together, difference, (f"{line} is", together))
+    return _conclude_difference(line, together, difference, (f"{line} is", together))
 
 
 def outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the children of the first line differ from those of the third."""
     heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
     difference = found.differences.get((OUTCOMES, cohort, lines[0].area.code))
-    return _less(f"“{lines[0].label}”", f"“{lines[2].label}”", difference, heading)
+    return _conclude_difference(f"“{lines[0].label}”", f"“{lines[2].label}”", difference, heading)
 
 
-def _less(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
+def _conclude_difference(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
     """Conclude whether one is ahead of the other.
 
     `heading` has both as a heading names them, the first with its verb.
@@ -206,15 +209,17 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 def changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
     """Conclude how the figure changed from each cohort to the next, unless there is a break between them."""
-    return _changes(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
+    return _conclude_each_change(lines, found, EVERYONE, "the figure", {"ahead": "rose", "behind": "fell"})
 
 
 def gap_changes(lines: Lines, found: Conclusions, _: str) -> Concludes:
     """Conclude how the gap changed from each cohort to the next, unless there is a break between them."""
-    return _changes(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
+    return _conclude_each_change(lines, found, GAP, "the gap", {"ahead": "widened", "behind": "narrowed"})
 
 
-def _changes(lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]) -> Concludes:
+def _conclude_each_change(
+    lines: Lines, found: Conclusions, name: str, what: str, verbs: Mapping[str, str]
+) -> Concludes:
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
@@ -230,16 +235,18 @@ def lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which goals could be the lowest, for the group of children that the last level names."""
     group = lines[0].levels[-1]
     whom = "" if group == EVERYONE else f", {group[0].lower()}{group[1:]}"
-    return _could_be(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
+    return _conclude_possible(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
 
 
 def most_often(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which answers could be given most often to the question that the first level names."""
     key = cohort, lines[0].levels[0]
-    return _could_be(lines, found, key, "For responses like these", "given most often", "the answer given most often")
+    return _conclude_possible(
+        lines, found, key, "For responses like these", "given most often", "the answer given most often"
+    )
 
 
-def _could_be(
+def _conclude_possible(
     lines: Lines, found: Conclusions, key: tuple[str, str], like_these: str, what: str, in_short: str
 ) -> Concludes:
     """Conclude which lines could be `what`; `in_short` is the wording for a heading."""
@@ -250,17 +257,17 @@ def _could_be(
         [only] = possible
         yield Concluded(f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}.", f"“{only}” is {in_short}")
     elif possible:
-        yield Concluded(f"{like_these}, any of these could be {what}: {_named(possible, 'of them')}.")
+        yield Concluded(f"{like_these}, any of these could be {what}: {_format_labels(possible, 'of them')}.")
 
 
-def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
+def conclude_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how far the area of the first line is from targets for all areas or for this one."""
     for target in found.targets.get((cohort, lines[0].area.code), ()):
         aim = f"{target.percent:g}% by {target.year} ({target.name})"
         if target.verdict == "met":
             yield Concluded(f"{aim} is reached.")
         elif target.verdict == "not met":
-            near, least, most = map(points, target.points)
+            near, least, most = map(format_points, target.points)
             children, fewest, greatest = (f"{round(each):,}" for each in target.children)
             yield Concluded(
                 f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"
@@ -270,10 +277,10 @@ def to_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
             yield Concluded(f"Whether {aim} is reached cannot be said: the noise is too large.")
 
 
-def _named(labels: list[str], kind: str) -> str:
+def _format_labels(labels: list[str], kind: str) -> str:
     return "; ".join(labels) if len(labels) <= _MOST_NAMED else f"{len(labels)} {kind}"
 
 
-def _inside(label: str) -> str:
+def _format_inline(label: str) -> str:
     """Return a label as written within a sentence: areas keep their capital, `All ...` loses it."""
     return label[0].lower() + label[1:] if label.startswith("All ") else label

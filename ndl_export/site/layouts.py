@@ -8,17 +8,17 @@ from itertools import compress, product
 
 import pyarrow as pa
 
-from ndl_export.facts.missing import MissingByCohort, not_sent
-from ndl_export.facts.on_request import RequestedTable, all_tables
-from ndl_export.pages.charts import WHOLE, Scale, fitted, scale_of_counts, scale_of_points
+from ndl_export.facts.missing import MissingByCohort, list_missing_councils
+from ndl_export.facts.on_request import RequestedTable, merge_tables
+from ndl_export.pages.charts import WHOLE, Scale, fit_scale, scale_of_counts, scale_of_points
 from ndl_export.site.figures import Concluded, Figure, Line, Released, Sentences, Wanted
-from ndl_export.site.inference import Conclusions, Inference, to_targets
-from ndl_export.site.panels import ENGLAND, Panel, Shape, silent
+from ndl_export.site.inference import Conclusions, Inference, conclude_targets
+from ndl_export.site.panels import ENGLAND, Panel, Shape, say_nothing
 from ndl_export.tables import FAMILIES, TABLES, MeasureKind
-from ndl_export.tables.geography import ALL_TOGETHER, Geography, geographies
+from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Areas:
         if not self.absent:
             return "All councils together"
         alone = len(self.absent) == 1
-        return f"All councils but {place(self.absent[0]).la_name if alone else len(self.absent)}"
+        return f"All councils but {get_place(self.absent[0]).la_name if alone else len(self.absent)}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Release:
         """Return what `inference` concludes from the lines, or nothing if only figures are wanted."""
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
-    def areas_of(self, table: str, cohort: str) -> Areas:
+    def get_areas(self, table: str, cohort: str) -> Areas:
         return self.areas[self.released.defined[table].family, cohort]
 
     def figures(self, wanted: tuple[Wanted, ...], cohort: str, area: Geography) -> tuple[Figure, ...]:
@@ -75,40 +75,40 @@ def release_of(
 ) -> Release:
     areas = {}
     for family, cohort in product(FAMILIES, cohorts):
-        absent = not_sent(missing.get(cohort, {}), family)
-        areas[family, cohort] = Areas(geographies(councils, absent), absent)
-    return Release(Released(tables, all_tables(requested)), areas, tuple(sorted(cohorts)), conclusions)
+        absent = list_missing_councils(missing.get(cohort, {}), family)
+        areas[family, cohort] = Areas(list_geographies(councils, absent), absent)
+    return Release(Released(tables, merge_tables(requested)), areas, tuple(sorted(cohorts)), conclusions)
 
 
-def panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
+def build_panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
     """Return the panels of a chart: for each cohort, and each area unless lines are areas."""
     if shape.over_time:
-        return tuple(_over_time(shape, release))
+        return tuple(_iter_panels_over_time(shape, release))
     found: list[Panel] = []
     for cohort in release.cohorts:
-        areas = release.areas_of(shape.table, cohort)
+        areas = release.get_areas(shape.table, cohort)
         if shape.by_area:
-            found.append(_by_area(shape, release, cohort, areas))
+            found.append(_build_panel_by_area(shape, release, cohort, areas))
         else:
             shown = (areas.together,) if shape.together else areas.every
-            found += [_in_one_area(shape, release, cohort, areas, area) for area in shown]
+            found += [_build_panel_in_area(shape, release, cohort, areas, area) for area in shown]
     return tuple(found)
 
 
-def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
+def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
     """Return a panel with a line for each area, whose text is about the first line until a reader chooses another."""
     first, *others = (
         Line(areas.name(area), area, release.figures(shape.wanted(), cohort, area)) for area in areas.every
     )
 
     def with_text(line: Line) -> Line:
-        targets = release.infer(to_targets, (line,), cohort) if shape.with_targets else ()
+        targets = release.infer(conclude_targets, (line,), cohort) if shape.with_targets else ()
         target = " ".join(each.sentence for each in targets)
         return replace(line, text=" ".join(filter(None, (*shape.say([line]), target))), target=target)
 
     def chosen(line: Line) -> Line:
         inferred = release.infer(shape.infer_each, (line, first), cohort)
-        return replace(with_text(line), inferred=inferred, finding=_finding(shape, inferred, line.figures))
+        return replace(with_text(line), inferred=inferred, finding=_choose_finding(shape, inferred, line.figures))
 
     lines, england = (first, *others), shape.official(cohort)
     inferred = release.infer(shape.infer, lines, cohort)
@@ -119,20 +119,20 @@ def _by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel
         _scale(shape, lines, england),
         (with_text(first).text,),
         inferred=inferred,
-        finding=_finding(shape, inferred, first.figures),
+        finding=_choose_finding(shape, inferred, first.figures),
         england=england,
         remarks=shape.remarks(cohort),
     )
 
 
-def _in_one_area(shape: Shape, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
+def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
     """Return a panel with a line for each group, beside official figures or those of all councils together."""
     together = area == areas.together
 
     def line(label: str) -> Line:
         wanted = shape.wanted(label)
         own = Line(label, area, release.figures(wanted, cohort, area), levels=wanted[0].levels)
-        if shape.official is not silent:
+        if shape.official is not say_nothing:
             official = shape.official(cohort, area, own.levels)
             return replace(own, compared=official[0], official=official[: 1 if together else None])
         if together:
@@ -143,7 +143,7 @@ def _in_one_area(shape: Shape, release: Release, cohort: str, areas: Areas, area
         return replace(own, compared=of_all if comparable else None)
 
     lines = tuple(map(line, shape.lines))
-    beside = areas.name(areas.together) if shape.official is silent else ENGLAND
+    beside = areas.name(areas.together) if shape.official is say_nothing else ENGLAND
     headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
     shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
     inferred = release.infer(shape.infer, lines, cohort)
@@ -152,26 +152,26 @@ def _in_one_area(shape: Shape, release: Release, cohort: str, areas: Areas, area
         cohort,
         tuple(replace(line, official=tuple(compress(line.official, shown))) for line in lines),
         _scale(shape, lines),
-        shape.say(lines) if shape.together else _available(shape, lines),
+        shape.say(lines) if shape.together else _describe_figures(shape, lines),
         area,
         areas.name(area),
         together,
         beside if any(line.compared for line in lines) else "",
         inferred=inferred,
-        finding=_finding(shape, inferred, [line.figures for line in lines]),
+        finding=_choose_finding(shape, inferred, [line.figures for line in lines]),
         official=tuple(compress(headings, shown)),
         remarks=shape.remarks(cohort, area),
     )
 
 
-def _over_time(shape: Shape, release: Release) -> Iterator[Panel]:
+def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     """Yield a panel for each area with a line for each cohort, unless there is only one.
 
     A cohort without rows for an area is shown as not available.
     """
     if len(release.cohorts) == 1:
         return
-    of_cohort = {cohort: release.areas_of(shape.table, cohort) for cohort in release.cohorts}
+    of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.wanted()
     absent = tuple(
         Figure(TABLES[each.table].measure(each.measure), None, None, None, Flag.NOT_AVAILABLE) for each in wanted
@@ -189,7 +189,7 @@ def _over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         lines = tuple(line(cohort, area) for cohort in release.cohorts)
         drawn = [line.figures[column] for line in lines for column in shape.drawn]
         shown = drawn + [line.compared for line in lines if line.compared]
-        scale = scale_of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fitted(shown)
+        scale = scale_of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fit_scale(shown)
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         inferred = release.infer(shape.infer, lines, "")
         yield Panel(
@@ -197,23 +197,23 @@ def _over_time(shape: Shape, release: Release) -> Iterator[Panel]:
             "",
             lines,
             scale,
-            _available(shape, lines),
+            _describe_figures(shape, lines),
             area,
             name,
             area == together,
             inferred=inferred,
-            finding=_finding(shape, inferred[-1:]),
+            finding=_choose_finding(shape, inferred[-1:]),
         )
 
 
-def _finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
+def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
     """Return the text of a heading: a conclusion, or else the figures that the shape names unless one has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
     plain = shape.finding.format(*figures) if figures else ""
     return found or ("" if "[" in plain else plain)
 
 
-def _available(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
+def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
     """Return the sentences of the chart, or the reason why no figures are shown."""
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         return ("These figures are not available [x]: the council has not sent the records.",)
@@ -233,4 +233,4 @@ def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, 
         return WHOLE
     if figures[0].measure.kind is MeasureKind.COUNT:
         return scale_of_counts(figures)
-    return fitted(figures) if shape.by_area else WHOLE
+    return fit_scale(figures) if shape.by_area else WHOLE

@@ -22,11 +22,11 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from ndl_export.documents.markdown import csv_text
+from ndl_export.documents.markdown import format_csv
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
-from ndl_export.facts.missing import MissingByCohort, break_statements, short, statements
-from ndl_export.facts.on_request import RequestedTable, page_of_table
+from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
+from ndl_export.facts.on_request import RequestedTable, get_page_name
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
@@ -34,13 +34,13 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import day
-from ndl_export.site.councils import council_of, findings, page_of_council
-from ndl_export.site.documents import documents, is_document, page_of, shelves
+from ndl_export.site.councils import build_council_values, list_findings, page_of_council
+from ndl_export.site.documents import group_files, is_document, page_of, render_documents
 from ndl_export.site.figures import Figure, Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import Release, release_of
 from ndl_export.site.panels import Chart, Panel
-from ndl_export.site.views import SHAPES, charts_of, requested_charts
+from ndl_export.site.views import SHAPES, build_charts, build_requested_charts
 from ndl_export.tables.ees import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
@@ -97,7 +97,7 @@ REQUESTS = Page("requests", "Requests for tables", "")
 PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml").read_text(encoding="utf-8")))
 
 
-def site_names(
+def list_site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
     """Return the file names of all pages and downloads of a bundle.
@@ -106,13 +106,13 @@ def site_names(
     """
     shapes = chain.from_iterable(SHAPES.values())
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
-    on_request = [page_of_table(name) for name in requested]
+    on_request = [get_page_name(name) for name in requested]
     of_councils = map(page_of_council, councils)
     pages = (*(page.name for page in PAGES), *of_councils, *on_request, *map(page_of, filter(is_document, names)))
     return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)))
 
 
-def site_files(
+def build_site_files(
     facts: ReleaseFacts,
     tables: Mapping[str, pa.Table],
     files: Mapping[str, bytes],
@@ -128,13 +128,13 @@ def site_files(
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
     release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
-    charts = charts_of(release)
-    found = findings(charts)
-    on_request = requested_charts(release, requested)
-    papers = documents(files, names, facts.notice)
-    common = _common(facts, release) | {
+    charts = build_charts(release)
+    found = list_findings(charts)
+    on_request = build_requested_charts(release, requested)
+    papers = render_documents(files, names, facts.notice)
+    common = _build_common_values(facts, release) | {
         "findings": found,
-        "shelves": shelves(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
+        "shelves": group_files(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
@@ -146,18 +146,18 @@ def site_files(
     for page in PAGES:
         add(page, "chart_page" if page.lead else page.name, page_charts=charts.get(page.name, ()))
     for name, label in common["councils"].items():
-        add(Page(page_of_council(name), label, ""), "council", council=council_of(charts, found, name))
+        add(Page(page_of_council(name), label, ""), "council", council=build_council_values(charts, found, name))
     for request in requested:
-        page = Page(page_of_table(request.name), request.table.title, "")
+        page = Page(get_page_name(request.name), request.table.title, "")
         [chart] = shown = on_request[page.name]
-        own = {"page_cohorts": _labels(request.cohorts), "in_each_area": chart.in_each_area}
+        own = {"page_cohorts": _label_cohorts(request.cohorts), "in_each_area": chart.in_each_area}
         add(page, "request", request=request, page_charts=shown, **own)
     for document in papers:
         add(Page(document.name, document.title, ""), "document", document=document)
-    return pages | _downloads(charts | on_request)
+    return pages | _build_downloads(charts | on_request)
 
 
-def site_downloads(
+def build_site_downloads(
     tables: Mapping[str, pa.Table],
     councils: tuple[str, ...],
     cohorts: tuple[str, ...],
@@ -166,50 +166,50 @@ def site_downloads(
 ) -> dict[str, bytes]:
     """Return the CSV files of figures by name, made only from the tables of a release."""
     release = release_of(tables, councils, cohorts, missing, requested)
-    return _downloads(charts_of(release) | requested_charts(release, requested))
+    return _build_downloads(build_charts(release) | build_requested_charts(release, requested))
 
 
-def _downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
-    return {f"{chart.shape.name}.csv": _chart_csv(chart) for shown in charts.values() for chart in shown}
+def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
+    return {f"{chart.shape.name}.csv": _build_chart_csv(chart) for shown in charts.values() for chart in shown}
 
 
-def _chart_csv(chart: Chart) -> bytes:
+def _build_chart_csv(chart: Chart) -> bytes:
     """Return one line per figure, exactly as the page shows it, including all councils together."""
-    rows = (row for panel in chart.panels for line in panel.lines for row in _rows(panel, line))
-    return csv_text(CSV_HEADER, rows).encode()
+    rows = (row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line))
+    return format_csv(CSV_HEADER, rows).encode()
 
 
-def _rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
+def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
-        numbers = (_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
+        numbers = (_format_number(figure, number) for number in (figure.value, figure.lower, figure.upper))
         symbol = (figure.flag, FLAG_MEANINGS[figure.flag]) if figure.flag else ("", "")
         about = (line.cohort or panel.cohort, line.area.code, area, row, heading, figure.measure.name)
         broken = BREAK if line.broken else ""
         yield (*about, figure.measure.unit, *numbers, *symbol, broken)
 
 
-def _number(figure: Figure, number: float | None) -> str:
+def _format_number(figure: Figure, number: float | None) -> str:
     """Format a number with as many decimals as the page shows."""
     return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
-def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
+def _build_common_values(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     """Return the values that every page may show."""
-    cohorts = _labels(release.cohorts)
+    cohorts = _label_cohorts(release.cohorts)
     return {
         "site": TITLE,
         "facts": facts,
         "pages": PAGES,
         "cohorts": cohorts,
         "page_cohorts": cohorts,
-        "requested": {page_of_table(each.name): each for each in facts.on_request.tables},
+        "requested": {get_page_name(each.name): each for each in facts.on_request.tables},
         "councils": {area.councils[0]: area.name for area in facts.areas if area.level == LOCAL_AUTHORITY},
         "page_of_council": page_of_council,
         "choices": {area.code: area.name for area in facts.areas[1:]},
-        "not_sent": short(facts.missing),
-        "breaks": break_statements(facts.cohorts, facts.councils, facts.missing),
-        "statements": statements(facts.missing, facts.councils),
+        "not_sent": format_missing(facts.missing),
+        "breaks": explain_breaks(facts.cohorts, facts.councils, facts.missing),
+        "statements": explain_missing(facts.missing, facts.councils),
         "gld_goals": len(GLD_GOALS),
         "flags": FLAG_MEANINGS,
         "Flag": Flag,
@@ -225,7 +225,7 @@ def _common(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
     }
 
 
-def _labels(cohorts: Iterable[str]) -> dict[str, str]:
+def _label_cohorts(cohorts: Iterable[str]) -> dict[str, str]:
     return {cohort: Cohort(cohort).label for cohort in sorted(cohorts)}
 
 
@@ -282,8 +282,11 @@ def publish_site(
     names = ["upcoming", "beside", "requests"]
     if register is not None:
         names.append("register")
-        values |= {"places": _places(release_dir, version, register), "labels": _labels(register.cohorts)}
-        (scratch / REQUESTS.file).write_bytes(_requests_page(release_dir / version))
+        values |= {
+            "places": _find_table_pages(release_dir, version, register),
+            "labels": _label_cohorts(register.cohorts),
+        }
+        (scratch / REQUESTS.file).write_bytes(_render_requests_page(release_dir / version))
     fragments = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **values).strip() for name in names}
     for page in scratch.glob("*.html"):
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
@@ -300,17 +303,23 @@ def publish_site(
             file.unlink()
 
 
-def _requests_page(bundle: Path) -> bytes:
+def _render_requests_page(bundle: Path) -> bytes:
     """Render the page of requests in the style of the release's other pages, with a placeholder for the register."""
     package = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())
     [by, *_] = package["contributors"]
     facts = {"version": package["version"], "published": day(package["created"][:10]), "notice": package.get("notice")}
     facts |= {"publisher": by["title"], "contact": by["email"]}
-    own = {"site": TITLE, "facts": facts, "pages": PAGES, "cohorts": _labels(package["cohorts"]), "licence": OGL_NAME}
+    own = {
+        "site": TITLE,
+        "facts": facts,
+        "pages": PAGES,
+        "cohorts": _label_cohorts(package["cohorts"]),
+        "licence": OGL_NAME,
+    }
     return _render(REQUESTS, own, "requests_page")
 
 
-def _places(release_dir: Path, version: str, register: Register) -> dict[str, str]:
+def _find_table_pages(release_dir: Path, version: str, register: Register) -> dict[str, str]:
     """Return the link to each requested table's page: in the release `version`, or in the release that answered it."""
     found: dict[str, str] = {}
     for each in register.requests:

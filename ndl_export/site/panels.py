@@ -12,12 +12,12 @@ from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
 from sources.reference.cohorts import Cohort
-from sources.reference.places import tiles
+from sources.reference.places import load_tiles
 
 ENGLAND = "England, official statistics"
 
 
-def silent(*_: object) -> tuple[()]:
+def say_nothing(*_: object) -> tuple[()]:
     return ()
 
 
@@ -68,11 +68,11 @@ class Shape:
     roomy: bool = False
     says: tuple[str, ...] = ()
     otherwise: str = ""
-    infer: Inference = silent
-    infer_each: Inference = silent
+    infer: Inference = say_nothing
+    infer_each: Inference = say_nothing
     with_targets: bool = False
-    official: Callable[..., tuple[Figure | None, ...]] = silent
-    remarks: Callable[..., Sentences] = silent
+    official: Callable[..., tuple[Figure | None, ...]] = say_nothing
+    remarks: Callable[..., Sentences] = say_nothing
 
     def wanted(self, label: str = "") -> tuple[Wanted, ...]:
         """Return the figures of a line."""
@@ -84,15 +84,15 @@ class Shape:
 
     def say(self, lines: Sequence[Line]) -> Sentences:
         """Return the sentences about the children in the data."""
-        shown = sorted((line for line in lines if line.figures[0].value is not None), key=_first_value)
+        shown = sorted((line for line in lines if line.figures[0].value is not None), key=_get_first_value)
         needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
         if len(shown) < needed:
             return (self.otherwise,) if self.otherwise else ()
-        ends = {"lowest": shown[0], "highest": max(shown, key=_first_value)} if shown else {}
+        ends = {"lowest": shown[0], "highest": max(shown, key=_get_first_value)} if shown else {}
         return tuple(each.format(*lines, **ends) for each in self.says)
 
 
-def _first_value(line: Line) -> float:
+def _get_first_value(line: Line) -> float:
     return line.figures[0].value or 0.0
 
 
@@ -209,8 +209,8 @@ class Panel:
         councils = [line for line in self.lines if line.area.level == LOCAL_AUTHORITY] if self.shape.mapped else []
         if len(councils) <= REGIONS_ABOVE:
             return None
-        return charts.tile_map(
-            tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils}
+        return charts.build_tile_map(
+            load_tiles(), {line.area.code: (line.label, line.figures[self.shape.drawn[0]]) for line in councils}
         )
 
     @property

@@ -9,18 +9,18 @@ from typing import Any
 
 import yaml
 
-from ndl_export.facts.on_request import RequestedTable, page_of_table
+from ndl_export.facts.on_request import RequestedTable, get_page_name
 from ndl_export.pages.number_format import listed
 from ndl_export.site import figures, inference
 from ndl_export.site.figures import Levels
-from ndl_export.site.layouts import Release, panels
+from ndl_export.site.layouts import Release, build_panels
 from ndl_export.site.panels import Chart, Shape
 from ndl_export.tables import ALL, Table
 from ndl_export.tables.dimensions import FSM, IMD, SEX
 from ndl_export.tables.health import ALL_FIVE, DOMAINS
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import list_rows
 from sources.reference.code_lists import DOMAINS as ASQ3_DOMAINS
 from sources.reference.code_lists import QUESTIONS as WORDINGS
 from sources.reference.goals import GOALS
@@ -57,7 +57,7 @@ _APPLICABLE_ONLY = (
 )
 
 
-def _shape(name: str, stated: dict[str, Any]) -> Shape:
+def _build_shape(name: str, stated: dict[str, Any]) -> Shape:
     """Return a shape from its entry in `charts.yaml`."""
     lines = stated.get("lines", ())
     lines = _LINES[lines] if isinstance(lines, str) else lines if isinstance(lines, dict) else {"": lines}
@@ -71,7 +71,7 @@ def _shape(name: str, stated: dict[str, Any]) -> Shape:
     return Shape(name, **stated | tuples | functions | {"lines": {k: tuple(levels) for k, levels in lines.items()}})
 
 
-def _survey_shapes() -> Iterator[Shape]:
+def _iter_survey_shapes() -> Iterator[Shape]:
     """Yield the chart of each question of the survey of parents."""
     for question in QUESTIONS:
         wording = WORDINGS[question.name].wording
@@ -94,14 +94,14 @@ def _survey_shapes() -> Iterator[Shape]:
 
 _STATED = yaml.safe_load((Path(__file__).parent / "charts.yaml").read_text(encoding="utf-8"))
 SHAPES: Mapping[str, tuple[Shape, ...]] = {
-    page: tuple(_shape(name, stated) for name, stated in charts.items()) for page, charts in _STATED.items()
-} | {"parents": tuple(_survey_shapes())}
+    page: tuple(_build_shape(name, stated) for name, stated in charts.items()) for page, charts in _STATED.items()
+} | {"parents": tuple(_iter_survey_shapes())}
 """The charts of each page that has any, by page name."""
 
 
-def charts_of(release: Release) -> dict[str, tuple[Chart, ...]]:
+def build_charts(release: Release) -> dict[str, tuple[Chart, ...]]:
     """Return the charts of each page that show anything; with one cohort there are none over time."""
-    charts = {page: [Chart(shape, panels(shape, release)) for shape in shapes] for page, shapes in SHAPES.items()}
+    charts = {page: [Chart(shape, build_panels(shape, release)) for shape in shapes] for page, shapes in SHAPES.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
 
 
@@ -113,21 +113,21 @@ MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts (about 5 MB); a page with more shows only all councils together."""
 
 
-def requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
+def build_requested_charts(release: Release, requested: Sequence[RequestedTable]) -> dict[str, tuple[Chart, ...]]:
     """Return the chart of each table on request, by page name."""
-    return {page_of_table(each.name): (_chart(release, each),) for each in requested}
+    return {get_page_name(each.name): (_build_requested_chart(release, each),) for each in requested}
 
 
-def _chart(release: Release, request: RequestedTable) -> Chart:
+def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
     table, own = request.table, replace(release, cohorts=tuple(sorted(request.cohorts)))
-    by_label = labels(table)
-    areas = sum(len(release.areas_of(table.name, cohort).every) for cohort in own.cohorts)
+    by_label = label_rows(table)
+    areas = sum(len(release.get_areas(table.name, cohort).every) for cohort in own.cohorts)
     at_councils = all(block.councils for block in table.blocks)
     ratios = [measure for measure in table.measures if not measure.is_count]
     counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
     longest = max(map(len, by_label))
     shape = Shape(
-        page_of_table(table.name),
+        get_page_name(table.name),
         table.name,
         table.title,
         listed(entry.label for entry in table.filters),
@@ -140,10 +140,10 @@ def _chart(release: Release, request: RequestedTable) -> Chart:
         says=_FIRST_LINE,
         together=not at_councils or areas * len(by_label) > MOST_ROWS,
     )
-    return Chart(shape, panels(shape, own))
+    return Chart(shape, build_panels(shape, own))
 
 
-def labels(table: Table) -> Mapping[str, Levels]:
+def label_rows(table: Table) -> Mapping[str, Levels]:
     """Return the levels of each row by a unique label.
 
     A label consists of the levels except totals, with the names of their columns if it would otherwise be ambiguous.
@@ -154,7 +154,7 @@ def labels(table: Table) -> Mapping[str, Levels]:
         parts = (f"{entry.label}: {level}" if named else level for entry, level in pairs)
         return ", ".join(parts) or f"All {table.measures[0].of}"
 
-    found = [row.levels for row in rows(table, all_together=True)]
+    found = [row.levels for row in list_rows(table, all_together=True)]
     plain = {label(levels, named=False): levels for levels in found}
     of_columns = [set(levels) - {ALL.label} for levels in zip(*found, strict=True)]
     # Every label is unique, and no level occurs in two columns.

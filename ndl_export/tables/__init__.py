@@ -24,7 +24,7 @@ from ndl_export.tables.model import (
 )
 
 
-def family_of(module: ModuleType) -> Family:
+def get_family(module: ModuleType) -> Family:
     """Return the family that a module defines. Raises ValueError for a table that its `FAMILY` does not list."""
     family: Family = module.FAMILY
     unlisted = [each.name for each in vars(module).values() if isinstance(each, Table) and each not in family.tables]
@@ -33,7 +33,7 @@ def family_of(module: ModuleType) -> Family:
     return family
 
 
-FAMILIES: dict[str, Family] = {family.name: family for family in map(family_of, (pupil, health, parents))}
+FAMILIES: dict[str, Family] = {family.name: family for family in map(get_family, (pupil, health, parents))}
 TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() for table in family.tables}
 
 __all__ = [
@@ -49,5 +49,5 @@ __all__ = [
     "MeasureKind",
     "Selection",
     "Table",
-    "family_of",
+    "get_family",
 ]

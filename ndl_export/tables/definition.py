@@ -2,9 +2,9 @@
 
 A requested table counts the rows of a family by some of its attributes, at each level and at the total. It may also
 give the number and percentage of each row's children who are in a group. Without a group, it gives each row as a
-percentage of the row with its last column at the total. `as_table` turns a definition into the `Table` from which the
-noise plan, the schema, the documents and the database are derived. A definition can name only attributes and categories
-of the family, so it cannot ask for anything outside the public domain.
+percentage of the row with its last column at the total. `build_table` turns a definition into the `Table` from which
+the noise plan, the schema, the documents and the database are derived. A definition can name only attributes and
+categories of the family, so it cannot ask for anything outside the public domain.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ndl_export.tables.model import (
     Selection,
     ShareBlock,
     Table,
-    each,
+    select_each,
 )
-from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, measure_columns
-from privacy.doors.settings_file import rule_of
+from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, list_measure_columns
+from privacy.doors.settings_file import describe_rule
 
 MOST_COLUMNS = 4
 MOST_ROWS = 1_000
@@ -75,7 +75,7 @@ class Column(_Part):
         return found if len(found) == len(levels) else levels
 
     @field_serializer("levels", when_used="json-unless-none")
-    def _as_list(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
+    def _serialise_levels(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
         return [{"label": label, "categories": categories} for label, categories in levels.items()]
 
 
@@ -112,7 +112,7 @@ class Definition(_Part):
 
     @field_validator("columns", mode="before")
     @classmethod
-    def _names_alone(cls, columns: object) -> object:
+    def _accept_names(cls, columns: object) -> object:
         """Accept an attribute's name in place of a column."""
         if not isinstance(columns, list | tuple):
             return columns
@@ -135,11 +135,11 @@ def read_as(model: type[_Model], document: object) -> _Model:
         found = error.errors()
         inside = {each["loc"][:-depth] for each in found for depth in range(1, len(each["loc"]))}
         wrong = [each for each in found if each["loc"] not in inside]  # errors in a part replace the part's own
-        lines = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {_rule(each)}" for each in wrong)
+        lines = (f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {_explain_rule(each)}" for each in wrong)
         raise InvalidDefinition("\n".join(dict.fromkeys(lines))) from None
 
 
-def _rule(error: Any) -> str:
+def _explain_rule(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
@@ -147,17 +147,17 @@ def _rule(error: Any) -> str:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
             return "is one line of text without < > | ` * \\ [ ] { }"
-    return rule_of(error)
+    return describe_rule(error)
 
 
-def as_table(definition: Definition, family: Family) -> Table:
+def build_table(definition: Definition, family: Family) -> Table:
     """Return the table that a definition describes. Raises `InvalidDefinition` for attributes or categories that the
     family does not publish."""
-    if problems := list(_problems(dict(enumerate(definition.columns)), definition.figure, family)):
+    if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
-    filters = tuple(_filter(column, family) for column in definition.columns)
+    filters = tuple(_build_filter(column, family) for column in definition.columns)
     axes = tuple(
-        Axis(entry.name, column.attribute, _selections(column, family.attribute(column.attribute)))
+        Axis(entry.name, column.attribute, _build_selections(column, family.attribute(column.attribute)))
         for entry, column in zip(filters, definition.columns, strict=True)
     )
     measures = [MEASURES[family.counted]]
@@ -165,7 +165,7 @@ def as_table(definition: Definition, family: Family) -> Table:
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])
     share = {"rate": MEASURES[family.share]}
-    of_figure = measures_of(definition.figure, family) if definition.figure else share
+    of_figure = build_measures(definition.figure, family) if definition.figure else share
     return Table(
         name=definition.name,
         title=definition.title,
@@ -174,11 +174,11 @@ def as_table(definition: Definition, family: Family) -> Table:
         description=definition.description,
         filters=filters,
         measures=(*measures, *of_figure.values()),
-        blocks=(_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
+        blocks=(_build_block(definition, family, axes, linked, {kind: each.name for kind, each in of_figure.items()}),),
     )
 
 
-def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
+def find_problems(document: Mapping[str, Any], family: Family) -> list[str]:
     """List the attributes and categories that a definition names and the family does not have.
 
     Checks every column and figure that can be read, whatever else is wrong with the document.
@@ -187,7 +187,7 @@ def unfit(document: Mapping[str, Any], family: Family) -> list[str]:
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
     read = {place: _read_if(Column, {"attribute": each} if isinstance(each, str) else each) for place, each in listed}
     readable = {place: column for place, column in read.items() if column}
-    return list(_problems(readable, _read_if(Figure, figure), family))
+    return list(_find_problems(readable, _read_if(Figure, figure), family))
 
 
 def _read_if(model: type[_Model], document: object) -> _Model | None:
@@ -197,7 +197,7 @@ def _read_if(model: type[_Model], document: object) -> _Model | None:
         return None
 
 
-def _block(
+def _build_block(
     definition: Definition, family: Family, axes: tuple[Axis, ...], linked: bool, of_figure: Mapping[str, str]
 ) -> Block:
     shape: dict[str, Any] = {
@@ -213,14 +213,14 @@ def _block(
     return RateBlock(**shape, numerator=numerator, rate=of_figure["rate"], part=of_figure.get("count"))
 
 
-def publishable(family: Family) -> tuple[Attribute, ...]:
+def list_publishable(family: Family) -> tuple[Attribute, ...]:
     """Return the attributes that a definition may name: all except those measured only to estimate linkage error."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
-def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
+def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family: Family) -> Iterator[str]:
     """Yield the errors in the columns, which are keyed by position, and in the figure."""
-    known = {attribute.name: attribute for attribute in publishable(family)}
+    known = {attribute.name: attribute for attribute in list_publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
     named |= {"figure": figure.attribute} if figure else {}
     for place, name in named.items():
@@ -237,26 +237,26 @@ def _problems(columns: Mapping[int, Column], figure: Figure | None, family: Fami
     for number, column in columns.items():
         for label, categories in (column.levels or {}).items():
             if column.attribute in known:
-                yield from _of_group(f"columns.{number}.levels.{label}", known[column.attribute], categories)
+                yield from _find_group_problems(f"columns.{number}.levels.{label}", known[column.attribute], categories)
             if label == TOTAL:
                 yield f"columns.{number}.levels: {TOTAL!r} is the word for all categories; give the level another name"
     if figure and figure.attribute in known:
-        yield from _of_group("figure.categories", known[figure.attribute], figure.categories)
-        yield from _of_figure(figure, family)
+        yield from _find_group_problems("figure.categories", known[figure.attribute], figure.categories)
+        yield from _find_figure_problems(figure, family)
     filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
-    taken = {*_RESERVED, *MEASURES, *_figure_columns(figure, family)}
+    taken = {*_RESERVED, *MEASURES, *_list_figure_columns(figure, family)}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
     if all(column.attribute in known for column in columns.values()):
-        rows = math.prod(len(_selections(column, known[column.attribute])) for column in columns.values())
+        rows = math.prod(len(_build_selections(column, known[column.attribute])) for column in columns.values())
         if rows > MOST_ROWS:
             yield f"it would have {rows:,} rows an area, and {MOST_ROWS:,} are the most: leave out a column"
 
 
-def _figure_columns(figure: Figure | None, family: Family) -> list[str]:
+def _list_figure_columns(figure: Figure | None, family: Family) -> list[str]:
     """Return the column names of a table's count and, if given, of its figure."""
-    measures = [MEASURES[family.counted], *(measures_of(figure, family).values() if figure else ())]
-    return [column.name for measure in measures for column in measure_columns(measure)]
+    measures = [MEASURES[family.counted], *(build_measures(figure, family).values() if figure else ())]
+    return [column.name for measure in measures for column in list_measure_columns(measure)]
 
 
 _RESERVED = frozenset(
@@ -269,7 +269,7 @@ _RESERVED = frozenset(
 """Names of columns that every table has, in the files or in the analyst database."""
 
 
-def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:
+def _find_group_problems(place: str, attribute: Attribute, categories: tuple[str, ...]) -> Iterator[str]:
     if not categories:
         yield f"{place}: it is empty"
     for category in dict.fromkeys(categories):
@@ -281,23 +281,23 @@ def _of_group(place: str, attribute: Attribute, categories: tuple[str, ...]) -> 
         yield f"{place}: these are all the categories, so they are not a group"
 
 
-def _of_figure(figure: Figure, family: Family) -> Iterator[str]:
+def _find_figure_problems(figure: Figure, family: Family) -> Iterator[str]:
     if (figure.attribute, figure.categories) in family.figures:
         if figure.name or figure.label:
             yield "figure: this group already has measures: leave out name and label"
     elif not (figure.name and figure.label):
         yield "figure: give it a name, as sen_support, and a label, as 'with SEN support'"
-    elif any(name in MEASURES for name in _names(figure.name)):
+    elif any(name in MEASURES for name in _name_measures(figure.name)):
         yield f"figure.name: {figure.name} is the name of another figure"
 
 
-def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
+def build_measures(figure: Figure, family: Family) -> dict[str, Measure]:
     """Return the measures of a figure: its `rate`, and its `count` if it has one."""
     counted = family.figures.get((figure.attribute, figure.categories))
     if counted:
         found = {"count": MEASURES[counted[0]], "rate": MEASURES[counted[1]]}
     else:
-        of, (count, percent) = MEASURES[family.counted].of, _names(str(figure.name))
+        of, (count, percent) = MEASURES[family.counted].of, _name_measures(str(figure.name))
         group = f"{of} {figure.label}"
         words = group[0].upper() + group[1:]
         found = {
@@ -314,16 +314,18 @@ def measures_of(figure: Figure, family: Family) -> dict[str, Measure]:
     return {kind: measure for kind, measure in found.items() if kind == "rate" or figure.with_count}
 
 
-def _names(figure: str) -> tuple[str, str]:
+def _name_measures(figure: str) -> tuple[str, str]:
     return f"{figure}_count", f"{figure}_percent"
 
 
-def _filter(column: Column, family: Family) -> Filter:
+def _build_filter(column: Column, family: Family) -> Filter:
     attribute = family.attribute(column.attribute)
     label = column.label or attribute.label
     return Filter(column.name or column.attribute, label, column.description or label)
 
 
-def _selections(column: Column, attribute: Attribute) -> tuple[Selection, ...]:
-    own = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or each(attribute)
+def _build_selections(column: Column, attribute: Attribute) -> tuple[Selection, ...]:
+    own = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or select_each(
+        attribute
+    )
     return (ALL, *own) if column.total else tuple(own)

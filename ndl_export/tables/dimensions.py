@@ -33,7 +33,7 @@ TOPIC_FILTER = Filter("breakdown_topic", "Breakdown topic", "The characteristic 
 BREAKDOWN_FILTER = Filter("breakdown", "Breakdown", "The level of the breakdown topic")
 
 
-def _measures() -> dict[str, Measure]:
+def _read_measures() -> dict[str, Measure]:
     text = (Path(__file__).parent / "measures.csv").read_text(encoding="utf-8")
     return {
         row["name"]: Measure(
@@ -50,5 +50,5 @@ def _measures() -> dict[str, Measure]:
     }
 
 
-MEASURES = _measures()
+MEASURES = _read_measures()
 """All measures, by name."""

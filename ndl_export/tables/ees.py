@@ -31,11 +31,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.files.archive import pack_flat_zip
 from ndl_export.tables import ALL, TABLES, Filter, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
-from ndl_export.tables.rows import levels
+from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import (
     FLAG_MEANINGS,
     LEVEL,
@@ -44,11 +44,11 @@ from ndl_export.tables.schema import (
     ColumnRole,
     Flag,
     PublishedColumn,
-    column_name,
-    columns,
+    get_column_name,
+    list_columns,
 )
-from privacy.doors.database import in_memory
-from privacy.doors.sql import identifier, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_identifier, quote_text
 
 INSTEAD = {flag: FLAG_MEANINGS[flag] for flag in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)}
 """Symbols that replace a figure, with their meanings."""
@@ -126,27 +126,27 @@ class CsvColumn:
         return self.source.role in (ColumnRole.TIME, ColumnRole.FILTER) or self.name in (LEVEL, *places)
 
 
-def csv_columns(table: Table) -> tuple[CsvColumn, ...]:
+def list_csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     """Return the columns of the CSV file.
 
     Flags of counts are left out because the count cells hold the same symbols, and the columns of the row's own area
     because EES has a fixed column for each level.
     """
     return tuple(
-        CsvColumn(column, levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
-        for column in columns(table)
+        CsvColumn(column, list_levels(table, column.name) if column.role is ColumnRole.FILTER else column.symbols)
+        for column in list_columns(table)
         if not (column.role is ColumnRole.FLAG and column.measure is not None and column.measure.is_count)
         and column.name not in OWN_AREA
     )
 
 
-def csv_key(table: Table) -> tuple[str, ...]:
+def list_csv_key(table: Table) -> tuple[str, ...]:
     """Return the key columns of the CSV file; area codes of other levels than the row's may be empty."""
     areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
     return ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
 
 
-def official_rows(data: pa.Table) -> pa.Table:
+def select_official_rows(data: pa.Table) -> pa.Table:
     """Return the rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))
 
@@ -154,52 +154,55 @@ def official_rows(data: pa.Table) -> pa.Table:
 def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
     """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` maps names to
     tables."""
-    with in_memory() as connection:
+    with open_in_memory() as connection:
         for name, data in tables.items():
-            cells = ", ".join(f"{_cell(column)} AS {identifier(column.name)}" for column in csv_columns(defined[name]))
-            connection.register("official", official_rows(data))
+            cells = ", ".join(
+                f"{_build_cell_sql(column)} AS {quote_identifier(column.name)}"
+                for column in list_csv_columns(defined[name])
+            )
+            connection.register("official", select_official_rows(data))
             connection.execute(
                 f"COPY (SELECT {cells} FROM official) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')",
                 [str(folder / f"{name}.csv")],
             )
 
 
-def meta_csv(data: pa.Table, table: Table) -> bytes:
+def build_meta_csv(data: pa.Table, table: Table) -> bytes:
     """Return the metadata file: one row for each indicator and each filter with two or more levels in the CSV file."""
-    official = official_rows(data)
+    official = select_official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
     stream = io.StringIO()
     writer = csv.DictWriter(stream, META_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_filter_row(table, entry, varying) for entry in table.filters if entry.name in varying)
-    writer.writerows(_indicator_rows(table))
+    writer.writerows(_build_filter_row(table, entry, varying) for entry in table.filters if entry.name in varying)
+    writer.writerows(_iter_indicator_rows(table))
     return stream.getvalue().encode()
 
 
-def default_level(table: Table, entry: Filter) -> str:
+def choose_default_level(table: Table, entry: Filter) -> str:
     """Return the level shown first: `Total`, or the first level of the definition if it has no total."""
-    shown = levels(table, entry.name)
+    shown = list_levels(table, entry.name)
     return ALL.label if ALL.label in shown else shown[0]
 
 
-def _cell(column: CsvColumn) -> str:
+def _build_cell_sql(column: CsvColumn) -> str:
     """Return SQL for the text of a cell."""
-    role, measure, name = column.source.role, column.source.measure, identifier(column.source.name)
+    role, measure, name = column.source.role, column.source.measure, quote_identifier(column.source.name)
     if column.source.symbols:
-        return f"coalesce({name}, {quoted(NOTHING)})"
+        return f"coalesce({name}, {quote_text(NOTHING)})"
     if measure is None:
         return name
-    flag = identifier(column_name(measure, ColumnRole.FLAG))
+    flag = quote_identifier(get_column_name(measure, ColumnRole.FLAG))
     absent = [Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE, *([Flag.WITHHELD] if role is ColumnRole.FIGURE else [])]
-    cases = f"WHEN {flag} IN ({', '.join(map(quoted, absent))}) THEN {flag}"
+    cases = f"WHEN {flag} IN ({', '.join(map(quote_text, absent))}) THEN {flag}"
     if role in MODEL_WITH_INTERVAL:
-        cases += f" WHEN {name} IS NULL THEN {quoted(Flag.NOT_APPLICABLE)}"
+        cases += f" WHEN {name} IS NULL THEN {quote_text(Flag.NOT_APPLICABLE)}"
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
-def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
-    default = default_level(table, entry)
+def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
+    default = choose_default_level(table, entry)
     grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
     return {
         "col_name": entry.name,
@@ -211,9 +214,9 @@ def _filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str
     }
 
 
-def _indicator_rows(table: Table) -> Iterator[dict[str, str]]:
+def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
     """Yield the metadata row of each indicator."""
-    for column in csv_columns(table):
+    for column in list_csv_columns(table):
         measure, role = column.source.measure, column.source.role
         if role in _GROUPS:
             described = {
@@ -234,23 +237,23 @@ _NAMES_FILE = "dataset_names.csv"
 _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
-def ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
+def build_ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
     """Return the archive of the tables in `defined`: their CSV and metadata files, taken from `files` (content by
     name)."""
     taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
-    return flat_zip_bytes({_NAMES_FILE: _dataset_names(taken)} | {name: files[name] for name in names})
+    return pack_flat_zip({_NAMES_FILE: _build_dataset_names(taken)} | {name: files[name] for name in names})
 
 
-def _dataset_names(tables: Iterable[Table]) -> bytes:
+def _build_dataset_names(tables: Iterable[Table]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("file_name", "dataset_name"))
-    writer.writerows((table.name, upload_title(table)) for table in tables)
+    writer.writerows((table.name, format_upload_title(table)) for table in tables)
     return stream.getvalue().encode()
 
 
-def upload_title(table: Table) -> str:
+def format_upload_title(table: Table) -> str:
     """Return the title without characters such as colons: in a bulk upload, EES allows only those valid in a file
     name."""
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

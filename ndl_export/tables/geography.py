@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ndl_export.tables.schema import LEVEL, OWN_AREA, PLACE_COLUMNS
-from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, devolved_area_members, place, places
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, get_place, list_devolved_area_members, load_places
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
 ALL_TOGETHER = "Pilot councils"
@@ -58,27 +58,27 @@ class Geography:
         return str(self.columns[OWN_AREA[0]])
 
 
-def geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
+def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
     """Return the areas of a release, all councils together first; councils in `not_sent` are in no area except their
     own.
 
     Raises `sources.reference.places.UnknownCouncil`, and ValueError if no council takes part.
     """
-    members = sorted({place(council).council for council in councils})
+    members = sorted({get_place(council).council for council in councils})
     if not members:
         raise ValueError("a release needs at least one council")
     present = tuple(council for council in members if council not in not_sent)
     regions: dict[str, list[str]] = {}
     if len(present) > REGIONS_ABOVE:
-        for council, entry in places().items():
+        for council, entry in load_places().items():
             regions.setdefault(entry.region_code, []).append(council)
-    devolved = devolved_area_members(LIVERPOOL_CITY_REGION)
-    level = NATIONAL if len(present) == len(places()) else ALL_TOGETHER
+    devolved = list_devolved_area_members(LIVERPOOL_CITY_REGION)
+    level = NATIONAL if len(present) == len(load_places()) else ALL_TOGETHER
     return (
-        Geography(level, _columns(level), present, bool(present)),
-        *(_area(REGIONAL, tuple(inside)) for _, inside in sorted(regions.items()) if set(inside) <= set(present)),
-        *([_area(DEVOLVED, devolved)] if set(devolved) <= set(present) else []),
-        *(_area(LOCAL_AUTHORITY, (council,), council in present) for council in members),
+        Geography(level, _build_columns(level), present, bool(present)),
+        *(_build_area(REGIONAL, tuple(inside)) for _, inside in sorted(regions.items()) if set(inside) <= set(present)),
+        *([_build_area(DEVOLVED, devolved)] if set(devolved) <= set(present) else []),
+        *(_build_area(LOCAL_AUTHORITY, (council,), council in present) for council in members),
     )
 
 
@@ -91,12 +91,12 @@ _OF_LEVEL = {
 area on rows of its members."""
 
 
-def _area(level: str, councils: tuple[str, ...], available: bool = True) -> Geography:
-    filled = {name: getattr(place(councils[0]), name) for name in _OF_LEVEL[level]}
-    return Geography(level, _columns(level, **filled), councils, available)
+def _build_area(level: str, councils: tuple[str, ...], available: bool = True) -> Geography:
+    filled = {name: getattr(get_place(councils[0]), name) for name in _OF_LEVEL[level]}
+    return Geography(level, _build_columns(level, **filled), councils, available)
 
 
-def _columns(level: str, **filled: str) -> dict[str, str | None]:
+def _build_columns(level: str, **filled: str) -> dict[str, str | None]:
     code, name = COUNTRY
     known = {LEVEL: level, "country_code": code, "country_name": name, **filled}
     own = (known[columns[level]] if level in columns else level for columns in (CODE_COLUMNS, NAME_COLUMNS))

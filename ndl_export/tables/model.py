@@ -277,14 +277,14 @@ class DifferenceBlock(Block):
 
     @property
     def ratios(self) -> dict[str, Ratio]:
-        less = self._rate(self.second or self.first, all_together=self.second is None)
-        return {self.difference: replace(self._rate(self.first), taken_off=less)}
+        less = self._build_rate(self.second or self.first, all_together=self.second is None)
+        return {self.difference: replace(self._build_rate(self.first), taken_off=less)}
 
     @property
     def measured(self) -> tuple[Count, ...]:
         return ()
 
-    def _rate(self, group: Group | None, *, all_together: bool = False) -> Ratio:
+    def _build_rate(self, group: Group | None, *, all_together: bool = False) -> Ratio:
         groups = (group,) if group else ()
         part = Count((*groups, self.numerator), all_together=all_together)
         return Ratio((part,), Count(groups, all_together=all_together))
@@ -378,17 +378,17 @@ class Family:
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
 
-def each(attribute: Attribute) -> tuple[Selection, ...]:
+def select_each(attribute: Attribute) -> tuple[Selection, ...]:
     """Return one level for each category except the unknown."""
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 
-def total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
+def select_total_and_each(attribute: Attribute) -> tuple[Selection, ...]:
     """Return the total and one level for each category except the unknown."""
-    return (ALL, *each(attribute))
+    return (ALL, *select_each(attribute))
 
 
-def breakdowns(
+def build_breakdowns(
     *attributes: Attribute, levels: Mapping[Attribute, tuple[Selection, ...]] = MappingProxyType({})
 ) -> tuple[tuple[tuple[Axis, ...], dict[str, str]], ...]:
     """Return the axes and constants of rows that are not broken down, and of rows broken down by each attribute.
@@ -396,7 +396,7 @@ def breakdowns(
     An attribute is broken down by `levels`, if given, or by each of its categories.
     """
     by_attribute = (
-        ((Axis("breakdown", attribute.name, levels.get(attribute) or each(attribute)),), attribute.label)
+        ((Axis("breakdown", attribute.name, levels.get(attribute) or select_each(attribute)),), attribute.label)
         for attribute in attributes
     )
     broken_down = ((axes, {"breakdown_topic": label}) for axes, label in by_attribute)

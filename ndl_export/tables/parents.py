@@ -13,8 +13,8 @@ from ndl_export.tables.model import (
     Selection,
     ShareBlock,
     Table,
-    breakdowns,
-    each,
+    build_breakdowns,
+    select_each,
 )
 from sources.reference import code_lists
 
@@ -23,14 +23,16 @@ NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
 """Shares include responses without an answer, but not responses to which the question does not apply."""
 
 
-def _attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
+def _build_attribute(name: str, label: str, answers: dict[str, str]) -> Attribute:
     return Attribute(name, label, (*answers.values(), NOT_ANSWERED))
 
 
 _SURE = ("Yes", "No")
-AGE_BAND = _attribute("child_age_band", "Age of the child", code_lists.CHILD_AGE_BAND)
-FUNDED = _attribute("fsm_or_funded", "Free school meals or funded two-year-old place", code_lists.FSM_OR_FUNDED)
-QUESTIONS = tuple(_attribute(name, question.label, question.answers) for name, question in code_lists.QUESTIONS.items())
+AGE_BAND = _build_attribute("child_age_band", "Age of the child", code_lists.CHILD_AGE_BAND)
+FUNDED = _build_attribute("fsm_or_funded", "Free school meals or funded two-year-old place", code_lists.FSM_OR_FUNDED)
+QUESTIONS = tuple(
+    _build_attribute(name, question.label, question.answers) for name, question in code_lists.QUESTIONS.items()
+)
 
 
 _AGES = AGE_BAND.categories[:-1]
@@ -46,10 +48,10 @@ _BREAKDOWNS = {
 a funded place, count only in the totals."""
 
 
-def _blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str, str]) -> Iterator[Block]:
+def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str, str]) -> Iterator[Block]:
     """Yield the blocks of a question: responses with each answer, and their share of those to which the question
     applies."""
-    answers = Axis("answer", question.name, each(question))
+    answers = Axis("answer", question.name, select_each(question))
     block = Block(
         axes=(*levels, answers),
         constants={"question": question.label} | topic,
@@ -83,8 +85,8 @@ PARENT_EXPERIENCE = Table(
     blocks=tuple(
         block
         for question in QUESTIONS
-        for levels, topic in breakdowns(AGE_BAND, FUNDED, levels=_BREAKDOWNS)
-        for block in _blocks(question, levels, topic)
+        for levels, topic in build_breakdowns(AGE_BAND, FUNDED, levels=_BREAKDOWNS)
+        for block in _iter_blocks(question, levels, topic)
     ),
 )
 

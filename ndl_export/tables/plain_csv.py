@@ -14,36 +14,38 @@ import pyarrow as pa
 
 from ndl_export.tables import Table
 from ndl_export.tables.ees import CsvColumn
-from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, columns
-from privacy.doors.database import in_memory
+from ndl_export.tables.rows import list_levels
+from ndl_export.tables.schema import LEVEL, OWN_AREA, ColumnRole, list_columns
+from privacy.doors.database import open_in_memory
 
 ALL_ROWS = "_all_rows.csv"
 """Ending of the names of these files."""
 
 
-def plain_columns(table: Table) -> tuple[CsvColumn, ...]:
+def list_plain_columns(table: Table) -> tuple[CsvColumn, ...]:
     """Return the columns of the plain CSV file of `table`."""
     return tuple(
-        CsvColumn(each, levels(table, each.name) if each.role is ColumnRole.FILTER else each.symbols, official=False)
-        for each in columns(table)
+        CsvColumn(
+            each, list_levels(table, each.name) if each.role is ColumnRole.FILTER else each.symbols, official=False
+        )
+        for each in list_columns(table)
     )
 
 
 def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
     """Write the rows of each table, in their order, to `<name>_all_rows.csv` in `folder`."""
-    with in_memory() as connection:
+    with open_in_memory() as connection:
         for name, data in tables.items():
             connection.register("every", data)
             file = str(folder / f"{name}{ALL_ROWS}")
             connection.execute("COPY (FROM every) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [file])
 
 
-def table_of_all_rows(file: str, defined: Mapping[str, Table]) -> Table | None:
+def find_table(file: str, defined: Mapping[str, Table]) -> Table | None:
     """Return the table in `defined` whose plain CSV file has this name, or None."""
     return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
 
 
-def row_key(table: Table) -> tuple[str, ...]:
+def list_row_key(table: Table) -> tuple[str, ...]:
     """Return the columns that identify a row; none of them is ever empty."""
     return ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))

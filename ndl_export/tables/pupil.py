@@ -31,9 +31,9 @@ from ndl_export.tables.model import (
     ShareBlock,
     SharedTotal,
     Table,
-    breakdowns,
-    each,
-    total_and_each,
+    build_breakdowns,
+    select_each,
+    select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
 from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS
@@ -90,7 +90,7 @@ CONCERN_GIVEN_SEEN = {
 """The services that can have raised a concern, by the services that have seen the child."""
 
 
-def dots_category(seen_by: str, concern_by: str) -> str:
+def format_dots_category(seen_by: str, concern_by: str) -> str:
     """Return the category of the attribute `dots` for the services that saw a child and those that raised a concern."""
     return f"Seen by: {seen_by}; concern: {concern_by}"
 
@@ -98,7 +98,7 @@ def dots_category(seen_by: str, concern_by: str) -> str:
 DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
-    tuple(dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
+    tuple(format_dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
 )
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
@@ -131,15 +131,15 @@ _gld = partial(RateBlock, base="children_count", numerator=_GLD_YES, rate="gld_c
 _gld_and_count = partial(_gld, part="gld_children_count")
 _ALL_SEN = Selection("All SEN provision", SEN.categories[1:3])
 BREAKDOWNS: tuple[tuple[Attribute, tuple[Selection, ...]], ...] = (
-    (FSM, each(FSM)),
-    (ETHNIC, each(ETHNIC)),
-    (SEN, (each(SEN)[0], _ALL_SEN, *each(SEN)[1:])),
-    (LANGUAGE, each(LANGUAGE)),
-    (TERM, each(TERM)),
-    (IMD, each(IMD)),
+    (FSM, select_each(FSM)),
+    (ETHNIC, select_each(ETHNIC)),
+    (SEN, (select_each(SEN)[0], _ALL_SEN, *select_each(SEN)[1:])),
+    (LANGUAGE, select_each(LANGUAGE)),
+    (TERM, select_each(TERM)),
+    (IMD, select_each(IMD)),
 )
-_SEX_AXIS = Axis("sex", "sex", total_and_each(SEX))
-_FSM_AXIS = Axis("fsm_eligibility", "fsm", total_and_each(FSM))
+_SEX_AXIS = Axis("sex", "sex", select_total_and_each(SEX))
+_FSM_AXIS = Axis("fsm_eligibility", "fsm", select_total_and_each(FSM))
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
 
 GLD_HEADLINE = _table(
@@ -203,7 +203,7 @@ EARLY_LEARNING_GOALS = _table(
             weight="goals",
         )
         for goal, label in GOALS.items()
-        for axes, topic in breakdowns(SEX, FSM)
+        for axes, topic in build_breakdowns(SEX, FSM)
     ),
 )
 
@@ -215,7 +215,7 @@ NUMBER_OF_GOALS = _table(
     measures=(CHILDREN, MEASURES["children_percent"]),
     blocks=(
         ShareBlock(
-            axes=(Axis("goals_expected", GOALS_EXPECTED.name, total_and_each(GOALS_EXPECTED)),),
+            axes=(Axis("goals_expected", GOALS_EXPECTED.name, select_total_and_each(GOALS_EXPECTED)),),
             base=CHILDREN.name,
             share="children_percent",
             share_of="goals_expected",
@@ -238,7 +238,7 @@ READINESS_PATHWAY = _table(
     measures=(CHILDREN, AS_LINKED, MEASURES["gld_children_count"], GLD_PERCENT),
     blocks=(
         _gld_and_count(
-            axes=(Axis("asq3_outcome", ASQ3.name, total_and_each(ASQ3)), _FSM_AXIS),
+            axes=(Axis("asq3_outcome", ASQ3.name, select_total_and_each(ASQ3)), _FSM_AXIS),
             as_linked=AS_LINKED.name,
         ),
     ),
@@ -258,32 +258,32 @@ FUNDED_ENTITLEMENT = _table(
     measures=(CHILDREN, AS_LINKED, GLD_PERCENT),
     blocks=(
         _gld(
-            axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, total_and_each(ENTITLEMENT)), _FSM_AXIS),
+            axes=(Axis("two_year_old_entitlement", ENTITLEMENT.name, select_total_and_each(ENTITLEMENT)), _FSM_AXIS),
             as_linked=AS_LINKED.name,
         ),
     ),
 )
 
 
-def _seen_by(*services: str) -> tuple[str, ...]:
+def _list_seen_by(*services: str) -> tuple[str, ...]:
     """Return the categories of children seen by any of these services, regardless of who raised a concern."""
-    return tuple(dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
+    return tuple(format_dots_category(seen, concern) for seen in services for concern in CONCERN_GIVEN_SEEN[seen])
 
 
-def _concern_axis(*services: str) -> Axis:
+def _build_concern_axis(*services: str) -> Axis:
     """Return the axis of services that raised a concern, for children seen by any of these services."""
-    seen = set(_seen_by(*services))
+    seen = set(_list_seen_by(*services))
     selections = (
-        Selection(concern, tuple(c for each in services if (c := dots_category(each, concern)) in seen))
+        Selection(concern, tuple(c for each in services if (c := format_dots_category(each, concern)) in seen))
         for concern in CONCERN_GIVEN_SEEN[BOTH]
     )
     return Axis("concern_by", "dots", tuple(selections))
 
 
-_SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
+_SEEN_AXIS = Axis("seen_by", "dots", (ALL, *(Selection(seen, _list_seen_by(seen)) for seen in CONCERN_GIVEN_SEEN)))
 _share = partial(ShareBlock, share="children_percent")
 
-_BY_GROUP = breakdowns(SEX, FSM, ETHNIC, IMD)
+_BY_GROUP = build_breakdowns(SEX, FSM, ETHNIC, IMD)
 
 JOINED_DOTS = _table(
     name="joined_dots",
@@ -302,14 +302,14 @@ JOINED_DOTS = _table(
         _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by", everywhere=True),
         _gld(
             as_linked=AS_LINKED.name,
-            axes=(_concern_axis(*CONCERN_GIVEN_SEEN),),
+            axes=(_build_concern_axis(*CONCERN_GIVEN_SEEN),),
             constants={"seen_by": "Total"},
         ),
-        _share(axes=(_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}, share_of="concern_by"),
+        _share(axes=(_build_concern_axis(*CONCERN_GIVEN_SEEN),), constants={"seen_by": "Total"}, share_of="concern_by"),
         *(
             _gld(
                 as_linked=AS_LINKED.name,
-                axes=(_concern_axis(seen),),
+                axes=(_build_concern_axis(seen),),
                 constants={"seen_by": seen},
                 everywhere=len(concerns) == 1,  # with one possible level, it has the same children as the total
                 structural_zeros=frozenset(
@@ -479,20 +479,20 @@ FAMILY = Family(
         SharedTotal(
             "children without a linked review are those seen by a setting only or by neither service",
             left=("asq3", (NO_REVIEW,)),
-            right=("dots", _seen_by(SETTING_ONLY, NEITHER)),
+            right=("dots", _list_seen_by(SETTING_ONLY, NEITHER)),
             within="gld",
         ),
         SharedTotal(
             "children not linked to a setting are those seen by the health visitor only or by neither service",
             left=("entitlement", (NOT_LINKED_TO_SETTING,)),
-            right=("dots", _seen_by(HV_ONLY, NEITHER)),
+            right=("dots", _list_seen_by(HV_ONLY, NEITHER)),
             within="gld",
         ),
         *(
             SharedTotal(
                 f"{attribute.label}: children whose record cannot be looked for are the same children",
                 left=(attribute.name, (UNSEARCHABLE,)),
-                right=("dots", _seen_by(UNSEARCHABLE)),
+                right=("dots", _list_seen_by(UNSEARCHABLE)),
                 within="gld",
             )
             for attribute in (ASQ3, ENTITLEMENT)

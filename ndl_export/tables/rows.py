@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
 from ndl_export.tables.model import Count, Group
-from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, arrow_schema, key_names
-from sources.reference.cohorts import Cohort, breaks
+from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, build_arrow_schema, list_key_names
+from sources.reference.cohorts import Cohort, load_breaks
 
 Levels = tuple[str, ...]
 """The level of each filter, in the order of the table's filters."""
@@ -41,9 +41,9 @@ class Detail:
 
     areas: Mapping[str, Mapping[Levels, Collection[str]]]
 
-    def publishes(self, table: str, levels: Levels, area: Geography) -> bool:
+    def is_row_published(self, table: str, levels: Levels, area: Geography) -> bool:
         """Return whether the table has this row in this area."""
-        return level_of(area) in self.areas[table].get(levels, ())
+        return get_level(area) in self.areas[table].get(levels, ())
 
     def document(self) -> dict[str, Any]:
         """Return the JSON-ready form stored in a plan."""
@@ -58,12 +58,12 @@ class Detail:
         return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
 
 
-def level_of(area: Geography) -> str:
+def get_level(area: Geography) -> str:
     """Return the geographic level used to look up an area's rows; England counts as all councils together."""
     return ALL_TOGETHER if area.level == NATIONAL else area.level
 
 
-def detail_of(plan: bytes) -> Detail | None:
+def parse_detail(plan: bytes) -> Detail | None:
     """Return the detail stated in a plan's document, or None if the plan has every row."""
     document = json.loads(plan).get("detail")
     return Detail.of(document) if document else None
@@ -97,7 +97,7 @@ class Row:
 
 
 @cache
-def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
+def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
     """Return the rows of one area in the order of the definition.
 
     `all_together` gives the rows of all councils together; `every` includes the rows that single councils lack. Blocks
@@ -109,19 +109,21 @@ def rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row,
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
-        for levels, chosen, possible in _rows_of(table, block):
+        for levels, chosen, possible in _iter_rows(table, block):
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
-            attributes.setdefault(levels, set()).update(_attributes(block, chosen))
+            attributes.setdefault(levels, set()).update(_collect_attributes(block, chosen))
             if possible and not (all_together and block.with_all_together):
                 applies[levels] |= block.measures
-                counts[levels] |= {name: _of_count(table, block, chosen, count) for name, count in block.counts.items()}
+                counts[levels] |= {
+                    name: _find_counted(table, block, chosen, count) for name, count in block.counts.items()
+                }
     return tuple(
         Row(levels, frozenset(applies[levels]), counts[levels], frozenset(attributes[levels])) for levels in applies
     )
 
 
-def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
+def collect_statements(table: Table) -> dict[tuple[str, ...], set[Said]]:
     """Return what the counts and percentages of each row state, by its filter levels.
 
     A requested table that would only repeat these statements is not needed. Averages, differences and impossible rows
@@ -129,11 +131,11 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
     """
     found: dict[tuple[str, ...], set[Said]] = {}
     for block in table.blocks:
-        for levels, chosen, possible in _rows_of(table, block):
+        for levels, chosen, possible in _iter_rows(table, block):
             own = found.setdefault(levels, set())
             if not possible:
                 continue
-            counts = {count: _of_count(table, block, chosen, count) for count in block.needed}
+            counts = {count: _find_counted(table, block, chosen, count) for count in block.needed}
             own |= {(counts[count], None) for count in block.counts.values()}
             own |= {
                 (counts[ratio.parts[0]], counts[ratio.whole])
@@ -143,7 +145,7 @@ def statements_of(table: Table) -> dict[tuple[str, ...], set[Said]]:
     return found
 
 
-def _rows_of(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
+def _iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selection, ...], bool]]:
     """Yield the filter levels of each row of a block, the selections they come from, and whether the row can occur."""
     for chosen in product(*(axis.selections for axis in block.axes)):
         labels = tuple(selection.label for selection in chosen)
@@ -151,15 +153,15 @@ def _rows_of(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selecti
         yield tuple(by_filter[f.name] for f in table.filters), chosen, labels not in block.structural_zeros
 
 
-def levels(table: Table, name: str) -> tuple[str, ...]:
+def list_levels(table: Table, name: str) -> tuple[str, ...]:
     """Return the published levels of a filter in the order of the definition."""
-    return _levels(table)[name]
+    return _list_all_levels(table)[name]
 
 
 @cache
-def _levels(table: Table) -> dict[str, tuple[str, ...]]:
+def _list_all_levels(table: Table) -> dict[str, tuple[str, ...]]:
     """Return the levels of every filter of a table, by filter name."""
-    found = zip(*(row.levels for row in rows(table, all_together=True)), strict=True)
+    found = zip(*(row.levels for row in list_rows(table, all_together=True)), strict=True)
     names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
@@ -195,8 +197,8 @@ class Layout:
         for position, entry in enumerate(self.table.filters):
             values = pa.array([row.levels[position] for row in self.rows], pa.string())
             columns[entry.name] = values.take(pa.array(self.row_of))
-        schema = arrow_schema(self.table)
-        return pa.table(columns, schema=pa.schema([schema.field(name) for name in key_names(self.table)]))
+        schema = build_arrow_schema(self.table)
+        return pa.table(columns, schema=pa.schema([schema.field(name) for name in list_key_names(self.table)]))
 
     def applies(self, measure: str) -> NDArray[np.bool_]:
         """Return whether the measure is defined for each row; shape (n,)."""
@@ -214,7 +216,7 @@ class Layout:
         The first cohort of the release is compared with the academic year before it. Rows without figures are not
         flagged.
         """
-        flags = np.concatenate([self._breaks_of(index) for index in range(len(self.cohorts))])
+        flags = np.concatenate([self._find_breaks(index) for index in range(len(self.cohorts))])
         return pc.if_else(pa.array(flags & self.available), BREAK, pa.scalar(None, pa.string()))
 
     def of_cohort(self, cohort: str) -> Layout:
@@ -231,19 +233,19 @@ class Layout:
             row_of=self.row_of[own],
         )
 
-    def _areas_of(self, index: int) -> list[Geography]:
+    def _select_areas(self, index: int) -> list[Geography]:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
-    def _breaks_of(self, index: int) -> NDArray[np.bool_]:
+    def _find_breaks(self, index: int) -> NDArray[np.bool_]:
         """Return whether each row of a cohort has a break: a change in what its area's councils record, or a change in
         the area's set of councils."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
-        earlier = self._areas_of(index - 1) if index else []
+        earlier = self._select_areas(index - 1) if index else []
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
         members = {(area.level, area.code): area.councils for area in earlier}
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
-        for each in breaks():
+        for each in load_breaks():
             if each.parts(before, cohort):
                 rows = np.array([bool(row.attributes & each.attributes) for row in self.rows], dtype=bool)
                 areas = np.array([not each.councils or bool(each.councils & set(a.councils)) for a in self.areas])
@@ -271,36 +273,36 @@ class Layout:
 
     def ordered(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises `RowsDiffer` if rows are missing, unknown or duplicated."""
-        names = key_names(self.table)
+        names = list_key_names(self.table)
         if all(data[name].equals(self.keys[name]) for name in names):
             return data
-        given, expected = _key_strings(data, names), _key_strings(self.keys, names)
+        given, expected = _build_key_strings(data, names), _build_key_strings(self.keys, names)
         position = pc.index_in(expected, value_set=given)
         missing = expected.filter(pc.is_null(position))
         unknown = given.filter(pc.invert(pc.is_in(given, value_set=expected)))
         twice = len(given) - len(pc.unique(given))
         if len(missing) or len(unknown) or twice:
-            found = (*_some("missing", missing), *_some("not in the definition", unknown))
+            found = (*_format_examples("missing", missing), *_format_examples("not in the definition", unknown))
             raise RowsDiffer("; ".join((*found, *([f"{twice} rows are there more than once"] if twice else ()))))
         return data.take(position)
 
 
-def layout(
+def build_layout(
     table: Table, areas: Mapping[str, Sequence[Geography]], details: Mapping[str, Detail | None] = MappingProxyType({})
 ) -> Layout:
     """Return the rows of `table` for the areas of each cohort, limited to those that the cohort's detail publishes.
 
     `areas` are as `geographies` returns them, all councils together first.
     """
-    top, others = rows(table, all_together=True), rows(table, all_together=False, every=True)
-    at_councils = {row.levels for row in rows(table, all_together=False)}
+    top, others = list_rows(table, all_together=True), list_rows(table, all_together=False, every=True)
+    at_councils = {row.levels for row in list_rows(table, all_together=False)}
     cohorts = tuple(sorted(areas))
 
     def published(cohort: str, index: int) -> NDArray[np.int64]:
         of_area, first = (others, len(top)) if index else (top, 0)
         detail, area = details.get(cohort), areas[cohort][index]
         shown = (
-            detail.publishes(table.name, row.levels, area) if detail else not index or row.levels in at_councils
+            detail.is_row_published(table.name, row.levels, area) if detail else not index or row.levels in at_councils
             for row in of_area
         )
         return first + np.flatnonzero(list(shown))
@@ -320,22 +322,22 @@ def layout(
     )
 
 
-def _attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
+def _collect_attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
     """Return the attributes that the figures of a block's row depend on."""
     found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
     return found | {attribute for count in block.needed for attribute, _ in count.groups}
 
 
-def _of_count(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
+def _find_counted(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
     levels = (
         (axis.attribute, axis.whole if axis.filter == count.over else level.categories)
         for axis, level in zip(block.axes, chosen, strict=True)
     )
     groups = ((attribute, categories) for attribute, categories in levels if categories is not None)
-    return _children(table, (*groups, *count.groups))
+    return _intersect_groups(table, (*groups, *count.groups))
 
 
-def _children(table: Table, groups: Iterable[Group]) -> Children:
+def _intersect_groups(table: Table, groups: Iterable[Group]) -> Children:
     """Return the children in every group. A group of all categories of an attribute is not a restriction."""
     family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
@@ -348,13 +350,13 @@ def _children(table: Table, groups: Iterable[Group]) -> Children:
     )
 
 
-def _key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
+def _build_key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
     """Return a string for each row that is unique to its combination of key values."""
     parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
     return pc.binary_join_element_wise(*parts, _SEPARATOR)
 
 
-def _some(what: str, keys: pa.Array) -> list[str]:
+def _format_examples(what: str, keys: pa.Array) -> list[str]:
     if not len(keys):
         return []
     shown = ["/".join(part for part in key.split(_SEPARATOR) if part) for key in keys.slice(0, _SHOWN).to_pylist()]

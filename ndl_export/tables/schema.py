@@ -159,34 +159,41 @@ PLACE_COLUMNS = tuple(
 )
 
 
-def columns(table: Table) -> tuple[PublishedColumn, ...]:
+def list_columns(table: Table) -> tuple[PublishedColumn, ...]:
     """Return every column of `table`, in order."""
     filters = (PublishedColumn(f.name, f.label, pa.string(), f.description, ColumnRole.FILTER) for f in table.filters)
-    figures = (column for measure in table.measures for column in measure_columns(measure))
+    figures = (column for measure in table.measures for column in list_measure_columns(measure))
     return (*TIME_COLUMNS, *PLACE_COLUMNS, *filters, BREAK_COLUMN, *figures)
 
 
-def key_names(table: Table) -> tuple[str, ...]:
+def list_key_names(table: Table) -> tuple[str, ...]:
     """Return the names of the key columns."""
-    return tuple(column.name for column in columns(table) if column.is_key)
+    return tuple(column.name for column in list_columns(table) if column.is_key)
 
 
-def measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
+def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and the model's
     figure and ends (if modelled)."""
     found = []
     for role, (_, label, description) in _OF_MEASURE.items():
         if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]:
-            words = description.format(measure.description) + (_caveat(measure) if role is ColumnRole.FIGURE else "")
+            words = description.format(measure.description) + (
+                _format_caveat(measure) if role is ColumnRole.FIGURE else ""
+            )
             found.append(
                 PublishedColumn(
-                    column_name(measure, role), label.format(measure.label), _kind(measure, role), words, role, measure
+                    get_column_name(measure, role),
+                    label.format(measure.label),
+                    _choose_type(measure, role),
+                    words,
+                    role,
+                    measure,
                 )
             )
     return tuple(found)
 
 
-def _kind(measure: Measure, role: ColumnRole) -> pa.DataType:
+def _choose_type(measure: Measure, role: ColumnRole) -> pa.DataType:
     if role is ColumnRole.FLAG:
         return pa.string()
     return pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()
@@ -200,7 +207,7 @@ _ABSENT_ROLES = {
 """Roles for which a measure has no column, by whether it is a count and whether it is modelled."""
 
 
-def column_name(measure: Measure, role: ColumnRole) -> str:
+def get_column_name(measure: Measure, role: ColumnRole) -> str:
     """Return the name of a measure's column in a role."""
     return measure.name + _OF_MEASURE[role][0]
 
@@ -210,7 +217,7 @@ def is_flag(column: str) -> bool:
     return column.endswith(_OF_MEASURE[ColumnRole.FLAG][0])
 
 
-def arrow_schema(table: Table) -> pa.Schema:
+def build_arrow_schema(table: Table) -> pa.Schema:
     """Return the Arrow schema of `table`, with `label` and `description` in the metadata of each field.
 
     Only time columns, filters, the geographic level and the row's own area are never null.
@@ -222,7 +229,7 @@ def arrow_schema(table: Table) -> pa.Schema:
             nullable=column.role not in _ALWAYS_FILLED and column.name not in (LEVEL, *OWN_AREA),
             metadata={"label": column.label, "description": column.description},
         )
-        for column in columns(table)
+        for column in list_columns(table)
     ]
     metadata = {"title": table.title, "description": table.description, "population": table.population}
     return pa.schema(fields, metadata=metadata)
@@ -231,7 +238,7 @@ def arrow_schema(table: Table) -> pa.Schema:
 _ALWAYS_FILLED = (ColumnRole.TIME, ColumnRole.FILTER)
 
 
-def _caveat(measure: Measure) -> str:
+def _format_caveat(measure: Measure) -> str:
     if measure.is_count:
         return "; estimate rounded to a whole number of at least 0, for display: never add these up"
     return f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"

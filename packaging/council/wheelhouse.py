@@ -21,7 +21,7 @@ from typing import Any
 
 from packaging.markers import Marker
 
-from ndl_export.files.archive import zip_bytes
+from ndl_export.files.archive import pack_zip
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -109,7 +109,7 @@ def build(wheel: Path, out: Path, pip: Path, python: str, target: Target) -> Pat
     sums = (f"{hashlib.sha256(content).hexdigest()} *{name}" for name, content in sorted(contents.items()))
     contents["SHA256SUMS"] = ("\n".join(sums) + "\n").encode()
     out.mkdir(parents=True, exist_ok=True)
-    archive.write_bytes(zip_bytes(contents, archive.stem))
+    archive.write_bytes(pack_zip(contents, archive.stem))
     return archive
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import answer, end, show_progress, stop, wait_for_yes
+from pipelines.commands.home_option import add_home_option
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _PARTS = click.Choice(["records", "keys"])
     metavar="AGE1...",
     help="Public key (age) of who may open it; may be repeated.",
 )
-@home_option()
-@console.keys()
+@add_home_option()
+@console.add_keys_option()
 @console.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
@@ -41,17 +41,17 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     """
     import datetime as dt
 
-    from assets.home.retention_policy import retention
-    from assets.keeping.backup import Part, back_up, past_their_time
+    from assets.home.retention_policy import get_retention
+    from assets.keeping.backup import Part, back_up, list_expired_backups
     from assets.keeping.restore import ANY_HOLDER
-    from ndl_export.pages.number_format import size
+    from ndl_export.pages.number_format import format_size
     from privacy.keys import KeyRing
 
-    limit = retention()
-    with at_work(f"Backing up the {part}"):
+    limit = get_retention()
+    with show_progress(f"Backing up the {part}"):
         made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
-    old = past_their_time(folder, limit, dt.datetime.now(dt.UTC))
-    lines = [f"Backed up: {made}, {size(made.stat().st_size)}, read back from the disk"]
+    old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
+    lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]
     lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
     facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}
     answer(facts, lambda: "\n".join(lines))
@@ -68,8 +68,8 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     required=True,
     help="File of the private key (age) that opens it; may be repeated.",
 )
-@home_option()
-@console.keys()
+@add_home_option()
+@console.add_keys_option()
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
 @console.yes
 @console.as_json
@@ -88,7 +88,7 @@ def restore(
     if published and part != "records":
         stop("--published goes with a backup of records", Ending.USAGE)
     opened = [read_identity(path) for path in identities]
-    with at_work("Restoring" if yes else "Reading the backup"):
+    with show_progress("Restoring" if yes else "Reading the backup"):
         if part == "keys":
             found = restoring.restore_keys(home, keys, file, opened, do=yes)
         else:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from pipelines.ending import Ending, ending_of
+from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PlainGroup(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.used_by: dict[str, Sequence[click.Command]] = {}
-        self.params.append(_version_option())
+        self.params.append(_build_version_option())
 
     def add(self, used_by: Mapping[str, Sequence[click.Command]]) -> None:
         """Add commands, listed by their users."""
@@ -79,12 +79,12 @@ class PlainGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            from assets.home.errors import sentence_of
+            from assets.home.errors import describe_error
 
-            stop(sentence_of(error), ending_of(error))
+            stop(describe_error(error), find_ending(error))
 
 
-def _version_option() -> click.Option:
+def _build_version_option() -> click.Option:
     return click.Option(
         ["--version"],
         is_flag=True,
@@ -105,10 +105,10 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 def answer(facts: Any, text: Callable[[], str]) -> None:
     """Print what a command found: as text, or as one JSON document with --json."""
-    click.echo(json.dumps(facts, indent=1) if wants_json() else text())
+    click.echo(json.dumps(facts, indent=1) if is_json_wanted() else text())
 
 
-def wants_json() -> bool:
+def is_json_wanted() -> bool:
     """Check whether the running command has the option --json."""
     return bool(click.get_current_context().meta.get("json"))
 
@@ -131,7 +131,7 @@ Nobody should wait more than ten seconds for a sign of life. Half of that leaves
 
 
 @contextmanager
-def at_work(
+def show_progress(
     on: str,
     *,
     in_lines: bool = False,
@@ -163,15 +163,15 @@ def at_work(
             click.echo("\r\033[K", err=True, nl=False)
 
 
-def things_to_change(problems: Sized) -> str:
+def describe_problem_count(problems: Sized) -> str:
     """Return the number of problems, in words."""
     return f"{len(problems)} thing{'s' if len(problems) > 1 else ''} to change"
 
 
 def check_environment() -> None:
     """Stop if an environment variable cannot be used; name those that nothing reads."""
-    environment.settings()
-    for sentence in environment.unknown():
+    environment.get_settings()
+    for sentence in environment.list_unknown_variables():
         click.echo(f"readiness: {sentence}", err=True)
 
 
@@ -196,19 +196,19 @@ class Checked(click.ParamType):
         return [CompletionItem(each) for each in self.known() if each.startswith(incomplete)]
 
 
-def _cohort(typed: str) -> Cohort:
+def _parse_cohort(typed: str) -> Cohort:
     from sources.reference.cohorts import Cohort
 
     return Cohort.parse(typed)
 
 
-def _council(name: str) -> str:
+def _parse_council(name: str) -> str:
     from sources.reference.places import resolve
 
     return resolve(name).council
 
 
-def _source(name: str) -> str:
+def _parse_source(name: str) -> str:
     from sources.contracts import CONTRACTS
 
     if name not in CONTRACTS:
@@ -216,39 +216,39 @@ def _source(name: str) -> str:
     return name
 
 
-def _row(text: str) -> int:
-    from privacy.row_keys import number_of
+def _parse_row(text: str) -> int:
+    from privacy.row_keys import parse_row_number
 
-    if not (number := number_of(text)):
+    if not (number := parse_row_number(text)):
         raise ValueError(f"{text!r} is not a row: write 17, or 3:17 for row 17 of part 3")
     return number
 
 
-def _cohorts() -> Iterable[str]:
-    from sources.reference.cohorts import cohort_codes
+def _list_cohorts() -> Iterable[str]:
+    from sources.reference.cohorts import list_cohort_codes
 
-    return cohort_codes(dt.date.today().year)
-
-
-def _councils() -> Iterable[str]:
-    from sources.reference.places import places
-
-    return places()
+    return list_cohort_codes(dt.date.today().year)
 
 
-def _sources() -> Iterable[str]:
+def _list_councils() -> Iterable[str]:
+    from sources.reference.places import load_places
+
+    return load_places()
+
+
+def _list_sources() -> Iterable[str]:
     from sources.contracts import CONTRACTS
 
     return CONTRACTS
 
 
-ROW = Checked("row", _row)
+ROW = Checked("row", _parse_row)
 """The number of a row in its extract, given as its number in the file or in a part."""
-COHORT = Checked("cohort", _cohort, _cohorts)
+COHORT = Checked("cohort", _parse_cohort, _list_cohorts)
 """A `Cohort`, in the forms that people write."""
-COUNCIL = Checked("council", _council, _councils)
+COUNCIL = Checked("council", _parse_council, _list_councils)
 """The name of a council's folders, given as that name, the full name, or the DfE or ONS code."""
-SOURCE = Checked("source", _source, _sources)
+SOURCE = Checked("source", _parse_source, _list_sources)
 """The name of a source."""
 
 
@@ -280,48 +280,48 @@ everything = click.option("--all", "everything", is_flag=True, help="Everything,
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
 
-def cohort(further: str = "", **more: Any) -> Callable[..., Any]:
+def add_cohort_option(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for the cohort; it is required unless `further` says when it is not."""
     words = "Academic year of the assessment, as 202425 or 2024/25"
-    return option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | more)
+    return add_option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | more)
 
 
-def council(further: str = "", **more: Any) -> Callable[..., Any]:
+def add_council_option(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for a council, by name or code."""
-    return option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | more)
+    return add_option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | more)
 
 
-def source(further: str = "", **more: Any) -> Callable[..., Any]:
+def add_source_option(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for a source, by name."""
-    return option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | more)
+    return add_option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | more)
 
 
-def reason(readers: str, **more: Any) -> Callable[..., Any]:
+def add_reason_option(readers: str, **more: Any) -> Callable[..., Any]:
     """Return the option for a person's reason; `readers` says who reads it."""
-    return option(
+    return add_option(
         "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{readers}.", "required": True} | more
     )
 
 
-def landing(**more: Any) -> Callable[..., Any]:
+def add_landing_option(**more: Any) -> Callable[..., Any]:
     """Return the option for the folder of extracts as they were sent."""
     words = "Folder of the extracts as they were sent."
-    return option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | more)
+    return add_option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | more)
 
 
-def keys(**more: Any) -> Callable[..., Any]:
+def add_keys_option(**more: Any) -> Callable[..., Any]:
     """Return the option for the folder of a key set; by default that of the installation."""
     words, kind = "Folder of the key set.", click.Path(path_type=Path, file_okay=False, resolve_path=True)
-    options = {"envvar": environment.KEYS, "default": lambda: environment.settings().keys, "help": words}
-    return option("--keys", kind, options | more)
+    options = {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys, "help": words}
+    return add_option("--keys", kind, options | more)
 
 
-def own_key(**more: Any) -> Callable[..., Any]:
+def add_own_key_option(**more: Any) -> Callable[..., Any]:
     """Return the option for a recipient's own private key."""
     return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **more)
 
 
-def own_signing_key(further: str) -> Callable[..., Any]:
+def add_signing_key_option(further: str) -> Callable[..., Any]:
     """Return the option for a person's own private key, which can be piped into a container that lacks their files."""
     words = f"File of your own private key, or - to read it from standard input{further}."
     kind = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
@@ -342,17 +342,17 @@ signature_file = click.option(
 )
 
 
-def signer(further: str = "", **more: Any) -> Callable[..., Any]:
+def add_signer_option(further: str = "", **more: Any) -> Callable[..., Any]:
     """Return the option for the public key that a signature is checked against."""
     words = f"Public key (PEM) of who must have signed, got by another way{further}."
-    return option("--signer", FILE, {"help": words} | more)
+    return add_option("--signer", FILE, {"help": words} | more)
 
 
-def council_file(further: str = "") -> Callable[..., Any]:
+def add_council_file_option(further: str = "") -> Callable[..., Any]:
     """Return the option for a council file of the user's own, in addition to those that are shipped."""
-    return option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
+    return add_option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
 
 
-def option(name: str, kind: click.ParamType, options: dict[str, Any]) -> Callable[..., Any]:
+def add_option(name: str, kind: click.ParamType, options: dict[str, Any]) -> Callable[..., Any]:
     """Return an option whose help and error messages name its environment variable."""
     return click.option(name, type=kind, **{"show_envvar": bool(options.get("envvar"))} | options)

@@ -16,11 +16,11 @@ from pipelines.commands.console import (
     OUT,
     SOURCE,
     answer,
-    at_work,
+    describe_problem_count,
     end,
+    is_json_wanted,
+    show_progress,
     stop,
-    things_to_change,
-    wants_json,
 )
 from pipelines.ending import Ending
 
@@ -39,7 +39,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = console.source("; of a --sample that does not say its own")
+_SOURCE = console.add_source_option("; of a --sample that does not say its own")
 
 
 @click.group()
@@ -51,7 +51,7 @@ def council() -> None:
 @click.argument("file", type=FILE)
 @_SAMPLES
 @_SOURCE
-@console.cohort("; by default that of the samples' names or birth dates")
+@console.add_cohort_option("; by default that of the samples' names or birth dates")
 @console.as_json
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.
@@ -63,32 +63,32 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     try:
         found = load(file)
     except InvalidCouncilFile as invalid:
-        if not wants_json():
-            stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
+        if not is_json_wanted():
+            stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
         answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
         end(Ending.INPUT)
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
-    with at_work("Reading samples"):
-        checked = list(_checked(found, samples, source, cohort))
+    with show_progress("Reading samples"):
+        checked = list(_check_samples(found, samples, source, cohort))
     facts = {"problems": [], "todo": todo, "samples": [asdict(each) for each in checked]}
-    answer(facts, lambda: _summary(f"{file}: a sound council file of {found.council}", todo, checked))
+    answer(facts, lambda: _format_summary(f"{file}: a sound council file of {found.council}", todo, checked))
     if any(each.stops for each in checked):
         end(Ending.INPUT)
 
 
-def _checked(
+def _check_samples(
     found: CouncilFile, samples: Sequence[str], source: str | None, cohort: Cohort | None
 ) -> Iterator[SampleCheck]:
     if samples:
         from privacy.normalise import VALID
         from sources.onboarding.check import check_sample
 
-        con = _connection()
-        for landed in _landed(found.council, samples, source, cohort):
+        con = _open_database()
+        for landed in _list_samples(found.council, samples, source, cohort):
             yield check_sample(con, landed, found.dialect(landed.source), VALID)
 
 
-def _summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
+def _format_summary(sound: str, todo: Sequence[int], checked: Sequence[SampleCheck]) -> str:
     from sources.onboarding.check import LEGEND, render
 
     first = sound + (f"; TODO on lines {', '.join(map(str, todo))}" if todo else "")
@@ -114,16 +114,16 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
     if out and out.exists():
         stop(f"{out} is there already; a council file is never overwritten")
     from privacy.normalise import VALID
-    from sources.onboarding.write import council_file_text, draft_source
+    from sources.onboarding.write import build_council_file, draft_source
 
-    con = _connection()
-    with at_work("Reading samples"):
-        drafts = [draft_source(con, landed, VALID) for landed in _landed(name, samples, source, None)]
+    con = _open_database()
+    with show_progress("Reading samples"):
+        drafts = [draft_source(con, landed, VALID) for landed in _list_samples(name, samples, source, None)]
     for draft in drafts:
         if not draft.needed:
             click.echo(f"{draft.source}: the sample is in contract form; no council file is needed for it", err=True)
     if any(draft.needed for draft in drafts):
-        text = council_file_text(name, drafts)
+        text = build_council_file(name, drafts)
         if out:
             out.write_text(text, encoding="utf-8")
             decisions = sum(draft.decisions for draft in drafts)
@@ -132,18 +132,18 @@ def new(name: str, samples: Sequence[str], source: str | None, out: Path | None)
             click.echo(text, nl=False)
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
+def _open_database() -> duckdb.DuckDBPyConnection:
     """Return an in-memory database with the normaliser's check digits."""
     from privacy import normalise
-    from privacy.doors.database import in_memory
+    from privacy.doors.database import open_in_memory
 
-    con = in_memory()
+    con = open_in_memory()
     normalise.install(con)
     return con
 
 
-def _landed(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
-    from sources.onboarding.sample import landed_sample
+def _list_samples(council_name: str, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> list[Landed]:
+    from sources.onboarding.sample import build_landed_sample
 
     found: list[Any] = []
     for sample in samples:
@@ -152,7 +152,7 @@ def _landed(council_name: str, samples: Sequence[str], source: str | None, cohor
         own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():
             stop(f"{path} does not exist")
-        found.append(landed_sample(Path(path), council_name, own, cohort.code if cohort else None))
+        found.append(build_landed_sample(Path(path), council_name, own, cohort.code if cohort else None))
     repeated = {landed.source for landed in found if [other.source for other in found].count(landed.source) > 1}
     if repeated:
         stop(f"two samples of {', '.join(sorted(repeated))}; give one of each source")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipelines.commands.console import option, stop
+from pipelines.commands.console import add_option, stop
 from privacy.doors import environment
 
 
@@ -28,7 +28,9 @@ class _HomeFolder(click.Path):
         return Home(folder.resolve())
 
 
-def home_option(*, exists: bool = False, **more: Any) -> Callable[..., Any]:
+def add_home_option(*, exists: bool = False, **more: Any) -> Callable[..., Any]:
     """Return the option for the home folder, passed on as `Home`."""
     words = "Home folder of the installation."
-    return option("--home", _HomeFolder(exists), {"envvar": environment.HOME, "required": True, "help": words} | more)
+    return add_option(
+        "--home", _HomeFolder(exists), {"envvar": environment.HOME, "required": True, "help": words} | more
+    )

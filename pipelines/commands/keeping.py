@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, stop, wait_for_yes
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import answer, show_progress, stop, wait_for_yes
+from pipelines.commands.home_option import add_home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@home_option(exists=True)
-@console.landing()
-@console.keys()
-@console.cohort("; may be left out with --pseudonym")
-@console.council("; whose extract")
-@console.source("; which extract")
+@add_home_option(exists=True)
+@console.add_landing_option()
+@console.add_keys_option()
+@console.add_cohort_option("; may be left out with --pseudonym")
+@console.add_council_option("; whose extract")
+@console.add_source_option("; which extract")
 @click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
@@ -73,31 +73,31 @@ def forget(
     else:
         found = find_rows(home.extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
     if yes:
-        with at_work("Removing rows, and making anew what depends on them"):
+        with show_progress("Removing rows, and making anew what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)
-    facts = _as_named(found) | {"done": yes, "objection": objection}
-    answer(facts, lambda: _forgotten(found, yes, objection, landing))
+    facts = _build_facts(found) | {"done": yes, "objection": objection}
+    answer(facts, lambda: _describe_forgotten(found, yes, objection, landing))
     if not yes:
         wait_for_yes()
 
 
-def _as_named(found: Forgotten) -> dict[str, Any]:
+def _build_facts(found: Forgotten) -> dict[str, Any]:
     """Return the facts, with the rows of parts numbered as people do."""
-    from privacy.row_keys import part_and_row, written
+    from privacy.row_keys import format_row_number, split_number
 
     facts = asdict(found)
     for extract in facts["extracts"]:
-        extract["rows"] = [written(row) if part_and_row(row)[0] else row for row in extract["rows"]]
+        extract["rows"] = [format_row_number(row) if split_number(row)[0] else row for row in extract["rows"]]
     return facts
 
 
-def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
-    from privacy.row_keys import written
-    from sources.extract.landed import files_of
+def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | None) -> str:
+    from privacy.row_keys import format_row_number
+    from sources.extract.landed import list_cohort_files
 
     lines = ["Removed, with what depended on them:" if done else "Would be removed, with what depends on them:"]
     for extract in found.extracts:
-        numbers = ", ".join(map(written, extract.rows))
+        numbers = ", ".join(map(format_row_number, extract.rows))
         lines.append(f"  {extract.cohort}  {extract.council}/{extract.source}: row {numbers}")
     lines += [f"! {sentence}" for sentence in found.not_linked]
     lines.append("Ledger, stored measurements and releases stay as they are: they hold noise, not rows.")
@@ -110,16 +110,16 @@ def _forgotten(found: Forgotten, done: bool, objection: bool, landing: Path | No
         )
     if landing and landing.is_dir():
         for extract in found.extracts:
-            paths = files_of(landing, extract.council, extract.source, extract.cohort)
+            paths = list_cohort_files(landing, extract.council, extract.source, extract.cohort)
             lines += [f"Still in landing, as it was sent: {path}" for path in paths]
     return "\n".join(lines)
 
 
 @click.command()
-@console.landing(required=True)
-@home_option(exists=True)
-@console.keys()
-@console.cohort("; only files of this one")
+@console.add_landing_option(required=True)
+@add_home_option(exists=True)
+@console.add_keys_option()
+@console.add_cohort_option("; only files of this one")
 @console.yes
 @console.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
@@ -128,14 +128,14 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
     Others stay. Files are overwritten and removed; on flash storage overwriting proves nothing: what protects a removed
     file is encryption of the disk.
     """
-    from assets.keeping.retention import shred_taken, shreddable
+    from assets.keeping.retention import find_shreddable, shred_taken
     from privacy.keys import RESTRICTED, KeyRing
 
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    with at_work("Shredding" if yes else "Looking through landing"):
+    with show_progress("Shredding" if yes else "Looking through landing"):
         ring, code = KeyRing.load(keys, RESTRICTED), cohort.code if cohort else None
-        found = (shred_taken if yes else shreddable)(landing, home, ring, code)
+        found = (shred_taken if yes else find_shreddable)(landing, home, ring, code)
     names = [file.landed.name for file in found.ready]
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
     lines += [f"kept: {sentence}" for sentence in found.kept]
@@ -146,9 +146,9 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 
 @click.command("retention")
-@home_option(exists=True)
-@console.landing()
-@console.keys()
+@add_home_option(exists=True)
+@console.add_landing_option()
+@console.add_keys_option()
 @console.yes
 @console.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
@@ -160,7 +160,7 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     from pipelines.dagster.instance import expire_all
     from privacy.keys import RESTRICTED, KeyRing
 
-    with at_work("Removing what is past its time" if yes else "Looking for what is past its time"):
+    with show_progress("Removing what is past its time" if yes else "Looking for what is past its time"):
         found = expire_all(home, landing, KeyRing.load(keys, RESTRICTED) if landing else None, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
     lines = lines or ["Nothing has been kept longer than it may be."]
@@ -174,11 +174,11 @@ def parts_command() -> None:
     """Extracts that came in parts: list them, or take one back."""
 
 
-def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
+def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        console.cohort(),
-        console.council("; whose extract", required=True),
-        console.source("; which extract", required=True),
+        console.add_cohort_option(),
+        console.add_council_option("; whose extract", required=True),
+        console.add_source_option("; which extract", required=True),
     )
     for option in reversed(options):
         command = option(command)
@@ -186,8 +186,8 @@ def _of_extract(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @parts_command.command("list")
-@home_option(exists=True)
-@_of_extract
+@add_home_option(exists=True)
+@_add_extract_options
 @console.as_json
 def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
     """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
@@ -201,12 +201,12 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
 
 
 @parts_command.command("withdraw")
-@home_option(exists=True)
-@console.landing(required=True)
-@console.keys()
-@_of_extract
+@add_home_option(exists=True)
+@console.add_landing_option(required=True)
+@console.add_keys_option()
+@_add_extract_options
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@console.reason("; the sender's report repeats it. Name no child")
+@console.add_reason_option("; the sender's report repeats it. Name no child")
 @console.yes
 @console.as_json
 def withdraw_part(
@@ -225,16 +225,16 @@ def withdraw_part(
     Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
     Links and tables are made anew. Ledger and releases stay.
     """
-    from assets.keeping.withdrawing import to_withdraw, withdraw
+    from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
     from privacy.keys import RESTRICTED, KeyRing
 
     key, ring = (source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
     if not yes:
-        parts = to_withdraw(home, ring, key, number, reason)
+        parts = list_parts_to_withdraw(home, ring, key, number, reason)
         named = [f"part {each} of {of[2]}/{of[0]}/{of[1]}" for of, each in parts]
         answer({"done": False, "parts": named}, lambda: "\n".join(f"Would be withdrawn: {each}" for each in named))
         wait_for_yes()
-    with at_work("Taking the part back, and making anew what depends on it"):
+    with show_progress("Taking the part back, and making anew what depends on it"):
         done, not_linked = withdraw(landing.resolve(), home, ring, key, number, reason)
     parts_done = {f"part {each.number} of {each.key[2]}/{each.key[0]}/{each.key[1]}": each.is_in for each in done}
     lines = [
@@ -248,7 +248,7 @@ def withdraw_part(
 
 
 @click.command("log")
-@home_option(exists=True)
+@add_home_option(exists=True)
 @click.option("--verify", "check", is_flag=True, help="Check first that no line was changed or removed.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Only from this day on, as 2026-11-01.")
 @console.everything
@@ -259,10 +259,10 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
 
     Summed up, and with --all line by line; --json has every line.
     """
-    from assets.home.processing_log import entries, verify
+    from assets.home.processing_log import read_entries, verify
     from pipelines.reports.log import report
 
-    found = (verify if check else entries)(home)
+    found = (verify if check else read_entries)(home)
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
     show(report(found, checked=check, everything=everything))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, OUT, answer, at_work, stop, things_to_change
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import FOLDER, OUT, answer, describe_problem_count, show_progress, stop
+from pipelines.commands.home_option import add_home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
 from privacy.services import SERVICES
@@ -25,11 +25,11 @@ def link() -> None:
 
 
 @link.command()
-@home_option()
-@console.cohort()
+@add_home_option()
+@console.add_cohort_option()
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
-@console.keys()
+@console.add_keys_option()
 @console.as_json
 def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
     """Why two rows are linked, or are not: rule, weight by comparison, decision.
@@ -44,16 +44,16 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
 
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
-    with at_work("Linking again"):
+    with show_progress("Linking again"):
         found = explain_link(opened(home, keys).cohort(cohort.code), *rows, ring)
     answer(found, lambda: render(found))
 
 
 @link.command()
-@home_option()
-@console.cohort()
+@add_home_option()
+@console.add_cohort_option()
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
-@console.keys()
+@console.add_keys_option()
 @console.as_json
 def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     """Every linked row of a cohort by its number, for an audit.
@@ -68,19 +68,19 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
-    with at_work("Numbering rows"):
+    with show_progress("Numbering rows"):
         count = write_linked_rows(opened(home, keys).cohort(cohort.code), out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
 
 @click.command()
-@home_option(exists=True)
-@console.cohort()
+@add_home_option(exists=True)
+@console.add_cohort_option()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
 )
-@console.keys()
+@console.add_keys_option()
 def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
@@ -92,13 +92,16 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     try:
         load_all(agreements)
     except InvalidAgreement as invalid:
-        stop(f"{agreements}: {things_to_change(invalid.problems)} before any return is made or withdrawn\n{invalid}")
-    with at_work("Making returns", in_lines=True):
+        stop(
+            f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
+            f" withdrawn\n{invalid}"
+        )
+    with show_progress("Making returns", in_lines=True):
         run_returns(Installation.at(home=home.root, keys=keys, agreements=agreements), cohort)
 
 
 @click.command()
-@home_option()
+@add_home_option()
 @console.as_json
 def log(home: Home) -> None:
     """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
@@ -107,20 +110,20 @@ def log(home: Home) -> None:
     was changed or removed.
     """
     from assets.returns.disclosure_log import check_anchored
-    from privacy.chained_log import entries
+    from privacy.chained_log import read_entries
 
     check_anchored(home)
-    found = entries(home.disclosures)
-    lines = [_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
+    found = read_entries(home.disclosures)
+    lines = [_format_disclosure(entry) for entry in found] or ["No return has been made in this home folder."]
     answer(found, lambda: "\n".join(lines))
 
 
 @click.command("release")
-@home_option()
-@console.cohort()
-@console.council("; whose delivery it is", required=True)
-@console.source("; of one about named children", required=True)
-@console.reason("; it is logged")
+@add_home_option()
+@console.add_cohort_option()
+@console.add_council_option("; whose delivery it is", required=True)
+@console.add_source_option("; of one about named children", required=True)
+@console.add_reason_option("; it is logged")
 def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
     from assets.returns.make import release
@@ -132,7 +135,7 @@ def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reas
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 
-def _disclosure(entry: dict[str, Any]) -> str:
+def _format_disclosure(entry: dict[str, Any]) -> str:
     from assets.returns.disclosure_log import ReturnState
 
     first = (

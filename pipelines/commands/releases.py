@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, end, stop, wait_for_yes, wants_json
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop, wait_for_yes
+from pipelines.commands.home_option import add_home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@home_option()
-@console.cohort()
-@console.landing()
+@add_home_option()
+@console.add_cohort_option()
+@console.add_landing_option()
 @console.share
-@console.council("; its tables alone")
+@console.add_council_option("; its tables alone")
 @console.everything
 @as_html
 @console.as_json
@@ -46,40 +46,40 @@ def plan(
     From the policy and public figures: reads no extract. Exit status 3 where the cohort's budget has no room for the
     --share that is asked for.
     """
-    from assets.release.fix_release import remaining_budget
-    from assets.release.planning import expected_accuracy
+    from assets.release.fix_release import compute_remaining_budget
+    from assets.release.planning import compute_expected_accuracy
     from pipelines.reports.plan import report
-    from sources.extract.landed import taking_part
+    from sources.extract.landed import list_councils
     from sources.reference.places import PILOT
 
-    councils = taking_part(landing) if landing else sorted(PILOT)
+    councils = list_councils(landing) if landing else sorted(PILOT)
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
-    with at_work("Planning"):
-        room = remaining_budget(home.cohort(cohort.code), share)
-        found = {"cohort": cohort.code, **expected_accuracy(councils, room.share), "budget": asdict(room)}
+    with show_progress("Planning"):
+        room = compute_remaining_budget(home.cohort(cohort.code), share)
+        found = {"cohort": cohort.code, **compute_expected_accuracy(councils, room.share), "budget": asdict(room)}
     show(report(found, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
 
 
 @click.command()
-@home_option()
+@add_home_option()
 @as_html
 @console.as_json
 def budget(home: Home) -> None:
     """What was spent of the privacy budget, and what is left."""
-    from pipelines.reports.budget import report, statement
+    from pipelines.reports.budget import build_statement, report
 
     location = home.ledger
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
-    show(report(statement(location)))
+    show(report(build_statement(location)))
 
 
 @click.command()
 @click.argument("bundle")
-@console.signer()
+@console.add_signer_option()
 @console.as_json
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
@@ -91,7 +91,7 @@ def verify(bundle: str, signer: Path | None) -> None:
 
     if not is_url(bundle) and not Path(bundle).exists():
         stop(f"{bundle} does not exist: give the folder or the archive of a bundle, or its URL")
-    with at_work(f"Checking {bundle}"):
+    with show_progress(f"Checking {bundle}"):
         report = check(bundle, signer)
     answer(asdict(report) | {"ok": report.ok}, lambda: str(report))
     if not report.ok:
@@ -107,15 +107,15 @@ def recompute(bundle: Path) -> None:
     Of the folder of a release's synthetic children, beside which the release lies, it makes these again. Exit status 1
     where they are not those that were published, to nine digits.
     """
-    from assets.release.synthetic_children import differing_synthetic
-    from assets.release.tabulate import SAME_DIGITS, Differing, differing
-    from ndl_export.facts.on_request import OnRequest, all_tables
+    from assets.release.synthetic_children import find_differing_files
+    from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
+    from ndl_export.facts.on_request import OnRequest, merge_tables
     from ndl_export.facts.synthetic import CSV_FILE
 
     synthetic = (bundle / CSV_FILE).is_file()
-    with at_work(f"Computing {bundle} again"):
-        found = Differing(list(differing_synthetic(bundle)), []) if synthetic else differing(bundle)
-    number = 0 if synthetic else len(all_tables(OnRequest.of_bundle(bundle).tables))
+    with show_progress(f"Computing {bundle} again"):
+        found = Differing(list(find_differing_files(bundle)), []) if synthetic else find_differing_tables(bundle)
+    number = 0 if synthetic else len(merge_tables(OnRequest.of_bundle(bundle).tables))
     exact = (
         f"{SAME_DIGITS} digits ({', '.join(found.last_digits)} not to the last bit: another processor or other versions"
         " of libraries made them)"
@@ -129,7 +129,7 @@ def recompute(bundle: Path) -> None:
     )
     counted = {} if synthetic else {"tables": number, "not_to_the_last_bit": found.last_digits}
     facts = {"bundle": str(bundle), **counted, "differing": found.figures, "ok": not found.figures}
-    if wants_json() or not found.figures:
+    if is_json_wanted() or not found.figures:
         answer(facts, lambda: same)
     if found.figures:
         stop(f"{bundle}: the noisy counts do not give {', '.join(found.figures)} as published")
@@ -138,9 +138,9 @@ def recompute(bundle: Path) -> None:
 @click.command()
 @click.argument("bundle")
 @click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
-@home_option(required=False)
-@console.keys()
-@console.cohort("; the newest of the bundle by default")
+@add_home_option(required=False)
+@console.add_keys_option()
+@console.add_cohort_option("; the newest of the bundle by default")
 @click.option(
     "--seed",
     type=int,
@@ -164,8 +164,8 @@ def synthesise(
     folder. With --out it reads the bundle alone. Without, BUNDLE is a version: the children are signed and put beside
     the release, where its page and catalogue lead to them. Signatures are not checked: that is `verify`.
     """
-    from assets.home.errors import plainly
-    from assets.release.synthetic_children import publish_synthetic, synthetic_children
+    from assets.home.errors import translate_errors
+    from assets.release.synthetic_children import make_synthetic_children, publish_synthetic
     from ndl_export.bundle.synthetic import write_unsigned
     from ndl_export.facts.synthetic import QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
     from privacy.keys import RELEASE, KeyRing
@@ -177,11 +177,11 @@ def synthesise(
     if out is not None and out.is_dir() and any(out.iterdir()):
         stop(f"{out} is not empty: give a folder that is new or empty")
     code = cohort.code if cohort else None
-    with at_work("Drawing synthetic children"), plainly():
+    with show_progress("Drawing synthetic children"), translate_errors():
         if out is not None:
-            if not (folder := _bundle(bundle, home)).is_dir():
+            if not (folder := _find_bundle(bundle, home)).is_dir():
                 stop(f"{folder} does not exist: give the folder of a bundle", Ending.USAGE)
-            made = synthetic_children(folder, code, seed)
+            made = make_synthetic_children(folder, code, seed)
             write_unsigned(out, made)
         else:
             assert home is not None
@@ -211,8 +211,8 @@ def synthesise(
 @click.command()
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
-@home_option()
-@console.signer("; the bundle is checked against it")
+@add_home_option()
+@console.add_signer_option("; the bundle is checked against it")
 @console.yes
 @console.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
@@ -222,30 +222,30 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     or after a withdrawal: it sends what is missing, and no more. Credentials come from the environment, as the library
     of the store asks.
     """
-    from assets.home.errors import plainly
+    from assets.home.errors import translate_errors
     from assets.release.anchors import check_known
     from ndl_export.publish import upload
     from pipelines.release_calendar import publish_release
-    from pipelines.reports.releases import published, published_facts
+    from pipelines.reports.releases import build_published_facts, describe_published
 
-    with at_work(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), plainly():
+    with show_progress(f"Publishing {version}" if yes else f"Comparing {version} with {url}"), translate_errors():
         if yes:
             found = publish_release(home, version, url, signer, partial(click.echo, err=True))
         else:
             known = partial(check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
-    facts = published_facts(found, version) | {"done": yes}
-    answer(facts, lambda: published(found, version, done=yes))
+    facts = build_published_facts(found, version) | {"done": yes}
+    answer(facts, lambda: describe_published(found, version, done=yes))
     if not yes and (found.sent or found.removed):
         wait_for_yes()
 
 
 @click.command()
 @click.argument("version")
-@console.reason("; its readers are told")
-@home_option()
-@console.keys()
-@console.own_signing_key(", for use on your own machine; needs --sheet")
+@console.add_reason_option("; its readers are told")
+@add_home_option()
+@console.add_keys_option()
+@console.add_signing_key_option(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file
 @console.yes
@@ -266,31 +266,33 @@ def withdraw(
     with --key or --signature you sign, and nothing is withdrawn; with --yes it is, where enough have signed.
     """
     store = home.cohort("")
-    from assets.home.errors import plainly
+    from assets.home.errors import translate_errors
     from assets.release import decision_sheet, sign_off
     from assets.release.requests.register import publish_register
     from ndl_export.publish.withdraw import check_withdrawal
-    from pipelines.commands.sign_off import signed_by
+    from pipelines.commands.sign_off import load_key_or_signature
     from privacy.keys import RELEASE, KeyRing
 
     to_sign, release_dir = dict[str, str](), home.release
     if key_file or signature:
-        with plainly(), at_work("Writing the page"):
-            request = sign_off.withdrawal_request(home, version, reason)
-            written = decision_sheet.to_sign(store, request)
-        by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
+        with translate_errors(), show_progress("Writing the page"):
+            request = sign_off.build_withdrawal_request(home, version, reason)
+            written = decision_sheet.write_decision_sheet(store, request)
+        by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
         assert by
         found = sign_off.sign_request(store, request, written.sheet_sha256, by)
-        answer(asdict(found), lambda: _signed(found, version))
+        answer(asdict(found), lambda: _describe_signed(found, version))
         return
-    with plainly(), at_work(f"Withdrawing {version}"):
+    with translate_errors(), show_progress(f"Withdrawing {version}"):
         if yes:
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
             newest = sign_off.withdraw_approved(home, own, version, reason)
             publish_register(home)
         else:
             newest = check_withdrawal(release_dir, version, reason)
-            written = decision_sheet.to_sign(store, sign_off.withdrawal_request(home, version, reason))
+            written = decision_sheet.write_decision_sheet(
+                store, sign_off.build_withdrawal_request(home, version, reason)
+            )
             to_sign = {name: str(each) for name, each in asdict(written).items()}
     readers = f"catalogue, feed and {release_dir / 'withdrawn.json'} give the reason"
     lines = [
@@ -309,7 +311,7 @@ def withdraw(
         wait_for_yes()
 
 
-def _signed(found: Count, version: str) -> str:
+def _describe_signed(found: Count, version: str) -> str:
     enough = found.signed >= found.needed
     then = "Now withdraw it, with --yes." if enough else "Another person must sign, with a key of their own."
     return f"Signed: the withdrawal of {version}, as {found.role}; {found.signed} of {found.needed}. {then}"
@@ -318,7 +320,7 @@ def _signed(found: Count, version: str) -> str:
 @click.command()
 @click.argument("before")
 @click.argument("now")
-@home_option(required=False)
+@add_home_option(required=False)
 @console.everything
 @console.as_json
 def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
@@ -328,14 +330,14 @@ def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
     home folder. Signatures are not checked: that is `verify`.
     """
     from ndl_export.publish.release_diff import diff as compared
-    from pipelines.reports.releases import differences
+    from pipelines.reports.releases import describe_differences
 
-    with at_work("Comparing"):
-        found = compared(_bundle(before, home), _bundle(now, home))
-    answer(found.as_json(), lambda: differences(found, everything=everything))
+    with show_progress("Comparing"):
+        found = compared(_find_bundle(before, home), _find_bundle(now, home))
+    answer(found.as_json(), lambda: describe_differences(found, everything=everything))
 
 
-def _bundle(named: str, home: Home | None) -> Path:
+def _find_bundle(named: str, home: Home | None) -> Path:
     """Return the folder of a version in the home folder, or the path itself."""
     from ndl_export.facts.release_facts import InvalidVersion, Version
 

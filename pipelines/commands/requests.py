@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assets.home.loading import loading
+from assets.home.loading import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, end, stop
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import answer, end, show_progress, stop
+from pipelines.commands.home_option import add_home_option
 from pipelines.commands.runs import VERSION, release, report_release
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
@@ -45,7 +45,7 @@ def new(out: Path | None) -> None:
 
 @request.command()
 @click.argument("file", nargs=-1, required=True, type=click.Path(path_type=Path))
-@home_option()
+@add_home_option()
 @click.option(
     "--release",
     "version",
@@ -69,7 +69,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
     requests = read_requests(file)
     if isinstance(location, Path) and not location.exists():
         stop(f"{location} does not exist: no release has been made in this home folder")
-    with at_work("Checking"):
+    with show_progress("Checking"):
         found = report(check_requests(home, requests, version))
     show(found)
     if not found.good:
@@ -78,7 +78,7 @@ def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
 
 @request.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@home_option()
+@add_home_option()
 @console.as_json
 def register(files: tuple[Path, ...], home: Home) -> None:
     """Add requests to the public register, as they were asked.
@@ -97,29 +97,29 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 
 
 @request.command("list")
-@home_option()
+@add_home_option()
 @console.as_json
 def list_requests(home: Home) -> None:
     """What was asked for, and what became of it."""
-    from assets.release.requests.register import registered
+    from assets.release.requests.register import read_registered_requests
 
-    found = list(registered(home).values())
+    found = list(read_registered_requests(home).values())
     answer(
         [
             {"name": each.name, "asked_on": each.asked_on, "asked_by": each.request.asked_by, "state": each.state}
             for each in found
         ],
-        lambda: "\n".join(map(_line, found)) or "Nothing was asked for.",
+        lambda: "\n".join(map(_format_line, found)) or "Nothing was asked for.",
     )
 
 
-def _line(each: Registered) -> str:
+def _format_line(each: Registered) -> str:
     return f"{each.name}: {each.request.title}\n  asked by {each.request.asked_by} on {each.asked_on}; {each.state}"
 
 
 @request.command()
 @click.argument("name")
-@home_option()
+@add_home_option()
 @click.option("--reason", required=True, help="Why; the public register repeats it.")
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
@@ -135,9 +135,9 @@ def refuse(name: str, home: Home, reason: str) -> None:
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
-@console.landing(required=True)
-@home_option()
-@console.keys()
+@console.add_landing_option(required=True)
+@add_home_option()
+@console.add_keys_option()
 @release
 def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
     """Measure what is asked for, and publish it beside all that was published before.
@@ -156,26 +156,26 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
     from privacy.keys import KeyRing
 
     ring = KeyRing.load(keys)
-    with at_work("Loading"), loading():
+    with show_progress("Loading"), pause_garbage_collection():
         from assets.home.installation import Installation
-        from assets.release.publication import bundle_is_current
-        from assets.release.requests.register import base_for
-        from pipelines.run import release_answering, run_cohort
-        from sources.extract.landed import taking_part
+        from assets.release.publication import is_bundle_current
+        from assets.release.requests.register import find_base_release
+        from pipelines.run import choose_request_release, run_cohort
+        from sources.extract.landed import list_councils
         from sources.reference.cohorts import Cohort
     folders = Installation.at(landing, home.root, keys)
-    base, cohorts = base_for(folders.home, names)
+    base, cohorts = find_base_release(folders.home, names)
     newest, *others = map(Cohort, cohorts)
     bundle = run_cohort(
         folders,
         newest,
-        version or release_answering(folders.home, base, names),
+        version or choose_request_release(folders.home, base, names),
         allow_missing=True,
         say=click.echo,
         with_cohorts=others,
         reuse=True,
         requests=names,
     )
-    with at_work(f"Checking {bundle}"):
-        sound = bundle_is_current(folders.home, ring, bundle.name, taking_part(landing))
+    with show_progress(f"Checking {bundle}"):
+        sound = is_bundle_current(folders.home, ring, bundle.name, list_councils(landing))
     report_release(bundle, landing.resolve(), keys, sound=sound)

@@ -17,11 +17,11 @@ from pipelines.commands.console import (
     FOLDER,
     OUT,
     answer,
-    at_work,
+    describe_problem_count,
     end,
+    is_json_wanted,
+    show_progress,
     stop,
-    things_to_change,
-    wants_json,
 )
 from pipelines.ending import Ending
 
@@ -50,11 +50,11 @@ def check(file: Path) -> None:
     try:
         agreement = load(file)
     except InvalidAgreement as invalid:
-        if wants_json():
+        if is_json_wanted():
             answer({"problems": [str(each) for each in invalid.problems]}, str)
             end(Ending.INPUT)
-        stop(f"{file}: {things_to_change(invalid.problems)}\n{invalid}")
-    follows, warnings = list(_what_follows(agreement)), list(_warnings(agreement))
+        stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
+    follows, warnings = list(_explain_agreement(agreement)), list(_iter_warnings(agreement))
     why_not = agreement.why_not(dt.date.today())
     in_force = f"In force until {agreement.expires}. Version {agreement.version}."
     answer(
@@ -70,11 +70,11 @@ def check(file: Path) -> None:
         },
         lambda: "\n".join([*follows, f"Nothing is returned today: {why_not}." if why_not else in_force]),
     )
-    for sentence in () if wants_json() else warnings:
+    for sentence in () if is_json_wanted() else warnings:
         click.echo(f"warning: {sentence}", err=True)
 
 
-def _what_follows(agreement: Agreement) -> Iterator[str]:
+def _explain_agreement(agreement: Agreement) -> Iterator[str]:
     for service, recipient in agreement.recipients.items():
         yield f"{service} of {agreement.council} receives: {recipient.name}, {recipient.key}"
     for disclosure in agreement.tells:
@@ -85,12 +85,12 @@ def _what_follows(agreement: Agreement) -> Iterator[str]:
     rule = agreement.new_children
     yield (
         f"new children: told of after {rule.after_days} days and {rule.after_deliveries} deliveries;"
-        f" first delivery {rule.first_delivery.value}; until then {_facts(rule.until_then)};"
-        f" without a number {_facts(rule.without_number)}"
+        f" first delivery {rule.first_delivery.value}; until then {_format_facts(rule.until_then)};"
+        f" without a number {_format_facts(rule.without_number)}"
     )
 
 
-def _warnings(agreement: Agreement) -> Iterator[str]:
+def _iter_warnings(agreement: Agreement) -> Iterator[str]:
     from privacy.returns.agreement import ABSENCE_TO, Fact, First
 
     if any(Fact.NO_OTHER in disclosure.facts and disclosure.receiver != ABSENCE_TO for disclosure in agreement.tells):
@@ -102,7 +102,7 @@ def _warnings(agreement: Agreement) -> Iterator[str]:
         yield f"no recipient for {', '.join(mute)}: it cannot be sent receipts of who was told about its rows"
 
 
-def _facts(facts: Collection[str]) -> str:
+def _format_facts(facts: Collection[str]) -> str:
     return ", ".join(sorted(facts)) or "nothing"
 
 
@@ -137,15 +137,15 @@ def keygen(out: Path) -> None:
 @returns.command("open")
 @click.argument("file", type=FILE)
 @click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
-@console.own_key(required=True)
-@console.signer("; here the pipeline's", required=True)
-@console.council_file("; if the extract needs one")
+@console.add_own_key_option(required=True)
+@console.add_signer_option("; here the pipeline's", required=True)
+@console.add_council_file_option("; if the extract needs one")
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     from assets.returns.open import open_return as run
 
-    with at_work("Opening the return"):
+    with show_progress("Opening the return"):
         written = run(file, extract, key_file, signer, council_file, out, dt.date.today())
     for sentence in written.warnings:
         click.echo(f"warning: {sentence}", err=True)
@@ -156,8 +156,8 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 
 @returns.command("told")
 @click.argument("file", type=FILE)
-@console.own_key(required=True)
-@console.signer("; here the pipeline's", required=True)
+@console.add_own_key_option(required=True)
+@console.add_signer_option("; here the pipeline's", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FILE, FOLDER, OUT, at_work, stop
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import FILE, FOLDER, OUT, show_progress, stop
+from pipelines.commands.home_option import add_home_option
 from privacy.doors import environment
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ def review() -> None:
 
 
 @review.command()
-@home_option()
-@console.cohort()
+@add_home_option()
+@console.add_cohort_option()
 @click.option(
     "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
 )
-@console.keys()
+@console.add_keys_option()
 def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
 
@@ -41,7 +41,7 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     from privacy.keys import REVIEW, KeyRing
 
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
-    with at_work("Linking again"):
+    with show_progress("Linking again"):
         number, sheets = draw_review(opened(home, keys).cohort(cohort.code), known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
@@ -50,8 +50,8 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 
 @review.command("open")
 @click.argument("file", type=FILE)
-@console.own_key(required=True)
-@console.signer("; here the pipeline's", required=True)
+@console.add_own_key_option(required=True)
+@console.add_signer_option("; here the pipeline's", required=True)
 @click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
@@ -65,8 +65,8 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 
 @review.command()
-@home_option()
-@console.cohort()
+@add_home_option()
+@console.add_cohort_option()
 @click.argument("decisions", type=FILE, nargs=-1, required=True)
 def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.

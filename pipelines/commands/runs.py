@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assets.home.loading import loading
+from assets.home.loading import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import Checked, at_work, end, stop, wait_for_yes
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import Checked, end, show_progress, stop, wait_for_yes
+from pipelines.commands.home_option import add_home_option
 from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
 
 
-def _version(text: str) -> str:
+def _check_version(text: str) -> str:
     from ndl_export.facts.release_facts import Version
 
     Version.parse(text)
     return text
 
 
-VERSION = Checked("version", _version)
+VERSION = Checked("version", _check_version)
 
 release = click.option(
     "--release",
@@ -41,8 +41,8 @@ release = click.option(
 
 
 @click.command()
-@console.landing(required=True, envvar=None)
-@console.cohort()
+@console.add_landing_option(required=True, envvar=None)
+@console.add_cohort_option()
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
@@ -55,13 +55,13 @@ def synth(
 
     The truth is written beside the landing folder. Extracts that lie there already are replaced with --yes alone.
     """
-    from sources.extract.landed import anything_arrived
+    from sources.extract.landed import has_arrivals
     from sources.synthetic import DEFAULT_SEED, generate
 
-    if not yes and landing.is_dir() and anything_arrived(landing, cohort.code):
+    if not yes and landing.is_dir() and has_arrivals(landing, cohort.code):
         click.echo(f"{landing} holds extracts of cohort {cohort.code}; synthetic ones would take their place.")
         wait_for_yes()
-    with at_work("Writing synthetic extracts"):
+    with show_progress("Writing synthetic extracts"):
         generate(
             landing,
             cohort.code,
@@ -74,10 +74,10 @@ def synth(
 
 
 @click.command()
-@console.landing(required=True)
-@home_option()
-@console.cohort()
-@console.keys()
+@console.add_landing_option(required=True)
+@add_home_option()
+@console.add_cohort_option()
+@console.add_keys_option()
 @release
 @console.allow_missing
 @console.share
@@ -123,7 +123,7 @@ def run(
     if create_keys and not keys.exists():
         KeyRing.create(keys, demonstration=True)
     ring = KeyRing.load(keys)
-    with at_work("Loading"), loading():
+    with show_progress("Loading"), pause_garbage_collection():
         from assets.intake import validation_worker
 
         if not home.cohort(cohort.code).any_taken:
@@ -143,11 +143,11 @@ def run(
         until,
     )
     if until is None:
-        from assets.release.publication import bundle_is_current
-        from sources.extract.landed import taking_part
+        from assets.release.publication import is_bundle_current
+        from sources.extract.landed import list_councils
 
-        with at_work(f"Checking {bundle}"):
-            sound = bundle_is_current(home, ring, bundle.name, taking_part(landing))
+        with show_progress(f"Checking {bundle}"):
+            sound = is_bundle_current(home, ring, bundle.name, list_councils(landing))
         report_release(bundle, landing.resolve(), keys, sound=sound)
     else:
         click.echo(f"\nCohort {cohort.code} is ready up to its {until}; nothing was charged.")
@@ -158,21 +158,21 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
 
     It is not verified again if it was found `sound` and has not changed since.
     """
-    from ndl_export.facts.directory_files import withdrawals
+    from ndl_export.facts.directory_files import load_withdrawals
 
     if not sound:
         from ndl_export.bundle.verify import verify
 
-        with at_work(f"Checking {bundle}"):
+        with show_progress(f"Checking {bundle}"):
             report = verify(bundle)
         if not report.ok:
             stop(str(report))
     release, home = bundle.parent, bundle.parent.parent
     tools = Path(sys.executable).parent
-    if withdrawal := withdrawals(release).get(bundle.name):
+    if withdrawal := load_withdrawals(release).get(bundle.name):
         click.echo(f"\n{withdrawal.sentence}")
     folders = " ".join(
-        f"--{name} {_short(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
+        f"--{name} {_shorten_path(path)}" for name, path in (("home", home), ("landing", landing), ("keys", keys))
     )
     click.echo(
         f"\nBundle, verified:   {bundle}\n"
@@ -180,40 +180,40 @@ def report_release(bundle: Path, landing: Path, keys: Path, *, sound: bool) -> N
         f"Release page:       {release / 'site' / 'index.html'}\n"
         f"Analyst database:   {release / 'readiness.duckdb'}  (DuckDB 1.2 on; start with SHOW TABLES)\n"
         "\nNext:\n"
-        f"  {_short(tools / 'readiness')} verify {_short(bundle)}\n"
-        f"  {_short(tools / 'readiness')} budget --home {_short(home)}\n"
-        f"  {_short(tools / 'readiness')} ui {folders}"
+        f"  {_shorten_path(tools / 'readiness')} verify {_shorten_path(bundle)}\n"
+        f"  {_shorten_path(tools / 'readiness')} budget --home {_shorten_path(home)}\n"
+        f"  {_shorten_path(tools / 'readiness')} ui {folders}"
     )
 
 
-def _short(path: Path) -> str:
+def _shorten_path(path: Path) -> str:
     """Return the path for use in a shell, relative to the working directory if it is below it."""
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 @click.command()
-@console.landing(required=True)
-@home_option()
-@console.cohort()
+@console.add_landing_option(required=True)
+@add_home_option()
+@console.add_cohort_option()
 @as_html
 @console.as_json
 def status(landing: Path, home: Home, cohort: Cohort) -> None:
     """Who has sent what of a cohort, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    from pipelines.reports.status import held, report, status
-    from sources.extract.landed import not_read
+    from pipelines.reports.status import list_council_arrivals, list_open_holds, report
+    from sources.extract.landed import describe_unread_entries
 
-    with at_work("Looking through landing"):
-        found = status(landing, home.root, cohort, dt.date.today())
-        made = report(found, cohort, not_read(landing), held(home.root, cohort))
+    with show_progress("Looking through landing"):
+        found = list_council_arrivals(landing, home.root, cohort, dt.date.today())
+        made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home.root, cohort))
     show(made)
 
 
 @click.command()
-@home_option(required=False, envvar=None)
-@console.landing(envvar=None)
-@console.keys(envvar=None, default=None)
+@add_home_option(required=False, envvar=None)
+@console.add_landing_option(envvar=None)
+@console.add_keys_option(envvar=None, default=None)
 @as_html
 @console.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
@@ -223,7 +223,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
     """
     from pipelines.reports.doctor import State, examine, report
 
-    with at_work("Examining"):
+    with show_progress("Examining"):
         found = examine(home.root if home else None, landing, keys)
     show(report(found))
     if any(entry.state is State.MISSING for entry in found):
@@ -231,8 +231,8 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 
 @click.command()
-@home_option(exists=True)
-@console.landing()
+@add_home_option(exists=True)
+@console.add_landing_option()
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """The state of the installation, for Prometheus.
@@ -245,7 +245,7 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     from pipelines.dagster.metrics import InstallationCollector
 
     registry = CollectorRegistry(auto_describe=False)
-    folders = (("home", home.root), ("landing", landing or settings().landing))
+    folders = (("home", home.root), ("landing", landing or get_settings().landing))
     registry.register(InstallationCollector(home, folders))
     if listen is None:
         click.echo(generate_latest(registry), nl=False)

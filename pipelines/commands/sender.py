@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, at_work, stop
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, show_progress, stop
 from pipelines.commands.showing import as_html, write_page
 from pipelines.ending import Ending
 
@@ -24,16 +24,16 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 @click.command()
 @click.argument("extract", type=FILE_OR_FOLDER)
-@console.council("; by default the extract's folder")
-@console.council_file("; in place of the one that is shipped")
-@console.source("; by default the extract's folder")
-@console.cohort("; by default the extract's name")
+@console.add_council_option("; by default the extract's folder")
+@console.add_council_file_option("; in place of the one that is shipped")
+@console.add_source_option("; by default the extract's folder")
+@console.add_cohort_option("; by default the extract's name")
 @click.option(
     "--postcode-directory",
     type=FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@console.keys(required=True, default=None)
+@console.add_keys_option(required=True, default=None)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
 @as_html
 def pseudonymise(
@@ -52,23 +52,23 @@ def pseudonymise(
     rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
     """
     from assets.pseudonymise.sender import pseudonymise as run
-    from pipelines.reports.sender import report, summary
+    from pipelines.reports.sender import describe_result, report
     from privacy.keys import SENDER, KeyRing
     from sources.errors import ExtractStopped
 
-    read = _council_file(extract, council, council_file)
-    found, done, why = _landed(extract, read.council, source, cohort), [], ""
+    read = _read_council_file(extract, council, council_file)
+    found, done, why = _find_extracts(extract, read.council, source, cohort), [], ""
     ring = KeyRing.load(keys, SENDER)
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in found:
         try:
-            with at_work(f"Reading {landed.name}"):
+            with show_progress(f"Reading {landed.name}"):
                 done.append(run(landed, read, council_file, postcode_directory, ring, out))
         except ExtractStopped as stopped:
             why = stopped.for_sender
             break
-        click.echo(summary(landed, done[-1]))
+        click.echo(describe_result(landed, done[-1]))
         if done[-1].stopped:
             why = f"{done[-1].stopped}; no tokens were written"
             break
@@ -78,29 +78,29 @@ def pseudonymise(
         stop(why)
 
 
-def _council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
+def _read_council_file(extract: Path, council: str | None, own: Path | None) -> CouncilFile:
     """Return the sender's own council file, or the one that is shipped for the council."""
-    from sources.councils.council_file import council_file, load
-    from sources.reference.places import place
+    from sources.councils.council_file import load, load_council_file
+    from sources.reference.places import get_place
 
     if own is None:
-        return council_file(council or _folder(extract, 2) or _ask("council"))
+        return load_council_file(council or _find_folder_name(extract, 2) or _ask("council"))
     read = load(own)
     if council and council != read.council:
         stop(f"{own} is the council file of {read.council}, not of {council}", Ending.USAGE)
-    place(read.council)
+    get_place(read.council)
     return read
 
 
-def _landed(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
+def _find_extracts(extract: Path, council: str, source: str | None, cohort: Cohort | None) -> list[Landed]:
     """Return the extract, or its parts if it is a part or a folder of parts."""
-    from sources.extract.landed import Landed, parts_in
+    from sources.extract.landed import Landed, list_parts
 
-    source = source or _folder(extract, 1) or _ask("source")
-    year = cohort or COHORT.convert(_year(extract) or _ask("cohort"), None, None)
+    source = source or _find_folder_name(extract, 1) or _ask("source")
+    year = cohort or COHORT.convert(_find_year(extract) or _ask("cohort"), None, None)
     if _is_part(extract):
         return [Landed(council, source, year.code, extract, part=1)]
-    parts = enumerate(parts_in(extract, source), 1)
+    parts = enumerate(list_parts(extract, source), 1)
     return [Landed(council, source, year.code, path, part=number) for number, path in parts] or [
         Landed(council, source, year.code, extract)
     ]
@@ -114,7 +114,7 @@ def _is_part(extract: Path) -> bool:
     return len(parents) > 1 and bool(_COHORT.fullmatch(parents[0].name)) and parents[1].name in CONTRACTS
 
 
-def _folder(extract: Path, above: int) -> str | None:
+def _find_folder_name(extract: Path, above: int) -> str | None:
     """Return the name of the folder 1 or 2 levels above the extract, if the folders are laid out like landing."""
     from sources.contracts import CONTRACTS
 
@@ -123,7 +123,7 @@ def _folder(extract: Path, above: int) -> str | None:
     return of.parents[above - 1].name if in_landing else None
 
 
-def _year(extract: Path) -> str | None:
+def _find_year(extract: Path) -> str | None:
     name = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
     return name if _COHORT.fullmatch(name) else None
 

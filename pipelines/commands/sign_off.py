@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, at_work, stop, wants_json
-from pipelines.commands.home_option import home_option
+from pipelines.commands.console import answer, is_json_wanted, show_progress, stop
+from pipelines.commands.home_option import add_home_option
 from pipelines.commands.keys import keys
 from pipelines.commands.runs import release
 from pipelines.ending import Ending
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@home_option()
-@console.cohort("; needed unless it is a change of people")
-@console.own_signing_key(", for use on your own machine; needs --sheet")
+@add_home_option()
+@console.add_cohort_option("; needed unless it is a change of people")
+@console.add_signing_key_option(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file
 @release
@@ -61,36 +61,36 @@ def approve(
     that was made. What moves after that needs a new signature.
     """
     from assets.release import fix_release, sign_off
-    from assets.release.decision_sheet import to_sign
+    from assets.release.decision_sheet import write_decision_sheet
     from assets.release.record import read_record
-    from pipelines.run import release_of
+    from pipelines.run import choose_release
 
     release, again = "", ""
-    with at_work("Decision sheet"):
+    with show_progress("Decision sheet"):
         if people:
             request = sign_off.change_of_people(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
             options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
-            release = version or release_of(home, cohort)
+            release = version or choose_release(home, cohort)
             if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
-                options = sign_off.as_begun(home.cohort(cohort.code), release)
+                options = sign_off.read_begun_options(home.cohort(cohort.code), release)
             request = sign_off.request_for(home.cohort(cohort.code), release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
         code = cohort.code if cohort else ""
-        written = to_sign(home.cohort(code), request)
+        written = write_decision_sheet(home.cohort(code), request)
     click.echo(f"Decision sheet: {written.sheet}\n  SHA-256 {written.sheet_sha256}\nFile to sign: {written.file}")
-    by = signed_by(key_file, sheet_read, signature, written.sheet_sha256)
+    by = load_key_or_signature(key_file, sheet_read, signature, written.sheet_sha256)
     if by is None:
-        if held := sign_off.what_holds(home, request):
+        if held := sign_off.explain_holds(home, request):
             click.echo(f"! {held}.")
         click.echo(HOW_TO_SIGN)
         return
     found = sign_off.sign_request(home.cohort(code), request, written.sheet_sha256, by)
-    click.echo(_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
+    click.echo(_describe_signed(found, request, f"{again} --home {shlex.quote(str(home.root))}"))
 
 
 HOW_TO_SIGN = (
@@ -100,18 +100,18 @@ HOW_TO_SIGN = (
 )
 
 
-def signed_by(
+def load_key_or_signature(
     key_file: Path | None, sheet_read: str | None, signature: BinaryIO | None, sheet_now: str
 ) -> Ed25519PrivateKey | bytes | None:
     """Return a person's key, if the page is still the one that they read, or a signature made elsewhere, or None."""
     from assets.release.sign_off import check_read
     from privacy.keys import load_own_key
-    from privacy.release.approval import signature_of
+    from privacy.release.approval import parse_signature
 
     if key_file and signature:
         stop("give --key or --signature, not both", Ending.USAGE)
     if signature:
-        return signature_of(signature.read())
+        return parse_signature(signature.read())
     if key_file is None:
         return None
     if sheet_read is None:
@@ -120,7 +120,7 @@ def signed_by(
     return load_own_key(key_file, lambda: click.prompt("Password of your key", hide_input=True, err=True))
 
 
-def _signed(found: Count, request: Request, again: str) -> str:
+def _describe_signed(found: Count, request: Request, again: str) -> str:
     """Return the text after signing: the signature, and the next step."""
     stage, release = request["stage"], request["release"]
     what = f"the {stage} of release {release}" if release else "the change of people"
@@ -150,30 +150,30 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
     import yaml
 
     from privacy.doors import files
-    from privacy.keys import load_own_key, new_private_pem
-    from privacy.release.policy import public_text
+    from privacy.keys import generate_private_pem, load_own_key
+    from privacy.release.policy import format_public_key
 
     secret = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True) if password else ""
     files.make_folder(out.resolve().parent)
     try:
         with files.create(out) as file:
-            file.write(new_private_pem(secret.encode()))
+            file.write(generate_private_pem(secret.encode()))
     except FileExistsError:
         console.stop(f"{out} is there already; keys are never replaced in place")
-    public = public_text(load_own_key(out, lambda: secret).public_key())
+    public = format_public_key(load_own_key(out, lambda: secret).public_key())
     lines = yaml.safe_dump([{"name": name, "role": role, "key": public, "public": False}], sort_keys=False)
     click.echo(f"Private key: {out}\nFor sign_off.people of the policy:\n")
     click.echo("".join(f"    {line}\n" for line in lines.splitlines()), nl=False)
 
 
 @click.command()
-@home_option()
-@console.cohort()
+@add_home_option()
+@console.add_cohort_option()
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
-@console.council("; with --cause, accept its holds alone", multiple=True)
-@console.reason("; the decision sheet repeats it. Name no child", required=False)
-@console.own_signing_key(", as for readiness approve; needs --sheet")
+@console.add_council_option("; with --cause, accept its holds alone", multiple=True)
+@console.add_reason_option("; the decision sheet repeats it. Name no child", required=False)
+@console.add_signing_key_option(", as for readiness approve; needs --sheet")
 @console.sheet_read
 @console.signature_file
 @click.option("--for-dagster", is_flag=True, help="Record nothing: print the lines for the configuration of a run.")
@@ -201,18 +201,18 @@ def accept(
 
     if council and not causes:
         stop("--council says whose holds of a cause you accept: give --cause as well", Ending.USAGE)
-    names = holds.selected(store, names, causes, council)
+    names = holds.select_hold_names(store, names, causes, council)
     sheet_sha256 = holds.list_sha256(store)
     if not (names and for_dagster):
-        click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=wants_json())
+        click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=is_json_wanted())
     if names:
         if reason is None:
             stop("an acceptance needs a reason: --reason TEXT", Ending.USAGE)
-        by = signed_by(key_file, sheet_read, signature, sheet_sha256)
+        by = load_key_or_signature(key_file, sheet_read, signature, sheet_sha256)
         _accept(home, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster)
     if not (names and for_dagster):
         state = holds.state(home, [cohort.code])
-        answer(_facts(state, cohort.code), lambda: _listed(state, cohort.code))
+        answer(_build_facts(state, cohort.code), lambda: _format_holds(state, cohort.code))
 
 
 def _accept(
@@ -238,12 +238,12 @@ def _accept(
     from privacy.release.policy import load_policy
 
     ledger, sign_off = note_signers(home), load_policy().sign_off
-    held = [holds.named(home.cohort(cohort), name).held for name in names]
-    unsigned = acceptance.acceptance_of(ledger, held, reason, sheet_sha256)
+    held = [holds.get_hold(home.cohort(cohort), name).held for name in names]
+    unsigned = acceptance.build_acceptance(ledger, held, reason, sheet_sha256)
     if by is None:
         path = home.cohort(cohort).acceptance_to_sign
         files.write(path, unsigned.message)
-        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=wants_json())
+        click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
     person, signed = acceptance.sign(ledger, sign_off, unsigned, by)
     if for_dagster:
@@ -251,10 +251,10 @@ def _accept(
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
         return
     acceptance.accept(ledger, signed)
-    click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=wants_json())
+    click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=is_json_wanted())
 
 
-def _facts(state: State, cohort: str) -> dict[str, Any]:
+def _build_facts(state: State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
 
     def fact(hold: Hold) -> dict[str, str]:
@@ -267,9 +267,9 @@ def _facts(state: State, cohort: str) -> dict[str, Any]:
     }
 
 
-def _listed(state: State, cohort: str) -> str:
+def _format_holds(state: State, cohort: str) -> str:
     """Return a table of open holds for each cause, and acceptances, with counts in bands and people's roles."""
-    from ndl_export.pages.number_format import counted
+    from ndl_export.pages.number_format import format_count
     from pipelines.reports.document import Grid, Report, Section
 
     if not state.holds:
@@ -278,7 +278,7 @@ def _listed(state: State, cohort: str) -> str:
     sections = []
     for cause in causes:
         rows = [(hold.council, hold.source, hold.what) for hold in state.open if hold.cause == cause]
-        title = f"{cause}: {counted(len(rows), 'hold')}, {counted(len({row[0] for row in rows}), 'council')}"
+        title = f"{cause}: {format_count(len(rows), 'hold')}, {format_count(len({row[0] for row in rows}), 'council')}"
         sections.append(Section(title, grids=[Grid("", ("council", "source", "what is wrong"), rows)]))
     if state.closed:
         by = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)

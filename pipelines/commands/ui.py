@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import at_work, stop
-from pipelines.commands.home_option import home_option
-from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, of_a_child, settings
+from pipelines.commands.console import show_progress, stop
+from pipelines.commands.home_option import add_home_option
+from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
 
 
 @click.command()
-@home_option(required=False)
-@console.landing()
-@console.keys()
+@add_home_option(required=False)
+@console.add_landing_option()
+@console.add_keys_option()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
@@ -39,17 +39,17 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
         stop(f"{webserver} is not installed: install the project with its extra `ui` (`make setup` does)")
     if not (PROJECT / "pyproject.toml").is_file():
         stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
-    if listens(host, port):
+    if is_listening(host, port):
         stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
     from assets.home.paths import Home
-    from pipelines.dagster.instance import note_taking_part, prepared
+    from pipelines.dagster.instance import note_taking_part, prepare_storage
 
-    place = home or Home(settings().home)
+    place = home or Home(get_settings().home)
     place.prepare()
-    folder = (landing or settings().landing).resolve()
+    folder = (landing or get_settings().landing).resolve()
     note_taking_part(place, folder)
-    environment = of_a_child(
-        DAGSTER_HOME=str(prepared(place)),
+    environment = build_child_environment(
+        DAGSTER_HOME=str(prepare_storage(place)),
         PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which needs 17 more packages
         **{HOME: str(place.root)},
         **{LANDING: str(folder)},
@@ -60,7 +60,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
     if not os.fork():
         announce(
             f"http://{host}:{port}  (home {place.root})",
-            is_ready=lambda: listens(host, port),
+            is_ready=lambda: is_listening(host, port),
             is_running=lambda: os.getppid() == own,
         )
         os._exit(0)
@@ -74,14 +74,14 @@ def announce(
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
     """Print the address once Dagster is ready, however long that takes; never if Dagster ends first."""
-    with at_work("Starting Dagster", in_lines=True):
+    with show_progress("Starting Dagster", in_lines=True):
         while not (ready := is_ready()) and is_running():
             pause(0.2)
     if ready:
         click.echo(address)
 
 
-def listens(host: str, port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
     """Check whether something accepts connections at the address.
 
     `0.0.0.0` and `::` mean every address of this machine.

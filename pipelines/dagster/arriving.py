@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.home.paths import Home
-from privacy.doors.regular import leads_out
-from sources.extract.landed import READY, Landed, candidates, files_in, is_unfinished, state
+from privacy.doors.regular import is_link_out
+from sources.extract.landed import READY, Landed, get_state, is_unfinished, iter_candidates, list_files
 
 YOUNG_SECONDS = 5.0
 """A file that has not changed for this long is assumed to be complete."""
@@ -40,26 +40,26 @@ class Look:
         return not self.unfinished and (self.ready or self.identity == earlier_identity)
 
 
-def looks(landing: Path) -> Iterator[Look]:
+def iter_looks(landing: Path) -> Iterator[Look]:
     """Yield a look at every extract in landing, except those that disappear in the meantime."""
-    for landed in candidates(landing):
+    for landed in iter_candidates(landing):
         try:
             yield _look(landed)
         except FileNotFoundError:
             continue
 
 
-def still_arriving(landing: Path, cohort: str) -> list[str]:
+def find_still_arriving(landing: Path, cohort: str) -> list[str]:
     """Return the names of the cohort's extracts that are still being written.
 
     Waits `PAUSE_SECONDS` if one changed recently.
     """
-    first = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
+    first = {look.landed: look for look in iter_looks(landing) if look.landed.cohort == cohort}
     young = [look for look in first.values() if look.changed > time.time() - YOUNG_SECONDS and not look.ready]
     moving = {look.landed.name for look in first.values() if look.unfinished}
     if young:
         time.sleep(PAUSE_SECONDS)
-        again = {look.landed: look for look in looks(landing) if look.landed.cohort == cohort}
+        again = {look.landed: look for look in iter_looks(landing) if look.landed.cohort == cohort}
         moving |= {
             look.landed.name
             for look in young
@@ -68,14 +68,14 @@ def still_arriving(landing: Path, cohort: str) -> list[str]:
     return sorted(moving)
 
 
-def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
+def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
     """Return, by cohort, the councils with an extract that arrived or changed since the intake last dealt with it.
 
     The intake may have taken it in, found it unchanged or stopped it. Extracts that are still being written are left
     out. Only times are compared: no file is opened.
     """
     found: dict[str, set[str]] = {}
-    for look in looks(landing):
+    for look in iter_looks(landing):
         landed, now = look.landed, time.time()
         key = (landed.source, landed.cohort, landed.council)
         results = [
@@ -83,22 +83,22 @@ def not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         ]
         if landed.several and not home.extract(*key).parts.exists() and (sorted_ := home.several(*key[::2])).exists():
             results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
-        came = max((path.stat().st_ctime for each in landed.paths for path in files_in(each)), default=now)
+        came = max((path.stat().st_ctime for each in landed.paths for path in list_files(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
         if settled and came > max(results, default=0.0):
             found.setdefault(landed.cohort, set()).add(landed.council)
     return found
 
 
-def _inside(landed: Landed) -> Iterator[Path]:
+def _iter_files(landed: Landed) -> Iterator[Path]:
     """Yield the files in the folder of an extract; none if it leads outside landing, possibly to the whole disk."""
-    if not (landed.within and leads_out(landed.path, landed.within)):
+    if not (landed.within and is_link_out(landed.path, landed.within)):
         yield from landed.path.rglob("*")
 
 
 def _is_marked(path: Path) -> bool:
     """Check whether a marker says that the file is complete."""
-    changed = max((times[1] for times in state(path)), default=0)
+    changed = max((times[1] for times in get_state(path)), default=0)
     try:
         return path.with_name(path.name + READY).stat().st_mtime_ns >= changed
     except OSError:  # no marker exists, or its name would be too long
@@ -106,12 +106,12 @@ def _is_marked(path: Path) -> bool:
 
 
 def _look(landed: Landed) -> Look:
-    seen = state(*landed.paths)
+    seen = get_state(*landed.paths)
     changed = max((times[1] for times in seen), default=0)
     return Look(
         landed,
         hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         ready=all(_is_marked(path) for path in landed.paths),
-        unfinished=any(is_unfinished(path.name) for path in _inside(landed)),
+        unfinished=any(is_unfinished(path.name) for path in _iter_files(landed)),
         changed=changed / 1e9,
     )

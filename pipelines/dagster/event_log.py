@@ -34,13 +34,13 @@ class OpenEventLog(SqliteEventLogStorage):
     @contextmanager
     def run_connection(self, run_id: str | None = None) -> Iterator[sqlalchemy.Connection]:
         """Yield a transaction on the file of a run."""
-        with self._engine(str(run_id)).begin() as connection:
+        with self._get_engine(str(run_id)).begin() as connection:
             yield connection
 
     @contextmanager
     def index_connection(self) -> Iterator[sqlalchemy.Connection]:
         """Yield a transaction on the file of all runs."""
-        with self._engine(INDEX_SHARD_NAME).begin() as connection:
+        with self._get_engine(INDEX_SHARD_NAME).begin() as connection:
             yield connection
 
     def dispose(self) -> None:
@@ -48,7 +48,7 @@ class OpenEventLog(SqliteEventLogStorage):
             self._close(list(self._open))
         super().dispose()
 
-    def _engine(self, shard: str) -> sqlalchemy.Engine:
+    def _get_engine(self, shard: str) -> sqlalchemy.Engine:
         with self._opening:
             if shard not in self._open:
                 with super().run_connection(shard):
@@ -64,7 +64,7 @@ class OpenEventLog(SqliteEventLogStorage):
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
-def _not_waiting_for_the_disk(connection: object, _: Any) -> None:
+def _configure_connection(connection: object, _: Any) -> None:
     """Set up a connection to one of Dagster's files, the only ones that SQLAlchemy opens here.
 
     A write-ahead log stays consistent without a sync for each transaction.

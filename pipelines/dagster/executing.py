@@ -9,15 +9,15 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import note_councils, one_run, started_by_command
-from assets.home.errors import in_plain_words
+from assets.catalogue.runs import note_councils, tag_command, tag_partition_range
+from assets.home.errors import describe_unexpected_error
 from assets.home.installation import Installation
 from assets.release.assets import WAITS
 from assets.release.fix_release import ReleaseOptions
-from pipelines.dagster.instance import OF_LOCATION, place_in_history, working_instance
-from pipelines.dagster.jobs import run_of_release
+from pipelines.dagster.instance import OF_LOCATION, open_working_instance, place_in_history
+from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
-from pipelines.ending import Ending, RunStopped, ending_named
+from pipelines.ending import Ending, RunStopped, find_ending_by_name
 
 
 class Jobs:
@@ -32,20 +32,20 @@ class Jobs:
 
     def intake(self, councils: Sequence[str], cohort: str) -> None:
         known = note_councils(self._instance, councils)
-        self._execute("intake", {"tags": one_run(councils, cohort, known)})
+        self._execute("intake", {"tags": tag_partition_range(councils, cohort, known)})
 
     def linkage(self, cohort: str) -> None:
         self._execute("linkage", {"partition_key": cohort})
 
     def release(self, cohort: str, version: str, options: ReleaseOptions) -> None:
-        self._execute("release", run_of_release(cohort, version, options))
+        self._execute("release", build_release_run(cohort, version, options))
 
     def returns(self, cohort: str) -> None:
         self._execute("returns", {"partition_key": cohort})
 
     def _execute(self, job: str, run: dict[str, Any]) -> None:
         options = run | {
-            "tags": started_by_command("readiness run") | OF_LOCATION | self._tags | run.get("tags", {}),
+            "tags": tag_command("readiness run") | OF_LOCATION | self._tags | run.get("tags", {}),
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:
@@ -53,33 +53,33 @@ class Jobs:
                 instance=self._instance, raise_on_error=False, **options
             )
         except dg.DagsterError as error:
-            raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+            raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
         place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
         if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
             raise RunStopped(waiting[0].description or "", Ending.HOLD)
         if not result.success:
-            raise _stopped(result)
+            raise _build_run_stopped(result)
 
 
 @contextmanager
-def jobs_of(folders: Installation) -> Iterator[Jobs]:
+def open_jobs(folders: Installation) -> Iterator[Jobs]:
     """Yield the jobs of an installation, with Dagster's storage of its home folder open.
 
     Raises `RunStopped` if the storage cannot be used.
     """
     try:
-        with working_instance(folders.home) as (instance, of_this_process):
+        with open_working_instance(folders.home) as (instance, of_this_process):
             yield Jobs(folders, instance, of_this_process)
     except dg.DagsterError as error:
-        raise RunStopped(in_plain_words(error), Ending.FAULT) from None
+        raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
 
 
 _OWN_CLASS = re.compile(r"^(?:assets|ndl_export|pipelines|privacy|sources)\.[\w.]+: ")
 """The class name in front of the message of a project error, which needs only its message."""
 
 
-def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
+def _build_run_stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
     """Return an error with the messages of failed checks, or of the error that stopped a step."""
     failed = [
         check.description or ""
@@ -93,6 +93,6 @@ def _stopped(result: dg.ExecuteInProcessResult) -> RunStopped:
             error = event.step_failure_data.error
             while error.cause:
                 error = error.cause
-            ending = ending_named((error.cls_name or "").rpartition(".")[2])
+            ending = find_ending_by_name((error.cls_name or "").rpartition(".")[2])
             return RunStopped(f"{event.step_key}: {_OWN_CLASS.sub('', error.message.strip())}", ending)
     return RunStopped("the run failed; its events are in the Dagster instance of the home folder", Ending.FAULT)

@@ -16,13 +16,13 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from assets.catalogue.runs import note_councils
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
-from assets.home.retention_policy import retention
-from assets.keeping.retention import due, expire
+from assets.home.retention_policy import get_retention
+from assets.keeping.retention import expire, find_due_items
 from pipelines.dagster.event_log import OpenEventLog
-from privacy.doors.environment import dagster_home
-from privacy.doors.locks import is_held, locked
+from privacy.doors.environment import get_dagster_home
+from privacy.doors.locks import hold_lock, is_held
 from privacy.keys import KeyRing
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 
 INSTANCE_SETTINGS = Path(__file__).parent / "dagster.yaml"
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -42,7 +42,7 @@ _NOT_ENDED = [
 ]
 
 
-def prepared(home: Home) -> Path:
+def prepare_storage(home: Home) -> Path:
     """Return the folder of Dagster's storage in a home folder, created if needed, with the project's settings."""
     home.prepare()
     folder = home.dagster
@@ -50,9 +50,9 @@ def prepared(home: Home) -> Path:
     return folder
 
 
-def instance(home: Home) -> dg.DagsterInstance:
+def open_instance(home: Home) -> dg.DagsterInstance:
     """Open the Dagster instance of a home folder, with the project's settings."""
-    folder = prepared(home)
+    folder = prepare_storage(home)
     event_log = {
         "module": OpenEventLog.__module__,
         "class": OpenEventLog.__name__,
@@ -64,42 +64,42 @@ def instance(home: Home) -> dg.DagsterInstance:
     )
 
 
-def history(home: Home) -> dg.DagsterInstance:
+def open_history(home: Home) -> dg.DagsterInstance:
     """Open the instance that `DAGSTER_HOME` names, or that of the home folder, or an empty one.
 
     The caller closes it.
     """
-    if (named := dagster_home()) is not None:
+    if (named := get_dagster_home()) is not None:
         return dg.DagsterInstance.from_config(str(named))
-    return instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
+    return open_instance(home) if home.dagster.is_dir() else dg.DagsterInstance.ephemeral()
 
 
 def note_taking_part(home: Home, landing: Path) -> None:
     """Add a partition for each council with a folder in landing."""
     if landing.is_dir():
-        with instance(home) as opened:
-            note_councils(opened, taking_part(landing))
+        with open_instance(home) as opened:
+            note_councils(opened, list_councils(landing))
 
 
 @contextmanager
-def working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
+def open_working_instance(home: Home) -> Iterator[tuple[dg.DagsterInstance, dict[str, str]]]:
     """Yield the instance for runs that this process executes itself, and their tags.
 
     Runs of dead processes are closed first: Dagster would show them as running for ever, and its queue would wait for
     them.
     """
-    with instance(home) as opened, _alive(home.processes) as tags:
+    with open_instance(home) as opened, _mark_alive(home.processes) as tags:
         _end_left_over(opened, home.processes)
         yield opened, tags
 
 
 @contextmanager
-def _alive(folder: Path) -> Iterator[dict[str, str]]:
+def _mark_alive(folder: Path) -> Iterator[dict[str, str]]:
     """Yield tags for this process's runs that show others that it is alive; `folder` has a locked file per process."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
-    with locked(unlocked):
+    with hold_lock(unlocked):
         try:
             unlocked.rename(place)
             yield {PROCESS: place.name}
@@ -145,22 +145,22 @@ def expire_all(
     Returns a sentence for each thing that was removed, or would be with `dry_run`. `storage` is Dagster's, by default
     that of the home folder if it exists. Raises `InUse` and `InvalidRetention`.
     """
-    policy, now = retention(), now or dt.datetime.now(dt.UTC)
-    found = due(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)
+    policy, now = get_retention(), now or dt.datetime.now(dt.UTC)
+    found = find_due_items(home, landing, keys, policy, now) if dry_run else expire(home, landing, keys, policy, now)
     sentences = [
         f"{entry.what} of {'/'.join(filter(None, (entry.cohort, entry.council, entry.source)))}" for entry in found.held
     ]
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
     before = now - dt.timedelta(days=policy.dagster_days)
     if storage is not None:
-        return sentences + _runs(home, storage, before, dry_run)
+        return sentences + _remove_runs(home, storage, before, dry_run)
     if home.dagster.is_dir():
-        with instance(home) as own:
-            return sentences + _runs(home, own, before, dry_run)
+        with open_instance(home) as own:
+            return sentences + _remove_runs(home, own, before, dry_run)
     return sentences
 
 
-def _runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run: bool) -> list[str]:
+def _remove_runs(home: Home, storage: dg.DagsterInstance, before: dt.datetime, dry_run: bool) -> list[str]:
     """Remove runs that ended, with their events, `_RUNS_AT_ONCE` at a time."""
     old = dg.RunsFilter(statuses=list(_ENDED), created_before=before)
     if not (number := storage.get_runs_count(old)):

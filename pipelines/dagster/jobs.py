@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, of_release, redact_errors
+from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, redact_errors, tag_release
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
@@ -13,7 +13,7 @@ from assets.release.fix_release import ReleaseOptions
 from assets.returns.assets import returns
 from pipelines.dagster.instance import expire_all
 from pipelines.release_calendar import NotPublished, publish_release
-from privacy.doors.environment import PUBLISH_TO, settings
+from privacy.doors.environment import PUBLISH_TO, get_settings
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
 
 intake_job = dg.define_asset_job(
@@ -63,7 +63,7 @@ synthetic_job = dg.define_asset_job(
 )
 
 
-def run_of_release(cohort: str, version: str, options: ReleaseOptions) -> dict[str, Any]:
+def build_release_run(cohort: str, version: str, options: ReleaseOptions) -> dict[str, Any]:
     """Return partition, tags and configuration for a run of the job `release`."""
     config = {
         "version": version,
@@ -75,12 +75,12 @@ def run_of_release(cohort: str, version: str, options: ReleaseOptions) -> dict[s
     }
     return {
         "partition_key": cohort,
-        "tags": of_release(version, options.share),
+        "tags": tag_release(version, options.share),
         "run_config": {"ops": {"release__measurements": {"config": config}}},
     }
 
 
-def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
+def build_publication_run(cohort: str, version: str) -> dict[str, Any]:
     """Return the same for the job `republish`, which publishes a bundle that was held."""
     return {
         "partition_key": cohort,
@@ -92,7 +92,7 @@ def run_of_publication(cohort: str, version: str) -> dict[str, Any]:
 @dg.op(config_schema={}, description="Remove what the retention policy says has been kept long enough.")
 @redact_errors
 def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
-    ring = installation.key_ring(KEYS_OF_INTAKE)
+    ring = installation.load_keys(KEYS_OF_INTAKE)
     for sentence in expire_all(installation.home_folder, installation.landing, ring, storage=context.instance):
         context.log.info(f"removed: {sentence}")
 
@@ -108,7 +108,7 @@ def retention_job() -> None:
 )
 @redact_errors
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
-    url, version = settings().publish_to, context.op_config["version"]
+    url, version = get_settings().publish_to, context.op_config["version"]
     if url is None:
         raise NotPublished(f"there is no place to publish to: set {PUBLISH_TO} to a folder or a URL")
     publish_release(installation.home_folder, version, url, None, context.log.info)

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from assets.home.paths import Home
 from assets.release.sign_off import is_done
-from pipelines.dagster.instance import history
+from pipelines.dagster.instance import open_history
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
@@ -34,51 +34,57 @@ class InstallationCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every metric. Raises `LedgerError` if the ledger is broken: a scrape that fails is an alarm, too."""
-        yield from self._runs()
-        yield _gauge("newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._newest())
-        yield _gauge("releases_waiting", "Releases that wait for people to sign.", "stage", self._waiting())
-        yield _gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._free())
+        yield from self._collect_runs()
+        yield _build_gauge(
+            "newest_delivery_timestamp_seconds", "When an extract last came in.", "source", self._collect_newest()
+        )
+        yield _build_gauge(
+            "releases_waiting", "Releases that wait for people to sign.", "stage", self._collect_waiting()
+        )
+        yield _build_gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._collect_free())
         ledger = Ledger(self._home.ledger)
         accounts = [(entry.cohort, entry.unit) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
-        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.remaining))
-        yield _gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
-        yield _gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
+        caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.compute_remaining))
+        yield _build_gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)
+        yield _build_gauge("budget_remaining_rho", "Privacy budget left, rho.", "cohort unit", left)
 
-    def _runs(self) -> Iterator[GaugeMetricFamily]:
-        with history(self._home) as runs:
+    def _collect_runs(self) -> Iterator[GaugeMetricFamily]:
+        with open_history(self._home) as runs:
             ended = {
-                status: {name: runs.get_run_records(_of(name, status), limit=1) for name in _JOBS}
+                status: {name: runs.get_run_records(_build_runs_filter(name, status), limit=1) for name in _JOBS}
                 for status in (_SUCCEEDED, _FAILED)
             }
-            failed = [((name,), runs.get_runs_count(_of(name, _FAILED))) for name in _JOBS]
+            failed = [((name,), runs.get_runs_count(_build_runs_filter(name, _FAILED))) for name in _JOBS]
         for status, word in ((_SUCCEEDED, "success"), (_FAILED, "failure")):
             last = [((name,), found[0].end_time or 0) for name, found in ended[status].items() if found]
-            yield _gauge(f"last_{word}_timestamp_seconds", f"When a job last ended in {word}.", "job", last)
-        yield _gauge("runs_failed", "Failed runs in Dagster's history, from which retention removes.", "job", failed)
+            yield _build_gauge(f"last_{word}_timestamp_seconds", f"When a job last ended in {word}.", "job", last)
+        yield _build_gauge(
+            "runs_failed", "Failed runs in Dagster's history, from which retention removes.", "job", failed
+        )
 
-    def _newest(self) -> Iterator[Sample]:
+    def _collect_newest(self) -> Iterator[Sample]:
         for source in sorted((self._home.restricted / "quality").glob("source=*")):
             times = [path.stat().st_mtime for path in source.glob("cohort=*/*.json")]
             if times:
                 yield (source.name.removeprefix("source="),), max(times)
 
-    def _waiting(self) -> Iterator[Sample]:
+    def _collect_waiting(self) -> Iterator[Sample]:
         sheets = self._home.decision_sheet("", "").parent
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]
             yield (stage,), sum(not is_done(self._home, stage, version) for version in versions)
 
-    def _free(self) -> Iterator[Sample]:
+    def _collect_free(self) -> Iterator[Sample]:
         for name, folder in self._folders:
             if folder.is_dir():
                 yield (name,), shutil.disk_usage(folder).free
 
 
-def _of(job: str, status: dg.DagsterRunStatus) -> dg.RunsFilter:
+def _build_runs_filter(job: str, status: dg.DagsterRunStatus) -> dg.RunsFilter:
     return dg.RunsFilter(job_name=job, statuses=[status])
 
 
-def _gauge(name: str, about: str, labels: str, samples: Iterable[Sample]) -> GaugeMetricFamily:
+def _build_gauge(name: str, about: str, labels: str, samples: Iterable[Sample]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"readiness_{name}", about, labels=labels.split())
     for values, figure in samples:
         family.add_metric([str(value) for value in values], figure)

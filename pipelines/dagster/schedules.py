@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.catalogue.runs import COHORTS, RELEASE, WHY, note_councils, one_run
+from assets.catalogue.runs import COHORTS, RELEASE, WHY, note_councils, tag_partition_range
 from assets.home.installation import Installation
-from ndl_export.facts.directory_files import calendar
-from pipelines.dagster.arriving import not_taken
+from ndl_export.facts.directory_files import read_calendar
+from pipelines.dagster.arriving import find_not_taken
 from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
 from pipelines.release_calendar import TIMEZONE
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 
 
 @dg.schedule(
@@ -26,13 +26,14 @@ from privacy.doors.environment import settings
 def nightly_intake(
     context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    waiting = not_taken(installation.landing, installation.home_folder)
+    waiting = find_not_taken(installation.landing, installation.home_folder)
     known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
         if cohort in COHORTS.get_partition_keys():
             yield dg.RunRequest(
                 run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
-                tags=one_run(councils, cohort, known) | {WHY: "landed, and neither taken nor stopped since"},
+                tags=tag_partition_range(councils, cohort, known)
+                | {WHY: "landed, and neither taken nor stopped since"},
             )
     if not waiting:
         yield dg.SkipReason("everything that has landed is in, or was stopped")
@@ -48,7 +49,7 @@ def nightly_intake(
     ),
 )
 def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    cohort = last_assessed(context.scheduled_execution_time.date())
+    cohort = find_last_assessed(context.scheduled_execution_time.date())
     yield dg.RunRequest(
         run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
         partition_key=cohort,
@@ -56,7 +57,7 @@ def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     )
 
 
-def last_assessed(day: dt.date) -> str:
+def find_last_assessed(day: dt.date) -> str:
     """Return the cohort whose Profile was last due; returns close at the end of June."""
     year = day.year - 1 if day.month >= 7 else day.year - 2
     code = f"{year}{(year + 1) % 100:02d}"
@@ -84,7 +85,7 @@ daily_retention = dg.ScheduleDefinition(
 )
 def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
     day = context.scheduled_execution_time.date()
-    announced = [each for each in calendar(settings().calendar) if each.date == day]
+    announced = [each for each in read_calendar(get_settings().calendar) if each.date == day]
     for each in announced:
         yield dg.RunRequest(
             run_key=f"{each.version}-{day}",

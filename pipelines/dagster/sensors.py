@@ -18,15 +18,15 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from assets.catalogue.runs import COHORTS, COUNCILS, PARTITION, RANGE_END, RANGE_START, WHY, council_cohort
+from assets.catalogue.runs import COHORTS, COUNCILS, PARTITION, RANGE_END, RANGE_START, WHY, build_partition_key
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP as LINKAGE
-from assets.release.sign_off import signed_and_waiting
-from pipelines.dagster.arriving import Look, looks
-from pipelines.dagster.jobs import intake_job, release_job, republish_job, run_of_publication, run_of_release
-from privacy.doors.environment import ALERT, settings
+from assets.release.sign_off import list_ready_releases
+from pipelines.dagster.arriving import Look, iter_looks
+from pipelines.dagster.jobs import build_publication_run, build_release_run, intake_job, release_job, republish_job
+from privacy.doors.environment import ALERT, get_settings
 from privacy.release.policy import Stage
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 
 INTERVAL_SECONDS = 60
 _PATIENCE_SECONDS = 10
@@ -69,7 +69,7 @@ def landing_sensor(
     seen: Identities = {}
     requested: Identities = dict(earlier.get("requested", {}))
     runs: list[dg.RunRequest] = []
-    for partition, extracts in _by_partition(landing).items():
+    for partition, extracts in _group_by_partition(landing).items():
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
         whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
@@ -86,15 +86,15 @@ def landing_sensor(
     return dg.SensorResult(
         run_requests=runs,
         cursor=json.dumps({"seen": seen, "requested": requested}, sort_keys=True),
-        dynamic_partitions_requests=[COUNCILS.build_add_request(taking_part(landing))],
+        dynamic_partitions_requests=[COUNCILS.build_add_request(list_councils(landing))],
     )
 
 
-def _by_partition(landing: Path) -> dict[str, list[Look]]:
+def _group_by_partition(landing: Path) -> dict[str, list[Look]]:
     cohorts, found = set(COHORTS.get_partition_keys()), dict[str, list[Look]]()
-    for look in looks(landing):
+    for look in iter_looks(landing):
         if look.landed.cohort in cohorts:
-            found.setdefault(council_cohort(look.landed.council, look.landed.cohort), []).append(look)
+            found.setdefault(build_partition_key(look.landed.council, look.landed.cohort), []).append(look)
     return found
 
 
@@ -120,13 +120,13 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
 def approved_releases(
     context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    waiting = signed_and_waiting(installation.home_folder)
+    waiting = list_ready_releases(installation.home_folder)
     for ready in waiting:
         measures = ready.stage == Stage.MEASUREMENT
         run = (
-            run_of_release(ready.cohort, ready.release, ready.options)
+            build_release_run(ready.cohort, ready.release, ready.options)
             if measures
-            else run_of_publication(ready.cohort, ready.release)
+            else build_publication_run(ready.cohort, ready.release)
         )
         yield dg.RunRequest(
             run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
@@ -139,7 +139,7 @@ def approved_releases(
         yield dg.SkipReason("no release waits that people have signed")
 
 
-def sentence_about(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
+def describe_failure(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     """Return the alert about a run; `steps` are the failed steps with the kinds of their errors."""
     partition = run.tags.get(PARTITION) or "..".join(
         run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
@@ -172,10 +172,10 @@ def alert(text: str, to: str) -> None:
     ),
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
-    failed = [(event.step_key or "", _kind(event)) for event in context.get_step_failure_events()]
-    sentence = sentence_about(context.dagster_run, failed)
+    failed = [(event.step_key or "", _get_error_kind(event)) for event in context.get_step_failure_events()]
+    sentence = describe_failure(context.dagster_run, failed)
     context.log.error(sentence)
-    if to := settings().alert:
+    if to := get_settings().alert:
         try:
             alert(sentence, to)
         except (OSError, subprocess.SubprocessError) as error:
@@ -183,7 +183,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
     yield dg.SkipReason(sentence)
 
 
-def _kind(event: dg.DagsterEvent) -> str:
+def _get_error_kind(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause

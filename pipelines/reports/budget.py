@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.reports.document import Grid, Report, Section, to_minute
+from pipelines.reports.document import Grid, Report, Section, format_minute
 from privacy.release.approval import SignOffs
-from privacy.release.ledger import NANO, Ledger, charges_of
+from privacy.release.ledger import NANO, Ledger, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import load_policy
 
 Account = dict[str, Any]
@@ -19,7 +19,7 @@ _OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopp
 _LEGEND = "Open: a run is drawing noise now, or stopped doing so: the next run then gives the charge back."
 
 
-def statement(location: Path | str) -> list[Account]:
+def build_statement(location: Path | str) -> list[Account]:
     """Return the accounts by cohort and unit: cap, releases with their charges, and what is left; JSON-ready.
 
     `charges` are in the order of the ledger. `releases` add them up, with the total spent up to each. `given_back` is
@@ -31,7 +31,7 @@ def statement(location: Path | str) -> list[Account]:
     approved = [(entry.cohort, entry.unit) for entry in entries if entry.kind == EntryKind.APPROVE]
     waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
     return [
-        _account(cohort, unit, entries, delta) | {"approvals": list(_approvals(cohort, signed))}
+        _build_account(cohort, unit, entries, delta) | {"approvals": list(_iter_approvals(cohort, signed))}
         for cohort, unit in [*approved, *((cohort, CHILD) for cohort in sorted(waiting))]
     ]
 
@@ -41,17 +41,17 @@ def report(found: Sequence[Account]) -> Report:
     return Report(
         kind="ledger",
         title="What was spent of the privacy budget",
-        outcome=[_outcome(account) for account in found] or ["No cohort has a budget yet."],
-        sections=[*map(_section, found), *(units_of_budget(account["delta"]) for account in found[:1])],
+        outcome=[_describe_outcome(account) for account in found] or ["No cohort has a budget yet."],
+        sections=[*map(_build_section, found), *(explain_budget_units(account["delta"]) for account in found[:1])],
         facts=list(found),
         good=all(not account["cap_rho"] or account["remaining_rho"] for account in found),
     )
 
 
-def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
+def _build_account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:
     own = [entry for entry in entries if (entry.cohort, entry.unit) == (cohort, unit)]
     cap = next((entry.nano_rho for entry in own if entry.kind == EntryKind.APPROVE), 0)
-    charges = list(charges_of(own).values())
+    charges = list(collect_charges(own).values())
     reserved = [charge.entry for charge in charges]
     spent = sum(entry.nano_rho for entry in reserved)
     return {
@@ -63,7 +63,7 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
             {
                 "release": charge.entry.release,
                 "family": charge.entry.family,
-                **_amount(charge.entry.nano_rho, delta),
+                **_build_amount(charge.entry.nano_rho, delta),
                 "state": "measured" if charge.end else "open",
                 "note": charge.end.note if charge.end else _OPEN,
                 "recorded_at": charge.entry.recorded_at,
@@ -71,15 +71,15 @@ def _account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> 
             }
             for charge in charges
         ],
-        "releases": _releases(reserved, delta),
-        "spent": _amount(spent, delta),
+        "releases": _list_releases(reserved, delta),
+        "spent": _build_amount(spent, delta),
         "given_back": sum(entry.kind == EntryKind.VOID for entry in own),
         "remaining_rho": (cap - spent) / NANO,
-        "remaining_epsilon": _amount(cap - spent, delta)["epsilon"],
+        "remaining_epsilon": _build_amount(cap - spent, delta)["epsilon"],
     }
 
 
-def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
+def _iter_approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
     """Yield the signatures on releases of the cohort, oldest first, without names."""
     for each in signed.approvals:
         stage, release = each.request["stage"], each.request["release"]
@@ -95,22 +95,22 @@ def _approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
             }
 
 
-def _releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
+def _list_releases(reserved: Sequence[Entry], delta: float) -> list[dict[str, Any]]:
     """Return each release in the order of its first charge, with its charge and the running total."""
     found = []
     for release in dict.fromkeys(entry.release for entry in reserved):
         own = [entry for entry in reserved if entry.release == release]
-        to_date = _amount(sum(entry.nano_rho for entry in reserved if entry.seq <= own[-1].seq), delta)
-        amount = _amount(sum(entry.nano_rho for entry in own), delta)
+        to_date = _build_amount(sum(entry.nano_rho for entry in reserved if entry.seq <= own[-1].seq), delta)
+        amount = _build_amount(sum(entry.nano_rho for entry in own), delta)
         found.append({"release": release, **amount, **{f"to_date_{name}": value for name, value in to_date.items()}})
     return found
 
 
-def _amount(nano_rho: int, delta: float) -> dict[str, float]:
-    return {"rho": nano_rho / NANO, "epsilon": epsilon(nano_rho / NANO, delta) if nano_rho else 0.0}
+def _build_amount(nano_rho: int, delta: float) -> dict[str, float]:
+    return {"rho": nano_rho / NANO, "epsilon": compute_epsilon(nano_rho / NANO, delta) if nano_rho else 0.0}
 
 
-def _outcome(account: Account) -> str:
+def _describe_outcome(account: Account) -> str:
     if not account["cap_rho"]:
         return f"Cohort {account['cohort']}: no budget is approved yet."
     spent, left = account["spent"], account["remaining_rho"]
@@ -121,20 +121,20 @@ def _outcome(account: Account) -> str:
     )
 
 
-def _section(account: Account) -> Section:
+def _build_section(account: Account) -> Section:
     sentences = [_LEGEND] if any(charge["state"] == "open" for charge in account["charges"]) else []
     if account["given_back"]:
         sentences.append(
             f"Given back: {account['given_back']} times a run stopped between charge and commit; what it had drawn, if"
             " anything, was removed unseen, and cost nothing."
         )
-    grids = [_charges(account)] if account["charges"] else []
+    grids = [_build_charge_grid(account)] if account["charges"] else []
     if account["approvals"] and account["unit"] == CHILD:
         lines = [
             (
                 *(each["release"], each["stage"]),
                 "a demonstration key" if each["is_demonstration"] else str(each["role"]),
-                *(to_minute(each["signed_at"]), "yes" if each["counted"] else "no"),
+                *(format_minute(each["signed_at"]), "yes" if each["counted"] else "no"),
             )
             for each in account["approvals"]
         ]
@@ -143,28 +143,28 @@ def _section(account: Account) -> Section:
     return Section(f"Cohort {account['cohort']}, one {account['unit']}", sentences, grids)
 
 
-def _charges(account: Account) -> Grid:
+def _build_charge_grid(account: Account) -> Grid:
     """Return a line for each charge, and for each release its total and the running total."""
     lines = []
     for release in account["releases"]:
         own = [charge for charge in account["charges"] if charge["release"] == release["release"]]
         lines += [
-            (each["release"], each["family"], each["state"], to_minute(each["recorded_at"]), *_both(each))
+            (each["release"], each["family"], each["state"], format_minute(each["recorded_at"]), *_format_amount(each))
             for each in own
         ]
-        lines.append((release["release"], "together", "", "", *_both(release)))
+        lines.append((release["release"], "together", "", "", *_format_amount(release)))
         if release["to_date_rho"] > release["rho"]:
             so_far = {"rho": release["to_date_rho"], "epsilon": release["to_date_epsilon"]}
-            lines.append((release["release"], "so far, in all", "", "", *_both(so_far)))
+            lines.append((release["release"], "so far, in all", "", "", *_format_amount(so_far)))
     header = ("release", "charged for", "state", "recorded (UTC)", "rho", "epsilon")
     return Grid(f"Charges to one {account['unit']} of {account['cohort']}", header, lines, numbers=2)
 
 
-def _both(amount: dict[str, float]) -> tuple[str, str]:
+def _format_amount(amount: dict[str, float]) -> tuple[str, str]:
     return f"{amount['rho']:.4f}", f"{amount['epsilon']:.2f}"
 
 
-def units_of_budget(delta: float) -> Section:
+def explain_budget_units(delta: float) -> Section:
     """Explain rho and epsilon, and whose budgets they are, for a person who signs."""
     return Section(
         "How to read it",

@@ -18,29 +18,29 @@ import yaml
 from packaging.requirements import Requirement
 
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, entries, verify
-from assets.home.retention_policy import InvalidRetention, retention
+from assets.home.processing_log import Processing, read_entries, verify
+from assets.home.retention_policy import InvalidRetention, get_retention
 from assets.home.software import software
 from assets.intake.suppressions import objections, out_of_reach
 from assets.keeping.backup import Part
-from assets.keeping.retention import due
-from assets.linkage.link import gib_of_run
-from assets.release.anchors import stated_charges, unconfirmed
+from assets.keeping.retention import find_due_items
+from assets.linkage.link import estimate_run_gib
+from assets.release.anchors import explain_unconfirmed_ledger, list_stated_charges
 from assets.returns.disclosure_log import check_anchored
-from ndl_export.bundle.anchors import UnreadableAnchor, anchors_at, anchors_in
-from ndl_export.facts.directory_files import InvalidCalendar, calendar, falls_short
+from ndl_export.bundle.anchors import UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.facts.directory_files import InvalidCalendar, find_calendar_gaps, read_calendar
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher
 from ndl_export.files.stores import StoreError as PlaceError
 from ndl_export.files.stores import open_store
 from pipelines.reports.document import Grid, Report, Section
 from privacy.chained_log import LogBroken
 from privacy.doors import environment
-from privacy.doors.database import memory_gib
+from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
-from privacy.release.store import StoreError, charges
-from sources.extract.landed import not_read, taking_part
+from privacy.release.store import StoreError, read_charges
+from sources.extract.landed import describe_unread_entries, list_councils
 
 GIB = 1 << 30
 LEAST_FREE = 2 * GIB
@@ -93,34 +93,42 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
 
     A check that fails does not prevent the others.
     """
-    usable, problems = environment.usable()
+    usable, problems = environment.read_usable_settings()
     where = Home((home or usable.home).resolve())
     landing_folder = (landing or usable.landing).resolve()
     key_folder = (keys or usable.keys).resolve()
-    part, ring, lacks = _usable_keys(key_folder)
+    part, ring, lacks = _load_usable_keys(key_folder)
     checks: list[tuple[str, Callable[[], Answers]]] = [
-        ("Python", _python),
-        ("libraries", _libraries),
-        ("settings", lambda: _settings(usable, problems, part)),
-        ("keys", lambda: _keys(key_folder, where, part, ring, lacks)),
-        ("sign-off", lambda: _sign_off(key_folder, ring) if part != INTAKE_AND_LINKAGE else _of_another("release")),
-        ("landing", lambda: _landing(landing_folder) if part != RELEASES else _of_another("restricted")),
-        ("home", lambda: _home(where)),
-        ("disk", lambda: _disk(where, landing_folder)),
-        ("memory", lambda: _memory(landing_folder) if part != RELEASES else _of_another("restricted")),
-        ("ledger", lambda: _ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _of_another("release")),
-        ("processing log", lambda: _log(where)),
-        ("disclosure log", lambda: _disclosures(where)),
-        ("removals", lambda: _removals(where, key_folder)),
-        ("backup", lambda: _backup(where)),
-        ("Dagster", lambda: _dagster(where)),
-        ("clock", lambda: _clock(where)),
-        ("optional", lambda: _optional(usable)),
+        ("Python", _check_python),
+        ("libraries", _check_libraries),
+        ("settings", lambda: _check_settings(usable, problems, part)),
+        ("keys", lambda: _check_keys(key_folder, where, part, ring, lacks)),
+        (
+            "sign-off",
+            lambda: _check_sign_off(key_folder, ring) if part != INTAKE_AND_LINKAGE else _refer_to_location("release"),
+        ),
+        ("landing", lambda: _check_landing(landing_folder) if part != RELEASES else _refer_to_location("restricted")),
+        ("home", lambda: _check_home(where)),
+        ("disk", lambda: _check_disk(where, landing_folder)),
+        ("memory", lambda: _check_memory(landing_folder) if part != RELEASES else _refer_to_location("restricted")),
+        (
+            "ledger",
+            lambda: (
+                _check_ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _refer_to_location("release")
+            ),
+        ),
+        ("processing log", lambda: _check_log(where)),
+        ("disclosure log", lambda: _check_disclosures(where)),
+        ("removals", lambda: _check_removals(where, key_folder)),
+        ("backup", lambda: _check_backup(where)),
+        ("Dagster", lambda: _check_dagster(where)),
+        ("clock", lambda: _check_clock(where)),
+        ("optional", lambda: _check_optional_modules(usable)),
     ]
-    return [Diagnosis(what, state, sentence) for what, check in checks for state, sentence in _answers(check)]
+    return [Diagnosis(what, state, sentence) for what, check in checks for state, sentence in _run_check(check)]
 
 
-def _answers(check: Callable[[], Answers]) -> Answers:
+def _run_check(check: Callable[[], Answers]) -> Answers:
     """Yield the findings of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
@@ -151,17 +159,17 @@ def report(found: Sequence[Diagnosis]) -> Report:
     )
 
 
-def _python() -> Answers:
+def _check_python() -> Answers:
     wanted = Requirement(f"python{importlib.metadata.metadata('readiness')['Requires-Python']}")
     version = ".".join(map(str, sys.version_info[:3]))
     state = State.OK if wanted.specifier.contains(version) else State.MISSING
     yield state, f"{version}, wanted {wanted.specifier}"
 
 
-def _libraries() -> Answers:
+def _check_libraries() -> Answers:
     required = [Requirement(line) for line in importlib.metadata.requires("readiness") or ()]
     needed = [entry for entry in required if entry.marker is None]
-    installed = {entry.name: _version(entry.name) for entry in needed}
+    installed = {entry.name: _find_version(entry.name) for entry in needed}
     wrong = [
         f"{entry.name} {installed[entry.name] or 'is not installed'} (wanted {entry.specifier})"
         for entry in needed
@@ -173,27 +181,27 @@ def _libraries() -> Answers:
         yield State.OK, f"all {len(needed)} are within their ranges"
 
 
-def _settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
+def _check_settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
     for wrong in problems:
         yield State.MISSING, str(wrong)
     if problems:
         return
-    yield State.OK, f"{', '.join(environment.named()) or 'none'} set in the environment"
-    for sentence in environment.unknown():
+    yield State.OK, f"{', '.join(environment.list_set_variables()) or 'none'} set in the environment"
+    for sentence in environment.list_unknown_variables():
         yield State.LOOK, sentence
     try:
         load_publisher(demonstration=True)
-        retention()
-        entries = calendar(found.calendar)
+        get_retention()
+        entries = read_calendar(found.calendar)
     except (InvalidPublisher, InvalidRetention, InvalidCalendar) as problem:
         yield State.MISSING, str(problem)
         return
     if part != INTAKE_AND_LINKAGE:
-        for sentence in falls_short(entries, dt.date.today()):
+        for sentence in find_calendar_gaps(entries, dt.date.today()):
             yield State.LOOK, sentence
 
 
-def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
+def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
     """Return the use of a key set (empty if it has none), its keys, and what it lacks for full use."""
     lacks = ""
     for use, holder in _USES.items():
@@ -204,12 +212,12 @@ def _usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
     return "", None, lacks
 
 
-def _of_another(location: str) -> Answers:
+def _refer_to_location(location: str) -> Answers:
     """Yield a finding for a check that this code location cannot make because it lacks the keys."""
     yield State.OPTIONAL, f"with these keys it is the {location} location's: look at it there"
 
 
-def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
+def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
     if not folder.is_dir():
         remedy = (
             FROM_BACKUP if home.restricted.is_dir() else f"`readiness keys create {quote(str(folder))}` makes a set"
@@ -221,12 +229,12 @@ def _keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) 
     else:
         of_a_location = f" alone, as a code location of its own has them; for all of it on one machine: {lacks}"
         yield State.OK, f"epoch {ring.epoch}, for {use}{of_a_location if lacks else ''}"
-    yield from _privacy(folder)
+    yield from _check_privacy(folder)
     if folder.is_relative_to(home.root):
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
-def _sign_off(folder: Path, ring: KeyRing | None) -> Answers:
+def _check_sign_off(folder: Path, ring: KeyRing | None) -> Answers:
     """Yield findings on who may sign releases off, from the policy alone: the ledger has its own check."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
@@ -252,20 +260,20 @@ def _sign_off(folder: Path, ring: KeyRing | None) -> Answers:
         yield State.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"
 
 
-def _landing(folder: Path) -> Answers:
+def _check_landing(folder: Path) -> Answers:
     if not folder.is_dir():
         yield State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
         return
-    councils = taking_part(folder)
+    councils = list_councils(folder)
     yield State.OK if councils else State.LOOK, f"{folder}: {len(councils)} councils take part"
-    for sentence in not_read(folder):
+    for sentence in describe_unread_entries(folder):
         yield State.LOOK, sentence
     if folder.stat().st_mode & 0o007:
         yield State.LOOK, f"everyone on this machine may look into {folder}: it holds names"
 
 
-def _home(home: Home) -> Answers:
-    there = _existing(home.root)
+def _check_home(home: Home) -> Answers:
+    there = _find_existing(home.root)
     if not os.access(there, os.W_OK | os.X_OK):
         yield State.MISSING, f"{there} cannot be written to by this user"
         return
@@ -273,13 +281,13 @@ def _home(home: Home) -> Answers:
         yield State.LOOK, f"others can get into {there}: its next run closes it if it belongs to this user"
     yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
-        yield from _privacy(home.restricted)
+        yield from _check_privacy(home.restricted)
     if home.restoring.exists():
         yield State.LOOK, "a restore is in progress or broke off: copy the home folder back and restore again"
 
 
-def _disk(home: Home, landing: Path) -> Answers:
-    free, sent = shutil.disk_usage(_existing(home.root)).free, 0
+def _check_disk(home: Home, landing: Path) -> Answers:
+    free, sent = shutil.disk_usage(_find_existing(home.root)).free, 0
     if landing.is_dir():
         sent = sum(path.stat().st_size for path in landing.rglob("*") if path.is_file())
     wanted = max(LEAST_FREE, 3 * sent)
@@ -289,27 +297,27 @@ def _disk(home: Home, landing: Path) -> Answers:
     yield State.OK if free >= wanted else State.LOOK, sentence
 
 
-def _memory(landing: Path) -> Answers:
-    there, wanted = memory_gib(), gib_of_run(taking_part(landing) if landing.is_dir() else [])
+def _check_memory(landing: Path) -> Answers:
+    there, wanted = get_memory_gib(), estimate_run_gib(list_councils(landing) if landing.is_dir() else [])
     sentence = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
     yield State.OK if there >= wanted else State.LOOK, sentence
 
 
-def _privacy(folder: Path) -> Answers:
+def _check_privacy(folder: Path) -> Answers:
     if folder.stat().st_mode & _MODE_OF_OTHERS:
         yield State.LOOK, f"others may look into {folder}; run: chmod 700 {quote(str(folder))}"
 
 
-def _existing(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     """Return the folder, or the nearest parent that exists."""
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _ledger(home: Home, published: str | None) -> Answers:
+def _check_ledger(home: Home, published: str | None) -> Answers:
     where = home.ledger
     shown = "PostgreSQL" if isinstance(where, str) and "://" in where else str(where)
-    anchors = [*anchors_in(home.release), *(anchors_at(open_store(published)) if published else ())]
-    stated = stated_charges(anchors)
+    anchors = [*read_anchors(home.release), *(fetch_anchors(open_store(published)) if published else ())]
+    stated = list_stated_charges(anchors)
     if isinstance(where, Path) and not where.exists():
         spent = stated or any(home.restricted.glob("measurements/*/*/*.json"))
         sentence = (
@@ -320,33 +328,33 @@ def _ledger(home: Home, published: str | None) -> Answers:
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
-    unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in charges(home.restricted, cohort))])
+    unknown = ledger.unknown([*stated, *(of for cohort in cohorts for of in read_charges(home.restricted, cohort))])
     for each in unknown:
         sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
         yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
     if not unknown:
         paid = "with what paid for every kept measurement and every bundle found"
         yield State.OK, f"{shown}: {number} entries, unbroken, {paid}"
-    if doubt := unconfirmed(home):
+    if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
     if any(charge.end is None for charge in ledger.charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 
 
-def _log(home: Home) -> Answers:
+def _check_log(home: Home) -> Answers:
     yield State.OK, f"{len(verify(home))} lines, none changed or removed"
 
 
-def _disclosures(home: Home) -> Answers:
+def _check_disclosures(home: Home) -> Answers:
     lines = check_anchored(home)
     yield State.OK, f"{lines} lines, none changed or removed" if lines else "no return was made here"
 
 
-def _removals(home: Home, keys: Path) -> Answers:
+def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
         yield State.LOOK, "rows are being removed, or that broke off: the next run finishes it"
     try:
-        left = due(home, None, None, retention(), dt.datetime.now(dt.UTC)).held
+        left = find_due_items(home, None, None, get_retention(), dt.datetime.now(dt.UTC)).held
         if left:
             yield State.LOOK, f"{len(left)} things are past their time: `readiness retention`"
     except InvalidRetention:
@@ -365,9 +373,9 @@ def _removals(home: Home, keys: Path) -> Answers:
         yield State.LOOK, sentence
 
 
-def _backup(home: Home) -> Answers:
+def _check_backup(home: Home) -> Answers:
     """Yield whether data that can be lost for good has been backed up since it last changed."""
-    for entry in reversed(entries(home)):
+    for entry in reversed(read_entries(home)):
         if entry.what == Processing.BACKUP and not entry.note.startswith(Part.KEYS):
             yield State.OK, f"nothing was measured or removed since that of {entry.time[:10]}"
             return
@@ -378,8 +386,8 @@ def _backup(home: Home) -> Answers:
     yield State.OK, "nothing was measured or removed yet"
 
 
-def _dagster(home: Home) -> Answers:
-    own = environment.dagster_home()
+def _check_dagster(home: Home) -> Answers:
+    own = environment.get_dagster_home()
     folder = own or home.dagster
     file = folder / "dagster.yaml"
     if not file.is_file():
@@ -395,11 +403,11 @@ def _dagster(home: Home) -> Answers:
     yield State.OK, f"{folder}, storage in {kind}"
 
 
-def _clock(home: Home) -> Answers:
+def _check_clock(home: Home) -> Answers:
     now = dt.datetime.now(dt.UTC)
     last = []
     try:
-        last += [dt.datetime.fromisoformat(entry.time) for entry in entries(home)[-1:]]
+        last += [dt.datetime.fromisoformat(entry.time) for entry in read_entries(home)[-1:]]
         where = home.ledger
         if isinstance(where, str) or where.exists():
             last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
@@ -416,10 +424,10 @@ def _clock(home: Home) -> Answers:
         yield State.MISSING, f"the time zone {_TIMEZONE} of the schedules is not known: install tzdata"
 
 
-def _optional(settings: environment.Settings) -> Answers:
+def _check_optional_modules(settings: environment.Settings) -> Answers:
     wanted = {"psycopg": "://" in (settings.ledger or "")}
     for module, use in _OPTIONAL_MODULES.items():
-        found = _version(module.replace("_", "-"))
+        found = _find_version(module.replace("_", "-"))
         if found:
             yield State.OK, f"{module} {found}: {use}"
         else:
@@ -427,7 +435,7 @@ def _optional(settings: environment.Settings) -> Answers:
             yield state, f"{module} is not installed: {use}"
 
 
-def _version(distribution: str) -> str:
+def _find_version(distribution: str) -> str:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -72,26 +72,26 @@ class Report:
         return kit.render(_TEMPLATES, "report.html.j2", report=self, made_by=made_by)
 
     def _lines(self) -> Iterator[str]:
-        yield from wrapped(self.title)
+        yield from wrap_text(self.title)
         yield ""
         for sentence in self.outcome:
-            yield from wrapped(sentence)
+            yield from wrap_text(sentence)
         for section in self.sections:
             yield ""
-            yield from wrapped(section.title)
+            yield from wrap_text(section.title)
             for sentence in section.sentences:
-                yield from wrapped(sentence, indent=2)
+                yield from wrap_text(sentence, indent=2)
             for grid in section.grids:
-                yield from wrapped(f"{grid.caption}:", indent=2) if grid.caption else ()
+                yield from wrap_text(f"{grid.caption}:", indent=2) if grid.caption else ()
                 yield from grid_lines(grid)
 
 
-def to_minute(moment: str) -> str:
+def format_minute(moment: str) -> str:
     """Format an ISO time in UTC: `2026-11-27 10:57`."""
     return f"{dt.datetime.fromisoformat(moment).astimezone(dt.UTC):%Y-%m-%d %H:%M}"
 
 
-def wrapped(text: str, indent: int = 0) -> list[str]:
+def wrap_text(text: str, indent: int = 0) -> list[str]:
     """Return lines of at most `WIDTH` columns, breaking words only if they are longer than a line."""
     space = " " * indent
     return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
@@ -99,7 +99,7 @@ def wrapped(text: str, indent: int = 0) -> list[str]:
 
 def grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
     """Yield the lines of a table of at most this width, without its caption."""
-    widths = _widths(grid, width)
+    widths = _compute_widths(grid, width)
     first_number = len(widths) - grid.numbers
     for row in (grid.header, *grid.rows):
         is_head = row is grid.header
@@ -112,7 +112,7 @@ def grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
             yield f"{' ' * _GAP}{(' ' * _GAP).join(padded)}".rstrip()
 
 
-def _widths(grid: Grid, most: int) -> list[int]:
+def _compute_widths(grid: Grid, most: int) -> list[int]:
     """Return the width that each column needs; if they are too wide together, the widest columns of words get less."""
     widths = [max(len(cell) for cell in column) for column in zip(grid.header, *grid.rows, strict=True)]
     words = range(len(widths) - grid.numbers)

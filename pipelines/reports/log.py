@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import groupby
 
 from assets.home.processing_log import LogEntry
-from pipelines.reports.document import Grid, Report, Section, to_minute
+from pipelines.reports.document import Grid, Report, Section, format_minute
 
 
 def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Report:
@@ -18,12 +18,14 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
     outcome = ["Nothing was recorded."]
     if found:
         people, (first, last) = ", ".join(sorted({entry.who for entry in found})), (found[0], found[-1])
-        outcome = [f"{len(found):,} lines, from {to_minute(first.time)} to {to_minute(last.time)} UTC, by {people}."]
+        outcome = [
+            f"{len(found):,} lines, from {format_minute(first.time)} to {format_minute(last.time)} UTC, by {people}."
+        ]
     outcome += ["None was changed or removed."] if checked else []
     header = ("what was done", "of", "by", "first", "last", "lines")
-    sections = [Section("What was done", grids=[Grid("", header, list(_summed_up(found)), numbers=1)])]
+    sections = [Section("What was done", grids=[Grid("", header, list(_summarise_by_kind(found)), numbers=1)])]
     if everything:
-        rows = [(to_minute(e.time), e.what, ", ".join(_about(e)), _by(e)) for e in found]
+        rows = [(format_minute(e.time), e.what, ", ".join(_iter_details(e)), _format_author(e)) for e in found]
         sections.append(Section("Line by line", grids=[Grid("", ("when (UTC)", "what", "of what", "by"), rows)]))
     return Report(
         kind="processing log",
@@ -34,27 +36,27 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
     )
 
 
-def _summed_up(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
+def _summarise_by_kind(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
-    kinds = list(dict.fromkeys((entry.what, _whole(entry)) for entry in found))
-    ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _whole(entry))))
-    for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _whole(entry))):
+    kinds = list(dict.fromkeys((entry.what, _format_subject(entry)) for entry in found))
+    ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _format_subject(entry))))
+    for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _format_subject(entry))):
         lines = list(own)
         by = ", ".join(sorted({entry.who for entry in lines}))
         yield what, of, by, lines[0].time[:10], lines[-1].time[:10], f"{len(lines):,}"
 
 
-def _whole(entry: LogEntry) -> str:
+def _format_subject(entry: LogEntry) -> str:
     return ", ".join(filter(None, (entry.cohort, f"release {entry.release}" if entry.release else "")))
 
 
-def _about(entry: LogEntry) -> Iterator[str]:
+def _iter_details(entry: LogEntry) -> Iterator[str]:
     extract = "/".join(filter(None, (entry.council, entry.source)))
-    yield from filter(None, (_whole(entry), extract, entry.note))
+    yield from filter(None, (_format_subject(entry), extract, entry.note))
     if entry.file_mac:
         yield f"file {entry.file_mac[:8]}"
 
 
-def _by(entry: LogEntry) -> str:
+def _format_author(entry: LogEntry) -> str:
     run = f", run {entry.run_id[:8]}" if entry.run_id else ""
     return f"{entry.who}{run} ({entry.software})"

@@ -8,10 +8,10 @@ from operator import itemgetter
 from statistics import median
 from typing import Any
 
-from assets.release.planning import percent_of
+from assets.release.planning import format_percent
 from assets.release.record import WHOLE
 from ndl_export.tables import TABLES
-from pipelines.reports.budget import units_of_budget
+from pipelines.reports.budget import explain_budget_units
 from pipelines.reports.document import Grid, Report, Section
 from privacy.release.policy import load_policy
 
@@ -35,27 +35,27 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
         worth = f"Less accurate than the policy asks for: {families}; "
         worth += "it would not be measured." if refused else "a share is measured all the same."
     if council is not None:
-        accuracy = [_areas([row for row in found["tables"] if row["council"] == council])]
+        accuracy = [_build_area_section([row for row in found["tables"] if row["council"] == council])]
     elif everything:
-        accuracy = [_areas(found["tables"]), _warnings(found["warnings"], most)]
+        accuracy = [_build_area_section(found["tables"]), _build_warning_section(found["warnings"], most)]
     else:
-        accuracy = [_in_brief(found), _warnings(found["warnings"], most)]
+        accuracy = [_build_brief_section(found), _build_warning_section(found["warnings"], most)]
     return Report(
         kind="plan",
         title=f"Plan of a release of cohort {found['cohort']}",
-        outcome=[*_verdict(found["budget"]), worth],
+        outcome=[*_describe_verdict(found["budget"]), worth],
         sections=[
-            _charges(found),
-            _minima(found),
+            _build_charge_section(found),
+            _build_minima_section(found),
             *(each for each in accuracy if each.grids),
-            units_of_budget(found["delta"]),
+            explain_budget_units(found["delta"]),
         ],
         facts=found,
         good=(found["budget"]["fits"] or bool(found["budget"]["releases"])) and not minima,
     )
 
 
-def _verdict(room: Row) -> Iterator[str]:
+def _describe_verdict(room: Row) -> Iterator[str]:
     """Yield whether the release fits; for a cohort already measured, first the cost so far and of a repeat."""
     released = room["releases"]
     if released:
@@ -63,7 +63,7 @@ def _verdict(room: Row) -> Iterator[str]:
             f"Already measured and paid for: release {', '.join(released)}. The same release again charges nothing:"
             " the same plan is never charged twice."
         )
-        yield f"Left of the cohort's budget: {_amounts(room['left_rho'])}."
+        yield f"Left of the cohort's budget: {_format_amounts(room['left_rho'])}."
     if released and not room["share_was_asked"]:
         yield (
             f"Another release could spend a share of at most {room['largest_share']:g} of the policy's split;"
@@ -76,28 +76,28 @@ def _verdict(room: Row) -> Iterator[str]:
     if released:
         what = f"Another release, with a share of {share:g},"
     else:
-        left = f"; the cohort has {_amounts(room['left_rho'])}"
+        left = f"; the cohort has {_format_amounts(room['left_rho'])}"
         what += "" if share == WHOLE else f", with a share of {share:g} of the policy's split,"
     fit = "it does not fit; " + (f"the largest share that would is {largest:g}" if largest else "no share would")
-    yield f"{what} would charge {_amounts(room['asked_rho'])}{left}: {'it fits' if room['fits'] else fit}."
+    yield f"{what} would charge {_format_amounts(room['asked_rho'])}{left}: {'it fits' if room['fits'] else fit}."
 
 
-def _amounts(by_unit: Mapping[str, float]) -> str:
+def _format_amounts(by_unit: Mapping[str, float]) -> str:
     return " and ".join(f"rho {rho:.4f} for a {unit}" for unit, rho in by_unit.items())
 
 
-def _charges(found: Row) -> Section:
+def _build_charge_section(found: Row) -> Section:
     rows = [
         (family["family"], family["plan_sha256"][:16], f"{family['rho']:.4f}", f"{family['epsilon']:.2f}")
         for family in found["families"]
     ]
-    limit = f"The policy allows a cohort at most {_amounts(found['cap_rho'])}."
+    limit = f"The policy allows a cohort at most {_format_amounts(found['cap_rho'])}."
     return Section(
         "What is charged, by family", [limit], [Grid("", ("family", "plan", "rho", "epsilon"), rows, numbers=2)]
     )
 
 
-def _minima(found: Row) -> Section:
+def _build_minima_section(found: Row) -> Section:
     wanted = load_policy().minimum_accuracy
     rows = [
         (
@@ -112,7 +112,7 @@ def _minima(found: Row) -> Section:
     return Section("Whether it is worth that", grids=[Grid("", ("family", "minimum", "expected accuracy"), rows)])
 
 
-def _in_brief(found: Row) -> Section:
+def _build_brief_section(found: Row) -> Section:
     """Return a line per table: the lowest, median and highest council, and how much of the table is published."""
     rows, by_table = found["tables"], {row["table"]: row for row in found["by_table"]}
     councils = {row["council"] for row in rows} - {None}
@@ -122,7 +122,7 @@ def _in_brief(found: Row) -> Section:
         found_widths = (row["median_rate_half_width"] for row in areas if row["council"] is not None)
         widths = [width for width in found_widths if width is not None]
         spread = [f"{of(widths):.1f}" if widths else "-" for of in (min, median, max)]
-        lines.append((TABLES[table].title, *spread, *_outlook(by_table[table])))
+        lines.append((TABLES[table].title, *spread, *_format_outlook(by_table[table])))
     return Section(
         "What it can say",
         [
@@ -135,12 +135,12 @@ def _in_brief(found: Row) -> Section:
     )
 
 
-def _outlook(row: Row) -> tuple[str, ...]:
+def _format_outlook(row: Row) -> tuple[str, ...]:
     """Return the number of rates, and the shares that are published and usable."""
-    return (f"{row['rates']:,}", *(percent_of(row[what], row["rates"]) for what in ("published", "usable")))
+    return (f"{row['rates']:,}", *(format_percent(row[what], row["rates"]) for what in ("published", "usable")))
 
 
-def _areas(rows: Sequence[Row]) -> Section:
+def _build_area_section(rows: Sequence[Row]) -> Section:
     header = ("area", "count ±", "rate ± points", "rates", "published", "usable")
     return Section(
         "What it can say, by area",
@@ -149,23 +149,23 @@ def _areas(rows: Sequence[Row]) -> Section:
             " rates that are published); and over all plausible shares how many rates are published, and can be used."
         ],
         [
-            Grid(TABLES[table].title, header, [_area(row) for row in areas], numbers=5)
+            Grid(TABLES[table].title, header, [_format_area(row) for row in areas], numbers=5)
             for table, areas in groupby(rows, key=itemgetter("table"))
         ],
     )
 
 
-def _area(row: Row) -> tuple[str, ...]:
+def _format_area(row: Row) -> tuple[str, ...]:
     count, rate = row["median_count_half_width"], row["median_rate_half_width"]
     return (
         row["area"],
         "-" if count is None else f"{count:.1f}",
         "-" if rate is None else f"{rate:.2f}",
-        *_outlook(row),
+        *_format_outlook(row),
     )
 
 
-def _warnings(warnings: Sequence[Row], most: int | None) -> Section:
+def _build_warning_section(warnings: Sequence[Row], most: int | None) -> Section:
     """Return the rows that will be unusable, the largest groups of each table first."""
     grids = []
     for table, rows in groupby(warnings, key=itemgetter("table")):

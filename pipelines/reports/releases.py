@@ -25,7 +25,7 @@ _SHARPER = (
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 
 
-def published_facts(found: Published, version: str) -> dict[str, Any]:
+def build_published_facts(found: Published, version: str) -> dict[str, Any]:
     """Return facts about files that were sent, or would be; JSON-ready."""
     return {
         "version": version,
@@ -38,19 +38,19 @@ def published_facts(found: Published, version: str) -> dict[str, Any]:
     }
 
 
-def published(found: Published, version: str, *, done: bool) -> str:
+def describe_published(found: Published, version: str, *, done: bool) -> str:
     """Return text about files that were sent, or would be unless `done`, and the addresses of the release."""
     lines = [] if done else [f"{each}  ({found.sizes[each]:,} bytes)" for each in found.sent]
     lines += [] if done else [f"{each}  (taken away)" for each in found.removed]
-    lines.append(_summary(found, version, done))
+    lines.append(_describe_sent(found, version, done))
     if found.withdrawn:
         lines.append(f"{found.withdrawn.sentence} Catalogue, feed and database say so.")
     if done:
-        lines += ["", *_places(found, version)]
+        lines += ["", *_list_places(found, version)]
     return "\n".join(lines)
 
 
-def _summary(found: Published, version: str, done: bool) -> str:
+def _describe_sent(found: Published, version: str, done: bool) -> str:
     if not found.sent and not found.removed:
         return f"Release {version} is at {found.store.url} already, every file as it should be: nothing to send."
     size = sum(found.sizes[each] for each in found.sent)
@@ -61,7 +61,7 @@ def _summary(found: Published, version: str, done: bool) -> str:
     return f"Nothing was sent: {count} would be, to {found.store.url}; {kept}."
 
 
-def _places(found: Published, version: str) -> list[str]:
+def _list_places(found: Published, version: str) -> list[str]:
     address = found.store.address
     places = {
         "Bundle": address(f"{version}/"),
@@ -77,24 +77,29 @@ def _places(found: Published, version: str) -> list[str]:
     return [f"{name + ':':<18}{place}" for name, place in places.items()]
 
 
-def differences(found: ReleaseDiff, *, everything: bool) -> str:
+def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:
     """Return changes of the schema, figures by table, and figures that moved: the first few, or `everything`."""
-    blocks = [f"{_named(found.before)} -> {_named(found.now)}", _schema(found), *_requested(found), _figures(found)]
+    blocks = [
+        f"{_format_side(found.before)} -> {_format_side(found.now)}",
+        _describe_schema(found),
+        *_requested(found),
+        _describe_figures(found),
+    ]
     moved = [line for one in found.figures.values() for line in one.moved]
     if moved:
-        blocks.append(_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
+        blocks.append(_describe_moved(moved, len(moved) if everything else _FIGURES_SHOWN))
     return "\n\n".join(blocks)
 
 
-def _named(side: Side) -> str:
+def _format_side(side: Side) -> str:
     return f"Release {side.release.version} (schema {side.schema_version})"
 
 
-def _schema(found: ReleaseDiff) -> str:
+def _describe_schema(found: ReleaseDiff) -> str:
     if not found.changes:
         return "Schema: no change."
     rows = [(each.weight.name.lower(), each.table, each.column, each.category, each.what) for each in found.changes]
-    listed = _grid(("change", "table", "column", "category", "what"), rows)
+    listed = _format_grid(("change", "table", "column", "category", "what"), rows)
     return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
 
 
@@ -105,17 +110,17 @@ def _requested(found: ReleaseDiff) -> list[str]:
     return [f"Tables on request, {' '.join(changes)}"] if changes else []
 
 
-def _figures(found: ReleaseDiff) -> str:
+def _describe_figures(found: ReleaseDiff) -> str:
     sharper = any(one.width_ratio is not None for one in found.figures.values())
     rows = (
         (
             *(name, f"{one.compared:,}", f"{len(one.moved):,}", f"{one.added:,}", f"{one.left_out:,}"),
-            *((f"{one.changed:,}", _percent(one.width_ratio)) if sharper else ()),
+            *((f"{one.changed:,}", _format_percent(one.width_ratio)) if sharper else ()),
         )
         for name, one in found.figures.items()
     )
     further = ("changed", "width of intervals") if sharper else ()
-    listed = _grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
+    listed = _format_grid(("table", "compared", "moved", "rows added", "rows left out", *further), rows)
     legend = f"\n{_SHARPER}" if sharper else ""
     anew = f"\nNot compared: {', '.join(found.not_compared)}." if found.not_compared else ""
     return (
@@ -124,16 +129,16 @@ def _figures(found: ReleaseDiff) -> str:
     )
 
 
-def _percent(ratio: float | None) -> str:
+def _format_percent(ratio: float | None) -> str:
     return "" if ratio is None else f"{100 * ratio:.1f}%"
 
 
-def _moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
+def _describe_moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
     places = [HEADER.index(name) for name in _COLUMNS]
-    listed = _grid(_COLUMNS, ([line[place] for place in places] for line in islice(lines, shown)))
+    listed = _format_grid(_COLUMNS, ([line[place] for place in places] for line in islice(lines, shown)))
     more = f"\nand {len(lines) - shown:,} more: --all lists them, --json gives their intervals" * (len(lines) > shown)
     return f"Figures that moved beyond the interval of their change\n{listed}{more}"
 
 
-def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _format_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(grid_lines(Grid("", header, list(rows)), sys.maxsize))

@@ -7,9 +7,9 @@ from typing import Any
 
 from assets.release.requests.check import Answer, can_be_had
 from ndl_export.facts.synthetic import QUALITY_FILE
-from ndl_export.pages.number_format import counted
+from ndl_export.pages.number_format import format_count
 from ndl_export.tables.pupil import FAMILY
-from pipelines.reports.budget import units_of_budget
+from pipelines.reports.budget import explain_budget_units
 from pipelines.reports.document import Grid, Report, Section
 from sources.reference.cohorts import Cohort
 
@@ -22,17 +22,17 @@ def report(found: Facts) -> Report:
     requests = found["requests"]
     return Report(
         kind="request",
-        title=f"Answer to {counted(len(requests), 'request')} for tables beside release {found['release']}",
+        title=f"Answer to {format_count(len(requests), 'request')} for tables beside release {found['release']}",
         outcome=[
-            f"{request['name']}, {Cohort(own['cohort']).label}: {_answer(request, own)}."
+            f"{request['name']}, {Cohort(own['cohort']).label}: {_describe_answer(request, own)}."
             for request in requests
             for own in request["cohorts"]
         ]
         + ["Nothing was spent and nothing was promised: people decide (docs/tables-on-request.md)."],
         sections=[
-            *(_section(request, own, found["delta"]) for request in requests for own in request["cohorts"]),
-            *(_together(each) for each in found["together"]),
-            units_of_budget(found["delta"]),
+            *(_build_section(request, own, found["delta"]) for request in requests for own in request["cohorts"]),
+            *(_build_total_section(each) for each in found["together"]),
+            explain_budget_units(found["delta"]),
         ],
         facts=found,
         good=can_be_had(found),
@@ -40,7 +40,7 @@ def report(found: Facts) -> Report:
     )
 
 
-def _answer(request: Facts, own: Facts) -> str:
+def _describe_answer(request: Facts, own: Facts) -> str:
     measured, left = own["measured"], f"rho {own['left_rho']:.5f} is left for a {request['unit']}"
     match own["answer"]:
         case Answer.PUBLISHED:
@@ -54,11 +54,16 @@ def _answer(request: Facts, own: Facts) -> str:
     return f"no budget of a cohort pays for this accuracy: {left}"
 
 
-def _section(request: Facts, own: Facts, delta: float) -> Section:
+def _build_section(request: Facts, own: Facts, delta: float) -> Section:
     return Section(
         f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
-        [_accuracy(request), _published(own["published"]), _free(request, own), *_charged(request, own, delta)],
-        [each for each in (_synthetic(own), _instead(own)) if each.rows],
+        [
+            _accuracy(request),
+            _describe_published(own["published"]),
+            _describe_free(request, own),
+            *_describe_charged(request, own, delta),
+        ],
+        [each for each in (_build_synthetic_grid(own), _build_alternatives_grid(own)) if each.rows],
     )
 
 
@@ -66,24 +71,25 @@ def _accuracy(request: Facts) -> str:
     wanted = request["accuracy"]
     where = "in every area" if request["geography"] == "councils" else "for all councils together"
     return (
-        f"Asked for: {counted(request['rows_of_an_area'], 'row')} {where}; at full detail, with no column at its total,"
+        f"Asked for: {format_count(request['rows_of_an_area'], 'row')} {where}; at full detail, with no column at its"
+        " total,"
         f" {wanted['share_of_rates']:.0%} of percentages with a 95% interval within {wanted['half_width_points']:g}"
         " points either way."
     )
 
 
-def _published(there: Facts) -> str:
+def _describe_published(there: Facts) -> str:
     if not there["figures"]:
-        return f"Of its {counted(there['of'], 'figure')} at full detail the release publishes none."
+        return f"Of its {format_count(there['of'], 'figure')} at full detail the release publishes none."
     return (
-        f"Of its {counted(there['of'], 'figure')} at full detail the release publishes {there['figures']:,}, in"
+        f"Of its {format_count(there['of'], 'figure')} at full detail the release publishes {there['figures']:,}, in"
         f" {', '.join(there['tables'])}."
     )
 
 
-def _free(request: Facts, own: Facts) -> str:
+def _describe_free(request: Facts, own: Facts) -> str:
     if own["known"]:
-        return f"Free, from what was measured before: {_exact(own['known'])}."
+        return f"Free, from what was measured before: {_describe_accuracy(own['known'])}."
     unknown = "Free: what was measured before does not tell the columns together."
     if own["synthetic"]:
         tested, how_far_off = own["synthetic"]["held_out"], ""
@@ -105,28 +111,28 @@ def _free(request: Facts, own: Facts) -> str:
     )
 
 
-def _charged(request: Facts, own: Facts, delta: float) -> Iterator[str]:
+def _describe_charged(request: Facts, own: Facts, delta: float) -> Iterator[str]:
     measured, all_left = own["measured"], own["with_all_that_is_left"]
     if measured:
         yield (
             f"Measured: rho {measured['rho']:.5f} (epsilon {measured['epsilon']:.2f} at delta {delta:g}) for"
-            f" {_exact(measured)}. What is said of a {request['unit']} goes from epsilon"
+            f" {_describe_accuracy(measured)}. What is said of a {request['unit']} goes from epsilon"
             f" {measured['epsilon_before']:.2f} to {measured['epsilon_after']:.2f}."
         )
     if all_left:
-        yield f"With all that is left, rho {own['left_rho']:.5f}: {_exact(all_left)}."
+        yield f"With all that is left, rho {own['left_rho']:.5f}: {_describe_accuracy(all_left)}."
 
 
-def _exact(accuracy: Facts) -> str:
+def _describe_accuracy(accuracy: Facts) -> str:
     flagged = f"{accuracy['flagged_unreliable']:,} unreliable (u) and {accuracy['withheld']:,} withheld"
     return (
-        f"{accuracy['share_within']:.0%} of {counted(accuracy['percentages'], 'percentage')} within"
+        f"{accuracy['share_within']:.0%} of {format_count(accuracy['percentages'], 'percentage')} within"
         f" {accuracy['within_points']:g} points, half of them within {accuracy['median_half_width']:.1f}; of all"
-        f" {counted(accuracy['rows'], 'row')}, {flagged}"
+        f" {format_count(accuracy['rows'], 'row')}, {flagged}"
     )
 
 
-def _synthetic(own: Facts) -> Grid:
+def _build_synthetic_grid(own: Facts) -> Grid:
     found = own["synthetic"] or {"rows": []}
     rows = [
         (" / ".join(row["levels"]), f"{row['of']:,}", "-" if row["percent"] is None else f"{row['percent']:.1f}")
@@ -136,7 +142,7 @@ def _synthetic(own: Facts) -> Grid:
     return Grid(f"Synthetic children{more}", ("row", "of", "%"), rows[:_MOST_ROWS], numbers=2)
 
 
-def _instead(own: Facts) -> Grid:
+def _build_alternatives_grid(own: Facts) -> Grid:
     rows = [
         (
             f"{each['instead'][0].upper()}{each['instead'][1:]}",
@@ -150,7 +156,7 @@ def _instead(own: Facts) -> Grid:
     return Grid("What would cost less, the cheapest first", header, rows, numbers=3)
 
 
-def _together(own: Facts) -> Section:
+def _build_total_section(own: Facts) -> Section:
     costs = (
         f"rho {rho:.5f} for a {unit}, where one by one they would cost {own['apart_rho'].get(unit, 0):.5f} and"
         f" {own['left_rho'][unit]:.5f} is left"

@@ -13,19 +13,19 @@ from sources.contracts import CONTRACTS
 from sources.extract.landed import Landed
 from sources.extract.table import FORMULAS_NOT_CHECKED, SheetTaken
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 _ROWS_SHOWN = 10
 _SEVERITIES = {"reject": "Set aside", "warn": "Kept, to look at"}
 _NO_DIRECTORY = "No --postcode-directory was given: the deprivation quintile (imd_quintile) is missing."
 
 
-def summary(landed: Landed, done: Pseudonymised) -> str:
+def describe_result(landed: Landed, done: Pseudonymised) -> str:
     """Return the result of an extract, or of a part, for a terminal."""
-    outputs, lines = done.outputs, list(_of_the_whole(landed, done))
-    for title, found in _by_severity(done):
-        lines += [f"\n{title}:", *(_line(rule, done.sheet) for rule in found)]
-    lines += [f"\n{_NO_DIRECTORY}"] if _lacks_quintile(done) else []
+    outputs, lines = done.outputs, list(_describe_whole(landed, done))
+    for title, found in _group_by_severity(done):
+        lines += [f"\n{title}:", *(_format_line(rule, done.sheet) for rule in found)]
+    lines += [f"\n{_NO_DIRECTORY}"] if _is_quintile_missing(done) else []
     lines.append(f"\nStays here:  {outputs.quarantine}  (rows and rules, by number)")
     if not done.stopped:
         lines.append(f"             {outputs.manifest}  (description of the tokens file)")
@@ -40,27 +40,27 @@ def report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str
     """
     first, read = landed[0], list(zip(landed, done, strict=False))
     sent = [f"Send {of.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for of in done]
-    no_quintile = [_NO_DIRECTORY] if any(map(_lacks_quintile, done)) else []
+    no_quintile = [_NO_DIRECTORY] if any(map(_is_quintile_missing, done)) else []
     return Report(
         kind="an extract before it is sent",
-        title=f"{CONTRACTS[first.source].title}, {place(first.council).la_name}, {Cohort(first.cohort).label}",
+        title=f"{CONTRACTS[first.source].title}, {get_place(first.council).la_name}, {Cohort(first.cohort).label}",
         outcome=[f"{stopped}." if stopped else sent[-1], *no_quintile],
-        sections=[section for landed, of in read for section in _sections(landed, of)],
+        sections=[section for landed, of in read for section in _build_sections(landed, of)],
         facts={"stopped": stopped, "files": [of.manifest.rows_read for of in done]},
         good=not stopped and not any(of.manifest.rows_rejected for of in done),
         own=True,
     )
 
 
-def _sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
-    yield Section(landed.path.name, list(_of_the_whole(landed, done)))
-    for title, found in _by_severity(done):
-        rows = [(rule.sentence, _all_rows(rule, done.sheet), rule.rule, f"{rule.rows:,}") for rule in found]
+def _build_sections(landed: Landed, done: Pseudonymised) -> Iterator[Section]:
+    yield Section(landed.path.name, list(_describe_whole(landed, done)))
+    for title, found in _group_by_severity(done):
+        rows = [(rule.sentence, _format_rows(rule, done.sheet), rule.rule, f"{rule.rows:,}") for rule in found]
         grid = Grid("Most rows first", ("What is wrong", "Rows, by number", "Rule", "How many"), rows, 1)
         yield Section(title, grids=[grid])
 
 
-def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
+def _describe_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
     """Yield the counts, and signs that it may be the wrong file or sheet."""
     manifest = done.manifest
     yield (
@@ -76,27 +76,27 @@ def _of_the_whole(landed: Landed, done: Pseudonymised) -> Iterator[str]:
             yield FORMULAS_NOT_CHECKED
 
 
-def _by_severity(done: Pseudonymised) -> Iterator[tuple[str, list[RuleCount]]]:
+def _group_by_severity(done: Pseudonymised) -> Iterator[tuple[str, list[RuleCount]]]:
     for severity, title in _SEVERITIES.items():
         if found := [rule for rule in done.manifest.rules if rule.severity == severity]:
             yield title, found
 
 
-def _lacks_quintile(done: Pseudonymised) -> bool:
+def _is_quintile_missing(done: Pseudonymised) -> bool:
     return has_quintile(CONTRACTS[done.manifest.source]) and not done.manifest.postcode_directory_sha256
 
 
-def _line(rule: RuleCount, sheet: SheetTaken | None) -> str:
-    shown = ", ".join(map(str, _numbers(rule, sheet)[:_ROWS_SHOWN]))
+def _format_line(rule: RuleCount, sheet: SheetTaken | None) -> str:
+    shown = ", ".join(map(str, _list_row_numbers(rule, sheet)[:_ROWS_SHOWN]))
     more = ", ..." if rule.rows > min(_ROWS_SHOWN, len(rule.first_rows)) else ""
     return f"  {rule.rows:>7,}  {rule.rule}: {rule.sentence} Rows {shown}{more}"
 
 
-def _all_rows(rule: RuleCount, sheet: SheetTaken | None) -> str:
+def _format_rows(rule: RuleCount, sheet: SheetTaken | None) -> str:
     """Return the row numbers that are known, consecutive ones as a range, and how many more rows there are."""
     left = rule.rows - len(rule.first_rows)
-    return row_ranges(_numbers(rule, sheet)) + (f" and {left:,} more" if left else "")
+    return row_ranges(_list_row_numbers(rule, sheet)) + (f" and {left:,} more" if left else "")
 
 
-def _numbers(rule: RuleCount, sheet: SheetTaken | None) -> list[int]:
+def _list_row_numbers(rule: RuleCount, sheet: SheetTaken | None) -> list[int]:
     return [sheet.row(row) if sheet else row for row in rule.first_rows]

@@ -8,23 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.linkage.arrivals import Arrival, State, arrivals, meaning
+from assets.linkage.arrivals import Arrival, State, explain_arrivals, list_arrivals
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import state
 from ndl_export.facts.missing import SOURCES
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 
-def status(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
+def list_council_arrivals(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
     """Return the arrivals of every council with a folder in landing."""
-    return arrivals(landing, Home(home), cohort, taking_part(landing), today)
+    return list_arrivals(landing, Home(home), cohort, list_councils(landing), today)
 
 
-def held(home: Path, cohort: Cohort) -> list[str]:
+def list_open_holds(home: Path, cohort: Cohort) -> list[str]:
     """Return the holds of a release of the linked cohort that a named person must accept; counts are in bands."""
     try:
         return [f"{hold.sentence} ({hold.name})" for hold in state(Home(home), [cohort.code]).open]
@@ -37,7 +37,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
 
     A table has a line for each council and a column for each source. `unread` comes from `not_read`.
     """
-    meant = meaning(found, cohort).splitlines()
+    meant = explain_arrivals(found, cohort).splitlines()
     meant += ["something in landing is not read, and may be an extract: see below"] if unread else []
     facts = {
         "cohort": cohort.code,
@@ -58,7 +58,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
         outcome=[f"{sentence[0].upper()}{sentence[1:]}." for sentence in meant],
         sections=[
             *(Section(title, sentences) for title, sentences in listed if sentences),
-            Section("By council", [_LEGEND], [_by_council(found)]),
+            Section("By council", [_LEGEND], [_build_council_grid(found)]),
         ],
         facts=facts,
         good=not (held or unread) and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found),
@@ -71,16 +71,16 @@ _LEGEND = (
 )
 
 
-def _by_council(found: Sequence[Arrival]) -> Grid:
+def _build_council_grid(found: Sequence[Arrival]) -> Grid:
     header = ("council", *(f"{SOURCES[source].title[0].upper()}{SOURCES[source].title[1:]}" for source in CONTRACTS))
     rows = [
-        (place(council).la_name, *(_cell(entry) for entry in found if entry.council == council))
+        (get_place(council).la_name, *(_format_cell(entry) for entry in found if entry.council == council))
         for council in dict.fromkeys(entry.council for entry in found)
     ]
     return Grid("", header, rows)
 
 
-def _cell(entry: Arrival) -> str:
+def _format_cell(entry: Arrival) -> str:
     if entry.state is State.TAKEN:
         return entry.since.isoformat()
     older = f" (in: {entry.in_since.isoformat()})" if entry.in_since else ""

@@ -23,22 +23,22 @@ class AgeProblem(Exception):
 
 def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
     """Encrypt to age public keys. Raises `AgeProblem` for an invalid key."""
-    encrypted: bytes = library().encrypt(content, [recipient(text) for text in recipients])
+    encrypted: bytes = import_pyrage().encrypt(content, [parse_recipient(text) for text in recipients])
     return encrypted
 
 
 def decrypt(path: Path, identities: Sequence[Any]) -> bytes:
     """Return the content of an encrypted file. Raises `AgeProblem` if it is encrypted to other keys, was changed or is
     truncated."""
-    age = library()
+    age = import_pyrage()
     try:
         content: bytes = age.decrypt(path.read_bytes(), list(identities))
     except (OSError, ValueError, age.DecryptError) as error:
-        raise _opening(path, error) from None
+        raise _build_open_error(path, error) from None
     return content
 
 
-def _opening(path: Path, error: Exception) -> Exception:
+def _build_open_error(path: Path, error: Exception) -> Exception:
     if isinstance(error, OSError) and error.errno is not None:
         return AgeProblem(f"{path} cannot be read ({error.strerror})")
     if _ANOTHER_KEY in str(error):
@@ -51,7 +51,7 @@ def create_identity(path: Path) -> str:
 
     Raises `AgeProblem` if the file exists: a key is never replaced.
     """
-    identity = library().x25519.Identity.generate()
+    identity = import_pyrage().x25519.Identity.generate()
     public = str(identity.to_public())
     files.make_folder(path.parent)
     try:
@@ -75,7 +75,7 @@ def read_identity(path: Path) -> Any:
         raise AgeProblem(f"{path} cannot be read ({error.strerror}); check its owner and mode") from None
     lines = [line.strip() for line in content.decode("utf-8", errors="replace").splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
-    age = library()
+    age = import_pyrage()
     try:
         (key,) = keys
         return age.x25519.Identity.from_str(key)
@@ -86,16 +86,16 @@ def read_identity(path: Path) -> Any:
         ) from None
 
 
-def recipient(text: str) -> Any:
+def parse_recipient(text: str) -> Any:
     """Parse an age X25519 public key; raises `AgeProblem`."""
     if not is_recipient(text):
         raise AgeProblem("the key of a recipient is no age public key (age1...)")
-    return library().x25519.Recipient.from_str(text)
+    return import_pyrage().x25519.Recipient.from_str(text)
 
 
 def is_recipient(text: str) -> bool:
     """Return whether `text` is an age X25519 public key."""
-    age = library()
+    age = import_pyrage()
     try:
         age.x25519.Recipient.from_str(text)
     except age.RecipientError:
@@ -103,7 +103,7 @@ def is_recipient(text: str) -> bool:
     return True
 
 
-def library() -> Any:
+def import_pyrage() -> Any:
     """Import and return `pyrage`, which a sender may not have installed; raises `AgeProblem`."""
     try:
         import pyrage

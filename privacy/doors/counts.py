@@ -19,7 +19,7 @@ _SHARE_STEPS = (10, 20, 50, 100, 200, 500, 1000)
 _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "more than half"), (1.0, "nearly all"))
 
 
-def magnitude(count: int) -> str:
+def describe_count(count: int) -> str:
     """Describe a count by its step: `none`, `under a hundred`, or for example `2 to 5 thousand`."""
     if count <= 0:
         return "none"
@@ -32,7 +32,7 @@ def magnitude(count: int) -> str:
     return FEW
 
 
-def least_of_size(count: int) -> int:
+def find_least_count(count: int) -> int:
     """Return the smallest count with the same `magnitude`; 0 for a count under a hundred."""
     for unit, end, _ in _UNITS:
         if unit <= count and (end is None or count < end):
@@ -40,23 +40,23 @@ def least_of_size(count: int) -> int:
     return 0
 
 
-def share_in_steps(part: float, whole: int) -> float | None:
+def round_share(part: float, whole: int) -> float | None:
     """Round a share of true counts to steps wide enough that at least ten counts give the same result; return None for
     a total under a hundred.
 
     Someone who knows the total, such as a published council total, cannot work out the part. The step depends on the
     order of magnitude of the total, from a tenth (100 to 999) to a thousandth (10,000 and more).
     """
-    fit = [step for step in _SHARE_STEPS if least_of_size(whole) >= _COUNTS_OF_A_SHARE * step]
+    fit = [step for step in _SHARE_STEPS if find_least_count(whole) >= _COUNTS_OF_A_SHARE * step]
     return round(round(part / whole * max(fit)) / max(fit), 3) if fit else None
 
 
-def rows(count: int) -> str:
+def describe_rows(count: int) -> str:
     """Describe a number of rows: `2 to 5 thousand rows`, or `no row`."""
-    return f"{magnitude(count)} rows" if count > 0 else "no row"
+    return f"{describe_count(count)} rows" if count > 0 else "no row"
 
 
-def share_of_rows(part: int, whole: int) -> str:
+def describe_row_share(part: int, whole: int) -> str:
     """Describe a share of rows in words, such as `more than half of the rows`."""
     if part >= whole:
         return "all rows"
@@ -66,7 +66,7 @@ def share_of_rows(part: int, whole: int) -> str:
     return "nearly all of the rows"
 
 
-def about(share: float) -> str:
+def describe_share(share: float) -> str:
     """Describe a share of a known number in steps of a tenth: `about 60%`, `under 10%`, `over 2 times`."""
     if share < 0.1:
         return "under 10%"

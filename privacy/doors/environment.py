@@ -46,18 +46,18 @@ def check_home(folder: Path) -> Path:
     return folder
 
 
-def _folder(variable: str, value: str) -> Path:
+def _parse_folder(variable: str, value: str) -> Path:
     path = Path(value)
     if path.exists() and not path.is_dir():
         raise InvalidSettings(f"{variable} must name a folder; {path} is a file")
     return path.resolve()
 
 
-def _home(variable: str, value: str) -> Path:
-    return _folder(variable, str(check_home(Path(value))))
+def _parse_home(variable: str, value: str) -> Path:
+    return _parse_folder(variable, str(check_home(Path(value))))
 
 
-def _existing(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str], Path]:
+def _build_path_parser(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str], Path]:
     def check(variable: str, value: str) -> Path:
         if not is_there(Path(value)):
             raise InvalidSettings(f"{variable} must name a {what}; there is none at {value}")
@@ -66,24 +66,24 @@ def _existing(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str
     return check
 
 
-_file, _existing_folder = _existing("file", Path.is_file), _existing("folder", Path.is_dir)
+_file, _existing_folder = _build_path_parser("file", Path.is_file), _build_path_parser("folder", Path.is_dir)
 
 
-def _ledger(variable: str, value: str) -> str:
+def _parse_ledger(variable: str, value: str) -> str:
     """Parse the ledger's location. The value is not repeated, because it may hold a password."""
     if "://" in value and not value.startswith("postgresql://"):
         raise InvalidSettings(f"{variable} must be a URL that begins with postgresql://, or the path of an SQLite file")
     return value
 
 
-def _alert(variable: str, value: str) -> str:
+def _parse_alert(variable: str, value: str) -> str:
     """Parse the alert address. The value is not repeated, because a webhook's address is a secret."""
     if not value.startswith(("https://", "http://")) and not os.access(value, os.X_OK):
         raise InvalidSettings(f"{variable} must be a URL that begins with https://, or the path of a program")
     return value
 
 
-def _unchecked(_: str, value: str) -> str:
+def _accept_any(_: str, value: str) -> str:
     return value
 
 
@@ -91,23 +91,23 @@ def _unchecked(_: str, value: str) -> str:
 class Settings:
     """Validated settings; each field is set by the environment variable of its name. Paths are absolute."""
 
-    landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _folder})
-    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _home})
-    keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _folder})
-    ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _ledger})
+    landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _parse_folder})
+    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _parse_home})
+    keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _parse_folder})
+    ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_ledger})
     publisher: Path | None = field(default=None, metadata={_CHECK: _file})
     retention: Path | None = field(default=None, metadata={_CHECK: _file})
     policy: Path | None = field(default=None, metadata={_CHECK: _file})
     councils: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     agreements: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     calendar: Path | None = field(default=None, metadata={_CHECK: _file})
-    publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: _unchecked})
-    alert: str | None = field(default=None, repr=False, metadata={_CHECK: _alert})
+    publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: _accept_any})
+    alert: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_alert})
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Parse the settings from an environment; raises `InvalidSettings` for the first invalid value."""
-        found, problems = usable(environment)
+        found, problems = read_usable_settings(environment)
         if problems:
             raise problems[0]
         return found
@@ -117,25 +117,25 @@ VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Setti
 """Every variable, and the field of `Settings` that it sets."""
 
 
-def settings() -> Settings:
+def get_settings() -> Settings:
     """Return the settings of this process, validated again only if its environment changes.
 
     Raises `InvalidSettings`.
     """
-    return _checked(tuple((name, os.environ[name]) for name in named()))
+    return _read_settings(tuple((name, os.environ[name]) for name in list_set_variables()))
 
 
-def named() -> list[str]:
+def list_set_variables() -> list[str]:
     """Return the variables that are set in this process's environment."""
     return [name for name in VARIABLES if os.environ.get(name)]
 
 
 @lru_cache(maxsize=1)
-def _checked(given: tuple[tuple[str, str], ...]) -> Settings:
+def _read_settings(given: tuple[tuple[str, str], ...]) -> Settings:
     return Settings.read(dict(given))
 
 
-def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
+def read_usable_settings(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
     """Return the valid settings, and the problems with the others."""
     given, problems = {}, []
     for variable, setting in VARIABLES.items():
@@ -147,7 +147,7 @@ def usable(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[
     return Settings(**given), problems
 
 
-def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
+def list_unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return a sentence for each unknown `READINESS_` variable, with the closest known name."""
     found = []
     for name in sorted(environment):
@@ -157,13 +157,13 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
     return found
 
 
-def dagster_home() -> Path | None:
+def get_dagster_home() -> Path | None:
     """Return the folder of Dagster's storage if `DAGSTER_HOME` names one."""
     named_folder = os.environ.get("DAGSTER_HOME")
     return Path(named_folder) if named_folder else None
 
 
-def of_a_child(**further: str) -> dict[str, str]:
+def build_child_environment(**further: str) -> dict[str, str]:
     """Return the environment for a subprocess: this process's environment and `further` variables."""
     return os.environ | further
 

@@ -52,19 +52,19 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     """Write several files, each completely or not at all, and all durable on return."""
     for path, content in contents.items():
         make_folder(path.parent)
-        staged = unfinished(path)
+        staged = get_unfinished_path(path)
         staged.unlink(missing_ok=True)
         with create(staged) as file:
             file.write(content)
-    promote_all([(unfinished(path), path) for path in contents])
+    promote_all([(get_unfinished_path(path), path) for path in contents])
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, durable on return."""
-    write(path, as_json(content))
+    write(path, encode_json(content))
 
 
-def as_json(content: Any) -> bytes:
+def encode_json(content: Any) -> bytes:
     """Return the bytes that `write_json` writes: an object with one member per line."""
     if not isinstance(content, dict):
         return json.dumps(content).encode()
@@ -78,7 +78,7 @@ def append(handle: int, content: bytes) -> None:
     os.fsync(handle)
 
 
-def unfinished(path: Path) -> Path:
+def get_unfinished_path(path: Path) -> Path:
     """Return the temporary name under which `write` may leave an unfinished file if the process dies."""
     return path.with_name(f".{path.name}.unfinished")
 
@@ -112,11 +112,11 @@ def sync_all(paths: Sequence[Path]) -> None:
     hundred files take a twentieth of the time that they take one by one."""
     if len(paths) == 1:
         return sync(paths[0])
-    list(_syncing().map(sync, paths))
+    list(_get_sync_pool().map(sync, paths))
 
 
 @cache
-def _syncing() -> ThreadPoolExecutor:
+def _get_sync_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_SYNCED_AT_ONCE, "sync")
 
 

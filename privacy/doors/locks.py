@@ -22,7 +22,7 @@ _LOOK_AGAIN_SECONDS = 0.1
 
 
 @contextmanager
-def locked(
+def hold_lock(
     place: Path, *, shared: bool = False, refusal: Exception | None = None, patience: float = PATIENCE_SECONDS
 ) -> Iterator[int]:
     """Hold the lock on `place` for the block and yield its descriptor. A missing file is created.
@@ -70,9 +70,9 @@ def clear_scratch(folder: Path, prefix: str) -> None:
 
 
 @contextmanager
-def scratch(folder: Path, prefix: str) -> Iterator[Path]:
+def open_scratch(folder: Path, prefix: str) -> Iterator[Path]:
     """Create a temporary folder in `folder` for the block; first remove those of processes that died."""
-    with locked(folder):
+    with hold_lock(folder):
         clear_scratch(folder, prefix)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
         mine = take_if_free(made)

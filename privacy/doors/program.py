@@ -17,11 +17,11 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 def program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
     """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries."""
     sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
-    said = [*(f"{name} {version(name)}" for name in libraries), *digests(sources, PROJECT)]
+    said = [*(f"{name} {version(name)}" for name in libraries), *list_digests(sources, PROJECT)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def digests(files: Iterable[Path], folder: Path) -> list[str]:
+def list_digests(files: Iterable[Path], folder: Path) -> list[str]:
     """Return one line for each existing file: its path in `folder` and its SHA-256."""
     return [
         f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}"

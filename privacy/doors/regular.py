@@ -34,7 +34,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
         _check(os.fstat(handle))
-        if within and not _place(handle, path).is_relative_to(within.resolve(strict=True)):
+        if within and not _find_place(handle, path).is_relative_to(within.resolve(strict=True)):
             raise LeadsOut(errno.EXDEV, "a link that leaves its folder")
         return BufferedReader(FileIO(handle))
     except BaseException:
@@ -42,7 +42,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
         raise
 
 
-def leads_out(path: Path, folder: Path) -> bool:
+def is_link_out(path: Path, folder: Path) -> bool:
     """Return whether `path` is a link out of `folder` or a broken link, such as a link to itself."""
     try:
         return not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
@@ -50,7 +50,7 @@ def leads_out(path: Path, folder: Path) -> bool:
         return True
 
 
-def _place(handle: int, path: Path) -> Path:
+def _find_place(handle: int, path: Path) -> Path:
     """Return the path of an open file as reported by Linux; on other systems, resolve its path again."""
     told = f"/proc/self/fd/{handle}"
     return Path(os.readlink(told)) if os.path.lexists(told) else path.resolve()  # noqa: PTH115

@@ -47,7 +47,7 @@ class _Sealing(modular.KmsClient):
         return bytes(_SUITE.decrypt(base64.b64decode(wrapped), self._private, info=_INFO))
 
 
-def sealed_to(key: X25519PublicKey) -> Any:
+def build_encryption(key: X25519PublicKey) -> Any:
     """Return encryption properties for one file that only the holder of the private key can read."""
     how = modular.EncryptionConfiguration(
         "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
@@ -57,12 +57,12 @@ def sealed_to(key: X25519PublicKey) -> Any:
     )
 
 
-def for_one_process(key: bytes) -> tuple[Any, Any]:
+def build_process_encryption(key: bytes) -> tuple[Any, Any]:
     """Return encryption and decryption properties for temporary files that only the writing process can read."""
     return modular.create_encryption_properties(key), modular.create_decryption_properties(key)
 
 
-def opened(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
+def open_sealed(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
     """Open the file for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and pyarrow's errors for
     a damaged file."""
     if is_open(source):
@@ -95,12 +95,12 @@ def is_whole(path: Path) -> bool:
         return start == file.read() == _SEALED_MAGIC
 
 
-def metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
+def read_metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
     """Return the file's key-value metadata."""
     found = file.metadata.metadata or {}
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 
-def schema(file: Any) -> pa.Schema:
+def read_schema(file: Any) -> pa.Schema:
     """Return the file's columns without its metadata."""
     return file.schema_arrow.remove_metadata()

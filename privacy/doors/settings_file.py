@@ -59,11 +59,11 @@ class InvalidSettings(ValueError):
     """A settings file is invalid; `problems` lists every mistake in it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = in_order(problems)
+        self.problems = sort_problems(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def sort_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Sort problems by location; a mistake in a mapping that an alias uses again is listed once."""
     listed = sorted(problems, reverse=True)
     return tuple({(each.line, each.column, each.sentence.rpartition(": ")[2]): each for each in listed}.values())[::-1]
@@ -82,7 +82,7 @@ def read_settings(
         raise raises([*invalid.problems]) from None
     problems = [*document.problems]
     try:
-        value: _Model = _adapter(model).validate_python(  # type: ignore[arg-type]
+        value: _Model = _get_adapter(model).validate_python(  # type: ignore[arg-type]
             document.content, context=context
         )
     except ValidationError as error:
@@ -96,22 +96,22 @@ def read_document(path: Path) -> Document:
     """Read a file without a model, so that all values are text; raises `InvalidSettings` if it is not YAML."""
     try:
         if not path.is_file():
-            raise _stop(path.name, "there is no such file")
+            raise _build_invalid_settings(path.name, "there is no such file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError:
-        raise _stop(path.name, "the file cannot be read") from None
+        raise _build_invalid_settings(path.name, "the file cannot be read") from None
     if len(content) > MAX_BYTES:
-        raise _stop(path.name, f"the file is larger than {MAX_BYTES // 1024} KB")
+        raise _build_invalid_settings(path.name, f"the file is larger than {MAX_BYTES // 1024} KB")
     return Document.parse(path.name, content)
 
 
-def _stop(name: str, sentence: str, line: int = 1, column: int = 1) -> InvalidSettings:
+def _build_invalid_settings(name: str, sentence: str, line: int = 1, column: int = 1) -> InvalidSettings:
     return InvalidSettings([Problem(name, line, column, sentence)])
 
 
 @cache
-def _adapter(model: type[Any]) -> TypeAdapter[Any]:
+def _get_adapter(model: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(model)
 
 
@@ -139,7 +139,7 @@ class Document:
         self.file, self.root = file, root
         self.problems: list[Problem] = []
         self._values = 0
-        self.content = self._plain(root)
+        self.content = self._convert_node(root)
 
     @classmethod
     @lru_cache(maxsize=64)  # a command reads the privacy policy up to 33 times, at about 20 ms each
@@ -149,22 +149,22 @@ class Document:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
-            raise _stop(name, "the line is not UTF-8 text; save the file as UTF-8", line) from None
+            raise _build_invalid_settings(name, "the line is not UTF-8 text; save the file as UTF-8", line) from None
         try:
             root = _Loader(text).get_single_node()
             if root is None:
-                raise _stop(name, "the file is empty")
+                raise _build_invalid_settings(name, "the file is empty")
             return cls(name, root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             hint = '; put a text that holds ": " or " #", or starts with a sign such as % or @ or [, in quotes'
             where = (mark.line + 1, mark.column + 1) if mark else ()
             sentence = ": ".join(part for part in (error.context, error.problem) if part)
-            raise _stop(name, f"not readable as YAML: {sentence}{hint}", *where) from None
+            raise _build_invalid_settings(name, f"not readable as YAML: {sentence}{hint}", *where) from None
         except yaml.YAMLError as error:
-            raise _stop(name, f"not readable as YAML: {str(error).splitlines()[0]}") from None
+            raise _build_invalid_settings(name, f"not readable as YAML: {str(error).splitlines()[0]}") from None
 
-    def _plain(self, node: Node) -> Any:
+    def _convert_node(self, node: Node) -> Any:
         """Return the content of a node; an empty value, `~` or `null` is None."""
         self._values += 1
         if self._values > _MAX_VALUES:
@@ -172,7 +172,7 @@ class Document:
         if isinstance(node, ScalarNode):
             return None if node.style is None and node.value in ("", "~", "null") else node.value
         if isinstance(node, SequenceNode):
-            return [self._plain(entry) for entry in node.value]
+            return [self._convert_node(entry) for entry in node.value]
         found: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key, value in node.value:
@@ -182,13 +182,13 @@ class Document:
                 self._note(key, f"{key.value!r} is there twice, first on line {first[key.value]}; keep one")
             else:
                 first[key.value] = key.start_mark.line + 1
-                found[key.value] = self._plain(value)
+                found[key.value] = self._convert_node(value)
         return found
 
     def _note(self, node: Node, sentence: str) -> None:
-        self.problems.append(self._at(node, sentence))
+        self.problems.append(self._build_problem(node, sentence))
 
-    def _at(self, node: Node, sentence: str) -> Problem:
+    def _build_problem(self, node: Node, sentence: str) -> Problem:
         return Problem(self.file, node.start_mark.line + 1, node.start_mark.column + 1, sentence)
 
     def problem(self, error: Mapping[str, Any]) -> Problem:
@@ -197,8 +197,8 @@ class Document:
         if error["type"] in _UNKNOWN_KEY:
             place = (*place, _KEY)
         node, where, is_there = self._find(place)
-        rule = "is missing" if error["type"] in _MISSING_KEY and not is_there else rule_of(error)
-        return self._at(node, f"{where}: {rule}" if where else rule)
+        rule = "is missing" if error["type"] in _MISSING_KEY and not is_there else describe_rule(error)
+        return self._build_problem(node, f"{where}: {rule}" if where else rule)
 
     def _find(self, place: Place) -> tuple[Node, str, bool]:
         """Return the node at a location or its nearest parent, the location in words, and whether the node exists."""
@@ -229,7 +229,7 @@ _IN_OUR_WORDS = {
 }
 
 
-def rule_of(error: Mapping[str, Any]) -> str:
+def describe_rule(error: Mapping[str, Any]) -> str:
     """Return the broken rule as the end of a sentence; pydantic's messages repeat no value."""
     if error["type"] in _UNKNOWN_KEY:
         return f"{error['loc'][-1]!r} is not a key here"
@@ -260,7 +260,7 @@ class Faults:
         if error is not None and not isinstance(error, ValidationError):
             return
         for each in error.errors(include_url=False, include_input=False) if error else ():
-            rule = PydanticCustomError(each["type"], "{rule}", {"rule": rule_of(dict(each))})
+            rule = PydanticCustomError(each["type"], "{rule}", {"rule": describe_rule(dict(each))})
             self._found.append(InitErrorDetails(type=rule, loc=each["loc"], input=None))
         if self._found:
             raise ValidationError.from_exception_data("settings", self._found) from None
@@ -273,7 +273,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _known_keys(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _check_known_keys(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         names = [field.alias or name for name, field in cls.model_fields.items()]
         content = {} if content is None else content
         if not isinstance(content, dict):
@@ -281,12 +281,12 @@ class Settings(BaseModel):
         with Faults() as faults:
             for name in content:
                 if name not in names:
-                    faults.add((name,), f"{name!r} is not a key here{perhaps(name, names)}", key=True)
+                    faults.add((name,), f"{name!r} is not a key here{suggest_names(name, names)}", key=True)
             known = {name: value for name, value in content.items() if name in names and value is not None}
             return handler(known)
 
 
-def perhaps(name: str, names: Sequence[str]) -> str:
+def suggest_names(name: str, names: Sequence[str]) -> str:
     """Return the end of a sentence with the closest valid name, and with all names if they are few."""
     by_lower = {other.lower(): other for other in names}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1)
@@ -294,19 +294,19 @@ def perhaps(name: str, names: Sequence[str]) -> str:
     return closest + (f" (it may be {', '.join(names)})" if len(names) <= _MAX_LISTED_NAMES else "")
 
 
-def one_of(names: Callable[[], Sequence[str]] | Sequence[str], called: str) -> AfterValidator:
+def build_choice_validator(names: Callable[[], Sequence[str]] | Sequence[str], called: str) -> AfterValidator:
     """Return a validator that accepts one of the names; its message calls them `called` and suggests the closest."""
 
     def check(text: str) -> str:
         known = names() if callable(names) else names
         if text not in known:
-            raise ValueError(f"{text!r} is not {called}{perhaps(text, known)}")
+            raise ValueError(f"{text!r} is not {called}{suggest_names(text, known)}")
         return text
 
     return AfterValidator(check)
 
 
-def without(fault: Callable[[str], str | None]) -> AfterValidator:
+def build_fault_validator(fault: Callable[[str], str | None]) -> AfterValidator:
     """Return a validator that accepts a text for which `fault` returns None."""
 
     def check(text: str) -> str:
@@ -317,31 +317,31 @@ def without(fault: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _filled(text: Any) -> Any:
+def _check_filled(text: Any) -> Any:
     if text is None or (isinstance(text, str) and not text.strip()):
         raise ValueError("is empty")
     return text.strip() if isinstance(text, str) else text
 
 
-Text: TypeAlias = Annotated[str, BeforeValidator(_filled)]
+Text: TypeAlias = Annotated[str, BeforeValidator(_check_filled)]
 """A text that is not blank."""
 
 
-def _is_day(text: Any) -> Any:
+def _check_day(text: Any) -> Any:
     if isinstance(text, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip()):
         raise ValueError("must be a day such as 2026-11-26")
     return text
 
 
-Day: TypeAlias = Annotated[dt.date, BeforeValidator(_is_day)]
+Day: TypeAlias = Annotated[dt.date, BeforeValidator(_check_day)]
 OrEmpty: TypeAlias = Annotated[str, BeforeValidator(lambda text: "" if text is None else text)]
 
 
-def _as_list(content: Any) -> Any:
+def _convert_to_list(content: Any) -> Any:
     if content == []:
         raise ValueError("is an empty list")
     return [content] if isinstance(content, str) or content is None else content
 
 
-AsList = BeforeValidator(_as_list)
+AsList = BeforeValidator(_convert_to_list)
 """A text or a list of texts, validated as a list."""

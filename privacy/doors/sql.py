@@ -9,12 +9,12 @@ from pathlib import Path
 _PATTERN = re.compile(r"[*?\[]")
 
 
-def quoted(text: str | Path) -> str:
+def quote_text(text: str | Path) -> str:
     """Return `text` as an SQL string literal."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def identifier(name: str) -> str:
+def quote_identifier(name: str) -> str:
     """Return `name` as an SQL identifier: a column, a table or a schema."""
     return '"' + name.replace('"', '""') + '"'
 
@@ -24,15 +24,15 @@ def parquet(paths: Path | Iterable[Path], **options: str | bool) -> str:
 
     `options` are those of `read_parquet`, such as `union_by_name=True`.
     """
-    return _reader("read_parquet", [paths] if isinstance(paths, Path) else paths, options)
+    return _build_reader_sql("read_parquet", [paths] if isinstance(paths, Path) else paths, options)
 
 
 def csv(path: Path, **options: str | bool) -> str:
     """Return the table function that reads a CSV file at exactly this path; `options` are those of `read_csv`."""
-    return _reader("read_csv", [path], options)
+    return _build_reader_sql("read_csv", [path], options)
 
 
-def _reader(function: str, paths: Iterable[Path], options: Mapping[str, str | bool]) -> str:
-    files = ", ".join(quoted(_PATTERN.sub(r"[\g<0>]", str(path))) for path in paths)
+def _build_reader_sql(function: str, paths: Iterable[Path], options: Mapping[str, str | bool]) -> str:
+    files = ", ".join(quote_text(_PATTERN.sub(r"[\g<0>]", str(path))) for path in paths)
     settings = "".join(f", {name} = {str(value).lower()}" for name, value in options.items())
     return f"{function}([{files}]{settings})"

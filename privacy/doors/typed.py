@@ -10,7 +10,7 @@ def is_line(text: str) -> bool:
     return bool(text.strip()) and text.isprintable()
 
 
-def printable(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """Replace each character that cannot be printed, including line breaks, with a question mark."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.estimation.intervals import Moments
-from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, terms_of
+from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, list_terms
 
 _STEP = 1e-6
 """Step in a rate for numerical derivatives."""
@@ -98,34 +98,34 @@ class Corrected:
     """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
-        return self._in_blocks(lambda each: self.moments.values(self._corrected(each)), figures)
+        return self._compute_in_blocks(lambda each: self.moments.values(self._correct_figures(each)), figures)
 
     def variance(self, figures: Figures) -> Array:
         def ask(each: Figures) -> Array:
-            of_noise = self.moments.variance(self._corrected(each))
-            return of_noise + np.maximum(self._of_linkage(each, each), 0.0)
+            of_noise = self.moments.variance(self._correct_figures(each))
+            return of_noise + np.maximum(self._compute_linkage_covariance(each, each), 0.0)
 
-        return self._in_blocks(ask, figures)
+        return self._compute_in_blocks(ask, figures)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
         def ask(one: Figures, other: Figures) -> Array:
-            of_noise = self.moments.covariance(self._corrected(one), self._corrected(other))
-            return of_noise + self._of_linkage(one, other)
+            of_noise = self.moments.covariance(self._correct_figures(one), self._correct_figures(other))
+            return of_noise + self._compute_linkage_covariance(one, other)
 
-        return self._in_blocks(ask, left, right)
+        return self._compute_in_blocks(ask, left, right)
 
-    def _in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
+    def _compute_in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
 
         If figures cannot be split by place, rows at the total of an attribute may still be. These are computed
         separately, so that a number is the same wherever it is shown.
         """
-        cubes = [cube for each in figures for _, cube in terms_of(each)]
+        cubes = [cube for each in figures for _, cube in list_terms(each)]
         summed = [local for local in self.local if local.added_up]
-        if all(self._attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
+        if all(self._find_attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
             return ask(*figures)
         groups = [
-            _equal_rows(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
+            _group_equal_rows(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
             for axis in range(len(figures[0].shape))
         ]
         if all(len(each) == 1 for each in groups):
@@ -139,131 +139,135 @@ class Corrected:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
         key = (id(figures), block)
         if key not in self._parts_of:
-            terms = [(coefficient, _rows_of(cube, block)) for coefficient, cube in terms_of(figures)]
+            terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
             part = LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
             self._parts_of[key] = (figures, part)
         return self._parts_of[key][1]
 
-    def _of_linkage(self, left: Figures, right: Figures) -> Array:
+    def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
         """Return the covariance added by uncertain rates and by chance in who is missed."""
-        one, other = self._moves(left), self._moves(right)
+        one, other = self._compute_moves(left), self._compute_moves(right)
         total = np.zeros(left.shape)
         for i, by_one in enumerate(one.rates):
             for j, by_other in enumerate(other.rates):
                 total = total + self.covariance_of_rates[i, j] * by_one * by_other
         for local, here, there in zip(self.local, one.places, other.places, strict=True):
             if here is not None and there is not None:
-                total = total + _over_places(here, there, local.covariances)
-        for a, one_cube in terms_of(left):
-            for b, other_cube in terms_of(right):
-                total = total + a * b * self._by_chance(one_cube, other_cube)
+                total = total + _sum_over_places(here, there, local.covariances)
+        for a, one_cube in list_terms(left):
+            for b, other_cube in list_terms(right):
+                total = total + a * b * self._compute_chance_covariance(one_cube, other_cube)
         return total
 
-    def _moves(self, figures: Figures) -> _Moves:
+    def _compute_moves(self, figures: Figures) -> _Moves:
         """Return how much the figures move with each rate and with each place's factor; computed once."""
         if id(figures) not in self._known:
             linked = [
-                (coefficient, cube) for coefficient, cube in terms_of(figures) if self._attribute(cube) is not None
+                (coefficient, cube)
+                for coefficient, cube in list_terms(figures)
+                if self._find_attribute(cube) is not None
             ]
-            rates = [self._moved(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
-            places = [self._moved_in_places(local, linked) for local in self.local]
+            rates = (
+                [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
+            )
+            places = [self._compute_moves_in_places(local, linked) for local in self.local]
             self._known[id(figures)] = (figures, _Moves(rates, places))
         return self._known[id(figures)][1]
 
-    def _moved(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
+    def _compute_move(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
         for coefficient, cube in terms:
-            scale, there = self._by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
-            name = self._attribute(cube)
+            scale, there = self._weigh_by_factors(cube, int(self.local[0].groups[rate]) if self.local else -1)
+            name = self._find_attribute(cube)
             assert name is not None
-            moved = self.moments.values(_weighed(there, name, self._slopes[rate][name]))
+            moved = self.moments.values(_weigh_cube(there, name, self._slopes[rate][name]))
             total = total + coefficient * scale * moved
         return total
 
-    def _by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
+    def _weigh_by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
         """Return (scale, cube) in which children count by the factors of all their places.
 
         Unchanged if `group` is negative.
         """
         scale = 1.0
         for local in self.local if group >= 0 else ():
-            of_all, cube = self._by_factor(local, cube, group)
+            of_all, cube = self._weigh_by_factor(local, cube, group)
             scale *= of_all
         return scale, cube
 
-    def _by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
+    def _weigh_by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
         """Return (scale, cube) in which the children of each place count by its factor minus `less`.
 
         If the cube cannot be split by place, all count by the mean factor minus `less`.
         """
         if not _can_split(local, cube):
             return local.mean[group] - less, cube
-        there = _selector(cube, local.attribute)
+        there = _get_selector(cube, local.attribute)
         key = (id(there), group, less)
         if key not in self._reweighed:
             weights = there.matrix * (local.factors[group] - less)
             if not local.added_up:
                 weights[there.is_total] = local.mean[group] - less
-            self._reweighed[key] = (there, _reweighed(there, weights))
-        return 1.0, _instead(cube, self._reweighed[key][1])
+            self._reweighed[key] = (there, _reweigh_selector(there, weights))
+        return 1.0, _replace_selector(cube, self._reweighed[key][1])
 
-    def _moved_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
+    def _compute_moves_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
         total = None
         for coefficient, cube in terms:
             if _can_split(local, cube):
-                by_group = [self._by_place(cube, local, along) for along in self._along]
+                by_group = [self._split_by_place(cube, local, along) for along in self._along]
                 moved = coefficient * np.stack(by_group, axis=-1)
                 total = moved if total is None else total + moved
         return total
 
-    def _by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
+    def _split_by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
         """Return how much of the figures, with their attribute weighed by `along`, comes from each place.
 
         The shape is (*figures, places).
         """
-        name, place = self._attribute(cube), local.attribute
+        name, place = self._find_attribute(cube), local.attribute
         assert name is not None
-        there = _selector(cube, place)
+        there = _get_selector(cube, place)
         rows = there.matrix if local.added_up else there.matrix * ~there.is_total[:, None]
-        each = _each(there.attribute)
-        moved = self.moments.values(_weighed(_by(cube, place, each), name, along[name]))
+        each = _select_each(there.attribute)
+        moved = self.moments.values(_weigh_cube(_set_axis(cube, place, each), name, along[name]))
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
         found = np.moveaxis(moved, axis or 0, -1)
         if axis is None:
             return found * rows[0]
         return np.moveaxis(found[..., None, :] * rows, -2, axis)
 
-    def _by_chance(self, left: Cube, right: Cube) -> Array:
+    def _compute_chance_covariance(self, left: Cube, right: Cube) -> Array:
         """Return the covariance by chance of two cubes of one shape, from the children counted in both."""
-        name = self._attribute(left)
-        if name is None or name != self._attribute(right):
+        name = self._find_attribute(left)
+        if name is None or name != self._find_attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
-        one, other = _selector(left, name).matrix, _selector(right, name).matrix
+        one, other = _get_selector(left, name).matrix, _get_selector(right, name).matrix
         for group, chances in self._parts.items():
-            both = _intersection(left, right, name, _apart(one, other, chances[name]))
-            scale, there = self._by_factors(both, group)
-            total = total + scale * self.moments.values(_weighed(there, name, self._inverses[name]))
+            both = _intersect_cubes(left, right, name, _weigh_differences(one, other, chances[name]))
+            scale, there = self._weigh_by_factors(both, group)
+            total = total + scale * self.moments.values(_weigh_cube(there, name, self._inverses[name]))
         return total
 
-    def _corrected(self, figures: Figures) -> Figures:
-        terms = [term for coefficient, cube in terms_of(figures) for term in self._true(coefficient, cube)]
+    def _correct_figures(self, figures: Figures) -> Figures:
+        terms = [term for coefficient, cube in list_terms(figures) for term in self._list_true_terms(coefficient, cube)]
         return terms[0][1] if len(terms) == 1 and terms[0][0] == 1.0 else LinearCombination(tuple(terms))
 
-    def _true(self, coefficient: float, cube: Cube) -> list[tuple[float, Cube]]:
-        name = self._attribute(cube)
+    def _list_true_terms(self, coefficient: float, cube: Cube) -> list[tuple[float, Cube]]:
+        name = self._find_attribute(cube)
         if name is None:
             return [(coefficient, cube)]
-        terms = [(coefficient, _weighed(cube, name, self._inverses[name]))]
+        terms = [(coefficient, _weigh_cube(cube, name, self._inverses[name]))]
         for local in self.local if not _is_total(cube, name) else ():
             for group, along in enumerate(self._along):
-                scale, there = self._by_factor(local, cube, group, less=1.0)
+                scale, there = self._weigh_by_factor(local, cube, group, less=1.0)
                 if scale:
-                    terms.append((coefficient * scale, _weighed(there, name, along[name])))
+                    terms.append((coefficient * scale, _weigh_cube(there, name, along[name])))
         return terms
 
-    def _attribute(self, cube: Cube) -> str | None:
+    def _find_attribute(self, cube: Cube) -> str | None:
         """Return the linked attribute that a cube distinguishes children by; None if it only has totals of them."""
         present = (name for name in self._inverses if name in cube.selectors or name in cube.where)
         names = [name for name in present if not _is_total(cube, name)]
@@ -277,7 +281,7 @@ class Corrected:
 
     @cached_property
     def _inverses(self) -> dict[str, Array]:
-        return {name: inverse(matrix) for name, matrix in self._matrices.items()}
+        return {name: invert_matrix(matrix) for name, matrix in self._matrices.items()}
 
     @cached_property
     def _parts(self) -> dict[int, Mapping[str, Array]]:
@@ -309,7 +313,7 @@ class Corrected:
         slopes = []
         for rate in range(len(self.rates)):
             there = np.where(np.arange(len(self.rates)) == rate, self.rates + _STEP, self.rates)
-            moved = {name: inverse(matrix) for name, matrix in self.transitions(there).items()}
+            moved = {name: invert_matrix(matrix) for name, matrix in self.transitions(there).items()}
             slopes.append({name: (moved[name] - self._inverses[name]) / _STEP for name in moved})
         return slopes
 
@@ -334,7 +338,7 @@ def _can_split(local: Local, cube: Cube) -> bool:
     return local.splits({*distinguished, local.attribute})
 
 
-def _equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+def _group_equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """Return the rows grouped by equal marks."""
     found: dict[bytes, list[int]] = {}
     for row, own in enumerate(marks):
@@ -342,7 +346,7 @@ def _equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     return [tuple(rows) for rows in found.values()]
 
 
-def _rows_of(cube: Cube, block: _Block) -> Cube:
+def _select_rows(cube: Cube, block: _Block) -> Cube:
     """Return the cube with only these rows of each axis."""
     chosen = {
         name: Selector(
@@ -353,7 +357,7 @@ def _rows_of(cube: Cube, block: _Block) -> Cube:
     return Cube(chosen, cube.where)
 
 
-def _over_places(one: Array, other: Array, covariances: Array) -> Array:
+def _sum_over_places(one: Array, other: Array, covariances: Array) -> Array:
     """Return the sum over places and pairs of groups of one . other . covariance.
 
     Places are added in order, so the result is the same on every machine.
@@ -366,7 +370,7 @@ def _over_places(one: Array, other: Array, covariances: Array) -> Array:
     return total
 
 
-def inverse(matrix: Array) -> Array:
+def invert_matrix(matrix: Array) -> Array:
     """Return the inverse of a square matrix by Gauss-Jordan elimination, identical to the last bit on any machine.
 
     Rows are not exchanged, because the pivots of M are near 1.
@@ -381,16 +385,16 @@ def inverse(matrix: Array) -> Array:
     return rows[:, size:]
 
 
-def _selector(cube: Cube, name: str) -> Selector:
+def _get_selector(cube: Cube, name: str) -> Selector:
     return cube.selectors.get(name) or cube.where[name]
 
 
-def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
+def _weigh_cube(cube: Cube, name: str, matrix: Array) -> Cube:
     """Return the cube with each row of weights w of the attribute replaced by w `matrix`.
 
     A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
     """
-    weights, total = _selector(cube, name).matrix, np.zeros((1, matrix.shape[1]))
+    weights, total = _get_selector(cube, name).matrix, np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
     totals = np.all(weights == 1.0, axis=1)
@@ -401,14 +405,14 @@ def _weighed(cube: Cube, name: str, matrix: Array) -> Cube:
 
 def _with(cube: Cube, name: str, weights: Array) -> Cube:
     """Return the cube with other weights of an attribute's categories; all its rows stay."""
-    return _instead(cube, _reweighed(_selector(cube, name), weights))
+    return _replace_selector(cube, _reweigh_selector(_get_selector(cube, name), weights))
 
 
-def _reweighed(selector: Selector, weights: Array) -> Selector:
+def _reweigh_selector(selector: Selector, weights: Array) -> Selector:
     return Selector(selector.attribute, selector.labels, tuple(map(tuple, weights.tolist())))
 
 
-def _instead(cube: Cube, selector: Selector) -> Cube:
+def _replace_selector(cube: Cube, selector: Selector) -> Cube:
     """Return the cube with another selector on an attribute, with the same number of rows."""
     name = selector.attribute.name
     if name in cube.selectors:
@@ -416,7 +420,7 @@ def _instead(cube: Cube, selector: Selector) -> Cube:
     return Cube(cube.selectors, {**cube.where, name: selector})
 
 
-def _apart(one: Array, other: Array, chances: Array) -> Array:
+def _weigh_differences(one: Array, other: Array, chances: Array) -> Array:
     """Return, by true category t, the sum over f of (one_f - one_t) (other_f - other_t) chances[f, t]: (rows, true)."""
     found, true = chances.shape
     weights = np.zeros((max(len(one), len(other)), true))
@@ -427,23 +431,23 @@ def _apart(one: Array, other: Array, chances: Array) -> Array:
 
 
 @cache
-def _each(attribute: Attribute) -> Selector:
+def _select_each(attribute: Attribute) -> Selector:
     return Selector.each(attribute)
 
 
 def _is_total(cube: Cube, name: str) -> bool:
     """Return whether every row of the cube sums over all categories of an attribute."""
-    return bool(_selector(cube, name).is_total.all())
+    return bool(_get_selector(cube, name).is_total.all())
 
 
-def _by(cube: Cube, name: str, selector: Selector) -> Cube:
+def _set_axis(cube: Cube, name: str, selector: Selector) -> Cube:
     """Return the cube with this selector on an attribute, as its axis; a new axis, if any, comes first."""
     if name in cube.selectors:
-        return _instead(cube, selector)
+        return _replace_selector(cube, selector)
     return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
 
 
-def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
+def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
     """Return the cube of the children counted in both cubes, with these weights of the attribute `name`.
 
     Weights of every other attribute multiply, row by row. Raises ValueError unless both have the same axes.
@@ -451,23 +455,23 @@ def _intersection(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
     if list(left.selectors) != list(right.selectors):
         raise ValueError("figures of different axes have no covariance by chance that is worked out here")
     axes = {
-        each: _product(selector, right.selectors[each]) if each != name else selector
+        each: _multiply_selectors(selector, right.selectors[each]) if each != name else selector
         for each, selector in left.selectors.items()
     }
     where = {each: selector for each, selector in left.where.items() if each != name}
     for each, selector in right.where.items():
         if each != name:
-            where[each] = _product(where[each], selector) if each in where else selector
+            where[each] = _multiply_selectors(where[each], selector) if each in where else selector
     chosen = left.where if name in left.where else right.where
     if name not in axes:
         where[name] = chosen[name]
     return _with(Cube(axes, where), name, weights)
 
 
-def _product(left: Selector, right: Selector) -> Selector:
+def _multiply_selectors(left: Selector, right: Selector) -> Selector:
     if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
         return left
-    return _reweighed(left, left.matrix * right.matrix)
+    return _reweigh_selector(left, left.matrix * right.matrix)
 
 
 @dataclass(frozen=True, eq=False)
@@ -486,21 +490,24 @@ class Joined:
     """The selector w, w - w(U), and w(U) for every category, keyed by the identity of w."""
 
     def values(self, figures: Figures) -> Array:
-        return self.moments.values(self._corrected(figures))
+        return self.moments.values(self._correct_figures(figures))
 
     def variance(self, figures: Figures) -> Array:
-        return self.moments.variance(self._corrected(figures)) + self.variance_of_odds * self._moved(figures) ** 2
+        return (
+            self.moments.variance(self._correct_figures(figures))
+            + self.variance_of_odds * self._compute_move(figures) ** 2
+        )
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        of_noise = self.moments.covariance(self._corrected(left), self._corrected(right))
-        return of_noise + self.variance_of_odds * self._moved(left) * self._moved(right)
+        of_noise = self.moments.covariance(self._correct_figures(left), self._correct_figures(right))
+        return of_noise + self.variance_of_odds * self._compute_move(left) * self._compute_move(right)
 
-    def _corrected(self, figures: Figures) -> Figures:
+    def _correct_figures(self, figures: Figures) -> Figures:
         lost = self._lost(figures)
         terms = tuple((self.odds * coefficient, cube) for coefficient, cube in lost)
-        return LinearCombination((*terms_of(figures), *terms)) if lost else figures
+        return LinearCombination((*list_terms(figures), *terms)) if lost else figures
 
-    def _moved(self, figures: Figures) -> Array | float:
+    def _compute_move(self, figures: Figures) -> Array | float:
         """Return how much the figures move with the odds."""
         lost = self._lost(figures)
         return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
@@ -508,7 +515,7 @@ class Joined:
     def _lost(self, figures: Figures) -> list[tuple[float, Cube]]:
         """Return the terms of (w - w(U)) N."""
         terms = []
-        for coefficient, cube in terms_of(figures):
+        for coefficient, cube in list_terms(figures):
             of_all = {**cube.selectors, **cube.where}
             recorded = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
             for place, name in enumerate(recorded):

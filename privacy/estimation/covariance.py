@@ -28,9 +28,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.components import Constraint, Lattice, constraints_of, subsets
+from privacy.release.components import Constraint, Lattice, build_constraints, iter_subsets
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, terms_of
+from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, list_terms
 
 
 class Covariances:
@@ -39,25 +39,25 @@ class Covariances:
     def __init__(self, plan: Plan) -> None:
         parts = tuple(plan.parts.values()) or (plan,)
         self.constraints: tuple[tuple[Constraint, ...], ...] = tuple(
-            constraints_of(part.lattice, part.component_precisions) for part in parts
+            build_constraints(part.lattice, part.component_precisions) for part in parts
         )
         """Constraints of each group, or of the whole."""
         self._family = plan.family
         self._lattice: Lattice = parts[0].lattice  # every part has the same sets of attributes
         self._groups = _Groups(plan.family) if plan.parts else None
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
-        self._known = _together(self.constraints)
+        self._known = _group_constraints(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
         """Return the variance of every figure; shape of `figures`.
 
         Raises WorkloadError for a table outside the workload.
         """
-        terms, total = terms_of(figures), np.zeros(figures.shape)
+        terms, total = list_terms(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
-            total = total + coefficient**2 * self._between(cube, cube)
+            total = total + coefficient**2 * self._compute_between(cube, cube)
             for other_coefficient, other in terms[:index]:
-                total = total + 2 * coefficient * other_coefficient * self._between(cube, other)
+                total = total + 2 * coefficient * other_coefficient * self._compute_between(cube, other)
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
@@ -68,23 +68,23 @@ class Covariances:
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
         total = np.zeros(left.shape)
-        for coefficient, cube in terms_of(left):
-            for other_coefficient, other in terms_of(right):
-                total = total + coefficient * other_coefficient * self._between(cube, other)
+        for coefficient, cube in list_terms(left):
+            for other_coefficient, other in list_terms(right):
+                total = total + coefficient * other_coefficient * self._compute_between(cube, other)
         return total
 
-    def _between(self, left: Cube, right: Cube) -> Array:
-        pair = _Pair(self._placed(left), self._placed(right), self._family, self._groups)
+    def _compute_between(self, left: Cube, right: Cube) -> Array:
+        pair = _Pair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
         by_group = np.zeros((len(self._variances), *[1] * len(left.shape)))
         for component in pair.components():
             variances = self._variances[:, self._lattice.index(component)].reshape(by_group.shape[0], *[1] * pair.ndim)
             by_group = by_group + pair.product(component) * variances
         for known in self._known:
             if set(known.over) <= set(pair.shared):
-                by_group = by_group - pair.known_from(known)
+                by_group = by_group - pair.compute_removed(known)
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
-    def _placed(self, cube: Cube) -> dict[str, _Placed]:
+    def _place_selectors(self, cube: Cube) -> dict[str, _Placed]:
         """Return the cube's selectors in family order, each with its axis.
 
         Raises WorkloadError outside the workload.
@@ -103,7 +103,7 @@ class Covariances:
     def _is_total(self, selector: Selector) -> bool:
         """Return whether no row distinguishes categories of the attribute, or members of a group."""
         if self._groups and selector.attribute.name == self._groups.inner:
-            return not self._groups.products(selector, selector).inner.any()
+            return not self._groups.get_products(selector, selector).inner.any()
         return bool(selector.is_total.all())
 
 
@@ -122,7 +122,7 @@ class _Known:
         return frozenset(name for block in self.gains for name in block)
 
 
-def _together(constraints: Sequence[tuple[Constraint, ...]]) -> list[_Known]:
+def _group_constraints(constraints: Sequence[tuple[Constraint, ...]]) -> list[_Known]:
     by_over: dict[tuple[str, ...], dict[int, Constraint]] = {}
     for group, found in enumerate(constraints):
         for constraint in found:
@@ -166,15 +166,15 @@ class _Groups:
         self._everything = Selector.total(family.attribute(self.inner))
         self._found: dict[tuple[int, int], tuple[Selector, Selector, _Products]] = {}
 
-    def products(self, left: Selector | None, right: Selector | None) -> _Products:
+    def get_products(self, left: Selector | None, right: Selector | None) -> _Products:
         """Return the products of two selectors (None: the whole attribute), cached by identity."""
         left, right = left or self._everything, right or self._everything
         key = (id(left), id(right))
         if key not in self._found:
-            self._found[key] = left, right, self._multiplied(left, right)
+            self._found[key] = left, right, self._multiply_selectors(left, right)
         return self._found[key][-1]
 
-    def _multiplied(self, left: Selector, right: Selector) -> _Products:
+    def _multiply_selectors(self, left: Selector, right: Selector) -> _Products:
         means, inner = [], []
         for members in self._members:
             one, other = left.matrix[:, members], right.matrix[:, members]
@@ -195,7 +195,7 @@ class _Placed:
     axis: int | None
     ndim: int
 
-    def along(self, by_row: Array) -> Array:
+    def reshape_along(self, by_row: Array) -> Array:
         """Return an array with its first axis, the selector's rows, at the selector's axis and other axes last."""
         shape = [1] * self.ndim
         if self.axis is not None:
@@ -204,12 +204,12 @@ class _Placed:
 
     @cached_property
     def means(self) -> Array:
-        return self.along(self.selector.means)
+        return self.reshape_along(self.selector.means)
 
     @cached_property
     def centred(self) -> Array:
         """Centred weights, categories on the last axis."""
-        return self.along(self.selector.centred)
+        return self.reshape_along(self.selector.centred)
 
 
 class _Pair:
@@ -231,7 +231,7 @@ class _Pair:
             if groups is not None and name == groups.inner:
                 self._nest(name, groups)
             else:
-                self._means[name] = _mean(left.get(name)) * _mean(right.get(name))
+                self._means[name] = _get_means(left.get(name)) * _get_means(right.get(name))
                 if name in left and name in right and not left[name].selector.is_total.all():
                     self._inner[name] = (left[name].centred * right[name].centred).sum(axis=-1)
         self.shared = tuple(self._inner)
@@ -241,7 +241,7 @@ class _Pair:
         axes = {placed.axis for placed in (left, right) if placed is not None and placed.axis is not None}
         if len(axes) > 1:
             raise WorkloadError(f"covariances need {name!r} on one axis, not on two")
-        products = groups.products(*(placed.selector if placed else None for placed in (left, right)))
+        products = groups.get_products(*(placed.selector if placed else None for placed in (left, right)))
         shape = [1] * self.ndim
         for axis in axes:
             shape[axis] = products.means.shape[1]
@@ -252,7 +252,7 @@ class _Pair:
 
     def components(self) -> list[tuple[str, ...]]:
         """Return the subsets of the attributes that both cubes vary along, in lattice order."""
-        return list(subsets(self.shared))
+        return list(iter_subsets(self.shared))
 
     def product(self, component: tuple[str, ...], excluding: frozenset[str] = frozenset()) -> Array:
         """Return the inner products over the component times means over every other attribute not in `excluding`."""
@@ -264,9 +264,9 @@ class _Pair:
                 result = result * self._means[name]
         return result
 
-    def known_from(self, known: _Known) -> Array:
+    def compute_removed(self, known: _Known) -> Array:
         """Return the covariance that identities remove."""
-        left, right = _shares(self._left, known, self.ndim), _shares(self._right, known, self.ndim)
+        left, right = _compute_shares(self._left, known, self.ndim), _compute_shares(self._right, known, self.ndim)
         common = sum(one * other for one, other in zip(left, right, strict=True))
         return self.product(known.over, excluding=known.weighed) * common
 
@@ -278,11 +278,11 @@ class _Pair:
         return np.broadcast_to(figures, shape)
 
 
-def _mean(placed: _Placed | None) -> Array:
+def _get_means(placed: _Placed | None) -> Array:
     return np.ones(()) if placed is None else placed.means
 
 
-def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
+def _compute_shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
     """Return, (R, groups, ...), every figure's share u in the whitened equalities, over the attributes they weigh."""
     shares = np.zeros(())
     for block, gain in known.gains.items():
@@ -291,15 +291,15 @@ def _shares(cube: dict[str, _Placed], known: _Known, ndim: int) -> Array:
             for name, placed in cube.items():
                 if name in known.weighed and name not in block:
                     outside = outside * placed.means
-            shares = shares + outside * _contracted(gain, [cube[name] for name in block], ndim)
+            shares = shares + outside * _contract_tensor(gain, [cube[name] for name in block], ndim)
     return shares
 
 
-def _contracted(tensor: Array, placed: list[_Placed], ndim: int) -> Array:
+def _contract_tensor(tensor: Array, placed: list[_Placed], ndim: int) -> Array:
     """Return the inner product of a tensor over categories, R and groups, with the outer product of centred vectors."""
     if not placed:
         return tensor.reshape(*tensor.shape, *[1] * ndim)
     total = np.zeros(())
     for category, slab in enumerate(tensor):
-        total = total + placed[0].centred[..., category] * _contracted(slab, placed[1:], ndim)
+        total = total + placed[0].centred[..., category] * _contract_tensor(slab, placed[1:], ndim)
     return total

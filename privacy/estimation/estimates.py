@@ -15,7 +15,7 @@ figure (docs/privacy-derivation.md). The problems of all groups are solved at on
 the first axis of its array is that of the members (councils), group by group; otherwise it is that of the groups
 (regions).
 
-Some categories may publicly be known to hold no row (`without_categories`). The noise drawn for them carries no
+Some categories may publicly be known to hold no row (`drop_categories`). The noise drawn for them carries no
 information about the other cells, and a marginal without the attribute counts only the others. The measurement without
 these cells is therefore a measurement of the same tables over the smaller domain, with the same noise scales, and the
 best linear unbiased estimates are those made from it.
@@ -33,17 +33,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.estimation.covariance import Covariances
-from privacy.release.components import impose, subsets
+from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Cube, Family, Figures, Selector, terms_of
+from privacy.release.workload import Array, Cube, Family, Figures, Selector, list_terms
 
 Attributes = tuple[str, ...]
 Component = tuple[bool, Attributes]
 """A residual component: whether it separates members, and the other attributes it varies along."""
 
 
-def estimates_of(plan: Plan, measurement: Measurement) -> Estimates:
+def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
     """Return the estimates of a measurement, with or without a nesting. Raises ValueError if its plan is another."""
     return NestedEstimates(plan, measurement) if plan.parts else Estimates(plan, measurement)
 
@@ -60,14 +60,14 @@ class Estimates:
             raise ValueError("this measurement was made under another plan")
         self._plan = plan
         self._covariances = Covariances(plan)
-        self._residuals = self._averaged(measurement)
+        self._residuals = self._average_components(measurement)
         self._marginals: dict[tuple[str, ...], Array] = {}
 
     def values(self, figures: Figures) -> Array:
         """Estimate rows of the child table; shape of `figures`. Raises WorkloadError outside the workload."""
         total = np.zeros(figures.shape)
-        for coefficient, cube in terms_of(figures):
-            total = total + coefficient * self._cube(cube)
+        for coefficient, cube in list_terms(figures):
+            total = total + coefficient * self._compute_cube(cube)
         return total
 
     def variance(self, figures: Figures) -> Array:
@@ -81,40 +81,42 @@ class Estimates:
     def marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the estimated counts over `attributes`, given and shaped in the family's attribute order."""
         if attributes not in self._marginals:
-            self._marginals[attributes] = self._rebuilt(attributes)
+            self._marginals[attributes] = self._rebuild_marginal(attributes)
         return self._marginals[attributes]
 
-    def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
+    def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return every residual component, averaged by inverse variance and obeying the identities.
 
         Keys are attributes, values arrays of their domain's shape.
         """
         (constraints,) = self._covariances.constraints
-        return impose(constraints, _residuals(self._plan, measurement), self._plan.family)
+        return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
 
-    def _rebuilt(self, attributes: tuple[str, ...]) -> Array:
+    def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
         self._plan.lattice.index(attributes)
         shape = self._plan.family.shape(attributes)
         table = np.zeros(shape)
-        for component in subsets(attributes):
+        for component in iter_subsets(attributes):
             spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
             outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
             table = table + self._residuals[component].reshape(spread) / outside
         return table
 
-    def _cube(self, cube: Cube) -> Array:
+    def _compute_cube(self, cube: Cube) -> Array:
         """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
         values = np.empty(cube.shape)
-        splits = [_split(self._sums_out(selector)) for selector in cube.selectors.values()]
-        restrictions = {name: self._weights(s) for name, s in cube.where.items() if not self._sums_out(s).all()}
+        splits = [_split(self._is_summed_out(selector)) for selector in cube.selectors.values()]
+        restrictions = {
+            name: self._get_weights(s) for name, s in cube.where.items() if not self._is_summed_out(s).all()
+        }
         for block in product(*splits):
             rows = restrictions | {
-                name: self._weights(selector)[index]
+                name: self._get_weights(selector)[index]
                 for (name, selector), (index, total) in zip(cube.selectors.items(), block, strict=True)
                 if not total
             }
-            figures = self._block(rows)
+            figures = self._compute_block(rows)
             shape = [1 if total else len(index) for index, total in block]
             kept = [name for name in cube.selectors if name in rows]
             order = [self._plan.family.ordered(rows).index(name) for name in kept]
@@ -123,36 +125,38 @@ class Estimates:
             values[np.ix_(*(index for index, _ in block))] = laid
         return values
 
-    def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
+    def _is_summed_out(self, selector: Selector) -> NDArray[np.bool_]:
         """Return, per row, whether the attribute is summed out."""
         return selector.is_total
 
-    def _weights(self, selector: Selector) -> Array:
+    def _get_weights(self, selector: Selector) -> Array:
         """Return (rows x categories) weights, on the axis that `marginal` gives the attribute."""
         return selector.matrix
 
-    def _block(self, rows: dict[str, Array]) -> Array:
+    def _compute_block(self, rows: dict[str, Array]) -> Array:
         """Return the outer product of row matrices applied to the smallest marginal, axes in family order."""
         names = self._plan.family.ordered(rows)
         figures = self.marginal(names)
         for axis, name in enumerate(names):
-            figures = _weighted(figures, axis, rows[name])
+            figures = _weigh_axis(figures, axis, rows[name])
         return figures
 
 
-def _residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Array]:
+def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, ...], Array]:
     sums = {subset: np.zeros(plan.family.shape(subset)) for subset in plan.lattice.subsets}
     for attributes, sigma in plan.sigmas.items():
         noisy = measurement.noisy[attributes]
-        for component in subsets(attributes):
+        for component in iter_subsets(attributes):
             outside = tuple(axis for axis, name in enumerate(attributes) if name not in component)
             cells = np.prod([noisy.shape[axis] for axis in outside])
             sums[component] += noisy.sum(axis=outside) / (sigma**2 * cells)
     precisions = dict(zip(plan.lattice.subsets, plan.component_precisions, strict=True))
-    return {component: centred(total / precisions[component], range(total.ndim)) for component, total in sums.items()}
+    return {
+        component: centre_axes(total / precisions[component], range(total.ndim)) for component, total in sums.items()
+    }
 
 
-def centred(table: Array, axes: Iterable[int]) -> Array:
+def centre_axes(table: Array, axes: Iterable[int]) -> Array:
     """Return the table with its mean subtracted along each of these axes in turn, the projection P_C."""
     for axis in axes:
         table = table - table.mean(axis=axis, keepdims=True)
@@ -165,7 +169,7 @@ def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
     return [(index, total) for index, total in groups if len(index)]
 
 
-def _weighted(table: Array, axis: int, rows: Array) -> Array:
+def _weigh_axis(table: Array, axis: int, rows: Array) -> Array:
     """Return the table with an axis of categories replaced by one of rows.
 
     Categories are added one by one, so that rows do not affect each other.
@@ -191,16 +195,16 @@ class NestedEstimates(Estimates):
         self._laid: dict[int, tuple[Selector, Array]] = {}
         super().__init__(plan, measurement)
 
-    def _averaged(self, measurement: Measurement) -> dict[Any, Array]:
+    def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
         """Return the residual components as `Estimates` does, keyed by `Component`."""
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
-        for component, total in _weighted_sums(self._plan, measurement, nest).items():
+        for component, total in _sum_residuals(self._plan, measurement, nest).items():
             known = precisions[:, self._lattice.index(self._names(component))]
-            mean = total / _first(nest.each(known) if component[0] else known, total.ndim)
+            mean = total / _align_first_axis(nest.each(known) if component[0] else known, total.ndim)
             if component[0]:
-                mean = mean - nest.each(nest.total(mean) / _first(nest.sizes, mean.ndim))
-            components[component] = centred(mean, range(1, mean.ndim))
+                mean = mean - nest.each(nest.total(mean) / _align_first_axis(nest.sizes, mean.ndim))
+            components[component] = centre_axes(mean, range(1, mean.ndim))
         self._impose(components)
         return components
 
@@ -218,7 +222,7 @@ class NestedEstimates(Estimates):
     def _names(self, component: Component) -> Attributes:
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
-    def _rebuilt(self, attributes: Attributes) -> Array:
+    def _rebuild_marginal(self, attributes: Attributes) -> Array:
         """Return the table as `Estimates` does; the inner attribute's axis has its categories, then the groups.
 
         Categories are NaN if the workload has no table of them.
@@ -227,7 +231,7 @@ class NestedEstimates(Estimates):
         whole = self._spread(False, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
         if self._plan.family.covers(attributes):
-            members = self._spread(True, rest) + nest.each(whole / _first(nest.sizes, whole.ndim))
+            members = self._spread(True, rest) + nest.each(whole / _align_first_axis(nest.sizes, whole.ndim))
         table = np.concatenate([members, whole])
         table[nest.order] = members
         return np.moveaxis(table, 0, attributes.index(nest.inner))
@@ -236,34 +240,34 @@ class NestedEstimates(Estimates):
         """Return the sum of the components within `rest`, each spread evenly over the attributes outside it."""
         shape = self._plan.family.shape(rest)
         table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
-        for component in subsets(rest):
+        for component in iter_subsets(rest):
             sizes = [n if name in component else 1 for name, n in zip(rest, shape, strict=True)]
             outside = np.prod([n for name, n in zip(rest, shape, strict=True) if name not in component])
             table = table + self._residuals[told_apart, component].reshape(-1, *sizes) / outside
         return table
 
-    def _cube(self, cube: Cube) -> Array:
+    def _compute_cube(self, cube: Cube) -> Array:
         inner = self._nest.inner
         if inner not in (*cube.selectors, *cube.where):
             cube = replace(cube, where={**cube.where, inner: self._nest.everything})
-        return super()._cube(cube)
+        return super()._compute_cube(cube)
 
-    def _sums_out(self, selector: Selector) -> NDArray[np.bool_]:
+    def _is_summed_out(self, selector: Selector) -> NDArray[np.bool_]:
         if selector.attribute.name == self._nest.inner:
             return np.zeros(len(selector.rows), dtype=np.bool_)
-        return super()._sums_out(selector)
+        return super()._is_summed_out(selector)
 
-    def _weights(self, selector: Selector) -> Array:
+    def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
-            return super()._weights(selector)
+            return super()._get_weights(selector)
         if id(selector) not in self._laid:
             self._laid[id(selector)] = selector, self._nest.weights(selector.matrix)
         return self._laid[id(selector)][1]
 
-    def _block(self, rows: dict[str, Array]) -> Array:
+    def _compute_block(self, rows: dict[str, Array]) -> Array:
         tells_apart = rows[self._nest.inner][:, : len(self._nest.order)].any()
         self._lattice.index(name for name in rows if tells_apart or name != self._nest.inner)
-        return super()._block(rows)
+        return super()._compute_block(rows)
 
 
 class _Nest:
@@ -306,7 +310,7 @@ class _Nest:
         return np.hstack([members, whole.astype(np.float64)])
 
 
-def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
+def _sum_residuals(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Component, Array]:
     """Return the sum of each residual component over all marginals, weighted by inverse variance."""
     sums: dict[Component, Any] = defaultdict(float)
     for names, sigma in plan.sigmas.items():
@@ -314,22 +318,22 @@ def _weighted_sums(plan: Plan, measurement: Measurement, nest: _Nest) -> dict[Co
         rest = tuple(name for name in names if name != place)
         noisy = np.moveaxis(measurement.noisy[names], names.index(place), 0)
         noisy = noisy[nest.order] if place == nest.inner else noisy
-        for component in subsets(rest):
+        for component in iter_subsets(rest):
             outside = tuple(axis for axis, name in enumerate(rest, start=1) if name not in component)
             says = noisy.sum(axis=outside) / (sigma**2 * np.prod([noisy.shape[axis] for axis in outside]))
             if place == nest.inner:
                 sums[True, component] += says
-                says = nest.total(says) / _first(nest.sizes, says.ndim)
+                says = nest.total(says) / _align_first_axis(nest.sizes, says.ndim)
             sums[False, component] += says
     return sums
 
 
-def _first(values: NDArray[Any], ndim: int) -> NDArray[Any]:
+def _align_first_axis(values: NDArray[Any], ndim: int) -> NDArray[Any]:
     """Return the values along the first of `ndim` axes."""
     return values.reshape(-1, *[1] * (ndim - 1))
 
 
-def without_categories(
+def drop_categories(
     plan: Plan, measurement: Measurement, attribute: str, empty: Collection[str]
 ) -> tuple[Plan, Measurement]:
     """Return plan and measurement over the domain of `attribute` without the `empty` categories, which hold no row.

@@ -26,7 +26,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
-from privacy.estimation.intervals import fieller
+from privacy.estimation.intervals import compute_fieller_interval
 from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4
@@ -104,17 +104,17 @@ class ModelledRates:
     upper: Array
 
 
-def modelled_rates(noisy: NoisyRates) -> ModelledRates:
+def model_rates(noisy: NoisyRates) -> ModelledRates:
     """Estimate every rate, given the counts of at least `MINIMUM_PLACES` places."""
     fits = [_fit(noisy, np.hypot(typical, (0.0, STRAYING_DEVIATION)) ** 2) for typical in TYPICAL_DEVIATIONS]
     credible = scipy.special.softmax([fit.evidence for fit in fits])
-    seen = [_posterior(noisy, fit) for fit in fits]
+    seen = [_compute_posterior(noisy, fit) for fit in fits]
     mixture = _Mixture(
         np.concatenate([weight * each.share for weight, each in zip(credible, seen, strict=True)], axis=-1),
         np.concatenate([each.mean for each in seen], axis=-1),
         np.concatenate([each.deviation for each in seen], axis=-1),
     )
-    middle, half_width = fieller(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z=OWN_INTERVAL_Z)
+    middle, half_width = compute_fieller_interval(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z=OWN_INTERVAL_Z)
     return ModelledRates(
         mixture.quantile(0.5),
         np.clip(np.minimum(mixture.quantile(TAIL), middle - half_width), 0.0, 1.0),
@@ -142,21 +142,21 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
 
     Each cell is left out of its own prediction.
     """
-    expected = _possible(_share(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
+    expected = _clip_rate(_share(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
             noisy.size[..., None] ** 2 * spreads
         )
         densities = _log_densities(noisy.x - expected * noisy.size, variances)
         variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
-        effects = _additive(noisy.x, noisy.size, variance)
-        expected = _possible(effects.sum)
+        effects = _fit_additive(noisy.x, noisy.size, variance)
+        expected = _clip_rate(effects.sum)
     # below 1, so that the division by 1 - own stays finite
     own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
     uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
     evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - effects.information / 2)
-    return _Fit(spreads, _possible(without), uncertainty, evidence)
+    return _Fit(spreads, _clip_rate(without), uncertainty, evidence)
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class _Mixture:
         return np.asarray((low + high) / 2)
 
 
-def _posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
+def _compute_posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
     """Return the posterior of every rate under one fit: the kind of cell, and how much it deviates."""
     size, noise = noisy.size[..., None], noisy.noise(fit.expected)[..., None]
     before = (fit.uncertainty + noisy.chance(fit.expected))[..., None] + fit.spreads
@@ -209,7 +209,7 @@ class _Effects:
     information: float
 
 
-def _additive(x: Array, y: Array, variance: Array) -> _Effects:
+def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
     Never divides by y; an effect without data is 0. The effects of places are eliminated first and follow from the
@@ -232,7 +232,7 @@ def _additive(x: Array, y: Array, variance: Array) -> _Effects:
     return _Effects(level + place + group, 1 / of_place + apart, float(np.log(of_place).sum() + np.log(known).sum()))
 
 
-def _possible(rate: Array) -> Array:
+def _clip_rate(rate: Array) -> Array:
     return np.asarray(np.clip(rate, NEAR_CERTAIN, 1 - NEAR_CERTAIN))
 
 

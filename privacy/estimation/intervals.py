@@ -95,7 +95,7 @@ class RatioTable:
     flag: NDArray[np.str_]
 
 
-def published_counts(moments: Moments, figures: Figures) -> CountTable:
+def compute_published_counts(moments: Moments, figures: Figures) -> CountTable:
     """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
@@ -106,7 +106,7 @@ def published_counts(moments: Moments, figures: Figures) -> CountTable:
     )
 
 
-def published_ratios(
+def compute_published_ratios(
     moments: Moments,
     numerator: Figures,
     denominator: Figures,
@@ -120,12 +120,12 @@ def published_ratios(
     A percentage has `largest` 1 and `unit` 100; an average of 17 goals has `largest` 17.
     """
     pair = _Pair.of(moments, numerator, denominator, largest)
-    flag = _flags(pair, reliability)
+    flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
     return RatioTable(value * unit, pair.low * unit, pair.high * unit, flag)
 
 
-def rate_differences(
+def compute_rate_differences(
     moments: Moments,
     first: tuple[Figures, Figures],
     second: tuple[Figures, Figures],
@@ -140,18 +140,20 @@ def rate_differences(
     """
     one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
-    correlation = _correlation(one, two, cross)
+    correlation = _compute_correlation(one, two, cross)
     rate1, rate2 = np.clip(one.ratio, one.low, one.high), np.clip(two.ratio, two.low, two.high)
     difference = rate1 - rate2
-    down = _arm(rate1 - one.low, two.high - rate2, correlation)
-    up = _arm(one.high - rate1, rate2 - two.low, correlation)
-    withheld = (_flags(one, reliability) == WITHHELD) | (_flags(two, reliability) == WITHHELD)
+    down = _compute_arm(rate1 - one.low, two.high - rate2, correlation)
+    up = _compute_arm(one.high - rate1, rate2 - two.low, correlation)
+    withheld = (_flag_ratios(one, reliability) == WITHHELD) | (_flag_ratios(two, reliability) == WITHHELD)
     lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
-    flag = _flagged(50 * (down + up), withheld, reliability)
+    flag = _flag_by_half_width(50 * (down + up), withheld, reliability)
     return RatioTable(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
-def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95) -> tuple[Array, Array]:
+def compute_fieller_interval(
+    x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95
+) -> tuple[Array, Array]:
     """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
 
     xx, yy and xy are (co)variances. `z` is a quantile of the standard normal distribution, by default that of the 95%
@@ -169,12 +171,12 @@ def fieller(x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95)
     return np.where(bounded, middle / divisor, 0.0), np.where(bounded, root / divisor, np.inf)
 
 
-def expected_half_widths(covariances: Covariances, figures: Figures) -> Array:
+def compute_count_half_widths(covariances: Covariances, figures: Figures) -> Array:
     """Return the half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
     return Z95 * np.sqrt(covariances.variance(figures))
 
 
-def expected_rate_half_widths(
+def compute_rate_half_widths(
     covariances: Covariances,
     numerator: Figures,
     denominator: Figures,
@@ -185,7 +187,7 @@ def expected_rate_half_widths(
 
     All arguments have the shape of the figures; rates are 0 to 1. A denominator drowned by noise gives `WHOLE_RANGE`.
     """
-    _, half_width = fieller(
+    _, half_width = compute_fieller_interval(
         public_rates * public_denominators,
         public_denominators,
         covariances.variance(numerator),
@@ -195,7 +197,7 @@ def expected_rate_half_widths(
     return np.minimum(100 * half_width, WHOLE_RANGE)
 
 
-def expected_difference_half_widths(
+def compute_difference_half_widths(
     covariances: Covariances,
     rates: tuple[tuple[Figures, Figures], tuple[Figures, Figures]],
     public_denominators: tuple[Array, Array],
@@ -249,7 +251,7 @@ class _Pair:
     @cached_property
     def interval(self) -> tuple[Array, Array]:
         """Centre and half-width of Fieller's interval."""
-        return fieller(self.x, self.y, self.xx, self.yy, self.xy)
+        return compute_fieller_interval(self.x, self.y, self.xx, self.yy, self.xy)
 
     @property
     def low(self) -> Array:
@@ -265,20 +267,20 @@ class _Pair:
         return np.maximum(self.xx - 2 * self.ratio * self.xy + self.ratio**2 * self.yy, 0.0)
 
 
-def _flags(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
+def _flag_ratios(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
     """Return the flag of each ratio, from its interval before clipping to the possible range."""
     points = 100 * pair.interval[1] / pair.largest
     weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
-    return _flagged(points, weak, reliability)
+    return _flag_by_half_width(points, weak, reliability)
 
 
-def _flagged(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
+def _flag_by_half_width(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
     """Return the flag by half-width in points; always withheld if `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 
 
-def _correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
+def _compute_correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
     """Return the correlation of the linearised ratios; 0 if either has no variance."""
     (xx, xy), (yx, yy) = cross
     covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
@@ -286,5 +288,5 @@ def _correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
     return np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
 
 
-def _arm(one: Array, other: Array, correlation: Array) -> Array:
+def _compute_arm(one: Array, other: Array, correlation: Array) -> Array:
     return np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0.0))

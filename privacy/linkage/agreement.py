@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.linkage import model
 from privacy.linkage.cells import (
     ALL_AGREE,
@@ -40,8 +40,8 @@ from privacy.linkage.cells import (
     WITHOUT_UPN,
 )
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
-from privacy.linkage.model import bits_of
-from privacy.linkage.rows import ROW, SAME_RECORD, first_rows
+from privacy.linkage.model import convert_to_bits
+from privacy.linkage.rows import ROW, SAME_RECORD, select_first_rows_sql
 
 NEAR_BITS = 9.0
 """A difference that costs a pair at most this many bits is "near"."""
@@ -72,12 +72,12 @@ class Agreement:
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
-            self._settings = _linked_patterns(con, step)
+            self._settings = _select_linked_patterns(con, step)
         if step.name == STEPS[2][0]:
-            unit, cell = _cells(self._settings, _linked_patterns(con, step), step.children)
-            self._cells = _with_rows(con, pa.table({"unit": unit, "cell": cell}))
-            self._too_little = _with_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
-            self._joined = _with_rows(con, con.sql(_JOINED).to_arrow_table())
+            unit, cell = _compute_cells(self._settings, _select_linked_patterns(con, step), step.children)
+            self._cells = _add_rows(con, pa.table({"unit": unit, "cell": cell}))
+            self._too_little = _add_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
+            self._joined = _add_rows(con, con.sql(_JOINED).to_arrow_table())
 
     def children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
@@ -88,7 +88,7 @@ class Agreement:
         """
         if self._cells is None or self._too_little is None or self._joined is None:
             raise ValueError("no linkage was watched")
-        with in_memory() as con:
+        with open_in_memory() as con:
             con.register("links", links)
             con.register("cells", self._cells)
             con.register("too_little", self._too_little)
@@ -98,7 +98,7 @@ class Agreement:
 
 _TOO_LITTLE = f"""
 SELECT unit, 0 AS cell FROM units JOIN patterns USING (pattern) LEFT JOIN (
-    SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
+    SELECT pattern FROM shapes JOIN copies USING (shape) WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
 ) AS little USING (pattern)
  GROUP BY unit HAVING bool_and(service = 'education' AND little.pattern IS NOT NULL)
 """
@@ -129,7 +129,7 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
 """
 
 
-def _linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
+def _select_linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
     """Return the links of a step between units: unit_l, of_setting (the left record is a setting's) and pattern."""
     con.register("linked", step.pairs.select(["unit_l", "unit_r"]).take(pa.array(step.decision.kept)))
     found = con.sql("SELECT unit_l, of_setting, pattern FROM sides JOIN linked USING (unit_l, unit_r)").to_arrow_table()
@@ -137,32 +137,32 @@ def _linked_patterns(con: duckdb.DuckDBPyConnection, step: Scored) -> pa.Table:
     return found
 
 
-def _with_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
+def _add_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
     """Add the first row of each unit to `found`."""
     con.register("found_units", found)
-    named = first_rows("unit IN (SELECT unit FROM found_units)")
+    named = select_first_rows_sql("unit IN (SELECT unit FROM found_units)")
     rows = con.sql(f"FROM found_units JOIN ({named}) USING (unit)").to_arrow_table()
     con.unregister("found_units")
     return rows
 
 
-def _cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
+def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the units linked to both services and the cell of each."""
     of_setting = reviews["of_setting"].to_numpy()
     sides = [
-        _bits(reviews.filter(pa.array(~of_setting))),
-        _bits(settings),
-        _bits(reviews.filter(pa.array(of_setting))),
+        _extract_bits(reviews.filter(pa.array(~of_setting))),
+        _extract_bits(settings),
+        _extract_bits(reviews.filter(pa.array(of_setting))),
     ]
     both = np.intersect1d(sides[1][0], reviews["unit_l"].to_numpy())
     seen = [np.isin(both, unit) for unit, _ in sides]
     bits = np.zeros((len(both), len(PAIRS), len(model.LEVELS)))
     for pair, (unit, of_pair) in enumerate(sides):
         bits[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
-    return both, np.where(np.all(seen, axis=0), _cell_of(bits, children), CELLS.index(SEVERAL))
+    return both, np.where(np.all(seen, axis=0), _classify_cells(bits, children), CELLS.index(SEVERAL))
 
 
-def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def _extract_bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Return the units, sorted and unique, and the bits of each model comparison (units, comparisons)."""
     width = len(model.LEVELS)
     bits = links["pattern"].combine_chunks().flatten().to_numpy().reshape(-1, width)
@@ -170,16 +170,16 @@ def _bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return unit, bits[first].astype(np.float64)
 
 
-def _cell_of(bits: np.ndarray, children: int) -> np.ndarray:
+def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
     """Return each child's cell from the bits that each comparison adds to each pair (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
     of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
-    agrees = [_agrees(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
+    agrees = [_find_agreeing(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
     differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
     numbered = bits[:, 0, place["nhs_number"]] > 0
     differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
-    weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + bits_of(model.prior(children))
+    weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + convert_to_bits(model.compute_prior(children))
     mean = np.where(numbered, weight[:, PAIRS.index("pupil and setting")], weight.mean(axis=1))
     step = np.clip((mean - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
     cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
@@ -198,15 +198,15 @@ _OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
 review is found whatever else it says."""
 
 
-def _agrees(field: str, bits: np.ndarray, children: int) -> np.ndarray:
+def _find_agreeing(field: str, bits: np.ndarray, children: int) -> np.ndarray:
     agrees = np.zeros(bits.shape, bool)
-    for same in _same(field, children):
+    for same in _list_agreeing_weights(field, children):
         agrees |= np.abs(bits - same) < _ROUNDING_BITS
     return agrees
 
 
 @cache
-def _same(field: str, children: int) -> tuple[float, ...]:
+def _list_agreeing_weights(field: str, children: int) -> tuple[float, ...]:
     """Return the weights of a field's agreeing levels."""
-    levels = model.parameters()["comparisons"][field]
-    return tuple(model.weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))
+    levels = model.load_parameters()["comparisons"][field]
+    return tuple(model.compute_weight(field, level, children) for level in levels if level.startswith(_AGREES[field]))

@@ -21,7 +21,7 @@ SAME_WEIGHT_BITS = 1e-6
 """Weights closer than this, in bits, are equal: the same levels summed in another order."""
 
 
-def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
+def match_one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
     """Return the indices, ascending, of the pairs that are kept.
 
     `weight` is in bits and at least 0; `tie` decides between equal weights.
@@ -32,16 +32,16 @@ def one_to_one(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.
     kept = [np.zeros(0, np.int64)]
     while len(open_):
         ends_l, ends_r, w = left[open_], right[open_], weight[open_]
-        sure = w >= _heaviest_rival(ends_l, w) + _heaviest_rival(ends_r, w)
+        sure = w >= _find_rival_weight(ends_l, w) + _find_rival_weight(ends_r, w)
         if not sure.any():
-            kept.append(open_[_matching(ends_l, ends_r, w)])
+            kept.append(open_[_find_matching(ends_l, ends_r, w)])
             break
         kept.append(open_[sure])
-        open_ = open_[~_shares(ends_l, sure) & ~_shares(ends_r, sure)]
+        open_ = open_[~_find_sharing(ends_l, sure) & ~_find_sharing(ends_r, sure)]
     return np.sort(np.concatenate(kept))
 
 
-def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
+def compute_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.ndarray) -> np.ndarray:
     """Return each pair's probability when no unit is in two pairs: its odds, 2 ** weight, against those of its rivals.
 
     Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact if the pairs form trees
@@ -51,24 +51,24 @@ def posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, tie: np.n
     iterate over.
     """
     spare = weight - _SURE_BITS
-    sure = (spare >= 0) & (spare >= _heaviest_rival(left, weight)) & (spare >= _heaviest_rival(right, weight))
+    sure = (spare >= 0) & (spare >= _find_rival_weight(left, weight)) & (spare >= _find_rival_weight(right, weight))
     probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _MOST_BITS))), 0.0)
-    open_ = np.flatnonzero(~_shares(left, sure) & ~_shares(right, sure))
+    open_ = np.flatnonzero(~_find_sharing(left, sure) & ~_find_sharing(right, sure))
     order = open_[np.argsort(tie[open_], kind="stable")]
     odds = np.exp2(np.clip(weight[order], -_MOST_BITS, _MOST_BITS))
-    free_l, free_r = _free(left[order], right[order], odds)
+    free_l, free_r = _compute_free_chances(left[order], right[order], odds)
     own = odds * free_l * free_r
     probability[order] = own / (1 + own)
     return probability
 
 
-def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each pair, the chance that each of its units is free for it: the messages of `posterior`.
 
     Connected components do not affect each other, so each is iterated only until it has converged.
     """
     free = [np.ones(len(odds)), np.ones(len(odds))]
-    part = connected(left, right)
+    part = label_components(left, right)
     at_work = np.arange(len(odds))
     for _ in range(0, _ROUNDS, _ROUNDS_AT_ONCE):
         if not len(at_work):
@@ -82,11 +82,11 @@ def _free(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.nda
         for side, values in zip(free, now, strict=True):
             side[at_work] = values
         moved = np.maximum(*(np.abs(np.log(new / old)) for new, old in zip(now, before, strict=True)))
-        at_work = at_work[_shares(part[at_work], moved >= _SETTLED_CHANGE)]
+        at_work = at_work[_find_sharing(part[at_work], moved >= _SETTLED_CHANGE)]
     return free[0], free[1]
 
 
-def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def label_components(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the index, from 0, of each pair's connected component."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
     ends = scipy.sparse.coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
@@ -95,7 +95,7 @@ def connected(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     )
 
 
-def _shares(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def _find_sharing(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Return a mask of the pairs that share a unit at this end with one of the `chosen`."""
     taken = np.zeros(int(end.max(initial=-1)) + 1, bool)
     taken[end[chosen]] = True
@@ -120,10 +120,10 @@ class _End:
         result = np.zeros(len(values))
         result[self._in_pairs] = values[self._its_other]
         if len(self._order):
-            result[self._order] = self._sum_of_others(values[self._order])
+            result[self._order] = self._sum_others(values[self._order])
         return result
 
-    def _sum_of_others(self, v: np.ndarray) -> np.ndarray:
+    def _sum_others(self, v: np.ndarray) -> np.ndarray:
         """Return the same sums for the pairs of units that have three or more."""
         most = np.maximum.reduceat(v, self._starts)[self._group]
         at = np.flatnonzero(v == most)
@@ -137,7 +137,7 @@ class _End:
         return others
 
 
-def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def find_undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return a mask of the pairs that have a rival of equal weight at either end."""
     mask = np.zeros(len(left), bool)
     for end in (left, right):
@@ -148,7 +148,7 @@ def undecided(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.nda
     return mask
 
 
-def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _find_rival_weight(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return, for each pair, the weight of the heaviest other pair at the same end, or 0 if it is the only one."""
     units = int(end.max(initial=-1)) + 1
     heaviest, second = np.full(units, -np.inf), np.full(units, -np.inf)
@@ -160,7 +160,7 @@ def _heaviest_rival(end: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(rival), rival, 0.0)
 
 
-def _matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _find_matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the indices of a maximum-weight matching; a left unit may also stay unmatched, at weight 0."""
     _, ends_l = np.unique(left, return_inverse=True)
     _, ends_r = np.unique(right, return_inverse=True)

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.linkage import model
-from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, blocks
-from privacy.linkage.lookup import Pairs, Patterns, by_pattern, holds, look_up, matching
+from privacy.linkage.blocks import LEAST_BITS, ONE_HOME, ONE_NUMBER, build_blocks
+from privacy.linkage.lookup import Pairs, Patterns, evaluate_condition, iter_matches, look_up, read_by_pattern
 from privacy.pseudonyms import TOKEN_COLUMNS
 
 MARKS = 0
@@ -66,7 +66,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     ).to_arrow_table()
     fresh, before = np.ones(marks.num_rows, bool), cache.read(MARKS)
     if before is not None:
-        for known, _ in matching(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
+        for known, _ in iter_matches(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
             fresh[known] = False
     con.register("marks", marks.append_column("fresh", pa.array(fresh)))
     nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in PAIR.items() if name != "mark_l")
@@ -104,15 +104,15 @@ _SHOWN_BITS = -6.0
 is not kept."""
 
 
-def _at(comparison: str, level: str) -> str:
+def _build_level_sql(comparison: str, level: str) -> str:
     """Return SQL: a prediction has this level of a comparison, whose weight does not depend on the number of
     children."""
-    return f"abs(mw_{comparison} - {model.weight(comparison, level)}) < 0.01"
+    return f"abs(mw_{comparison} - {model.compute_weight(comparison, level)}) < 0.01"
 
 
 _HOUSEHOLD = (
-    f"({_at('forename', 'different, one household')} AND {_at('surname', 'alike, one household')}"
-    " AND coalesce(mw_nhs_number, 0) = 0)"
+    f"({_build_level_sql('forename', 'different, one household')} AND"
+    f" {_build_level_sql('surname', 'alike, one household')} AND coalesce(mw_nhs_number, 0) = 0)"
 )
 """SQL: date of birth, postcode and surname agree, and the forename does not."""
 
@@ -147,7 +147,7 @@ class Candidates:
         self._found = []
         for left, right in self._sides:  # known pairs of patterns are recalled, others compared
             compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
-            self._found.append(look_up(con, patterns, compared, blocks(children)))
+            self._found.append(look_up(con, patterns, compared, build_blocks(children)))
         copies = _find_copies(con)
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
         kinds = _weigh(con, patterns, (left, right), children)
@@ -166,7 +166,7 @@ class Candidates:
         agreement pattern of the strongest pair whose left record is a setting's (of_setting), and of the strongest
         other pair.
         """
-        con, unit = self._con, by_pattern(self._con, "units", "unit", len(self._tie))
+        con, unit = self._con, read_by_pattern(self._con, "units", "unit", len(self._tie))
         of_pattern = {"unit": unit, "tie": self._tie, "mark": self._mark, "of_setting": self._of_setting}
         for name, side in zip(("side_l", "side_r"), self._sides[step - 1], strict=True):
             con.register(name, pa.table({column: values[side] for column, values in of_pattern.items()}))
@@ -219,22 +219,22 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
     """
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
     con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
-    settings = model.splink_settings(children)
-    numbers = _kinds(con, patterns, pairs, model.conditions(settings))
+    settings = model.build_splink_settings(children)
+    numbers = _compute_kinds(con, patterns, pairs, model.list_conditions(settings))
     _, one_of_each, kinds = np.unique(numbers, return_index=True, return_inverse=True)
     if len(one_of_each):
         left, right = (end[one_of_each] for end in pairs)
         con.register("kinds", pa.table({"kind": np.arange(len(left)), "join_key_l": left, "join_key_r": right}))
         con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
-        predictions = _predicted(con, settings)
-        con.execute(f"INSERT INTO weights BY NAME {_weights_sql(predictions)}").fetchall()
+        predictions = _predict_pairs(con, settings)
+        con.execute(f"INSERT INTO weights BY NAME {_select_weights_sql(predictions)}").fetchall()
         for table in (predictions, "pairs"):
             con.execute(f"DROP TABLE {table}").fetchall()
         con.unregister("kinds")
     return kinds
 
 
-def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
+def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the name of the result
     table."""
     from splink import DuckDBAPI, Linker  # see `load_splink_beside`
@@ -249,24 +249,27 @@ def _predicted(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     return str(linker.inference.predict(warning_mode="never").physical_name)
 
 
-def _weights_sql(predictions: str) -> str:
+def _select_weights_sql(predictions: str) -> str:
     """Return SQL for the weight of each kind; `predictions` has one pair per kind."""
     return f"""
         SELECT kind, match_weight AS weight, mw_nhs_number AS nhs_bits, mw_forename AS forename,
                {_HOUSEHOLD} AS household, mw_nhs_number > 0 AS nhs,
                CASE WHEN match_weight > {_SHOWN_BITS} THEN [{_WEIGHTS}] END AS pattern
-          FROM kinds JOIN ({_weighed(predictions)}) ON unique_id_l = join_key_l AND unique_id_r = join_key_r
+          FROM kinds JOIN ({_weigh_households_sql(predictions)})
+            ON unique_id_l = join_key_l AND unique_id_r = join_key_r
         """
 
 
-def _kinds(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]) -> np.ndarray:
+def _compute_kinds(
+    con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, conditions: Sequence[str]
+) -> np.ndarray:
     """Return a number for each pair: equal if the same conditions hold, fail and are unknown."""
     sql = f"hash({', '.join(conditions)})"
 
     def some(start: int) -> np.ndarray:
         at = slice(start, start + _PAIRS_AT_ONCE)
         with con.cursor() as own:
-            own.register("beside", patterns.side_by_side(sql, (pairs[0][at], pairs[1][at])))
+            own.register("beside", patterns.join_sides(sql, (pairs[0][at], pairs[1][at])))
             return np.asarray(own.execute(f"SELECT {sql} AS kind FROM beside").fetchnumpy()["kind"])
 
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
@@ -286,8 +289,8 @@ def _weigh_copies(
 ) -> None:
     """Create `copies`: shape, weight (of a pattern with itself, without its NHS number) and alike (it would be
     compared)."""
-    looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))
-    alike = holds(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
+    looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *build_blocks(children)))
+    alike = evaluate_condition(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
     con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
     con.execute(
         """
@@ -310,16 +313,17 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
         "CREATE OR REPLACE TABLE pairs AS SELECT '0' AS match_key, l AS join_key_l, r AS join_key_r"
         f" FROM (VALUES {values}) AS given(l, r)"
     ).fetchall()
-    predictions = _predicted(con, model.splink_settings(children) | {"retain_matching_columns": True})
+    predictions = _predict_pairs(con, model.build_splink_settings(children) | {"retain_matching_columns": True})
     levels = ", ".join(f"mw_{comparison}, gamma_{comparison}" for comparison in model.LEVELS)
+    in_block = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *build_blocks(children)))
     found = con.sql(
         f"""
         SELECT unique_id_l AS left, unique_id_r AS right, match_weight AS weight,
                {_HOUSEHOLD} AS household,
                coalesce({ONE_NUMBER.sql}, false) AS same_number,
-               coalesce({" OR ".join(f"({block.sql})" for block in (ONE_HOME, *blocks(children)))}, false) AS alike,
+               coalesce({in_block}, false) AS alike,
                {levels}
-          FROM ({_weighed(predictions)})
+          FROM ({_weigh_households_sql(predictions)})
           JOIN patterns l ON l.pattern = unique_id_l JOIN patterns r ON r.pattern = unique_id_r
          ORDER BY ALL
         """
@@ -329,7 +333,7 @@ def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]]
     return found
 
 
-def _weighed(predictions: str) -> str:
+def _weigh_households_sql(predictions: str) -> str:
     """Return SQL for Splink's predictions with the weight of household pairs replaced."""
     of_twins = f"CASE WHEN mw_sex < 0 THEN {OTHER_SEX} ELSE {REPLACED_FORENAME} END"
     weight = f"CASE WHEN {_HOUSEHOLD} THEN {of_twins} ELSE match_weight END"

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from privacy.linkage import model, rows
 from privacy.linkage.candidates import score_pairs
 from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, Scored, link
-from privacy.linkage.model import probability_of, waterfall
+from privacy.linkage.model import build_waterfall, convert_to_probability
 
 ROWS_OF_A_RIVAL = 3
 """Most rows shown to identify a rival, which may have more."""
@@ -73,7 +73,7 @@ def explain(
     """
     follower = _Follower(first, second, name)
     links = link(extracts, watchers=[follower], children=children).links
-    ends = [_link_of(links, row) for row in (first, second)]
+    ends = [_find_link(links, row) for row in (first, second)]
     linked = ends[0]["child_id"] == ends[1]["child_id"]
     seen = follower.seen
     facts = {
@@ -82,15 +82,15 @@ def explain(
             for row, end in zip((first, second), ends, strict=True)
         ],
         "linked": linked,
-        "why": str(_why_linked(seen) if linked else _why_not(seen)),
+        "why": str(_explain_link(seen) if linked else _explain_no_link(seen)),
         "threshold": THRESHOLD,
-        "model_version": model.parameters()["version"],
+        "model_version": model.load_parameters()["version"],
         **seen,
     }
     return facts, links
 
 
-def _why_linked(seen: dict[str, Any]) -> Why:
+def _explain_link(seen: dict[str, Any]) -> Why:
     if seen["same_content"]:
         return Why.SAME_SAID
     if seen["same_entity"]:
@@ -103,7 +103,7 @@ def _why_linked(seen: dict[str, Any]) -> Why:
     return Why.FURTHER_RECORD if sure else Why.THROUGH_OTHERS
 
 
-def _why_not(seen: dict[str, Any]) -> Why:
+def _explain_no_link(seen: dict[str, Any]) -> Why:
     decision = seen["decision"]
     if decision is None:
         return Why.SAME_SERVICE
@@ -118,7 +118,7 @@ def _why_not(seen: dict[str, Any]) -> Why:
     return Why.RIVALS_TOO_NEAR if decision["posterior"] < THRESHOLD else Why.NOT_SURE_ENOUGH
 
 
-def _link_of(links: pa.Table, row: Row) -> dict[str, Any]:
+def _find_link(links: pa.Table, row: Row) -> dict[str, Any]:
     found = links.filter(
         (pc.field("source") == row.source)
         & (pc.field("council") == row.council)
@@ -147,12 +147,12 @@ class _Follower:
             return
         left, right = sides
         self.seen["step"] = step.name
-        self.seen["pair"] = _pair(con, left["pattern"], right["pattern"], step.children)
+        self.seen["pair"] = _score_pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
-        self.seen["decision"] = _decision(con, step, left["unit"], right["unit"], ends, self._name)
+        self.seen["decision"] = _build_decision(con, step, left["unit"], right["unit"], ends, self._name)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        found = [_pattern(con, row) for row in self._rows]
+        found = [_find_pattern(con, row) for row in self._rows]
         self._patterns = [pattern for pattern, _, _ in found]
         (a, unit_a, service), (b, unit_b, other) = found
         self.seen = {
@@ -160,7 +160,7 @@ class _Follower:
             "same_entity": unit_a == unit_b,
             "same_service": service == other,
             "step": None,
-            "pair": _pair(con, a, b, step.children) if service == other else None,
+            "pair": _score_pair(con, a, b, step.children) if service == other else None,
             "decision": None,
         }
 
@@ -172,7 +172,7 @@ class _Follower:
         return [left[0], right[0]] if len(left) == len(right) == 1 else None
 
 
-def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
+def _find_pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
     """Return the pattern, entity and service of a row. Raises `NoSuchRow` if it is not linked."""
     found = con.execute(
         """
@@ -186,14 +186,14 @@ def _pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
     return found[0]
 
 
-def _pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
+def _score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children: int) -> dict[str, Any]:
     """Return the waterfall of two records."""
     (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
-    levels = {name: model.level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
-    return waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
+    levels = {name: model.get_level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
+    return build_waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
 
 
-def _decision(
+def _build_decision(
     con: duckdb.DuckDBPyConnection,
     step: Scored,
     left: int,
@@ -210,15 +210,15 @@ def _decision(
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
     rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
-    chosen = [_rival(con, step, i, left, ends, name) for i in rivals]
+    chosen = [_build_rival(con, step, i, left, ends, name) for i in rivals]
     if not len(at):
         return {"weight": None, "kept": False, "rivals": chosen}
     (pair,) = at
     return {
         "weight": float(weight[pair]),
         "bits_raised": float(decision.alone[pair] - weight[pair]),
-        "posterior_alone": probability_of(float(decision.alone[pair])),
-        "posterior": probability_of(float(decision.odds[pair])),
+        "posterior_alone": convert_to_probability(float(decision.alone[pair])),
+        "posterior": convert_to_probability(float(decision.odds[pair])),
         "kept": bool(pair in decision.kept),
         "of_those_left_over": bool(pair in decision.late),
         "tie": bool(decision.vague[pair]),
@@ -227,7 +227,7 @@ def _decision(
     }
 
 
-def _rival(
+def _build_rival(
     con: duckdb.DuckDBPyConnection,
     step: Scored,
     pair: int,
@@ -248,6 +248,6 @@ def _rival(
     return {
         "linked_to": name(ends[0] if takes_left else ends[1]),
         "weight": weight,
-        "posterior": probability_of(float(step.decision.odds[pair])),
+        "posterior": convert_to_probability(float(step.decision.odds[pair])),
         "rows": [name(Row(*row)) for row in named],
     }

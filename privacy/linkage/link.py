@@ -21,11 +21,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.linkage import assignment, blocks, model, rows
 from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, load_splink_beside, mark_patterns
-from privacy.linkage.lookup import Patterns, by_pattern
-from privacy.linkage.model import bits_of
+from privacy.linkage.lookup import Patterns, read_by_pattern
+from privacy.linkage.model import convert_to_bits
 
 THRESHOLD = 0.5
 """Least posterior probability of a link."""
@@ -112,7 +112,7 @@ def link(
     `probabilistic`, or `none` for a row that is alone or to which the others were linked. match_probability is 1 for
     identity rules, the posterior for pairs, and NULL for `none`.
     """
-    with in_memory() as con:
+    with open_in_memory() as con:
         load_splink_beside()
         patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
@@ -124,14 +124,14 @@ def link(
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
-        steps = [_step(con, found, *step, children, watchers, cache, n) for n, step in enumerate(STEPS, MARKS + 1)]
-        review, rules = _review_patterns(con), ruled(con, patterns)
+        steps = [_run_step(con, found, *step, children, watchers, cache, n) for n, step in enumerate(STEPS, MARKS + 1)]
+        review, rules = _review_patterns(con), assign_rules(con, patterns)
         del found, patterns
         for relation in ("patterns", "marks"):
             con.unregister(relation)
         for table in ("scored", "sides", "weights", "shapes", "copies", "review", "entities", "joins"):
             con.execute(f"DROP TABLE {table}").fetchall()
-        return LinkResult(links(con, rules, previous), steps, review)
+        return LinkResult(build_links(con, rules, previous), steps, review)
 
 
 STEPS = (
@@ -147,7 +147,7 @@ STEPS = (
 """Name, left side, right side, and whether one-to-one assignment precedes the adding of further records."""
 
 
-def _step(
+def _run_step(
     con: duckdb.DuckDBPyConnection,
     found: Candidates,
     name: str,
@@ -169,9 +169,9 @@ def _step(
     kept, late = decision.kept, decision.late
     scored = scored.set_column(scored.column_names.index("weight"), "weight", pa.array(decision.odds))
     by_number = _merge(con, scored.take(pa.array(kept)))
-    further = con.sql(_further_sql()).to_arrow_table()
+    further = con.sql(_select_further_sql()).to_arrow_table()
     by_number += _merge(con, further)
-    low, high = (bits_of(edge) for edge in REVIEW_BAND)
+    low, high = (convert_to_bits(edge) for edge in REVIEW_BAND)
     con.register("judged", scored.select(["unit_l", "unit_r", "weight"]))
     con.execute(
         """
@@ -188,7 +188,7 @@ def _step(
         "linked_of_those_left_over": len(late),
         "further_records": further.num_rows,
         "by_nhs_number": by_number,
-        "undecided_ties": int(((decision.alone >= bits_of(THRESHOLD)) & decision.vague).sum()),
+        "undecided_ties": int(((decision.alone >= convert_to_bits(THRESHOLD)) & decision.vague).sum()),
         "in_review_band": int(((decision.odds >= low) & (decision.odds < high)).sum()),
     }
 
@@ -198,35 +198,35 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
-    vague = assignment.undecided(left, right, weight) & (forename <= 0)
+    vague = assignment.find_undecided(left, right, weight) & (forename <= 0)
     # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
-    posterior = assignment.posterior(left, right, alone, tie)
+    posterior = assignment.compute_posterior(left, right, alone, tie)
     posterior = np.round(np.minimum(posterior, _HIGHEST_POSTERIOR), 9)
-    kept = chosen(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
+    kept = choose_pairs(pairs, posterior, vague, THRESHOLD) if one_to_one else np.zeros(0, np.int64)
     odds = np.log2(np.maximum(posterior, 1 - _HIGHEST_POSTERIOR)) - np.log2(
         np.maximum(1 - posterior, 1 - _HIGHEST_POSTERIOR)
     )
-    late = kept[weight[kept] < bits_of(THRESHOLD)]  # linked only because of FREE_BITS
+    late = kept[weight[kept] < convert_to_bits(THRESHOLD)]  # linked only because of FREE_BITS
     return Decision(kept, late, alone, posterior, odds, vague)
 
 
-def chosen(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
+def choose_pairs(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
     """Return the indices of the pairs linked one to one at a posterior threshold; `vague` is as in `Decision`."""
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
-    kept: np.ndarray = at[assignment.one_to_one(left, right, posterior[at], tie)]
+    kept: np.ndarray = at[assignment.match_one_to_one(left, right, posterior[at], tie)]
     return kept
 
 
-def forename_agrees() -> float:
+def find_least_forename_bits() -> float:
     """Return the least log2 Bayes factor of a forename for a record to be a further one of a child."""
     same = (*model.EXACT["forename"].values(), model.OTHER_FORM_OF_COMMON, "another form")
-    return min(model.weight("forename", level) for level in same)
+    return min(model.compute_weight("forename", level) for level in same)
 
 
-def _further_sql() -> str:
+def _select_further_sql() -> str:
     """Return SQL: records that surely belong to a child already linked.
 
     Leaves out records whose service gives them a different NHS number.
@@ -234,7 +234,7 @@ def _further_sql() -> str:
     return f"""
     WITH sure AS MATERIALIZED (
         SELECT unit_l, unit_r, weight, nhs, tie FROM scored
-         WHERE weight >= {bits_of(FURTHER_THRESHOLD)} AND forename >= {forename_agrees()}
+         WHERE weight >= {convert_to_bits(FURTHER_THRESHOLD)} AND forename >= {find_least_forename_bits()}
            AND unit_r NOT IN (SELECT unit FROM joins)),
     numbers AS MATERIALIZED (
         SELECT DISTINCT unit, service, t_nhs AS number FROM units JOIN patterns USING (pattern)
@@ -285,7 +285,7 @@ Ruled: TypeAlias = tuple[np.ndarray, np.ndarray]
 none)."""
 
 
-def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
+def build_links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | None) -> pa.Table:
     """Return every row with LINK_COLUMNS, ordered by the first three, from `rows`, `units` and the rules of the
     patterns.
 
@@ -300,13 +300,13 @@ def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | Non
     ).fetchall()
     rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
     sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
-    units = by_pattern(con, "units", "unit", len(rule))
+    units = read_by_pattern(con, "units", "unit", len(rule))
     child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
     order = np.lexsort((row_key, sender))
     at = pattern[order]
     linked = pa.table({"sender": sender[order], "row_key": row_key[order], "child": child[at]})
     senders = con.sql("SELECT source, council FROM senders ORDER BY sender").to_arrow_table()
-    ids = _child_ids(con, linked, previous)
+    ids = _assign_child_ids(con, linked, previous)
     columns = [
         *senders.take(linked["sender"]).columns,
         linked["row_key"],
@@ -317,17 +317,17 @@ def links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table | Non
     return pa.table(columns, names=LINK_COLUMNS)
 
 
-def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
+def assign_rules(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
     """Return the rule of each pattern, from `rows`, `entities` and `joins`."""
     pattern = con.sql("SELECT pattern FROM rows").to_arrow_table()["pattern"].to_numpy()
     sent = np.bincount(pattern, minlength=len(patterns))
-    entity = by_pattern(con, "entities", "entity", len(patterns))
+    entity = read_by_pattern(con, "entities", "entity", len(patterns))
     with_others = np.bincount(entity)[entity] > 1
     of_many = with_others | (sent > 1)
     rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
     probability = np.where(of_many, 1.0, np.nan)
     for number, its_rule in reversed(_NUMBERS.items()):
-        rule[_with_the_same(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
+        rule[_find_sharing(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
     joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
     joined = np.full(int(entity.max(initial=-1)) + 1, -1)
     joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
@@ -338,26 +338,26 @@ def ruled(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
     return rule, probability
 
 
-def _with_the_same(
+def _find_sharing(
     patterns: Patterns, number: str, entity: np.ndarray, with_others: np.ndarray, sent: np.ndarray
 ) -> np.ndarray:
     """Return the patterns that share an identifier with another row of their entity."""
     with_number = np.flatnonzero((with_others | (sent > 1)) & patterns.has(number, np.arange(len(patterns))))
-    of, value = entity[with_number], patterns.token(number, with_number)
+    of, value = entity[with_number], patterns.get_tokens(number, with_number)
     order = np.lexsort((value, of))
     as_before = np.zeros(len(order) + 1, bool)
     as_before[1:-1] = (np.diff(of[order]) == 0) & (np.diff(value[order]) == 0)
     return with_number[order[(as_before[:-1] | as_before[1:]) | (sent[with_number[order]] > 1)]]
 
 
-def _child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Table | None) -> pa.Array:
+def _assign_child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous: pa.Table | None) -> pa.Array:
     """Return the child_id of each child (0, 1, ...) of `linked` (sender, row_key, child), ordered by the first two.
 
     If `previous` links are given, a child keeps the id that most of its rows had. An id claimed twice goes to the child
     with more of its rows, then to the one that holds the first of them. Reads `senders`.
     """
     count = int(np.max(linked["child"].to_numpy(), initial=-1)) + 1
-    fresh = _random_ids(count)
+    fresh = _generate_ids(count)
     if previous is None:
         return fresh
     earlier = previous["child_id"].combine_chunks().dictionary_encode()
@@ -382,7 +382,7 @@ SELECT arg_max(child, (claim.rows, -claim.first)) AS child, claim.kept AS kept F
 """SQL for the earlier id, as its number, that each child keeps; children without one are left out."""
 
 
-def _random_ids(count: int) -> pa.Array:
+def _generate_ids(count: int) -> pa.Array:
     """Return `count` ids of 32 hexadecimal digits from the operating system's random generator."""
     raw = np.frombuffer(os.urandom(_ID_BYTES * count), np.uint8).reshape(count, _ID_BYTES)
     digits = np.frombuffer(b"0123456789abcdef", np.uint8)

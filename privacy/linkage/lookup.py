@@ -48,7 +48,7 @@ class Patterns:
             self._has[token] = self._columns[f"t_{token}"].is_valid().to_numpy(zero_copy_only=False)
         return self._has[token][at]
 
-    def token(self, token: str, at: np.ndarray) -> np.ndarray:
+    def get_tokens(self, token: str, at: np.ndarray) -> np.ndarray:
         """Return the token of each given pattern; the value is arbitrary for patterns without it."""
         column = self._columns[f"t_{token}"]
         found: np.ndarray = np.frombuffer(column.buffers()[1], np.uint64, len(column), column.offset * 8)[at]
@@ -57,19 +57,19 @@ class Patterns:
     def share(self, tokens: tuple[str, str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return a mask of the pairs in which the left pattern's first token equals the right pattern's second
         token."""
-        same = self.token(tokens[0], left) == self.token(tokens[1], right)
+        same = self.get_tokens(tokens[0], left) == self.get_tokens(tokens[1], right)
         at = np.flatnonzero(same)
         same[at] = self.has(tokens[0], left[at]) & self.has(tokens[1], right[at])
         return same
 
-    def side_by_side(self, sql: str, pairs: Pairs) -> pa.Table:
+    def join_sides(self, sql: str, pairs: Pairs) -> pa.Table:
         """Return the columns named in the SQL, with suffixes `_l` and `_r` for the two patterns of a pair."""
         ends = {"l": pa.array(pairs[0]), "r": pa.array(pairs[1])}
         named = dict.fromkeys(_NAMED.findall(sql))
         return pa.table({name: self._columns[name[:-2]].take(ends[name[-1]]) for name in named})
 
 
-def by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
+def read_by_pattern(con: duckdb.DuckDBPyConnection, table: str, column: str, count: int) -> np.ndarray:
     """Return a number for each of `count` patterns, from a table with a `pattern` column."""
     found = con.sql(f"SELECT pattern, {column} FROM {table}").to_arrow_table()
     numbers = np.empty(count, np.int64)
@@ -87,72 +87,74 @@ def look_up(
 
     def look_up_block(block: Block) -> np.ndarray:
         with con.cursor() as own:
-            found = [pairs for left, right in sides for pairs in _block_pairs(own, patterns, block, left, right)]
-        return _each_once([a * len(patterns) + b for a, b in found])
+            found = [pairs for left, right in sides for pairs in _iter_block_pairs(own, patterns, block, left, right)]
+        return _sort_unique([a * len(patterns) + b for a, b in found])
 
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as threads:
-        codes = _each_once(list(threads.map(look_up_block, (ONE_HOME, ONE_NUMBER, *blocks))))
+        codes = _sort_unique(list(threads.map(look_up_block, (ONE_HOME, ONE_NUMBER, *blocks))))
     left, right = np.divmod(codes, max(len(patterns), 1))
     return left, right
 
 
-def _each_once(codes: Sequence[np.ndarray]) -> np.ndarray:
+def _sort_unique(codes: Sequence[np.ndarray]) -> np.ndarray:
     """Sort and deduplicate. (`numpy.unique` hashes first, which takes several times as long.)"""
     together = np.sort(np.concatenate([np.zeros(0, np.int64), *codes]))
     return together[np.diff(together, prepend=-1) != 0]
 
 
-def _block_pairs(
+def _iter_block_pairs(
     con: duckdb.DuckDBPyConnection, patterns: Patterns, block: Block, left: np.ndarray, right: np.ndarray
 ) -> Iterator[Pairs]:
     """Yield a block's pairs in batches, without pairs that share a home unless that is the block."""
     of_left, of_right = zip(*block.equal, strict=True)
-    left, right = _having(patterns, left, of_left), _having(patterns, right, of_right)
+    left, right = _select_with_tokens(patterns, left, of_left), _select_with_tokens(patterns, right, of_right)
     if block.of_left:
-        left = left[holds(con, patterns, block.of_left, (left, left))]
+        left = left[evaluate_condition(con, patterns, block.of_left, (left, left))]
     if block.of_right:
-        right = right[holds(con, patterns, block.of_right, (right, right))]
-    for at_left, at_right in matching(_keys(patterns, left, of_left), _keys(patterns, right, of_right)):
+        right = right[evaluate_condition(con, patterns, block.of_right, (right, right))]
+    for at_left, at_right in iter_matches(
+        _combine_tokens(patterns, left, of_left), _combine_tokens(patterns, right, of_right)
+    ):
         a, b = left[at_left], right[at_right]
         if block is not ONE_HOME:
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
             a, b = a[apart], b[apart]
         if block.also and len(a):
-            also = holds(con, patterns, block.also, (a, b))
+            also = evaluate_condition(con, patterns, block.also, (a, b))
             a, b = a[also], b[also]
         yield a, b
 
 
-def _having(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+def _select_with_tokens(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
     """Return the patterns of a side that have all these tokens."""
     for token in dict.fromkeys(tokens):
         side = side[patterns.has(token, side)]
     return side
 
 
-def _keys(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
+def _combine_tokens(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
     """Return one number that combines each pattern's tokens."""
-    first, *others = (patterns.token(token, side) for token in tokens)
+    first, *others = (patterns.get_tokens(token, side) for token in tokens)
     for other in others:
         first = first * _FACTOR + other
     return first
 
 
-def holds(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
+def evaluate_condition(con: duckdb.DuckDBPyConnection, patterns: Patterns, condition: str, pairs: Pairs) -> np.ndarray:
     """Return a mask of the pairs for which a condition over l and r holds."""
     sql = _OF_END.sub(r"\2_\1", condition)
-    con.register("beside", patterns.side_by_side(sql, pairs))
+    con.register("beside", patterns.join_sides(sql, pairs))
     found = con.execute(f"SELECT coalesce({sql}, false) AS holds FROM beside").fetchnumpy()["holds"]
     con.unregister("beside")
     return np.asarray(found)
 
 
-def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
+def iter_matches(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     """Yield the positions of numbers that occur in both arrays, in batches."""
     if not len(left) or not len(right):
         return
     left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # spreads small numbers too
-    at_left, at_right = _with_a_match(left, right), _with_a_match(right, left)
+    at_left, at_right = _find_possible_matches(left, right), _find_possible_matches(right, left)
     together = np.concatenate([left[at_left], right[at_right]])
     places = np.uint64((1 << len(together).bit_length()) - 1)
     together &= ~places
@@ -162,14 +164,14 @@ def matching(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     is_right = place >= len(at_left)
     as_before = np.r_[False, together[1:] ^ together[:-1] <= places, False]
     first_right = np.flatnonzero(as_before[1:-1] & is_right[1:] & ~is_right[:-1]) + 1
-    for start, middle, end in _runs(as_before, first_right):
-        a, b = _all_with_all(start, middle, end)
+    for start, middle, end in _iter_runs(as_before, first_right):
+        a, b = _pair_within_runs(start, middle, end)
         a, b = at_left[place[a]], at_right[place[b] - len(at_left)]
         equal = left[a] == right[b]  # the sort compared leading bits only
         yield a[equal], b[equal]
 
 
-def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _iter_runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield the start, middle and end of runs of equal numbers in batches: runs of two first, then longer ones.
 
     `middle` holds the first position of the right side in each run.
@@ -188,7 +190,7 @@ def _runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.ndarra
         yield from zip(*(np.split(each, cuts) for each in (first, middle, end)), strict=True)
 
 
-def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pairs:
+def _pair_within_runs(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pairs:
     """Return all pairs, within each run, of a position before the middle with one from the middle on."""
     before, behind = middle - start, end - middle
     pairs = before * behind
@@ -198,7 +200,7 @@ def _all_with_all(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> Pai
     return start[run] + i, middle[run] + j
 
 
-def _with_a_match(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _find_possible_matches(numbers: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the positions of numbers that may be among the others.
 
     All positions are returned unless the numbers far outnumber the others (`_FAR_MORE`).

@@ -119,61 +119,61 @@ class Missed:
     covariance: Array
 
 
-def missed(counts: Array, variances: Array) -> Missed:
+def estimate_missed(counts: Array, variances: Array) -> Missed:
     """Estimate the rates from the number of children in each of `CELLS` and the variance of the noise in each.
 
     If hardly any children were linked to both services, the rates are `USUAL`, with a deviation just as large.
     """
-    if not enough_linked(counts, variances):
+    if not has_enough_links(counts, variances):
         return Missed(USUAL, np.diag(USUAL**2))
-    weights, shares = counts[_ALL_AGREE].sum(), _shares(counts)
-    found = _tensor()
-    rates = _contracted(found, shares)
+    weights, shares = counts[_ALL_AGREE].sum(), _compute_shares(counts)
+    found = _build_tensor()
+    rates = _contract_tensor(found, shares)
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
     for number, field in enumerate(FIELDS):
-        without = _contracted(found, shares, but=number)
-        slope = (without[1:] - without[:1]) / (weights + counts[_cells_of(field)].sum())
-        covariance += slope.T @ (spread[_cells_of(field)][:, None] * slope)
+        without = _contract_tensor(found, shares, but=number)
+        slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
+        covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
-    cut_off = SHORTFALL * CUT_OFF_SD * _contracted(_cut_off(), shares)
+    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(_compute_cut_off(), shares)
     covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
     return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
 
-def enough_linked(counts: Array, variances: Array) -> bool:
+def has_enough_links(counts: Array, variances: Array) -> bool:
     """Return whether enough children were linked to both services to show how often records differ."""
     # Five standard deviations of the noise.
     return bool(counts[_ALL_AGREE].sum() > 5 * np.sqrt(variances[_ALL_AGREE].sum()))
 
 
-def rates_where(counts: Array, times: Array) -> Array:
+def compute_local_rates(counts: Array, times: Array) -> Array:
     """Return the rates (places, rates) in places where each of `CELLS` is `times` as common as overall.
 
     `times` is (places, cells).
     """
-    found = np.tensordot(_shares(counts)[-1], _tensor(), axes=1)
+    found = np.tensordot(_compute_shares(counts)[-1], _build_tensor(), axes=1)
     rates = np.empty((len(times), len(RATES)))
     for place, there in enumerate(times):
         left = found
-        for of_field in _shares(counts * there)[:-1]:
+        for of_field in _compute_shares(counts * there)[:-1]:
             left = np.tensordot(of_field, left, axes=1)
         rates[place] = SHORTFALL * left
     return rates
 
 
-def _shares(counts: Array) -> list[Array]:
+def _compute_shares(counts: Array) -> list[Array]:
     """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
     for field in FIELDS:
-        differing = counts[_cells_of(field)]
+        differing = counts[_list_cells(field)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
 
 
-def _contracted(found: Array, shares: list[Array], but: int | None = None) -> Array:
+def _contract_tensor(found: Array, shares: list[Array], but: int | None = None) -> Array:
     """Return the rates under these shares of differences in each field and of weights.
 
     If `but` is given, the shares of that field are left out and the result is (differences, rates).
@@ -189,23 +189,25 @@ _OPTIONS: list[list[Differs | None]] = [[None, *(each for each in ONE_DIFFERS if
 
 
 @cache
-def _tensor() -> Array:
+def _build_tensor() -> Array:
     """Return whether the links of each of `RATES` are missed, by step of `ALL_AGREE` and combination of differences.
 
     A value is a share if only some weights of the step are missed.
     """
-    return _missed_at(COST_BITS["names", "far"]) + CUT_OFF * _cut_off()
+    return _build_tensor_at(COST_BITS["names", "far"]) + CUT_OFF * _compute_cut_off()
 
 
 @cache
-def _cut_off() -> Array:
+def _compute_cut_off() -> Array:
     """Return what is added to `_tensor` because names that are far apart are not found for that reason alone."""
-    return _missed_at(_LOST_BITS) - _missed_at(COST_BITS["names", "far"])
+    return _build_tensor_at(_LOST_BITS) - _build_tensor_at(COST_BITS["names", "far"])
 
 
-def _missed_at(far_names: float) -> Array:
+def _build_tensor_at(far_names: float) -> Array:
     """Return `_tensor` if names in a service's record that are far from the others' cost this many bits."""
-    by_field = [[[_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS]
+    by_field = [
+        [[_compute_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS
+    ]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
     # Midpoints of the parts of each step.
@@ -223,7 +225,7 @@ def _missed_at(far_names: float) -> Array:
     return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(ALL_AGREE), *shape), 0, -1))
 
 
-def _cost(difference: Differs | None, pair: int, far_names: float) -> float:
+def _compute_cost(difference: Differs | None, pair: int, far_names: float) -> float:
     if difference is None or not DIFFERS[difference.record][pair]:
         return 0.0
     if (difference.field, difference.size) == (NAMES, "far") and difference.record in _OF_SERVICES:
@@ -235,7 +237,7 @@ _ALL_AGREE = np.array([CELLS.index(cell) for cell in ALL_AGREE])
 
 
 @cache
-def _cells_of(field: str) -> NDArray[np.int64]:
+def _list_cells(field: str) -> NDArray[np.int64]:
     return np.array([CELLS.index(str(each)) for each in ONE_DIFFERS if each.field == field])
 
 
@@ -267,7 +269,7 @@ class Unjoined:
         return variance * np.outer(SPLIT, SPLIT)
 
 
-def unjoined(counts: Array, variances: Array) -> Unjoined:
+def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     """Estimate the share of school census rows that were not found, from how the others were.
 
     `counts` are the children in each of `JOINS`, `variances` those of the noise in each. A Profile and a census row
@@ -321,7 +323,7 @@ class Factors:
     covariances: Array
 
 
-def factors(
+def estimate_factors(
     counts: Array,
     variances: Array,
     kinds: Array,
@@ -338,22 +340,22 @@ def factors(
     Councils record more or less carefully, and families move more or less often. The number of a council's children in
     whom one field differs, by whose record, is compared with the number expected if the council were like all others.
     Every difference of that kind is assumed to be that many times as common there, and the rates are summed again
-    (`rates_where`). Where there are too few children, or too much noise, the estimate stays at the overall value: this
-    is an empirical Bayes estimate in two steps, first of a difference in all records together, then of each record
-    against that.
+    (`compute_local_rates`). Where there are too few children, or too much noise, the estimate stays at the overall
+    value: this is an empirical Bayes estimate in two steps, first of a difference in all records together, then of each
+    record against that.
 
     If too few were linked to both services, every council gets a factor of 1.
     """
     councils, services = len(kinds), len(SERVICES)
     values, covariances = np.ones((services, councils)), np.zeros((councils, services, services))
-    if not enough_linked(counts, variances):
+    if not has_enough_links(counts, variances):
         return Factors(values, covariances)
     weights = np.zeros((services, len(RATES)))
     weights[SERVICE_OF_RATE, range(len(RATES))] = np.maximum(seen_by, 1.0)[[0, 0, 0, 1, 2]]
-    over_all = weights @ rates_where(counts, np.ones((1, len(CELLS))))[0]
+    over_all = weights @ compute_local_rates(counts, np.ones((1, len(CELLS))))[0]
     against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
-    for council, (times, slopes, spread) in enumerate(zip(*_differences(kinds, kind_variances), strict=True)):
-        there = weights @ rates_where(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
+    for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
+        there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
         off = factor_sd * values[:, council]
@@ -361,7 +363,7 @@ def factors(
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
 
-def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
+def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
     """Return how many times as common each of `CELLS` is in each council, with derivatives and variances.
 
     The three arrays are (councils, cells), the derivative by each estimated factor (councils, numbers, cells), and the
@@ -371,15 +373,15 @@ def _differences(kinds: Array, variances: Array) -> tuple[Array, Array, Array]:
     agree = np.maximum(kinds[:, KINDS.index(AGREE)], 0.0)
     over_all = np.maximum(counted.sum(axis=0), 0.0) / max(agree.sum(), 1.0)
     expected = np.maximum(agree[:, None, None] * over_all, _STEP)
-    sort, of_sort = _drawn_to_one(counted.sum(axis=2), expected.sum(axis=2), noise.sum(axis=2))
-    record, of_record = _drawn_to_one(counted, expected * np.maximum(sort, _STEP)[:, :, None], noise)
+    sort, of_sort = _shrink_to_one(counted.sum(axis=2), expected.sum(axis=2), noise.sum(axis=2))
+    record, of_record = _shrink_to_one(counted, expected * np.maximum(sort, _STEP)[:, :, None], noise)
     by_sort, by_record = record[..., None] * _CELLS_OF, sort[:, :, None, None] * _CELLS_OF
     slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(CELLS))], axis=1)
     times = np.where(_CELLS_OF.any(axis=(0, 1)), (sort[:, :, None, None] * by_sort).sum(axis=(1, 2)), 1.0)
     return times, slopes, np.concatenate([of_sort, of_record.reshape(len(kinds), -1)], axis=1)
 
 
-def _drawn_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
+def _shrink_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
     """Return the ratio of counted to expected, shrunk towards 1 to allow for noise and chance, and its variance."""
     error = (noise + expected) / expected**2
     beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)

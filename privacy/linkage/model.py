@@ -41,16 +41,16 @@ def _any(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _alike(name: str, form: str, other: str | None = None) -> str:
+def _build_alike_sql(name: str, form: str, other: str | None = None) -> str:
     """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
     return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
 
 
-def _known(condition: str) -> str:
+def _build_known_sql(condition: str) -> str:
     return f"coalesce({condition}, false)"
 
 
-def _exchanged(context: str) -> str:
+def _build_exchanged_sql(context: str) -> str:
     """Return SQL: the two names are swapped, one exactly and the other at least in its start or its sound."""
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
     ways = []
@@ -69,14 +69,14 @@ def _exchanged(context: str) -> str:
     return _any(*ways)
 
 
-def _part(name: str) -> str:
+def _build_part_sql(name: str) -> str:
     """Return SQL: the whole name in one record is the first or last word of the name in the other."""
     words = (f"{name}_first_dob", f"{name}_last_dob")
     return _any(*(_equal(w, f"{name}_dob") for w in words), *(_equal(f"{name}_dob", w) for w in words))
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
-_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _exchanged("dob"), _exchanged("postcode")
+_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _build_exchanged_sql("dob"), _build_exchanged_sql("postcode")
 _EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
 _IN_OTHER_PLACE = _any(
     *(
@@ -94,8 +94,8 @@ _SAME_OUTWARD = _any(
 """Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
 _BOTH = _equal("dob_postcode")
 _SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
-_STARTS = {name: _alike(name, "start") for name in _SAME}
-_ENDS = {name: _alike(name, "end") for name in _SAME}
+_STARTS = {name: _build_alike_sql(name, "start") for name in _SAME}
+_ENDS = {name: _build_alike_sql(name, "end") for name in _SAME}
 _NEARLY = {name: _any(_equal(f"{name}_front_postcode"), _equal(f"{name}_rest_postcode")) for name in _SAME}
 _SAME_DOB = _any(
     _BOTH,
@@ -105,8 +105,8 @@ _SAME_DOB = _any(
         for name in _SAME
         for form in ("", "sound", "start", "end")
     ),
-    _part("surname"),
-    _part("forename"),
+    _build_part_sql("surname"),
+    _build_part_sql("forename"),
     _EXCHANGED_WITH_DOB,
 )
 _SAME_POSTCODE = _any(
@@ -119,15 +119,18 @@ _SAME_POSTCODE = _any(
     ),
     _EXCHANGED_AT_HOME,
 )
-_ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_known(_SAME_DOB)}"
-_ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_known(_SAME['forename'])})"
+_ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_build_known_sql(_SAME_DOB)}"
+_ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_build_known_sql(_SAME['forename'])})"
 """Excludes names like Ahmed Ahmed, where both names are the same."""
 _COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
-_ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_known(_BOTH)}"
-_ANOTHER_HOME = f"NOT {_known(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
+_ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_build_known_sql(_BOTH)}"
+_ANOTHER_HOME = f"NOT {_build_known_sql(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
 _END_SURNAME = _any(_STARTS["surname"], _ENDS["surname"])
 _LIKE_SURNAME = _any(
-    _SAME["surname"], _part("surname"), _equal("surname_sound_dob"), f"{_STARTS['surname']} AND {_ENDS['surname']}"
+    _SAME["surname"],
+    _build_part_sql("surname"),
+    _equal("surname_sound_dob"),
+    f"{_STARTS['surname']} AND {_ENDS['surname']}",
 )
 
 BANDS = {"surname": (0, 2, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
@@ -137,7 +140,7 @@ OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
-    "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND NOT {_known(_SAME_OUTWARD)}",
+    "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND NOT {_build_known_sql(_SAME_OUTWARD)}",
     "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
     "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
@@ -159,27 +162,27 @@ LEVELS: dict[str, dict[str, str]] = {
         "same outward part": _SAME_OUTWARD,
     },
     "surname": {
-        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_known(_SAME['forename'])}",
-        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_known(_SAME['forename'])}",
+        "alike, one household": f"{_BOTH} AND {_LIKE_SURNAME} AND NOT {_build_known_sql(_SAME['forename'])}",
+        "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND NOT {_build_known_sql(_SAME['forename'])}",
         **{label: f"{_SAME['surname']} AND surname_band_l = {band}" for band, label in EXACT["surname"].items()},
         "exchanged with forename": _ONLY_EXCHANGED,
-        "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_known(_SAME['forename'])}",
-        "part": _part("surname"),
+        "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_build_known_sql(_SAME['forename'])}",
+        "part": _build_part_sql("surname"),
         "all but its start or end the same": _NEARLY["surname"],
         "sounds the same": _equal("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts or ends the same, one address, another date": (
-            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_known(_equal('day_postcode'))}"
+            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_build_known_sql(_equal('day_postcode'))}"
         ),
         "starts or ends the same, another forename and home": (
-            f"{_END_SURNAME} AND {_ANOTHER_HOME} AND NOT {_known(_SAME['forename'])}"
+            f"{_END_SURNAME} AND {_ANOTHER_HOME} AND NOT {_build_known_sql(_SAME['forename'])}"
         ),
         "starts the same": _STARTS["surname"],
         "ends the same, one address and date": f"{_ENDS['surname']} AND {_BOTH}",
         "ends the same": _ENDS["surname"],
-        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['forename'])}",
+        "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['forename'])}",
         "different, one address, another date": _ANOTHER_DATE,
-        "different, and so is the date": f"NOT {_known(_SAME_DOB)}",
+        "different, and so is the date": f"NOT {_build_known_sql(_SAME_DOB)}",
         "different, at another home": _ANOTHER_HOME,
     },
     "forename": {
@@ -192,7 +195,7 @@ LEVELS: dict[str, dict[str, str]] = {
         },
         OTHER_FORM_OF_COMMON: f"{_SAME['forename']} AND forename_band_l = {BANDS['forename'][0]}",
         "another form": _SAME["forename"],
-        "part": _part("forename"),
+        "part": _build_part_sql("forename"),
         "all but its start or end the same, one family": f"{_NEARLY['forename']} AND {_ONE_FAMILY}",
         "all but its start or end the same": _NEARLY["forename"],
         "sounds the same": _equal("forename_sound_dob"),
@@ -203,7 +206,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _equal("surname_postcode"),
-        "different, one address and date": f"{_BOTH} AND NOT {_known(_SAME['surname'])}",
+        "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
@@ -224,75 +227,75 @@ _ROUNDING_BITS = 0.006
 
 
 @cache
-def parameters() -> dict[str, Any]:
+def load_parameters() -> dict[str, Any]:
     """Return the content of `model.json`: version, `free_bits` (see `blocks`), and [m, u] by comparison and level."""
-    loaded: dict[str, Any] = json.loads(_file().read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = json.loads(_find_model_file().read_text(encoding="utf-8"))
     return loaded
 
 
-def parameters_sha256() -> str:
+def hash_parameters() -> str:
     """Return the SHA-256 of `model.json`, which the person who signs off a release approves."""
-    return hashlib.sha256(_file().read_bytes()).hexdigest()
+    return hashlib.sha256(_find_model_file().read_bytes()).hexdigest()
 
 
-def _file() -> Traversable:
+def _find_model_file() -> Traversable:
     return resources.files("privacy.linkage").joinpath("model.json")
 
 
-def weight(comparison: str, level: str, records: int | None = None) -> float:
+def compute_weight(comparison: str, level: str, records: int | None = None) -> float:
     """Return the match weight of a level, log2(m / u), for services of this size (default: that of `model.json`)."""
-    m, u = parameters()["comparisons"][comparison][level]
-    return math.log2(m / (u if records is None else share_by_chance(comparison, level, records)))
+    m, u = load_parameters()["comparisons"][comparison][level]
+    return math.log2(m / (u if records is None else compute_chance_share(comparison, level, records)))
 
 
-def bits_of(probability: float) -> float:
+def convert_to_bits(probability: float) -> float:
     """Return the log2 odds of a probability."""
     return float(np.log2(probability / (1 - probability)))
 
 
-def probability_of(odds: float) -> float:
+def convert_to_probability(odds: float) -> float:
     """Return the probability for these log2 odds."""
     return 1 / (1 + 2.0**-odds)
 
 
-def level_name(comparison: str, number: int) -> str | None:
+def get_level_name(comparison: str, number: int) -> str | None:
     """Return the level with Splink's number: 0 for "different", higher is stronger, and None for -1 (nothing to
     compare)."""
-    return None if number < 0 else list(parameters()["comparisons"][comparison])[::-1][number]
+    return None if number < 0 else list(load_parameters()["comparisons"][comparison])[::-1][number]
 
 
-def prior(records: int) -> float:
+def compute_prior(records: int) -> float:
     """Return the probability that two random records of two services are one child: one over the published number."""
     return 1 / max(records, 2)
 
 
-def share_by_chance(comparison: str, level: str, records: int) -> float:
+def compute_chance_share(comparison: str, level: str, records: int) -> float:
     """Return u of one level for services with this many children.
 
     A postcode, or its outward part, is shared by as many children in a large country as in a small one. These two
     shares are therefore proportional to the prior, in powers of two because they are not known more precisely. The
     numbers in `model.json` are for `REFERENCE_RECORDS` children.
     """
-    u: float = parameters()["comparisons"][comparison][level][1]
+    u: float = load_parameters()["comparisons"][comparison][level][1]
     if comparison != "postcode":
         return u
     scale = 2.0 ** (round(math.log2(REFERENCE_RECORDS)) - round(math.log2(max(records, 2))))
     agree = {
-        name: min(parameters()["comparisons"][comparison][name][1] * scale, _MOST_BY_CHANCE)
+        name: min(load_parameters()["comparisons"][comparison][name][1] * scale, _MOST_BY_CHANCE)
         for name in LEVELS[comparison]
     }
     return agree[level] if level in agree else 1 - sum(agree.values())
 
 
-def splink_settings(records: int) -> dict[str, Any]:
+def build_splink_settings(records: int) -> dict[str, Any]:
     """Return the settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
         "link_type": "dedupe_only",
-        "probability_two_random_records_match": prior(records),
+        "probability_two_random_records_match": compute_prior(records),
         "retain_matching_columns": False,
         "retain_intermediate_calculation_columns": True,
         "blocking_rules_to_generate_predictions": [],
-        "comparisons": [_comparison(name, records) for name in LEVELS],
+        "comparisons": [_build_comparison(name, records) for name in LEVELS],
     }
 
 
@@ -301,7 +304,7 @@ _CONDITION = re.compile(
 )
 
 
-def conditions(settings: Mapping[str, Any]) -> list[str]:
+def list_conditions(settings: Mapping[str, Any]) -> list[str]:
     """Return the distinct conditions over the columns of two patterns that the levels of the settings combine.
 
     Levels combine them with AND, OR, NOT and `coalesce(..., false)`, and the weight of a pair follows from which of
@@ -316,8 +319,8 @@ def conditions(settings: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(condition for level in levels for condition in _CONDITION.findall(level)))
 
 
-def _comparison(name: str, records: int) -> dict[str, Any]:
-    probabilities = parameters()["comparisons"][name]
+def _build_comparison(name: str, records: int) -> dict[str, Any]:
+    probabilities = load_parameters()["comparisons"][name]
     levels: list[dict[str, Any]] = [
         {"sql_condition": NULL_LEVELS[name], "label_for_charts": "missing", "is_null_level": True}
     ]
@@ -327,13 +330,13 @@ def _comparison(name: str, records: int) -> dict[str, Any]:
                 "sql_condition": LEVELS[name].get(label, "ELSE"),
                 "label_for_charts": label,
                 "m_probability": m,
-                "u_probability": share_by_chance(name, label, records),
+                "u_probability": compute_chance_share(name, label, records),
             }
         )
     return {"output_column_name": name, "comparison_levels": levels}
 
 
-def waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
+def build_waterfall(levels: Mapping[str, str | None], children: int, decided: float | None = None) -> dict[str, Any]:
     """Return how the weight of a pair with these levels (None: nothing to compare) adds up.
 
     Keys: prior and prior_bits; comparisons, each with its level, m, u and bits; correction, the bits that factors
@@ -344,62 +347,63 @@ def waterfall(levels: Mapping[str, str | None], children: int, decided: float | 
     for name in LEVELS:
         level, m, u, bits = levels[name], None, None, 0.0
         if level is not None:
-            m, u = parameters()["comparisons"][name][level][0], share_by_chance(name, level, children)
-            bits = weight(name, level, children)
+            m, u = load_parameters()["comparisons"][name][level][0], compute_chance_share(name, level, children)
+            bits = compute_weight(name, level, children)
         comparisons.append({"comparison": name, "level": level or MISSING, "m": m, "u": u, "bits": bits})
-    return _summed(comparisons, children, decided)
+    return _complete_waterfall(comparisons, children, decided)
 
 
-def waterfall_of_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
+def build_waterfall_from_bits(bits: Mapping[str, float], children: int, decided: float) -> dict[str, Any]:
     """Return the same for a pattern for which only the log2 Bayes factors were kept; levels are identified by
     factor."""
     comparisons = [
         {
             "comparison": name,
-            "level": " / ".join(levels_of(name, bits[name], children)),
+            "level": " / ".join(find_levels(name, bits[name], children)),
             "m": None,
             "u": None,
             "bits": bits[name],
         }
         for name in LEVELS
     ]
-    return _summed(comparisons, children, decided)
+    return _complete_waterfall(comparisons, children, decided)
 
 
-def _summed(comparisons: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
-    before = prior(children)
-    total = bits_of(before) + sum(entry["bits"] for entry in comparisons)
+def _complete_waterfall(comparisons: list[dict[str, Any]], children: int, decided: float | None) -> dict[str, Any]:
+    before = compute_prior(children)
+    total = convert_to_bits(before) + sum(entry["bits"] for entry in comparisons)
     decided = total if decided is None else decided
     return {
         "prior": before,
-        "prior_bits": bits_of(before),
+        "prior_bits": convert_to_bits(before),
         "comparisons": comparisons,
         "correction": decided - total,
         "weight": decided,
-        "posterior": probability_of(decided),
+        "posterior": convert_to_probability(decided),
     }
 
 
-def levels_of(comparison: str, bits: float, children: int) -> tuple[str, ...]:
+def find_levels(comparison: str, bits: float, children: int) -> tuple[str, ...]:
     """Return the levels of a comparison with this Bayes factor for services of this size, and `MISSING` if it is 0."""
     found = tuple(
         level
-        for level in parameters()["comparisons"][comparison]
-        if abs(weight(comparison, level, children) - bits) < _ROUNDING_BITS
+        for level in load_parameters()["comparisons"][comparison]
+        if abs(compute_weight(comparison, level, children) - bits) < _ROUNDING_BITS
     )
     return (MISSING, *found) if abs(bits) < _ROUNDING_BITS else found
 
 
-def examples(children: int) -> list[dict[str, Any]]:
+def build_examples(children: int) -> list[dict[str, Any]]:
     """Return example waterfalls of patterns made from the model's levels, for services with this many children.
 
     First, every comparison at its strongest level. Then, without an NHS number (as in most education records), one
     comparison at a time at its weakest level or with nothing to compare. Last, every comparison at its weakest. Rules
     about whole pairs are left out.
     """
-    levels_of_all = parameters()["comparisons"]
+    levels_of_all = load_parameters()["comparisons"]
     strongest, weakest = (
-        {name: sorted(levels_of_all[name], key=partial(weight, name))[end] for name in LEVELS} for end in (-1, 0)
+        {name: sorted(levels_of_all[name], key=partial(compute_weight, name))[end] for name in LEVELS}
+        for end in (-1, 0)
     )
     usual: dict[str, str | None] = {**strongest, "nhs_number": None}
     patterns: list[tuple[str, Mapping[str, str | None]]] = [
@@ -411,4 +415,4 @@ def examples(children: int) -> list[dict[str, Any]]:
         ends = (weakest[name],) if usual[name] is None else (weakest[name], None)
         patterns += [(f"{words}: {end or MISSING}", usual | {name: end}) for end in ends]
     patterns.append(("everything disagrees as much as it can", weakest))
-    return [{"title": title, **waterfall(levels, children)} for title, levels in patterns]
+    return [{"title": title, **build_waterfall(levels, children)} for title, levels in patterns]

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from privacy.linkage import assignment, model
 from privacy.linkage.link import (
     FURTHER_THRESHOLD,
@@ -31,11 +31,11 @@ from privacy.linkage.link import (
     LinkResult,
     Scored,
     Watcher,
-    chosen,
+    choose_pairs,
     decide,
-    forename_agrees,
+    find_least_forename_bits,
 )
-from privacy.linkage.model import bits_of, examples, probability_of, waterfall_of_bits
+from privacy.linkage.model import build_examples, build_waterfall_from_bits, convert_to_bits, convert_to_probability
 from privacy.linkage.rows import OWN_NUMBERS
 
 OTHER_THRESHOLDS = (0.3, 0.8)
@@ -46,7 +46,7 @@ _PARTS = {
     "has_postcode": "postcode",
 }
 _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
-_LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quoted(name)} END" for flag, name in _PARTS.items())
+_LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quote_text(name)} END" for flag, name in _PARTS.items())
 
 
 class Report:
@@ -66,7 +66,7 @@ class Report:
     def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         self._children = step.children
         if step.one_to_one:
-            self.thresholds += _sensitivity(step)
+            self.thresholds += _compute_sensitivity(step)
 
     def facts(self, result: LinkResult) -> dict[str, Any]:
         """Return the facts, JSON-ready.
@@ -77,7 +77,7 @@ class Report:
         by_rule = result.links.group_by(["source", "match_rule"]).aggregate([([], "count_all")])
         by_rule = by_rule.sort_by([("source", "ascending"), ("match_rule", "ascending")])
         return {
-            "model_version": model.parameters()["version"],
+            "model_version": model.load_parameters()["version"],
             "threshold": THRESHOLD,
             "review_band": list(REVIEW_BAND),
             "further_records_from": FURTHER_THRESHOLD,
@@ -93,12 +93,12 @@ class Report:
             "rows_by_source": self.comparable.rows,
             "unlinkable": self.comparable.unlinkable,
             "shared_upns": self.comparable.shared_upns,
-            "review_patterns": self._review(result.review_patterns),
-            "weights": weights(),
-            "examples": examples(self._children),
+            "review_patterns": self._list_review_patterns(result.review_patterns),
+            "weights": list_weights(),
+            "examples": build_examples(self._children),
         }
 
-    def _review(self, patterns: pa.Table) -> list[dict[str, Any]]:
+    def _list_review_patterns(self, patterns: pa.Table) -> list[dict[str, Any]]:
         """Return the patterns of the review band, most pairs first, each with its waterfall."""
         ordered = patterns.sort_by(
             [("pairs", "descending"), *((name, "descending") for name in ("step", *model.LEVELS))]
@@ -107,30 +107,36 @@ class Report:
             {
                 "step": row["step"],
                 "pairs": row["pairs"],
-                "posterior_low": probability_of(row["weight_low"]),
-                "posterior_high": probability_of(row["weight_high"]),
-                **waterfall_of_bits(row, self._children, row["weight_low"]),
+                "posterior_low": convert_to_probability(row["weight_low"]),
+                "posterior_high": convert_to_probability(row["weight_high"]),
+                **build_waterfall_from_bits(row, self._children, row["weight_low"]),
             }
             for row in ordered.to_pylist()
         ]
 
 
-def weights() -> list[dict[str, Any]]:
+def list_weights() -> list[dict[str, Any]]:
     """Return the match-weight table: comparison, level, m, u and log2(m / u), strongest first within a comparison."""
     return [
-        {"comparison": comparison, "level": level, "m": m, "u": u, "weight": round(model.weight(comparison, level), 2)}
-        for comparison, levels in model.parameters()["comparisons"].items()
+        {
+            "comparison": comparison,
+            "level": level,
+            "m": m,
+            "u": u,
+            "weight": round(model.compute_weight(comparison, level), 2),
+        }
+        for comparison, levels in model.load_parameters()["comparisons"].items()
         for level, (m, u) in levels.items()
     ]
 
 
-def _sensitivity(step: Scored) -> list[dict[str, Any]]:
+def _compute_sensitivity(step: Scored) -> list[dict[str, Any]]:
     """Return the links of a step at each threshold, and how many are gained and lost compared with the current one."""
     now = np.zeros(step.pairs.num_rows, bool)
     now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
-        kept = chosen(step.pairs, step.decision.posterior, step.decision.vague, threshold)
+        kept = choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
         lines.append({"step": step.name, "threshold": threshold, **counts})
@@ -158,7 +164,7 @@ class Comparable:
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
               FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
-             WHERE NOT alike OR weight < {bits_of(THRESHOLD)}
+             WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )
@@ -213,25 +219,25 @@ class Control:
 
     def cautious_limit(self) -> float:
         """Return an upper limit for false links that assumes nothing about the agreement with partners."""
-        return _chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
+        return _compute_chance(self.linked, self.subjects, CONFIDENCE) * self.right_units
 
     def close_limit(self) -> float:
         """Return the closer upper limit F, which solves F = without x (right units - links + F) + outdone x links."""
         confidence = 1 - (1 - CONFIDENCE) / 2
-        without = _chance(self.linked, self.subjects, confidence)
-        outdone = _chance(self.outdoing, self.subjects, confidence)
+        without = _compute_chance(self.linked, self.subjects, confidence)
+        outdone = _compute_chance(self.outdoing, self.subjects, confidence)
         if without >= 1:
             return float(self.links)
         return (without * (self.right_units - self.links) + outdone * self.links) / (1 - without)
 
 
-def upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
+def compute_upper_limit(events: int, trials: int, confidence: float = CONFIDENCE) -> float:
     """Return the one-sided upper limit of a binomial probability (Clopper and Pearson); 1 if there were no trials."""
     return 1.0 if events >= trials else float(scipy.special.betaincinv(events + 1, trials - events, confidence))
 
 
-def _chance(events: int, trials: int, confidence: float) -> float:
-    return upper_limit(events, trials, confidence) / (1 - 1 / FOLDS)
+def _compute_chance(events: int, trials: int, confidence: float) -> float:
+    return compute_upper_limit(events, trials, confidence) / (1 - 1 / FOLDS)
 
 
 class NegativeControl:
@@ -264,11 +270,11 @@ class NegativeControl:
         self.controls: list[Control] = []
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
-        linked = step.decision.kept if step.one_to_one else np.flatnonzero(_further(step.pairs))
+        linked = step.decision.kept if step.one_to_one else np.flatnonzero(_find_further(step.pairs))
         if not len(linked):
             return
-        left, right, weight = _columns(step.pairs, "unit_l", "unit_r", "weight")
-        part_of_pair, connected = _parts(step.pairs), assignment.connected(left, right)
+        left, right, weight = _get_columns(step.pairs, "unit_l", "unit_r", "weight")
+        part_of_pair, connected = _assign_parts(step.pairs), assignment.label_components(left, right)
         partners, strangers = [], []
         subjects = 0
         for part in range(FOLDS):
@@ -276,7 +282,7 @@ class NegativeControl:
             near = np.isin(connected, connected[mine])  # no other pair can affect these links
             remaining = step.pairs.filter(pa.array(near & (part_of_pair != part)))
             partners.append(weight[mine])
-            strangers.append(_heaviest(right[mine], *_linked(remaining, step)))
+            strangers.append(_find_heaviest(right[mine], *_find_linked(remaining, step)))
             subjects += len(mine)
             if subjects >= ENOUGH_SUBJECTS:
                 break
@@ -288,9 +294,9 @@ class NegativeControl:
         self.controls.append(Control(step.name, subjects, len(found), outdoing, step.right_units, len(linked)))
 
 
-def _parts(pairs: pa.Table) -> np.ndarray:
+def _assign_parts(pairs: pa.Table) -> np.ndarray:
     """Return, for each pair, the part that its left unit is in, chosen by content and not by the order of rows."""
-    left, tie = _columns(pairs, "unit_l", "tie")
+    left, tie = _get_columns(pairs, "unit_l", "tie")
     order = np.lexsort((tie, left))
     first = np.flatnonzero(np.r_[True, np.diff(left[order]) != 0])
     parts = np.empty(len(left), np.int64)
@@ -298,17 +304,17 @@ def _parts(pairs: pa.Table) -> np.ndarray:
     return parts
 
 
-def _linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
+def _find_linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
     """Return the right units that the step would link among these pairs, and the weights."""
     decision = decide(pairs, step.one_to_one)
     decided = pairs.take(pa.array(decision.kept))
-    further = pairs.filter(pa.array(_further(pairs)))
-    both = (_columns(table, "unit_r", "weight") for table in (decided, further))
+    further = pairs.filter(pa.array(_find_further(pairs)))
+    both = (_get_columns(table, "unit_r", "weight") for table in (decided, further))
     unit, weight = (np.concatenate(column) for column in zip(*both, strict=True))
     return unit, weight
 
 
-def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _find_heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the greatest weight at which each of `units` is linked, or minus infinity if it is not."""
     order = np.lexsort((weight, linked))
     linked, weight = linked[order], weight[order]
@@ -317,12 +323,12 @@ def _heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) -> np.n
     return np.where(found, weight[at] if len(linked) else 0, -np.inf)
 
 
-def _further(pairs: pa.Table) -> np.ndarray:
+def _find_further(pairs: pa.Table) -> np.ndarray:
     """Return a mask of the pairs that could add a further record to a child, ignoring NHS numbers."""
-    weight, forename = _columns(pairs, "weight", "forename")
-    sure: np.ndarray = (weight >= bits_of(FURTHER_THRESHOLD)) & (forename >= forename_agrees())
+    weight, forename = _get_columns(pairs, "weight", "forename")
+    sure: np.ndarray = (weight >= convert_to_bits(FURTHER_THRESHOLD)) & (forename >= find_least_forename_bits())
     return sure
 
 
-def _columns(table: pa.Table, *names: str) -> list[np.ndarray]:
+def _get_columns(table: pa.Table, *names: str) -> list[np.ndarray]:
     return [table.column(name).to_numpy() for name in names]

@@ -20,8 +20,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 from privacy.linkage.link import STEPS, Scored
 from privacy.linkage.rows import OWN_NUMBERS, SCOPED_NUMBERS
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -44,7 +44,7 @@ _EVIDENCE = tuple(token for token in TOKEN_COLUMNS if token not in (*OWN_NUMBERS
 _DIGITS = "('0x' || substr(digest, {}, {}))::UBIGINT"
 
 
-def chances(children: int) -> dict[str, float]:
+def compute_chances(children: int) -> dict[str, float]:
     """Return the chance that a pair of each measured stratum is in the sample, given the published number of
     children."""
     return {stratum: round(min(1.0, pairs / (share * children)), 4) for stratum, (pairs, share) in SAMPLED.items()}
@@ -66,7 +66,7 @@ class ReviewPairs:
         odds = pa.array(np.where(kept, step.decision.odds, step.decision.alone))
         pairs = step.pairs.select(["unit_l", "unit_r"]).append_column("odds", odds)
         con.register("review_pairs", pairs.append_column("kept", pa.array(kept)))
-        con.execute(_frame_sql(step.right), [self._key, service]).fetchall()
+        con.execute(_create_frame_sql(step.right), [self._key, service]).fetchall()
         self._frames.append(con.sql("FROM review_frame").to_arrow_table())
         con.execute("DROP TABLE review_frame").fetchall()
         con.unregister("review_pairs")
@@ -80,22 +80,24 @@ class ReviewPairs:
         other_source, other_council and other_row_key, second_review, the number of pairs in its stratum (stratum_pairs)
         and the number of them that it represents (weight).
         """
-        wanted = [{"stratum": stratum, "chance": chance, "most": 0} for stratum, chance in chances(children).items()]
+        wanted = [
+            {"stratum": stratum, "chance": chance, "most": 0} for stratum, chance in compute_chances(children).items()
+        ]
         wanted += [{"stratum": stratum, "chance": 0.0, "most": most} for stratum, most in CONTROLS.items()]
-        with in_memory() as con:
+        with open_in_memory() as con:
             con.register("drawn", pa.concat_tables(self._frames))
             con.register("links", links)
             con.register("wanted", pa.Table.from_pylist(wanted))
             return con.sql(_SAMPLE).to_arrow_table()
 
 
-def _tokens(condition: str) -> str:
+def _select_tokens_sql(condition: str) -> str:
     """Return SQL: the tokens (unit, kind, token) of the units for which a condition holds."""
     chosen = f"SELECT unit, {', '.join(_EVIDENCE)} FROM patterns JOIN units USING (pattern) WHERE {condition}"
     return f"UNPIVOT ({chosen}) ON {', '.join(_EVIDENCE)} INTO NAME kind VALUE token"
 
 
-def _frame_sql(right: str) -> str:
+def _create_frame_sql(right: str) -> str:
     """Return SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
     return f"""
     CREATE TEMP TABLE review_frame AS
@@ -106,15 +108,15 @@ def _frame_sql(right: str) -> str:
         SELECT unit, arg_min(source, row) AS other_source, arg_min(council, row) AS other_council,
                arg_min(row_key, row) AS other_row_key
           FROM rows JOIN units USING (pattern) JOIN patterns USING (pattern) WHERE {right} GROUP BY unit
-    ), free_l AS ({_tokens("unit IN (SELECT unit FROM pupils) AND unit NOT IN (SELECT unit_l FROM own)")}
-    ), free_r AS ({_tokens(f"{right} AND unit NOT IN (SELECT unit_r FROM own)")}
+    ), free_l AS ({_select_tokens_sql("unit IN (SELECT unit FROM pupils) AND unit NOT IN (SELECT unit_l FROM own)")}
+    ), free_r AS ({_select_tokens_sql(f"{right} AND unit NOT IN (SELECT unit_r FROM own)")}
     ), candidates AS (
         SELECT l.unit AS unit_l, r.unit AS unit_r, count(DISTINCT kind) AS strength,
-               CASE WHEN strength >= {NEAR_TOKENS} THEN {quoted(NEITHER)} ELSE {quoted(FAR)} END AS stratum,
+               CASE WHEN strength >= {NEAR_TOKENS} THEN {quote_text(NEITHER)} ELSE {quote_text(FAR)} END AS stratum,
                CASE WHEN strength >= {NEAR_TOKENS} THEN 0 ELSE 2 END AS place
           FROM free_l l JOIN free_r r USING (kind, token) GROUP BY unit_l, unit_r
         UNION ALL
-        SELECT unit_l, unit_r, odds, {quoted(LOST)}, 1 FROM review_pairs
+        SELECT unit_l, unit_r, odds, {quote_text(LOST)}, 1 FROM review_pairs
          WHERE unit_l NOT IN (SELECT unit_l FROM own) AND unit_r IN (SELECT unit_r FROM own)
     ), of_pupil AS (
         SELECT * FROM candidates JOIN pupils ON unit_l = pupils.unit JOIN others ON unit_r = others.unit
@@ -123,7 +125,7 @@ def _frame_sql(right: str) -> str:
         SELECT unit_l, unit_r, stratum FROM of_pupil
        QUALIFY row_number() OVER (PARTITION BY unit_r ORDER BY place, strength DESC, row_key, council) = 1
         UNION ALL
-        SELECT unit_l, unit_r, CASE WHEN odds < {WEAK_BITS} THEN {quoted(WEAK)} ELSE {quoted(SURE)} END FROM own
+        SELECT unit_l, unit_r, CASE WHEN odds < {WEAK_BITS} THEN {quote_text(WEAK)} ELSE {quote_text(SURE)} END FROM own
     )
     SELECT stratum, service, council, row_key, other_source, other_council, other_row_key,
            sha256(concat_ws('/', key, service, council, row_key)) AS digest
@@ -146,9 +148,10 @@ WITH known AS (
                          = (other_source, other_council, other_row_key)
       JOIN known ON known.child_id = own.child_id
 ), frame AS (
-    SELECT * REPLACE (if(stratum = {quoted(NEITHER)} AND other_is_linked, {quoted(ONE)}, stratum) AS stratum) FROM named
-     WHERE stratum IN ({quoted(WEAK)}, {quoted(SURE)}) AND child_id = other_child_id
-        OR NOT is_linked AND (stratum = {quoted(LOST)} OR other_child_id NOT IN (SELECT child_id FROM known))
+    SELECT * REPLACE (if(stratum = {quote_text(NEITHER)} AND other_is_linked, {quote_text(ONE)}, stratum) AS stratum)
+      FROM named
+     WHERE stratum IN ({quote_text(WEAK)}, {quote_text(SURE)}) AND child_id = other_child_id
+        OR NOT is_linked AND (stratum = {quote_text(LOST)} OR other_child_id NOT IN (SELECT child_id FROM known))
 ), counted AS (
     SELECT *, count(*) OVER (PARTITION BY service, stratum) AS stratum_pairs,
            row_number() OVER (PARTITION BY service, stratum ORDER BY place) AS turn FROM frame

@@ -33,10 +33,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.corrected import inverse
+from privacy.estimation.corrected import invert_matrix
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import RATES
-from privacy.linkage.review import NEITHER, ONE, WEAK, chances
+from privacy.linkage.review import NEITHER, ONE, WEAK, compute_chances
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Attribute, Family, Marginal
@@ -71,7 +71,7 @@ _MISSED: Final = {
 }
 
 
-def category(stratum: str, decision: Decision) -> str:
+def format_category(stratum: str, decision: Decision) -> str:
     """Return a category of the measured attributes."""
     return f"{stratum}: {decision}"
 
@@ -79,7 +79,7 @@ def category(stratum: str, decision: Decision) -> str:
 def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
     """Return the noise plan of a review, from the published number of children and the sample's number, counted from
     1."""
-    domain = (OUTSIDE, *(category(stratum, decision) for stratum in SHARE for decision in Decision))
+    domain = (OUTSIDE, *(format_category(stratum, decision) for stratum in SHARE for decision in Decision))
     family = Family(
         name=REVIEW,
         unit="child",
@@ -88,7 +88,7 @@ def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
         identities=(),
         nesting=None,
     )
-    detail = {"requests": [], "sample": sample, "chances": chances(children)}
+    detail = {"requests": [], "sample": sample, "chances": compute_chances(children)}
     return replace(make_plan(family, rho, delta=delta), detail=detail)
 
 
@@ -99,8 +99,8 @@ def update_rates(
 
     `seen_by` are the children seen by both services, the health visitor only, a setting only, and neither.
     """
-    tallies = list(_tallies(plan, measurement))
-    expected = np.array([_expected(each, seen_by) for each in tallies])
+    tallies = list(_iter_tallies(plan, measurement))
+    expected = np.array([_compute_expected(each, seen_by) for each in tallies])
     errors = np.array([each.errors for each in tallies])
     noise, chance = (np.array([getattr(each, name) for each in tallies]) for name in ("noise", "chance"))
     off = np.array([SHARE_SD[each.stratum] / SHARE[each.stratum] for each in tallies])
@@ -110,8 +110,8 @@ def update_rates(
         likely = np.maximum(likely, 0.0)
         spread = np.diag(noise + likely / chance + (off * likely) ** 2)
         before = expected @ covariance @ expected.T
-        wider = max(1.0, float(contrast @ inverse(before + spread) @ contrast) / len(tallies))
-        gain = wider * covariance @ expected.T @ inverse(wider * before + spread)
+        wider = max(1.0, float(contrast @ invert_matrix(before + spread) @ contrast) / len(tallies))
+        gain = wider * covariance @ expected.T @ invert_matrix(wider * before + spread)
         mean = rates + gain @ contrast
         likely = expected @ mean
     after = wider * (covariance - gain @ expected @ covariance)
@@ -133,13 +133,13 @@ class _Tally:
     noise: float
 
 
-def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
+def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
     sampled: Mapping[str, float] = plan.detail["chances"]
     for service, column in COLUMNS.items():
         place = {name: number for number, name in enumerate(plan.family.attribute(column).categories)}
         noisy, noise = measurement.noisy[(column,)], plan.sigmas[(column,)] ** 2
         for stratum in SHARE:
-            found = {each: float(noisy[place[category(stratum, each)]]) for each in Decision}
+            found = {each: float(noisy[place[format_category(stratum, each)]]) for each in Decision}
             a, b, unknown = (found[each] for each in (Decision.MATCH, Decision.OTHER, Decision.UNKNOWN))
             if stratum == WEAK:
                 a, b = b, a
@@ -150,7 +150,7 @@ def _tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             yield _Tally(service, stratum, q, (a + p * unknown) / q, spread)
 
 
-def _expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
+def _compute_expected(tally: _Tally, seen_by: Sequence[float]) -> Array:
     """Return how many errors of a stratum each rate is expected to contribute: h in the module's derivation."""
     both, *alone, neither = (max(children, 0.0) for children in seen_by)
     own, other = alone if tally.service == "health" else alone[::-1]

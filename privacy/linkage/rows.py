@@ -29,8 +29,8 @@ import numpy as np
 import pyarrow as pa
 import scipy
 
-from privacy.doors.sql import quoted
-from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, band_sql, bare_sql
+from privacy.doors.sql import quote_text
+from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, build_band_sql, build_bare_sql
 from privacy.services import MAX_CHILDREN_A_NUMBER, SERVICE_NAMES, SERVICES
 
 ROW = ("source", "council", "row_key")
@@ -118,9 +118,9 @@ def _load_service(
     sent = pa.concat_tables(named, promote_options="permissive")
     del read
     con.register("as_sent", sent.append_column("place", pa.array(np.arange(sent.num_rows))))
-    _view(con, set(sent.column_names))
-    con.execute(f"CREATE TABLE contents AS {_contents_sql(service)}").fetchall()
-    patterns = con.sql(_patterns_sql(service)).to_arrow_table()
+    _create_view(con, set(sent.column_names))
+    con.execute(f"CREATE TABLE contents AS {_select_contents_sql(service)}").fetchall()
+    patterns = con.sql(_select_patterns_sql(service)).to_arrow_table()
     patterns = patterns.add_column(0, "pattern", pa.array(np.arange(first, first + patterns.num_rows)))
     con.register("firsts", patterns.select(["tie", "pattern"]))
     (rows,) = con.execute("SELECT count(*) FROM rows").fetchall()[0]
@@ -138,11 +138,11 @@ def _load_service(
     return patterns
 
 
-def _contents_sql(service: str) -> str:
+def _select_contents_sql(service: str) -> str:
     """Return SQL: the position of each row in `sent`, and its tie."""
     return f"""
         WITH marked AS (SELECT place, source, council, row_key, {COMPLETE} AS complete, {ENOUGH} AS enough,
-                             hash({quoted(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
+                             hash({quote_text(service)}, sex, {", ".join(TOKEN_COLUMNS)}) AS content FROM sent),
         alone AS (SELECT place, hash(content, row_number() OVER (
                              PARTITION BY content ORDER BY source, council, row_key)) AS tie
                     FROM marked WHERE NOT complete AND NOT enough)
@@ -152,18 +152,19 @@ def _contents_sql(service: str) -> str:
     """
 
 
-def _patterns_sql(service: str) -> str:
+def _select_patterns_sql(service: str) -> str:
     """Return SQL: the patterns of a service, taken from the first row of each tie."""
     return f"""
-        SELECT tie, {quoted(service)} AS service, sex, {_any_of("_dob_")} AS has_dob,
-               {_any_of("_postcode_")} AS has_postcode, {_any_of("_surname_")} OR t_names IS NOT NULL AS has_surname,
-               {_any_of("_forename_")} OR t_names IS NOT NULL AS has_forename, place IN ({_crowded_sql()}) AS crowded,
-               surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
+        SELECT tie, {quote_text(service)} AS service, sex, {_build_any_present_sql("_dob_")} AS has_dob,
+               {_build_any_present_sql("_postcode_")} AS has_postcode,
+               {_build_any_present_sql("_surname_")} OR t_names IS NOT NULL AS has_surname,
+               {_build_any_present_sql("_forename_")} OR t_names IS NOT NULL AS has_forename,
+               place IN ({_select_crowded_sql()}) AS crowded, surname_band, forename_band, {", ".join(TOKEN_COLUMNS)}
           FROM sent JOIN (SELECT tie, min(place) AS place FROM contents GROUP BY tie) USING (place)
     """
 
 
-def first_rows(condition: str) -> str:
+def select_first_rows_sql(condition: str) -> str:
     """Return SQL: the first row (`ROW`) of each unit for which a condition holds.
 
     The row identifies the child once every step is linked.
@@ -172,11 +173,13 @@ def first_rows(condition: str) -> str:
     return f"SELECT unit, {columns} FROM rows JOIN units USING (pattern) WHERE {condition} GROUP BY unit"
 
 
-def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
+def _create_view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
     """Create the view `sent` of `as_sent`, with tokens without bands and without identifiers shared by many
     children."""
     sex = "nullif(sex, '')" if "sex" in present else "NULL"
-    columns = f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {compared_sql(present)}"
+    columns = (
+        f"place, source, council, row_key::UBIGINT AS row_key, {sex}::VARCHAR AS sex, {build_compared_sql(present)}"
+    )
     con.execute(f"CREATE OR REPLACE TEMP VIEW bare AS SELECT {columns} FROM as_sent").fetchall()
     defaults = [number for number in _NUMBERS if number in present and _find_defaults(con, number)]
     known = ", ".join(f"CASE WHEN {each} NOT IN (FROM default_{each}) THEN {each} END AS {each}" for each in defaults)
@@ -184,10 +187,12 @@ def _view(con: duckdb.DuckDBPyConnection, present: set[str]) -> None:
     con.execute(f"CREATE OR REPLACE TEMP VIEW sent AS SELECT * {replaced} FROM bare").fetchall()
 
 
-def compared_sql(present: set[str]) -> str:
+def build_compared_sql(present: set[str]) -> str:
     """Return SQL for the bands of the two names and every token without its band; NULL for tokens not in `present`."""
-    bands = [f"{band_sql(name, present)} AS {name}_band" for name in ("surname", "forename")]
-    tokens = [f"{bare_sql(token) if token.name in present else 'NULL::UBIGINT'} AS {token.name}" for token in TOKENS]
+    bands = [f"{build_band_sql(name, present)} AS {name}_band" for name in ("surname", "forename")]
+    tokens = [
+        f"{build_bare_sql(token) if token.name in present else 'NULL::UBIGINT'} AS {token.name}" for token in TOKENS
+    ]
     return ", ".join(bands + tokens)
 
 
@@ -207,7 +212,7 @@ def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
     return int(found.num_rows)
 
 
-def _crowded_sql() -> str:
+def _select_crowded_sql() -> str:
     """Return SQL: the rows of children beyond the first at a crowd's postcode."""
     return f"""
         WITH many AS (SELECT t_month_postcode FROM sent GROUP BY ALL HAVING count(*) > {CROWD_CHILDREN}),
@@ -221,7 +226,7 @@ def _crowded_sql() -> str:
     """
 
 
-def _any_of(word: str) -> str:
+def _build_any_present_sql(word: str) -> str:
     return "coalesce(" + ", ".join(t for t in TOKEN_COLUMNS if word in f"{t}_") + ") IS NOT NULL"
 
 
@@ -230,10 +235,10 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE edges (a BIGINT, b BIGINT)").fetchall()
     nothing = " OR ".join(f"coalesce({', '.join(f'{side}.{t}' for t in _COMPARED)}) IS NULL" for side in "ab")
     for number in OWN_NUMBERS:
-        _add_edges(con, number, f"({_any_equal(_EVIDENCE)} OR {_EXCHANGED} OR {nothing})")
+        _add_edges(con, number, f"({_build_any_equal_sql(_EVIDENCE)} OR {_EXCHANGED} OR {nothing})")
     forename_missing = "(a.t_forename_dob IS NULL OR b.t_forename_dob IS NULL) AND a.t_surname_dob = b.t_surname_dob"
     for number in SCOPED_NUMBERS:
-        _add_edges(con, number, f"({_any_equal(_FORENAME_AND_DOB)} OR {forename_missing})")
+        _add_edges(con, number, f"({_build_any_equal_sql(_FORENAME_AND_DOB)} OR {forename_missing})")
     _add_edges(con, "t_forename_dob", SAME_RECORD)
     _connect(con)
     _join_by_upn(con)
@@ -244,7 +249,7 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
 def _connect(con: duckdb.DuckDBPyConnection) -> None:
     """Create `units`: the connected components of `edges`."""
     (count,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
-    units = components(con.sql("FROM edges").to_arrow_table(), count)
+    units = label_components(con.sql("FROM edges").to_arrow_table(), count)
     con.register("labels", pa.table({"pattern": pa.array(range(count), pa.int64()), "unit": units}))
     con.execute("CREATE OR REPLACE TABLE units AS FROM labels").fetchall()
     con.unregister("labels")
@@ -290,7 +295,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()
 
 
-def components(edges: pa.Table, count: int) -> np.ndarray:
+def label_components(edges: pa.Table, count: int) -> np.ndarray:
     """Return the component, from 0, of each of `count` nodes under `edges` (two integer columns)."""
     a, b = (edges.column(side).to_numpy() for side in (0, 1))
     graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
@@ -307,5 +312,5 @@ def _add_edges(con: duckdb.DuckDBPyConnection, token: str, agreement: str) -> No
     ).fetchall()
 
 
-def _any_equal(tokens: tuple[str, ...]) -> str:
+def _build_any_equal_sql(tokens: tuple[str, ...]) -> str:
     return "(" + " OR ".join(f"a.{token} = b.{token}" for token in tokens) + ")"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.approval import MayNotSign, Signature, SignOffs, add_line, check_may_sign, note_people
-from privacy.release.canonical import canonical_json
+from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Person, SignOff
 
@@ -61,7 +61,7 @@ class Accepted:
     signature: str
 
 
-def acceptance_of(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
+def build_acceptance(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
     """Return the content to be signed, without a signature; the order of the holds does not matter.
 
     Raises `MayNotSign` if the reason is not fit for the sheet.
@@ -87,15 +87,15 @@ def sign(
 
 def accept(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
-    content = json.loads(canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in SignOffs(ledger).lines_of_kind(_ACCEPTANCE)]:
+    content = json.loads(encode_canonical_json(asdict(acceptance)))
+    if content not in [each for each, _ in SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
         add_line(ledger, _ACCEPTANCE, content)
 
 
-def counting(ledger: Ledger) -> dict[Held, Accepted]:
+def find_counting_acceptances(ledger: Ledger) -> dict[Held, Accepted]:
     """Return the newest acceptance of each hold that counts now."""
     books, found = SignOffs(ledger), dict[Held, Accepted]()
-    for content, line in books.lines_of_kind(_ACCEPTANCE):
+    for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
             person, why_not = books.who(each)

@@ -27,10 +27,10 @@ from typing import Any, ClassVar, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import SignOffLine
-from privacy.release.policy import Person, PolicyError, SignOff, Stage, public_key, public_text
+from privacy.release.policy import Person, PolicyError, SignOff, Stage, format_public_key, parse_public_key
 
 Request = Mapping[str, Any]
 """The content of a signature, JSON-ready: `stage`, `release`, and what would be done."""
@@ -74,13 +74,15 @@ class Signature:
     def message(self) -> bytes:
         """The bytes that are signed, the same for every signer."""
         content = asdict(self)
-        return self.purpose + canonical_json({name: content[name] for name in content.keys() - {"key", "signature"}})
+        return self.purpose + encode_canonical_json(
+            {name: content[name] for name in content.keys() - {"key", "signature"}}
+        )
 
     @property
     def is_genuine(self) -> bool:
         """True if the signature was made by the key."""
         try:
-            public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
+            parse_public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
         except (ValueError, TypeError, InvalidSignature):
             return False
         return True
@@ -91,7 +93,7 @@ class Signature:
         Raises `MayNotSign` if no recorded person made it.
         """
         if isinstance(by, Ed25519PrivateKey):
-            return replace(self, key=public_text(by.public_key()), signature=by.sign(self.message).hex())
+            return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
         found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
         genuine = next((each for each in found if each.is_genuine), None)
         if genuine is None:
@@ -225,7 +227,7 @@ class SignOffs:
         self.release_keys = {*release_keys, *self._release_keys()}
         self._recorded = [Recorded()]
         for number, (content, line) in enumerate(self._lines):
-            self._recorded.append(self._after(self._recorded[-1], number, content, line))
+            self._recorded.append(self._update_recorded(self._recorded[-1], number, content, line))
 
     @property
     def recorded(self) -> Recorded:
@@ -236,8 +238,8 @@ class SignOffs:
     def approvals(self) -> list[Signed]:
         """Every signature under a request, oldest first, as judged when it was recorded, whatever has changed since."""
         return [
-            self._judged(approval, line, self._recorded[number], line.recorded_at)
-            for number, approval, line in self._approvals(len(self._lines))
+            self._judge_signature(approval, line, self._recorded[number], line.recorded_at)
+            for number, approval, line in self._iter_approvals(len(self._lines))
         ]
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
@@ -246,11 +248,13 @@ class SignOffs:
         If `sheet_sha256` is given, signatures given under another page do not count.
         """
         number = len(self._lines) if at is None else at
-        return self._judge(request, sheet_sha256, number, _now() if at is None else self._lines[at][1].recorded_at)
+        return self._judge(
+            request, sheet_sha256, number, _format_now() if at is None else self._lines[at][1].recorded_at
+        )
 
     def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
         """Return who gave a signature, by who is recorded now, and why it does not count, if so. `at` is a time."""
-        return self._who(signature, self.recorded, at or _now())
+        return self._identify_signer(signature, self.recorded, at or _format_now())
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
@@ -272,11 +276,13 @@ class SignOffs:
 
     def signed(self) -> list[Signed]:
         """Return the newest counting signature of every request that enough people have signed by now, oldest first."""
-        requests = {sha256_hex(canonical_json(each.request)): each.request for _, each, _ in self._approvals()}
+        requests = {
+            compute_sha256(encode_canonical_json(each.request)): each.request for _, each, _ in self._iter_approvals()
+        }
         judged = (self.judge(request) for request in requests.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
 
-    def lines_of_kind(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
+    def iter_lines(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
         """Yield the content of every line of a kind, oldest first."""
         for content, line in self._lines:
             if content.get("kind") == kind:
@@ -284,7 +290,7 @@ class SignOffs:
 
     def _release_keys(self) -> Iterator[str]:
         """Yield the keys that have declared to this ledger that they sign releases."""
-        for content, _ in self.lines_of_kind(_RELEASE_KEY):
+        for content, _ in self.iter_lines(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
             if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
@@ -304,7 +310,9 @@ class SignOffs:
         whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][1].entry_hash}
         return whole | {"replaces": before.line, "before": before.sign_off.content(), "after": people}
 
-    def _after(self, before: Recorded, number: int, content: Mapping[str, Any], line: SignOffLine) -> Recorded:
+    def _update_recorded(
+        self, before: Recorded, number: int, content: Mapping[str, Any], line: SignOffLine
+    ) -> Recorded:
         match content.get("kind"):
             case "people":
                 people = {name: value for name, value in content.items() if name != "kind"}
@@ -327,18 +335,18 @@ class SignOffs:
     def _allowances(self) -> list[tuple[Request, Judgement]]:
         """Every allowed request with its judgement, by who was recorded then."""
         found = []
-        by_line = {line.entry_hash: approval.request for _, approval, line in self._approvals()}
+        by_line = {line.entry_hash: approval.request for _, approval, line in self._iter_approvals()}
         for number, (content, _) in enumerate(self._lines):
             if content.get("kind") == _ALLOWED:
                 request = next((by_line[each] for each in content.get("approvals", ()) if each in by_line), None)
-                if request is None or sha256_hex(canonical_json(request)) != content.get("request_sha256"):
+                if request is None or compute_sha256(encode_canonical_json(request)) != content.get("request_sha256"):
                     continue
                 judgement = self.judge(request, at=number)
                 if judgement.is_enough:
                     found.append((request, judgement))
         return found
 
-    def _approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
+    def _iter_approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
         """Yield (line number, approval, line) for the approvals before the line numbered `until`."""
         for number, (content, line) in enumerate(islice(self._lines, until)):
             if content.get("kind") == _APPROVAL:
@@ -350,26 +358,26 @@ class SignOffs:
         recorded = self._recorded[number]
         counting: dict[str, Signed] = {}
         passed_over = []
-        for _, approval, line in self._approvals(number):
-            if moved := list(_moved(approval, request, sheet_sha256)):
-                person = _holder(approval.key, recorded)
-                reason = f"{_whose(person, line)} does not count, because this differs: {', '.join(moved)}"
+        for _, approval, line in self._iter_approvals(number):
+            if moved := list(_iter_differences(approval, request, sheet_sha256)):
+                person = _find_holder(approval.key, recorded)
+                reason = f"{_describe_signature(person, line)} does not count, because this differs: {', '.join(moved)}"
                 passed_over.append(Signed(approval, line, person, reason))
                 continue
-            judged = self._judged(approval, line, recorded, max(at, line.recorded_at))
+            judged = self._judge_signature(approval, line, recorded, max(at, line.recorded_at))
             if judged.why_not:
                 passed_over.append(judged)
             else:
                 counting.setdefault(approval.key, judged)
         return Judgement(list(counting.values()), passed_over, recorded.needed(request["stage"]))
 
-    def _judged(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
-        person, why_not = self._who(approval, recorded, at)
-        return Signed(approval, line, person, f"{_whose(person, line)} {why_not}" if why_not else "")
+    def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
+        person, why_not = self._identify_signer(approval, recorded, at)
+        return Signed(approval, line, person, f"{_describe_signature(person, line)} {why_not}" if why_not else "")
 
-    def _who(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
+    def _identify_signer(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
         """Return who gave a signature, and why it does not count, if so: the one rule."""
-        person = _holder(signature.key, recorded)
+        person = _find_holder(signature.key, recorded)
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
         if person is STRANGER:
@@ -379,30 +387,30 @@ class SignOffs:
         return person, "" if signature.is_genuine else "does not verify"
 
 
-def _holder(key: str, recorded: Recorded) -> Person:
+def _find_holder(key: str, recorded: Recorded) -> Person:
     """Return the recorded holder of a key."""
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
-    return (recorded.sign_off and recorded.sign_off.who_has(key)) or STRANGER
+    return (recorded.sign_off and recorded.sign_off.find_person(key)) or STRANGER
 
 
 def _is_demonstration_key(person: Person) -> bool:
     return person == replace(DEMONSTRATION, key=person.key)
 
 
-def _whose(person: Person, line: SignOffLine) -> str:
+def _describe_signature(person: Person, line: SignOffLine) -> str:
     by = person.role if person is STRANGER else f"the {person.role}"
     return f"the signature of {line.recorded_at[:10]} by {by}"
 
 
-def nobody_may_sign(ledger: Ledger, sign_off: SignOff) -> bool:
+def has_no_signers(ledger: Ledger, sign_off: SignOff) -> bool:
     """Return whether neither the policy nor the ledger names anybody who may sign."""
     return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
 
 
 def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
     """Return whether nobody is named who may sign, and every extract is synthetic."""
-    return nobody_may_sign(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
+    return has_no_signers(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
@@ -421,7 +429,7 @@ def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key:
     The key that signs releases may not sign them off.
     """
     books = SignOffs(ledger)
-    if public_text(release_key.public_key()) not in books.release_keys:
+    if format_public_key(release_key.public_key()) not in books.release_keys:
         stated = ReleaseKey("", "", ledger.identity()).signed(release_key, books.recorded)
         add_line(ledger, _RELEASE_KEY, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
@@ -448,8 +456,8 @@ def sign(
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
-    plain = json.loads(canonical_json(request))
-    approval = approval_of(plain, cohort, sheet_sha256).signed(by, books.recorded)
+    plain = json.loads(encode_canonical_json(request))
+    approval = build_approval(plain, cohort, sheet_sha256).signed(by, books.recorded)
     person = check_may_sign(books, approval)
     if any(each.approval.key == approval.key for each in books.judge(plain, sheet_sha256).counting):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
@@ -457,7 +465,7 @@ def sign(
     return person, SignOffs(ledger).judge(plain, sheet_sha256)
 
 
-def approval_of(request: Request, cohort: str, sheet_sha256: str) -> Approval:
+def build_approval(request: Request, cohort: str, sheet_sha256: str) -> Approval:
     """Return the content to be signed, without a signature."""
     return Approval("", "", request, cohort, sheet_sha256)
 
@@ -484,14 +492,14 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         stage, release = request["stage"], request["release"]
         same_stage = [each for each in found.passed_over if each.request.get("stage") == stage]
         about = [each for each in same_stage if each.request.get("release") == release]
-        raise WaitsForApproval(_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
+        raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.entry_hash for signed in found.counting)
-    allowed = {"approvals": lines, "request_sha256": sha256_hex(canonical_json(request))}
-    if allowed not in [content for content, _ in books.lines_of_kind(_ALLOWED)]:
+    allowed = {"approvals": lines, "request_sha256": compute_sha256(encode_canonical_json(request))}
+    if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
 
 
-def signature_of(text: str | bytes) -> bytes:
+def parse_signature(text: str | bytes) -> bytes:
     """Parse a signature: 64 bytes as `openssl pkeyutl` writes them, or hexadecimal. Raises `MayNotSign`."""
     if isinstance(text, bytes) and len(text) == _SIGNATURE_BYTES:
         return text
@@ -507,7 +515,7 @@ def signature_of(text: str | bytes) -> bytes:
 _SIGNATURE_BYTES = 64
 
 
-def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
+def _iter_differences(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
     """Yield, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
     words = {
@@ -525,7 +533,7 @@ def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]
     if was.keys() != is_now.keys():
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        differences += _moved_of_cohort(was[cohort], is_now[cohort])
+        differences += _iter_cohort_differences(was[cohort], is_now[cohort])
     if not differences and before != now:
         differences.append("what was signed")
     if not differences and sheet_sha256 not in ("", approval.sheet_sha256):
@@ -533,7 +541,7 @@ def _moved(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]
     yield from differences
 
 
-def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _iter_cohort_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     words = {
         "measured_in": "what is used again",
         "share": f"the share ({before.get('share')}, now {now.get('share')})",
@@ -555,7 +563,7 @@ def _moved_of_cohort(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
 _NAMES_SHOWN = 5
 
 
-def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
+def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
     what = {
         Stage.MEASUREMENT: ("measured", "no budget was spent"),
         Stage.PUBLICATION: ("published", "its bundle is made and held"),
@@ -573,8 +581,8 @@ def _waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
     """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
     ledger.identity()  # makes sure the first line exists: every request names it
-    return ledger.add_sign_off(canonical_json({"kind": kind, **content}).decode()).entry_hash
+    return ledger.add_sign_off(encode_canonical_json({"kind": kind, **content}).decode()).entry_hash
 
 
-def _now() -> str:
+def _format_now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -14,13 +14,13 @@ from typing import Any
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def canonical_json(value: Any) -> bytes:
+def encode_canonical_json(value: Any) -> bytes:
     """Return UTF-8 JSON with sorted keys and no spaces. Raises ValueError for NaN and infinities."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()
 
 
-def sha256_hex(content: bytes) -> str:
+def compute_sha256(content: bytes) -> str:
     """Return the lower-case hexadecimal SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()
 

@@ -17,8 +17,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import in_memory
-from privacy.doors.sql import identifier, parquet, quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.release.mechanism import Counts
 from privacy.release.plan import Plan
 from privacy.release.workload import Attribute, Nesting
@@ -35,16 +35,16 @@ class ChildTableError(ValueError):
     """A child table that must not be counted."""
 
 
-def true_counts(table: ChildTable, plan: Plan) -> Counts:
+def count_cells(table: ChildTable, plan: Plan) -> Counts:
     """Count the rows of the child table in every cell of every measured marginal: one contribution per row.
 
     The table has a unique `child_id` and a text column of categories for each attribute of the family. Raises
     ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
     """
-    with _opened(table) as connection:
+    with _open_table(table) as connection:
         _check_columns(connection, [UNIT_COLUMN, *plan.family.columns])
         _check_units(connection)
-        codes = ", ".join(_code(attribute, plan.family.nesting) for attribute in plan.family.attributes)
+        codes = ", ".join(_build_code_sql(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
@@ -56,7 +56,7 @@ def true_counts(table: ChildTable, plan: Plan) -> Counts:
     return counts
 
 
-def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
+def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
     """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
     The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column. A
@@ -66,15 +66,15 @@ def input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = Non
     if len(key) < MINIMUM_KEY_BYTES:
         raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
     digest = hmac.new(key, digestmod=hashlib.sha256)
-    with _opened(table) as connection:
-        names = sorted(columns or (name for name in _columns(connection) if name != UNIT_COLUMN))
+    with _open_table(table) as connection:
+        names = sorted(columns or (name for name in _list_columns(connection) if name != UNIT_COLUMN))
         _check_columns(connection, names)
         digest.update(("\n".join(names) + "\n").encode())
         connection.execute("SET arrow_large_buffer_size = true")  # identical rows may add up to more than 2 GiB of text
         distinct = f"SELECT {_line(names)} AS line, count(*) AS n FROM children GROUP BY line"
         lines = connection.sql(f"SELECT repeat(line, n) FROM ({distinct}) ORDER BY line")
         for batch in lines.to_arrow_reader(BATCH_ROWS):
-            digest.update(_text(batch.column(0)))
+            digest.update(_view_text(batch.column(0)))
     return digest.hexdigest()
 
 
@@ -83,21 +83,23 @@ def _line(names: Sequence[str]) -> str:
 
     Each column is converted separately, because DuckDB then converts a repeated value only once.
     """
-    values = (f"coalesce(CAST(to_json(CAST({identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names)
+    values = (
+        f"coalesce(CAST(to_json(CAST({quote_identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names
+    )
     listed = ", ',', ".join(values)
     return f"concat('[', {listed}, ']', chr(10))"
 
 
-def _text(lines: pa.LargeStringArray) -> memoryview:
+def _view_text(lines: pa.LargeStringArray) -> memoryview:
     """Return the text of all lines, end to end, without copying it."""
     _, places, text = lines.buffers()
     starts = np.frombuffer(places, np.int64)[lines.offset : lines.offset + len(lines) + 1]
     return memoryview(text)[starts[0] : starts[-1]]
 
 
-def _opened(table: ChildTable) -> duckdb.DuckDBPyConnection:
+def _open_table(table: ChildTable) -> duckdb.DuckDBPyConnection:
     """Return a database with the table as the view `children`."""
-    connection = in_memory()
+    connection = open_in_memory()
     if isinstance(table, pa.Table):
         connection.register("children", table)
     else:
@@ -105,19 +107,19 @@ def _opened(table: ChildTable) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _list_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [column[0] for column in connection.execute("SELECT * FROM children LIMIT 0").description or ()]
 
 
 def _check_columns(connection: duckdb.DuckDBPyConnection, required: Sequence[str]) -> None:
-    present = _columns(connection)
+    present = _list_columns(connection)
     missing = [name for name in required if name not in present]
     if missing:
         raise ChildTableError(f"the child table has no column {missing[0]!r}")
 
 
 def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
-    rows, present, distinct = _row(
+    rows, present, distinct = _fetch_row(
         connection, f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
     )
     if not rows == present == distinct:
@@ -125,13 +127,13 @@ def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attribute, ...]) -> None:
-    unknown = ", ".join(f"count(*) - count({identifier(attribute.name)})" for attribute in attributes)
-    for attribute, rows in zip(attributes, _row(connection, f"SELECT {unknown} FROM coded"), strict=True):
+    unknown = ", ".join(f"count(*) - count({quote_identifier(attribute.name)})" for attribute in attributes)
+    for attribute, rows in zip(attributes, _fetch_row(connection, f"SELECT {unknown} FROM coded"), strict=True):
         if rows:
             raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
 
 
-def _code(attribute: Attribute, nesting: Nesting | None) -> str:
+def _build_code_sql(attribute: Attribute, nesting: Nesting | None) -> str:
     """Return SQL for the position of the column's value in the public domain; NULL outside it.
 
     An outer attribute is derived from the inner one: the group that the value belongs to.
@@ -140,9 +142,10 @@ def _code(attribute: Attribute, nesting: Nesting | None) -> str:
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner
         positions = {member: positions[group] for group, inside in nesting.members.items() for member in inside}
-    cases = " ".join(f"WHEN {quoted(category)} THEN {i}" for category, i in positions.items())
-    return f"(CASE CAST({identifier(column)} AS VARCHAR) {cases} END)::UINTEGER AS {identifier(attribute.name)}"
+    cases = " ".join(f"WHEN {quote_text(category)} THEN {i}" for category, i in positions.items())
+    value, name = quote_identifier(column), quote_identifier(attribute.name)
+    return f"(CASE CAST({value} AS VARCHAR) {cases} END)::UINTEGER AS {name}"
 
 
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+def _fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     return connection.execute(query).fetchall()[0]

@@ -19,7 +19,7 @@ Estimates x with covariance S that must obey A x = 0 become, by generalised leas
 One identity gives an equality per cell of the attributes it runs over, so A has thousands of rows for a country. But
 over those attributes A is the identity matrix and S a multiple of a projection in every residual component: the problem
 splits into one tiny problem per subset D of those attributes, with a row per identity and a column per cell of the
-attributes whose categories the identities weigh. `constraints_of` prepares these; a redundant identity, or one that
+attributes whose categories the identities weigh. `build_constraints` prepares these; a redundant identity, or one that
 follows from others, is a zero eigenvalue of A S A' and drops out.
 """
 
@@ -43,7 +43,7 @@ VACUOUS = 1e-20
 """An equality carries no information if its variance is below this share of its terms' variances."""
 
 
-def subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def iter_subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Yield every subset, smallest first, keeping the order given."""
     return (subset for size in range(len(names) + 1) for subset in combinations(names, size))
 
@@ -62,7 +62,9 @@ class Lattice:
     def of(cls, family: Family) -> Lattice:
         """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
         position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
-        closure = {subset for marginal in family.marginals for subset in subsets(family.ordered(marginal.attributes))}
+        closure = {
+            subset for marginal in family.marginals for subset in iter_subsets(family.ordered(marginal.attributes))
+        }
         return cls(family, tuple(sorted(closure, key=lambda s: (len(s), [position[name] for name in s]))))
 
     def index(self, names: Iterable[str]) -> int:
@@ -87,12 +89,12 @@ class Lattice:
     @cached_property
     def cells(self) -> Array:
         """(K,): number of cells of each marginal, prod n_i."""
-        return self._product(self._sizes)
+        return self._multiply_members(self._sizes)
 
     @cached_property
     def contrasts(self) -> Array:
         """(K,): dimension of each residual component, prod (n_i - 1)."""
-        return self._product(self._sizes - 1)
+        return self._multiply_members(self._sizes - 1)
 
     @cached_property
     def is_maximal(self) -> NDArray[np.bool_]:
@@ -104,7 +106,7 @@ class Lattice:
         """(K x K), [C, A]: precision that one unit of 1/sigma_A^2 spent on marginal A gives to component C."""
         return np.where(self.within, self.cells[:, None] / self.cells[None, :], 0.0)
 
-    def precisions_from(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
+    def compute_precisions(self, measured: Iterable[tuple[tuple[str, ...], float]]) -> Array:
         """Return each component's precision, (K,), given measured marginals of the table and their noise scales.
 
         It is the sum over A containing C of 1/(sigma_A^2 prod(n_i, i in A\\C)), for A outside the closure too.
@@ -117,7 +119,7 @@ class Lattice:
             precisions += np.where(holds, sigma**-2.0 / cells, 0.0)
         return precisions
 
-    def component_weights(self) -> Array:
+    def compute_component_weights(self) -> Array:
         r"""Return the weights w_C of 1/tau_C in the workload's objective, (K,).
 
         The objective is the weighted sum of all cell variances.
@@ -144,7 +146,7 @@ class Lattice:
         names = [attribute.name for attribute in self.family.attributes]
         return np.array([[name in subset for name in names] for subset in self.subsets], dtype=np.int64)
 
-    def _product(self, per_attribute: Array) -> Array:
+    def _multiply_members(self, per_attribute: Array) -> Array:
         return np.where(self._members == 1, per_attribute[None, :], 1.0).prod(axis=1)
 
 
@@ -161,9 +163,9 @@ class Constraint:
     gains: Mapping[tuple[str, ...], Array]
 
 
-def constraints_of(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
+def build_constraints(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
     """Return the constraints of the family's identities under component precisions tau, (K,); none if vacuous."""
-    found = (_constraint(lattice, precisions, over) for over in _components_run_over(lattice.family))
+    found = (_build_constraint(lattice, precisions, over) for over in _list_identity_components(lattice.family))
     return tuple(constraint for constraint in found if constraint is not None)
 
 
@@ -176,9 +178,9 @@ def impose(
         over = constraint.over
         layouts = {block: _Layout(family, over, block) for block in constraint.rows}
         stacked = {block: layout.split(updated[layout.joint]) for block, layout in layouts.items()}
-        breach = sum(np.einsum("de,re->dr", stacked[b], _flat(rows)) for b, rows in constraint.rows.items())
+        breach = sum(np.einsum("de,re->dr", stacked[b], _flatten_rows(rows)) for b, rows in constraint.rows.items())
         for block, gains in constraint.gains.items():
-            corrected = stacked[block] - np.einsum("dr,re->de", breach, _flat(gains))
+            corrected = stacked[block] - np.einsum("dr,re->de", breach, _flatten_rows(gains))
             updated[layouts[block].joint] = layouts[block].merge(corrected)
     return updated
 
@@ -199,20 +201,21 @@ class _Layout:
         return matrix.reshape(self._split_shape).transpose(np.argsort(self._order))
 
 
-def _components_run_over(family: Family) -> list[tuple[str, ...]]:
+def _list_identity_components(family: Family) -> list[tuple[str, ...]]:
     """Return every subset of the attributes that an identity runs over, smallest first."""
-    found = {subset for identity in family.identities for subset in subsets(family.ordered(identity.over))}
+    found = {subset for identity in family.identities for subset in iter_subsets(family.ordered(identity.over))}
     return sorted(found, key=lambda subset: (len(subset), subset))
 
 
-def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
+def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
     """Return the whitened equalities on one component D, or None if they carry no information."""
     family = lattice.family
     active = [identity for identity in family.identities if set(over) <= set(identity.over)]
     parts = [
-        [_blocks(family, term, coefficient) for coefficient, term in identity.signed_terms()] for identity in active
+        [_split_into_blocks(family, term, coefficient) for coefficient, term in identity.iter_signed_terms()]
+        for identity in active
     ]
-    blocks = _ordered_blocks(family, {block for terms in parts for term in terms for block in term})
+    blocks = _sort_blocks(family, {block for terms in parts for term in terms for block in term})
     variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
     sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
     rows = {
@@ -223,20 +226,20 @@ def _constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> C
     }
     covariance = sum(rows[block] @ rows[block].T * variances[block] for block in blocks)
     reference = [sum(float((t[b] ** 2).sum()) * variances[b] for t in terms for b in t) for terms in parts]
-    whitener = _whitener(np.asarray(covariance), np.array(reference))
+    whitener = _compute_whitener(np.asarray(covariance), np.array(reference))
     if not len(whitener):
         return None
     whitened = {block: (whitener @ rows[block]).reshape(-1, *family.shape(block)) for block in blocks}
     return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
 
 
-def _ordered_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _sort_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return the blocks, smallest first, then by attribute position."""
     position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
     return sorted(blocks, key=lambda block: (len(block), [position[name] for name in block]))
 
 
-def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
+def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
     """Return the residual parts of a term, by subset E of its attributes.
 
     Each is the tensor of centred vectors over E times the means of the other attributes.
@@ -248,10 +251,10 @@ def _blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str
         scale = coefficient * np.prod([vectors[name].means[0] for name in names if name not in block])
         return reduce(np.multiply.outer, (vectors[name].centred[0] for name in block), np.asarray(scale))
 
-    return {block: part(block) for block in subsets(names)}
+    return {block: part(block) for block in iter_subsets(names)}
 
 
-def _whitener(covariance: Array, reference: Array) -> Array:
+def _compute_whitener(covariance: Array, reference: Array) -> Array:
     """Return W, (R x equalities), such that W covariance W' = I; R is the rank, W'W the pseudo-inverse."""
     deviations = np.sqrt(np.diag(covariance))
     informative = np.diag(covariance) > VACUOUS * reference
@@ -261,5 +264,5 @@ def _whitener(covariance: Array, reference: Array) -> Array:
     return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T * scale[None, :]
 
 
-def _flat(rows: Array) -> Array:
+def _flatten_rows(rows: Array) -> Array:
     return rows.reshape(len(rows), -1)

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-from privacy.release.canonical import canonical_json, check_name, sha256_hex
+from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
 from privacy.release.ledger_storage import (
     CHILD,
     GENESIS,
@@ -117,14 +117,14 @@ class LedgerCopy:
             sign_offs = [SignOffLine(**line) for line in document["sign_offs"]]
         except (ValueError, KeyError, TypeError):
             raise LedgerCorrupt("this copy of the ledger was not written by this version of the software") from None
-        return cls(_checked(entries), _checked(sign_offs))
+        return cls(_check_chain(entries), _check_chain(sign_offs))
 
     def document(self) -> bytes:
         """Return the copy as JSON."""
         chains = {name: [asdict(line) for line in getattr(self, name)] for name in _CHAINS}
         return json.dumps(chains).encode()
 
-    def newer(self, other: LedgerCopy) -> LedgerCopy:
+    def choose_newer(self, other: LedgerCopy) -> LedgerCopy:
         """Return the longer of two copies of one ledger. Raises LedgerCorrupt if neither continues the other."""
         longer, shorter = sorted((self, other), key=lambda copy: (len(copy.entries), len(copy.sign_offs)), reverse=True)
         for name in _CHAINS:
@@ -144,24 +144,24 @@ class Ledger:
     """
 
     def __init__(self, location: Path | str) -> None:
-        self._storage = _storage(location)
+        self._storage = _open_storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
         """Set the cap of a cohort's account for one unit, once.
 
         Repeating the same cap changes nothing. Raises BudgetNotApproved for a different cap.
         """
-        cap = _nano(cap_rho, ROUND_FLOOR)
-        with self._storage.writing() as log:
-            entries = _checked(log.entries())
-            approved = _approval(entries, cohort, unit)
+        cap = _convert_to_nano(cap_rho, ROUND_FLOOR)
+        with self._storage.begin_writing() as log:
+            entries = _check_chain(log.entries())
+            approved = _find_approval(entries, cohort, unit)
             if approved is None:
                 entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=unit)
                 return _append(log, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
-                    f"for a {unit}, cohort {cohort} was approved with rho {_shown(approved.nano_rho)}; a cap of "
-                    f"{_shown(cap)} is not possible, because a cohort's budget is approved once"
+                    f"for a {unit}, cohort {cohort} was approved with rho {_format_nano(approved.nano_rho)}; a cap of "
+                    f"{_format_nano(cap)} is not possible, because a cohort's budget is approved once"
                 )
             return approved
 
@@ -180,10 +180,10 @@ class Ledger:
 
         Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict if it was charged before.
         """
-        amount = _nano(rho, ROUND_CEILING)
-        with self._storage.writing() as log:
-            entries = _checked(log.entries())
-            if (cohort, release, family) in charges_of(entries):
+        amount = _convert_to_nano(rho, ROUND_CEILING)
+        with self._storage.begin_writing() as log:
+            entries = _check_chain(log.entries())
+            if (cohort, release, family) in collect_charges(entries):
                 raise ReleaseConflict(
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
                     "release. To measure it again, publish a new release."
@@ -198,10 +198,10 @@ class Ledger:
         Families already charged are not counted again. Spends nothing: this stops a release from failing halfway
         because its first families used up the budget.
         """
-        entries = self._entries()
-        before = charges_of(entries)
+        entries = self._read_entries()
+        before = collect_charges(entries)
         due = {
-            family: _nano(rho, ROUND_CEILING)
+            family: _convert_to_nano(rho, ROUND_CEILING)
             for family, rho in charges.items()
             if (cohort, release, family) not in before
         }
@@ -218,23 +218,23 @@ class Ledger:
 
     def find(self, cohort: str, release: str, family: str) -> Reservation | None:
         """Return the charge of a family of a release, with any end; None if it was never made or was given back."""
-        return charges_of(self._entries()).get((cohort, release, family))
+        return collect_charges(self._read_entries()).get((cohort, release, family))
 
     def charges(self) -> list[Reservation]:
         """Return every charge that counts, oldest first: open charges and those spent for good."""
-        return list(charges_of(self._entries()).values())
+        return list(collect_charges(self._read_entries()).values())
 
     def is_measured(self, cohort: str, release: str, families: Iterable[str]) -> bool:
         """Return whether each of these families was charged and its measurement stored."""
-        charges = charges_of(self._entries())
+        charges = collect_charges(self._read_entries())
         found = [charges.get((cohort, release, family)) for family in families]
         return all(charge is not None and charge.is_committed for charge in found)
 
-    def releases_charged(self, cohort: str) -> set[str]:
+    def list_charged_releases(self, cohort: str) -> set[str]:
         """Return the releases charged to a cohort."""
         return {charge.entry.release for charge in self.charges() if charge.entry.cohort == cohort}
 
-    def cohorts_charged(self, release: str) -> set[str]:
+    def list_charged_cohorts(self, release: str) -> set[str]:
         """Return the cohorts charged for a release; empty if the version is free."""
         return {charge.entry.cohort for charge in self.charges() if charge.entry.release == release}
 
@@ -242,30 +242,30 @@ class Ledger:
         """Return every entry, oldest first."""
         return self._storage.read()
 
-    def _entries(self) -> list[Entry]:
-        return _checked(self._storage.read())
+    def _read_entries(self) -> list[Entry]:
+        return _check_chain(self._storage.read())
 
     def cap(self, cohort: str, unit: str = CHILD) -> float:
         """Return the approved budget of an account, rho; 0 if none was approved."""
-        approved = _approval(self._entries(), cohort, unit)
+        approved = _find_approval(self._read_entries(), cohort, unit)
         return approved.nano_rho / NANO if approved else 0.0
 
-    def remaining(self, cohort: str, unit: str = CHILD) -> float:
+    def compute_remaining(self, cohort: str, unit: str = CHILD) -> float:
         """Return the remaining budget of an account, rho; 0 if none was approved."""
-        return _remaining(self._entries(), cohort, unit) / NANO
+        return _compute_remaining(self._read_entries(), cohort, unit) / NANO
 
     def identity(self) -> str:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         with self._storage.signing() as log:
-            lines = _checked(log.entries())
-            made = SignOffLine(0, canonical_json({"kind": "ledger", "random": _nonce()}).decode())
-            return (lines[0] if lines else _appended(log, lines, made)).entry_hash
+            lines = _check_chain(log.entries())
+            made = SignOffLine(0, encode_canonical_json({"kind": "ledger", "random": _make_nonce()}).decode())
+            return (lines[0] if lines else _append_line(log, lines, made)).entry_hash
 
     def place(self) -> str:
         """Return a hash of the ledger's location, which differs for a copy and for a ledger restored elsewhere."""
-        return sha256_hex(self._storage.place().encode())
+        return compute_sha256(self._storage.place().encode())
 
-    def charged_besides(self, cohort: str, release: str, unit: str = CHILD) -> int:
+    def sum_other_charges(self, cohort: str, release: str, unit: str = CHILD) -> int:
         """Return the nano-rho that other releases have spent for good from an account."""
         ended = (charge.entry for charge in self.charges() if charge.end is not None)
         of_account = (entry for entry in ended if (entry.cohort, entry.unit) == (cohort, unit))
@@ -278,7 +278,7 @@ class Ledger:
         entries, and the hashes they name anchor these lines and everyone recorded before them.
         """
         both = self.copy()
-        if named_signatures(both.entries) - {line.entry_hash for line in both.sign_offs}:
+        if parse_approval_notes(both.entries) - {line.entry_hash for line in both.sign_offs}:
             raise LedgerCorrupt(
                 "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
                 " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
@@ -288,7 +288,7 @@ class Ledger:
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a sign-off line; durable on return."""
         with self._storage.signing() as log:
-            return _appended(log, _checked(log.entries()), SignOffLine(0, content))
+            return _append_line(log, _check_chain(log.entries()), SignOffLine(0, content))
 
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
@@ -323,33 +323,33 @@ class Ledger:
     def copy(self) -> LedgerCopy:
         """Return both chains as of one moment. Raises LedgerCorrupt."""
         entries, sign_offs = self._storage.read_both()
-        return LedgerCopy(_checked(entries), _checked(sign_offs))
+        return LedgerCopy(_check_chain(entries), _check_chain(sign_offs))
 
     def restore(self, copy: LedgerCopy) -> None:
         """Add the lines of a copy that follow those already here; nothing if the copy is no longer than the ledger.
 
         Raises LedgerCorrupt, with nothing added, if neither continues the other.
         """
-        copy.newer(self.copy())
-        with self._storage.writing_both() as logs:
+        copy.choose_newer(self.copy())
+        with self._storage.begin_writing_both() as logs:
             for entry in copy.entries[len(logs.entries.entries()) :]:
                 logs.entries.append(entry)
             for line in copy.sign_offs[len(logs.sign_offs.entries()) :]:
                 logs.sign_offs.append(line)
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def lock_exclusively(self) -> AbstractContextManager[None]:
         """Hold the lock that keeps every other process from measuring, for the block."""
-        return self._storage.exclusive()
+        return self._storage.lock_exclusively()
 
     def _end(
         self, reservation: Reservation, kind: EntryKind, *, measurement_sha256: str = "", note: str = ""
     ) -> Reservation:
         begun = reservation.entry
-        with self._storage.writing() as log:
-            entries = _checked(log.entries())
+        with self._storage.begin_writing() as log:
+            entries = _check_chain(log.entries())
             if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
-            known = charges_of(entries).get((begun.cohort, begun.release, begun.family))
+            known = collect_charges(entries).get((begun.cohort, begun.release, begun.family))
             if known is None or known.entry != begun or known.end is not None:
                 raise ReleaseConflict(
                     f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
@@ -362,7 +362,7 @@ class Ledger:
 _CHAINS = ("entries", "sign_offs")
 
 
-def _storage(location: Path | str) -> Storage:
+def _open_storage(location: Path | str) -> Storage:
     if isinstance(location, str) and location.startswith(POSTGRESQL):
         from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
 
@@ -376,10 +376,10 @@ def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
-    return _appended(log, entries, replace(new, kind=str(new.kind)))
+    return _append_line(log, entries, replace(new, kind=str(new.kind)))
 
 
-def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
+def _append_line(log: Log[Line], lines: list[Line], new: Line) -> Line:
     """Add `new` after giving it its number, its time and the hashes of the chain."""
     unsealed = replace(
         new,
@@ -387,32 +387,32 @@ def _appended(log: Log[Line], lines: list[Line], new: Line) -> Line:
         recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         previous_hash=lines[-1].entry_hash if lines else GENESIS,
     )
-    sealed = replace(unsealed, entry_hash=unsealed.computed_hash())
+    sealed = replace(unsealed, entry_hash=unsealed.compute_hash())
     log.append(sealed)
     return sealed
 
 
-def _checked(lines: list[Line]) -> list[Line]:
+def _check_chain(lines: list[Line]) -> list[Line]:
     """Return the lines if their chain is intact. Raises LedgerCorrupt naming the first line that breaks it."""
     previous = GENESIS
     for position, line in enumerate(lines, start=1):
-        if line.seq != position or line.previous_hash != previous or line.entry_hash != line.computed_hash():
+        if line.seq != position or line.previous_hash != previous or line.entry_hash != line.compute_hash():
             what = "entry" if isinstance(line, Entry) else "signature"
             raise LedgerCorrupt(f"{what} {position} of the ledger was altered, or one before it removed or reordered")
         previous = line.entry_hash
     return lines
 
 
-def _nonce() -> str:
+def _make_nonce() -> str:
     return secrets.token_hex(16)
 
 
-def approved_by(lines: Iterable[SignOffLine]) -> str:
+def format_approval_note(lines: Iterable[SignOffLine]) -> str:
     """Return the note of an entry that sets a cap: the signatures that approved it."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
 
 
-def named_signatures(entries: Iterable[Entry]) -> set[str]:
+def parse_approval_notes(entries: Iterable[Entry]) -> set[str]:
     """Return the hashes of the sign-off lines named by entries that set a cap."""
     notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
     named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
@@ -422,12 +422,12 @@ def named_signatures(entries: Iterable[Entry]) -> set[str]:
 _APPROVED_BY = "approved by "
 
 
-def _approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
+def _find_approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None:
     approved = (entry for entry in entries if entry.kind == EntryKind.APPROVE)
     return next((entry for entry in approved if (entry.cohort, entry.unit) == (cohort, unit)), None)
 
 
-def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
+def collect_charges(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
     """Return every charge that counts, by cohort, release and family, in the order they were made.
 
     Raises LedgerCorrupt for an end without an open charge, or a second charge for a family that is already charged.
@@ -447,36 +447,36 @@ def charges_of(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservati
     return found
 
 
-def _remaining(entries: list[Entry], cohort: str, unit: str) -> int:
-    approved = _approval(entries, cohort, unit)
-    charged = (charge.entry for charge in charges_of(entries).values())
+def _compute_remaining(entries: list[Entry], cohort: str, unit: str) -> int:
+    approved = _find_approval(entries, cohort, unit)
+    charged = (charge.entry for charge in collect_charges(entries).values())
     spent = sum(entry.nano_rho for entry in charged if (entry.cohort, entry.unit) == (cohort, unit))
     return (approved.nano_rho if approved else 0) - spent
 
 
 def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount: int) -> None:
-    approved = _approval(entries, cohort, unit)
+    approved = _find_approval(entries, cohort, unit)
     if approved is None:
         raise BudgetNotApproved(
             f"cohort {cohort} has no approved budget for a {unit}; approve one before anything is measured"
         )
-    left = _remaining(entries, cohort, unit)
+    left = _compute_remaining(entries, cohort, unit)
     if amount > left:
         advice = (
-            f"a plan of rho {_shown(left)} or less ({_share(left, amount)} of what was asked) would fit, with noise "
-            f"{(amount / left) ** 0.5:.2f} times as wide"
+            f"a plan of rho {_format_nano(left)} or less ({_share(left, amount)} of what was asked) would fit, with"
+            f" noise {(amount / left) ** 0.5:.2f} times as wide"
             if left
             else f"nothing more can be released about a {unit} of this cohort"
         )
         raise BudgetExceeded(
-            f"{what} would charge rho {_shown(amount)} for a {unit} of cohort {cohort}, which has rho "
-            f"{_shown(left)} left of {_shown(approved.nano_rho)}: {advice}",
+            f"{what} would charge rho {_format_nano(amount)} for a {unit} of cohort {cohort}, which has rho "
+            f"{_format_nano(left)} left of {_format_nano(approved.nano_rho)}: {advice}",
             requested=amount / NANO,
             left=left / NANO,
         )
 
 
-def _nano(rho: float, rounding: str) -> int:
+def _convert_to_nano(rho: float, rounding: str) -> int:
     """Return rho in whole nano-rho, from the decimal number it prints as.
 
     Raises ValueError unless it is positive and finite.
@@ -492,5 +492,5 @@ def _share(part: int, whole: int) -> str:
     return f"{1000 * part // whole / 10:g}%"
 
 
-def _shown(nano_rho: int) -> str:
+def _format_nano(nano_rho: int) -> str:
     return f"{Decimal(nano_rho) / NANO:f}"

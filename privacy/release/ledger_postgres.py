@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from privacy.release.ledger_storage import (
     ONLY_APPEND,
     SIGN_OFFS,
@@ -28,7 +28,7 @@ from privacy.release.ledger_storage import (
     Logs,
     SignOffLine,
     Storage,
-    rules,
+    build_rules_sql,
 )
 
 try:
@@ -70,8 +70,8 @@ class _Table:
         return f"{_SCHEMA}.{self.name}"
 
     def _checks(self) -> str:
-        held = (rule for name, rule in rules(self.place).items() if name in self.rules)
-        cases = " ".join(f"WHEN {condition} THEN {quoted(wrong)}" for wrong, condition in held)
+        held = (rule for name, rule in build_rules_sql(self.place).items() if name in self.rules)
+        cases = " ".join(f"WHEN {condition} THEN {quote_text(wrong)}" for wrong, condition in held)
         return _CHECKS.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
 
     def make(self, connection: psycopg.Connection[Any]) -> None:
@@ -79,7 +79,7 @@ class _Table:
 
         Raises LedgerUnavailable if this role does not own the schema.
         """
-        if _value(connection, f"SELECT to_regclass({quoted(self.place)})") is not None:
+        if _fetch_value(connection, f"SELECT to_regclass({quote_text(self.place)})") is not None:
             return
         try:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
@@ -98,7 +98,7 @@ _ENTRIES = _Table(
     "entries",
     TABLE.format(table=f"{_SCHEMA}.entries", integer="BIGINT", options=""),
     "check_entry",
-    rules("entries"),
+    build_rules_sql("entries"),
 )
 _SIGN_OFFS = _Table(
     "sign_offs",
@@ -124,18 +124,18 @@ class PostgresStorage(Storage):
                 _check_fitness(connection, kept.name)
 
     @contextmanager
-    def reading(self) -> Iterator[Logs]:
+    def begin_reading(self) -> Iterator[Logs]:
         """Open a transaction that sees the lines of one moment."""
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield _logs(connection)
+            yield _build_logs(connection)
 
     @contextmanager
-    def writing_both(self) -> Iterator[Logs]:
+    def begin_writing_both(self) -> Iterator[Logs]:
         """Open a write transaction that no other overlaps; undone if the block raises."""
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield _logs(connection)
+            yield _build_logs(connection)
 
     def place(self) -> str:
         """Return the server's identifier and timeline, and the table's OID.
@@ -143,10 +143,10 @@ class PostgresStorage(Storage):
         A restore to an earlier moment starts a new timeline.
         """
         with self._connection() as connection:
-            return f"postgresql {_value(connection, _PLACE)}"
+            return f"postgresql {_fetch_value(connection, _PLACE)}"
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def lock_exclusively(self) -> Iterator[None]:
         """Hold a lock across machines; the server releases it when the holder's connection ends."""
         with self._connection() as connection:
             connection.execute("SET lock_timeout = 0")
@@ -159,35 +159,36 @@ class PostgresStorage(Storage):
             connection = psycopg.connect(self._url, autocommit=True)
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(
-                f"the ledger's database cannot be reached; run the same again when it is back: {_sentence(error)}"
+                f"the ledger's database cannot be reached; run the same again when it is back: {_format_error(error)}"
             ) from None
         try:
             with connection:
                 connection.execute("SET synchronous_commit = 'on'")
-                connection.execute(f"SET lock_timeout = {quoted(f'{LOCK_SECONDS}s')}")
+                connection.execute(f"SET lock_timeout = {quote_text(f'{LOCK_SECONDS}s')}")
                 yield connection
         except psycopg.errors.InsufficientPrivilege as error:
             raise LedgerUnavailable(
                 "the ledger's database does not let this role in: grant it SELECT and INSERT on "
-                f"readiness_ledger.entries and readiness_ledger.sign_offs ({_sentence(error)})"
+                f"readiness_ledger.entries and readiness_ledger.sign_offs ({_format_error(error)})"
             ) from None
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(
-                f"the ledger's database broke off: {_sentence(error)}; what it has recorded is kept, and the same "
+                f"the ledger's database broke off: {_format_error(error)}; what it has recorded is kept, and the same "
                 "release run again finds out"
             ) from None
 
 
-def _logs(connection: psycopg.Connection[Any]) -> Logs:
+def _build_logs(connection: psycopg.Connection[Any]) -> Logs:
     return Logs(Log(connection, Entry, _ENTRIES.place, "%s"), Log(connection, SignOffLine, _SIGN_OFFS.place, "%s"))
 
 
 def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
     """Raise LedgerUnavailable if the server may lose a finished transaction or the table lacks a trigger."""
-    if _value(connection, "SHOW fsync") != "on":
+    if _fetch_value(connection, "SHOW fsync") != "on":
         raise LedgerUnavailable("the ledger's database runs with fsync off and may forget a charge; switch it on")
     armed = connection.execute(
-        f"SELECT tgname FROM pg_trigger WHERE tgrelid = {quoted(f'{_SCHEMA}.{table}')}::regclass AND tgenabled = 'A'"
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid = {quote_text(f'{_SCHEMA}.{table}')}::regclass AND tgenabled ="
+        " 'A'"
     )
     if missing := sorted(set(_TRIGGERS) - {name for (name,) in armed}):
         raise LedgerUnavailable(
@@ -195,7 +196,7 @@ def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:
         )
 
 
-def _sentence(error: psycopg.Error) -> str:
+def _format_error(error: psycopg.Error) -> str:
     return " ".join(str(error).split())
 
 
@@ -203,6 +204,6 @@ def _lock(connection: psycopg.Connection[Any], function: str, lock: tuple[int, i
     connection.execute(f"SELECT {function}({lock[0]}, {lock[1]})")
 
 
-def _value(connection: psycopg.Connection[Any], query: str) -> Any:
+def _fetch_value(connection: psycopg.Connection[Any], query: str) -> Any:
     row = connection.execute(query).fetchone()
     return row[0] if row else None

@@ -24,9 +24,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
 
-from privacy.doors.locks import locked
-from privacy.doors.sql import quoted
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.doors.locks import hold_lock
+from privacy.doors.sql import quote_text
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
@@ -62,9 +62,9 @@ class Chained:
         del content["entry_hash"]
         return content
 
-    def computed_hash(self) -> str:
+    def compute_hash(self) -> str:
         """Return the SHA-256 of the canonical JSON of that content."""
-        return sha256_hex(canonical_json(self.hashed()))
+        return compute_sha256(encode_canonical_json(self.hashed()))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ ONLY_APPEND = "only_append"
 _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
 
 
-def rules(table: str) -> dict[str, tuple[str, str]]:
+def build_rules_sql(table: str) -> dict[str, tuple[str, str]]:
     """Return the ledger's rules in SQL for triggers on a table: name -> (message, condition that breaks the rule)."""
     return {
         name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
@@ -150,11 +150,11 @@ class Storage(ABC):
     """Storage of a ledger: durable once a transaction ends, and itself refusing changes, removals and overspending."""
 
     @abstractmethod
-    def reading(self) -> AbstractContextManager[Logs]:
+    def begin_reading(self) -> AbstractContextManager[Logs]:
         """Open a transaction that sees the lines of one moment."""
 
     @abstractmethod
-    def writing_both(self) -> AbstractContextManager[Logs]:
+    def begin_writing_both(self) -> AbstractContextManager[Logs]:
         """Open an exclusive write transaction; rolled back if the block raises."""
 
     @abstractmethod
@@ -162,36 +162,36 @@ class Storage(ABC):
         """Return text that identifies this storage but no copy of it."""
 
     @abstractmethod
-    def exclusive(self) -> AbstractContextManager[None]:
+    def lock_exclusively(self) -> AbstractContextManager[None]:
         """Hold a lock across processes for the block; released when its holder dies."""
 
     def read(self) -> list[Entry]:
         """Return all entries, in order."""
-        with self.reading() as logs:
+        with self.begin_reading() as logs:
             return logs.entries.entries()
 
     def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
         """Return all entries and all sign-off lines, as of one moment."""
-        with self.reading() as logs:
+        with self.begin_reading() as logs:
             return logs.entries.entries(), logs.sign_offs.entries()
 
     @contextmanager
-    def writing(self) -> Iterator[Log[Entry]]:
+    def begin_writing(self) -> Iterator[Log[Entry]]:
         """Open a write transaction for entries."""
-        with self.writing_both() as logs:
+        with self.begin_writing_both() as logs:
             yield logs.entries
 
     @contextmanager
     def signing(self) -> Iterator[Log[SignOffLine]]:
         """Open a write transaction for sign-off lines."""
-        with self.writing_both() as logs:
+        with self.begin_writing_both() as logs:
             yield logs.sign_offs
 
 
 BUSY_SECONDS = 60
 
 
-def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
+def _build_triggers_sql(table: str, prefix: str, names: Collection[str]) -> str:
     """Return triggers that allow only appending, and only lines that meet these rules."""
     refused = {"update": "changed", "delete": "removed"}
     kept = (
@@ -201,14 +201,16 @@ def _triggers(table: str, prefix: str, names: Collection[str]) -> str:
     )
     held = (
         f"CREATE TRIGGER IF NOT EXISTS {prefix}{name} BEFORE INSERT ON {table} BEGIN"
-        f" SELECT RAISE(ABORT, {quoted(wrong)}) WHERE {condition}; END;"
-        for name, (wrong, condition) in rules(table).items()
+        f" SELECT RAISE(ABORT, {quote_text(wrong)}) WHERE {condition}; END;"
+        for name, (wrong, condition) in build_rules_sql(table).items()
         if name in names
     )
     return "\n".join((*kept, *held))
 
 
-_TRIGGERS = _triggers("entries", "", rules("entries")) + _triggers("sign_offs", "sign_offs_", [ONLY_APPEND])
+_TRIGGERS = _build_triggers_sql("entries", "", build_rules_sql("entries")) + _build_triggers_sql(
+    "sign_offs", "sign_offs_", [ONLY_APPEND]
+)
 
 _TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
 _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
@@ -223,24 +225,24 @@ class SQLiteStorage(Storage):
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._usable(), closing(self._connect()) as connection:
+        with self._translate_errors(), closing(self._connect()) as connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
-            _logs(connection).entries.entries()
+            _build_logs(connection).entries.entries()
 
     @contextmanager
-    def reading(self) -> Iterator[Logs]:
+    def begin_reading(self) -> Iterator[Logs]:
         """Open a transaction that sees the lines of one moment."""
-        with self._usable(), closing(self._connect()) as connection:
+        with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
-            yield _logs(connection)
+            yield _build_logs(connection)
 
     @contextmanager
-    def writing_both(self) -> Iterator[Logs]:
+    def begin_writing_both(self) -> Iterator[Logs]:
         """Open an exclusive write transaction; rolled back if the block raises."""
-        with self._usable(), closing(self._connect()) as connection:
+        with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield _logs(connection)
+                yield _build_logs(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -252,12 +254,12 @@ class SQLiteStorage(Storage):
         Every machine that mounts the file system sees the same. A snapshot of the whole disk shares both, and a file
         system without creation times gives 0.
         """
-        return f"sqlite {self._path.stat().st_ino} {_born(self._path)}"
+        return f"sqlite {self._path.stat().st_ino} {_read_creation_time(self._path)}"
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def lock_exclusively(self) -> Iterator[None]:
         """Hold a lock across processes and threads; the kernel releases it when its holder dies."""
-        with locked(self._path.with_name(self._path.name + ".lock")):
+        with hold_lock(self._path.with_name(self._path.name + ".lock")):
             yield
 
     def _connect(self) -> sqlite3.Connection:
@@ -267,21 +269,23 @@ class SQLiteStorage(Storage):
         return connection
 
     @contextmanager
-    def _usable(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn database errors into one sentence saying what is wrong with the file; pass on refusals by triggers."""
         try:
             yield
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {_advice(error)}") from None
+            raise LedgerUnavailable(
+                f"the ledger {self._path} cannot be opened: {error}; {_find_advice(error)}"
+            ) from None
 
 
 # constants of statx(2): the mask of the creation time, and "relative to the current folder"
 _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 
-def _born(path: Path) -> str:
+def _read_creation_time(path: Path) -> str:
     """Return a file's creation time, seconds and nanoseconds.
 
     It comes from Linux's statx, because `os.stat` lacks it before Python 3.15.
@@ -304,11 +308,11 @@ _ADVICE = {
 }
 
 
-def _advice(error: sqlite3.DatabaseError) -> str:
+def _find_advice(error: sqlite3.DatabaseError) -> str:
     """Return what a person must do about a database error; a damaged file can only be restored."""
     found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
     return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
-def _logs(connection: sqlite3.Connection) -> Logs:
+def _build_logs(connection: sqlite3.Connection) -> Logs:
     return Logs(Log(connection, Entry, "entries", "?"), Log(connection, SignOffLine, "sign_offs", "?"))

@@ -77,9 +77,9 @@ class OpenDPNoise:
 
         Raises ChargeError, now and on every later call, if all draws together would exceed `rho`.
         """
-        draws = [_gaussian(sigma) for sigma in sigmas]
+        draws = [_make_gaussian(sigma) for sigma in sigmas]
         self._drawn += draws
-        if _cost(self._drawn) > self._rho:
+        if _compute_cost(self._drawn) > self._rho:
             raise ChargeError("The noise would cost more than the reserved rho. Nothing was drawn.")
         return [np.array(draw(vector), dtype=np.int64) for draw, vector in zip(draws, vectors, strict=True)]
 
@@ -103,16 +103,16 @@ def charge(plan: Plan) -> float:
 
     Raises ChargeError if it is more than the plan declares.
     """
-    rho = _cost([_gaussian(sigma) for sigma in plan.sigmas.values()])
+    rho = _compute_cost([_make_gaussian(sigma) for sigma in plan.sigmas.values()])
     if rho > plan.rho:
         raise ChargeError(f"OpenDP charges rho {rho!r} for this plan, more than the {plan.rho!r} it declares")
     return rho
 
 
-def epsilon(rho: float, delta: float) -> float:
+def compute_epsilon(rho: float, delta: float) -> float:
     """Return the epsilon that rho-zCDP gives at `delta`, by OpenDP's own conversion."""
     # rounded down, so that OpenDP charges at least rho
-    gaussian = _gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
+    gaussian = _make_gaussian(math.nextafter(1 / math.sqrt(2 * rho), 0.0))
     return float(combinators.make_zCDP_to_approxDP(gaussian).map(1.0).epsilon(delta))
 
 
@@ -140,16 +140,16 @@ def check_counts(plan: Plan, counts: Counts) -> None:
             raise ValueError(f"the counts over {attributes} must be int64 of shape {plan.family.shape(attributes)}")
 
 
-def _cost(draws: Sequence[mod.Measurement]) -> float:
+def _compute_cost(draws: Sequence[mod.Measurement]) -> float:
     """Return the rho (zCDP) of these draws together for one row, from OpenDP's map."""
     return float(combinators.make_composition(draws).map(1.0))
 
 
-def _gaussian(sigma: float) -> mod.Measurement:
+def _make_gaussian(sigma: float) -> mod.Measurement:
     return measurements.make_gaussian(_COUNTS, _L2, scale=sigma)
 
 
-def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
+def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
     """Return the plan that describes all measurements together: those of `plan` and of each `further` plan.
 
     Nothing is measured under it; it gives the accuracy of the figures of `combined`. Raises ValueError if the plans are
@@ -171,7 +171,7 @@ def combined_plan(plan: Plan, further: Sequence[Plan]) -> Plan:
     return Plan(family, rho, plan.delta, sigmas, plan.detail)
 
 
-def combined(
+def combine_measurements(
     plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
 ) -> tuple[Plan, Measurement]:
     """Combine several measurements into one plan and measurement; counts may no longer be whole numbers.
@@ -183,7 +183,7 @@ def combined(
     measured = [(plan, measurement), *further]
     if any(counts.plan_sha256 != of.sha256 for of, counts in measured):
         raise ValueError("a measurement was made under another plan")
-    whole = combined_plan(plan, [each for each, _ in further])
+    whole = combine_plans(plan, [each for each, _ in further])
     noisy: dict[tuple[str, ...], NDArray[Any]] = {}
     for names, sigma in whole.sigmas.items():
         own = [(of.sigmas[names], counts.noisy[names]) for of, counts in measured if names in of.sigmas]

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.components import Lattice
 from privacy.release.workload import Array, Family
 
@@ -139,11 +139,11 @@ class Plan:
         measured = np.zeros(len(self.lattice.subsets))
         for attributes, sigma in self.sigmas.items():
             measured[self.lattice.index(attributes)] = sigma**-2.0
-        return _precisions(self.lattice.information, measured)
+        return _compute_precisions(self.lattice.information, measured)
 
     def to_json(self) -> bytes:
         """Return the canonical document: method, budget, attributes with their domains, workload, identities, noise."""
-        return canonical_json(
+        return encode_canonical_json(
             {
                 "method": METHOD,
                 "rho": self.rho,
@@ -177,7 +177,7 @@ class Plan:
     @cached_property
     def sha256(self) -> str:
         """Hash of the canonical document; the plan's identity."""
-        return sha256_hex(self.to_json())
+        return compute_sha256(self.to_json())
 
 
 def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
@@ -192,13 +192,13 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
         raise PlanError(f"what is known is not of the table of {family.name!r}")
     measured = [entry for each in known for entry in each.sigmas.items()]
     sigmas: dict[tuple[str, ...], float] = {}
-    for level, place, share in _levels(family):
-        sigmas |= _noise_scales(level, place, 2 * rho * share * CALIBRATION, measured)
+    for level, place, share in _list_levels(family):
+        sigmas |= _compute_noise_scales(level, place, 2 * rho * share * CALIBRATION, measured)
     order = Lattice.of(family).subsets
     return Plan(family, rho, delta, {attributes: sigmas[attributes] for attributes in order if attributes in sigmas})
 
 
-def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
+def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
     """Return how much one more unit of 1/sigma^2 would reduce the plan's weighted sum of cell variances: max(g).
 
     The unit is spent where it helps most, on top of the plan and all `known` plans (see the module's derivation). Keys
@@ -206,14 +206,16 @@ def most_useful(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, floa
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
-    for level, place, _ in _levels(plan.family):
+    for level, place, _ in _list_levels(plan.family):
         lattice = Lattice.of(level)
-        prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
-        found[place] = float(_gain(lattice.information, lattice.component_weights(), prior).max())
+        prior = lattice.compute_precisions(
+            (names, sigma) for names, sigma in measured if place is None or place in names
+        )
+        found[place] = float(_compute_gain(lattice.information, lattice.compute_component_weights(), prior).max())
     return found
 
 
-def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
+def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
     """Return, for each level of the nesting, the family with its marginals, its attribute and its share of the budget.
 
     All marginals of a level hold its attribute. A level takes the whole budget if the other has no marginals. Without a
@@ -235,7 +237,7 @@ def _levels(family: Family) -> list[tuple[Family, str | None, float]]:
     ]
 
 
-def _noise_scales(
+def _compute_noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
     """Return the noise scale of each marginal to be measured, given the marginals already `measured` and their scales.
@@ -244,9 +246,9 @@ def _noise_scales(
     rounding, less.
     """
     lattice = Lattice.of(family)
-    prior = lattice.precisions_from((names, sigma) for names, sigma in measured if place is None or place in names)
+    prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
-    allocation = allocate(lattice.information[:, candidates], lattice.component_weights(), budget, prior)
+    allocation = allocate(lattice.information[:, candidates], lattice.compute_component_weights(), budget, prior)
     allocated = np.zeros(len(lattice.subsets))
     allocated[candidates] = allocation.precisions
     allocated = np.where(lattice.is_maximal & (prior > 0), np.maximum(allocated, LEAST * budget), allocated)
@@ -269,20 +271,20 @@ def allocate(information: Array, weights: Array, budget: float, prior: Array | N
     offset = np.zeros(len(weights)) if prior is None else prior
     precisions = np.full(candidates, budget / candidates)
     for _ in range(MAX_STEPS):
-        known = offset + _precisions(information, precisions)
+        known = offset + _compute_precisions(information, precisions)
         objective = float((weights / known).sum())
-        gain = _gain(information, weights, known)
+        gain = _compute_gain(information, weights, known)
         gap = 1 - float((gain * precisions).sum()) / (budget * float(gain.max()))
         if gap < GAP:
             return Allocation(precisions, objective, gap)
-        precisions = _exchanged(information, weights, precisions, known, gain)
-        known = offset + _precisions(information, precisions)
-        precisions = precisions * np.sqrt(_gain(information, weights, known))
+        precisions = _exchange_precision(information, weights, precisions, known, gain)
+        known = offset + _compute_precisions(information, precisions)
+        precisions = precisions * np.sqrt(_compute_gain(information, weights, known))
         precisions *= budget / precisions.sum()
     raise PlanError(f"the allocation did not converge: relative gap {gap:.1e} after {MAX_STEPS} steps")
 
 
-def _exchanged(information: Array, weights: Array, precisions: Array, known: Array, gain: Array) -> Array:
+def _exchange_precision(information: Array, weights: Array, precisions: Array, known: Array, gain: Array) -> Array:
     """Return the precisions after the best exchange from the measured marginal of least gain to the one of greatest."""
     receiver, giver = int(gain.argmax()), int(np.where(precisions > 0, gain, np.inf).argmin())
     direction = information[:, receiver] - information[:, giver]
@@ -303,9 +305,9 @@ def _exchanged(information: Array, weights: Array, precisions: Array, known: Arr
     return exchanged
 
 
-def _gain(information: Array, weights: Array, known: Array) -> Array:
+def _compute_gain(information: Array, weights: Array, known: Array) -> Array:
     return (information * (weights / known**2)[:, None]).sum(axis=0)
 
 
-def _precisions(information: Array, measured: Array) -> Array:
+def _compute_precisions(information: Array, measured: Array) -> Array:
     return np.asarray((information * measured[None, :]).sum(axis=1))

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from privacy.doors.environment import settings
-from privacy.doors.settings_file import Day, Problem, in_order, read_settings, without
+from privacy.doors.environment import get_settings
+from privacy.doors.settings_file import Day, Problem, build_fault_validator, read_settings, sort_problems
 from privacy.doors.typed import is_line
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
 VERSION = 1
@@ -37,8 +37,8 @@ class PolicyError(ValueError):
     """A policy that cannot be followed."""
 
     @classmethod
-    def in_file(cls, problems: Iterable[Problem]) -> PolicyError:
-        return cls("\n".join(map(str, in_order(problems))))
+    def from_problems(cls, problems: Iterable[Problem]) -> PolicyError:
+        return cls("\n".join(map(str, sort_problems(problems))))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Reliability:
     withheld_half_width: float = 15.0
     denominator_standard_errors: float = 3.0
 
-    def for_figures(self, everywhere: bool) -> Reliability:
+    def select_for_figures(self, everywhere: bool) -> Reliability:
         """Return the thresholds for figures; unless `everywhere`, those that would be flagged are withheld."""
         return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
@@ -65,7 +65,7 @@ class Stage(StrEnum):
     PUBLICATION = "publication"
 
 
-def public_key(text: str) -> Ed25519PublicKey:
+def parse_public_key(text: str) -> Ed25519PublicKey:
     """Return the public key written in the policy as `text`. Raises ValueError."""
     try:
         key = serialization.load_der_public_key(base64.b64decode(text, validate=True))
@@ -76,15 +76,15 @@ def public_key(text: str) -> Ed25519PublicKey:
     return key
 
 
-def public_text(key: Ed25519PublicKey) -> str:
+def format_public_key(key: Ed25519PublicKey) -> str:
     """Return a public key as the policy writes it: base64 of its DER, the body of a PEM file."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode("ascii")
 
 
-def _approver_key(text: str) -> str:
+def _normalise_approver_key(text: str) -> str:
     try:
-        return public_text(public_key(text))
+        return format_public_key(parse_public_key(text))
     except ValueError:
         raise ValueError("must be as `readiness keys approver` prints it") from None
 
@@ -94,13 +94,13 @@ def _line_fault(text: str) -> str | None:
     return None if sound else f"must be one line of at most {_LONGEST_TEXT} characters"
 
 
-def _both_stages(persons: Mapping[str, int]) -> Mapping[str, int]:
+def _check_both_stages(persons: Mapping[str, int]) -> Mapping[str, int]:
     if set(persons) != set(Stage):
         raise ValueError(f"must have the keys {' and '.join(Stage)}, and no others")
     return persons
 
 
-def _every_threshold(content: Any) -> Any:
+def _check_every_threshold(content: Any) -> Any:
     """Refuse a policy that leaves a threshold to its default: the policy is the only place where thresholds are set."""
     missing = [each.name for each in fields(Reliability) if isinstance(content, dict) and each.name not in content]
     if missing:
@@ -127,9 +127,9 @@ class Person:
     `key` is an Ed25519 public key, base64 of its DER; `until` is the last day on which it counts.
     """
 
-    name: Annotated[str, without(_line_fault)]
-    role: Annotated[str, without(_line_fault)]
-    key: Annotated[str, AfterValidator(_approver_key)]
+    name: Annotated[str, build_fault_validator(_line_fault)]
+    role: Annotated[str, build_fault_validator(_line_fault)]
+    key: Annotated[str, AfterValidator(_normalise_approver_key)]
     public: bool
     until: Annotated[Day | None, BeforeValidator(lambda day: day or None)] = None
     __pydantic_config__ = _NO_OTHER_KEYS
@@ -143,7 +143,7 @@ class Person:
 class SignOff:
     """How many different people a release needs at each stage, and who they may be."""
 
-    persons: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=2)]], AfterValidator(_both_stages)]
+    persons: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=2)]], AfterValidator(_check_both_stages)]
     people: tuple[Person, ...]
     __pydantic_config__ = _NO_OTHER_KEYS
 
@@ -155,7 +155,7 @@ class SignOff:
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
-    def who_has(self, key: str) -> Person | None:
+    def find_person(self, key: str) -> Person | None:
         """Return the person whose public key this is, or None."""
         return next((person for person in self.people if person.key == key), None)
 
@@ -196,7 +196,7 @@ class Policy:
     regions_share: Annotated[float, Field(gt=0, lt=1)]
     review_rho: _Positive
     minimum_accuracy: Mapping[str, MinimumAccuracy]
-    reliability: Annotated[Reliability, BeforeValidator(_every_threshold)]
+    reliability: Annotated[Reliability, BeforeValidator(_check_every_threshold)]
     sign_off: SignOff
     __pydantic_config__ = _NO_OTHER_KEYS
 
@@ -227,7 +227,7 @@ class Policy:
         """SHA-256 of the policy's rules on budget and accuracy, without who signs."""
         content = asdict(self)
         del content["sign_off"]
-        return sha256_hex(canonical_json(content))
+        return compute_sha256(encode_canonical_json(content))
 
     @property
     def split(self) -> dict[str, float]:
@@ -259,7 +259,7 @@ class Policy:
         except KeyError:
             raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
 
-    def unit_of(self, family: str) -> str:
+    def get_unit(self, family: str) -> str:
         """Return the unit whose account a family is charged to. Raises PolicyError if the policy gives it no budget."""
         self.rho(family)
         return next(unit for unit, account in self.accounts.items() if family in account.split)
@@ -277,13 +277,13 @@ def load_policy(path: Path | None = None) -> Policy:
 
     Raises PolicyError with every key that is missing, unknown or out of range.
     """
-    return read_settings(path or settings().policy or DEFAULT_PATH, _PolicyFile, PolicyError.in_file)
+    return read_settings(path or get_settings().policy or DEFAULT_PATH, _PolicyFile, PolicyError.from_problems)
 
 
-def _without_version(content: Any) -> Any:
+def _check_version(content: Any) -> Any:
     if not isinstance(content, dict) or content.get("version") != str(VERSION):
         raise ValueError(f"this software reads policy version {VERSION}; the file must say so under 'version'")
     return {key: value for key, value in content.items() if key != "version"}
 
 
-_PolicyFile: Any = Annotated[Policy, BeforeValidator(_without_version)]
+_PolicyFile: Any = Annotated[Policy, BeforeValidator(_check_version)]

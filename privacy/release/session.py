@@ -29,7 +29,7 @@ Before a charge, the ledger must know every charge stated elsewhere: in the coho
 published (`published`). A ledger that was lost, replaced or restored from an old copy would hand out the same budget
 again.
 
-`measured_before` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
+`read_stored_measurement` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from privacy.release.mechanism import (
     OpenDPNoise,
     charge,
     check_counts,
-    epsilon,
+    compute_epsilon,
     measure,
 )
 from privacy.release.plan import Plan
@@ -85,14 +85,14 @@ def measure_once(
     or StoreError.
     """
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
-    with ledger.exclusive():
-        if (found := _committed(wanted)) is None:
+    with ledger.lock_exclusively():
+        if (found := _find_committed(wanted)) is None:
             _settle(ledger, store_dir, cohort, published)
-            found = _committed(wanted)
-        return _drawn(wanted, count, noise) if found is None else _read(wanted, found, noise)
+            found = _find_committed(wanted)
+        return _draw_measurement(wanted, count, noise) if found is None else _read(wanted, found, noise)
 
 
-def measured_before(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
+def read_stored_measurement(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
     """Return the stored measurement that a family of a release was charged for, even if its input has changed since.
 
     Raises ReleaseConflict if it does not exist or was made under another plan; LedgerCorrupt or StoreError.
@@ -109,29 +109,29 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
     Waits for a process that is measuring. Raises LedgerCorrupt, with nothing given back, if the ledger lacks a charge
     of the cohort's stored measurements or of `published`.
     """
-    with ledger.exclusive():
+    with ledger.lock_exclusively():
         _settle(ledger, store_dir, cohort, published)
 
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
-    for begun in _unended(ledger):
-        if sha256 := store.in_place(store_dir, *_key(begun), begun.entry.entry_hash):
+    for begun in _list_open_charges(ledger):
+        if sha256 := store.hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
             ledger.commit(begun, sha256)
-    ledger.check_known([*store.charges(store_dir, cohort), *published()])
-    for begun in _unended(ledger):
+    ledger.check_known([*store.read_charges(store_dir, cohort), *published()])
+    for begun in _list_open_charges(ledger):
         ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
     committed = ledger.charges()
     for each in committed:
-        store.promote(store_dir, *_key(each), each.entry.entry_hash)
+        store.promote(store_dir, *_get_key(each), each.entry.entry_hash)
     store.remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
 
 
-def _unended(ledger: Ledger) -> list[Reservation]:
+def _list_open_charges(ledger: Ledger) -> list[Reservation]:
     return [each for each in ledger.charges() if each.end is None]
 
 
-def _key(reservation: Reservation) -> tuple[str, str, str]:
+def _get_key(reservation: Reservation) -> tuple[str, str, str]:
     charged = reservation.entry
     return charged.cohort, charged.release, charged.family
 
@@ -153,10 +153,10 @@ class _Wanted:
 
     @property
     def path(self) -> Path:
-        return store.path_of(self.store_dir, *self.key)
+        return store.build_measurement_path(self.store_dir, *self.key)
 
 
-def _committed(wanted: _Wanted) -> Reservation | None:
+def _find_committed(wanted: _Wanted) -> Reservation | None:
     """Return the charge made for it before, if it has ended. Raises ReleaseConflict for another plan or input."""
     reservation = wanted.ledger.find(*wanted.key)
     if reservation is None or reservation.end is None:
@@ -165,12 +165,12 @@ def _committed(wanted: _Wanted) -> Reservation | None:
     return reservation
 
 
-def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
+def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | None) -> Measurement:
     """Count, charge, draw, keep, commit and promote, in this order."""
     rho = charge(wanted.plan)
     counts = count()
     check_counts(wanted.plan, counts)
-    reservation = _reserved(wanted, rho)
+    reservation = _reserve_budget(wanted, rho)
     measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
     stored = store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
@@ -179,14 +179,16 @@ def _drawn(wanted: _Wanted, count: Callable[[], Counts], noise: NoiseSource | No
     return measurement
 
 
-def _reserved(wanted: _Wanted, rho: float) -> Reservation:
+def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
     try:
         unit = wanted.plan.family.unit
         return wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac, unit=unit)
     except BudgetExceeded as refused:
         if not refused.left:
             raise
-        would_fit, requested = (epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested))
+        would_fit, requested = (
+            compute_epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested)
+        )
         message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {wanted.plan.delta:g}"
         raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 

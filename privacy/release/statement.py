@@ -31,10 +31,10 @@ import scipy
 import yaml
 
 from privacy.release.approval import Signed
-from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import NANO, charges_of
+from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.ledger import NANO, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
-from privacy.release.mechanism import Measurement, combined, epsilon
+from privacy.release.mechanism import Measurement, combine_measurements, compute_epsilon
 from privacy.release.plan import METHOD, Plan
 from privacy.release.policy import Policy
 
@@ -50,30 +50,30 @@ QUESTIONS = (
 _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 
 
-def inference(rho: float) -> dict[str, Any]:
+def compute_inference(rho: float) -> dict[str, Any]:
     """Return, JSON-ready, how often in 100 (rounded) an attacker answers each question correctly at a cost of `rho`."""
     return {
-        "false_alarms_in_100": in_100(FALSE_ALARMS),
+        "false_alarms_in_100": count_in_100(FALSE_ALARMS),
         "questions": [
             {
                 "question": question,
                 "change": change,
                 "rho_factor": factor,
                 "rho": round(factor * rho, 9),
-                "guessed_in_100": guessed_in_100(factor * rho),
-                "found_in_100": in_100(most_found(factor * rho)),
+                "guessed_in_100": count_guessed_in_100(factor * rho),
+                "found_in_100": count_in_100(compute_most_found(factor * rho)),
             }
             for question, factor, change in QUESTIONS
         ],
     }
 
 
-def in_100(share: float) -> int:
+def count_in_100(share: float) -> int:
     """Return a share as whole cases in 100."""
     return round(100 * share)
 
 
-def guessed_in_100(rho: float) -> int:
+def count_guessed_in_100(rho: float) -> int:
     """Return how often in 100 the best guess between two equally likely tables is right under noise of `rho`.
 
     Rounded up. Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with
@@ -82,7 +82,7 @@ def guessed_in_100(rho: float) -> int:
     return math.ceil(100 * NormalDist().cdf(math.sqrt(2 * rho) / 2))
 
 
-def most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
+def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     """Return the largest share of present children that a test with this share of `false_alarms` can find.
 
     An attacker can do no better than a statistical test of one table against the other. Zero-concentrated differential
@@ -126,7 +126,7 @@ class MeasuredCohort:
     def together(self, family: str) -> tuple[Plan, Measurement]:
         """Combine all measurements of a family into one plan and measurement."""
         more = [(each.plan, each.measurement) for each in self.on_request if each.plan.family.name == family]
-        return combined(self.plans[family], self.measurements[family], more)
+        return combine_measurements(self.plans[family], self.measurements[family], more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ The zCDP of Gaussian noise grows with squared distance.
 """
 
 
-def privacy_record(
+def build_privacy_record(
     measured: Sequence[MeasuredCohort],
     entries: Iterable[Entry],
     policy: Policy,
@@ -180,21 +180,21 @@ def privacy_record(
     charges = {
         (own.cohort, release, plan.family.name): _charge(plan, ledger, own.cohort, release)
         for own in measured
-        for release, plan, *_ in _all_of(own)
+        for release, plan, *_ in _iter_measurements(own)
     }
     cohorts = [
-        _cohort(own, charges, ledger, policy, release)
+        _build_cohort(own, charges, ledger, policy, release)
         | {
             "approvals": [
-                _approval(signed)
-                for each in dict.fromkeys(release for release, *_ in _all_of(own))
+                _build_approval(signed)
+                for each in dict.fromkeys(release for release, *_ in _iter_measurements(own))
                 for signed in approvals.get(each, ())
             ]
         }
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    sentences = _sentences()
+    sentences = _read_sentences()
     counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
     signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
     return sentences | {
@@ -203,24 +203,24 @@ def privacy_record(
         "privacy_parameters": largest["privacy_parameters"],
         "joint_parameters": largest["joint_parameters"],
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
-        "inference": inference(float(largest["privacy_parameters"]["rho"])),
+        "inference": compute_inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
         "families": [
-            _family(own.cohort, plan, charges[own.cohort, release, plan.family.name], measurement, policy)
+            _build_family(own.cohort, plan, charges[own.cohort, release, plan.family.name], measurement, policy)
             | ({"measured_in": release, "tables": list(on_request.tables)} if on_request else {})
             for own in measured
-            for release, plan, measurement, on_request in _all_of(own)
+            for release, plan, measurement, on_request in _iter_measurements(own)
         ],
         "reliability": asdict(policy.reliability),
     }
 
 
-def privacy_page(record: Record) -> str:
+def render_privacy_page(record: Record) -> str:
     """Return the record as a page of Markdown."""
-    return _filled((_FOLDER / "statement.md.j2").read_text(encoding="utf-8"), record)
+    return _fill_template((_FOLDER / "statement.md.j2").read_text(encoding="utf-8"), record)
 
 
-def _filled(text: str, record: Record, **more: Any) -> str:
+def _fill_template(text: str, record: Record, **more: Any) -> str:
     """Fill in a template with the values of the record."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -231,18 +231,18 @@ def _filled(text: str, record: Record, **more: Any) -> str:
     return environment.from_string(text).render(record, several=several, privacy_units=units, **more)
 
 
-def outside_the_guarantee() -> list[str]:
+def list_exclusions() -> list[str]:
     """Return what is outside the guarantee of every release, one sentence each."""
-    return list(_sentences()["outside_the_guarantee"])
+    return list(_read_sentences()["outside_the_guarantee"])
 
 
-def when_charges_are_given_back() -> str:
+def explain_refunds() -> str:
     """Return the text on when a charge is recorded, and when it is given back."""
-    return str(_sentences()["charges"])
+    return str(_read_sentences()["charges"])
 
 
 @cache
-def _sentences() -> Record:
+def _read_sentences() -> Record:
     """Read the sentences that are true of every release, with measured figures filled in."""
     text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
@@ -255,7 +255,7 @@ def _read_yaml(file: str) -> Record:
     return read
 
 
-def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
+def _iter_measurements(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
     """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
     for family, plan in own.plans.items():
         yield own.release, plan, own.measurements[family], None
@@ -263,7 +263,7 @@ def _all_of(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, Measu
         yield each.release, each.plan, each.measurement, each
 
 
-def _cohort(
+def _build_cohort(
     own: MeasuredCohort,
     charges: Mapping[tuple[str, str, str], Entry],
     ledger: list[Entry],
@@ -275,22 +275,22 @@ def _cohort(
     Any earlier charge that had not ended was given back before that one was made: `session.settle`.
     """
     last = max(entry.seq for entry in charges.values())
-    charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _all_of(own)]
+    charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _iter_measurements(own)]
     units = sorted({entry.unit for entry in charged})
     accounts = [
-        _account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
+        _build_account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
         for unit in units
     ]
     return {
         "cohort": own.cohort,
         "measured_in": own.release,
         "privacy_parameters": accounts[units.index(CHILD)]["privacy_parameters"],
-        "joint_parameters": _parameters(sum(entry.nano_rho for entry in charged) / NANO, policy.delta),
+        "joint_parameters": _build_parameters(sum(entry.nano_rho for entry in charged) / NANO, policy.delta),
         "accounts": accounts,
     }
 
 
-def _account(
+def _build_account(
     unit: str, own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
     """Return the parameters and budget for one unit, from its charges and the ledger so far."""
@@ -298,12 +298,17 @@ def _account(
     by_this_release = sum(entry.nano_rho for entry in charged if entry.release == release) / NANO
     mine = [entry for entry in ledger if (entry.cohort, entry.unit) == (own.cohort, unit)]
     cap = next(entry.nano_rho for entry in mine if entry.kind == EntryKind.APPROVE) / NANO
-    to_date = sum(charge.entry.nano_rho for charge in charges_of(mine).values()) / NANO
+    to_date = sum(charge.entry.nano_rho for charge in collect_charges(mine).values()) / NANO
     return {
         "unit": unit,
-        "privacy_parameters": _parameters(spent, policy.delta),
+        "privacy_parameters": _build_parameters(spent, policy.delta),
         "larger_changes": [
-            {"change": change, "rho_factor": factor, **_parameters(factor * spent, policy.delta), "reason": reason}
+            {
+                "change": change,
+                "rho_factor": factor,
+                **_build_parameters(factor * spent, policy.delta),
+                "reason": reason,
+            }
             for change, (factor, reason) in _GROUPS[unit].items()
         ],
         "budget": {
@@ -315,7 +320,7 @@ def _account(
     }
 
 
-def _approval(signed: Signed) -> Record:
+def _build_approval(signed: Signed) -> Record:
     """Return who approved a measurement, with the name only if the policy makes it public.
 
     The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and the hash would confirm a
@@ -327,20 +332,20 @@ def _approval(signed: Signed) -> Record:
         "name": person.name if person.public else "",
         "signed_at": signed.signed_at,
         "demonstration": signed.is_demonstration,
-        "request_sha256": sha256_hex(canonical_json(signed.request)),
+        "request_sha256": compute_sha256(encode_canonical_json(signed.request)),
         "ledger_line": signed.entry_hash,
     }
 
 
 def _charge(plan: Plan, ledger: list[Entry], cohort: str, release: str) -> Entry:
     family = plan.family.name
-    found = charges_of(ledger).get((cohort, release, family))
+    found = collect_charges(ledger).get((cohort, release, family))
     if found is None or not found.is_committed or found.entry.plan_sha256 != plan.sha256:
         raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
     return found.entry
 
 
-def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
+def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError(f"the measurement of {plan.family.name} was made under another plan")
     return {
@@ -348,7 +353,7 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
         "charged_to": charged.unit,
-        **_parameters(charged.nano_rho / NANO, policy.delta),
+        **_build_parameters(charged.nano_rho / NANO, policy.delta),
         "mechanism": "discrete Gaussian noise on integer counts (Canonne, Kamath and Steinke 2020)",
         "noise_source": measurement.noise_source,
         "opendp_version": measurement.opendp_version,
@@ -364,16 +369,16 @@ def _family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, p
     }
 
 
-def _parameters(rho: float, delta: float) -> Record:
+def _build_parameters(rho: float, delta: float) -> Record:
     """Return rho, and the epsilon it gives at delta, rounded up to four decimals."""
-    return {"rho": round(rho, 9), "epsilon": math.ceil(epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
+    return {"rho": round(rho, 9), "epsilon": math.ceil(compute_epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 
-def deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
+def build_deployment(record: Record, published_on: str, curators: Sequence[str], address: str) -> Record:
     """Return the statement as a `deployment` of the registry, JSON-ready; `address` is a web address of the release."""
     values = {"published_on": published_on, "address": address}
     found: Record = {
-        section: {field: _filled(text, record, **values) for field, text in texts.items()}
+        section: {field: _fill_template(text, record, **values) for field, text in texts.items()}
         for section, texts in _read_yaml("registry.yaml").items()
     }
     found["basic"]["data_curators"] = list(curators)
@@ -382,7 +387,7 @@ def deployment(record: Record, published_on: str, curators: Sequence[str], addre
     return found
 
 
-def registry_entry(deployed: Record) -> Record:
+def build_registry_entry(deployed: Record) -> Record:
     """Return the registry's file for a `deployment`: a draft, in full detail (tier 3), named as the registry does."""
     basic = deployed["basic"]
     named = (basic["name"], *basic["data_curators"], basic["publication_date"][:4])

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from privacy.doors import files
-from privacy.release.canonical import canonical_json, check_name, sha256_hex
+from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
 from privacy.release.ledger import StatedCharge
 from privacy.release.mechanism import OPENDP, Measurement, check_counts
 from privacy.release.plan import Plan
@@ -42,7 +42,7 @@ class StoredMeasurement:
     measurement: Measurement
 
 
-def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
+def build_measurement_path(restricted: Path, cohort: str, release: str, family: str) -> Path:
     """Return the path of the measurement of a family of a release. Raises ValueError for names unfit for a path."""
     for kind, name in (("cohort", cohort), ("release", release), ("family", family)):
         check_name(kind, name)
@@ -51,14 +51,17 @@ def path_of(restricted: Path, cohort: str, release: str, family: str) -> Path:
 
 def keep(restricted: Path, stored: StoredMeasurement) -> str:
     """Write the file to its waiting path, durable on return, and return its SHA-256."""
-    content = _document(stored)
-    files.write(_waiting(restricted, stored.ledger_entry), content)
-    return sha256_hex(content)
+    content = _encode_measurement(stored)
+    files.write(_build_drawn_path(restricted, stored.ledger_entry), content)
+    return compute_sha256(content)
 
 
 def promote(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> None:
     """Move the waiting file of a committed charge to its final path, unless a file is already there."""
-    waiting, place = _waiting(restricted, ledger_entry), path_of(restricted, cohort, release, family)
+    waiting, place = (
+        _build_drawn_path(restricted, ledger_entry),
+        build_measurement_path(restricted, cohort, release, family),
+    )
     if waiting.exists() and not place.exists():
         files.promote(waiting, place)
 
@@ -86,24 +89,24 @@ def read(
     Raises StoreError if the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
     family, release or cohort, or does not come from `noise_source`; only tests name a source other than OpenDP.
     """
-    path = path_of(restricted, cohort, release, family)
+    path = build_measurement_path(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"
     if not path.exists():
         raise StoreError(f"{what} is not in the store{_RESTORE}")
     content = path.read_bytes()
-    if sha256 not in (None, sha256_hex(content)):
+    if sha256 not in (None, compute_sha256(content)):
         raise StoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
-    stored = _parsed(content, what)
+    stored = _parse_measurement(content, what)
     if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
         raise StoreError(f"{what} holds that of another family, release or cohort")
     _check(stored.measurement, plan, noise_source, what)
     return stored
 
 
-def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
+def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
     """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
     kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
-    found = [_parsed(path.read_bytes(), f"the measurement {path}") for path in kept]
+    found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
     return [
         StatedCharge(
             f"the stored measurement {path}",
@@ -114,15 +117,15 @@ def charges(restricted: Path, cohort: str) -> list[StatedCharge]:
     ]
 
 
-def in_place(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
+def hash_measurement(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
     """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
-    path = path_of(restricted, cohort, release, family)
+    path = build_measurement_path(restricted, cohort, release, family)
     content = path.read_bytes() if path.exists() else b""
-    paid = content and _parsed(content, f"the measurement {path}").ledger_entry == ledger_entry
-    return sha256_hex(content) if paid else None
+    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == ledger_entry
+    return compute_sha256(content) if paid else None
 
 
-def _waiting(restricted: Path, ledger_entry: str) -> Path:
+def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
     return restricted / "drawn" / f"{ledger_entry}.json"
 
 
@@ -137,7 +140,7 @@ def _check(measurement: Measurement, plan: Plan, noise_source: str, what: str) -
         raise StoreError(f"{what} does not fit its plan: {error}") from error
 
 
-def _document(stored: StoredMeasurement) -> bytes:
+def _encode_measurement(stored: StoredMeasurement) -> bytes:
     measurement = stored.measurement
     body = {
         "cohort": stored.cohort,
@@ -154,25 +157,25 @@ def _document(stored: StoredMeasurement) -> bytes:
             for attributes, noisy in measurement.noisy.items()
         ],
     }
-    document = canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))})
+    document = encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
     # padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
     # disk, does not depend on what was drawn
     numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
     return document + b" " * sum(_LONGEST - len(number) for number in numbers)
 
 
-def _parsed(content: bytes, what: str) -> StoredMeasurement:
+def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
     try:
         document = json.loads(content)
         body = document["measurement"]
-        if document["sha256"] != sha256_hex(canonical_json(body)):
+        if document["sha256"] != compute_sha256(encode_canonical_json(body)):
             raise StoreError(f"{what} was altered: its content does not have the hash it states")
-        return _stored(body)
+        return _build_stored(body)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error
 
 
-def _stored(body: dict[str, Any]) -> StoredMeasurement:
+def _build_stored(body: dict[str, Any]) -> StoredMeasurement:
     noisy = {
         tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
         for marginal in body["marginals"]

@@ -57,7 +57,7 @@ class Attribute:
 
         Raises WorkloadError for an unknown category.
         """
-        weight_of = _as_weights(self.name, vector)
+        weight_of = _parse_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
         if unknown:
             raise WorkloadError(f"attribute {self.name!r} has no category {unknown[0]!r}")
@@ -74,7 +74,9 @@ class Marginal:
     def __post_init__(self) -> None:
         _refuse_duplicates(self.attributes, "marginal: attribute")
         if not (0 < self.weight < float("inf")):
-            raise WorkloadError(f"marginal {_listed(self.attributes)}: weight must be positive, not {self.weight}")
+            raise WorkloadError(
+                f"marginal {_format_names(self.attributes)}: weight must be positive, not {self.weight}"
+            )
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Term:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
-        weights = {name: _as_weights(name, vector) for name, vector in self.vectors.items()}
+        weights = {name: _parse_weights(name, vector) for name, vector in self.vectors.items()}
         object.__setattr__(self, "vectors", weights)
 
 
@@ -101,7 +103,7 @@ class Batch:
         for term in self.terms:
             both = [name for name in term.vectors if name in self.over]
             if both:
-                raise WorkloadError(f"batch over {_listed(self.over)}: a term also weighs {both[0]!r}")
+                raise WorkloadError(f"batch over {_format_names(self.over)}: a term also weighs {both[0]!r}")
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Identity:
         """The attributes it runs over: each of their cells gives one equality."""
         return self.left.over
 
-    def signed_terms(self) -> Iterator[tuple[float, Term]]:
+    def iter_signed_terms(self) -> Iterator[tuple[float, Term]]:
         """Yield the terms of left minus right, each with its signed coefficient; their sum is zero in every cell."""
         yield from ((term.coefficient, term) for term in self.left.terms)
         yield from ((-term.coefficient, term) for term in self.right.terms)
@@ -227,13 +229,13 @@ class Family:
         return {attribute.name: index for index, attribute in enumerate(self.attributes)}
 
     def _check_identity(self, identity: Identity) -> None:
-        for _, term in identity.signed_terms():
+        for _, term in identity.iter_signed_terms():
             for name, vector in term.vectors.items():
                 self.attribute(name).weights(vector)
             marginal = self.ordered((*identity.over, *term.vectors))
             if not self.covers(marginal):
                 raise WorkloadError(
-                    f"identity {identity.description!r} needs the marginal {_listed(marginal)}, "
+                    f"identity {identity.description!r} needs the marginal {_format_names(marginal)}, "
                     f"which no marginal of family {self.name!r} contains"
                 )
 
@@ -248,13 +250,13 @@ class Family:
         for marginal in self.marginals:
             if len({inner.name, outer.name} & set(marginal.attributes)) != 1:
                 raise WorkloadError(
-                    f"family {self.name!r}: marginal {_listed(marginal.attributes)} must hold either "
+                    f"family {self.name!r}: marginal {_format_names(marginal.attributes)} must hold either "
                     f"{inner.name!r} or {outer.name!r}"
                 )
 
     def _check_identity_roles(self) -> None:
         over = {name for identity in self.identities for name in identity.over}
-        weighed = {name for i in self.identities for _, term in i.signed_terms() for name in term.vectors}
+        weighed = {name for i in self.identities for _, term in i.iter_signed_terms() for name in term.vectors}
         if over & weighed:
             raise WorkloadError(
                 f"family {self.name!r}: identities run over {min(over & weighed)!r} and also weigh its categories; "
@@ -372,12 +374,12 @@ Figures = Cube | LinearCombination
 """Anything that has values, variances and covariances."""
 
 
-def terms_of(figures: Figures) -> tuple[tuple[float, Cube], ...]:
+def list_terms(figures: Figures) -> tuple[tuple[float, Cube], ...]:
     """Return the figures as (coefficient, cube) pairs."""
     return figures.terms if isinstance(figures, LinearCombination) else ((1.0, figures),)
 
 
-def _as_weights(name: str, vector: Vector) -> dict[str, float]:
+def _parse_weights(name: str, vector: Vector) -> dict[str, float]:
     if isinstance(vector, str):
         raise WorkloadError(f"attribute {name!r}: give a tuple of categories, not the text {vector!r}")
     if not vector:
@@ -400,5 +402,5 @@ def _refuse_duplicates(values: Iterable[object], what: str) -> None:
         seen.add(value)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _format_names(names: Iterable[str]) -> str:
     return "(" + ", ".join(names) + ")"

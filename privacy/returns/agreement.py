@@ -69,15 +69,15 @@ class NewChildren:
 
     def content(self) -> dict[str, Any]:
         """Return the rule, JSON-ready."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: _convert_to_json(value) for name, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def _convert_to_json(value: Any) -> Any:
     """Return a value in JSON types: a set as a sorted list, a day as text."""
     return sorted(value) if isinstance(value, frozenset) else str(value) if isinstance(value, dt.date) else value
 
 
-def strictest(rules: Iterable[NewChildren]) -> NewChildren:
+def combine_rules(rules: Iterable[NewChildren]) -> NewChildren:
     """Return the rule that allows only what all of them allow."""
     every = list(rules)
     return NewChildren(
@@ -146,8 +146,10 @@ class Agreement:
     def version(self) -> str:
         """SHA-256 of the agreement's content, independent of the file's comments and layout."""
         content = asdict(self)
-        content["tells"] = sorted(json.dumps(each, sort_keys=True, default=_plain) for each in content["tells"])
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_plain).encode()).hexdigest()
+        content["tells"] = sorted(
+            json.dumps(each, sort_keys=True, default=_convert_to_json) for each in content["tells"]
+        )
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=_convert_to_json).encode()).hexdigest()
 
 
 class Sender(NamedTuple):
@@ -161,7 +163,7 @@ Permitted: TypeAlias = dict[Sender, frozenset[Fact]]
 """The facts that each teller may disclose to one receiver; tellers without facts are left out."""
 
 
-def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date) -> Permitted:
+def list_permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date) -> Permitted:
     """Return what may be disclosed to `receiver` on a day. `agreements` are by council."""
     own = agreements.get(receiver.council)
     if own is None or own.why_not(on) or receiver.service not in own.recipients:
@@ -179,7 +181,7 @@ def permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt.date
     return dict(sorted(found.items()))
 
 
-def rule_of_new(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted) -> NewChildren:
+def find_new_children_rule(agreements: Mapping[str, Agreement], receiver: Sender, allowed: Permitted) -> NewChildren:
     """Return the rule about new rows for `receiver`: the strictest of its agreement and its tellers'."""
     councils = {receiver.council, *(teller.council for teller in allowed)}
-    return strictest(agreements[council].new_children for council in sorted(councils))
+    return combine_rules(agreements[council].new_children for council in sorted(councils))

@@ -37,13 +37,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
-from privacy.linkage.model import bits_of
-from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, first_rows
-from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, band_sql, bare_sql, without_sole_bearers
+from privacy.linkage.model import convert_to_bits
+from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, select_first_rows_sql
+from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, build_band_sql, build_bare_sql, clear_sole_bearers
 from privacy.returns.agreement import ABSENCE_TO, Fact, First, NewChildren, Permitted, Sender
 from privacy.row_keys import ROW_KEY
 
@@ -53,7 +53,7 @@ assert REVIEW_BAND[1] < SURE_PROBABILITY
 _LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12  # allows for rounding
 ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
 """A row that no other service is said to know must not share any of these tokens with a stranger."""
-FINDABLE_CONDITION = f"{COMPLETE} AND {band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
+FINDABLE_CONDITION = f"{COMPLETE} AND {build_band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are present, and the surname is rare enough to have
 tokens without both (`pseudonyms.RARE_SURNAME`). With a more common surname, a child whose other record has a
 different address and date of birth is not found, so finding nothing says too little."""
@@ -77,7 +77,7 @@ class Absence:
     why_not: str | None
 
 
-def absence(
+def decide_absence(
     receiver: Sender, allowed: Permitted, own_services: Collection[str], in_full: Collection[Sender]
 ) -> Absence:
     """Return whether `receiver` can be told that no other service knows a child.
@@ -91,14 +91,14 @@ def absence(
     needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
     silent = [sender for sender in needed if sender not in tellers]
     if silent:
-        return Absence((), f"{_named(silent)} may not disclose it under the agreements")
+        return Absence((), f"{_join_senders(silent)} may not disclose it under the agreements")
     late = [sender for sender in tellers if sender not in in_full]
     if late:
-        return Absence((), f"not every extract of {_named(late)} is in")
+        return Absence((), f"not every extract of {_join_senders(late)} is in")
     return Absence(tellers, None)
 
 
-def _named(senders: Collection[Sender]) -> str:
+def _join_senders(senders: Collection[Sender]) -> str:
     return ", ".join(f"{sender.council}/{sender.service}" for sender in senders)
 
 
@@ -166,12 +166,13 @@ class Doubts:
                 con, con.sql(f"FROM ({_SAME_NUMBER}) ANTI JOIN ({_JOINED}) USING (unit_l, unit_r)").to_arrow_table()
             )
             con.unregister("joined")
-        apart = step.decision.alone >= bits_of(DOUBTFUL_PROBABILITY)
+        apart = step.decision.alone >= convert_to_bits(DOUBTFUL_PROBABILITY)
         apart[step.decision.kept] = False
         at = np.flatnonzero(apart)
         pairs = step.pairs.select(["unit_l", "unit_r"]).take(pa.array(at))
         self._remember(
-            con, pairs.append_column("likely", pa.array(step.decision.odds[at] >= bits_of(DOUBTFUL_PROBABILITY)))
+            con,
+            pairs.append_column("likely", pa.array(step.decision.odds[at] >= convert_to_bits(DOUBTFUL_PROBABILITY))),
         )
 
     def _remember(self, con: duckdb.DuckDBPyConnection, doubtful: pa.Table) -> None:
@@ -185,7 +186,7 @@ class Doubts:
         A pair is likely if its probability is still above DOUBTFUL_PROBABILITY when all rivals of both are considered.
         `links` must come from the linkage that was watched.
         """
-        with in_memory() as con:
+        with open_in_memory() as con:
             con.register("pairs", pa.concat_tables(self._pairs))
             con.register("links", links)
             return con.sql(_CHILDREN).to_arrow_table()
@@ -204,7 +205,7 @@ _SAME_NUMBER = " UNION ".join(
 )
 _JOINED = "SELECT least(unit_l, unit_r) AS unit_l, greatest(unit_l, unit_r) AS unit_r FROM joined"
 _ROWS_OF_UNITS = f"""
-WITH named AS ({first_rows("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
+WITH named AS ({select_first_rows_sql("unit IN (SELECT unit_l FROM doubtful UNION SELECT unit_r FROM doubtful)")})
 SELECT likely, {", ".join(f"l.{part}, r.{part} AS other_{part}" for part in ROW)}
   FROM doubtful JOIN named AS l ON l.unit = unit_l JOIN named AS r ON r.unit = unit_r
 """
@@ -223,42 +224,42 @@ SELECT child_id, other_child_id, bool_or(likely) AS likely FROM both_ways GROUP 
 """
 
 
-def traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
+def derive_traits(tokens: Mapping[str, pa.RecordBatchReader], keys: KeyRing) -> pa.Table:
     """Return what returns know about rows, derived from their tokens (by source) but containing none.
 
     Columns: source, council, row_key; sex, findable and numbered, as read by `find_facts`; the keyed marks `identity`
     and `names`; and, named after ALIKE_TOKENS and OWN_NUMBERS, a number in place of each token. Equal tokens get equal
     numbers, which differ from one process to the next.
     """
-    with in_memory() as con:
+    with open_in_memory() as con:
         prepare_marks(con, keys)
         selects = []
         for source, read in tokens.items():
             con.register(f"tokens_{source}", read)
             selects.append(
-                f"SELECT {quoted(source)} AS source, council, {ROW_KEY}, {_traits(read.schema.names)}"
+                f"SELECT {quote_text(source)} AS source, council, {ROW_KEY}, {_derive_traits_sql(read.schema.names)}"
                 f" FROM tokens_{source}, identity_pads"
             )
         return con.sql(" UNION ALL ".join(selects), params={"salt": secrets.randbits(63)}).to_arrow_table()
 
 
-def _traits(columns: Collection[str]) -> str:
+def _derive_traits_sql(columns: Collection[str]) -> str:
     own = [number for number in OWN_NUMBERS if number in columns]
-    numbers = [f"{_numbered(number) if number in own else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
+    numbers = [f"{_hash_token_sql(number) if number in own else 'NULL::UBIGINT'} AS {number}" for number in OWN_NUMBERS]
     return ", ".join(
         [
             "nullif(sex, '') AS sex",
             f"{FINDABLE_CONDITION} AS findable",
-            *(f"{_numbered(token)} AS {token}" for token in ALIKE_TOKENS),
+            *(f"{_hash_token_sql(token)} AS {token}" for token in ALIKE_TOKENS),
             *numbers,
             f"coalesce({', '.join(own)}, NULL) IS NOT NULL AS numbered",
-            f"{identity_sql(columns)} AS identity",
-            f"{names_sql(columns)} AS names",
+            f"{build_identity_sql(columns)} AS identity",
+            f"{build_names_sql(columns)} AS names",
         ]
     )
 
 
-def _numbered(token: str) -> str:
+def _hash_token_sql(token: str) -> str:
     return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
 
 
@@ -267,38 +268,38 @@ _DIGITS, _BLOCK_BYTES = 32, 64  # 128 bits in hexadecimal; the block size of SHA
 
 def prepare_marks(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Create `identity_pads`, with the key of the marks as bound values."""
-    key = keys.subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
+    key = keys.derive_subkey("linker", "identity of a returned row").ljust(_BLOCK_BYTES, b"\0")
     pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # the pads of HMAC
     con.execute("CREATE OR REPLACE TEMP TABLE identity_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
 
 
-def identity_sql(columns: Collection[str]) -> str:
+def build_identity_sql(columns: Collection[str]) -> str:
     """Return SQL for the mark by which a row is recognised in the sender's next delivery.
 
     The mark is an HMAC-SHA256, cut to 128 bits, of every token that the linkage compares and of the sex, under a
     sub-key of `linker.key`. Changing one letter or digit changes the mark, so the mark determines what a row could be
     linked to. The relation must have these `columns` and be joined with `identity_pads`.
     """
-    texts = ["sex", *(_text(token, columns) for token in TOKENS if token.name != "t_names")]
+    texts = ["sex", *(_format_token_sql(token, columns) for token in TOKENS if token.name != "t_names")]
     filled = ", ".join(f"coalesce({text}, '')" for text in texts)
-    return _marked(f"concat_ws(chr(31), {filled})")
+    return _mark_text_sql(f"concat_ws(chr(31), {filled})")
 
 
-def names_sql(columns: Collection[str]) -> str:
+def build_names_sql(columns: Collection[str]) -> str:
     """Return SQL for the mark of a row's token of two names alone, or NULL if it has none.
 
     That token depends on other rows of the extract, and is lost when a namesake is sent, so it has a separate mark. A
     row that lost it is still recognised; a row with a different one is not.
     """
     (names,) = (token for token in TOKENS if token.name == "t_names")
-    return _marked(_text(names, columns))
+    return _mark_text_sql(_format_token_sql(names, columns))
 
 
-def _text(token: TokenColumn, columns: Collection[str]) -> str:
-    return f"printf('%016x', {bare_sql(token)})" if token.name in columns else "NULL"
+def _format_token_sql(token: TokenColumn, columns: Collection[str]) -> str:
+    return f"printf('%016x', {build_bare_sql(token)})" if token.name in columns else "NULL"
 
 
-def _marked(text: str) -> str:
+def _mark_text_sql(text: str) -> str:
     return f"left(sha256(outer_pad || unhex(sha256(inner_pad || encode({text})))), {_DIGITS})"
 
 
@@ -324,22 +325,22 @@ def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChild
     con.unregister("rules")
 
 
-def left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
+def select_left_out(con: duckdb.DuckDBPyConnection, service: str) -> pa.Table:
     """Return source, council and row_key of the rows of a service to be left out."""
     rows = f"SELECT {', '.join(ROW)} FROM all_records WHERE left_out AND service = $service"
     return con.sql(rows, params={"service": service}).to_arrow_table()
 
 
-def tokens_without(sent: Extract, rows: pa.Table) -> pa.Table:
+def drop_rows(sent: Extract, rows: pa.Table) -> pa.Table:
     """Return the tokens of one source as if some `rows` (council, row_key) had never been sent.
 
     Whether a row has the token of two common names depends on it being the only child with them, so a new namesake
     would take the token from another row. The token is therefore left out of every row.
     """
-    with in_memory() as con:
+    with open_in_memory() as con:
         con.register("sent", sent)
         con.register("rows", rows)
-        return without_sole_bearers(con.sql("FROM sent ANTI JOIN rows USING (council, row_key)").to_arrow_table())
+        return clear_sole_bearers(con.sql("FROM sent ANTI JOIN rows USING (council, row_key)").to_arrow_table())
 
 
 _RULES = pa.schema(

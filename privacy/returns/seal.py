@@ -83,26 +83,26 @@ class Opened:
     facts: tuple[str, ...]
 
 
-def content(header: Header, facts: list[str]) -> bytes:
+def encode_content(header: Header, facts: list[str]) -> bytes:
     """Return the signed content without serial number and day, to detect whether a return has changed."""
-    return _document(replace(header, serial=0, made_on=""), facts)
+    return _encode_document(replace(header, serial=0, made_on=""), facts)
 
 
-def _document(header: Header, facts: list[str]) -> bytes:
+def _encode_document(header: Header, facts: list[str]) -> bytes:
     first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
     return "\n".join([first, *facts]).encode()
 
 
 def seal(header: Header, facts: list[str], signing_key: Ed25519PrivateKey) -> bytes:
     """Return the file of a return. Raises `AgeProblem` for an invalid recipient key."""
-    return seal_document(FORMAT, _document(header, facts), header.recipient, signing_key)
+    return seal_document(FORMAT, _encode_document(header, facts), header.recipient, signing_key)
 
 
 def seal_document(word: str, document: bytes, recipient: str, signing_key: Ed25519PrivateKey) -> bytes:
     """Return a document of the kind `word`, signed, then encrypted to an age public key. Raises `AgeProblem`."""
-    signature = signing_key.sign(_signed(word, document))
-    to = age.recipient(recipient)
-    return bytes(age.library().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
+    signature = signing_key.sign(_build_signed_bytes(word, document))
+    to = age.parse_recipient(recipient)
+    return bytes(age.import_pyrage().encrypt(f"{word} {signature.hex()}\n".encode() + document, [to]))
 
 
 def unseal(path: Path, key: Path, signer: Path) -> Opened:
@@ -112,7 +112,7 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
     `ReturnProblem`.
     """
     document, recipient = unseal_document(FORMAT, path, key, signer)
-    header, facts = _parsed(path.name, document)
+    header, facts = _parse_document(path.name, document)
     check_recipient(path, header.recipient, recipient)
     if header.rows != len(facts):
         raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
@@ -125,13 +125,13 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
 
     Raises `ReturnProblem`.
     """
-    identity, public = age.read_identity(key), signer_key(signer)
-    first, _, document = _decrypted(path, identity).partition(b"\n")
+    identity, public = age.read_identity(key), read_signer_key(signer)
+    first, _, document = _decrypt_file(path, identity).partition(b"\n")
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
     if kind != word or len(signature) != _SIGNATURE_DIGITS:
         raise ReturnProblem(f"{path.name}: is not a signed return of this version; ask for the original")
     try:
-        public.verify(bytes.fromhex(signature), _signed(word, document))
+        public.verify(bytes.fromhex(signature), _build_signed_bytes(word, document))
     except (InvalidSignature, ValueError):
         raise ReturnProblem(
             f"{path.name}: was not signed with the key you gave as the pipeline's; do not use it, and ask who sent it"
@@ -148,7 +148,7 @@ def check_recipient(path: Path, recipient: str, own: str) -> None:
         )
 
 
-def _decrypted(path: Path, identity: Any) -> bytes:
+def _decrypt_file(path: Path, identity: Any) -> bytes:
     try:
         sealed = path.read_bytes()
     except OSError as error:
@@ -156,8 +156,8 @@ def _decrypted(path: Path, identity: Any) -> bytes:
     if not sealed.startswith(_AGE_START):
         raise ReturnProblem(f"{path.name}: is not an encrypted return (age format); give the file that was sent to you")
     try:
-        return bytes(age.library().decrypt(sealed, [identity]))
-    except age.library().DecryptError as error:
+        return bytes(age.import_pyrage().decrypt(sealed, [identity]))
+    except age.import_pyrage().DecryptError as error:
         if "No matching keys" in str(error):
             raise ReturnProblem(
                 f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
@@ -166,7 +166,7 @@ def _decrypted(path: Path, identity: Any) -> bytes:
         raise ReturnProblem(f"{path.name}: was changed or cut short on its way; ask for it again") from None
 
 
-def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
+def _parse_document(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
     first, *facts = document.decode("utf-8", errors="replace").split("\n")
     try:
         fields_read = json.loads(first)
@@ -179,11 +179,11 @@ def _parsed(name: str, document: bytes) -> tuple[Header, tuple[str, ...]]:
         ) from None
 
 
-def _signed(word: str, document: bytes) -> bytes:
+def _build_signed_bytes(word: str, document: bytes) -> bytes:
     return word.encode() + b"\n" + document
 
 
-def signer_key(path: Path) -> Ed25519PublicKey:
+def read_signer_key(path: Path) -> Ed25519PublicKey:
     """Read the pipeline's public key in PEM, with which releases are verified. Raises `ReturnProblem`."""
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
@@ -202,15 +202,15 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
-def sender_key(keys: KeyRing, source: str, council: str) -> bytes:
+def derive_sender_key(keys: KeyRing, source: str, council: str) -> bytes:
     """Return the key of a sender's file MACs, which a return passes to its recipient.
 
     Only the sender and the pipeline know it. The pipeline keeps no plain hash of an extract, because a guess at its
     content could be tested against that.
     """
-    return keys.subkey("input-mac", f"sender/{source}/{council}")
+    return keys.derive_subkey("input-mac", f"sender/{source}/{council}")
 
 
-def sender_mac(key: bytes, sha256: str) -> str:
+def compute_sender_mac(key: bytes, sha256: str) -> str:
     """Return the HMAC-SHA256, under a sender's key, of a file's SHA-256; both are hexadecimal."""
     return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()

@@ -46,7 +46,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
 
     Raises MissingLibrary if `mbi` is not installed.
     """
-    mbi = _library()
+    mbi = _import_library()
     if not problem.rows:
         nobody = np.zeros(0, dtype=np.int64)
         return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
@@ -70,19 +70,19 @@ def draw(problem: Problem, seed: int) -> Drawn:
     )
     # The library draws along the model's own cliques, which do not contain the constrained pairs.
     model = replace(model, potentials=model.potentials.expand([*model.cliques, *pairs]))
-    with _seeded(seed):
+    with _seed_numpy(seed):
         drawn: Any = model.synthetic_data(rows=problem.rows).to_dict()
     rows = {name: np.asarray(drawn[number], dtype=np.int64) for name, number in place.items() if name != FIRST}
     import_module("jax").clear_caches()  # shapes differ between problems, so cached code is never reused
     return Drawn(rows, tuple(each.attributes for each in problem.marginals if each not in fitted))
 
 
-def libraries() -> dict[str, str]:
+def list_library_versions() -> dict[str, str]:
     """Return the versions of the libraries that the rows depend on, by name."""
     return {name: version(name) for name in ("mbi", "jax", "numpy", "pyarrow")}
 
 
-def _library() -> ModuleType:
+def _import_library() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about precision, which is set below, and about a cache
         try:
@@ -98,7 +98,7 @@ def _library() -> ModuleType:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seed_numpy(seed: int) -> Iterator[None]:
     """Seed numpy's global generator, which the library draws from, and restore it afterwards."""
     before = np.random.get_state()
     np.random.seed(seed)

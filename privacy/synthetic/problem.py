@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.estimates import Estimates, estimates_of
+from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.estimation.intervals import Moments
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -89,7 +89,7 @@ class Problem:
         )
 
 
-def problems(
+def iter_problems(
     plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
 ) -> Iterator[Problem]:
     """Yield the problems of a measurement: one per group of a nesting, otherwise one.
@@ -97,13 +97,16 @@ def problems(
     `published` are the moments of the figures that rows should agree with; `place` is the attribute over which there
     are totals. Marginals with a `left_out` attribute are not used. The number of rows is the release's estimate.
     """
-    estimates, nesting = estimates_of(plan, measurement), plan.family.nesting
+    estimates, nesting = build_estimates(plan, measurement), plan.family.nesting
     kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
-    noisy = {names: measurement.noisy[names] + _correction(plan.family, names, estimates, published) for names in kept}
+    noisy = {
+        names: measurement.noisy[names] + _compute_correction(plan.family, names, estimates, published)
+        for names in kept
+    }
     if nesting is None:
         sigmas = {names: plan.sigmas[names] for names in kept}
-        found = _problem(plan.family, _number(estimates, Cube({})), sigmas, noisy, place, all_of)
-        yield replace(found, marginals=(*found.marginals, *_totals(plan.family, kept, place, published)))
+        found = _build_problem(plan.family, _estimate_row_count(estimates, Cube({})), sigmas, noisy, place, all_of)
+        yield replace(found, marginals=(*found.marginals, *_iter_totals(plan.family, kept, place, published)))
         return
     inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
     for group, part in plan.parts.items():
@@ -117,11 +120,13 @@ def problems(
                 counts = counts.take(taken[name], axis) if name in taken else counts
             seen = tuple(name for name in names if name != outer.name)
             inside[seen] = counts.reshape(part.family.shape(seen))
-        rows = _number(estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])}))
-        yield _problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
+        rows = _estimate_row_count(
+            estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])})
+        )
+        yield _build_problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
 
 
-def _correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
+def _compute_correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
     """Return the corrections that publication applies to the cells of a marginal."""
     selectors, nesting = {}, family.nesting
     for name in names:
@@ -136,7 +141,7 @@ def _correction(family: Family, names: Names, estimates: Estimates, published: M
     return published.values(cells) - estimates.values(cells)
 
 
-def _totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
+def _iter_totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
     """Yield the totals over all places of marginals with other attributes, unless those totals were measured."""
     for names in measured:
         others = tuple(name for name in names if name != place)
@@ -145,12 +150,12 @@ def _totals(family: Family, measured: Sequence[Names], place: str, published: Mo
             yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
 
 
-def _number(estimates: Estimates, rows: Cube) -> int:
+def _estimate_row_count(estimates: Estimates, rows: Cube) -> int:
     """Return the release's estimate as a number of rows."""
     return max(0, round(float(estimates.values(rows).item())))
 
 
-def _problem(
+def _build_problem(
     family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
 ) -> Problem:
     with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
@@ -161,15 +166,15 @@ def _problem(
     attributes = [each for each in family.attributes if each.name in measured]
     impossible: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for identity in family.identities:
-        if (found := _impossible(family, identity)) and set(found[0]) <= measured:
+        if (found := _find_impossible_pairs(family, identity)) and set(found[0]) <= measured:
             impossible[found[0]] = impossible.get(found[0], False) | found[1]
     if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
         attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
-        impossible |= _all_of(family, all_of)
+        impossible |= _find_all_of_pairs(family, all_of)
     return Problem(rows, tuple(attributes), marginals, impossible)
 
 
-def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
+def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
     """Return the pairs of categories that count differently on the two sides of an identity.
 
     Returns None unless each side weights a single attribute, and the two differ.
@@ -187,7 +192,7 @@ def _impossible(family: Family, identity: Identity) -> tuple[tuple[str, str], ND
     return (first, second), sides[first][:, None] != sides[second][None, :]
 
 
-def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
+def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
     """Return the impossible pairs of `FIRST` with each whole and each part."""
     first = np.arange(len(all_of.parts) + 1)  # 0 if every part holds, otherwise the number of the part, from 1
     found = {}
@@ -201,7 +206,7 @@ def _all_of(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.b
     return found
 
 
-def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
+def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
     """Count rows that have an impossible pair of categories or break `all_of`.
 
     The rows belong to the problem, or to all groups, whose attributes other than place have the same domains.
@@ -221,7 +226,7 @@ def contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
     return int(wrong.sum())
 
 
-def widest(problem: Problem, having: str) -> Sequence[Names]:
+def select_widest(problem: Problem, having: str) -> Sequence[Names]:
     """Return every second of the largest marginals with this attribute, in the order of the plan."""
     own = [each.attributes for each in problem.marginals if having in each.attributes]
     return [names for names in own if len(names) == max(map(len, own))][::2]

@@ -50,51 +50,51 @@ class Repaired:
     changed: int
 
 
-def tied(problems: Iterable[Problem]) -> list[Names]:
+def find_tied_sets(problems: Iterable[Problem]) -> list[Names]:
     """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
     for problem in problems:
         for names in ({each.name} for each in problem.attributes):
-            sets = _joined(sets, names)
+            sets = _merge_sets(sets, names)
         for pair in problem.impossible:
-            sets = _joined(sets, set(pair))
+            sets = _merge_sets(sets, set(pair))
     return [tuple(sorted(names - {FIRST})) for names in sets]
 
 
-def _joined(sets: list[set[str]], names: set[str]) -> list[set[str]]:
+def _merge_sets(sets: list[set[str]], names: set[str]) -> list[set[str]]:
     apart = [each for each in sets if not each & names]
     return [*apart, names.union(*(each for each in sets if each & names))]
 
 
-def rates_of(family: Family, rows: Codes, rates: Rates) -> Array:
+def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
     """Return the rates of the rows; NaN if there is nothing to count."""
-    tables = _counted(family, rows, [rates])
-    part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
+    tables = _count_tables(family, rows, [rates])
+    part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
     return part / np.where(whole > 0, whole, np.nan)
 
 
-def repaired(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
+def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
     """Change as few rows as possible; the same seed gives the same rows.
 
     Only `movable` sets of attributes, as returned by `tied`, get new values. Rates that cannot be reached stay outside
-    their interval, as `rates_of` shows.
+    their interval, as `compute_rates` shows.
     """
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
-    tables = _counted(family, now, wanted)
-    loss, slopes = _loss(family, tables, wanted)
-    candidates = [_candidates(now, names) for names in movable]
+    tables = _count_tables(family, now, wanted)
+    loss, slopes = _compute_loss(family, tables, wanted)
+    candidates = [_list_candidates(now, names) for names in movable]
     number = len(next(iter(now.values()), ()))
     while loss > 0 and number and futile < _FUTILE:
         sample = np.sort(generator.choice(number, min(number, _SAMPLED), replace=False))
-        moves = _best(now, slopes, candidates, sample)
+        moves = _choose_moves(now, slopes, candidates, sample)
         many = min(len(moves.rows), ceil(np.sqrt(loss)))
         futile += 1
         while many:
-            after = _made(now, moves, candidates, many)
+            after = _apply_moves(now, moves, candidates, many)
             chosen = moves.rows[:many]
-            trial = _moved(family, tables, now, after, chosen)
-            reached, there = _loss(family, trial, wanted)
+            trial = _update_tables(family, tables, now, after, chosen)
+            reached, there = _compute_loss(family, trial, wanted)
             if reached < loss:
                 for name, codes in after.items():
                     now[name][chosen] = codes
@@ -117,14 +117,14 @@ class _Moves:
     values: NDArray[np.int64]
 
 
-def _candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
+def _list_candidates(rows: Codes, names: Names) -> Mapping[str, NDArray[np.int64]]:
     """Return the values of tied attributes that rows have, most frequent first."""
     found, counts = np.unique(np.stack([rows[name] for name in names]), axis=1, return_counts=True)
     chosen = np.argsort(-counts, kind="stable")[:_CANDIDATES]
     return dict(zip(names, found[:, chosen], strict=True))
 
 
-def _best(
+def _choose_moves(
     rows: Codes,
     slopes: Tables,
     candidates: Sequence[Mapping[str, NDArray[np.int64]]],
@@ -133,7 +133,7 @@ def _best(
     gains = np.zeros(len(sample))
     sets, values = np.zeros((2, len(sample)), dtype=np.int64)
     for number, changed in enumerate(candidates):
-        if (gain := _gains(rows, slopes, changed, sample)) is None:
+        if (gain := _compute_gains(rows, slopes, changed, sample)) is None:
             continue
         most = gain.argmax(axis=1)
         best = gain[np.arange(len(sample)), most]
@@ -144,7 +144,7 @@ def _best(
     return _Moves(sample[order], sets[order], values[order])
 
 
-def _gains(
+def _compute_gains(
     rows: Codes, slopes: Tables, changed: Mapping[str, NDArray[np.int64]], sample: NDArray[np.int64]
 ) -> Array | None:
     """Return by how much the loss falls, to first order, if each row gets each candidate: (rows, candidates).
@@ -165,7 +165,7 @@ def _gains(
     return total
 
 
-def _made(
+def _apply_moves(
     rows: Codes, moves: _Moves, candidates: Sequence[Mapping[str, NDArray[np.int64]]], many: int
 ) -> dict[str, NDArray[np.int64]]:
     """Return the values of the first `many` rows of the moves after the change, by attribute."""
@@ -177,20 +177,20 @@ def _made(
     return after
 
 
-def _moved(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: NDArray[np.int64]) -> Tables:
+def _update_tables(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: NDArray[np.int64]) -> Tables:
     before = {name: codes[chosen] for name, codes in rows.items()}
     return {
-        names: table + counts_of(family, after, names) - counts_of(family, before, names)
+        names: table + count_rows(family, after, names) - count_rows(family, before, names)
         for names, table in tables.items()
     }
 
 
-def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
+def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
     """Return the squared number of rows by which rates miss their intervals and margins, and its slope per table
     cell."""
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
-        part, whole = _values(family, tables, rates.part), _values(family, tables, rates.whole)
+        part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
         margin = np.minimum(MARGIN, _MARGIN_SHARE * (rates.upper - rates.lower) * whole)
         below = np.where(rates.lower > 0, np.maximum(rates.lower * whole - part + margin, 0.0), 0.0)
         above = np.where(rates.upper < 1, np.maximum(part - rates.upper * whole + margin, 0.0), 0.0)
@@ -204,7 +204,7 @@ def _loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[floa
 
 def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
     """Add a cube's slope per figure to the slopes per cell."""
-    names, table = _names(family, cube), by_figure
+    names, table = _list_names(family, cube), by_figure
     matrices = {name: selector.matrix for name, selector in cube.selectors.items()}
     for axis, matrix in enumerate(matrices.values()):
         table = np.moveaxis(np.tensordot(matrix.T, table, (1, axis)), 0, axis)
@@ -215,8 +215,8 @@ def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
     slopes[names] = slopes[names] + laid if names in slopes else laid
 
 
-def _values(family: Family, tables: Tables, cube: Cube) -> Array:
-    names = _names(family, cube)
+def _compute_values(family: Family, tables: Tables, cube: Cube) -> Array:
+    names = _list_names(family, cube)
     order = [*cube.selectors, *cube.where]
     table = tables[names].transpose([names.index(name) for name in order])
     for selector in reversed(list(cube.where.values())):
@@ -226,16 +226,16 @@ def _values(family: Family, tables: Tables, cube: Cube) -> Array:
     return table
 
 
-def _names(family: Family, cube: Cube) -> Names:
+def _list_names(family: Family, cube: Cube) -> Names:
     return family.ordered((*cube.selectors, *cube.where))
 
 
-def _counted(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
-    needed = dict.fromkeys(_names(family, cube) for rates in wanted for cube in (rates.part, rates.whole))
-    return {names: counts_of(family, rows, names) for names in needed}
+def _count_tables(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
+    needed = dict.fromkeys(_list_names(family, cube) for rates in wanted for cube in (rates.part, rates.whole))
+    return {names: count_rows(family, rows, names) for names in needed}
 
 
-def counts_of(family: Family, rows: Codes, names: Names) -> Array:
+def count_rows(family: Family, rows: Codes, names: Names) -> Array:
     """Count rows by the attributes, in the shape of their domains."""
     shape = family.shape(names)
     cells = np.ravel_multi_index([rows[name] for name in names], shape)

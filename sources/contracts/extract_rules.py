@@ -159,9 +159,9 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
     """Yield every rule about a whole extract of this source."""
     yield ROWS_ONCE
     yield from ROW_COUNT_RULES
-    if rules_of_many(contract):
+    if select_rules_of_many(contract):
         yield NUMBER_OF_MANY
-    for column in expected_complete(contract):
+    for column in select_complete_columns(contract):
         yield ExtractRule(
             f"{column.name}-thin",
             Severity.WARN,
@@ -170,12 +170,12 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
             low=MIN_COMPLETE_SHARE,
             column=column.name,
         )
-    for rule in judged_on_payload(contract):
+    for rule in select_payload_rules(contract):
         severity = Severity.STOP if rule.severity is Severity.REJECT else rule.severity
-        yield ExtractRule(rule.id, severity, rule.sentence, broken_rows(rule), high=0)
+        yield ExtractRule(rule.id, severity, rule.sentence, name_broken_rows(rule), high=0)
 
 
-def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
+def select_payload_rules(contract: SourceContract) -> tuple[Rule, ...]:
     """Return the cross-column rules that can be checked again on kept rows, using only payload columns.
 
     The payload has only the month of a date, so a rule about days may find fewer rows than intake did.
@@ -184,22 +184,22 @@ def judged_on_payload(contract: SourceContract) -> tuple[Rule, ...]:
     return tuple(rule for rule in contract.rules if set(rule.columns) <= payload and rule.columns)
 
 
-def rules_of_many(contract: SourceContract) -> tuple[Rule, ...]:
+def select_rules_of_many(contract: SourceContract) -> tuple[Rule, ...]:
     """Return the rules about identifiers that many children share."""
     return tuple(rule for rule in OF_MANY.values() if rule in contract.rules)
 
 
-def broken_rows(rule: Rule) -> str:
+def name_broken_rows(rule: Rule) -> str:
     """Return the name of the fact that counts the kept rows which break a rule."""
     return f"{rule.id.replace('-', '_')}_rows"
 
 
-def expected_complete(contract: SourceContract) -> tuple[Column, ...]:
+def select_complete_columns(contract: SourceContract) -> tuple[Column, ...]:
     """Return the payload columns that should be complete, although a blank does not reject the row."""
     payload = contract.with_role(Role.PAYLOAD)
     return tuple(column for column in payload if column.required and column.blank is not Severity.REJECT)
 
 
-def share_of(rows: int, reference: int | None) -> float | None:
+def compute_share(rows: int, reference: int | None) -> float | None:
     """Return rows as a share of a reference number, or None if that is unknown or too small to compare with."""
     return rows / reference if reference and reference >= MANY_ROWS else None

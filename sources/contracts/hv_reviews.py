@@ -4,7 +4,7 @@ from functools import partial
 
 from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
-from sources.reference.code_lists import DOMAINS, cut_offs
+from sources.reference.code_lists import DOMAINS, load_cut_offs
 
 REVIEW_CODES = {
     "ANV": "Antenatal visit",
@@ -24,12 +24,12 @@ three months cover the submissions of the last reviews."""
 
 _BELOW_CUT_OFF = " OR ".join(
     f"coalesce(asq3_months = '{months}' AND {domain} < {cut_off}, false)"
-    for (domain, months), cut_off in cut_offs().items()
+    for (domain, months), cut_off in load_cut_offs().items()
 )
 _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
 
 
-def concern(below: str = _BELOW_CUT_OFF) -> str:
+def build_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
     """Return SQL for a recorded concern, a referral, or an ASQ-3 domain below its cut-off (`below`)."""
     return f"(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR {below})"
 
@@ -96,5 +96,5 @@ CONTRACT = SourceContract(
             "asq3_months IS NULL AND coalesce(" + ", ".join(DOMAINS) + ") IS NOT NULL",
         ),
     ),
-    concern=concern(),
+    concern=build_concern_sql(),
 )

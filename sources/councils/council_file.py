@@ -37,7 +37,7 @@ from pydantic import (
     model_validator,
 )
 
-from privacy.doors.environment import settings
+from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import (
     AsList,
     Faults,
@@ -45,10 +45,10 @@ from privacy.doors.settings_file import (
     Problem,
     Settings,
     Text,
-    in_order,
-    perhaps,
+    build_fault_validator,
     read_settings,
-    without,
+    sort_problems,
+    suggest_names,
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import (
@@ -62,15 +62,15 @@ from sources.councils.dialect import (
     Join,
     Parts,
     Pattern,
-    ambiguity,
-    format_fault,
+    find_ambiguity,
+    find_format_fault,
+    find_pattern_fault,
     is_date,
-    pattern_fault,
 )
 from sources.errors import ExtractStopped
-from sources.reference.places import Place, UnknownCouncil, place, places, resolve
+from sources.reference.places import Place, UnknownCouncil, get_place, load_places, resolve
 
-__all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "council_file", "load"]
+__all__ = ["CONTRACT_DIALECT", "CouncilFile", "Dialect", "InvalidCouncilFile", "load", "load_council_file"]
 
 SHIPPED = Path(__file__).parent
 _FORMS = (
@@ -91,7 +91,7 @@ class InvalidCouncilFile(ExtractStopped):
     """A council file is invalid; extracts that need it are not accepted. `problems` lists every mistake."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = in_order(problems)
+        self.problems = sort_problems(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -106,13 +106,13 @@ class CouncilFile:
         return self.sources.get(source, CONTRACT_DIALECT)
 
 
-def council_file(council: str) -> CouncilFile:
+def load_council_file(council: str) -> CouncilFile:
     """Return the dialects of `council`; contract form if it has no file.
 
     Raises `UnknownCouncil` and `InvalidCouncilFile`.
     """
-    place(council)
-    for folder in (*_operators_folder(council), SHIPPED):
+    get_place(council)
+    for folder in (*_find_operators_folder(council), SHIPPED):
         path = folder / f"{council}.yaml"
         if path.is_file():
             status = path.stat()
@@ -126,12 +126,12 @@ def _load_once(path: Path, mtime_ns: int, size: int) -> CouncilFile:
     return load(path)
 
 
-def _operators_folder(council: str) -> tuple[Path, ...]:
+def _find_operators_folder(council: str) -> tuple[Path, ...]:
     """Return the installation's folder of council files, if any, which takes precedence over the shipped ones.
 
     Raises `InvalidCouncilFile` for a misspelt file name of this council in it.
     """
-    folder = settings().councils
+    folder = get_settings().councils
     if folder is None:
         return ()
     for path in folder.iterdir():
@@ -144,15 +144,15 @@ def _operators_folder(council: str) -> tuple[Path, ...]:
 def load(path: Path) -> CouncilFile:
     """Read and check one council file; raises `InvalidCouncilFile` with every mistake in it."""
     problems: list[Problem] = []
-    if path.stem not in places():
+    if path.stem not in load_places():
         try:
             rename = f"; call it {resolve(path.stem).council}.yaml"
         except UnknownCouncil:
-            rename = perhaps(path.stem, tuple(places()))
+            rename = suggest_names(path.stem, tuple(load_places()))
         sentence = f"the file must be called after an English authority, as leeds.yaml{rename}"
         problems.append(Problem(path.name, 1, 1, sentence))
     read = read_settings(
-        path, _File, lambda found: InvalidCouncilFile([*problems, *found]), context=places().get(path.stem)
+        path, _File, lambda found: InvalidCouncilFile([*problems, *found]), context=load_places().get(path.stem)
     )
     if problems:
         raise InvalidCouncilFile(problems)
@@ -167,29 +167,29 @@ def _is_of_the_file(name: str, info: ValidationInfo) -> str:
     return council
 
 
-def _date_format_fault(form: str) -> str | None:
-    sentence = format_fault(form)
+def _find_date_format_fault(form: str) -> str | None:
+    sentence = find_format_fault(form)
     return f"{form!r} {sentence}" if sentence else None
 
 
-def _span_fault(text: str) -> str | None:
+def _find_span_fault(text: str) -> str | None:
     span = re.fullmatch(r"([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3}))?", text)
     sound = span and int(span[1]) <= int(span[2] or span[1])
     return None if sound else "must be two positions from 1, as 1-3"
 
 
-def _two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
+def _check_two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
     if len(headings) < 2:
         raise ValueError("needs two headings or more, in [ ]")
     return headings
 
 
-_Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_two_or_more)]
+_Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_check_two_or_more)]
 _Formats = Annotated[
-    tuple[Annotated[Text, without(_date_format_fault)], ...],
+    tuple[Annotated[Text, build_fault_validator(_find_date_format_fault)], ...],
     AsList,
     AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
-    without(ambiguity),
+    build_fault_validator(find_ambiguity),
 ]
 
 
@@ -197,8 +197,8 @@ class _Derived(Settings):
     """A derived column: exactly one operation, with the keys that it takes."""
 
     heading: Annotated[Text | None, Field(alias="from")] = None
-    pattern: Annotated[str, without(pattern_fault)] | None = None
-    characters: Annotated[Text, without(_span_fault)] | None = None
+    pattern: Annotated[str, build_fault_validator(find_pattern_fault)] | None = None
+    characters: Annotated[Text, build_fault_validator(_find_span_fault)] | None = None
     filled: Annotated[str, Field(min_length=1)] | None = None
     blank: OrEmpty = ""
     join: _Headings | None = None
@@ -210,7 +210,7 @@ class _Derived(Settings):
         return [name for name in _OPERATIONS if getattr(self, name) is not None]
 
     @model_validator(mode="after")
-    def _one_operation(self) -> Self:
+    def _check_operation(self) -> Self:
         if len(self.operations) != 1:
             problem = f"has {' and '.join(self.operations)}" if self.operations else "does not say how it is made"
             raise ValueError(f"{problem}; write one of {_FORMS}")
@@ -222,7 +222,7 @@ class _Derived(Settings):
             raise ValueError("has no 'from': the heading that it is made from")
         return self
 
-    def as_column(self) -> Derived:
+    def build_derived(self) -> Derived:
         inputs = (self.heading or "",)
         match self.operations[0]:
             case "pattern":
@@ -237,7 +237,7 @@ class _Derived(Settings):
         return FirstOf(self.first_of or ())
 
 
-def _delimiter_fault(text: str) -> str | None:
+def _find_delimiter_fault(text: str) -> str | None:
     if text in ("\\t", "tab"):
         return 'must be one character; write a tab as "\\t", in double quotes'
     if len(text) != 1:
@@ -247,13 +247,13 @@ def _delimiter_fault(text: str) -> str | None:
     return None
 
 
-def _encoding_fault(text: str) -> str | None:
+def _find_encoding_fault(text: str) -> str | None:
     known = ("utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1", "iso-8859-15", "cp850")
     try:
         codec = codecs.lookup(text)
         "".encode(codec.name)  # refuses codecs that do not encode text
     except (LookupError, ValueError):
-        return f"{text!r} is not the name of an encoding{perhaps(text, known)}"
+        return f"{text!r} is not the name of an encoding{suggest_names(text, known)}"
     return None
 
 
@@ -262,8 +262,8 @@ class _Source(Settings):
 
     contract: ClassVar[SourceContract]
 
-    delimiter: Annotated[str, without(_delimiter_fault)] = CONTRACT_DIALECT.delimiter
-    encoding: Annotated[Text, without(_encoding_fault)] = CONTRACT_DIALECT.encoding
+    delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = CONTRACT_DIALECT.delimiter
+    encoding: Annotated[Text, build_fault_validator(_find_encoding_fault)] = CONTRACT_DIALECT.encoding
     date_format: _Formats = CONTRACT_DIALECT.date_formats
     date_formats: Mapping[str, _Formats] = {}
     columns: Mapping[str, Text] = {}
@@ -284,7 +284,7 @@ class _Source(Settings):
             columns=self.columns,
             codes={column: codes for column, codes in self.codes.items() if codes},
             constants=self.constants,
-            derived={column: derived.as_column() for column, derived in self.derived.items()},
+            derived={column: derived.build_derived() for column, derived in self.derived.items()},
             parts=self.parts,
             deleted=deletions[0] if deletions else None,
             sheet=self.sheet,
@@ -292,13 +292,13 @@ class _Source(Settings):
 
     @field_validator("date_formats", "columns", "codes", "constants", "derived", mode="wrap")
     @classmethod
-    def _by_column(cls, content: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def _check_columns(cls, content: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         if not isinstance(content, dict):
             raise ValueError("must be a mapping of contract columns")
         names = tuple(column.name for column in cls.contract.columns)
         with Faults() as faults:
             for name in content.keys() - set(names):
-                sentence = f"{name!r} is not a column of {cls.contract.name}{perhaps(name, names)}"
+                sentence = f"{name!r} is not a column of {cls.contract.name}{suggest_names(name, names)}"
                 faults.add((name,), sentence, key=True)
             return handler({name: value for name, value in content.items() if name in names})
 
@@ -319,8 +319,8 @@ class _Source(Settings):
             for name, mapping in codes.items():
                 column, seen = cls.contract[name], dict[str, str]()
                 for value, code in mapping.items():
-                    faults.add((name, value), _unreachable(column, value.strip(), seen), key=True)
-                    faults.add((name, value), _wrong_code(column, code.strip()))
+                    faults.add((name, value), _find_value_fault(column, value.strip(), seen), key=True)
+                    faults.add((name, value), _find_code_fault(column, code.strip()))
                     seen.setdefault(value.strip().lower(), value.strip())
                 found[name] = {value.strip(): code.strip() for value, code in mapping.items()}
         return found
@@ -333,14 +333,14 @@ class _Source(Settings):
         with Faults() as faults:
             for name, value in constants.items():
                 allowed = codes.get(name, {}), own.get(name, formats)
-                faults.add((name,), _wrong_constant(cls.contract[name], value, *allowed, info.context))
+                faults.add((name,), _find_constant_fault(cls.contract[name], value, *allowed, info.context))
         return constants
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_combinations(self) -> Self:
         with Faults() as faults:
-            self._one_origin_each(faults)
-            self._one_column_each(faults)
+            self._check_origins(faults)
+            self._check_headings(faults)
             if self.parts == Parts.CHANGES and self.deleted is None:
                 faults.add(
                     ("parts",),
@@ -353,7 +353,7 @@ class _Source(Settings):
                 faults.add(("deleted",), "goes with 'parts: changes' alone")
         return self
 
-    def _one_origin_each(self, faults: Faults) -> None:
+    def _check_origins(self, faults: Faults) -> None:
         """Report contract columns that are more than one of mapped, constant and derived."""
         seen: dict[str, str] = {}
         for kind in ("columns", "constants", "derived"):
@@ -361,7 +361,7 @@ class _Source(Settings):
                 if (first := seen.setdefault(name, kind)) != kind:
                     faults.add((kind, name), f"{name} is under {first} too; keep one", key=True)
 
-    def _one_column_each(self, faults: Faults) -> None:
+    def _check_headings(self, faults: Faults) -> None:
         """Report headings that are mapped to two contract columns; one of the two must be derived instead."""
         names = {column.name for column in self.contract.columns}
         seen: dict[str, str] = {}
@@ -395,7 +395,7 @@ class _File(Settings):
     sources: _Sources  # type: ignore[valid-type]
 
 
-def _unreachable(column: Column, value: str, seen: Mapping[str, str]) -> str | None:
+def _find_value_fault(column: Column, value: str, seen: Mapping[str, str]) -> str | None:
     """Return why a value of a code map can never match, or None."""
     if not value:
         return "a blank value needs no code"
@@ -406,7 +406,7 @@ def _unreachable(column: Column, value: str, seen: Mapping[str, str]) -> str | N
     return None
 
 
-def _wrong_code(column: Column, code: str) -> str | None:
+def _find_code_fault(column: Column, code: str) -> str | None:
     if not code:
         return None
     if column.kind is Kind.CODE:
@@ -414,14 +414,14 @@ def _wrong_code(column: Column, code: str) -> str | None:
         return (
             None
             if column.code_of(code) is not None
-            else f"{code!r} is not a code of the contract{perhaps(code, accepted)}"
+            else f"{code!r} is not a code of the contract{suggest_names(code, accepted)}"
         )
     if column.role is Role.IDENTIFIER or column.kind is not Kind.TEXT:
         return f"{column.name} has no codes; a value can only be mapped to '', which makes it blank"
     return None
 
 
-def _wrong_constant(
+def _find_constant_fault(
     column: Column, value: str, codes: Mapping[str, str], formats: tuple[str, ...], council: Place | None
 ) -> str | None:
     if column.role is Role.IDENTIFIER:
@@ -433,7 +433,7 @@ def _wrong_constant(
             accepted = {**(column.codes or {}), **codes}
             known = value.lower() in {code.lower() for code in accepted}
             if not known and column.code_of(value) is None:
-                return f"{value!r} is not a code of the contract{perhaps(value, tuple(accepted))}"
+                return f"{value!r} is not a code of the contract{suggest_names(value, tuple(accepted))}"
         case Kind.DATE if not is_date(value, formats):
             return f"{value!r} is not a date written {' or '.join(formats)}, or 2024-02-29"
         case Kind.INTEGER | Kind.DECIMAL if not _is_number(column, value):

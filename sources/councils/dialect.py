@@ -17,8 +17,8 @@ from functools import cache, cached_property, lru_cache
 
 import duckdb
 
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 
 ISO_DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")
 """Accepted everywhere, whatever the council file says."""
@@ -38,7 +38,7 @@ _LOOK_ALIKES, _DIGITS = "OoIl|ZzSsGB", "00111225568"
 _CLOCK = {"hh:mm:ss": "%H:%M:%S", "hh:mm": "%H:%M"}
 
 
-def in_words(form: str) -> str:
+def format_in_words(form: str) -> str:
     """Return a format as people write it: `DD/MM/YYYY` for `%d/%m/%Y`, `DD-MMM-YYYY` for `02-Sep-2019`."""
     if form == EXCEL:
         return "as an Excel day"
@@ -47,7 +47,7 @@ def in_words(form: str) -> str:
     return form
 
 
-def date_sql(text: str, formats: Iterable[str]) -> str:
+def build_date_sql(text: str, formats: Iterable[str]) -> str:
     """Return SQL (DATE) that reads the SQL expression `text` in the first of `formats` that fits, then as ISO, or else
     is NULL.
 
@@ -55,7 +55,7 @@ def date_sql(text: str, formats: Iterable[str]) -> str:
     reads 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
     """
     strptime = sorted((form for form in formats if form != EXCEL), key=lambda form: "%y" not in form)
-    listed = ", ".join(quoted(form) for form in dict.fromkeys((*strptime, *ISO_DATES)))
+    listed = ", ".join(quote_text(form) for form in dict.fromkeys((*strptime, *ISO_DATES)))
     date = f"try_strptime({text}, [{listed}])::DATE"
     if EXCEL not in formats:
         return date
@@ -64,63 +64,63 @@ def date_sql(text: str, formats: Iterable[str]) -> str:
     return f"coalesce({date}, {from_day})"
 
 
-def mended_date_sql(text: str, formats: Iterable[str]) -> str:
-    """Return SQL (DATE) that repairs a `text` that `date_sql` cannot read, or is NULL.
+def build_mended_date_sql(text: str, formats: Iterable[str]) -> str:
+    """Return SQL (DATE) that repairs a `text` that `build_date_sql` cannot read, or is NULL.
 
     Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits. Formats with
     month names are left out because they contain letters.
     """
     numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
-    exchanged = list(map(_day_and_month_exchanged, numeric))
+    exchanged = list(map(_exchange_day_and_month, numeric))
     digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
-    readings = [date_sql(digits, numeric), date_sql(text, exchanged), date_sql(digits, exchanged)]
+    readings = [build_date_sql(digits, numeric), build_date_sql(text, exchanged), build_date_sql(digits, exchanged)]
     return f"coalesce({', '.join(readings)})"
 
 
-def likeliest(shares: Mapping[str, float]) -> tuple[str, str | None]:
+def find_likeliest_format(shares: Mapping[str, float]) -> tuple[str, str | None]:
     """Return the format that reads most values, and the same with day and month exchanged if it reads as many.
 
     `shares` has the share of values that each format reads.
     """
     best = max(shares, key=lambda form: round(shares[form], 2))
-    other = _day_and_month_exchanged(best)
+    other = _exchange_day_and_month(best)
     return best, other if other != best and shares.get(other, 0.0) >= shares[best] else None
 
 
-def plausible(date: str) -> str:
+def build_plausible_sql(date: str) -> str:
     """Return the SQL condition that the SQL expression `date` is between 1900 and 2099."""
     return f"year({date}) BETWEEN 1900 AND 2099"
 
 
-def _day_and_month_exchanged(form: str) -> str:
+def _exchange_day_and_month(form: str) -> str:
     return form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m")
 
 
 def is_date(text: str, formats: Iterable[str]) -> bool:
-    """Return whether `date_sql` can read `text`."""
-    with _tried_out().cursor() as con:
-        return con.execute(f"SELECT {date_sql(quoted(text), formats)} IS NOT NULL").fetchall() == [(True,)]
+    """Return whether `build_date_sql` can read `text`."""
+    with _open_trial_database().cursor() as con:
+        return con.execute(f"SELECT {build_date_sql(quote_text(text), formats)} IS NOT NULL").fetchall() == [(True,)]
 
 
 @cache
-def _tried_out() -> duckdb.DuckDBPyConnection:
+def _open_trial_database() -> duckdb.DuckDBPyConnection:
     """Return an empty database for trying formats, cached because opening it takes longer than the queries."""
-    return in_memory()
+    return open_in_memory()
 
 
 @lru_cache(maxsize=1024)
-def format_fault(form: str) -> str | None:
+def find_format_fault(form: str) -> str | None:
     """Return why a format cannot be used, or None."""
     if form == EXCEL:
         return None
     if "%" not in form:
-        near = _translated(form)
+        near = _translate_format(form)
         return "is not a date format" + (
             f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
         )
     try:
-        with _tried_out().cursor() as con:
-            lost = con.execute(_differently_read(form, (form,))).fetchall()
+        with _open_trial_database().cursor() as con:
+            lost = con.execute(_build_difference_sql(form, (form,))).fetchall()
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
         return f"is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
@@ -128,28 +128,28 @@ def format_fault(form: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def ambiguity(formats: tuple[str, ...]) -> str | None:
+def find_ambiguity(formats: tuple[str, ...]) -> str | None:
     """Return a sentence about two of `formats` (each valid alone) that read the same text as different dates, or
     None."""
-    with _tried_out().cursor() as con:
+    with _open_trial_database().cursor() as con:
         for index, first in enumerate(formats):
             for second in formats[:index]:
                 for written in (first, second):
-                    if con.execute(_differently_read(written, (first, second))).fetchall():
+                    if con.execute(_build_difference_sql(written, (first, second))).fetchall():
                         return f"{second!r} and {first!r} read the same text as different dates; keep the one in use"
     return None
 
 
-def _differently_read(written: str, formats: tuple[str, ...]) -> str:
+def _build_difference_sql(written: str, formats: tuple[str, ...]) -> str:
     """Return SQL that has a row if some date, written in one format, is read by `formats` as another date."""
-    text = f"strftime(day, {quoted(written)})"
+    text = f"strftime(day, {quote_text(written)})"
     if written == EXCEL:
         text = "(day::DATE - DATE '1899-12-30')::VARCHAR"
     days = "generate_series(TIMESTAMP '2016-01-01', TIMESTAMP '2027-12-31', INTERVAL 1 DAY)"
-    return f"SELECT 1 FROM {days} AS days(day) WHERE {date_sql(text, formats)} IS DISTINCT FROM day::DATE LIMIT 1"
+    return f"SELECT 1 FROM {days} AS days(day) WHERE {build_date_sql(text, formats)} IS DISTINCT FROM day::DATE LIMIT 1"
 
 
-def _translated(form: str) -> str | None:
+def _translate_format(form: str) -> str | None:
     """Return a format such as `DD/MM/YYYY` as strptime; None if that is not a date format."""
     rest = form.lower()
     for clock, theirs in _CLOCK.items():
@@ -158,7 +158,7 @@ def _translated(form: str) -> str | None:
         rest = re.sub(rf"(?<![%a-zA-Z]){placeholder}(?![a-zA-Z])|(?<![%a-z]){placeholder}(?=%)", theirs, rest)
     if "%" not in rest:  # no separators: yyyymmdd
         rest = re.sub("yyyy", "%Y", re.sub("mm", "%m", re.sub("dd", "%d", form.lower())))
-    return rest if "%" in rest and format_fault(rest) is None else None
+    return rest if "%" in rest and find_format_fault(rest) is None else None
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Pattern(Derived):
     pattern: str
 
     def sql(self, columns: Mapping[str, str]) -> str:
-        return f"nullif(regexp_extract({columns[self.inputs[0]]}, {quoted(self.pattern)}, 1), '')"
+        return f"nullif(regexp_extract({columns[self.inputs[0]]}, {quote_text(self.pattern)}, 1), '')"
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Join(Derived):
     separator: str
 
     def sql(self, columns: Mapping[str, str]) -> str:
-        return "(" + f" || {quoted(self.separator)} || ".join(columns[name] for name in self.inputs) + ")"
+        return "(" + f" || {quote_text(self.separator)} || ".join(columns[name] for name in self.inputs) + ")"
 
 
 @dataclass(frozen=True)
@@ -222,15 +222,15 @@ class Filled(Derived):
     blank: str
 
     def sql(self, columns: Mapping[str, str]) -> str:
-        without = quoted(self.blank) if self.blank else "NULL"
-        return f"CASE WHEN {columns[self.inputs[0]]} IS NULL THEN {without} ELSE {quoted(self.filled)} END"
+        without = quote_text(self.blank) if self.blank else "NULL"
+        return f"CASE WHEN {columns[self.inputs[0]]} IS NULL THEN {without} ELSE {quote_text(self.filled)} END"
 
 
 @lru_cache(maxsize=1024)
-def pattern_fault(pattern: str) -> str | None:
+def find_pattern_fault(pattern: str) -> str | None:
     """Return why `pattern` cannot be used, or None: it must be RE2 with exactly one capture group."""
-    literal = quoted(pattern)
-    with in_memory() as con:
+    literal = quote_text(pattern)
+    with open_in_memory() as con:
         try:
             con.execute(f"SELECT regexp_extract('', {literal})").fetchall()
         except duckdb.Error as error:
@@ -295,7 +295,7 @@ class Dialect:
         """The council's first date format."""
         return self.date_formats[0]
 
-    def formats_of(self, column: str) -> tuple[str, ...]:
+    def get_formats(self, column: str) -> tuple[str, ...]:
         """Return the date formats of a contract column."""
         return self.column_date_formats.get(column, self.date_formats)
 
@@ -310,7 +310,7 @@ class Dialect:
         names = [name for derived in self.derived.values() for name in derived.inputs]
         return tuple(dict.fromkeys([*names, *([self.deleted.heading] if self.deleted else [])]))
 
-    def local_name(self, column: str) -> str:
+    def get_local_name(self, column: str) -> str:
         """Return the council's heading of a contract column."""
         return self.columns.get(column, column)
 

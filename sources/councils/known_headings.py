@@ -33,44 +33,48 @@ def squash(text: str) -> str:
 
 
 @cache
-def words(heading: str) -> tuple[str, ...]:
+def split_words(heading: str) -> tuple[str, ...]:
     """Return the significant words of a heading, sorted: `PupilSENStatus` and `SEN status` have the same."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", heading)
     return tuple(sorted(word for word in re.split(r"[\W_]+", parted.lower()) if word and word not in _NOISE_WORDS))
 
 
-def heading_score(column: Column, heading: str) -> float:
+def score_heading(column: Column, heading: str) -> float:
     """Score from 0 to 1 how well `heading` matches a contract column, by its words alone."""
     return _score(
         heading,
-        (column.name, *_table()["headings"].get(column.name, ()), *([column.description] if column.codes else [])),
+        (
+            column.name,
+            *_load_headings()["headings"].get(column.name, ()),
+            *([column.description] if column.codes else []),
+        ),
     )
 
 
-def part_score(part: str, heading: str) -> float:
+def score_part(part: str, heading: str) -> float:
     """Score from 0 to 1 how well `heading` matches an input of derived columns, such as `full_name` (see
     headings.yaml)."""
-    return _score(heading, tuple(_table()["parts"][part]))
+    return _score(heading, tuple(_load_headings()["parts"][part]))
 
 
-def resembled(contract: SourceContract, heading: str) -> str | None:
+def find_similar_column(contract: SourceContract, heading: str) -> str | None:
     """Return the contract column most similar to a heading; None if none is similar."""
-    best = max(contract.columns, key=lambda column: heading_score(column, heading))
-    return best.name if heading_score(best, heading) >= LIKE_SCORE else None
+    best = max(contract.columns, key=lambda column: score_heading(column, heading))
+    return best.name if score_heading(best, heading) >= LIKE_SCORE else None
 
 
-def of_identifier(contract: SourceContract, heading: str) -> bool:
+def is_identifier_heading(contract: SourceContract, heading: str) -> bool:
     """Return whether a heading is a known heading of an identifier, whose values must not be shown."""
     identifiers = contract.with_role(Role.IDENTIFIER)
     return (
-        any(heading_score(column, heading) >= SURE_SCORE for column in identifiers)
-        or part_score("full_name", heading) >= SURE_SCORE
+        any(score_heading(column, heading) >= SURE_SCORE for column in identifiers)
+        or score_part("full_name", heading) >= SURE_SCORE
     )
 
 
-def code_of(column: Column, value: str) -> tuple[str, bool] | None:
+def find_code(column: Column, value: str) -> tuple[str, bool] | None:
     """Return the contract code of a value, and whether it is known (True) or guessed; None if there is no match."""
-    known = _known_values(column)
+    known = _build_known_values(column)
     folded = squash(value) or value.strip()
     if folded in known:
         return known[folded], True
@@ -86,21 +90,21 @@ def code_of(column: Column, value: str) -> tuple[str, bool] | None:
 
 
 def _score(heading: str, known: Iterable[str]) -> float:
-    folded, telling, best = squash(heading), words(heading), 0.0
+    folded, telling, best = squash(heading), split_words(heading), 0.0
     for form in known:
         if folded == squash(form):
             return 1.0
-        if telling and telling == words(form):
+        if telling and telling == split_words(form):
             best = max(best, SURE_SCORE)
         elif (
             len(folded) >= _TELLING_LENGTH
-            and (near := likeness(folded, squash(form), _NEAR_LIKENESS)) >= _NEAR_LIKENESS
+            and (near := compute_likeness(folded, squash(form), _NEAR_LIKENESS)) >= _NEAR_LIKENESS
         ):
             best = max(best, near * _NEAR_LIKENESS)
     return best
 
 
-def likeness(one: str, other: str, least: float) -> float:
+def compute_likeness(one: str, other: str, least: float) -> float:
     """Return the share of letters that two texts have in common, in order; 0 if it is below `least`.
 
     Most texts below `least` are ruled out cheaply, by their lengths or by their letters in any order.
@@ -112,13 +116,13 @@ def likeness(one: str, other: str, least: float) -> float:
 
 
 @cache
-def _table() -> Mapping[str, Any]:
+def _load_headings() -> Mapping[str, Any]:
     table = yaml.load(_HEADINGS_FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     assert isinstance(table, dict)
     return table
 
 
-def _known_values(column: Column) -> dict[str, str]:
+def _build_known_values(column: Column) -> dict[str, str]:
     """Map folded values to codes: known values, the contract's labels and then its codes, which take precedence."""
     if column.kind is not Kind.CODE:
         return {}
@@ -127,7 +131,7 @@ def _known_values(column: Column) -> dict[str, str]:
     forms = {
         (squash(value) or value): code
         for group in groups
-        for code, values in _table()["values"].get(group, {}).items()
+        for code, values in _load_headings()["values"].get(group, {}).items()
         for value in values
     }
     labels: dict[str, str] = {}

@@ -22,12 +22,12 @@ from sources.councils.dialect import (
     Filled,
     Join,
     Pattern,
-    date_sql,
-    likeliest,
-    plausible,
+    build_date_sql,
+    build_plausible_sql,
+    find_likeliest_format,
 )
-from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, code_of, heading_score, part_score
-from sources.extract.table import trimmed
+from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
+from sources.extract.table import build_trimmed_sql
 from sources.reference.goals import GOALS
 
 _MAYBE_DATE = "length(cell) BETWEEN 5 AND 25 AND regexp_matches(cell, '[0-9].*[0-9]')"
@@ -56,7 +56,7 @@ class TextSample:
         names = [self.column(heading) for heading in headings]
         rows = [batch.select(range(len(names))).rename_columns(names) for batch in batches]
         con.register("text_rows", pa.Table.from_batches(rows, pa.schema([(name, pa.string()) for name in names])))
-        cells = ", ".join(f"{trimmed(name)} AS {name}" for name in names)
+        cells = ", ".join(f"{build_trimmed_sql(name)} AS {name}" for name in names)
         con.execute(f"CREATE OR REPLACE TEMP TABLE {self.relation} AS SELECT {cells} FROM text_rows").fetchall()
         con.unregister("text_rows")
         counts = ", ".join(["count(*)", *(f"count({name})" for name in names)])
@@ -74,13 +74,13 @@ class TextSample:
         """Return the share of filled cells under a heading that meet a condition."""
         return self._shares(heading, [condition])[0]
 
-    def date_form(self, heading: str, least: float) -> DateForm | None:
+    def find_date_form(self, heading: str, least: float) -> DateForm | None:
         """Return the usual date format that reads at least the share `least` of the filled cells; None if none does."""
         if self.share(heading, _MAYBE_DATE) < least:
             return None
-        shares = self._shares(heading, [plausible(date_sql("cell", (form,))) for form in USUAL_FORMATS])
+        shares = self._shares(heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS])
         by_form = dict(zip(USUAL_FORMATS, shares, strict=True))
-        best, exchanged = likeliest(by_form)
+        best, exchanged = find_likeliest_format(by_form)
         return DateForm(best, exchanged) if by_form[best] >= least else None
 
     def values(self, heading: str, most: int) -> dict[str, int]:
@@ -99,7 +99,7 @@ class TextSample:
         return [count / max(self.filled[heading], 1) for count in found]
 
 
-def identifier_forms(valid: Mapping[str, str]) -> dict[str, str]:
+def build_identifier_sql(valid: Mapping[str, str]) -> dict[str, str]:
     """Return the SQL condition, by column, of values in the form of an identifier: `valid` ones, and postcodes.
 
     `valid` has conditions on `{}` for identifiers with a check digit.
@@ -135,10 +135,10 @@ class Guesser:
     """Guesses columns of one sample. `valid` has SQL conditions for identifiers with a check digit, as in `project`."""
 
     def __init__(self, sample: TextSample, contract: SourceContract, valid: Mapping[str, str]) -> None:
-        self.sample, self.contract, self._forms = sample, contract, identifier_forms(valid)
+        self.sample, self.contract, self._forms = sample, contract, build_identifier_sql(valid)
         self._numbers = set(valid)
         self.dates: dict[str, DateForm | None] = {
-            heading: sample.date_form(heading, _FITTING_SHARE) for heading in sample.headings
+            heading: sample.find_date_form(heading, _FITTING_SHARE) for heading in sample.headings
         }
         self._kinds = {heading: self._kind(heading) for heading in sample.headings}
 
@@ -161,18 +161,18 @@ class Guesser:
                 found[guess.column] = guess
                 used.add(guess.heading)
         for more in (
-            self._numbered_goals,
-            self._goals_in_order,
+            self._guess_numbered_goals,
+            self._guess_goals_in_order,
             self._names,
-            self._birth_date,
-            self._postcode_halves,
-            self._filled_referral,
+            self._guess_birth_date,
+            self._guess_postcode,
+            self._guess_referral,
         ):
             found |= {column: guess for column, guess in more(found).items() if column not in found}
         return found
 
     def _score(self, column: Column, heading: str) -> tuple[float, Guess]:
-        by_name = heading_score(column, heading)
+        by_name = score_heading(column, heading)
         if not self._may_hold(column, heading):
             return 0.0, Guess(column.name, heading, None, "", False)
         telling = column.name in self._forms
@@ -219,7 +219,7 @@ class Guesser:
     def _is_misnamed(self, heading: str) -> bool:
         """Return whether a heading is the known heading of a contract column that its values do not fit."""
         return any(
-            heading_score(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
+            score_heading(column, heading) >= SURE_SCORE and not self._may_hold(column, heading)
             for column in self.contract.columns
         )
 
@@ -236,7 +236,7 @@ class Guesser:
                 return self.sample.share(heading, "try_cast(cell AS DOUBLE) IS NOT NULL")
             case Kind.CODE:
                 known = sum(
-                    rows for value, rows in self.sample.values(heading, _MAX_CODES).items() if code_of(column, value)
+                    rows for value, rows in self.sample.values(heading, _MAX_CODES).items() if find_code(column, value)
                 )
                 return max(
                     known / self.sample.filled[heading],
@@ -244,7 +244,7 @@ class Guesser:
                 )
         return None
 
-    def _numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+    def _guess_numbered_goals(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Guess the goals from seventeen headings with the numbers 1 to 17."""
         used = {guess.heading for guess in found.values() if guess.column not in GOALS}
         numbered = {
@@ -259,7 +259,7 @@ class Guesser:
         why = "seventeen headings are numbered 1 to 17"
         return {goal: Guess(goal, numbered[index], None, why, False) for index, goal in enumerate(GOALS, 1)}
 
-    def _goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+    def _guess_goals_in_order(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Guess the goals from seventeen neighbouring headings that share a few values."""
         if not GOALS.keys() <= {column.name for column in self.contract.columns} or found.keys() >= GOALS.keys():
             return {}
@@ -282,7 +282,7 @@ class Guesser:
 
     def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Guess surname and forename from one column."""
-        heading = self._full_name(found) or self._part("full_name", found)
+        heading = self._find_full_name(found) or self._part("full_name", found)
         if heading is None or "surname" not in self.contract:
             return {}
         if self._kinds[heading] != "name" and set(_NAMES) & found.keys():
@@ -298,47 +298,47 @@ class Guesser:
             for name, pattern in zip(_NAMES, parts, strict=True)
         }
 
-    def _full_name(self, found: Mapping[str, Guess]) -> str | None:
+    def _find_full_name(self, found: Mapping[str, Guess]) -> str | None:
         """Return the heading of a name whose values are full names."""
         used = {guess.heading for guess in found.values()}
         of_names = [self.contract[name] for name in _NAMES if name in self.contract]
         scores = {
-            heading: max(part_score("full_name", heading), *(heading_score(column, heading) for column in of_names))
+            heading: max(score_part("full_name", heading), *(score_heading(column, heading) for column in of_names))
             for heading in self.sample.headings
             if self._kinds[heading] == "name" and heading not in used and of_names
         }
         best = max(scores, key=scores.__getitem__, default=None)
         return best if best is not None and scores[best] >= LIKE_SCORE else None
 
-    def _birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+    def _guess_birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         headings = [self._part(part, found) for part in ("birth_year", "birth_month", "birth_day")]
         parts = tuple(heading for heading in headings if heading)
         if "date_of_birth" not in self.contract or len(parts) < 3:
             return {}
         return {"date_of_birth": Guess("date_of_birth", None, Join(parts, "-"), "in three columns", True)}
 
-    def _postcode_halves(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+    def _guess_postcode(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         outward, inward = (self._part(part, found) for part in ("postcode_outward", "postcode_inward"))
         if "postcode" not in self.contract or not outward or not inward:
             return {}
         return {"postcode": Guess("postcode", None, Join((outward, inward), " "), "in two columns", True)}
 
-    def _filled_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        heading = self._part("referral_date", found) or self._dated_referral()
+    def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        heading = self._part("referral_date", found) or self._find_dated_referral()
         if heading is None or "referral" not in self.contract:
             return {}
         why = "a referral is taken to be made where it has a date"
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
-    def _dated_referral(self) -> str | None:
+    def _find_dated_referral(self) -> str | None:
         """Return a heading of referrals whose values are dates."""
         if "referral" not in self.contract:
             return None
         dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
-        return next((each for each in dated if heading_score(self.contract["referral"], each) >= SURE_SCORE), None)
+        return next((each for each in dated if score_heading(self.contract["referral"], each) >= SURE_SCORE), None)
 
     def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}
         free = [heading for heading in self.sample.headings if heading not in used and self.sample.filled[heading]]
-        best = max(free, key=lambda heading: part_score(part, heading), default=None)
-        return best if best and part_score(part, best) >= SURE_SCORE else None
+        best = max(free, key=lambda heading: score_part(part, heading), default=None)
+        return best if best and score_part(part, best) >= SURE_SCORE else None

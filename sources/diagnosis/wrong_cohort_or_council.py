@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from sources.contracts import SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place, places
+from sources.reference.places import get_place, load_places
 
 MOSTLY = 0.5
 """Share of the rows with a value above which a file looks like another year's or council's. It equals the `stop_share`
@@ -85,7 +85,7 @@ class OtherOrigin:
         return f"{whole} looks like {self.name}’s: {reason}, {self.own:,} of {self.should_be}’s own."
 
 
-def origin_sql(contract: SourceContract) -> str:
+def build_origin_sql(contract: SourceContract) -> str:
     """Return the SQL, over typed rows, of the columns that `OriginCounter` reads, each preceded by a comma."""
     terms = {"date_of_birth": (_BORN_SQL, BORN), "la_code": (_LA_CODE_SQL, LA_CODE), "upn": (_UPN_AREA_SQL, UPN_AREA)}
     return "".join(f", {sql} AS {name}" for column, (sql, name) in terms.items() if column in contract)
@@ -110,16 +110,16 @@ class OriginCounter:
         """
         first = Cohort(cohort).first_year
         labels = {year: f"{year}/{(year + 1) % 100:02d}" for year in range(first - 10, first + 11)}
-        year = self._other(BORN, labels, Cohort(cohort).label, IN_PART)
+        year = self._find_other(BORN, labels, Cohort(cohort).label, IN_PART)
         authorities = {
-            code: each.la_name for each in places().values() for code in (each.old_la_code, each.new_la_code)
+            code: each.la_name for each in load_places().values() for code in (each.old_la_code, each.new_la_code)
         }
-        own = place(council).la_name
-        of_council = (self._other(by, authorities, own, MOSTLY) for by in (LA_CODE, UPN_AREA))
+        own = get_place(council).la_name
+        of_council = (self._find_other(by, authorities, own, MOSTLY) for by in (LA_CODE, UPN_AREA))
         other = next((found for found in of_council if found), None)
         return tuple(found for found in (year, other) if found)
 
-    def _other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
+    def _find_other(self, by: str, names: Mapping[Any, str], own: str, share: float) -> OtherOrigin | None:
         """Return the most frequent other name if more than `share` of the rows have it."""
         counts: Counter[str] = Counter()
         for value, rows in self._counts.get(by, Counter()).items():

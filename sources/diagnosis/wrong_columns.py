@@ -12,12 +12,12 @@ import duckdb
 import pyarrow as pa
 
 from sources.contracts import Column, Kind, SourceContract
-from sources.councils.dialect import ISO_DATES, plausible
-from sources.diagnosis.column_guesses import TextSample, identifier_forms
+from sources.councils.dialect import ISO_DATES, build_plausible_sql
+from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped
 from sources.extract.open import OpenExtract
-from sources.extract.project import typed_sql
-from sources.extract.table import first_rows
+from sources.extract.project import build_typed_sql
+from sources.extract.table import take_first_rows
 
 MAX_ROWS = 2000
 _RIGHT_SHARE = 0.9
@@ -50,17 +50,17 @@ def suspect_columns(
 
     `valid` has SQL conditions for identifiers with a fixed form; their macros are defined in `con`.
     """
-    headings, rows = _first_rows(extract)
+    headings, rows = _read_first_rows(extract)
     if not rows:
         return ()
-    sample, forms = TextSample(con, headings, rows), identifier_forms(valid)
+    sample, forms = TextSample(con, headings, rows), build_identifier_sql(valid)
     settled = {
         extract.headings.get(column.name)
         for column in contract.columns
         if column.name not in wrong and _has_form(column, forms)
     }
     comparison = _Comparison(sample, extract, forms, settled)
-    found = [comparison.suspicion(contract[name]) for name in wrong]
+    found = [comparison.find_suspicion(contract[name]) for name in wrong]
     sample.close()
     return tuple(suspicion for suspicion in found if suspicion)
 
@@ -79,37 +79,40 @@ class _Comparison:
     _forms: Mapping[str, str]
     _settled: Collection[str | None]
 
-    def suspicion(self, column: Column) -> Suspicion | None:
+    def find_suspicion(self, column: Column) -> Suspicion | None:
         heading = self._extract.headings.get(column.name)
         if heading is None or not _has_form(column, self._forms):
             return None
-        if column.kind is Kind.DATE and (form := self._unread_form(column, heading)):
+        if column.kind is Kind.DATE and (form := self._find_unread_form(column, heading)):
             standard = self._extract.table.in_contract_form
             remedy = "" if standard else "say date_format in the council file, or "
             remark = f"look like {form}; {remedy}write them as 2020-02-29."
-            return Suspicion(f"The dates in {self._number(heading)} {remark}", f"The dates under {heading!r} {remark}")
+            return Suspicion(
+                f"The dates in {self._format_column_number(heading)} {remark}", f"The dates under {heading!r} {remark}"
+            )
         own = self._share(column, heading)
-        other = self._likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
+        other = self._find_likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
             return None
-        by_number = f"in {self._number(other)} look like {column.name}, those in {self._number(heading)} do not."
+        theirs, own = self._format_column_number(other), self._format_column_number(heading)
+        by_number = f"in {theirs} look like {column.name}, those in {own} do not."
         by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
         numbered = column.name in self._forms and column.name != "postcode"
         swapped = other in self._extract.headings.values() and column.name in self._forms
         return Suspicion(f"The values {by_number}", f"The values {by_name}", moved=numbered or swapped)
 
-    def _number(self, heading: str) -> str:
+    def _format_column_number(self, heading: str) -> str:
         return f"column {self._extract.table.header.index(heading) + 1}"
 
-    def _unread_form(self, column: Column, heading: str) -> str | None:
+    def _find_unread_form(self, column: Column, heading: str) -> str | None:
         """Return the date format that nearly all values have, unless the dialect has it already; two formats if day and
         month are ambiguous."""
-        found = self._sample.date_form(heading, _RIGHT_SHARE) if self._is_filled(heading) else None
-        if found is None or found.form in (*self._extract.dialect.formats_of(column.name), *ISO_DATES):
+        found = self._sample.find_date_form(heading, _RIGHT_SHARE) if self._is_filled(heading) else None
+        if found is None or found.form in (*self._extract.dialect.get_formats(column.name), *ISO_DATES):
             return None
         return f"{found.form} or {found.exchanged}" if found.exchanged else found.form
 
-    def _likeliest_heading(self, column: Column, heading: str) -> str | None:
+    def _find_likeliest_heading(self, column: Column, heading: str) -> str | None:
         """Return another heading whose values fit the column, except headings of columns that are not in doubt."""
         free = [name for name in self._sample.headings if name != heading and name not in self._settled]
         shares = {name: self._share(column, name) for name in free}
@@ -122,18 +125,20 @@ class _Comparison:
             return 0.0
         if column.name in self._forms:
             return self._sample.share(heading, self._forms[column.name])
-        typed = typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
-        return self._sample.share(heading, plausible(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL")
+        typed = build_typed_sql(column, self._extract.dialect, {}).replace(f"raw_{column.name}", "cell")
+        return self._sample.share(
+            heading, build_plausible_sql(typed) if column.kind is Kind.DATE else f"{typed} IS NOT NULL"
+        )
 
     def _is_filled(self, heading: str) -> bool:
         return self._sample.filled[heading] >= max(_FILLED_SHARE * self._sample.rows, 1)
 
 
-def _first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:
+def _read_first_rows(extract: OpenExtract) -> tuple[list[str], list[pa.RecordBatch]]:
     """Return headings and first rows: all columns if they can be read as text, otherwise those that are used."""
     for headings in (extract.table.header, list(dict.fromkeys(extract.headings.values()))):
         try:
-            return headings, first_rows(extract.table.read(headings), MAX_ROWS)
+            return headings, take_first_rows(extract.table.read(headings), MAX_ROWS)
         except ExtractStopped:
             continue
     return [], []

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from sources.contracts import CONTRACTS, SourceContract
-from sources.councils.council_file import InvalidCouncilFile, council_file
+from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.match import dialect_of, known_keys, missing_columns
+from sources.extract.match import choose_dialect, collect_known_keys, find_missing_columns
 from sources.extract.open import OpenExtract, open_extract, open_table
-from sources.reference.places import place, places
+from sources.reference.places import get_place, load_places
 
 
 def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) -> OpenExtract:
@@ -24,46 +24,46 @@ def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) 
     try:
         return open_extract(landed, contract, dialect)
     except ExtractStopped:
-        if _has_all(_header(landed, contract, [dialect]), contract, dialect):
+        if _has_all(_read_header(landed, contract, [dialect]), contract, dialect):
             raise
-        other = _other(landed)
+        other = _find_match(landed)
         if other is None:
             raise
-        raise _instead_of(landed, contract, *other) from None
+        raise _build_mismatch_error(landed, contract, *other) from None
 
 
-def _other(landed: Landed) -> tuple[str, SourceContract] | None:
+def _find_match(landed: Landed) -> tuple[str, SourceContract] | None:
     """Return the council and source that the file matches: another source of the council, or else the same source of
     another council."""
     for contract in CONTRACTS.values():
         if contract.name != landed.source:
-            of_council = _dialects([landed.council], contract)
-            if any(_has_all(_header(landed, contract, [own]), contract, own) for own in of_council.values()):
+            of_council = _load_dialects([landed.council], contract)
+            if any(_has_all(_read_header(landed, contract, [own]), contract, own) for own in of_council.values()):
                 return landed.council, contract
     contract = CONTRACTS[landed.source]
-    written = _dialects((council for council in places() if council != landed.council), contract)
+    written = _load_dialects((council for council in load_places() if council != landed.council), contract)
     others = {council: dialect for council, dialect in written.items() if dialect.columns}
-    header = _header(landed, contract, others.values())
+    header = _read_header(landed, contract, others.values())
     found = (council for council, dialect in others.items() if _has_all(header, contract, dialect))
     return next(((council, contract) for council in found), None)
 
 
-def _dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
+def _load_dialects(councils: Iterable[str], contract: SourceContract) -> dict[str, Dialect]:
     """Return each council's dialect of a source; invalid council files are skipped."""
     found: dict[str, Dialect] = {}
     for council in councils:
         with suppress(InvalidCouncilFile):
-            found[council] = council_file(council).dialect(contract.name)
+            found[council] = load_council_file(council).dialect(contract.name)
     return found
 
 
-def _header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
+def _read_header(landed: Landed, contract: SourceContract, dialects: Collection[Dialect]) -> list[str]:
     """Return the file's headings, found by the headings of a source in any of `dialects`; empty if none are found.
 
     The file is opened once for all dialects, so that diagnosis takes no longer than reading. A format whose reader
     returns contract columns always has all headings, so all rows are read to see whether they are valid.
     """
-    known = set[str]().union(*(known_keys(contract, dialect) for dialect in dialects))
+    known = set[str]().union(*(collect_known_keys(contract, dialect) for dialect in dialects))
     as_written = next(iter(dialects)) if len(dialects) == 1 else CONTRACT_DIALECT
     try:
         table = open_table(landed, contract, as_written, known)
@@ -76,15 +76,17 @@ def _header(landed: Landed, contract: SourceContract, dialects: Collection[Diale
 
 def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> bool:
     """Return whether `header` has every required column of the contract under the council's headings."""
-    return bool(header) and not missing_columns(contract, dialect_of(contract, header, dialect), header)
+    return bool(header) and not find_missing_columns(contract, choose_dialect(contract, header, dialect), header)
 
 
-def _instead_of(landed: Landed, wanted: SourceContract, council: str, contract: SourceContract) -> ExtractStopped:
-    own, la_name = council == landed.council, place(council).la_name
+def _build_mismatch_error(
+    landed: Landed, wanted: SourceContract, council: str, contract: SourceContract
+) -> ExtractStopped:
+    own, la_name = council == landed.council, get_place(council).la_name
     looks_like = f"your {contract.title}" if own else f"{contract.title} of {la_name}"
     remedy = "Put each file into the folder of its own kind" if own else "Put each council’s files into its own folder"
     return ExtractStopped(
         f"{landed.name}: this looks like {contract.name} of {council}, not {wanted.name} of {landed.council}. {remedy}",
         f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of {wanted.title}"
-        f"{'' if own else ' of ' + place(landed.council).la_name}. {remedy}",
+        f"{'' if own else ' of ' + get_place(landed.council).la_name}. {remedy}",
     )

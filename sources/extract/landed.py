@@ -18,13 +18,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from privacy.doors.regular import LeadsOut, leads_out, open_regular
+from privacy.doors.regular import LeadsOut, is_link_out, open_regular
 from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
 from sources.extract.readers.content import SPREADSHEET_SUFFIXES, is_clutter
-from sources.reference.cohorts import Cohort, InvalidCohort, cohort_codes
-from sources.reference.places import places
+from sources.reference.cohorts import Cohort, InvalidCohort, list_cohort_codes
+from sources.reference.places import load_places
 
 TOKENS_SUFFIX = ".tokens.parquet"
 """Suffix of a file whose identifiers the sender has replaced with tokens."""
@@ -84,7 +84,7 @@ class Landed:
             return f"{place}/{self.cohort}, part {self.part}"
         if self.in_parts:
             return f"{place}/{self.cohort}"
-        return f"{place}/{self.path.name}" if names_an_extract(self.path.name) else f"a file of {place}"
+        return f"{place}/{self.path.name}" if is_extract_name(self.path.name) else f"a file of {place}"
 
     @property
     def in_parts(self) -> bool:
@@ -107,65 +107,67 @@ class Landed:
         return self.path.name.lower().endswith(TOKENS_SUFFIX)
 
 
-def taking_part(landing: Path) -> list[str]:
+def list_councils(landing: Path) -> list[str]:
     """Return the councils that have a folder in landing, sorted by name."""
-    known = places()
+    known = load_places()
     return sorted(folder.name for folder in landing.iterdir() if folder.is_dir() and folder.name in known)
 
 
-def unknown_folders(landing: Path) -> list[str]:
+def list_unknown_folders(landing: Path) -> list[str]:
     """Return folders of landing that are not named after an English authority."""
-    known = {*places(), REFERENCE}
-    return sorted(folder.name for folder in arrived_in(landing) if folder.is_dir() and folder.name not in known)
+    known = {*load_places(), REFERENCE}
+    return sorted(folder.name for folder in list_arrived(landing) if folder.is_dir() and folder.name not in known)
 
 
-def misplaced(landing: Path) -> list[Path]:
+def list_misplaced_files(landing: Path) -> list[Path]:
     """Return files directly in landing, where they belong to no council."""
-    return [path for path in arrived_in(landing) if not path.is_dir() and not path.name.endswith(READY)]
+    return [path for path in list_arrived(landing) if not path.is_dir() and not path.name.endswith(READY)]
 
 
-def entries(folder: Path) -> list[Path]:
+def list_entries(folder: Path) -> list[Path]:
     """List a folder by name, except files that operating systems and office programs leave there."""
     return sorted(path for path in folder.iterdir() if not is_clutter(path.name))
 
 
-def arrived_in(folder: Path) -> list[Path]:
+def list_arrived(folder: Path) -> list[Path]:
     """List a folder by name, except files that are still being written."""
-    return [path for path in entries(folder) if not is_unfinished(path.name)]
+    return [path for path in list_entries(folder) if not is_unfinished(path.name)]
 
 
-def not_read(landing: Path) -> list[str]:
+def describe_unread_entries(landing: Path) -> list[str]:
     """Describe the entries of landing that are not named like an extract, by folder and number, without their names.
 
     Hidden and unfinished files, and markers, are skipped.
     """
-    return [not_read_sentence(folder, paths) for folder, paths in entries_not_read(landing).items()]
+    return [describe_unread_folder(folder, paths) for folder, paths in list_unread_entries(landing).items()]
 
 
-def not_read_sentence(folder: str, paths: Sequence[Path]) -> str:
+def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
     if _is_cohort(Path(folder).name):
         kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
-        return _not_read(len(paths), "entry", f"of {folder}", kinds)
+        return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
     if "/" in folder:
         names = "an extract ends as its kind does and is called by its cohort, as 202425.csv, or holds several"
-        return _not_read(len(paths), "file", f"of {folder}", names)
+        return _describe_unread(len(paths), "file", f"of {folder}", names)
     if folder != "landing":
-        return _not_read(len(paths), "entry", f"of {folder}", f"no name of a source{_perhaps(paths, CONTRACTS)}")
+        return _describe_unread(
+            len(paths), "entry", f"of {folder}", f"no name of a source{_suggest_names(paths, CONTRACTS)}"
+        )
     folders = [path for path in paths if path.is_dir()]
-    councils = f"no name of a council{_perhaps(folders, places())}"
+    councils = f"no name of a council{_suggest_names(folders, load_places())}"
     remedy = (
         "nothing says which council sent it; put each into the folder of its council and source, as"
         " leeds/eyfsp/202425.csv, or take it out of landing"
     )
     sentences = [
-        _not_read(len(folders), "entry", "of landing", councils),
-        _not_read(len(paths) - len(folders), "file", "in landing itself", remedy),
+        _describe_unread(len(folders), "entry", "of landing", councils),
+        _describe_unread(len(paths) - len(folders), "file", "in landing itself", remedy),
     ]
     return "; ".join(filter(None, sentences))
 
 
-def _not_read(count: int, noun: str, where: str, reason: str) -> str:
+def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
     match count:
         case 0:
             return ""
@@ -175,43 +177,43 @@ def _not_read(count: int, noun: str, where: str, reason: str) -> str:
     return f"{count} {nouns} {where} are not read: {reason}"
 
 
-def _perhaps(paths: Sequence[Path], known: Collection[str]) -> str:
+def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
     near = sorted({match for path in paths for match in difflib.get_close_matches(path.name, known, n=1)})
     return f"; perhaps {' or '.join(near)}" if near else ""
 
 
-def entries_not_read(landing: Path) -> dict[str, list[Path]]:
+def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
     """Return the entries that `not_read` describes, by name of their folder."""
-    found = {"landing": [*(landing / name for name in unknown_folders(landing)), *misplaced(landing)]}
-    for council in taking_part(landing):
-        within = arrived_in(landing / council)
+    found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *list_misplaced_files(landing)]}
+    for council in list_councils(landing):
+        within = list_arrived(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
         for source in sources:
             found[f"{council}/{source.name}"] = [
                 path
-                for path in arrived_in(source)
-                if not names_an_extract(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
+                for path in list_arrived(source)
+                if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
-            for inside in (path for path in entries(source) if _is_cohort(path.name) and path.is_dir()):
-                found[f"{council}/{source.name}/{inside.name}"] = _strays_inside(inside, source.name)
+            for inside in (path for path in list_entries(source) if _is_cohort(path.name) and path.is_dir()):
+                found[f"{council}/{source.name}/{inside.name}"] = _list_strays(inside, source.name)
         found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
 
 
-def without_endings(name: str) -> str:
+def strip_endings(name: str) -> str:
     """Return a file's name without its format suffix."""
     endings = [suffix for suffix in SUFFIXES if name.lower().endswith(suffix)]
     return name[: -len(max(endings, key=len))] if endings else name
 
 
-def _strays_inside(folder: Path, source: str) -> list[Path]:
+def _list_strays(folder: Path, source: str) -> list[Path]:
     """Return entries of a cohort's folder that are neither parts nor tables."""
-    tables = _holds_tables(folder, source)
+    tables = _has_tables(folder, source)
     return [
         path
-        for path in arrived_in(folder)
+        for path in list_arrived(folder)
         if not path.name.endswith(READY)
-        and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _refusal(path.name))
+        and not (TABLE_NAME.search(path.name) if tables else _is_part(path, source) or _find_refusal(path.name))
     ]
 
 
@@ -223,65 +225,65 @@ def _is_cohort(name: str) -> bool:
     return True
 
 
-def _holds_tables(path: Path, source: str) -> bool:
+def _has_tables(path: Path, source: str) -> bool:
     """Return whether a folder contains CSDS tables: at least one file is named after one."""
-    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in entries(path))
+    return source == "hv_reviews" and path.is_dir() and any(TABLE_NAME.search(file.name) for file in list_entries(path))
 
 
 def _is_part(path: Path, source: str) -> bool:
-    return path.name.lower().endswith(SUFFIXES) if not path.is_dir() else _holds_tables(path, source)
+    return path.name.lower().endswith(SUFFIXES) if not path.is_dir() else _has_tables(path, source)
 
 
-def _refusal(name: str) -> Rule | None:
+def _find_refusal(name: str) -> Rule | None:
     """Return the rule that refuses a file for its extension."""
     endings = (ending for ending in REFUSED_SUFFIXES if name.lower().endswith(ending))
     return next((REFUSED_SUFFIXES[ending] for ending in endings), None)
 
 
-def parts_in(folder: Path, source: str) -> list[Path]:
+def list_parts(folder: Path, source: str) -> list[Path]:
     """List the parts in a cohort's folder by name, including refused ones, which are reported to their sender."""
-    if not folder.is_dir() or _holds_tables(folder, source):
+    if not folder.is_dir() or _has_tables(folder, source):
         return []
-    paths = (path for path in arrived_in(folder) if not path.name.endswith(READY))
-    return [path for path in paths if _is_part(path, source) or _refusal(path.name)]
+    paths = (path for path in list_arrived(folder) if not path.name.endswith(READY))
+    return [path for path in paths if _is_part(path, source) or _find_refusal(path.name)]
 
 
-def _of_several(folder: Path) -> list[Path]:
+def _list_mixed_paths(folder: Path) -> list[Path]:
     """List the files of a source's folder that may contain several cohorts, by name."""
     if not folder.is_dir():
         return []
-    paths = (path for path in arrived_in(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
-    return [path for path in paths if not names_an_extract(path.name)]
+    paths = (path for path in list_arrived(folder) if not path.is_dir() and path.name.lower().endswith(SUFFIXES))
+    return [path for path in paths if not is_extract_name(path.name)]
 
 
-def in_several(landing: Path, council: str, source: str) -> list[Landed]:
+def list_mixed_files(landing: Path, council: str, source: str) -> list[Landed]:
     """List the files of a council's source that may contain several cohorts; their cohorts are not known yet."""
     folder = landing / council
-    return [Landed(council, source, "", path, within=folder) for path in _of_several(folder / source)]
+    return [Landed(council, source, "", path, within=folder) for path in _list_mixed_paths(folder / source)]
 
 
-def names_an_extract(name: str) -> bool:
+def is_extract_name(name: str) -> bool:
     """Return whether a file is named as the contract says: by its cohort and its format suffix."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
     return _is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
-def files_of(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
+def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
     """List the entries named after the cohort: a folder, or files with a suffix that is accepted or refused. An empty
     folder counts as nothing sent."""
     folder = landing / council / source
     names = {cohort, *(cohort + suffix for suffix in (*SUFFIXES, *REFUSED_SUFFIXES))}
-    found = entries(folder) if folder.is_dir() else []
+    found = list_entries(folder) if folder.is_dir() else []
     return [path for path in found if path.name.lower() in names and (path.name != cohort or _is_there(path))]
 
 
 def _is_there(path: Path) -> bool:
-    return bool(entries(path)) if path.is_dir() else os.path.lexists(path)
+    return bool(list_entries(path)) if path.is_dir() else os.path.lexists(path)
 
 
-def files_in(path: Path) -> list[Path]:
+def list_files(path: Path) -> list[Path]:
     """List the file itself, or the regular files of a folder of tables, by name."""
-    return [file for file in entries(path) if file.is_file()] if path.is_dir() else [path]
+    return [file for file in list_entries(path) if file.is_file()] if path.is_dir() else [path]
 
 
 def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None:
@@ -290,60 +292,62 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
     Raises `ExtractStopped` if two have arrived, or if its suffix or link target shows that it cannot be an extract.
     Links are followed only within the council's folder: the sender may not be allowed to read other files.
     """
-    found = files_of(landing, council, source, cohort)
+    found = list_cohort_files(landing, council, source, cohort)
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise ExtractStopped(f"{council}/{source}: {names} are both in the folder; keep only the right one")
     within = landing / council
-    several = tuple(_of_several(within / source))
+    several = tuple(_list_mixed_paths(within / source))
     for path in several:
-        if leads_out(path, within):
-            raise rules.stopped(f"a file of {council}/{source}", rules.LINK)
+        if is_link_out(path, within):
+            raise rules.build_error(f"a file of {council}/{source}", rules.LINK)
     if not found:
         folder = within / source / cohort
         return Landed(council, source, cohort, folder, several=several, within=within) if several else None
-    parts = parts_in(found[0], source)
+    parts = list_parts(found[0], source)
     landed = Landed(council, source, cohort, found[0], tuple(parts), several=several, within=within)
     for part in parts:
-        if rule := _refusal(part.name):
-            raise rules.stopped(f"a part of {landed.name}", rule)
-        if leads_out(part, within):
-            raise rules.stopped(f"a part of {landed.name}", rules.LINK)
+        if rule := _find_refusal(part.name):
+            raise rules.build_error(f"a part of {landed.name}", rule)
+        if is_link_out(part, within):
+            raise rules.build_error(f"a part of {landed.name}", rules.LINK)
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
-        raise rules.stopped(landed.name, refused)
-    if leads_out(landed.path, within):
-        raise rules.stopped(landed.name, rules.LINK)
+        raise rules.build_error(landed.name, refused)
+    if is_link_out(landed.path, within):
+        raise rules.build_error(landed.name, rules.LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
-        raise rules.stopped(landed.name, rules.NOT_A_FILE)
+        raise rules.build_error(landed.name, rules.NOT_A_FILE)
     if not os.access(landed.path, os.R_OK):
-        raise rules.stopped(landed.name, rules.NOT_ALLOWED)
+        raise rules.build_error(landed.name, rules.NOT_ALLOWED)
     return landed
 
 
-def cohorts_of_children() -> list[str]:
+def list_cohorts() -> list[str]:
     """Return the cohorts with children born by now, all of which one file may contain."""
     # A cohort's first children are born five years before its first year.
-    return [code for code in cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
+    return [code for code in list_cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
 
 
-def anything_arrived(landing: Path, cohort: str) -> bool:
+def has_arrivals(landing: Path, cohort: str) -> bool:
     """Return whether any council has sent a file that is, or may be, for a cohort, usable or not."""
-    places = [(council, source) for council in taking_part(landing) for source in CONTRACTS]
-    return any(files_of(landing, *place, cohort) or _of_several(landing.joinpath(*place)) for place in places)
+    places = [(council, source) for council in list_councils(landing) for source in CONTRACTS]
+    return any(
+        list_cohort_files(landing, *place, cohort) or _list_mixed_paths(landing.joinpath(*place)) for place in places
+    )
 
 
-def candidates(landing: Path) -> Iterator[Landed]:
+def iter_candidates(landing: Path) -> Iterator[Landed]:
     """Yield every extract in landing, of any cohort; if a council sent two for one source and cohort, both."""
-    for council in taking_part(landing):
+    for council in list_councils(landing):
         for source in CONTRACTS:
             by_cohort: dict[str, list[Path]] = {}
             folder = landing / council / source
-            for path in arrived_in(folder) if folder.is_dir() else []:
+            for path in list_arrived(folder) if folder.is_dir() else []:
                 if not path.name.endswith(READY):
                     by_cohort.setdefault(path.name.partition(".")[0], []).append(path)
-            if _of_several(folder):
-                by_cohort = {code: [] for code in cohorts_of_children()} | by_cohort
+            if _list_mixed_paths(folder):
+                by_cohort = {code: [] for code in list_cohorts()} | by_cohort
             for cohort, paths in by_cohort.items():
                 try:
                     found = find(landing, council, source, cohort)
@@ -359,42 +363,42 @@ def is_unfinished(name: str) -> bool:
     return (name.startswith(".") and not is_clutter(name)) or name.lower().endswith(_UNFINISHED_ENDS)
 
 
-def content_sha256(path: Path, name: str = "a file", within: Path | None = None) -> str:
+def hash_content(path: Path, name: str = "a file", within: Path | None = None) -> str:
     """Return the SHA-256 of a file's bytes, read as a stream; for a folder, of its files' names and hashes.
 
     Raises `ExtractStopped` if it cannot be read; `name` is its name in messages, `within` as in `Landed`.
     """
     try:
         if path.is_dir():
-            lines = (f"{_file_sha256(file, within)}  {file.name}\n" for file in files_in(path))
+            lines = (f"{_hash_file(file, within)}  {file.name}\n" for file in list_files(path))
             return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
-        return _file_sha256(path, within)
+        return _hash_file(path, within)
     except LeadsOut:
-        raise rules.stopped(name, rules.LINK) from None
+        raise rules.build_error(name, rules.LINK) from None
     except OSError as error:
         raise ExtractStopped(f"{name} cannot be read ({error.strerror}); check its owner and mode") from None
 
 
-def state(*paths: Path) -> list[list[int]]:
+def get_state(*paths: Path) -> list[list[int]]:
     """Return size and modification time of each file; if two calls return the same, nothing is being written."""
-    files = (file for path in paths for file in files_in(path))
+    files = (file for path in paths for file in list_files(path))
     return [[stat.st_size, stat.st_mtime_ns] for stat in (file.stat() for file in files)]
 
 
-def size_of(path: Path) -> int:
+def get_size(path: Path) -> int:
     """Return the size in bytes; 0 if it cannot be determined yet."""
     try:
-        return sum(size for size, _ in state(path))
+        return sum(size for size, _ in get_state(path))
     except OSError:  # reported when the file is opened
         return 0
 
 
-def _file_sha256(path: Path, within: Path | None) -> str:
+def _hash_file(path: Path, within: Path | None) -> str:
     with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def synthetic_hashes(landing: Path) -> frozenset[str]:
+def read_synthetic_hashes(landing: Path) -> frozenset[str]:
     """Return the hashes in the marker of synthetic extracts; none if it is missing or cannot be read."""
     try:
         return frozenset(json.loads((landing / SYNTHETIC_MARKER).read_bytes()))
@@ -406,5 +410,5 @@ def mark_as_synthetic(landing: Path, files: Iterable[Path]) -> None:
     """Add files to the marker of synthetic extracts. Only generators of such extracts may call this."""
     path = landing / SYNTHETIC_MARKER
     path.parent.mkdir(parents=True, exist_ok=True)
-    hashes = sorted({*synthetic_hashes(landing), *(content_sha256(file) for file in files)})
+    hashes = sorted({*read_synthetic_hashes(landing), *(hash_content(file) for file in files)})
     path.write_text(json.dumps(hashes, indent=0), encoding="utf-8")

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from sources.contracts import Column, SourceContract
 from sources.councils.dialect import Dialect
-from sources.councils.known_headings import heading_score, likeness
+from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing
-from sources.extract.table import columns, stop_at_values
+from sources.extract.table import format_column_numbers, stop_at_values
 
 MAX_SKIPPED = 20
 """Maximum number of title and blank lines before the header."""
@@ -22,15 +22,15 @@ _RENAMED_LIKENESS = 0.6
 _BETWEEN_WORDS = re.compile(r"[\s_.-]+")
 
 
-def key(name: str) -> str:
+def normalise_heading(name: str) -> str:
     """Normalise the letter case and word separators of a heading."""
     return _BETWEEN_WORDS.sub(" ", name.lower()).strip()
 
 
-def known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
+def collect_known_keys(contract: SourceContract, dialect: Dialect) -> set[str]:
     """Return the keys of all headings in the contract and the council file."""
-    names = {name for column in contract.columns for name in (column.name, dialect.local_name(column.name))}
-    return {key(name) for name in names | set(dialect.inputs)}
+    names = {name for column in contract.columns for name in (column.name, dialect.get_local_name(column.name))}
+    return {normalise_heading(name) for name in names | set(dialect.inputs)}
 
 
 def match(
@@ -41,96 +41,103 @@ def match(
     Returns the dialect of the file, its column for each contract column, and its column for each local name that a
     derived column is computed from. `name` is the file's name in messages.
     """
-    present = set(map(key, header))
+    present = set(map(normalise_heading, header))
     for column, sentence in contract.refused_columns.items():
-        if key(column) in present:
+        if normalise_heading(column) in present:
             raise ExtractStopped(f"{name}: {sentence}")
-    dialect = dialect_of(contract, header, council_dialect)
+    dialect = choose_dialect(contract, header, council_dialect)
     found = {
         column.name: heading
         for column in contract.columns
         if column.name not in dialect.derived
-        and (heading := _heading(name, header, column.name, dialect.local_name(column.name), column.name))
+        and (heading := _find_heading(name, header, column.name, dialect.get_local_name(column.name), column.name))
     }
     inputs = {
         local: heading
         for column, derived in dialect.derived.items()
         for local in derived.inputs
-        if (heading := _heading(name, header, column, local))
+        if (heading := _find_heading(name, header, column, local))
     }
-    if (mark := dialect.deleted) and (heading := _heading(name, header, "a mark of deletion", mark.heading)):
+    if (mark := dialect.deleted) and (heading := _find_heading(name, header, "a mark of deletion", mark.heading)):
         inputs[mark.heading] = heading
-    missing = missing_columns(contract, dialect, header)
+    missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
         used = {*found.values(), *inputs.values()}
         spare = [column for column in header if column not in used]
-        likely = _likely(contract, missing, spare)
+        likely = _suggest_renames(contract, missing, spare)
         by_number = {local: f"column {header.index(heading) + 1}" for local, heading in likely.items()}
         by_name = {local: repr(heading) for local, heading in likely.items()}
-        parts = [_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
-        own = [_missing(_both(local, column), by_name.get(local)) for local, column in missing.items()]
+        parts = [_format_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
+        own = [_format_missing(_format_heading(local, column), by_name.get(local)) for local, column in missing.items()]
         raise ExtractStopped(
             f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file",
             f"{name}: missing column {'; '.join(own)}. Use the headings that we look for, or tell us what yours are",
             HeadingsMissing(
-                tuple((_both(local, column), likely.get(local, "")) for local, column in missing.items()),
+                tuple((_format_heading(local, column), likely.get(local, "")) for local, column in missing.items()),
                 tuple(heading for heading in spare if heading not in likely.values()),
             ),
         )
     return dialect, found, inputs
 
 
-def _heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
+def _find_heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
     """Return the heading of the contract column `column`: the first of `called` in the header, exactly or by `key`.
 
     Raises `ExtractStopped` if two headings have the same key, because either could be meant.
     """
     for wanted in called:
-        similar = [heading for heading in header if key(heading) == key(wanted)]
+        similar = [heading for heading in header if normalise_heading(heading) == normalise_heading(wanted)]
         if wanted in similar:
             return wanted
         if len(similar) > 1:
             stop_at_values(name, header)
             read = f"are both read as {column}; send only one of them"
-            numbers = columns([index for index, heading in enumerate(header, 1) if heading in similar])
+            numbers = format_column_numbers([index for index, heading in enumerate(header, 1) if heading in similar])
             raise ExtractStopped(f"{name}: {numbers} {read}", f"{name}: {' and '.join(map(repr, similar))} {read}")
         if similar:
             return similar[0]
     return None
 
 
-def dialect_of(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
+def choose_dialect(contract: SourceContract, header: list[str], council_dialect: Dialect) -> Dialect:
     """Return the contract's dialect for a file in contract form if the council file maps headings; otherwise the
     council's dialect."""
     own_headings = council_dialect.columns or council_dialect.derived
-    return council_dialect.in_contract_form if own_headings and in_contract_form(contract, header) else council_dialect
+    return (
+        council_dialect.in_contract_form if own_headings and is_in_contract_form(contract, header) else council_dialect
+    )
 
 
-def in_contract_form(contract: SourceContract, header: list[str]) -> bool:
+def is_in_contract_form(contract: SourceContract, header: list[str]) -> bool:
     """Return whether `header` contains every required column under the contract's name."""
-    present = set(map(key, header))
-    return all(key(column) in present for column in contract.required)
+    present = set(map(normalise_heading, header))
+    return all(normalise_heading(column) in present for column in contract.required)
 
 
-def missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:
+def find_missing_columns(contract: SourceContract, dialect: Dialect, header: list[str]) -> dict[str, str]:
     """Return the missing headings, each with the required contract column that needs it."""
-    present = set(map(key, header))
+    present = set(map(normalise_heading, header))
     missing: dict[str, str] = {}
     for column in contract.required:
         if column in dialect.derived:
-            missing |= {local: column for local in dialect.derived[column].inputs if key(local) not in present}
-        elif column not in dialect.constants and not {key(dialect.local_name(column)), key(column)} & present:
-            missing[dialect.local_name(column)] = column
+            missing |= {
+                local: column for local in dialect.derived[column].inputs if normalise_heading(local) not in present
+            }
+        elif (
+            column not in dialect.constants
+            and not {normalise_heading(dialect.get_local_name(column)), normalise_heading(column)} & present
+        ):
+            missing[dialect.get_local_name(column)] = column
     return missing
 
 
-def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
+def _suggest_renames(contract: SourceContract, missing: Mapping[str, str], spare: Sequence[str]) -> dict[str, str]:
     """Suggest the heading that each missing local name may have been renamed to: most similar pairs first, each
     heading once."""
     found: dict[str, str] = {}
     pairs = [
-        (-_likeness(contract[column], local, heading), order, local, heading)
+        (-_score_likeness(contract[column], local, heading), order, local, heading)
         for local, column in missing.items()
         for order, heading in enumerate(spare[:_MOST_SPARE])
     ]
@@ -140,27 +147,30 @@ def _likely(contract: SourceContract, missing: Mapping[str, str], spare: Sequenc
     return found
 
 
-def _likeness(column: Column, local: str, heading: str) -> float:
+def _score_likeness(column: Column, local: str, heading: str) -> float:
     """Score how similar a heading is to the names of a column, from 0 to 1: by its letters, or as a known synonym."""
-    letters = (likeness(key(heading), key(name), _RENAMED_LIKENESS) for name in (local, column.name))
-    return max(*letters, heading_score(column, heading))
+    letters = (
+        compute_likeness(normalise_heading(heading), normalise_heading(name), _RENAMED_LIKENESS)
+        for name in (local, column.name)
+    )
+    return max(*letters, score_heading(column, heading))
 
 
-def _both(local: str, column: str) -> str:
+def _format_heading(local: str, column: str) -> str:
     return f"{local!r} ({column})" if local != column else repr(column)
 
 
-def _missing(column: str, likely: str | None) -> str:
+def _format_missing(column: str, likely: str | None) -> str:
     return column + (f", perhaps renamed to {likely}" if likely else "")
 
 
-def known_names(cells: Iterable[str], known: Container[str]) -> int:
-    """Count the distinct column names of `known` (see `known_keys`) in a line."""
-    return len({name for cell in cells if (name := key(cell)) in known})
+def count_known_names(cells: Iterable[str], known: Container[str]) -> int:
+    """Count the distinct column names of `known` (see `collect_known_keys`) in a line."""
+    return len({name for cell in cells if (name := normalise_heading(cell)) in known})
 
 
-def best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
+def find_best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
     """Return the index of the line with most known names (the first if tied) and their number."""
-    counts = [known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
+    counts = [count_known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
     best = max(range(len(counts)), key=counts.__getitem__, default=0)
     return best, counts[best] if counts else 0

@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 
 from sources.contracts import Rule, Severity, SourceContract
 from sources.councils.council_file import Dialect
-from sources.extract.landed import Landed, size_of
-from sources.extract.match import known_keys, match
-from sources.extract.readers.content import Content, Format, content_of, get_only_member, list_members
+from sources.extract.landed import Landed, get_size
+from sources.extract.match import collect_known_keys, match
+from sources.extract.readers.content import Content, Format, get_content, get_only_member, list_members
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_best_sheet, open_workbook
-from sources.extract.rules import NOT_A_FILE, XML, stopped
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, rows_with_content
+from sources.extract.rules import NOT_A_FILE, XML, build_error
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, iter_filled_rows
 from sources.reference.cohorts import Cohort
 
 if APART := hasattr(os, "fork"):
@@ -74,7 +74,7 @@ class OpenExtract:
         return pa.schema([*((name, pa.string()) for name in names), (SOURCE_ROW, pa.int64())])
 
 
-def together(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
+def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.ndarray], np.ndarray]) -> OpenExtract:
     """Join parts of an extract with the same `form` into one stream. `parts` are by number; `numbered` maps row numbers
     of a part to row numbers of the whole extract."""
     first, set_aside = next(iter(parts.values())), dict[Rule, list[int]]()
@@ -98,7 +98,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     """
     table = open_table(landed, contract, council_dialect)
     if table.doubt:
-        raise stopped(landed.name, table.doubt)
+        raise build_error(landed.name, table.doubt)
     dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
     dialect, headings, made_from = match(landed.name, contract, dialect, table.header)
     inputs = {local: f"input_{index}" for index, local in enumerate(made_from)}
@@ -106,7 +106,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     names = [*headings, *inputs.values(), SOURCE_ROW]
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in rows_with_content(landed.name, table, list(wanted)):
+        for batch in iter_filled_rows(landed.name, table, list(wanted)):
             trimmed = map(pc.utf8_trim_whitespace, batch.columns[:-1])
             by_name = dict(zip((*wanted, SOURCE_ROW), (*trimmed, batch.columns[-1]), strict=True))
             columns = [by_name[column] for column in (*headings.values(), *made_from.values())]
@@ -122,13 +122,13 @@ def open_table(
 
     `known` are the keys of the headings used to find the header line; by default the contract's and the council's.
     """
-    known = known if known is not None else known_keys(contract, council_dialect)
+    known = known if known is not None else collect_known_keys(contract, council_dialect)
     if not APART:
         return _open_here(landed, contract, council_dialect, known)
     landed = replace(landed, path=landed.path.absolute(), within=landed.within and landed.within.absolute())
 
     def start() -> tuple[dict[str, Any], Reader]:
-        reader = Reader(landed.name, size_of(landed.path), _serve, landed, contract, council_dialect, known)
+        reader = Reader(landed.name, get_size(landed.path), _serve, landed, contract, council_dialect, known)
         return json.loads(reader.receive_bytes()), reader
 
     opened, waiting = start()
@@ -150,18 +150,18 @@ def open_table(
                     yield sent
                 else:
                     for rule, rows in json.loads(sent):
-                        set_aside.setdefault(_rule(rule), []).extend(rows)
+                        set_aside.setdefault(_parse_rule(rule), []).extend(rows)
         finally:
             reader.close()
 
-    doubt, sheet = opened["doubt"] and _rule(opened["doubt"]), opened["sheet"] and SheetTaken(**opened["sheet"])
+    doubt, sheet = opened["doubt"] and _parse_rule(opened["doubt"]), opened["sheet"] and SheetTaken(**opened["sheet"])
     return TextTable(opened["header"], read, set_aside, opened["in_contract_form"], doubt, sheet, opened["delimiter"])
 
 
 _readers_waiting: deque[Reader] = deque()
 
 
-def _rule(entry: dict[str, Any]) -> Rule:
+def _parse_rule(entry: dict[str, Any]) -> Rule:
     return Rule(**entry | {"columns": tuple(entry["columns"]), "severity": Severity(entry["severity"])})
 
 
@@ -188,12 +188,12 @@ def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialec
     if landed.path.is_dir():
         contents = list_folder_contents(landed)
     else:
-        content = content_of(landed.name, landed.path, within=landed.within)
+        content = get_content(landed.name, landed.path, within=landed.within)
         contents = list_members(content) if content.format is Format.ARCHIVE else [content]
     if contract.name == "hv_reviews" and (parts := list_csds_parts(contents)):
         return open_csds(landed.name, parts, Cohort(landed.cohort))
     if landed.path.is_dir():
-        raise stopped(landed.name, NOT_A_FILE)
+        raise build_error(landed.name, NOT_A_FILE)
     content = get_only_member(content) if content.format is Format.ARCHIVE else content
     return _read_as(content, contract, council_dialect, known)
 
@@ -207,6 +207,6 @@ def _read_as(content: Content, contract: SourceContract, council_dialect: Dialec
         case Format.XML if contract.name == "eyfsp":
             return open_eyfsp_xml(content)
         case Format.XML:
-            raise stopped(content.name, XML)
+            raise build_error(content.name, XML)
         case _:
             return open_delimited(content, known, council_dialect)

@@ -58,7 +58,7 @@ class Place:
     numbers: tuple[int, ...]
 
 
-def place_of(name: str) -> Place | None:
+def parse_place(name: str) -> Place | None:
     """Return the position that a file's name states; None if it states none."""
     stem = re.sub(r"(\.[a-z]{2,7})+$", "", name.lower())
     stem = re.sub(r"(?<=[a-z])_(?=\d)|(?<=\d)_(?=[a-z])", " ", stem)
@@ -71,7 +71,7 @@ def place_of(name: str) -> Place | None:
     return Place(_NUMBER.sub("#", stem), numbers) if numbers else None
 
 
-def marked(name: str, key: bytes) -> str:
+def mark_words(name: str, key: bytes) -> str:
     """Replace every word and long number in the name, except dates and usual words, with a keyed mark.
 
     The same word always has the same mark, so names that were equal or comparable stay so.

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
-from sources.councils.dialect import Dialect, date_sql, in_words, mended_date_sql, plausible
+from sources.councils.dialect import (
+    Dialect,
+    build_date_sql,
+    build_mended_date_sql,
+    build_plausible_sql,
+    format_in_words,
+)
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
 from sources.extract.table import SOURCE_ROW
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 _WRONG_DATES_STOP = 0.5
 """If a required date is wrong in more than this share of rows, it is in another format: the extract is stopped."""
@@ -52,14 +58,14 @@ class Projection:
     checks: tuple[Check, ...]
     issue_columns: tuple[str, ...]
 
-    def any_of(self, severity: Severity) -> str:
+    def build_broken_sql(self, severity: Severity) -> str:
         """Return the SQL condition that a row breaks any rule of this severity."""
         return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
 def place_columns(landed: Landed) -> dict[str, str]:
     """Return the columns that distinguish the extracts of several councils in one relation, with their values."""
-    council = place(landed.council)
+    council = get_place(landed.council)
     values = landed.council, landed.cohort, council.old_la_code, council.new_la_code
     return dict(zip(PLACE_COLUMNS, values, strict=True))
 
@@ -79,15 +85,15 @@ def project_extract(
     """
     landed, shared = extract.landed, set(PLACE_COLUMNS) <= set(carried)
     cohort, of_council = Cohort(landed.cohort), place_columns(landed)
-    la_codes = [name if shared else quoted(of_council[name]) for name in _LA_CODES]
-    raw = ", ".join(f"{_raw(column, extract)} AS raw_{column.name}" for column in contract.columns)
+    la_codes = [name if shared else quote_text(of_council[name]) for name in _LA_CODES]
+    raw = ", ".join(f"{_build_raw_sql(column, extract)} AS raw_{column.name}" for column in contract.columns)
     typed = ", ".join(
-        f"{_typed(column, extract.dialect, valid, cohort)} AS {column.name}" for column in contract.columns
+        f"{_build_column_sql(column, extract.dialect, valid, cohort)} AS {column.name}" for column in contract.columns
     )
-    checks = tuple(Check(rule, position) for position, rule in enumerate(_rules(contract, extract, valid)))
+    checks = tuple(Check(rule, position) for position, rule in enumerate(_build_rules(contract, extract, valid)))
     masks = [checks[start : start + BITS] for start in range(0, len(checks), BITS)]
     issues = ", ".join(f"{_mask(group, cohort, la_codes)} AS issues_{index}" for index, group in enumerate(masks))
-    deleted = f", {_deleted(extract)} AS {DELETED}" if extract.dialect.deleted else ""
+    deleted = f", {_build_deleted_sql(extract)} AS {DELETED}" if extract.dialect.deleted else ""
     passed = [SOURCE_ROW, *carried]
     rows = f"SELECT {', '.join(passed)}, {raw}{deleted} FROM {relation}"
     dated = _with_dates(rows, contract, extract.dialect, valid)
@@ -96,33 +102,33 @@ def project_extract(
     return Projection(sql, rows, checks, tuple(f"issues_{index}" for index in range(len(masks))))
 
 
-def _rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> list[Rule]:
+def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[str, str]) -> list[Rule]:
     """Return the rules that follow from the columns, then the contract's own."""
     rules: list[Rule] = []
     for column in contract.columns:
         if extract.origin(column.name) == "missing":
             continue
         name, raw = column.name, f"raw_{column.name}"
-        called = _called(name, extract.dialect)
+        called = _name_column(name, extract.dialect)
         if column.blank:
             rules.append(Rule(f"{name}-blank", f"{called} is blank.", (name,), f"{raw} IS NULL", severity=column.blank))
         if column.kind is not Kind.TEXT or column.pattern or name in valid:
-            sentence = f"{called} {_expectation(column, extract.dialect)}."
-            broken = f"{raw} IS NOT NULL AND {_as_read(column)} IS NULL"
+            sentence = f"{called} {_describe_expectation(column, extract.dialect)}."
+            broken = f"{raw} IS NOT NULL AND {_name_read_column(column)} IS NULL"
             share = _WRONG_DATES_STOP if column.kind is Kind.DATE and column.required else None
             rules.append(Rule(f"{name}-invalid", sentence, (name,), broken, severity=column.invalid, stop_share=share))
     return [*rules, *contract.rules]
 
 
-def _expectation(column: Column, dialect: Dialect) -> str:
+def _describe_expectation(column: Column, dialect: Dialect) -> str:
     match column.kind:
         case Kind.CODE:
             note = f"; {column.note}" if column.note else ""
             return f"must be one of {', '.join(column.codes or ())} or a value that the council file maps{note}"
         case Kind.DATE:
-            forms = dialect.formats_of(column.name)
+            forms = dialect.get_formats(column.name)
             note = f"; {column.note}" if column.note else ""
-            return f"must be a date written {' or '.join(map(in_words, forms))}{note}"
+            return f"must be a date written {' or '.join(map(format_in_words, forms))}{note}"
         case Kind.INTEGER | Kind.DECIMAL:
             limits = (("at least", column.minimum), ("at most", column.maximum))
             bounds = [f"{words} {bound:g}" for words, bound in limits if bound is not None]
@@ -131,42 +137,42 @@ def _expectation(column: Column, dialect: Dialect) -> str:
             return f"must be {column.note}" if column.pattern else "does not pass its check digit"
 
 
-def _called(column: str, dialect: Dialect) -> str:
+def _name_column(column: str, dialect: Dialect) -> str:
     """Return a column's name in messages: the council's own heading."""
     if column in dialect.derived:
         return f"{column} (from {', '.join(dialect.derived[column].inputs)})"
-    return dialect.local_name(column)
+    return dialect.get_local_name(column)
 
 
-def _raw(column: Column, extract: OpenExtract) -> str:
+def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
     dialect = extract.dialect
     match extract.origin(column.name):
         case "column":
-            text = _filled(column.name)
+            text = _build_filled_sql(column.name)
         case "derived":
-            inputs = {local: _filled(name) for local, name in extract.inputs.items()}
-            text = _filled(f"trim({dialect.derived[column.name].sql(inputs)})")
+            inputs = {local: _build_filled_sql(name) for local, name in extract.inputs.items()}
+            text = _build_filled_sql(f"trim({dialect.derived[column.name].sql(inputs)})")
         case "constant":
-            return quoted(dialect.constants[column.name])
+            return quote_text(dialect.constants[column.name])
         case "missing":
             return "NULL::VARCHAR"
     codes = {**column.also, **dialect.codes.get(column.name, {})}
-    blank = [quoted(value.lower()) for value, code in codes.items() if not code]
-    compared = _whole(text) if column.kind is Kind.CODE else text
+    blank = [quote_text(value.lower()) for value, code in codes.items() if not code]
+    compared = _build_whole_sql(text) if column.kind is Kind.CODE else text
     return f"CASE WHEN lower({compared}) IN ({', '.join(blank)}) THEN NULL ELSE {text} END" if blank else text
 
 
-def _deleted(extract: OpenExtract) -> str:
+def _build_deleted_sql(extract: OpenExtract) -> str:
     """Return the SQL condition of rows that delete a record, as defined in the council file; `false` if the file has
     no such column."""
     mark = extract.dialect.deleted
     if mark is None or mark.heading not in extract.inputs:
         return "false"
-    values = ", ".join(quoted(value.lower()) for value in mark.values)
+    values = ", ".join(quote_text(value.lower()) for value in mark.values)
     return f"coalesce(lower({extract.inputs[mark.heading]}) IN ({values}), false)"
 
 
-def _filled(text: str) -> str:
+def _build_filled_sql(text: str) -> str:
     return f"nullif({text}, '')"
 
 
@@ -174,23 +180,23 @@ def _with_dates(rows: str, contract: SourceContract, dialect: Dialect, valid: Ma
     """Add columns for dates that may be repaired: `read_<column>` as written and, if that is not a date,
     `mended_<column>`. Each is a separate SELECT, because otherwise a date would be parsed at every mention."""
     dates = [column for column in contract.columns if _is_mended(column)]
-    read = [f"{typed_sql(column, dialect, valid)} AS {_as_read(column)}" for column in dates]
+    read = [f"{build_typed_sql(column, dialect, valid)} AS {_name_read_column(column)}" for column in dates]
     mended = [
-        f"CASE WHEN {_as_read(column)} IS NULL THEN"
-        f" {mended_date_sql(f'raw_{column.name}', dialect.formats_of(column.name))} END AS mended_{column.name}"
+        f"CASE WHEN {_name_read_column(column)} IS NULL THEN"
+        f" {build_mended_date_sql(f'raw_{column.name}', dialect.get_formats(column.name))} END AS mended_{column.name}"
         for column in dates
     ]
     return f"SELECT {', '.join(['*', *mended])} FROM (SELECT {', '.join(['*', *read])} FROM ({rows}))"
 
 
-def _typed(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
+def _build_column_sql(column: Column, dialect: Dialect, valid: Mapping[str, str], cohort: Cohort) -> str:
     """Return the SQL of the typed column. A repaired date must be within a year of the cohort: a guess must not cause
     the row to be rejected."""
     if not _is_mended(column):
-        return typed_sql(column, dialect, valid)
+        return build_typed_sql(column, dialect, valid)
     low, high = f"DATE '{cohort.born_from}' - INTERVAL 1 YEAR", f"DATE '{cohort.born_to}' + INTERVAL 1 YEAR"
     mended = f"mended_{column.name}"
-    return f"coalesce({_as_read(column)}, CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END)"
+    return f"coalesce({_name_read_column(column)}, CASE WHEN {mended} BETWEEN {low} AND {high} THEN {mended} END)"
 
 
 def _is_mended(column: Column) -> bool:
@@ -198,33 +204,32 @@ def _is_mended(column: Column) -> bool:
     return column.kind is Kind.DATE and column.role is Role.IDENTIFIER
 
 
-def _as_read(column: Column) -> str:
+def _name_read_column(column: Column) -> str:
     return f"read_{column.name}" if _is_mended(column) else column.name
 
 
-def typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
+def build_typed_sql(column: Column, dialect: Dialect, valid: Mapping[str, str]) -> str:
     """Return the SQL of the typed value of `raw_<column>`; NULL if it is invalid. `valid` as in `project_extract`."""
     raw = f"raw_{column.name}"
     match column.kind:
         case Kind.CODE:
-            return _code(column, dialect.codes.get(column.name, {}))
+            return _build_code_sql(column, dialect.codes.get(column.name, {}))
         case Kind.DATE:
-            date = date_sql(raw, dialect.formats_of(column.name))
-            return date if column.role is Role.IDENTIFIER else f"CASE WHEN {plausible(date)} THEN {date} END"
+            date = build_date_sql(raw, dialect.get_formats(column.name))
+            return date if column.role is Role.IDENTIFIER else f"CASE WHEN {build_plausible_sql(date)} THEN {date} END"
         case Kind.INTEGER:
-            return _within(column, f"try_cast({raw} AS INTEGER)")
+            return _build_bounded_sql(column, f"try_cast({raw} AS INTEGER)")
         case Kind.DECIMAL:
-            return _within(column, f"round(try_cast({raw} AS DOUBLE), {DECIMALS})")
+            return _build_bounded_sql(column, f"round(try_cast({raw} AS DOUBLE), {DECIMALS})")
         case Kind.TEXT:
-            mapped = _mapped(raw, dialect.codes.get(column.name, {}), otherwise=raw)
+            mapped = _build_mapped_sql(raw, dialect.codes.get(column.name, {}), otherwise=raw)
             if column.pattern:
-                return (
-                    f"CASE WHEN regexp_full_match(upper({mapped}), {quoted(column.pattern)}) THEN upper({mapped}) END"
-                )
+                pattern = quote_text(column.pattern)
+                return f"CASE WHEN regexp_full_match(upper({mapped}), {pattern}) THEN upper({mapped}) END"
             return f"CASE WHEN {valid[column.name].format(raw)} THEN {raw} END" if column.name in valid else mapped
 
 
-def _code(column: Column, local: Mapping[str, str]) -> str:
+def _build_code_sql(column: Column, local: Mapping[str, str]) -> str:
     """Return the SQL of a value's contract code: by the council's map, then the contract's codes, ignoring case.
 
     Exact spellings, nearly all values, are matched first, at a tenth of the cost of the rest.
@@ -233,26 +238,26 @@ def _code(column: Column, local: Mapping[str, str]) -> str:
     mapping = {**{code: code for code in column.codes or ()}, **column.also, **own}
     folded = {value.lower(): code for value, code in mapping.items()}
     raw, exact = f"raw_{column.name}", {value: folded[value.lower()] for value in mapping}
-    matches = f"regexp_full_match(upper({raw}), {quoted(column.pattern or '')})"
-    other = f"CASE WHEN {matches} THEN {quoted(column.other)} END" if column.other else "NULL"
-    return _cases(raw, exact, otherwise=_mapped(_whole(raw), mapping, otherwise=other))
+    matches = f"regexp_full_match(upper({raw}), {quote_text(column.pattern or '')})"
+    other = f"CASE WHEN {matches} THEN {quote_text(column.other)} END" if column.other else "NULL"
+    return _build_cases_sql(raw, exact, otherwise=_build_mapped_sql(_build_whole_sql(raw), mapping, otherwise=other))
 
 
-def _whole(text: str) -> str:
+def _build_whole_sql(text: str) -> str:
     """Return SQL that turns `2.0`, a code that a spreadsheet made a number, back into `2`."""
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
 
 
-def _mapped(raw: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
-    return _cases(f"lower({raw})", {value.lower(): code for value, code in mapping.items()}, otherwise)
+def _build_mapped_sql(raw: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
+    return _build_cases_sql(f"lower({raw})", {value.lower(): code for value, code in mapping.items()}, otherwise)
 
 
-def _cases(text: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
-    cases = " ".join(f"WHEN {quoted(value)} THEN {quoted(code)}" for value, code in mapping.items() if code)
+def _build_cases_sql(text: str, mapping: Mapping[str, str | None], otherwise: str) -> str:
+    cases = " ".join(f"WHEN {quote_text(value)} THEN {quote_text(code)}" for value, code in mapping.items() if code)
     return f"CASE {text} {cases} ELSE {otherwise} END" if cases else otherwise
 
 
-def _within(column: Column, number: str) -> str:
+def _build_bounded_sql(column: Column, number: str) -> str:
     bounds = [f"isfinite({number})"] if column.kind is Kind.DECIMAL else []
     bounds += [
         f"{number} {operator} {bound:g}"
@@ -267,7 +272,7 @@ def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
-        "$cohort": quoted(cohort.code),
+        "$cohort": quote_text(cohort.code),
     }
     if la_codes:
         values["$la_codes"] = f"({', '.join(la_codes)})"

@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from privacy.doors import environment
 from sources.errors import ExtractStopped
-from sources.extract.rules import READER_STOPPED, stopped
+from sources.extract.rules import READER_STOPPED, build_error
 
 MEMORY_BYTES = 2 << 30
 """On top of the template's memory: twice the limit that any reader sets itself."""
@@ -90,7 +90,7 @@ class Reader:
                 raise self._stopped(f"no progress in {seconds:g} seconds")
             message = memoryview(self._pipe.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
-            raise self._stopped(self._why_it_ended()) from None
+            raise self._stopped(self._explain_end()) from None
         kind, content = message[:1], message[1:]
         if kind == ROWS:
             return self._rows(content)
@@ -117,9 +117,9 @@ class Reader:
 
     def _stopped(self, why: str) -> ExtractStopped:
         self.close()
-        return stopped(self._name, READER_STOPPED, why)
+        return build_error(self._name, READER_STOPPED, why)
 
-    def _why_it_ended(self) -> str:
+    def _explain_end(self) -> str:
         try:
             code = int(self._watch.recv_bytes())
         except (EOFError, OSError, ValueError):
@@ -138,14 +138,14 @@ def _fork(*ends: int) -> None:
     """Ask the template to fork a reader with these pipe ends; restart the template if it was killed."""
     with _template_lock:
         try:
-            socket.send_fds(_template()[0], [b"1"], ends)
+            socket.send_fds(_start_template()[0], [b"1"], ends)
         except OSError:
-            _template.cache_clear()
-            socket.send_fds(_template()[0], [b"1"], ends)
+            _start_template.cache_clear()
+            socket.send_fds(_start_template()[0], [b"1"], ends)
 
 
 @cache
-def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def _start_template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start the template process, which ends with this one; requests go through the socket."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -155,7 +155,7 @@ def _template() -> tuple[socket.socket, subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # a library may print a file's content
-            env=environment.of_a_child(PYTHONPATH=os.pathsep.join(sys.path), **_LIBRARY_SETTINGS),
+            env=environment.build_child_environment(PYTHONPATH=os.pathsep.join(sys.path), **_LIBRARY_SETTINGS),
             process_group=0,  # only the parent handles Ctrl-C
         )
     return ours, process

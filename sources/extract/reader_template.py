@@ -24,7 +24,7 @@ import openpyxl  # noqa: F401  imported here once for all readers
 import pyarrow as pa
 
 import sources.extract.open  # noqa: F401  the readers
-from sources.errors import unexpected
+from sources.errors import wrap_error
 from sources.extract.reader_process import BYTES, END, OUT_OF_MEMORY, ROWS, STOPPED, Limits, Sent
 
 USUAL_MESSAGE_BYTES = 32 << 20
@@ -67,7 +67,7 @@ def _run_reader(pipe: Connection) -> int:
     try:
         name, limits, serve, arguments = pipe.recv()
         _limit(limits)
-        for message in _messages(name, serve(pipe.recv_bytes, *arguments)):
+        for message in _iter_messages(name, serve(pipe.recv_bytes, *arguments)):
             pipe.send_bytes(message)
     except MemoryError:
         return OUT_OF_MEMORY
@@ -76,22 +76,22 @@ def _run_reader(pipe: Connection) -> int:
     return 0
 
 
-def _messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
+def _iter_messages(name: str, sent: Iterable[Sent]) -> Iterator[bytes | memoryview]:
     try:
         for each in sent:
             if isinstance(each, bytes):
                 yield BYTES + each
             else:
-                yield from _rows(each)
+                yield from _iter_row_messages(each)
         yield END
     except MemoryError:
         raise
     except Exception as error:
-        stop = unexpected(name, error)
+        stop = wrap_error(name, error)
         yield STOPPED + json.dumps([str(stop), stop.for_sender]).encode()
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[memoryview]:
+def _iter_row_messages(batch: pa.RecordBatch) -> Iterator[memoryview]:
     """Yield a batch as messages of about `USUAL_MESSAGE_BYTES`."""
     rows = max(batch.num_rows * USUAL_MESSAGE_BYTES // max(batch.nbytes, USUAL_MESSAGE_BYTES), 1)
     for start in range(0, max(batch.num_rows, 1), rows):

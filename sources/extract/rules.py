@@ -108,7 +108,7 @@ FILE_RULES: tuple[Rule, ...] = tuple(value for value in list(globals().values())
 """All rules above, in order."""
 
 
-def stopped(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
+def build_error(name: str, rule: Rule, detail: str = "", for_sender: str = "") -> ExtractStopped:
     """Return the error that stops an extract.
 
     `name` is the file's name in messages; `detail` says what to look for, by number, and `for_sender` the same by the

@@ -20,7 +20,7 @@ from sources.extract.rules import (
     TOO_MANY_ROWS,
     TOO_MANY_UNUSABLE,
     VALUES_IN_HEADER,
-    stopped,
+    build_error,
 )
 
 MAX_COLUMNS = 500
@@ -86,24 +86,24 @@ class TextTable:
     delimiter: str = ""
 
 
-def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
+def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> list[str]:
     """Trim column names and number unnamed ones; raises `ExtractStopped` for a header that cannot be used.
 
     `name` is the file's name in messages; `doubt` as in `TextTable`.
     """
     header = [column.strip() for column in header]
     if not any(header):
-        raise stopped(name, EMPTY)
+        raise build_error(name, EMPTY)
     if len(header) > MAX_COLUMNS:
-        raise stopped(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+        raise build_error(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
-        raise stopped(name, LONG_HEADING, columns(long))
+        raise build_error(name, LONG_HEADING, format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     if repeated and doubt:
-        raise stopped(name, doubt)
+        raise build_error(name, doubt)
     if repeated:
         stop_at_values(name, header)
-        same = columns([index for index, column in enumerate(header, 1) if column in repeated])
+        same = format_column_numbers([index for index, column in enumerate(header, 1) if column in repeated])
         raise ExtractStopped(
             f"{name}: {same} have the same name as another column",
             f"{name}: column {', '.join(repeated)} occurs twice in the header",
@@ -111,7 +111,7 @@ def checked_header(name: str, header: list[str], doubt: Rule | None = None) -> l
     return [column or f"(unnamed column {index})" for index, column in enumerate(header, 1)]
 
 
-def columns(numbers: Sequence[int]) -> str:
+def format_column_numbers(numbers: Sequence[int]) -> str:
     """Return text such as `columns 3, 5 and 9` for messages; columns are numbered from 1."""
     listed = list(map(str, numbers[:_COLUMNS_NAMED])) + (["others"] if len(numbers) > _COLUMNS_NAMED else [])
     return f"column {listed[0]}" if len(listed) == 1 else f"columns {', '.join(listed[:-1])} and {listed[-1]}"
@@ -120,10 +120,10 @@ def columns(numbers: Sequence[int]) -> str:
 def stop_at_values(name: str, header: Iterable[str]) -> None:
     """Raise `ExtractStopped` if a heading is a date, number or postcode, so that no message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
-        raise stopped(name, VALUES_IN_HEADER)
+        raise build_error(name, VALUES_IN_HEADER)
 
 
-def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
+def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
     """Yield `table.read(names)` without rows that are blank in all these columns or repeat the header.
 
     Blank rows, as below the last row of a sheet, are ignored; repeated headers are set aside. Raises `ExtractStopped`
@@ -131,11 +131,11 @@ def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator
     """
     for batch in table.read(names):
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
-            raise stopped(name, TOO_MANY_ROWS)
+            raise build_error(name, TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
-            raise stopped(name, TOO_MANY_UNUSABLE)
-        blank = _rows_where(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
-        repeated = _rows_where(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
+            raise build_error(name, TOO_MANY_UNUSABLE)
+        blank = _mask_rows(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
+        repeated = _mask_rows(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
             table.set_aside.setdefault(REPEATED_HEADER, []).extend(rows)
@@ -143,7 +143,7 @@ def rows_with_content(name: str, table: TextTable, names: list[str]) -> Iterator
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
 
-def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
+def take_first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBatch]:
     """Return the batches of the first `most` rows; the last batch is truncated."""
     taken, left = [], most
     for batch in batches:
@@ -154,12 +154,12 @@ def first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.RecordBa
     return taken
 
 
-def trimmed(cell: str) -> str:
+def build_trimmed_sql(cell: str) -> str:
     """Return SQL that trims the expression `cell`; NULL if nothing is left."""
     return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
 
 
-def _rows_where(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
+def _mask_rows(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
     """Return a mask of rows for which `holds` is true or null in every column except the row number."""
     found = np.ones(batch.num_rows, dtype=bool)
     for name, column in zip(batch.schema.names[:-1], batch.columns[:-1], strict=True):

@@ -13,21 +13,21 @@ import pyarrow as pa
 from sources.contracts import CONTRACTS, Column, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import MAX_REJECTED_SHARE
 from sources.councils.dialect import Dialect
-from sources.councils.known_headings import resembled
+from sources.councils.known_headings import find_similar_column
 from sources.extract.landed import Landed
-from sources.extract.match import dialect_of, in_contract_form, key, missing_columns
+from sources.extract.match import choose_dialect, find_missing_columns, is_in_contract_form, normalise_heading
 from sources.extract.open import OpenExtract, Origin, open_extract
 from sources.extract.project import Projection, project_extract
-from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, first_rows
+from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_rows
 from sources.onboarding.sample import (
     MAX_ROWS,
     MIN_ROWS,
     Shown,
-    common_shape,
-    header_of,
-    shown_values,
+    find_common_shape,
+    read_header,
+    select_shown_values,
 )
-from sources.onboarding.write import scalar
+from sources.onboarding.write import format_scalar
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (
@@ -101,10 +101,10 @@ def check_sample(
     it is found from the dates of birth.
     """
     contract = CONTRACTS[landed.source]
-    header = header_of(landed, council_dialect)
-    dialect = dialect_of(contract, header, council_dialect)
-    missing = missing_columns(contract, dialect, header)
-    extract = open_extract(landed, contract, _lenient(dialect, missing))
+    header = read_header(landed, council_dialect)
+    dialect = choose_dialect(contract, header, council_dialect)
+    missing = find_missing_columns(contract, dialect, header)
+    extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
     columns = tuple(map(reading.column, contract.columns))
     unused = reading.unused(header)
@@ -118,12 +118,12 @@ def check_sample(
         cohort=reading.cohort.code,
         rows=reading.rows,
         rejected=reading.rejected,
-        contract_form=in_contract_form(contract, header),
+        contract_form=is_in_contract_form(contract, header),
         columns=columns,
         rules=reading.rules(),
         unused=unused,
         stops=(*absent, *reading.stops()),
-        suggestions=_suggestions(columns, unused),
+        suggestions=_suggest_additions(columns, unused),
         notes=reading.notes(),
     )
 
@@ -144,7 +144,7 @@ class _Reading:
     ) -> None:
         self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
         self.extract = replace(extract, dialect=dialect)
-        con.register("sample_rows", pa.Table.from_batches(first_rows(extract.batches, MAX_ROWS), extract.schema))
+        con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
         self.projection = self._projection(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
@@ -154,13 +154,13 @@ class _Reading:
         )
         self.unreadable = sum(map(len, extract.set_aside.values()))
         self.rows = self._count("true") + self.unreadable
-        self.rejected = self._count(self.projection.any_of(Severity.REJECT)) + self.unreadable
+        self.rejected = self._count(self.projection.build_broken_sql(Severity.REJECT)) + self.unreadable
 
     def column(self, column: Column) -> ColumnCheck:
         """Return how a contract column is read."""
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
-        headings = self._headings(name, origin)
+        headings = self._get_headings(name, origin)
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
         coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
@@ -172,9 +172,9 @@ class _Reading:
             filled=filled / self.rows if self.rows else 0.0,
             refused=refused / filled if filled else 0.0,
             refused_severity=str(column.invalid),
-            shape=None if coded else common_shape(self.con, "sample_read", column, text, "true"),
-            refused_shape=None if coded else common_shape(self.con, "sample_read", column, text, wrong),
-            refused_values=shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
+            shape=None if coded else find_common_shape(self.con, "sample_read", column, text, "true"),
+            refused_shape=None if coded else find_common_shape(self.con, "sample_read", column, text, wrong),
+            refused_values=select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
             if coded and refused
             else None,
             lost=self._lost(name) if origin == "derived" else 0,
@@ -205,8 +205,14 @@ class _Reading:
     def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
         """Return the unused headings, each with the contract column that it resembles."""
         used = {*self.extract.headings.values()}
-        used |= {heading for heading in header if key(heading) in {key(local) for local in self.extract.inputs}}
-        return tuple((heading, resembled(self.contract, heading)) for heading in header if heading not in used)
+        used |= {
+            heading
+            for heading in header
+            if normalise_heading(heading) in {normalise_heading(local) for local in self.extract.inputs}
+        }
+        return tuple(
+            (heading, find_similar_column(self.contract, heading)) for heading in header if heading not in used
+        )
 
     def notes(self) -> tuple[str, ...]:
         notes = []
@@ -227,7 +233,7 @@ class _Reading:
     def _count(self, condition: str) -> int:
         return int(self.con.execute(f"SELECT count(*) FROM sample_read WHERE {condition}").fetchall()[0][0])
 
-    def _headings(self, column: str, origin: Origin) -> tuple[str, ...]:
+    def _get_headings(self, column: str, origin: Origin) -> tuple[str, ...]:
         if origin == "column":
             return (self.extract.headings[column],)
         return self.dialect.derived[column].inputs if origin == "derived" else ()
@@ -261,7 +267,7 @@ class _Reading:
         return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code
 
 
-def _lenient(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
+def _relax_dialect(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
     """Return the dialect with blank constants for missing columns, so that a file without them can be opened."""
     lacking = set(missing.values())
     return replace(
@@ -271,11 +277,11 @@ def _lenient(dialect: Dialect, missing: Mapping[str, str]) -> Dialect:
     )
 
 
-def _suggestions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
+def _suggest_additions(columns: tuple[ColumnCheck, ...], unused: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
     """Suggest additions to the council file."""
     without = {check.column for check in columns if check.origin == "missing"}
     found = [
-        f"{heading!r} looks like {column}: add `{column}: {scalar(heading)}` under columns"
+        f"{heading!r} looks like {column}: add `{column}: {format_scalar(heading)}` under columns"
         for heading, column in unused
         if column in without
     ]
@@ -297,23 +303,23 @@ def render(check: SampleCheck) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     environment.filters["count"] = "{:,}".format
     template = environment.from_string(_REPORT.read_text(encoding="utf-8"))
-    return template.render(check=check, table=_table([_TABLE_HEAD, *map(_row, check.columns)]))
+    return template.render(check=check, table=_format_table([_TABLE_HEAD, *map(_format_row, check.columns)]))
 
 
-def _row(check: ColumnCheck) -> tuple[str, ...]:
+def _format_row(check: ColumnCheck) -> tuple[str, ...]:
     there = check.origin != "missing"
     return (
         check.column,
-        _origin(check),
+        _format_origin(check),
         "yes" if check.required else "no",
         f"{check.filled:.1%}" if there else "",
         f"{check.refused:.1%} {check.refused_severity}" if check.refused else "",
         check.shape or "",
-        _refused(check),
+        _format_refused(check),
     )
 
 
-def _origin(check: ColumnCheck) -> str:
+def _format_origin(check: ColumnCheck) -> str:
     match check.origin:
         case "column":
             return check.headings[0]
@@ -324,7 +330,7 @@ def _origin(check: ColumnCheck) -> str:
     return "MISSING" if check.required else "-"
 
 
-def _refused(check: ColumnCheck) -> str:
+def _format_refused(check: ColumnCheck) -> str:
     if check.refused_values is None:
         return check.refused_shape or ""
     shown = ", ".join(f"{value} ({rows:,})" for value, rows in check.refused_values.values)
@@ -333,7 +339,7 @@ def _refused(check: ColumnCheck) -> str:
     return "; ".join(part for part in (shown, more) if part)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _format_table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield the lines of a table; cells are cut to `_MAX_CELL_WIDTH`, except in the last column."""
     cut = [[_cut(cell) for cell in row[:-1]] + [row[-1]] for row in rows]
     widths = [max(len(row[index]) for row in cut) for index in range(len(rows[0]) - 1)]

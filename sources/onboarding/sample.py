@@ -11,17 +11,17 @@ from pathlib import Path
 
 import duckdb
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
-from sources.councils.known_headings import heading_score, of_identifier
+from sources.councils.known_headings import is_identifier_heading, score_heading
 from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_table
-from sources.extract.readers.content import content_of
-from sources.extract.readers.delimited import utf_16_without_mark
-from sources.extract.table import VALUE, SheetTaken, TextTable, first_rows
+from sources.extract.readers.content import get_content
+from sources.extract.readers.delimited import detect_utf_16
+from sources.extract.table import VALUE, SheetTaken, TextTable, take_first_rows
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
@@ -53,10 +53,10 @@ class Sample:
     sheet: SheetTaken | None
 
 
-def landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
+def build_landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
     """Return the sample as a landed file. Unless given, the source is found from its path or headings, and the cohort
     from its name."""
-    return Landed(council, source or _source_of(path, council), cohort or _cohort_of(path) or "", path)
+    return Landed(council, source or _find_source(path, council), cohort or _parse_cohort(path) or "", path)
 
 
 class _Plausible(Container[str]):
@@ -72,12 +72,12 @@ def _open(landed: Landed, dialect: Dialect) -> TextTable:
     return open_table(landed, CONTRACTS[landed.source], dialect, known)
 
 
-def header_of(landed: Landed, dialect: Dialect) -> list[str]:
+def read_header(landed: Landed, dialect: Dialect) -> list[str]:
     """Return the sample's headings; raises `ExtractStopped`, quoting no value, if the first line is data."""
-    return _headings(landed, _open(landed, dialect))
+    return _check_headings(landed, _open(landed, dialect))
 
 
-def _headings(landed: Landed, table: TextTable) -> list[str]:
+def _check_headings(landed: Landed, table: TextTable) -> list[str]:
     header = table.header
     data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in header)
     numbers = sum(heading.strip().isdigit() for heading in header)
@@ -89,48 +89,48 @@ def _headings(landed: Landed, table: TextTable) -> list[str]:
 def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
     table = _open(landed, CONTRACT_DIALECT)
-    header = _headings(landed, table)
-    text = TextSample(con, header, first_rows(table.read(header), MAX_ROWS))
-    return Sample(text, table.delimiter, encoding_of(landed.path) if table.delimiter else None, table.sheet)
+    header = _check_headings(landed, table)
+    text = TextSample(con, header, take_first_rows(table.read(header), MAX_ROWS))
+    return Sample(text, table.delimiter, detect_encoding(landed.path) if table.delimiter else None, table.sheet)
 
 
-def _source_of(path: Path, council: str) -> str:
+def _find_source(path: Path, council: str) -> str:
     for part in reversed((*path.parts[:-1], path.name.partition(".")[0])):
         if part in CONTRACTS:
             return part
-    best = max(CONTRACTS, key=lambda source: _likeness(Landed(council, source, "", path)))
-    if not _likeness(Landed(council, best, "", path)):
+    best = max(CONTRACTS, key=lambda source: _score_likeness(Landed(council, source, "", path)))
+    if not _score_likeness(Landed(council, best, "", path)):
         raise ExtractStopped(f"{path.name}: no source is recognised in it; say which with --source")
     return best
 
 
-def _likeness(landed: Landed) -> float:
+def _score_likeness(landed: Landed) -> float:
     """Score the share of the source's required columns that the sample certainly has, by its headings."""
     contract = CONTRACTS[landed.source]
-    header = header_of(landed, CONTRACT_DIALECT)
-    found = [max(heading_score(contract[column], heading) for heading in header) for column in contract.required]
+    header = read_header(landed, CONTRACT_DIALECT)
+    found = [max(score_heading(contract[column], heading) for heading in header) for column in contract.required]
     return sum(score for score in found if score >= 0.9) / len(found)
 
 
-def _cohort_of(path: Path) -> str | None:
+def _parse_cohort(path: Path) -> str | None:
     try:
         return Cohort(path.name.partition(".")[0]).code
     except InvalidCohort:
         return None
 
 
-def encoding_of(path: Path) -> str:
+def detect_encoding(path: Path) -> str:
     """Return the encoding of a text file: of its byte-order mark, or UTF-16 or UTF-8 if the bytes fit.
 
     Otherwise it is windows-1252, the most common encoding of other exports.
     """
-    with content_of(path.name, path).open() as stream:
+    with get_content(path.name, path).open() as stream:
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if wide := utf_16_without_mark(content):
+    if wide := detect_utf_16(content):
         return wide
     try:
         codecs.getincrementaldecoder("utf-8")().decode(content)  # incremental: the last character may be cut
@@ -147,7 +147,7 @@ class Shown:
     others: int
 
 
-def shape_sql(column: Column, text: str) -> str:
+def build_shape_sql(column: Column, text: str) -> str:
     """Return the SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode, a length band for a name."""
     if column.name in _NAMES:
         return (
@@ -160,16 +160,18 @@ def shape_sql(column: Column, text: str) -> str:
     return f"left({shape}, {MAX_LENGTH})"
 
 
-def common_shape(con: duckdb.DuckDBPyConnection, relation: str, column: Column, text: str, where: str) -> str | None:
+def find_common_shape(
+    con: duckdb.DuckDBPyConnection, relation: str, column: Column, text: str, where: str
+) -> str | None:
     """Return the most frequent shape of `text` in rows that meet `where`, if at least `MIN_ROWS` rows share it."""
     found = con.execute(
-        f"SELECT {shape_sql(column, text)} AS shape FROM {relation} WHERE {text} IS NOT NULL AND ({where})"
+        f"SELECT {build_shape_sql(column, text)} AS shape FROM {relation} WHERE {text} IS NOT NULL AND ({where})"
         f" GROUP BY shape HAVING count(*) >= {MIN_ROWS} ORDER BY count(*) DESC, shape LIMIT 1"
     ).fetchall()
     return str(found[0][0]) if found else None
 
 
-def shown_values(
+def select_shown_values(
     con: duckdb.DuckDBPyConnection,
     relation: str,
     text: str,
@@ -190,9 +192,9 @@ def shown_values(
     ).fetchall()[0]
     of_codes = distinct <= _MAX_DISTINCT and frequent >= _CODED_SHARE * filled
     coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
-    hidden = any(of_identifier(contract, heading) for heading in headings)
+    hidden = any(is_identifier_heading(contract, heading) for heading in headings)
     rows = con.execute(
-        f"SELECT {text}, count(*), regexp_matches({text}, {quoted(_LIKE_IDENTIFIER)}) FROM {relation}"
+        f"SELECT {text}, count(*), regexp_matches({text}, {quote_text(_LIKE_IDENTIFIER)}) FROM {relation}"
         f" WHERE {text} IS NOT NULL AND ({where}) GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     if not (coded and of_codes) or hidden:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import duckdb
 import yaml
 
-from privacy.doors.sql import quoted
+from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
 from sources.councils.dialect import Characters, Derived, Filled, Join, Pattern
-from sources.councils.known_headings import code_of
+from sources.councils.known_headings import find_code
 from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
 from sources.extract.landed import Landed
-from sources.extract.match import in_contract_form
-from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, shown_values
+from sources.extract.match import is_in_contract_form
+from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, select_shown_values
 
 _MAX_CODES = 40
 _YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "null", "on", "off")
@@ -42,22 +42,22 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
     """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
     sample = open_sample(con, landed)
-    if in_contract_form(contract, list(sample.text.headings)):
+    if is_in_contract_form(contract, list(sample.text.headings)):
         return Draft(landed.source, needed=False)
     guesser = Guesser(sample.text, contract, valid)
     guesses = guesser.guesses()
     lines = [
         f"  {landed.source}:",
-        *_form(sample),
-        *_dates(contract, guesser, guesses),
-        *_columns(contract, sample, guesses),
-        *_derived(guesses),
-        *_codes(con, contract, guesser, guesses),
+        *_iter_form_lines(sample),
+        *_iter_date_lines(contract, guesser, guesses),
+        *_iter_column_lines(contract, sample, guesses),
+        *_iter_derived_lines(guesses),
+        *_iter_code_maps(con, contract, guesser, guesses),
     ]
     return Draft(landed.source, True, guesses, lines)
 
 
-def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
+def build_council_file(council: str, drafts: Sequence[Draft]) -> str:
     """Return the text of the council file."""
     needed = [draft for draft in drafts if draft.needed]
     head = [
@@ -70,7 +70,7 @@ def council_file_text(council: str, drafts: Sequence[Draft]) -> str:
     return "\n".join([*head, *(line for draft in needed for line in draft.lines)]) + "\n"
 
 
-def _form(sample: Sample) -> Iterator[str]:
+def _iter_form_lines(sample: Sample) -> Iterator[str]:
     if (sheet := sample.sheet) and sheet.left_aside:
         others = f"other sheets left aside: {sheet.left_aside}"
         yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; say its name if it stays"
@@ -78,14 +78,14 @@ def _form(sample: Sample) -> Iterator[str]:
         yield "    # read from the one visible sheet"
     if not sample.delimiter:
         return
-    yield f"    delimiter: {scalar(sample.delimiter)}"
+    yield f"    delimiter: {format_scalar(sample.delimiter)}"
     if sample.encoding == "windows-1252":
         yield "    encoding: windows-1252   # not UTF-8; check a name with an accent, or else try iso-8859-15 or cp850"
     else:
         yield f"    encoding: {sample.encoding}"
 
 
-def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
+def _iter_date_lines(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]) -> Iterator[str]:
     """Yield the most common date format for the file, and other formats by column."""
     forms: dict[str, DateForm] = {}
     unread = []
@@ -102,13 +102,13 @@ def _dates(contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Gue
     if usual != "%Y-%m-%d":
         settled = any(form.form == usual and not form.exchanged for form in forms.values())
         doubt = "" if settled else f"   # {_TODO}: no date in the sample shows whether the day or the month is first"
-        yield f"    date_format: {scalar(usual)}{doubt}" + _pivot(usual)
+        yield f"    date_format: {format_scalar(usual)}{doubt}" + _pivot(usual)
     others = {name: form for name, form in forms.items() if form.form != usual}
     if others or unread:
         yield "    date_formats:" if others else f"    # {_TODO} date_formats:"
     for name, form in others.items():
         doubt = f"   # {_TODO}: is the day first?" if form.exchanged else ""
-        yield f"      {name}: {scalar(form.form)}{doubt}" + _pivot(form.form)
+        yield f"      {name}: {format_scalar(form.form)}{doubt}" + _pivot(form.form)
     for name in unread:
         yield f'      # {_TODO} {name}: no format reads most of its dates; write one such as "%d/%m/%Y", or a list'
 
@@ -117,7 +117,7 @@ def _pivot(form: str) -> str:
     return "   # two-digit years: 00 to 68 are 2000 to 2068" if "%y" in form else ""
 
 
-def _columns(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
+def _iter_column_lines(contract: SourceContract, sample: Sample, guesses: Mapping[str, Guess]) -> Iterator[str]:
     used = {guess.heading for guess in guesses.values()}
     used |= {heading for guess in guesses.values() if guess.derived for heading in guess.derived.inputs}
     spare = [heading for heading in sample.text.headings if heading not in used]
@@ -128,7 +128,7 @@ def _columns(contract: SourceContract, sample: Sample, guesses: Mapping[str, Gue
         guess = guesses.get(column.name)
         if guess and guess.heading:
             note = "" if guess.sure else f"   # {_TODO} check: {guess.why}"
-            yield f"      {column.name}: {scalar(guess.heading)}{note}"
+            yield f"      {column.name}: {format_scalar(guess.heading)}{note}"
     for column in missing:
         if column.required:
             yield f"      # {_TODO} {column.name}: required, no heading found ({column.description})"
@@ -136,20 +136,20 @@ def _columns(contract: SourceContract, sample: Sample, guesses: Mapping[str, Gue
     if optional:
         yield f"      # not found, not required: {', '.join(optional)}"
     if spare:
-        yield f"      # headings not used: {', '.join(map(scalar, spare))}"
+        yield f"      # headings not used: {', '.join(map(format_scalar, spare))}"
 
 
-def _derived(guesses: Mapping[str, Guess]) -> Iterator[str]:
+def _iter_derived_lines(guesses: Mapping[str, Guess]) -> Iterator[str]:
     made = [guess for guess in guesses.values() if guess.derived]
     if made:
         yield "    derived:"
     for guess in made:
         assert guess.derived
         mark = "" if guess.sure else f"{_TODO} check: "
-        yield f"      {guess.column}: {operation(guess.derived)}   # {mark}{guess.why}"
+        yield f"      {guess.column}: {format_operation(guess.derived)}   # {mark}{guess.why}"
 
 
-def _codes(
+def _iter_code_maps(
     con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, guesses: Mapping[str, Guess]
 ) -> Iterator[str]:
     """Yield a map for each coded column whose values are not the contract's; equal maps are shared by a YAML anchor."""
@@ -159,7 +159,7 @@ def _codes(
         guess = guesses.get(column.name)
         if not guess or not guess.heading or column.kind is not Kind.CODE or column.role is not Role.PAYLOAD:
             continue
-        entries = tuple(_code_lines(con, contract, guesser, column, guess.heading))
+        entries = tuple(_iter_code_lines(con, contract, guesser, column, guess.heading))
         if not entries:
             continue
         has_map = any(not entry.startswith("#") for entry in entries)
@@ -179,45 +179,47 @@ def _codes(
         yield line if not anchor or anchor[1] in again else line[: anchor.start() + 1]
 
 
-def _code_lines(
+def _iter_code_lines(
     con: duckdb.DuckDBPyConnection, contract: SourceContract, guesser: Guesser, column: Column, heading: str
 ) -> Iterator[str]:
     own = sorted({code.lower() for code in column.codes or ()})
     text = guesser.sample.column(heading)
-    foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quoted, own))})"
-    shown = shown_values(con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES)
+    foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quote_text, own))})"
+    shown = select_shown_values(
+        con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES
+    )
     accepted = ", ".join(column.codes or ())
     for value, _ in shown.values:
-        match code_of(column, value):
+        match find_code(column, value):
             case (code, True):
-                yield f"{scalar(value)}: {scalar(code)}"
+                yield f"{format_scalar(value)}: {format_scalar(code)}"
             case (code, False):
-                yield f"{scalar(value)}: {scalar(code)}   # {_TODO} check: guessed"
+                yield f"{format_scalar(value)}: {format_scalar(code)}   # {_TODO} check: guessed"
             case None:
-                yield f'# {_TODO} {scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
+                yield f'# {_TODO} {format_scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
     if shown.others:
         few = f"not shown, for being in fewer than {MIN_ROWS} rows or not like codes"
         yield f"# {_TODO}: distinct values that are {few}: {shown.others}"
 
 
-def scalar(text: str) -> str:
+def format_scalar(text: str) -> str:
     """Return text as a YAML scalar: plain if every YAML parser reads it back unchanged, otherwise in double quotes."""
     plain = re.fullmatch(r"[A-Za-z]([\w /().&+-]*[\w).])?", text) and text.lower() not in _YAML_WORDS
     return text if plain else str(yaml.dump(text, default_style='"', width=10_000, allow_unicode=True)).strip()
 
 
-def operation(derived: Derived) -> str:
+def format_operation(derived: Derived) -> str:
     """Return the operation as written in a council file."""
-    first, headings = scalar(derived.inputs[0]), f"[{', '.join(map(scalar, derived.inputs))}]"
+    first, headings = format_scalar(derived.inputs[0]), f"[{', '.join(map(format_scalar, derived.inputs))}]"
     match derived:
         case Pattern(pattern=pattern):
             keys = {"from": first, "pattern": "'" + pattern.replace("'", "''") + "'"}
         case Characters(first=start, last=end):
             keys = {"from": first, "characters": f"{start}-{end}"}
         case Filled(filled=filled, blank=blank):
-            keys = {"from": first, "filled": scalar(filled), "blank": scalar(blank)}
+            keys = {"from": first, "filled": format_scalar(filled), "blank": format_scalar(blank)}
         case Join(separator=separator):
-            keys = {"join": headings, "with": scalar(separator)}
+            keys = {"join": headings, "with": format_scalar(separator)}
         case _:
             keys = {"first_of": headings}
     return "{" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}"

@@ -38,7 +38,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file as dictionaries by heading."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

@@ -7,7 +7,7 @@ from functools import cache
 
 import yaml
 
-from sources.reference import FOLDER, rows_of
+from sources.reference import FOLDER, read_rows
 
 ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
     "Asian / Asian British",
@@ -18,7 +18,7 @@ ASIAN, BLACK, MIXED, WHITE, OTHER = MAJOR_GROUPS = (
 )
 """Groups of the 2021 census, in which Chinese belongs to Asian."""
 
-_ROWS = rows_of(FOLDER / "ethnicity.csv")
+_ROWS = read_rows(FOLDER / "ethnicity.csv")
 ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
 """Main codes of the DfE common basic data set (CBDS), with their labels."""
 MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
@@ -40,21 +40,23 @@ _CUT_OFFS = FOLDER / "asq3_cut_offs.csv"
 
 
 @cache
-def cut_offs() -> dict[tuple[str, str], float]:
+def load_cut_offs() -> dict[tuple[str, str], float]:
     """Return cut-off scores by (domain column, questionnaire age in months); a score under the cut-off is "below"."""
     columns = {name: column for column, name in DOMAINS.items()}
     return {
         (columns[row["domain"]], row["age_months"]): float(row["cut_off"])
-        for row in rows_of(_CUT_OFFS)
+        for row in read_rows(_CUT_OFFS)
         if row["instrument"] == "ASQ-3"
     }
 
 
 @cache
-def snomed_codes() -> dict[str, tuple[str, str]]:
+def load_snomed_codes() -> dict[str, tuple[str, str]]:
     """Map the SNOMED CT concept of each score in the Community Services Data Set to (column, questionnaire age)."""
     columns = {name: column for column, name in DOMAINS.items()}
-    return {row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in rows_of(_CUT_OFFS)}
+    return {
+        row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in read_rows(_CUT_OFFS)
+    }
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cache
 import yaml
 
 from sources.reference import FOLDER
-from sources.reference.places import place
+from sources.reference.places import get_place
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -69,7 +69,7 @@ class Cohort:
         return f"{self.code[:4]}/{self.code[4:]}"
 
 
-def cohort_codes(until_year: int) -> list[str]:
+def list_cohort_codes(until_year: int) -> list[str]:
     """Return the codes of all cohorts from the first to the one that starts in `until_year`."""
     return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]
 
@@ -94,7 +94,7 @@ class Break:
 
 
 @cache
-def breaks() -> tuple[Break, ...]:
+def load_breaks() -> tuple[Break, ...]:
     """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an invalid entry."""
     content = yaml.safe_load((FOLDER / "breaks.yaml").read_text(encoding="utf-8"))
     return tuple(
@@ -104,7 +104,7 @@ def breaks() -> tuple[Break, ...]:
             frozenset(entry["attributes"]),
             entry["what"].strip(),
             entry["source"],
-            frozenset(council for council in entry.get("councils", ()) if place(council)),
+            frozenset(council for council in entry.get("councils", ()) if get_place(council)),
             entry.get("not_known", "").strip(),
         )
         for entry in content

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sources.reference import FOLDER, rows_of
-from sources.reference.places import places
+from sources.reference import FOLDER, read_rows
+from sources.reference.places import load_places
 
-_ROWS = rows_of(FOLDER / "goals.csv")
+_ROWS = read_rows(FOLDER / "goals.csv")
 GOALS = {row["goal"]: row["label"] for row in _ROWS}
 """The 17 early learning goals of the EYFS statutory framework in force since September 2021."""
 
@@ -35,14 +35,14 @@ class Target:
 
 
 @cache
-def targets(file: Path = _TARGETS) -> tuple[Target, ...]:
+def load_targets(file: Path = _TARGETS) -> tuple[Target, ...]:
     """Read the targets in file order. Raises ValueError with the line number if one is not valid."""
-    return tuple(_target(number, row) for number, row in enumerate(rows_of(file), start=2))
+    return tuple(_target(number, row) for number, row in enumerate(read_rows(file), start=2))
 
 
 def _target(line: int, row: dict[str, str]) -> Target:
-    codes = {code for place in places().values() for code in (place.new_la_code, place.region_code)}
-    codes |= {place.english_devolved_area_code for place in places().values()}
+    codes = {code for place in load_places().values() for code in (place.new_la_code, place.region_code)}
+    codes |= {place.english_devolved_area_code for place in load_places().values()}
     if row["area_code"] and row["area_code"] not in codes:
         raise ValueError(f"{_TARGETS.name}, line {line}: area_code is that of no area of England")
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from sources.reference import rows_of
+from sources.reference import read_rows
 
 PILOT = (
     "leeds",
@@ -42,26 +42,26 @@ class UnknownCouncil(ValueError):
 
 
 @cache
-def places() -> dict[str, Place]:
+def load_places() -> dict[str, Place]:
     """Return every English authority by its `council` name, sorted by name."""
-    return {row["council"]: Place(**row) for row in rows_of(Path(__file__).with_name("places.csv"))}
+    return {row["council"]: Place(**row) for row in read_rows(Path(__file__).with_name("places.csv"))}
 
 
 @cache
-def tiles() -> dict[str, tuple[int, int]]:
+def load_tiles() -> dict[str, tuple[int, int]]:
     """Return each authority's position on a map of hexagons, by ONS code: half columns from the left, rows from the
     top.
 
     Neighbours in a row are two half columns apart, and each row is shifted by one half column against the next.
     """
-    rows = rows_of(Path(__file__).with_name("tiles.csv"))
+    rows = read_rows(Path(__file__).with_name("tiles.csv"))
     return {row["new_la_code"]: (int(row["half_columns"]), int(row["row"])) for row in rows}
 
 
-def place(council: str) -> Place:
+def get_place(council: str) -> Place:
     """Return the authority called `council`; raises `UnknownCouncil`."""
     try:
-        return places()[council]
+        return load_places()[council]
     except KeyError:
         raise UnknownCouncil(
             f"{council!r} is not the name of an English authority; names are as in sources/reference/places.csv"
@@ -73,7 +73,7 @@ def resolve(text: str) -> Place:
 
     Raises `UnknownCouncil`, with the closest name.
     """
-    entries = places().values()
+    entries = load_places().values()
     known = {
         name.lower(): entry
         for entry in entries
@@ -82,7 +82,7 @@ def resolve(text: str) -> Place:
     wanted = " ".join(text.lower().replace("_", " ").split())
     found = known.get(wanted) or known.get(wanted.replace(" ", "-"))
     if found is None:
-        near = difflib.get_close_matches(wanted.replace(" ", "-"), places(), n=1)
+        near = difflib.get_close_matches(wanted.replace(" ", "-"), load_places(), n=1)
         raise UnknownCouncil(
             f"{text!r} is not the name of an English authority"
             + (f"; perhaps {near[0]!r}" if near else "")
@@ -91,5 +91,5 @@ def resolve(text: str) -> Place:
     return found
 
 
-def devolved_area_members(code: str) -> tuple[str, ...]:
-    return tuple(name for name, entry in places().items() if entry.english_devolved_area_code == code)
+def list_devolved_area_members(code: str) -> tuple[str, ...]:
+    return tuple(name for name, entry in load_places().items() if entry.english_devolved_area_code == code)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from sources.reference import FOLDER, rows_of
+from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, Place, place, places
+from sources.reference.places import COUNTRY, Place, get_place, load_places
 
 PUBLISHED_BY = (
     "Department for Education, Early years foundation stage profile results and Local Authority Interactive Tool; Open"
@@ -46,21 +46,21 @@ class Published:
     cohort: Cohort
 
 
-def expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
+def find_expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
     """Return shares (0 to 1) of children at the expected level.
 
     Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
     the area).
     """
-    if not (found := _nearest(_expected_level(), place, cohort)):
+    if not (found := _find_nearest(_load_expected_level(), place, cohort)):
         return {}
     rows, published = found
     return {figure: published(float(row["percent"]) / 100) for figure, row in rows.items()}
 
 
-def number_of_children(place: Place, cohort: Cohort) -> Published | None:
+def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
     """Return the number of children assessed in the council's schools, or None if only England's is known."""
-    if not (found := _nearest(children_by(SEX), place, cohort)):
+    if not (found := _find_nearest(load_children(SEX), place, cohort)):
         return None
     rows, published = found
     total = published(float(rows[TOTAL]["children_count"]))
@@ -68,22 +68,24 @@ def number_of_children(place: Place, cohort: Cohort) -> Published | None:
 
 
 @cache
-def council_size(council: str) -> float:
+def estimate_council_size(council: str) -> float:
     """Return the published number of children, or the average of the other councils if it is not published."""
     sizes = {
         area: float(rows[TOTAL]["children_count"])
-        for (area, cohort), rows in children_by(SEX).items()
+        for (area, cohort), rows in load_children(SEX).items()
         if cohort == PUBLISHED_COHORT
     }
     england = sizes.pop(COUNTRY[0])
-    return sizes.get(place(council).new_la_code, (england - sum(sizes.values())) / (len(places()) - len(sizes)))
+    return sizes.get(
+        get_place(council).new_la_code, (england - sum(sizes.values())) / (len(load_places()) - len(sizes))
+    )
 
 
-def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
+def find_shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
     """Return shares (0 to 1) of `breakdowns` in the nearest year and area for which all of them are published."""
     wanted = tuple(breakdowns)
-    complete = {key: rows for key, rows in children_by(topic).items() if all(name in rows for name in wanted)}
-    if not (found := _nearest(complete, place, cohort)):
+    complete = {key: rows for key, rows in load_children(topic).items() if all(name in rows for name in wanted)}
+    if not (found := _find_nearest(complete, place, cohort)):
         return {}
     rows, published = found
     counts = {name: int(rows[name]["children_count"]) for name in wanted}
@@ -91,18 +93,18 @@ def shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) 
 
 
 @cache
-def children_by(topic: str) -> _ByAreaAndCohort:
+def load_children(topic: str) -> _ByAreaAndCohort:
     """Return published rows by area, cohort and breakdown of `topic`; `SEX` has `Female`, `Male` and `TOTAL`."""
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
-        for row in rows_of(FOLDER / file):
+        for row in read_rows(FOLDER / file):
             if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
                 name = row["sex"] if topic == SEX else row["breakdown"]
                 found.setdefault((row["new_la_code"], cohort), {})[name] = row
     return found
 
 
-def _nearest(
+def _find_nearest(
     figures: _ByAreaAndCohort, place: Place, cohort: Cohort
 ) -> tuple[_Rows, Callable[[float], Published]] | None:
     """Return the rows of the area and year to compare with, and a function that turns a value into a `Published`."""
@@ -116,9 +118,9 @@ def _nearest(
 
 
 @cache
-def _expected_level() -> _ByAreaAndCohort:
+def _load_expected_level() -> _ByAreaAndCohort:
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
-    for row in rows_of(FOLDER / "published_expected_level.csv"):
+    for row in read_rows(FOLDER / "published_expected_level.csv"):
         found.setdefault((row["new_la_code"], row["cohort"]), {})[row["figure"]] = row
     return found
 
@@ -149,38 +151,38 @@ class Range:
 
 
 @cache
-def rows_per_child(family: str) -> Range:
+def get_rows_per_child(family: str) -> Range:
     """Return the range of rows per child of the cohort in a family's table; the centre is the geometric mean."""
-    least, most = _stated()["rows per child"][family]
+    least, most = _load_stated_ranges()["rows per child"][family]
     return Range(least, (least * most) ** 0.5, most)
 
 
-def plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
+def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], where: Place) -> Mapping[str, Range]:
     """Return the range of each category of an attribute in a council; the central values add up to 1.
 
     `label` is the name of the attribute in published statistics.
     """
-    if attribute in _stated():
-        return _between({name: _stated()[attribute][name] for name in categories})
+    if attribute in _load_stated_ranges():
+        return _build_ranges({name: _load_stated_ranges()[attribute][name] for name in categories})
     named = [name for name in categories if name != "Unknown"]
-    if found := shares(where, Cohort(PUBLISHED_COHORT), label, named):
+    if found := find_shares(where, Cohort(PUBLISHED_COHORT), label, named):
         known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
         return {name: known.get(name, Range(0.0, 0.0, _UNPUBLISHED)) for name in categories}
-    least, most = _stated()[_ANY_OTHER][""]
+    least, most = _load_stated_ranges()[_ANY_OTHER][""]
     # Half the average share: with many categories, some are smaller than the stated lowest share.
-    return _between(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))
+    return _build_ranges(dict.fromkeys(categories, (min(least, 0.5 / len(categories)), most)))
 
 
-def _between(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+def _build_ranges(ranges: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
     total = sum(least + most for least, most in ranges.values())
     return {name: Range(least, (least + most) / total, most) for name, (least, most) in ranges.items()}
 
 
 @cache
-def _stated() -> Mapping[str, Mapping[str, tuple[float, float]]]:
+def _load_stated_ranges() -> Mapping[str, Mapping[str, tuple[float, float]]]:
     """Read the ranges of the file by attribute and category."""
     found: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in rows_of(PLAUSIBLE_SHARES):
+    for row in read_rows(PLAUSIBLE_SHARES):
         for name in [row["what"]] if row["what"] in ("rows per child", _ANY_OTHER) else row["what"].split():
             found.setdefault(name, {})[row["category"]] = (float(row["least"]), float(row["most"]))
     return found
@@ -202,10 +204,10 @@ class InvalidExpectedRows(Exception):
 def read_expected_rows(path: Path) -> ExpectedRows:
     """Read the operator's numbers; empty if there is no file. Raises `InvalidExpectedRows`."""
     found: dict[tuple[str, str, str], int] = {}
-    for line, row in enumerate(rows_of(path) if path.exists() else [], 2):
+    for line, row in enumerate(read_rows(path) if path.exists() else [], 2):
         try:
             council, source, cohort, rows = (row[name].strip() for name in _COLUMNS)
-            found[source, Cohort.parse(cohort).code, place(council).council] = int(rows)
+            found[source, Cohort.parse(cohort).code, get_place(council).council] = int(rows)
         except (KeyError, AttributeError, ValueError, TypeError):
             raise InvalidExpectedRows(f"{path.name}, line {line}: it needs {', '.join(_COLUMNS)}") from None
     return found
@@ -221,7 +223,9 @@ def write_expected_rows(path: Path, rows: ExpectedRows) -> None:
         writer.writerows((council, source, cohort, lines[source, cohort, council]) for source, cohort, council in lines)
 
 
-def published_rows(source: str, council: str) -> int | None:
+def find_published_rows(source: str, council: str) -> int | None:
     """Return the newest published number of children of the council if the source has one row per child."""
-    figure = number_of_children(place(council), Cohort(PUBLISHED_COHORT)) if source in SOURCES_OF_CHILDREN else None
+    figure = (
+        find_number_of_children(get_place(council), Cohort(PUBLISHED_COHORT)) if source in SOURCES_OF_CHILDREN else None
+    )
     return round(figure.value) if figure else None

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtri
 
-from sources.reference import rows_of
+from sources.reference import read_rows
 from sources.reference.goals import GLD_GOALS, GOALS
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, rank_within
 from sources.synthetic.margins import SEN, TOPICS, Margins
@@ -26,7 +26,7 @@ from sources.synthetic.people import People
 EMERGING, EXPECTED, NOT_ASSESSED = 0, 1, 2
 GOAL_CODES = ("1", "2", "A")
 
-_GOAL_ROWS = rows_of(Path(__file__).with_name("goals.csv"))
+_GOAL_ROWS = read_rows(Path(__file__).with_name("goals.csv"))
 _NATIONAL_SHARE = np.array([float(row["expected_level_share"]) for row in _GOAL_ROWS])
 """Shares at the expected level in England, in the order of `GOALS`.
 
@@ -60,16 +60,16 @@ class Attainment:
 
 def draw_attainment(streams: Streams, people: People, margins: Margins, quintile: Ints) -> Attainment:
     """Draw GLD and ability for every child, and goals for pupils."""
-    chance = expit(_fit(_DEPRIVATION[quintile], people.pupil, list(_targets(people, margins))))
-    above_threshold = _deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
+    chance = expit(_fit(_DEPRIVATION[quintile], people.pupil, list(_iter_targets(people, margins))))
+    above_threshold = _draw_deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
     gld = above_threshold > 0
     pupils = int(people.pupil.sum())
-    goals = _goals(streams("goals"), people, above_threshold[:pupils], gld[:pupils], margins)
+    goals = _draw_goals(streams("goals"), people, above_threshold[:pupils], gld[:pupils], margins)
     ability = (above_threshold - above_threshold.mean()) / above_threshold.std()
     return Attainment(ability, gld, goals)
 
 
-def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
+def _draw_deviates(rng: np.random.Generator, people: People, chance: Floats) -> Floats:
     """Draw standard normal deviates, spread evenly over each 20 children of a council with similar probabilities.
 
     This keeps a council's number at GLD within a few children of the expected one.
@@ -80,7 +80,7 @@ def _deviates(rng: np.random.Generator, people: People, chance: Floats) -> Float
     return np.asarray(ndtri(np.clip((place + rng.random(len(people))) / sizes[group], 1e-9, 1 - 1e-9)))
 
 
-def _targets(people: People, margins: Margins) -> Iterator[_Target]:
+def _iter_targets(people: People, margins: Margins) -> Iterator[_Target]:
     """Yield the targets that the model is fitted to, from least to most important."""
     pupils = people.pupil
     for topic, rates in margins.pooled_rates.items():
@@ -113,7 +113,7 @@ def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: floa
     return linear
 
 
-def _goals(
+def _draw_goals(
     rng: np.random.Generator, people: People, above_threshold: Floats, gld: Bools, margins: Margins
 ) -> npt.NDArray[np.uint8]:
     """Draw each pupil's outcomes in the 17 goals."""
@@ -129,14 +129,14 @@ def _goals(
     wanted = margins.average_elgs * margins.children - np.bincount(
         people.council[: len(gld)], (goals * gld[:, None]).sum(axis=1), len(margins.councils)
     )
-    drawn = _goals_below(rng, above_threshold[below], people.council[below], wanted)
+    drawn = _draw_goals_below(rng, above_threshold[below], people.council[below], wanted)
     all_twelve = drawn[:, : len(GLD_GOALS)].all(axis=1)
     drawn[all_twelve, list(GOALS).index("lit_e10")] = EMERGING
     goals[below] = drawn
     return goals
 
 
-def _goals_below(rng: np.random.Generator, above_threshold: Floats, council: Ints, wanted: Floats) -> Bools:
+def _draw_goals_below(rng: np.random.Generator, above_threshold: Floats, council: Ints, wanted: Floats) -> Bools:
     """Draw goals of assessed children without GLD (child x 17); `wanted` is the expected total of each council."""
     areas = np.array([list(dict.fromkeys(goal[:3] for goal in GOALS)).index(goal[:3]) for goal in GOALS])
     area_effect = rng.normal(0, _AREA_SPREAD, (len(council), areas.max() + 1)).astype(np.float32)

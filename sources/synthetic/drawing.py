@@ -31,7 +31,7 @@ class Streams:
         return np.random.default_rng((*self._entropy, zlib.crc32(name.encode())))
 
 
-def whole_numbers(shares: Floats, totals: Ints) -> Ints:
+def round_to_totals(shares: Floats, totals: Ints) -> Ints:
     """Return integers in proportion to `shares` (row x category) that sum to `totals`, by largest remainders."""
     exact = shares / shares.sum(axis=1, keepdims=True) * totals[:, None]
     counts = np.floor(exact).astype(np.int64)

@@ -68,12 +68,12 @@ class Geography:
         pyarrow.csv.write_csv(table, path, options)
 
 
-def geography(england: bool) -> Geography:
+def build_geography(england: bool) -> Geography:
     """Build the map of the pilot councils or of all England; the pilot councils are the same in both."""
-    full = margins.margins(england, 1.0)
+    full = margins.build_margins(england, 1.0)
     fsm_share = full.counts[margins.FSM][:, 1] / full.children
     parts = [
-        _council_postcodes(place.council, int(size), float(share), index)
+        _build_council_postcodes(place.council, int(size), float(share), index)
         for index, (place, size, share) in enumerate(zip(full.councils, full.children, fsm_share, strict=True))
     ]
     postcode, lsoa, decile, listed = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -82,11 +82,11 @@ def geography(england: bool) -> Geography:
     return Geography(postcode, lsoa, council, decile, listed, edges)
 
 
-def _council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
+def _build_council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
     """Build one council's postcodes, LSOA codes, deciles and whether each is in the directory, sorted by decile."""
     rng = np.random.default_rng(zlib.crc32(council.encode()))
     wanted = int(size * _POSTCODES_A_CHILD) + 60
-    districts = _DISTRICTS.get(council) or _invented_districts(index, wanted)
+    districts = _DISTRICTS.get(council) or _invent_districts(index, wanted)
     space = len(districts) * _UNITS_A_DISTRICT
     unit = np.sort(rng.choice(space, min(wanted, space), replace=False))
     area = np.arange(len(unit)) // _POSTCODES_AN_LSOA
@@ -95,10 +95,10 @@ def _council_postcodes(council: str, size: int, fsm_share: float, index: int) ->
     order = np.argsort(decile, kind="stable")
     unit, area, decile = unit[order], area[order], decile[order]
     lsoa = np.strings.add("E019", np.strings.zfill((index * 600 + area).astype("U5"), 5))
-    return _as_text(np.array(districts), unit), lsoa, decile, rng.random(len(unit)) >= _SHARE_NOT_IN_DIRECTORY
+    return _format_postcodes(np.array(districts), unit), lsoa, decile, rng.random(len(unit)) >= _SHARE_NOT_IN_DIRECTORY
 
 
-def _as_text(districts: Texts, unit: Ints) -> Texts:
+def _format_postcodes(districts: Texts, unit: Ints) -> Texts:
     """Return the postcodes of unit numbers: district, sector 1 to 9, two letters."""
     letters = np.array(list(_UNIT_LETTERS))
     base = len(letters)
@@ -108,7 +108,7 @@ def _as_text(districts: Texts, unit: Ints) -> Texts:
     return np.strings.add(np.strings.add(districts[district], " "), inward)
 
 
-def _invented_districts(index: int, postcodes: int) -> list[str]:
+def _invent_districts(index: int, postcodes: int) -> list[str]:
     """Return enough districts of one area whose letters no real postcode has."""
     firsts, seconds = "ABCDEFGHJKLMNOPRSTUWYZ", "ABCDEFGHKLMNOPQRSTUVWXY"
     areas = [first + second for first, second in product(firsts, seconds) if first + second not in ROYAL_MAIL_AREAS]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sources.reference import rows_of
+from sources.reference import read_rows
 from sources.reference.code_lists import ASIAN, BLACK, MIXED, OTHER, WHITE
-from sources.reference.places import COUNTRY, PILOT, Place, places
+from sources.reference.places import COUNTRY, PILOT, Place, load_places
 from sources.reference.published_figures import ETHNIC_GROUP as ETHNICITY
 from sources.reference.published_figures import FIRST_LANGUAGE as LANGUAGE
-from sources.reference.published_figures import FSM, SEN, SEX, TOTAL, children_by
+from sources.reference.published_figures import FSM, SEN, SEX, TOTAL, load_children
 from sources.reference.published_figures import TERM_OF_BIRTH as TERM
-from sources.synthetic.drawing import Floats, Ints, whole_numbers
+from sources.synthetic.drawing import Floats, Ints, round_to_totals
 
 UNKNOWN = "Unknown"
 _YEAR = "202425"
@@ -66,38 +66,38 @@ class Margins:
     pooled_rates: dict[str, Floats]
 
 
-def margins(england: bool, scale: float) -> Margins:
+def build_margins(england: bool, scale: float) -> Margins:
     """Return the margins of the pilot councils or of all England, with `scale` times the children."""
-    full = _england() if england else _pilot()
+    full = _build_england() if england else _build_pilot()
     if scale == 1:
         return full
     children = np.maximum(1, np.round(full.children * scale)).astype(np.int64)
-    counts = {topic: whole_numbers(counts.astype(float), children) for topic, counts in full.counts.items()}
+    counts = {topic: round_to_totals(counts.astype(float), children) for topic, counts in full.counts.items()}
     return replace(full, children=children, gld=full.gld * children / full.children, counts=counts)
 
 
 @cache
-def _pilot() -> Margins:
-    councils = tuple(places()[name] for name in PILOT)
-    totals = [_published(SEX, place.new_la_code)[TOTAL] for place in councils]
+def _build_pilot() -> Margins:
+    councils = tuple(load_places()[name] for name in PILOT)
+    totals = [_get_published(SEX, place.new_la_code)[TOTAL] for place in councils]
     children = np.array([int(row["children_count"]) for row in totals])
     gld = np.array([float(row["gld_children_count"]) for row in totals])
     elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
-    counts = {topic: _pilot_counts(topic, councils, children) for topic in TOPICS}
-    rates = {topic: _pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
-    gap = gld.sum() / children.sum() - _national_gld()
-    pooled = {topic: _national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
+    counts = {topic: _compute_pilot_counts(topic, councils, children) for topic in TOPICS}
+    rates = {topic: _compute_pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
+    gap = gld.sum() / children.sum() - _get_national_gld()
+    pooled = {topic: _compute_national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
     return Margins(councils, children, gld, elgs, counts, rates, pooled)
 
 
 @cache
-def _england() -> Margins:
-    pilot = _pilot()
-    others = tuple(place for name, place in places().items() if name not in PILOT)
+def _build_england() -> Margins:
+    pilot = _build_pilot()
+    others = tuple(place for name, place in load_places().items() if name not in PILOT)
     rng = np.random.default_rng(_SPREAD_SEED)
-    national = _published(SEX, COUNTRY[0])[TOTAL]
-    sizes = _other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
-    counts = {topic: _other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
+    national = _get_published(SEX, COUNTRY[0])[TOTAL]
+    sizes = _draw_other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
+    counts = {topic: _draw_other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
     fsm_share = counts[FSM][:, 1] / sizes
     rate = 0.7 - 0.5 * fsm_share + rng.normal(0, 0.018, len(others))
     rate += (float(national["gld_children_count"]) - pilot.gld.sum() - (rate * sizes).sum()) / sizes.sum()
@@ -110,25 +110,25 @@ def _england() -> Margins:
         np.concatenate([pilot.average_elgs, elgs]),
         {topic: np.vstack([pilot.counts[topic], counts[topic]]) for topic in TOPICS},
         {topic: np.vstack([values, blank[topic]]) for topic, values in pilot.rates.items()},
-        {topic: _national_rates(topic) for topic in TOPICS},
+        {topic: _compute_national_rates(topic) for topic in TOPICS},
     )
 
 
-def _other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
+def _draw_other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
     """Draw sizes of councils without published figures: log-normal around the size of their kind, summing to
     `total`."""
     kind = np.array([_SIZE_BY_KIND[place.new_la_code[:3]] for place in councils])
     size = kind * rng.lognormal(0, 0.45, len(councils))
     tiny = np.array([_TINY.get(place.council, 0) for place in councils])
     size[tiny > 0] = 0
-    return tiny + whole_numbers(size[None, :], np.array([total - tiny.sum()]))[0]
+    return tiny + round_to_totals(size[None, :], np.array([total - tiny.sum()]))[0]
 
 
-def _other_counts(
+def _draw_other_counts(
     rng: np.random.Generator, topic: str, councils: tuple[Place, ...], sizes: Ints, pilot_counts: Ints
 ) -> Ints:
     """Draw children by breakdown in the other councils, spread around the national mix and fitted to both totals."""
-    totals = _national_counts(topic) - pilot_counts.sum(axis=0)
+    totals = _compute_national_counts(topic) - pilot_counts.sum(axis=0)
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
     tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
@@ -137,25 +137,25 @@ def _other_counts(
     for _ in range(200):
         table *= (totals / table.sum(axis=0))[None, :]
         table *= (sizes / table.sum(axis=1))[:, None]
-    return whole_numbers(table, sizes)
+    return round_to_totals(table, sizes)
 
 
-def _pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> Ints:
+def _compute_pilot_counts(topic: str, councils: tuple[Place, ...], children: Ints) -> Ints:
     if topic == TERM:
-        shares = np.tile(_national_counts(topic), (len(councils), 1)).astype(float)
+        shares = np.tile(_compute_national_counts(topic), (len(councils), 1)).astype(float)
     elif topic == SEX:
-        female = _national_counts(SEX)[0] / _national_counts(SEX).sum()
-        known = [_published(SEX, place.new_la_code).get("Female", {}) for place in councils]
+        female = _compute_national_counts(SEX)[0] / _compute_national_counts(SEX).sum()
+        known = [_get_published(SEX, place.new_la_code).get("Female", {}) for place in councils]
         share = [int(row["children_count"]) / n if row else female for row, n in zip(known, children, strict=True)]
         shares = np.array([share, 1 - np.array(share)]).T
     else:
-        mix = _pilot_mix()
+        mix = _load_pilot_mix()
         keys = [[(place.council, topic, label) for label in TOPICS[topic]] for place in councils]
         shares = np.array([[float(mix[key]["children_share"]) for key in row] for row in keys])
-    return whole_numbers(shares, children)
+    return round_to_totals(shares, children)
 
 
-def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floats:
+def _compute_pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floats:
     """Return shares at GLD by council and breakdown, NaN if unpublished.
 
     The first breakdown (girls, Unknown) is never NaN: if unpublished, it is the total plus the national gap.
@@ -164,43 +164,43 @@ def _pilot_rates(topic: str, councils: tuple[Place, ...], total: Floats) -> Floa
     for row, place in enumerate(councils):
         for column, label in enumerate(TOPICS[topic][:-1]):
             if topic == SEX:
-                percent = _published(SEX, place.new_la_code).get(label, {}).get("gld_children_percent")
+                percent = _get_published(SEX, place.new_la_code).get(label, {}).get("gld_children_percent")
             else:
-                percent = _pilot_mix()[place.council, topic, label]["gld_percent"]
+                percent = _load_pilot_mix()[place.council, topic, label]["gld_percent"]
             rates[row, column] = float(percent or np.nan) / 100
-    by_gap = total + _national_rates(topic)[0] - _national_gld()
+    by_gap = total + _compute_national_rates(topic)[0] - _get_national_gld()
     rates[:, 0] = np.where(np.isnan(rates[:, 0]), by_gap, rates[:, 0])
     return rates
 
 
-def _published(topic: str, code: str) -> Mapping[str, Mapping[str, str]]:
+def _get_published(topic: str, code: str) -> Mapping[str, Mapping[str, str]]:
     """Return published rows of one area by breakdown of the topic; empty if the area has no figures for it."""
-    return children_by(topic).get((code, _YEAR), {})
+    return load_children(topic).get((code, _YEAR), {})
 
 
-def _national(topic: str) -> list[Mapping[str, str]]:
-    rows = _published(topic, COUNTRY[0])
+def _list_national_rows(topic: str) -> list[Mapping[str, str]]:
+    rows = _get_published(topic, COUNTRY[0])
     return [rows[label] for label in TOPICS[topic]]
 
 
-def _national_counts(topic: str) -> Ints:
-    counts = np.array([int(row["children_count"]) for row in _national(topic)])
-    counts[-1] += int(_published(SEX, COUNTRY[0])[TOTAL]["children_count"]) - counts.sum()
+def _compute_national_counts(topic: str) -> Ints:
+    counts = np.array([int(row["children_count"]) for row in _list_national_rows(topic)])
+    counts[-1] += int(_get_published(SEX, COUNTRY[0])[TOTAL]["children_count"]) - counts.sum()
     return counts
 
 
-def _national_rates(topic: str) -> Floats:
+def _compute_national_rates(topic: str) -> Floats:
     """Return published national shares at GLD, NaN for the last breakdown."""
-    rates = np.array([float(row["gld_children_percent"]) / 100 for row in _national(topic)])
+    rates = np.array([float(row["gld_children_percent"]) / 100 for row in _list_national_rows(topic)])
     rates[-1] = np.nan
     return rates
 
 
-def _national_gld() -> float:
-    return float(_published(SEX, COUNTRY[0])[TOTAL]["gld_children_percent"]) / 100
+def _get_national_gld() -> float:
+    return float(_get_published(SEX, COUNTRY[0])[TOTAL]["gld_children_percent"]) / 100
 
 
 @cache
-def _pilot_mix() -> dict[tuple[str, str, str], dict[str, str]]:
-    rows = rows_of(Path(__file__).with_name("pilot_mix.csv"))
+def _load_pilot_mix() -> dict[tuple[str, str, str], dict[str, str]]:
+    rows = read_rows(Path(__file__).with_name("pilot_mix.csv"))
     return {(row["council"], row["breakdown_topic"], row["breakdown"]): row for row in rows}

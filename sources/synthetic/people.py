@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from sources.reference import rows_of
+from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
 from sources.synthetic.drawing import (
@@ -28,7 +28,7 @@ from sources.synthetic.drawing import (
     assign,
     pick,
     rank_within,
-    whole_numbers,
+    round_to_totals,
 )
 from sources.synthetic.geography import Geography
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Margins
@@ -58,12 +58,12 @@ _GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in
 
 
 def draw_forenames(rng: np.random.Generator, group: Ints, female: AnyArray) -> Texts:
-    """Draw a forename for each child by name group (as returned by `name_groups`) and sex."""
+    """Draw a forename for each child by name group (as returned by `draw_name_groups`) and sex."""
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         for is_girl, column in ((True, "girls"), (False, "boys")):
             chosen = np.flatnonzero((group == index) & (female == is_girl))
-            names[chosen] = _drawn(rng, name, column, len(chosen))
+            names[chosen] = _draw_words(rng, name, column, len(chosen))
     return names
 
 
@@ -72,15 +72,15 @@ def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
     names = np.empty(len(group), dtype=NAME_TYPE)
     for index, name in enumerate(_GROUPS):
         chosen = np.flatnonzero(group == index)
-        names[chosen] = _drawn(rng, name, "surnames", len(chosen))
+        names[chosen] = _draw_words(rng, name, "surnames", len(chosen))
     family = np.isin(group, [_GROUPS.index(name) for name in ("british", "irish", "caribbean")])
     double = np.flatnonzero(family & (rng.random(len(group)) < _DOUBLE_SURNAME_SHARE))
-    second = _drawn(rng, "british", "surnames", len(double))
+    second = _draw_words(rng, "british", "surnames", len(double))
     names[double] = np.strings.add(np.strings.add(names[double], "-"), second)
     return names
 
 
-def name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...]) -> tuple[Ints, Ints]:
+def draw_name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...]) -> tuple[Ints, Ints]:
     """Draw the name groups of children's forename and surname by ethnicity (index of `codes`)."""
     mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in codes])
     forename = pick(rng, mix[ethnicity])
@@ -88,20 +88,20 @@ def name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str, ...
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)
 
 
-def _drawn(rng: np.random.Generator, group: str, column: str, size: int) -> Texts:
-    words, shares = _vocabulary(group, column)
+def _draw_words(rng: np.random.Generator, group: str, column: str, size: int) -> Texts:
+    words, shares = _load_vocabulary(group, column)
     return rng.choice(words, size, p=shares)
 
 
 @cache
-def _vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
+def _load_vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
     """Return names and their shares: a head that falls roughly as 1 / rank, and a flat tail of composed rare names."""
     content = yaml.load((_LISTS / f"{group}.yaml").read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     head = list(dict.fromkeys(content[column].split()))
     if column == "surnames":
-        tail, share = _composed(content), _TAIL_SHARE
+        tail, share = _compose_names(content), _TAIL_SHARE
     else:
-        tail = _composed(content[f"double_{column}"]) if f"double_{column}" in content else []
+        tail = _compose_names(content[f"double_{column}"]) if f"double_{column}" in content else []
         share = _DOUBLE_FORENAME_SHARE if tail else 0.0
     weights = 1 / (np.arange(len(head)) + 10) ** 0.9
     weights = np.concatenate([weights / weights.sum() * (1 - share), np.full(len(tail), share / max(1, len(tail)))])
@@ -109,13 +109,13 @@ def _vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
     return words, weights
 
 
-def _composed(parts: dict[str, str]) -> list[str]:
+def _compose_names(parts: dict[str, str]) -> list[str]:
     return [stem + ending for stem, ending in product(parts["stems"].split(), parts["endings"].split())]
 
 
-def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
+def draw_other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
     """Return another form of each name that has one in this file of `names/`; other names are unchanged."""
-    known, others = _forms(file)
+    known, others = _load_forms(file)
     low, high = np.searchsorted(known, names, side="left"), np.searchsorted(known, names, side="right")
     found = high > low
     index = low + np.floor(rng.random(len(names)) * (high - low)).astype(np.int64)
@@ -123,9 +123,9 @@ def other_form(rng: np.random.Generator, names: Texts, file: str) -> Texts:
 
 
 @cache
-def _forms(file: str) -> tuple[Texts, Texts]:
+def _load_forms(file: str) -> tuple[Texts, Texts]:
     """Return sorted names, and another form of each, from a two-column list; a name has one row for each form."""
-    names, others = zip(*sorted(tuple(row.values()) for row in rows_of(_LISTS / file)), strict=True)
+    names, others = zip(*sorted(tuple(row.values()) for row in read_rows(_LISTS / file)), strict=True)
     return np.array(names, dtype=NAME_TYPE), np.array(others, dtype=NAME_TYPE)
 
 
@@ -198,31 +198,31 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     leavers = np.round(margins.children * LEAVERS_SHARE).astype(np.int64)
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
-    nhs_number = nhs_numbers(streams("nhs numbers"), len(council))
+    nhs_number = draw_nhs_numbers(streams("nhs numbers"), len(council))
     stratum = council + np.where(pupil, 0, len(margins.councils))
     counts = {
-        topic: np.vstack([c, whole_numbers(c.astype(np.float64) + 1e-9, leavers)])
+        topic: np.vstack([c, round_to_totals(c.astype(np.float64) + 1e-9, leavers)])
         for topic, c in margins.counts.items()
     }
-    families = _families(streams("families"), stratum)
-    in_census = _in_census(streams("in census"), stratum, counts)[families.home]
-    categories, ethnicity = _characteristics(streams("characteristics"), stratum, counts, in_census, families)
+    families = _pair_families(streams("families"), stratum)
+    in_census = _draw_in_census(streams("in census"), stratum, counts)[families.home]
+    categories, ethnicity = _draw_characteristics(streams("characteristics"), stratum, counts, in_census, families)
     postcode = geography.draw(streams("homes"), council, categories[FSM])[families.home]
-    early_council, early_postcode = _early_homes(
+    early_council, early_postcode = _draw_early_homes(
         streams("moves"), margins, geography, council, categories[FSM], postcode
     )
-    surname, forename = _names(streams("names"), ethnicity, categories[SEX] == 0, families)
-    estab, urn = _schools(streams("schools"), council, margins.children, families)
-    upn, census_upn = _upns(streams("upns"), margins, cohort, council, estab)
+    surname, forename = _draw_names(streams("names"), ethnicity, categories[SEX] == 0, families)
+    estab, urn = _draw_schools(streams("schools"), council, margins.children, families)
+    upn, census_upn = _draw_upns(streams("upns"), margins, cohort, council, estab)
     return People(
         council,
         pupil,
         categories,
         in_census,
         ethnicity,
-        _languages(streams("languages"), ethnicity, categories[LANGUAGE])[families.home],
+        _draw_languages(streams("languages"), ethnicity, categories[LANGUAGE])[families.home],
         families.twin,
-        _births(streams("births"), cohort, categories[TERM])[families.birth],
+        _draw_births(streams("births"), cohort, categories[TERM])[families.birth],
         surname,
         forename,
         postcode,
@@ -236,7 +236,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     )
 
 
-def _families(rng: np.random.Generator, stratum: Ints) -> _Families:
+def _pair_families(rng: np.random.Generator, stratum: Ints) -> _Families:
     """Pair neighbours of the same stratum as twins or cousins."""
     index = np.arange(len(stratum))
     second = (index % 2 == 1) & (stratum == np.roll(stratum, 1))
@@ -248,14 +248,14 @@ def _families(rng: np.random.Generator, stratum: Ints) -> _Families:
     return _Families(birth, np.where(cousin, index - 1, birth), pair)
 
 
-def _in_census(rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints]) -> Bools:
+def _draw_in_census(rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints]) -> Bools:
     """Draw whether each child is in the spring census; the others are Unknown in every characteristic from it."""
     missing = np.min([counts[topic][:, 0] for topic in (FSM, ETHNICITY, LANGUAGE, SEN)], axis=0)
     size = counts[FSM].sum(axis=1)
     return assign(rng, stratum, np.stack([missing, size - missing], axis=1)) == 1
 
 
-def _characteristics(
+def _draw_characteristics(
     rng: np.random.Generator, stratum: Ints, counts: dict[str, Ints], in_census: Bools, families: _Families
 ) -> tuple[dict[str, Ints], Ints]:
     """Draw each topic's breakdown, and the ethnicity code, with plausible dependencies between them."""
@@ -264,10 +264,10 @@ def _characteristics(
     sex = assign(rng, stratum, counts[SEX])
     major = assign(rng, stratum, counts[ETHNICITY], missing)
     other_language = counts[LANGUAGE][:, 1] / np.maximum(1, counts[LANGUAGE].sum(axis=1))
-    minor = _minor_ethnicity(rng, major, other_language[stratum])
-    speaks_other = _by_code("other_language")[minor]
+    minor = _draw_minor_ethnicity(rng, major, other_language[stratum])
+    speaks_other = _get_by_code("other_language")[minor]
     language = assign(rng, stratum, counts[LANGUAGE], missing | {1: speaks_other})
-    fsm = assign(rng, stratum, counts[FSM], missing | {1: _by_code("fsm")[minor]})
+    fsm = assign(rng, stratum, counts[FSM], missing | {1: _get_by_code("fsm")[minor]})
     major, minor, language, fsm = (values[families.home] for values in (major, minor, language, fsm))
     need = 0.9 * sex + 0.6 * (fsm == 1) + 0.35 * (term == 2)
     sen = assign(rng, stratum, counts[SEN], missing | {1: need, 2: need})
@@ -275,15 +275,15 @@ def _characteristics(
     return {SEX: sex, FSM: fsm, ETHNICITY: major, LANGUAGE: language, SEN: sen, TERM: term}, minor
 
 
-def _by_code(likelihood: str) -> Floats:
+def _get_by_code(likelihood: str) -> Floats:
     return np.array([getattr(ETHNICITIES[code], likelihood) for code in CODES])
 
 
-def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
+def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
     """Draw the ethnicity code (index of `CODES`) within the major group; councils with more speakers of other languages
     have more children of another White background."""
     groups = np.array([MAJOR_GROUP.get(code, UNKNOWN) for code in CODES])
-    mix = np.array([np.where(groups == label, _by_code("share"), 0.0) for label in TOPICS[ETHNICITY]])
+    mix = np.array([np.where(groups == label, _get_by_code("share"), 0.0) for label in TOPICS[ETHNICITY]])
     probabilities = mix[major]
     other = np.where(major == len(mix) - 1, other_language * _OTHER_WHITE_BY_LANGUAGE, 0.0)
     probabilities *= (1 - other)[:, None]
@@ -291,7 +291,7 @@ def _minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floa
     return pick(rng, probabilities)
 
 
-def _languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
+def _draw_languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
     """Draw the first-language code (index of `LANGUAGE_CODES`) by ethnicity and `language`: Unknown, other or
     English."""
     mixes = [ETHNICITIES[code].languages for code in CODES]
@@ -299,7 +299,7 @@ def _languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Int
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
 
 
-def _births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
+def _draw_births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
     """Draw dates of birth, uniform within the term: September to December, January to March, April to August."""
     edges = [np.datetime64(f"{cohort.born_from.year + (month < 9)}-{month:02d}-01") for month in (9, 1, 4)]
     start = np.array(edges, dtype="datetime64[D]")
@@ -307,7 +307,7 @@ def _births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
     return start[term] + np.floor(rng.random(len(term)) * days[term]).astype("timedelta64[D]")
 
 
-def _early_homes(
+def _draw_early_homes(
     rng: np.random.Generator, margins: Margins, geography: Geography, council: Ints, fsm: Ints, postcode: Ints
 ) -> tuple[Ints, Ints]:
     """Draw the council and postcode in which each child lived until about age three."""
@@ -323,9 +323,9 @@ def _early_homes(
     return early, home
 
 
-def _names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _Families) -> tuple[Texts, Texts]:
+def _draw_names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _Families) -> tuple[Texts, Texts]:
     """Draw surnames and forenames; twins have different forenames."""
-    forename_group, surname_group = name_groups(rng, ethnicity, CODES)
+    forename_group, surname_group = draw_name_groups(rng, ethnicity, CODES)
     surname = draw_surnames(rng, surname_group[families.home])[families.home]
     forename = draw_forenames(rng, forename_group, female)
     twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))
@@ -334,33 +334,33 @@ def _names(rng: np.random.Generator, ethnicity: Ints, female: Bools, families: _
     return surname, forename
 
 
-def _schools(rng: np.random.Generator, council: Ints, children: Ints, families: _Families) -> tuple[Ints, Ints]:
+def _draw_schools(rng: np.random.Generator, council: Ints, children: Ints, families: _Families) -> tuple[Ints, Ints]:
     """Draw each child's school: establishment number (2000 to 3999) and URN."""
     schools = np.clip(children // _CHILDREN_A_SCHOOL, 1, 1800)
     school = np.floor(rng.random(len(council)) * schools[council]).astype(np.int64)[families.home]
     return 2000 + school, 100_000 + (np.cumsum(schools) - schools)[council] + school
 
 
-def _upns(
+def _draw_upns(
     rng: np.random.Generator, margins: Margins, cohort: Cohort, council: Ints, estab: Ints
 ) -> tuple[Texts, Texts]:
     """Draw the UPN in the Profile and the UPN in the census, the same for most children."""
     la_code = np.array([int(place.old_la_code) for place in margins.councils])[council]
     serial = 1 + rank_within(council * 10_000 + estab, rng.random(len(council)))
-    upn = _numbered(la_code, estab, cohort.first_year, serial, _DIGITS)
+    upn = _build_upns(la_code, estab, cohort.first_year, serial, _DIGITS)
     lot = rng.random(len(council))
     temporary, second = lot < _TEMPORARY_UPN, lot > 1 - _SECOND_UPN
     census_upn = upn.copy()
-    spare = _numbered(la_code, estab, cohort.first_year, serial, UPN_LETTERS)
+    spare = _build_upns(la_code, estab, cohort.first_year, serial, UPN_LETTERS)
     census_upn[temporary] = spare[temporary]
-    earlier = _numbered(la_code, estab, cohort.first_year - 1, serial, _DIGITS)
+    earlier = _build_upns(la_code, estab, cohort.first_year - 1, serial, _DIGITS)
     census_upn[second] = earlier[second]
     still = lot < _TEMPORARY_UPN / 3
     upn[still] = census_upn[still]
     return upn, census_upn
 
 
-def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
+def draw_nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
     """Draw distinct NHS numbers from the range 999 000 0000 to 999 999 9999, reserved for tests and never issued.
 
     Raises `ValueError` if `size` exceeds the range.
@@ -376,7 +376,7 @@ def nhs_numbers(rng: np.random.Generator, size: int) -> Texts:
     return rng.permutation(valid)[:size].astype("U10")
 
 
-def _numbered(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) -> Texts:
+def _build_upns(la_code: Ints, estab: Ints, year: int, serial: Ints, last: Texts) -> Texts:
     """Build UPNs: check letter, authority, school, year of issue and serial number, which ends in one of `last`.
 
     Serial numbers are below 1,000 if `last` has ten digits, below 2,300 if it has the letters of temporary numbers.

@@ -16,20 +16,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
-from sources.reference import rows_of
+from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
+from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts
-from sources.synthetic.geography import Geography, geography
-from sources.synthetic.margins import SEX, Margins, margins
-from sources.synthetic.people import NAME_TYPE, Dates, People, draw_people, other_form
+from sources.synthetic.geography import Geography, build_geography
+from sources.synthetic.margins import SEX, Margins, build_margins
+from sources.synthetic.people import NAME_TYPE, Dates, People, draw_other_form, draw_people
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
 PLACEHOLDER_POSTCODE = "ZZ99 3VZ"
-_PLAIN_LETTERS = rows_of(Path(__file__).parent / "names" / "plain_letters.csv")
-_SHORT_FORM = partial(other_form, file="nicknames.csv")
-_IN_OWN_SCRIPT = partial(other_form, file="native_script.csv")
+_PLAIN_LETTERS = read_rows(Path(__file__).parent / "names" / "plain_letters.csv")
+_SHORT_FORM = partial(draw_other_form, file="nicknames.csv")
+_IN_OWN_SCRIPT = partial(draw_other_form, file="native_script.csv")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A neighbouring key of each of `_LETTERS` on a British keyboard."""
@@ -81,11 +81,11 @@ class Identity:
     def columns(self) -> dict[str, pa.Array]:
         """Return the demographic columns of the contracts."""
         return {
-            "surname": text(self.surname),
-            "forename": text(self.forename),
-            "sex": coded(self.sex, ("F", "M")),
-            "date_of_birth": dates(self.born),
-            "postcode": text(self.postcode),
+            "surname": build_text(self.surname),
+            "forename": build_text(self.forename),
+            "sex": build_codes(self.sex, ("F", "M")),
+            "date_of_birth": build_dates(self.born),
+            "postcode": build_text(self.postcode),
         }
 
 
@@ -108,11 +108,11 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
             rng,
             names,
             some(slips.accents_lost) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
-            lambda _, chosen: without_accents(chosen),
+            lambda _, chosen: strip_accents(chosen),
         )
-        _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _other_apostrophe)
-        _change(rng, names, some(slips.typing), mistyped)
-    _change(rng, surname, some(slips.double_barrel_changed) & (np.strings.find(surname, "-") >= 0), _part)
+        _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _change_apostrophes)
+        _change(rng, names, some(slips.typing), mistype_words)
+    _change(rng, surname, some(slips.double_barrel_changed) & (np.strings.find(surname, "-") >= 0), _shorten_surnames)
     swapped = some(slips.names_swapped)
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
     forename[some(slips.forename_missing)] = ""
@@ -121,12 +121,12 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         surname,
         forename,
         sex,
-        _recorded_dates(rng, true.born, slips),
-        _recorded_postcodes(rng, true.postcode, slips),
+        _record_dates(rng, true.born, slips),
+        _record_postcodes(rng, true.postcode, slips),
     )
 
 
-def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
+def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
     """Return words with one typing error each after the first letter: a neighbouring key, two letters swapped, or one
     left out."""
     letters = words.astype(NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
@@ -147,7 +147,7 @@ def mistyped(rng: np.random.Generator, words: Texts) -> Texts:
     return letters.reshape(-1).view(NAME_TYPE)
 
 
-def without_accents(names: Texts) -> Texts:
+def strip_accents(names: Texts) -> Texts:
     """Return names without accents; letters of other scripts are unchanged."""
     folded = pa.array(names, pa.string())
     for row in _PLAIN_LETTERS:
@@ -157,7 +157,7 @@ def without_accents(names: Texts) -> Texts:
     return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=NAME_TYPE)
 
 
-def day_month_swapped(born: Dates) -> Dates:
+def swap_day_month(born: Dates) -> Dates:
     """Return dates with day and month exchanged if the result is a date; others are unchanged."""
     months = born.astype("datetime64[M]")
     day = (born - months).astype(np.int64) + 1
@@ -167,15 +167,15 @@ def day_month_swapped(born: Dates) -> Dates:
     return np.where(day <= 12, swapped, born)
 
 
-def _recorded_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
+def _record_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
     lot = rng.random(len(born))
     edges = np.cumsum([slips.day_month_swapped, slips.day_wrong, slips.date_placeholder])
     near = born + rng.choice(np.array([-10, -1, 1, 10]), len(born)).astype("timedelta64[D]")
-    choices = [day_month_swapped(born), near, np.full(len(born), PLACEHOLDER_DATE)]
+    choices = [swap_day_month(born), near, np.full(len(born), PLACEHOLDER_DATE)]
     return np.select([lot < edge for edge in edges], choices, born)
 
 
-def _recorded_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
+def _record_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
     lot = rng.random(len(postcode))
     written = np.where(
         rng.random(len(postcode)) < slips.postcode_unspaced, np.strings.replace(postcode, " ", ""), postcode
@@ -206,12 +206,12 @@ def _change(
         names[rows] = change(own, names[rows])
 
 
-def _other_apostrophe(rng: np.random.Generator, names: Texts) -> Texts:
+def _change_apostrophes(rng: np.random.Generator, names: Texts) -> Texts:
     forms = [np.strings.replace(names, "'", form) for form in ("’", "", " ")]
     return np.select([rng.random(len(names)) < share for share in (0.3, 0.6)], forms[:2], forms[2])
 
 
-def _part(rng: np.random.Generator, surnames: Texts) -> Texts:
+def _shorten_surnames(rng: np.random.Generator, surnames: Texts) -> Texts:
     """Return double-barrelled surnames with only one part, or with a space for the hyphen."""
     first, _, second = np.strings.partition(surnames, "-")
     lot = rng.random(len(surnames))
@@ -236,39 +236,39 @@ class Rows:
     table: pa.Table
 
 
-def coded(index: AnyArray, values: Sequence[str]) -> pa.DictionaryArray:
+def build_codes(index: AnyArray, values: Sequence[str]) -> pa.DictionaryArray:
     """Return a column of codes: `index` into `values`; an empty value is blank."""
     dictionary = pa.array([value or None for value in values], pa.string())
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), dictionary)
 
 
-def text(values: Texts) -> pa.Array:
+def build_text(values: Texts) -> pa.Array:
     """Return a column of text; empty is blank."""
     column = pa.array(values, pa.string())
     return pc.if_else(pc.equal(column, ""), None, column)
 
 
-def dates(values: npt.NDArray[np.datetime64]) -> pa.Array:
+def build_dates(values: npt.NDArray[np.datetime64]) -> pa.Array:
     """Return a column of dates; NaT is blank."""
     return pa.array(values.astype("datetime64[D]"), pa.date32())
 
 
-def decimals(values: Floats) -> pa.DictionaryArray:
+def build_decimals(values: Floats) -> pa.DictionaryArray:
     """Return a column of numbers as text, without trailing zeros; NaN is blank."""
     distinct, index = np.unique(values, return_inverse=True)
-    return coded(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
+    return build_codes(index, ["" if np.isnan(value) else f"{value:.10g}" for value in distinct])
 
 
-def in_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
+def compute_file_order(council: Ints, key: AnyArray, late: AnyArray) -> Ints:
     """Return the order of rows: by council, then rows sent again after the others, then by `key`."""
     return np.lexsort((key, late, council))
 
 
-def filed(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
+def build_rows(council: Ints, person: Ints, table: pa.Table, key: AnyArray, again: Ints) -> Rows:
     """Return the rows of `table` in file order, followed by the rows sent `again` (indices)."""
     sent = np.concatenate([np.arange(len(person)), again])
     late = np.arange(len(sent)) >= len(person)
-    sent = sent[in_file_order(council[sent], key[sent], late)]
+    sent = sent[compute_file_order(council[sent], key[sent], late)]
     return Rows(council[sent], person[sent], table.take(pa.array(sent)))
 
 
@@ -299,9 +299,9 @@ class World:
         return self.geography.quintile(self.people.postcode)
 
     def dialect(self, council: str, source: str) -> Dialect:
-        return CONTRACT_DIALECT if self.contract_names else council_file(council).dialect(source)
+        return CONTRACT_DIALECT if self.contract_names else load_council_file(council).dialect(source)
 
-    def on_file(
+    def record_children(
         self, rng: np.random.Generator, source: str, council: Ints, person: Ints, postcode: Ints, slips: Slips
     ) -> Identity:
         """Return children with these home postcodes (indices) as recorded by these councils' systems."""
@@ -317,7 +317,7 @@ class World:
         holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
         return record(rng, true, slips, holds_unicode[council])
 
-    def by_council(self, what: str, low: float, high: float) -> Floats:
+    def vary_by_council(self, what: str, low: float, high: float) -> Floats:
         """Return a rate between two bounds for each council, the same for every seed."""
         keys = [zlib.crc32(f"{what} {place.council}".encode()) for place in self.margins.councils]
         return np.array([low + (high - low) * (key % 1000) / 999 for key in keys])
@@ -326,7 +326,7 @@ class World:
 def draw_world(cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool) -> World:
     """Draw a cohort."""
     streams = Streams(seed, cohort)
-    figures, places = margins(england, scale), geography(england)
+    figures, places = build_margins(england, scale), build_geography(england)
     people = draw_people(streams, cohort, figures, places)
     attainment = draw_attainment(streams, people, figures, places.quintile(people.postcode))
     return World(cohort, streams, figures, places, people, attainment, contract_names)

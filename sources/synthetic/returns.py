@@ -17,7 +17,7 @@ import pyarrow as pa
 from scipy.special import expit, ndtri
 
 from sources.contracts.early_years_census import PROGRESS_CHECK_CODES
-from sources.reference.code_lists import DOMAINS, SERVICES, cut_offs
+from sources.reference.code_lists import DOMAINS, SERVICES, load_cut_offs
 from sources.reference.goals import GOALS
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, pick
@@ -30,12 +30,12 @@ from sources.synthetic.recording import (
     Identity,
     Rows,
     World,
-    coded,
-    dates,
-    decimals,
-    filed,
-    in_file_order,
-    text,
+    build_codes,
+    build_dates,
+    build_decimals,
+    build_rows,
+    build_text,
+    compute_file_order,
     uppercase,
 )
 
@@ -67,7 +67,7 @@ _CHECK_DAYS = (731, 1095)
 """Age at the progress check: two years to three."""
 
 
-def eyfsp(world: World) -> Rows:
+def draw_eyfsp(world: World) -> Rows:
     """Return the rows of the Profile: every pupil, a few in two councils, a few sent twice or corrected.
 
     The later row of a corrected pair has the true goals.
@@ -80,36 +80,36 @@ def eyfsp(world: World) -> Rows:
     council = np.concatenate([people.council[pupils], people.early_council[both]])
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
-    identity = world.on_file(rng, "eyfsp", council, person, home, EDUCATION)
+    identity = world.record_children(rng, "eyfsp", council, person, home, EDUCATION)
 
     lot = rng.random(len(person))
     again, corrected = lot < _SENT_TWICE, (lot >= _SENT_TWICE) & (lot < _SENT_TWICE + _CORRECTED)
     earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _UNDER_BOTH_UPNS)
     sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | corrected | earlier_upn)])
     late = np.arange(len(sent)) >= len(person)
-    order = in_file_order(council[sent], people.estab[school[sent]], late)
+    order = compute_file_order(council[sent], people.estab[school[sent]], late)
     sent, late = sent[order], late[order]
     who, where = person[sent], council[sent]
 
     upn = np.where(late & earlier_upn[sent], people.census_upn[who], people.upn[who])
     nhs_number = np.where(rng.random(len(who)) < _PUPIL_WITH_NHS_NUMBER, people.nhs_number[who], "")
-    goals = _provisional(rng, world.attainment.goals[who], corrected[sent] & ~late)
+    goals = _draw_provisional_goals(rng, world.attainment.goals[who], corrected[sent] & ~late)
     table = pa.table(
         {
-            "la_code": coded(where, [place.old_la_code for place in world.margins.councils]),
-            "estab": coded(people.estab[school[sent]] - 2000, [str(number) for number in range(2000, 4000)]),
-            "urn": text(people.urn[school[sent]].astype("U6")),
-            "academic_year": coded(np.zeros(len(who)), [world.cohort.code]),
-            "upn": text(upn),
-            "nhs_number": text(nhs_number),
+            "la_code": build_codes(where, [place.old_la_code for place in world.margins.councils]),
+            "estab": build_codes(people.estab[school[sent]] - 2000, [str(number) for number in range(2000, 4000)]),
+            "urn": build_text(people.urn[school[sent]].astype("U6")),
+            "academic_year": build_codes(np.zeros(len(who)), [world.cohort.code]),
+            "upn": build_text(upn),
+            "nhs_number": build_text(nhs_number),
             **identity[sent].columns(),
-            **{goal: coded(goals[:, index], GOAL_CODES) for index, goal in enumerate(GOALS)},
+            **{goal: build_codes(goals[:, index], GOAL_CODES) for index, goal in enumerate(GOALS)},
         }
     )
     return Rows(where, who, table)
 
 
-def _provisional(rng: np.random.Generator, goals: AnyArray, provisional: AnyArray) -> AnyArray:
+def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provisional: AnyArray) -> AnyArray:
     """Return goals with one wrong outcome in each row that is corrected later."""
     goals = goals.copy()
     row: Ints = np.flatnonzero(provisional & (goals[:, 0] != NOT_ASSESSED))
@@ -118,36 +118,36 @@ def _provisional(rng: np.random.Generator, goals: AnyArray, provisional: AnyArra
     return goals
 
 
-def school_census(world: World) -> Rows:
+def draw_school_census(world: World) -> Rows:
     """Return the rows of the spring school census: pupils in Reception, and some who left before the Profile."""
     rng, people = world.streams("school census"), world.people
     on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _LEAVERS_ON_ROLL))
     person = np.flatnonzero(on_roll)
     council = people.council[person]
-    identity = world.on_file(rng, "school_census", council, person, people.postcode[person], EDUCATION)
+    identity = world.record_children(rng, "school_census", council, person, people.postcode[person], EDUCATION)
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
     ethnicity = np.where(unknown & (rng.random(len(person)) < _ETHNICITY_BLANK_IF_UNKNOWN), len(CODES), ethnicity)
     nhs_number = np.where(rng.random(len(person)) < _PUPIL_WITH_NHS_NUMBER, people.nhs_number[person], "")
     table = pa.table(
         {
-            "upn": text(people.census_upn[person]),
-            "nhs_number": text(nhs_number),
+            "upn": build_text(people.census_upn[person]),
+            "nhs_number": build_text(nhs_number),
             **identity.columns(),
-            "ethnicity": coded(ethnicity, (*CODES, "")),
-            "fsm_eligible": coded(people.categories[FSM][person], ("", "Y", "N")),
-            "sen_provision": coded(people.categories[SEN][person], ("", "E", "K", "N")),
-            "first_language": coded(people.language[person], LANGUAGE_CODES),
+            "ethnicity": build_codes(ethnicity, (*CODES, "")),
+            "fsm_eligible": build_codes(people.categories[FSM][person], ("", "Y", "N")),
+            "sen_provision": build_codes(people.categories[SEN][person], ("", "E", "K", "N")),
+            "first_language": build_codes(people.language[person], LANGUAGE_CODES),
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
-    return filed(council, person, table, people.estab[person], again)
+    return build_rows(council, person, table, people.estab[person], again)
 
 
-def early_years_census(world: World) -> Rows:
+def draw_early_years_census(world: World) -> Rows:
     """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
-    coverage = world.by_council("early years census", *_COVERAGE)[people.council]
+    coverage = world.vary_by_council("early years census", *_COVERAGE)[people.council]
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
     child = np.flatnonzero(attends)
     second = child[rng.random(len(child)) < _TWO_SETTINGS]
@@ -155,37 +155,37 @@ def early_years_census(world: World) -> Rows:
     person = np.concatenate([child, second])
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
-    identity = world.on_file(rng, "early_years_census", council, person, home, NURSERY)
+    identity = world.record_children(rng, "early_years_census", council, person, home, NURSERY)
     entitlement = pick(rng, _ENTITLEMENT_BY_FSM[people.categories[FSM][person]])
     nhs_number = np.where(rng.random(len(person)) < _NURSERY_WITH_NHS_NUMBER, people.nhs_number[person], "")
-    setting = _settings(rng, world.margins.children, council)
+    setting = _draw_settings(rng, world.margins.children, council)
     ethnicity = np.where(rng.random(len(person)) < _ETHNICITY_BLANK, len(CODES), people.ethnicity[person])
     table = pa.table(
         {
             "setting_urn": setting,
-            "nhs_number": text(nhs_number),
+            "nhs_number": build_text(nhs_number),
             **identity.columns(),
-            "ethnicity": coded(ethnicity, (*CODES, "")),
-            "entitlement": coded(entitlement, _ENTITLEMENTS),
-            "funded_hours": decimals(_HOURS[entitlement, rng.integers(0, _HOURS.shape[1], len(person))]),
-            "eypp": coded((people.categories[FSM][person] == 1) & (rng.random(len(person)) < 0.7), ("N", "Y")),
-            "sen_provision": coded(pick(rng, _EARLY_SEN[people.categories[SEN][person]]), _SEN_CODES),
-            **_progress_check(rng, world, person),
+            "ethnicity": build_codes(ethnicity, (*CODES, "")),
+            "entitlement": build_codes(entitlement, _ENTITLEMENTS),
+            "funded_hours": build_decimals(_HOURS[entitlement, rng.integers(0, _HOURS.shape[1], len(person))]),
+            "eypp": build_codes((people.categories[FSM][person] == 1) & (rng.random(len(person)) < 0.7), ("N", "Y")),
+            "sen_provision": build_codes(pick(rng, _EARLY_SEN[people.categories[SEN][person]]), _SEN_CODES),
+            **_draw_progress_checks(rng, world, person),
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
-    return filed(council, person, table, setting.indices.to_numpy(), again)
+    return build_rows(council, person, table, setting.indices.to_numpy(), again)
 
 
-def _settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
+def _draw_settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
     """Draw the reference number of a setting in each child's council."""
     settings = np.maximum(3, np.round(children * _SETTINGS_A_CHILD)).astype(np.int64)
     first = np.cumsum(settings) - settings
     index = first[council] + np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
-    return coded(index, [f"EY{300000 + number}" for number in range(int(settings.sum()))])
+    return build_codes(index, [f"EY{300000 + number}" for number in range(int(settings.sum()))])
 
 
-def _progress_check(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
+def _draw_progress_checks(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
     """Draw date and outcome of the progress check at age two; lower ability makes a concern more likely."""
     concern: Floats = expit(-2.2 - 1.1 * world.attainment.ability[person])
     outcome = (rng.random(len(person)) < concern).astype(np.int64)
@@ -193,8 +193,8 @@ def _progress_check(rng: np.random.Generator, world: World, person: Ints) -> dic
     days = rng.integers(*_CHECK_DAYS, len(person)).astype("timedelta64[D]")
     done = world.people.born[person] + days
     return {
-        "progress_check_date": dates(np.where(outcome == 2, np.datetime64("NaT"), done)),
-        "progress_check_outcome": coded(outcome, tuple(PROGRESS_CHECK_CODES)),
+        "progress_check_date": build_dates(np.where(outcome == 2, np.datetime64("NaT"), done)),
+        "progress_check_outcome": build_codes(outcome, tuple(PROGRESS_CHECK_CODES)),
     }
 
 
@@ -238,7 +238,7 @@ class _Reviews(NamedTuple):
     date: Dates
 
 
-def hv_reviews(world: World) -> Rows:
+def draw_hv_reviews(world: World) -> Rows:
     """Return the rows of every council's file."""
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
@@ -247,55 +247,57 @@ def hv_reviews(world: World) -> Rows:
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = world.on_file(rng, "hv_reviews", council, person, home, HEALTH)
-    reviews = _reviews(rng, world, person, len(known), np.isin(known, later))
+    identity = world.record_children(rng, "hv_reviews", council, person, home, HEALTH)
+    reviews = _draw_reviews(rng, world, person, len(known), np.isin(known, later))
 
     again = np.flatnonzero(rng.random(len(reviews.date)) < _REVIEW_SENT_TWICE)
     who, where = person[reviews.enrolment], council[reviews.enrolment]
-    outcome = _outcomes(rng, world, who, reviews)
-    on_file = _unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
-    capitals = world.by_council("capitals", 0, 1)[where] < 0.3
+    outcome = _draw_outcomes(rng, world, who, reviews)
+    on_file = _draw_unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
+    capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(on_file, surname=uppercase(on_file.surname, capitals))
     missing = (rng.random(len(person)) < _NHS_NUMBER_MISSING)[reviews.enrolment]
     table = pa.table(
         {
-            "local_patient_id": text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
-            "nhs_number": text(np.where(missing, "", people.nhs_number[who])),
-            "nhs_number_status": coded(np.where(missing, 1, 0), ("01", "07")),
+            "local_patient_id": build_text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
+            "nhs_number": build_text(np.where(missing, "", people.nhs_number[who])),
+            "nhs_number_status": build_codes(np.where(missing, 1, 0), ("01", "07")),
             **on_file.columns(),
-            "review": coded(reviews.kind, REVIEWS),
-            "review_date": dates(reviews.date),
+            "review": build_codes(reviews.kind, REVIEWS),
+            "review_date": build_dates(reviews.date),
             **outcome,
         }
     )
-    return filed(where, who, table, reviews.date.astype(np.int64), again)
+    return build_rows(where, who, table, reviews.date.astype(np.int64), again)
 
 
-def _reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:
+def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:
     """Draw the reviews of each registration. The first `known` registrations are where the child was born; a child
     `seen_later` has its review at two years at its later registration, which follows them."""
     born = world.people.born[person]
     parts = []
     for kind, (share, days) in enumerate(zip(_EARLIER_SENT, _REVIEW_DAYS, strict=True)):
         enrolment = np.flatnonzero(rng.random(known) < share)
-        parts.append(_Reviews(enrolment, np.full(len(enrolment), kind), _after(rng, born[enrolment], *days)))
-    coverage = world.by_council("two-year review", *_REVIEW_COVERAGE)[world.people.council[person[:known]]]
+        parts.append(_Reviews(enrolment, np.full(len(enrolment), kind), _draw_dates_after(rng, born[enrolment], *days)))
+    coverage = world.vary_by_council("two-year review", *_REVIEW_COVERAGE)[world.people.council[person[:known]]]
     coverage = coverage / (1 - 0.05 * world.people.pupil[person[:known]])
     coverage = coverage + np.array([-0.04, -0.03, 0.008])[world.people.categories[FSM][person[:known]]]
     at_birthplace = np.flatnonzero((rng.random(known) < coverage) & ~seen_later)
     enrolment = np.concatenate([at_birthplace, np.arange(known, len(person))])
-    parts.append(_Reviews(enrolment, np.full(len(enrolment), TWO_YEAR), _after(rng, born[enrolment], 705, 930)))
+    parts.append(
+        _Reviews(enrolment, np.full(len(enrolment), TWO_YEAR), _draw_dates_after(rng, born[enrolment], 705, 930))
+    )
     again = np.flatnonzero(rng.random(len(enrolment)) < _SECOND_TWO_YEAR_REVIEW)
-    date = _after(rng, parts[-1].date[again], 60, 120)
+    date = _draw_dates_after(rng, parts[-1].date[again], 60, 120)
     parts.append(_Reviews(enrolment[again], np.full(len(again), TWO_YEAR), date))
     return _Reviews(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates:
+def _draw_dates_after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates:
     return start + rng.integers(low, high, len(start)).astype("timedelta64[D]")
 
 
-def _unnamed(rng: np.random.Generator, world: World, identity: Identity, person: Ints, kind: Ints) -> Identity:
+def _draw_unnamed(rng: np.random.Generator, world: World, identity: Identity, person: Ints, kind: Ints) -> Identity:
     """Return identities in which some children, soon after birth, are recorded as Baby."""
     unnamed = rng.random(len(kind)) < np.array(_UNNAMED)[kind]
     form = np.where(rng.random(len(kind)) < 0.5, 0, 1 + identity.sex)
@@ -303,14 +305,14 @@ def _unnamed(rng: np.random.Generator, world: World, identity: Identity, person:
     return replace(identity, forename=np.where(unnamed, _UNNAMED_FORMS[form], identity.forename))
 
 
-def _outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
+def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
     """Draw ASQ-3 and ASQ:SE-2 scores of two-year reviews, and concern and referral of all reviews."""
     size, two_year = len(person), reviews.kind == TWO_YEAR
     ability = world.attainment.ability[person]
     age = (reviews.date - world.people.born[person]).astype(np.int64) / 30.4
     months = np.searchsorted(_NEXT_QUESTIONNAIRE_FROM, age)
     with_asq3 = two_year & (rng.random(size) >= _WITHOUT_ASQ3)
-    scores, below = _scores(rng, ability, months, with_asq3)
+    scores, below = _draw_scores(rng, ability, months, with_asq3)
     concern = rng.random(size) < expit(np.array([-2.4, -0.3, 1.3])[np.clip(below, 0, 2)] - 0.35 * ability)
     referral = np.where(concern, rng.random(size) < 0.55, rng.random(size) < 0.01)
     asq_se2 = np.where(
@@ -319,15 +321,15 @@ def _outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Re
         np.nan,
     )
     return {
-        "asq3_months": coded(np.where(with_asq3, months, 3), (*map(str, MONTHS), "")),
-        **{domain: decimals(score) for domain, score in scores.items()},
-        "asq_se2_score": decimals(asq_se2),
-        "concern": coded(np.where(rng.random(size) < 0.01, 2, concern), ("N", "Y", "")),
-        "referral": coded(np.where(rng.random(size) < 0.01, 2, referral), ("N", "Y", "")),
+        "asq3_months": build_codes(np.where(with_asq3, months, 3), (*map(str, MONTHS), "")),
+        **{domain: build_decimals(score) for domain, score in scores.items()},
+        "asq_se2_score": build_decimals(asq_se2),
+        "concern": build_codes(np.where(rng.random(size) < 0.01, 2, concern), ("N", "Y", "")),
+        "referral": build_codes(np.where(rng.random(size) < 0.01, 2, referral), ("N", "Y", "")),
     }
 
 
-def _scores(
+def _draw_scores(
     rng: np.random.Generator, ability: Floats, months: Ints, with_asq3: Bools
 ) -> tuple[dict[str, Floats], Ints]:
     """Draw scores by domain, NaN without a questionnaire, and the number of domains below the cut-off."""
@@ -336,15 +338,15 @@ def _scores(
     scaled_up = rng.random(len(ability)) < _DECIMAL_SCORES
     scores, below = {}, np.zeros(len(ability), dtype=np.int64)
     for domain in DOMAINS:
-        cut_off = np.array([cut_offs()[domain, str(age)] for age in MONTHS])[months]
+        cut_off = np.array([load_cut_offs()[domain, str(age)] for age in MONTHS])[months]
         distance = common + own * rng.standard_normal(len(ability)) - ndtri(_BELOW_SHARE[domain])
-        score = np.where(with_asq3, _on_scale(distance, cut_off, scaled_up), np.nan)
+        score = np.where(with_asq3, _scale_scores(distance, cut_off, scaled_up), np.nan)
         scores[domain] = score
         below += score < cut_off
     return scores, below
 
 
-def _on_scale(distance: Floats, cut_off: Floats, scaled_up: Bools) -> Floats:
+def _scale_scores(distance: Floats, cut_off: Floats, scaled_up: Bools) -> Floats:
     """Return scores from 0 to 60, in steps of five unless scaled up; below the cut-off exactly if `distance` < 0."""
     raw = np.clip(cut_off + distance * np.where(distance < 0, 18.0, (60 - cut_off) / 2.2), 0, 60)
     step = 5 * np.floor(cut_off / 5)
@@ -372,10 +374,10 @@ _BARRIERS_IF_EASY = np.array([0.12, 0.12, 0.05, 0.05, 0.05, 0.03, 0.07, 0.04, 0.
 _DONT_KNOW = 0.04
 
 
-def parent_experience(world: World) -> Rows:
+def draw_parent_experience(world: World) -> Rows:
     """Return the responses of every council's file."""
     rng, figures = world.streams("parent experience"), world.margins
-    responses = np.round(figures.children * world.by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)
+    responses = np.round(figures.children * world.vary_by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)
     council = np.repeat(np.arange(len(responses)), responses)
     fsm_share = (figures.counts[FSM][:, 1] / figures.children)[council]
     low_income = rng.random(len(council)) < fsm_share
@@ -388,15 +390,15 @@ def parent_experience(world: World) -> Rows:
     number = np.arange(len(council)) - (np.cumsum(responses) - responses)[council] + 1
     table = pa.table(
         {
-            "response_id": text(np.strings.add("R", np.strings.zfill(number.astype("U6"), 6))),
-            "wave": coded(np.zeros(len(council)), [f"{world.cohort.first_year + 1}-spring"]),
-            "respondent_role": coded(_draw(rng, _ROLES, len(council)), tuple(_ROLES)),
-            "child_age_band": coded(_draw(rng, _AGE_BANDS, len(council)), tuple(_AGE_BANDS)),
-            "fsm_or_funded": coded(_fsm_answer(rng, low_income), ("1", "2", "8", "9")),
-            "child_send": coded(send, tuple(_SEND)),
-            **_services(rng, needs),
-            "sought_support": coded(sought, tuple(_SOUGHT)),
-            **_experience(rng, sought, needs, ease),
+            "response_id": build_text(np.strings.add("R", np.strings.zfill(number.astype("U6"), 6))),
+            "wave": build_codes(np.zeros(len(council)), [f"{world.cohort.first_year + 1}-spring"]),
+            "respondent_role": build_codes(_draw(rng, _ROLES, len(council)), tuple(_ROLES)),
+            "child_age_band": build_codes(_draw(rng, _AGE_BANDS, len(council)), tuple(_AGE_BANDS)),
+            "fsm_or_funded": build_codes(_draw_fsm_answers(rng, low_income), ("1", "2", "8", "9")),
+            "child_send": build_codes(send, tuple(_SEND)),
+            **_draw_services(rng, needs),
+            "sought_support": build_codes(sought, tuple(_SOUGHT)),
+            **_draw_experience(rng, sought, needs, ease),
         }
     )
     return Rows(council, None, table)
@@ -406,24 +408,24 @@ def _draw(rng: np.random.Generator, shares: dict[str, float], size: int) -> Ints
     return pick(rng, np.tile(list(shares.values()), (size, 1)))
 
 
-def _fsm_answer(rng: np.random.Generator, low_income: Bools) -> Ints:
+def _draw_fsm_answers(rng: np.random.Generator, low_income: Bools) -> Ints:
     lot = rng.random(len(low_income))
     return np.select([lot < _FSM_UNSURE[0], lot < sum(_FSM_UNSURE)], [2, 3], np.where(low_income, 0, 1))
 
 
-def _services(rng: np.random.Generator, needs: Bools) -> dict[str, pa.Array]:
+def _draw_services(rng: np.random.Generator, needs: Bools) -> dict[str, pa.Array]:
     shares = np.array([_SERVICES_USED, _SERVICES_WITH_NEEDS])[needs.astype(np.int64)]
     used = rng.random(shares.shape) < shares
-    return {service: coded(used[:, index], ("N", "Y")) for index, service in enumerate(SERVICES)}
+    return {service: build_codes(used[:, index], ("N", "Y")) for index, service in enumerate(SERVICES)}
 
 
-def _experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floats) -> dict[str, pa.Array]:
+def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floats) -> dict[str, pa.Array]:
     """Draw the answers that depend on whether support was sought and on ease of access (higher is easier)."""
 
     def scale(value: Floats, edges: tuple[float, ...], codes: str) -> pa.Array:
         """Return codes from best to worst as `value` falls; the last code is don't know."""
         answer = np.searchsorted(edges, -value)
-        return coded(np.where(rng.random(len(value)) < _DONT_KNOW, len(edges) + 1, answer), tuple(codes))
+        return build_codes(np.where(rng.random(len(value)) < _DONT_KNOW, len(edges) + 1, answer), tuple(codes))
 
     def near(weight: float) -> Floats:
         return weight * ease + np.sqrt(1 - weight**2) * rng.standard_normal(len(ease))
@@ -433,17 +435,17 @@ def _experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease: Floa
     hard = (near(0.7) < 0).astype(np.int64)
     barrier = pick(rng, np.stack([_BARRIERS_IF_EASY, _BARRIERS_IF_HARD])[hard])
     return {
-        "wait_band": coded(wait, tuple("12345")),
+        "wait_band": build_codes(wait, tuple("12345")),
         "ease_of_access": scale(ease, (-1.0, -0.1, 0.5, 1.3), "123458"),
         "repeat_story_count": scale(story, (-0.6, 0.1, 1.0), "12348"),
-        "sharing_would_have_helped": coded(_sharing_answer(rng, story), tuple("128")),
+        "sharing_would_have_helped": build_codes(_draw_sharing_answers(rng, story), tuple("128")),
         "comfortable_with_sharing": scale(near(0.15) + 0.3, (-0.3, 0.6, 1.1, 1.7), "123458"),
-        "main_barrier": coded(barrier, _BARRIERS),
+        "main_barrier": build_codes(barrier, _BARRIERS),
         "overall_satisfaction": scale(near(0.8), (-0.7, 0.2, 0.7, 1.4), "123458"),
     }
 
 
-def _sharing_answer(rng: np.random.Generator, story: Floats) -> Ints:
+def _draw_sharing_answers(rng: np.random.Generator, story: Floats) -> Ints:
     """Draw yes, no or don't know; yes is more likely the more often the story was repeated."""
     yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
     return pick(rng, np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1))

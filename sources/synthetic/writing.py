@@ -21,24 +21,30 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
-from sources.councils.council_file import CONTRACT_DIALECT, Dialect, council_file
+from sources.councils.council_file import CONTRACT_DIALECT, Dialect, load_council_file
 from sources.extract.landed import mark_as_synthetic
 from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, place
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, PILOT, get_place
 from sources.reference.published_figures import (
     EXPECTED_ROWS_FILE,
     SOURCES_OF_CHILDREN,
-    published_rows,
+    find_published_rows,
     write_expected_rows,
 )
 from sources.synthetic.attainment import EXPECTED
 from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
-from sources.synthetic.recording import Rows, World, draw_world, without_accents
-from sources.synthetic.returns import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
+from sources.synthetic.recording import Rows, World, draw_world, strip_accents
+from sources.synthetic.returns import (
+    draw_early_years_census,
+    draw_eyfsp,
+    draw_hv_reviews,
+    draw_parent_experience,
+    draw_school_census,
+)
 
 DEFAULT_SEED = 20260601
-_RETURNS = (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
+_RETURNS = (draw_eyfsp, draw_school_census, draw_early_years_census, draw_hv_reviews, draw_parent_experience)
 """Each function is named after its source."""
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
@@ -102,7 +108,7 @@ def _write_expected(path: Path, world: World, scale: float) -> None:
         (source, world.cohort.code, entry.council): round(published * scale)
         for source in SOURCES_OF_CHILDREN
         for entry in world.margins.councils
-        if (published := published_rows(source, entry.council))
+        if (published := find_published_rows(source, entry.council))
     }
     if scale != 1 or path.exists():
         write_expected_rows(path, expected)
@@ -115,23 +121,23 @@ def write_source(landing: Path, source: str, rows: Rows, world: World) -> list[P
     for index, entry in enumerate(world.margins.councils):
         start, end = int(edges[index]), int(edges[index + 1])
         dialect = world.dialect(entry.council, source)
-        columns = columns_sent(contract, entry.council, world.contract_names)
-        table = in_dialect(rows.table.slice(start, end - start), columns, dialect, start)
-        path = landing / entry.council / source / f"{world.cohort.code}{file_ending(entry.council, source)}"
+        columns = list_columns_sent(contract, entry.council, world.contract_names)
+        table = convert_to_dialect(rows.table.slice(start, end - start), columns, dialect, start)
+        path = landing / entry.council / source / f"{world.cohort.code}{choose_file_ending(entry.council, source)}"
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, table, dialect)
         written.append(path)
     return written
 
 
-def columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:
+def list_columns_sent(contract: SourceContract, council: str, contract_names: bool) -> Sequence[Column]:
     """Return the contract columns in a council's file.
 
     These are the columns that its council file maps and all required or payload columns, except constants, so a new
     payload column needs no line in a council file. Under contract names, constants are columns too. A council without a
     council file sends all columns, but only some of these councils have NHS numbers in education.
     """
-    own = council_file(council).dialect(contract.name)
+    own = load_council_file(council).dialect(contract.name)
     if own is CONTRACT_DIALECT:
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
@@ -144,7 +150,7 @@ def columns_sent(contract: SourceContract, council: str, contract_names: bool) -
     ]
 
 
-def file_ending(council: str, source: str) -> str:
+def choose_file_ending(council: str, source: str) -> str:
     """Return the file's suffix: `.csv`, or for a few files `.csv.gz` or `.parquet`."""
     if council in PILOT:
         return _OTHER_FORMATS.get((council, source), ".csv")
@@ -152,7 +158,7 @@ def file_ending(council: str, source: str) -> str:
     return {0: ".csv.gz", 1: ".parquet"}.get(lot, ".csv")
 
 
-def in_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> pa.Table:
+def convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, seed: int) -> pa.Table:
     """Return rows in contract form as text under the council's headings, codes and date format.
 
     If several local values map to one code, all of them are used.
@@ -166,12 +172,12 @@ def in_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dialect, see
                 values.dictionary_encode().indices
             )
         elif column.name in dialect.codes:
-            values = _local_codes(rng, values, dialect.codes[column.name])
-        local[dialect.local_name(column.name)] = values.cast(pa.string())
+            values = _draw_local_codes(rng, values, dialect.codes[column.name])
+        local[dialect.get_local_name(column.name)] = values.cast(pa.string())
     return pa.table(local)
 
 
-def _local_codes(rng: np.random.Generator, values: pa.DictionaryArray, codes: Mapping[str, str]) -> pa.Array:
+def _draw_local_codes(rng: np.random.Generator, values: pa.DictionaryArray, codes: Mapping[str, str]) -> pa.Array:
     """Replace contract codes with the council's values."""
     own: dict[str, list[str]] = {}
     for local, code in codes.items():
@@ -188,11 +194,11 @@ def _write(path: Path, table: pa.Table, dialect: Dialect) -> None:
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(table, path, compression="zstd")
         return
-    content = _encoded(_as_csv(table, dialect.delimiter), dialect.encoding)
+    content = _encode_text(_format_csv(table, dialect.delimiter), dialect.encoding)
     path.write_bytes(gzip.compress(content, compresslevel=5, mtime=0) if path.suffix == ".gz" else content)
 
 
-def _as_csv(table: pa.Table, delimiter: str) -> bytes:
+def _format_csv(table: pa.Table, delimiter: str) -> bytes:
     """Return the table as UTF-8 CSV, with quotes only if a value needs them."""
     for style in ("none", "needed"):
         buffer = io.BytesIO()
@@ -205,22 +211,22 @@ def _as_csv(table: pa.Table, delimiter: str) -> bytes:
     raise AssertionError("quoted CSV can hold any value")
 
 
-def _encoded(content: bytes, encoding: str) -> bytes:
+def _encode_text(content: bytes, encoding: str) -> bytes:
     """Encode text in the council's encoding; letters that it lacks lose their accents or become `?`."""
     if codecs.lookup(encoding).name == "utf-8":
         return content
     return content.decode().encode(encoding, errors=_PLAIN)
 
 
-def _plain_letters(error: UnicodeError) -> tuple[str, int]:
+def _replace_letters(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    letters = str(without_accents(np.array([error.object[error.start : error.end]], dtype="U40"))[0])
+    letters = str(strip_accents(np.array([error.object[error.start : error.end]], dtype="U40"))[0])
     latin = "".join(c for c in unicodedata.normalize("NFKD", letters) if not unicodedata.combining(c))
     return "".join(letter if letter.isascii() else "?" for letter in latin), error.end
 
 
 _PLAIN = "plain-letters"
-codecs.register_error(_PLAIN, _plain_letters)
+codecs.register_error(_PLAIN, _replace_letters)
 
 
 class _Area(NamedTuple):
@@ -238,13 +244,15 @@ def _write_truth(folder: Path, world: World, sources: Mapping[str, Rows]) -> Non
     - truth_tables: children_count, gld_children_count and elgs_expected_total of children with a Profile, each counted
       once, in the council of their school, by area, breakdown topic, breakdown and sex.
     """
-    links = pa.concat_tables(_links(world, source, rows) for source, rows in sources.items() if rows.person is not None)
+    links = pa.concat_tables(
+        _build_links(world, source, rows) for source, rows in sources.items() if rows.person is not None
+    )
     _write_cohort(folder / "truth.parquet", links, world.cohort.code)
-    figures = pa.concat_tables(_figures(world, area) for area in _areas(world))
+    figures = pa.concat_tables(_build_figures(world, area) for area in _iter_areas(world))
     _write_cohort(folder / "truth_tables.parquet", figures, world.cohort.code)
 
 
-def _links(world: World, source: str, rows: Rows) -> pa.Table:
+def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
     assert rows.person is not None
     size = len(rows.council)
     councils = pa.array([entry.council for entry in world.margins.councils])
@@ -260,7 +268,7 @@ def _links(world: World, source: str, rows: Rows) -> pa.Table:
     )
 
 
-def _areas(world: World) -> Iterator[_Area]:
+def _iter_areas(world: World) -> Iterator[_Area]:
     """Yield the areas with published figures."""
     people, councils = world.people, world.margins.councils
     own = people.council[people.pupil]
@@ -271,7 +279,7 @@ def _areas(world: World) -> Iterator[_Area]:
     for index, entry in enumerate(councils):
         yield _Area("Local authority", entry.new_la_code, entry.la_name, own == index)
     devolved = [entry.english_devolved_area_code == LIVERPOOL_CITY_REGION for entry in councils]
-    name = place("liverpool").english_devolved_area_name
+    name = get_place("liverpool").english_devolved_area_name
     yield _Area("English devolved area", LIVERPOOL_CITY_REGION, name, within(devolved))
     yield _Area("Pilot councils", "", "Pilot councils", within([entry.council in PILOT for entry in councils]))
     if len(councils) >= _REGIONAL_FROM:
@@ -280,14 +288,14 @@ def _areas(world: World) -> Iterator[_Area]:
         yield _Area("National", *COUNTRY, within([True for _ in councils]))
 
 
-def _figures(world: World, area: _Area) -> pa.Table:
+def _build_figures(world: World, area: _Area) -> pa.Table:
     """Return the figures of one area for every topic, breakdown and sex."""
     pupils = world.people.pupil
     sex = world.people.categories[SEX][pupils]
     gld = world.attainment.gld[pupils]
     elgs = (world.attainment.goals == EXPECTED).sum(axis=1)
     rows = []
-    for topic, breakdown, group in _breakdowns(world):
+    for topic, breakdown, group in _iter_breakdowns(world):
         for label, chosen in (("Total", None), *((text, code) for code, text in enumerate(TOPICS[SEX]))):
             inside = area.pupils & group & (True if chosen is None else sex == chosen)
             rows.append(
@@ -307,7 +315,7 @@ def _figures(world: World, area: _Area) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def _breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:
+def _iter_breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:
     pupils = world.people.pupil
     yield "Total", "Total", np.ones(int(pupils.sum()), dtype=bool)
     for topic in (FSM, ETHNICITY, SEN, LANGUAGE, TERM):

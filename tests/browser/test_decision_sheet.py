@@ -11,7 +11,7 @@ from assets.intake import deliveries
 from assets.release import fix_release
 from assets.release.decision_sheet import write_sheet
 from assets.release.fix_release import ReleaseOptions
-from assets.release.sign_off import measurement_request
+from assets.release.sign_off import build_measurement_request
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from tests.browser.test_site import LARGE_PHONE, NARROWEST
 from tests.support.browser import IN_A_BROWSER, started
@@ -34,7 +34,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         quality = quality_of(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_rejected=40))
     fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    write_sheet(home, measurement_request(home, VERSION, COUNCILS))
+    write_sheet(home, build_measurement_request(home, VERSION, COUNCILS))
     return home.decision_sheet(VERSION, "measurement")
 
 

@@ -19,7 +19,7 @@ import yaml
 from docker.types import LogConfig
 
 from assets.catalogue.runs import RELEASE as RELEASE_TAG
-from assets.catalogue.runs import SHARE, note_councils, one_run
+from assets.catalogue.runs import SHARE, note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
@@ -27,7 +27,7 @@ from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 from tests.support import PROJECT, environment_without_settings
 from tests.support.areas import lacking
 from tests.support.installation.released import COHORT, Place
@@ -87,9 +87,11 @@ def test_each_part_does_its_work_with_its_own_secrets(
 
     restricted = build_definitions(Installation(place.landing, place.home, intake_keys), Part.RESTRICTED)
     release = build_definitions(Installation(tmp_path / "not-mounted", place.home, release_keys), Part.RELEASE)
-    councils = taking_part(place.landing)
+    councils = list_councils(place.landing)
     done = [
-        run(restricted, "intake", storage, tags=one_run(councils, COHORT, note_councils(storage, councils))),
+        run(
+            restricted, "intake", storage, tags=tag_partition_range(councils, COHORT, note_councils(storage, councils))
+        ),
         run(restricted, "linkage", storage, partition_key=COHORT),
     ]
     config = {"config": {"version": VERSION, "allow_missing": False, "share": None}}

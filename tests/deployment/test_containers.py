@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ndl_export.bundle.make import contents
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
@@ -343,10 +343,10 @@ def test_moved_to_one_machine_it_gives_the_same_bytes(deployed: Deployment) -> N
     deployed.alone(one, *restore)
     bundle = deployed.data / "home" / "release" / FIRST
     restored = one / "home" / "release" / FIRST
-    assert contents(restored) == contents(bundle)
+    assert read_contents(restored) == read_contents(bundle)
     shutil.rmtree(restored)
     deployed.alone(one, "run", "--cohort", COHORT, "--release", FIRST)
-    assert contents(restored) == contents(bundle)
+    assert read_contents(restored) == read_contents(bundle)
     entries = Ledger(one / "home" / "ledger.sqlite").entries()
     told = json.loads(deployed.inside("release", "readiness", "budget", "--json"))
     charged = {charge["entry"] for account in told for charge in account["charges"]}

@@ -13,7 +13,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.intake import deliveries
 from pipelines.dagster import arriving
-from pipelines.dagster.arriving import looks, still_arriving
+from pipelines.dagster.arriving import find_still_arriving, iter_looks
 from pipelines.dagster.sensors import landing_sensor
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
@@ -96,7 +96,7 @@ def test_unfinished_names_are_no_extracts(installation: Installation, tick: Tick
 def test_a_name_of_any_length_or_letters_stops_no_run(installation: Installation, tick: Tick, name: str) -> None:
     put(installation)
     put(installation, f"leeds/eyfsp/{name}")
-    assert still_arriving(installation.landing, "202425") == []
+    assert find_still_arriving(installation.landing, "202425") == []
     tick()
     assert "202425|halton" in [request.partition_key for request in tick()]
 
@@ -107,7 +107,7 @@ def test_a_link_to_another_place_is_not_looked_through(installation: Installatio
     (tmp_path / "elsewhere" / ".hidden").write_text("x")
     (installation.landing / "leeds" / "eyfsp").mkdir(parents=True)
     (installation.landing / "leeds" / "eyfsp" / "202425").symlink_to(tmp_path / "elsewhere")
-    assert still_arriving(installation.landing, "202425") == []
+    assert find_still_arriving(installation.landing, "202425") == []
 
 
 def test_a_correction_of_the_same_size_starts_again(installation: Installation, tick: Tick) -> None:
@@ -133,15 +133,15 @@ def test_a_file_that_goes_away_is_no_crash_and_no_run(installation: Installation
 def test_a_file_that_goes_away_while_looked_at(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     put(installation)
     put(installation, "leeds/eyfsp/202425.csv")
-    state = arriving.state
+    state = arriving.get_state
 
     def vanishing(path: Path) -> list[list[int]]:
         if "halton" in path.parts:
             path.unlink()
         return state(path)
 
-    monkeypatch.setattr(arriving, "state", vanishing)
-    assert [look.landed.council for look in looks(installation.landing)] == ["leeds"]
+    monkeypatch.setattr(arriving, "get_state", vanishing)
+    assert [look.landed.council for look in iter_looks(installation.landing)] == ["leeds"]
 
 
 def test_two_files_of_one_extract_are_both_looked_at(installation: Installation, tick: Tick) -> None:
@@ -157,7 +157,7 @@ def test_old_and_marked_files_are_not_waited_for(installation: Installation, mon
     put(installation)
     put(installation, f"{NAME}.ready", "")
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    assert still_arriving(installation.landing, "202425") == []
+    assert find_still_arriving(installation.landing, "202425") == []
 
 
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,4 +179,4 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
     ]
     assert [each is not None for each in taken] == [False, True]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)
-    assert still_arriving(installation.landing, "202425") == []
+    assert find_still_arriving(installation.landing, "202425") == []

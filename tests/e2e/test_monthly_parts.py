@@ -19,14 +19,14 @@ from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.keeping.retention import shred_taken
 from assets.linkage.arrivals import note_landing
-from assets.linkage.inputs import Extract, LinkageRecord, record_of_tables
+from assets.linkage.inputs import Extract, LinkageRecord, read_complete_record
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.release import sign_off
 from ndl_export.analyst_db.build import DATABASE_FILE, build_database
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.extract.landed import find, taking_part
+from sources.extract.landed import find, list_councils
 from sources.synthetic import generate
 from tests.support.extracts import COHORT, mark_synthetic
 from tests.support.independent import write_extracts
@@ -93,7 +93,7 @@ def earlier(row: dict[str, str], source: str) -> dict[str, str]:
 def take_all(landing: Path, home: Home, keys: KeyRing) -> list[object]:
     """What came of each extract, all of which are linked."""
     mark_synthetic(landing)
-    intake, councils = Intake(landing, home, keys), taking_part(landing)
+    intake, councils = Intake(landing, home, keys), list_councils(landing)
     outcomes: list[object] = []
     for source in CONTRACTS:
         landed = [found for council in councils if (found := find(landing, council, source, COHORT))]
@@ -112,8 +112,8 @@ def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
     outcomes = take_all(landing, home, keys)
     assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
     note_landing(home, landing)
-    with held_still(), patch.object(sign_off, "record_of_tables", _of_unnamed_files):
-        released(home, keys, taking_part(landing))
+    with held_still(), patch.object(sign_off, "read_complete_record", _of_unnamed_files):
+        released(home, keys, list_councils(landing))
     build_database(home.release)
     files = (path for path in home.release.rglob("*") if path.is_file())
     found: dict[str, object] = {str(path.relative_to(home.release)): path.read_bytes() for path in files}
@@ -129,7 +129,7 @@ def tables(database: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def _of_unnamed_files(store: CohortStore) -> LinkageRecord:
-    found = record_of_tables(store)
+    found = read_complete_record(store)
     return replace(found, extracts=dict.fromkeys(found.extracts, Extract("", "")))
 
 

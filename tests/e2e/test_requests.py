@@ -25,17 +25,17 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions
-from assets.release.record import read_record, requested_tables
-from ndl_export.bundle.synthetic import synthetic_files
+from assets.release.record import list_requested_tables, read_record
+from ndl_export.bundle.synthetic import build_synthetic_files
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import TOTAL, Column
-from pipelines.dagster.jobs import run_of_release
+from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from privacy.release.ledger import Ledger
-from sources.reference.places import place as place_of
+from sources.reference.places import get_place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
 from tests.support.areas import lacking
@@ -95,7 +95,7 @@ class Place:
         installation = Installation(landing=self.landing, home=self.home, keys=self.root / "keys")
         job = build_definitions(installation).resolve_job_def("release")
         with dg.DagsterInstance.ephemeral() as instance:
-            given = run_of_release(COHORT, ANSWERING, ReleaseOptions(reuse=True, requests=names))
+            given = build_release_run(COHORT, ANSWERING, ReleaseOptions(reuse=True, requests=names))
             return job.execute_in_process(instance=instance, **given)
 
 
@@ -240,7 +240,7 @@ def test_the_notebook_goes_from_synthetic_children_to_the_answer(
         assert done.returncode == 0, done.stderr
     else:
         (tmp_path / "synthetic").mkdir()
-        for name, content in synthetic_files(_independent(asked.home.release / VERSION)).items():
+        for name, content in build_synthetic_files(_independent(asked.home.release / VERSION)).items():
             (tmp_path / "synthetic" / name).write_bytes(content)
     before, after = (_exported(tmp_path, place.home.release / "readiness.duckdb") for place in (asked, by_command))
     assert before.count("data:image/png") == 1
@@ -277,7 +277,7 @@ def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: P
         [
             (table.name, measure, covered)
             for place in (by_command, by_dagster)
-            for table in requested_tables(read_record(place.home, ANSWERING))
+            for table in list_requested_tables(read_record(place.home, ANSWERING))
             for measure, covered in _covered(place, table)
         ],
         columns=["table", "measure", "covered"],

@@ -15,10 +15,10 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.row_numbers import RowNumbers
-from ndl_export.bundle.make import contents
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
-from sources.reference.places import place
+from sources.reference.places import get_place
 from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
 from tests.support.installation.commands import readiness
@@ -82,7 +82,7 @@ def test_every_gld_figure_of_a_council_is_near_the_truth(run: Run) -> None:
         ((percent, lower, upper),) = con.execute(
             "SELECT gld_children_percent, gld_children_percent_lower_ci, gld_children_percent_upper_ci FROM headline"
             " WHERE new_la_code = ? AND breakdown_topic = 'Total' AND sex = 'Total'",
-            [place(council).new_la_code],
+            [get_place(council).new_la_code],
         ).fetchall()
         expected = 100 * (run.truth.gld[council] + planted) / (children + planted)
         assert abs(percent - expected) <= upper - lower, council
@@ -209,11 +209,11 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     assert set(headline[headline.children_count_flag == "x"].la_name) == {"Wirral"}
 
-    before = contents(bundle)
+    before = read_contents(bundle)
     again = run_release(root, "--allow-missing")
     assert again.returncode == 0, again.stderr
     (tmp_path / profile.name).rename(profile)
     late = run_release(root)
     assert late.returncode == 1
     assert "was measured with this missing: Wirral: no EYFS Profile, Sefton: no health-visitor reviews" in late.stderr
-    assert contents(bundle) == before
+    assert read_contents(bundle) == before

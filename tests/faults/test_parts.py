@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, entries
+from assets.home.processing_log import Processing, read_entries
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
@@ -107,7 +107,7 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
         rows = [pq.read_metadata(path).num_rows for path in home.restricted.rglob("*.payload.parquet")]
         assert rows == [30]
         assert not list(home.restricted.glob("staging-*"))
-        said = [entry for entry in entries(home) if entry.what == Processing.WITHDRAWAL]
+        said = [entry for entry in read_entries(home) if entry.what == Processing.WITHDRAWAL]
         assert {entry.note for entry in said} == {"part 2"}
 
     killed_at_steps(copy, withdraw_second, check, furthest=60)

@@ -62,7 +62,7 @@ def _impatient() -> None:
 
 
 def test_a_run_that_does_not_end_is_named(site: Site) -> None:
-    with home_lock.turn(Home(site.home), [COHORT]):
+    with home_lock.lock_cohorts(Home(site.home), [COHORT]):
         said = site.run(prelude=_impatient).sentence
     assert f"another run works on cohort {COHORT} in {site.home}: wait until it has ended, and run again" in said
     assert site.run().code == 0

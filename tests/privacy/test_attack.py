@@ -27,12 +27,12 @@ CHILDREN, SURNAMES, GIVEN_NAMES = 60_000, 20_000, 1_500
 LIMIT = 0.001
 LIMIT_OF_TWO_SERVICES = 0.03
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode"}
-TOKENS = [token.name for token in pseudonyms.token_columns(COLUMNS)]
+TOKENS = [token.name for token in pseudonyms.list_token_columns(COLUMNS)]
 BANDS_OF = {token.name: 2 ** (pseudonyms.BAND_BITS * len(token.bands)) for token in pseudonyms.TOKENS if token.bands}
 """Number of possible endings of each token with name bands in its last bits."""
 FIX_THE_SURNAME = [
     token.name
-    for token in pseudonyms.token_columns(COLUMNS)
+    for token in pseudonyms.list_token_columns(COLUMNS)
     if any("n_surname" in (last := part.split("THEN")[-1]) and "n_surname_" not in last for part in token.components)
     and "(n_surname)" not in token.components[0]
 ]

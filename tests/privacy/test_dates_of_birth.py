@@ -16,7 +16,7 @@ from assets.intake.ingest import Intake
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
-from sources.extract.landed import Landed, find, taking_part
+from sources.extract.landed import Landed, find, list_councils
 from sources.reference.cohorts import Cohort
 from sources.synthetic import generate
 from tests.privacy.test_attack import joined
@@ -37,7 +37,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     root = tmp_path_factory.mktemp("dates")
     generate(root / "landing", COHORT, scale=SCALE, contract_names=True)
     home, keys = Home(root / "home"), KeyRing.create(root / "keys")
-    intake, councils = Intake(root / "landing", home, keys), taking_part(root / "landing")
+    intake, councils = Intake(root / "landing", home, keys), list_councils(root / "landing")
     parts = []
     for source in SERVICES:
         extracts = [found for council in councils if (found := find(root / "landing", council, source, COHORT))]

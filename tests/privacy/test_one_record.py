@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 from bench.linkage.one_record import Cohort, changes
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.rows import CROWD_CHILDREN, components
+from privacy.linkage.rows import CROWD_CHILDREN, label_components
 from privacy.linkage.rows import load as load_rows
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.daily import first
@@ -69,7 +69,7 @@ def parts(tables: Tables) -> pd.DataFrame:
     shared = pd.concat(values).merge(placed, on=PLACE)
     first = shared.groupby("value").row.transform("min")
     edges = pa.table({"a": shared.row.to_numpy(), "b": first.to_numpy()})
-    return placed.assign(part=components(edges, len(placed)))
+    return placed.assign(part=label_components(edges, len(placed)))
 
 
 def linked(tables: Tables) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def crowded(tokens: np.ndarray) -> dict[int, bool]:
     who = pa.table({"council": ["leeds"] * count, "row_key": pa.array(range(count), pa.uint64())})
     for name in who.column_names:
         table = table.append_column(name, who[name])
-    with in_memory() as con:
+    with open_in_memory() as con:
         load_rows(con, {"hv_reviews": table})
         return dict(con.execute("SELECT t_forename_dob, crowded FROM patterns").fetchall())
 

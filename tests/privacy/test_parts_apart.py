@@ -53,7 +53,7 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
         for stem in {part.kept_in for part in PartStore(home, key).held()}:
             kept = PartStore(home, key).files(stem)
             assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
-            assert {*sealed.opened(kept.marks, keys.opens("intake")).schema_arrow.names} <= {
+            assert {*sealed.open_sealed(kept.marks, keys.get_private_key("intake")).schema_arrow.names} <= {
                 *MARK_COLUMNS,
                 ROW_KEY,
                 "state",
@@ -62,7 +62,7 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
                 with pytest.raises(OSError, match="no decryption found"):
                     pq.read_table(path)
                 with pytest.raises(sealed.NotForThisKey):
-                    sealed.opened(path, keys.opens(other))
+                    sealed.open_sealed(path, keys.get_private_key(other))
                 assert not [name for name in (*TOKEN_COLUMNS, *MARK_COLUMNS) if name.encode() in path.read_bytes()]
 
 
@@ -88,7 +88,7 @@ def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[
     for council, source in PLACES:
         key = (source, COHORT, council)
         for stem in {part.kept_in for part in PartStore(home, key).held()}:
-            rows = sealed.opened(PartStore(home, key).files(stem).tokens, keys.opens("tokens")).read()
+            rows = sealed.open_sealed(PartStore(home, key).files(stem).tokens, keys.get_private_key("tokens")).read()
             assert rows["t_names"].null_count == 2
         linked = open_tokens(home.extract(*key), keys).read()
         assert (len(linked), linked["t_names"].null_count) == (8, 2)

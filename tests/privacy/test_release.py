@@ -17,10 +17,10 @@ from assets.home.paths import Home
 from assets.linkage.inputs import NotLinked
 from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.planning import expected_accuracy
+from assets.release.planning import compute_expected_accuracy
 from assets.release.record import read_record
-from assets.release.tabulate import Differing, differing
-from ndl_export.bundle.make import contents
+from assets.release.tabulate import Differing, find_differing_tables
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
@@ -30,7 +30,7 @@ from privacy.release import store
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
 from privacy.release.store import StoreError
-from sources.reference.places import PILOT, place
+from sources.reference.places import PILOT, get_place
 from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, note_linked, released
 
 COUNCILS = sorted(PILOT)
@@ -58,7 +58,7 @@ def test_an_empty_cohort_publishes_every_cell_and_is_charged_once_for_each_famil
 
 
 def test_files_rows_and_schemas_are_the_same_whoever_is_in_it(bundles: dict[int, Path]) -> None:
-    files = {rows: sorted(contents(bundle)) for rows, bundle in bundles.items()}
+    files = {rows: sorted(read_contents(bundle)) for rows, bundle in bundles.items()}
     assert files[0] == files[2000] == files[2001]
     for table in TABLES:
         read = {rows: pq.read_table(bundle / f"{table}.parquet") for rows, bundle in bundles.items()}
@@ -104,7 +104,8 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     for name in ("home", "other"):
         released(home_of(tmp_path / name, 100, COUNCILS), keys, COUNCILS)
     kept, other = (
-        store.path_of(Home(tmp_path / name).restricted, COHORT, VERSION, "health") for name in ("home", "other")
+        store.build_measurement_path(Home(tmp_path / name).restricted, COHORT, VERSION, "health")
+        for name in ("home", "other")
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
@@ -119,10 +120,10 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     home = home_of(tmp_path, 3000, COUNCILS, **MISSING)
     bundle = released(home, keys, COUNCILS, allow_missing=True)
     assert verify(bundle).ok, str(verify(bundle))
-    before = contents(bundle)
+    before = read_contents(bundle)
     assert publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS) == bundle
-    assert contents(bundle) == before
-    assert differing(bundle) == Differing([], [])
+    assert read_contents(bundle) == before
+    assert find_differing_tables(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     total = headline[(headline.breakdown == "Total") & (headline.sex == "Total")].set_index("geographic_level")
     councils = total.loc["Local authority"]
@@ -169,14 +170,14 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
 
 def test_published_figures_are_what_the_published_noisy_counts_give(bundles: dict[int, Path], tmp_path: Path) -> None:
     """To the last bit, from only the bundle's files, and not from other counts."""
-    assert differing(bundles[2000]) == Differing([], [])
+    assert find_differing_tables(bundles[2000]) == Differing([], [])
     copy = Path(shutil.copytree(bundles[2000], tmp_path / "changed"))
     cells = pq.read_table(copy / "noisy_counts.parquet")
     health = pc.equal(cells["family"], "health")
     changed = pc.add(cells["noisy_count"], pc.cast(health, pa.int64()))
     column = cells.schema.get_field_index("noisy_count")
     pq.write_table(cells.set_column(column, cells.schema.field(column), changed), copy / "noisy_counts.parquet")
-    assert differing(copy) == Differing(["asq3_outcomes"], [])
+    assert find_differing_tables(copy) == Differing(["asq3_outcomes"], [])
 
 
 def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: dict[int, Path]) -> None:
@@ -189,7 +190,7 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
     sex, domain = FAMILIES["health"].attribute("sex"), FAMILIES["health"].attribute("asq3_communication")
     for number, council in enumerate(COUNCILS):
         rows = published[
-            (published.la_name == place(council).la_name)
+            (published.la_name == get_place(council).la_name)
             & (published.asq3_domain == domain.label)
             & (published.breakdown_topic == sex.label)
         ]
@@ -199,7 +200,7 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
 
 
 def test_the_plan_says_what_will_be_unusable() -> None:
-    found = expected_accuracy(COUNCILS)
+    found = compute_expected_accuracy(COUNCILS)
     assert all(entry["met"] for entry in found["minimum_accuracy"])
     warned = {(row["table"], row["rows"]) for row in found["warnings"]}
     small = (HV_ONLY, SETTING_ONLY, NEITHER, UNSEARCHABLE)

@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from privacy.row_keys import ROW_KEY, RowKeys
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import council_file
+from sources.councils.council_file import load_council_file
 from sources.extract.landed import Landed
 from sources.extract.open import open_extract
 from tests.support.extracts import COHORT, row, text, upn
@@ -89,17 +89,19 @@ def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools
 
     def passed(out: SplitWriter | SenderWriter) -> None:
         with out:
-            extract = open_extract(landed, contract, council_file("leeds").dialect(source))
+            extract = open_extract(landed, contract, load_council_file("leeds").dialect(source))
             stream_alone(tools, extract, contract, out)
 
     for name in ("kept", "sent"):
         (folder / name).mkdir()
     of_delivery, of_sent = (
-        row_keys.of_delivery(keys, *landed.key, "mac"),
-        row_keys.of_sent_file(keys, *landed.key, "sha"),
+        row_keys.derive_delivery_keys(keys, *landed.key, "mac"),
+        row_keys.derive_sent_file_keys(keys, *landed.key, "sha"),
     )
-    kept = SplitWriter(folder / "kept", of_delivery, keys.seals_to("tokens"), {}, lambda t: np.zeros(len(t), bool))
-    sent = SenderWriter(folder / "sent", of_sent, keys.seals_to("intake"), tokens_schema(contract))
+    kept = SplitWriter(
+        folder / "kept", of_delivery, keys.get_public_key("tokens"), {}, lambda t: np.zeros(len(t), bool)
+    )
+    sent = SenderWriter(folder / "sent", of_sent, keys.get_public_key("intake"), tokens_schema(contract))
     passed(kept)
     passed(sent)
     return Written(people, kept, sent)
@@ -136,15 +138,19 @@ def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None
     surnames = profile.people.surname
     key = ("eyfsp", COHORT, "leeds")
     assert _aligned(np.arange(CHILDREN), surnames) == 1
-    of_delivery, of_sent = row_keys.of_delivery(keys, *key, "mac"), row_keys.of_sent_file(keys, *key, "sha")
+    of_delivery, of_sent = (
+        row_keys.derive_delivery_keys(keys, *key, "mac"),
+        row_keys.derive_sent_file_keys(keys, *key, "sha"),
+    )
     assert profile.kept.tokens
     found = {
         "payload": _aligned(_places(pq.read_table(profile.kept.kept), of_delivery), surnames),
         "tokens, with the linkage's key": _aligned(
-            _places(sealed.opened(profile.kept.tokens, keys.opens("tokens")).read(), of_delivery), surnames
+            _places(sealed.open_sealed(profile.kept.tokens, keys.get_private_key("tokens")).read(), of_delivery),
+            surnames,
         ),
         "sent, with the intake's key": _aligned(
-            _places(sealed.opened(profile.sent.kept, keys.opens("intake")).read(), of_sent), surnames
+            _places(sealed.open_sealed(profile.sent.kept, keys.get_private_key("intake")).read(), of_sent), surnames
         ),
     }
     assert max(found.values()) < _blind(surnames) + LIMIT, found
@@ -152,7 +158,7 @@ def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None
 
 def test_row_keys_follow_no_order_and_are_other_ones_for_every_delivery(keys: KeyRing) -> None:
     rows = np.array([*range(1, 100_001), 609_000_001, 2**62])
-    one, other = (row_keys.of_delivery(keys, "eyfsp", COHORT, "leeds", mac) for mac in ("a", "b"))
+    one, other = (row_keys.derive_delivery_keys(keys, "eyfsp", COHORT, "leeds", mac) for mac in ("a", "b"))
     made = one.of(rows)
     assert len(np.unique(made)) == len(rows)
     assert (one.rows(made) == rows).all()
@@ -170,11 +176,11 @@ def test_nobody_but_the_linkage_reads_a_token(profile: Written, keys: KeyRing, t
         with pytest.raises(OSError, match="no decryption found"):
             pq.read_table(path)
         with pytest.raises(sealed.NotForThisKey):
-            sealed.opened(path, strangers.opens(holder))
+            sealed.open_sealed(path, strangers.get_private_key(holder))
         other = next(pair for pair in ("intake", "tokens") if pair != holder)
         with pytest.raises(sealed.NotForThisKey):
-            sealed.opened(path, keys.opens(other))
-        assert sealed.opened(path, keys.opens(holder)).metadata.num_rows == CHILDREN
+            sealed.open_sealed(path, keys.get_private_key(other))
+        assert sealed.open_sealed(path, keys.get_private_key(holder)).metadata.num_rows == CHILDREN
 
 
 def test_payload_holds_no_token_no_place_and_no_day(visits: Written) -> None:
@@ -189,7 +195,7 @@ def test_payload_holds_no_token_no_place_and_no_day(visits: Written) -> None:
 def test_a_visit_to_a_newborn_no_longer_tells_its_date_of_birth(visits: Written, keys: KeyRing) -> None:
     """The guess of twelve days before the visit is right for every child if the day is kept, for one in a month if
     not."""
-    of = row_keys.of_delivery(keys, "hv_reviews", COHORT, "leeds", "mac")
+    of = row_keys.derive_delivery_keys(keys, "hv_reviews", COHORT, "leeds", "mac")
     rows = pq.read_table(visits.kept.kept)
     born = visits.people.date_of_birth.to_numpy()[_places(rows, of)]
     middle = rows["review_date"].to_pandas().map(lambda day: pd.Timestamp(day) + dt.timedelta(days=14 - 12))
@@ -204,7 +210,10 @@ def test_the_same_rows_give_the_same_payload_and_other_bytes_of_tokens(
     assert again.kept.tokens
     assert profile.kept.tokens
     assert again.kept.tokens.read_bytes() != profile.kept.tokens.read_bytes()
-    one, other = (sealed.opened(path, keys.opens("tokens")).read() for path in (again.kept.tokens, profile.kept.tokens))
+    one, other = (
+        sealed.open_sealed(path, keys.get_private_key("tokens")).read()
+        for path in (again.kept.tokens, profile.kept.tokens)
+    )
     assert one.equals(other)
 
 

@@ -24,7 +24,7 @@ from privacy.release.mechanism import charge
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.session import OpenDPNoise
-from privacy.release.statement import guessed_in_100
+from privacy.release.statement import count_guessed_in_100
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
@@ -55,7 +55,7 @@ def _right(plan: Plan, cells: int) -> float:
 )
 def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(family: str, cells: int) -> None:
     plan = plan_family(family, sorted(PILOT), load_policy())
-    told, chance = guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
+    told, chance = count_guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
     assert told - 0.01 - chance < _right(plan, cells) < told + chance
 
 
@@ -76,20 +76,20 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     landed = find(root / "landing", COUNCIL, "eyfsp", COHORT)
     assert landed
     taken, contract = Intake(root / "landing", home, keys).ingest(landed), CONTRACTS["eyfsp"]
-    of_sent = row_keys.of_sent_file(keys, *landed.key, "sha")
-    with SenderWriter(root, of_sent, keys.seals_to("intake"), tokens_schema(contract)) as out:
+    of_sent = row_keys.derive_sent_file_keys(keys, *landed.key, "sha")
+    with SenderWriter(root, of_sent, keys.get_public_key("intake"), tokens_schema(contract)) as out:
         stream_alone(
             tools_for(keys.of_sender(), None, second_keying=False),
             open_extract(landed, contract, CONTRACT_DIALECT),
             contract,
             out,
         )
-    of_stored = row_keys.of_delivery(keys, *landed.key, taken.file_mac)
+    of_stored = row_keys.derive_delivery_keys(keys, *landed.key, taken.file_mac)
     made, stored, payload = (
         table.to_pandas(integer_object_nulls=True)
         for table in (
-            sealed.opened(out.kept, keys.opens("intake")).read(),
-            sealed.opened(home.extract(*landed.key).tokens, keys.opens("tokens")).read(),
+            sealed.open_sealed(out.kept, keys.get_private_key("intake")).read(),
+            sealed.open_sealed(home.extract(*landed.key).tokens, keys.get_private_key("tokens")).read(),
             pq.read_table(home.extract(*landed.key).pseudonymised),
         )
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sources.contracts import CONTRACTS, Column, Kind
-from sources.extract.landed import REFERENCE, mark_as_synthetic, synthetic_hashes
+from sources.extract.landed import REFERENCE, mark_as_synthetic, read_synthetic_hashes
 from sources.reference.code_lists import DOMAINS
 from sources.reference.goals import GOALS
 
@@ -106,7 +106,7 @@ def append(path: Path, *rows: Mapping[str, str]) -> None:
 def mark_again(path: Path) -> None:
     """Mark a changed landed file as synthetic, if landing is marked."""
     landing = path.parents[2]
-    if synthetic_hashes(landing):
+    if read_synthetic_hashes(landing):
         mark_as_synthetic(landing, [path])
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sources.contracts import CONTRACTS
-from sources.reference.places import PILOT, place
+from sources.reference.places import PILOT, get_place
 from tests.support.extracts import mark_synthetic, nhs_number, row, upn
 
 GOALS = (
@@ -97,7 +97,7 @@ def _child(
     reaches = all(goals[goal] == "2" for goal in GOALS[:12])
     number_in_schools = upn(800_000_000_000 + number)
     rows["eyfsp"].append(
-        {"la_code": place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
+        {"la_code": get_place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
         | {"upn": number_in_schools}
         | person
         | goals

@@ -6,13 +6,13 @@ import gc
 
 import pytest
 
-from assets.home.loading import loading
+from assets.home.loading import pause_garbage_collection
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_garbage_is_looked_for_again_whatever_comes_of_it(fails: bool) -> None:
     try:
-        with loading():
+        with pause_garbage_collection():
             assert not gc.isenabled()
             if fails:
                 raise ImportError
@@ -22,7 +22,7 @@ def test_garbage_is_looked_for_again_whatever_comes_of_it(fails: bool) -> None:
 
 
 def test_what_was_loaded_is_not_looked_through_later() -> None:
-    with loading():
+    with pause_garbage_collection():
         loaded = [object()]
     later = [object()]
     seen = {id(each) for each in gc.get_objects()}

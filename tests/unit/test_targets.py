@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sources.reference.goals import Target, targets
+from sources.reference.goals import Target, load_targets
 
 HEADINGS = "area_code,percent,year,name,source\n"
 
 
 def test_the_national_ambition_is_every_areas() -> None:
-    assert [(t.area_code, t.percent, t.year) for t in targets()] == [(None, 75.0, 2028)]
+    assert [(t.area_code, t.percent, t.year) for t in load_targets()] == [(None, 75.0, 2028)]
 
 
 def test_a_local_target(tmp_path: Path) -> None:
     file = tmp_path / "targets.csv"
     file.write_text(HEADINGS + "E08000035,70,2027,local plan,Leeds\n")
-    assert targets(file) == (Target("E08000035", 70.0, 2027, "local plan", "Leeds"),)
+    assert load_targets(file) == (Target("E08000035", 70.0, 2027, "local plan", "Leeds"),)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_a_line_that_cannot_be_is_named(line: str, said: str, tmp_path: Path) ->
     file = tmp_path / "targets.csv"
     file.write_text(HEADINGS + line + "\n")
     with pytest.raises(ValueError, match=said):
-        targets(file)
+        load_targets(file)

@@ -107,7 +107,7 @@ def against_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
-    figures = published_figures.expected_level(place, cohort) if contract.name == "eyfsp" else {}
+    figures = published_figures.find_expected_level(place, cohort) if contract.name == "eyfsp" else {}
     rows, before = [], last.by_measure if last else {}
     for name, measure in now.by_measure.items():
         was = Share(before[name].rows, before[name].of) if name in before else None
@@ -116,7 +116,7 @@ def against_published(
     for column, (topic, groups) in _CODE_GROUPS.items():
         has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
-            published = published_figures.shares(place, cohort, topic, dict.fromkeys(groups.values()))
+            published = published_figures.find_shares(place, cohort, topic, dict.fromkeys(groups.values()))
             mine, theirs = _mix(now, column, groups), _mix(last, column, groups) if last else {}
             rows += [_compared(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
     return rows
@@ -124,7 +124,7 @@ def against_published(
 
 def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
     """Return the file's rows compared with the published number of children, or None if none is published."""
-    figure = published_figures.number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
+    figure = published_figures.find_number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
         return None
     allowed = SIZE_SAME_YEAR if figure.cohort == cohort else SIZE_OTHER_YEAR

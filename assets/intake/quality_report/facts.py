@@ -19,7 +19,7 @@ from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, Col
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
-from privacy.row_keys import part_and_row
+from privacy.row_keys import split_number
 from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
 from sources.contracts.extract_rules import (
     FAR_FROM_EXPECTED,
@@ -34,7 +34,7 @@ from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
 from sources.reference.code_lists import IMD_INDEX
 from sources.reference.cohorts import Cohort
-from sources.reference.places import place
+from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
 
 TAKEN, TAKEN_IN_PART, STOPPED = "taken", "taken with rows set aside", "stopped"
@@ -80,7 +80,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
     `last` is the previous delivery. `sent_again` is the time the same file was delivered again, or empty.
     """
     contract = CONTRACTS[now.source]
-    cohort, area = Cohort(now.cohort), place(now.council)
+    cohort, area = Cohort(now.cohort), get_place(now.council)
     covered = _covered_by_the_whole(now)
     rules = sorted(now.rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
     completeness = list(_completeness(contract, now, last))
@@ -196,7 +196,7 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
 def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
     return {
         "council": council,
-        "council_name": place(council).la_name,
+        "council_name": get_place(council).la_name,
         "source": source,
         "source_title": CONTRACTS[source].title,
         "row_per": CONTRACTS[source].row_per,
@@ -230,7 +230,7 @@ def _row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
-    for part, row in map(part_and_row, numbers):
+    for part, row in map(split_number, numbers):
         by_part.setdefault(part, []).append(_in_sheet(row, sheets.get(part)))
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)

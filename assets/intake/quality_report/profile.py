@@ -17,10 +17,10 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from privacy.doors.sql import parquet, quoted
+from privacy.doors.sql import parquet, quote_text
 from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
-from sources.contracts.extract_rules import judged_on_payload
+from sources.contracts.extract_rules import select_payload_rules
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
 from sources.contracts.people import DERIVED
 from sources.extract.project import bound
@@ -109,7 +109,7 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 
 def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
-    columns, measures, rules = _columns(contract, cohort), _measures(contract), judged_on_payload(contract)
+    columns, measures, rules = _columns(contract, cohort), _measures(contract), select_payload_rules(contract)
     terms = []
     for name, (group, keys) in columns.items():
         terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
@@ -178,12 +178,12 @@ def _grouped(column: Column, cohort: Cohort) -> tuple[str, tuple[str, ...]]:
         case Kind.DATE:
             window = [f"{month:%Y-%m}" for month in months(cohort)]
             month = f"strftime({name}, '%Y-%m')"
-            outside = f"WHEN {month} < {quoted(window[0])} THEN {quoted(BEFORE)}"
-            outside += f" WHEN {month} > {quoted(window[-1])} THEN {quoted(AFTER)}"
+            outside = f"WHEN {month} < {quote_text(window[0])} THEN {quote_text(BEFORE)}"
+            outside += f" WHEN {month} > {quote_text(window[-1])} THEN {quote_text(AFTER)}"
             return f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER)
         case Kind.INTEGER | Kind.DECIMAL:
             lower = [f"{low:g}" for low in bins(column)[:-1]]
-            cases = " ".join(f"WHEN {name} >= {low} THEN {quoted(low)}" for low in reversed(lower))
+            cases = " ".join(f"WHEN {name} >= {low} THEN {quote_text(low)}" for low in reversed(lower))
             return f"CASE {cases} END", tuple(lower)
         case Kind.TEXT:
             return name, ()

@@ -72,7 +72,7 @@ def report_extract(
             "results": [asdict(finding) for finding in outcome.findings],
         }
         # written last: `has_report` takes it as proof that the report is complete
-        pages[folder / f"{outcome.source}.expectations.json"] = files.as_json(expectations)
+        pages[folder / f"{outcome.source}.expectations.json"] = files.encode_json(expectations)
     files.write_all(pages)
 
 
@@ -109,7 +109,7 @@ def _of_extracts(folder: Path) -> list[Path]:
 
 
 def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, bytes]:
-    return {folder / f"{name}.json": files.as_json(report), folder / f"{name}.html": page.encode()}
+    return {folder / f"{name}.json": files.encode_json(report), folder / f"{name}.html": page.encode()}
 
 
 def council_report(reports: Sequence[Facts]) -> Facts:

@@ -16,25 +16,31 @@ from typing import Any
 import numpy as np
 
 from assets.home.paths import Home
-from assets.release.fix_release import left_of
+from assets.release.fix_release import get_budget_left
 from assets.release.requests.planning import (
     STEP,
     AccuracyOutOfReach,
     Expected,
     Known,
     Sizes,
-    expected,
+    estimate_accuracy,
     plan_at,
     plan_requests,
 )
-from assets.release.requests.released import Published, Released, published, released, synthetic_figures
+from assets.release.requests.released import (
+    Published,
+    Released,
+    compute_synthetic_figures,
+    find_published,
+    find_release,
+)
 from assets.release.requests.request import WIDEST_POINTS, InvalidRequest, Request, request_of
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import Column, InvalidDefinition
-from ndl_export.tables.model import Selection, each
+from ndl_export.tables.model import Selection, select_each
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import combined_plan, epsilon
+from privacy.release.mechanism import combine_plans, compute_epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 
@@ -69,8 +75,8 @@ class _Cohort:
 
     def expected(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
-        whole = combined_plan(self.known.together(request.family), [plan] if plan else [])
-        return expected(request, whole, self.known.sizes_of(request.family), self.policy)
+        whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
+        return estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
@@ -79,19 +85,19 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
     It is based on the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and
     `InvalidRequest` if the release has another table of that name.
     """
-    release, policy = released(home, requests, version), load_policy()
+    release, policy = find_release(home, requests, version), load_policy()
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
         raise InvalidRequest(
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(code, release.known(code), left_of(home.cohort(code)), policy) for code in codes}
+    cohorts = {code: _Cohort(code, release.known(code), get_budget_left(home.cohort(code)), policy) for code in codes}
     return {
         "release": release.version,
         "delta": policy.delta,
         "requests": [_request(each, release, cohorts) for each in requests],
-        "together": [_together(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
+        "together": [_compute_joint_cost(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
     }
 
 
@@ -114,79 +120,79 @@ def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]
         "sha256": request.sha256,
         "accuracy": request.accuracy.model_dump(),
         "rows_of_an_area": int(np.prod([len(axis.selections) for axis in rows])),
-        "cohorts": [_of_cohort(request, release, cohorts[code]) for code in request.cohorts],
+        "cohorts": [_check_cohort(request, release, cohorts[code]) for code in request.cohorts],
     }
 
 
-def _of_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    there, free = published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
-    unit = cohort.policy.unit_of(request.family)
-    answer, plan = _planned(request, there, cohort)
+def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
+    there, free = find_published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
+    unit = cohort.policy.get_unit(request.family)
+    answer, plan = _plan_request(request, there, cohort)
     with_all_left = None
-    if not answer.can_be_had and _nano(cohort.left[unit]) >= STEP:
+    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
         everything = plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
-        with_all_left = _known_accuracy(request, everything, cohort)
+        with_all_left = _estimate_known_accuracy(request, everything, cohort)
     return {
         "cohort": cohort.code,
         "answer": answer,
         "published": {"figures": there.figures, "of": there.of, "tables": list(there.tables)},
-        "known": free and _accuracy(free, request),
-        "synthetic": None if free else synthetic_figures(request, cohort.code, release.synthetic_children),
-        "measured": plan and _measured(request, plan, cohort),
+        "known": free and _summarise_accuracy(free, request),
+        "synthetic": None if free else compute_synthetic_figures(request, cohort.code, release.synthetic_children),
+        "measured": plan and _describe_measurement(request, plan, cohort),
         "left_rho": cohort.left[unit],
         "with_all_that_is_left": with_all_left,
-        "alternatives": [] if plan is None and answer.can_be_had else _alternatives(request, plan, cohort),
+        "alternatives": [] if plan is None and answer.can_be_had else _list_alternatives(request, plan, cohort),
     }
 
 
-def _planned(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
+def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
         plan = cohort.planned([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
         return Answer.PUBLISHED if there.figures == there.of else Answer.FREE, None
-    left = cohort.left[cohort.policy.unit_of(request.family)]
-    return Answer.FITS if _nano(plan.rho) <= _nano(left) else Answer.DOES_NOT_FIT, plan
+    left = cohort.left[cohort.policy.get_unit(request.family)]
+    return Answer.FITS if _convert_to_nano(plan.rho) <= _convert_to_nano(left) else Answer.DOES_NOT_FIT, plan
 
 
-def _measured(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
+def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
     """Return what a measurement costs, the total privacy loss of its unit afterwards, and how accurate the table is."""
-    account = cohort.policy.accounts[unit := cohort.policy.unit_of(request.family)]
+    account = cohort.policy.accounts[unit := cohort.policy.get_unit(request.family)]
     spent, delta = account.cap_rho - cohort.left[unit], cohort.policy.delta
     return {
         "rho": plan.rho,
-        "nano_rho": _nano(plan.rho),
-        "epsilon": epsilon(plan.rho, delta),
-        "epsilon_before": epsilon(spent, delta) if spent > 0 else 0.0,
-        "epsilon_after": epsilon(spent + plan.rho, delta),
+        "nano_rho": _convert_to_nano(plan.rho),
+        "epsilon": compute_epsilon(plan.rho, delta),
+        "epsilon_before": compute_epsilon(spent, delta) if spent > 0 else 0.0,
+        "epsilon_after": compute_epsilon(spent + plan.rho, delta),
         "plan_sha256": plan.sha256,
-        **_known_accuracy(request, plan, cohort),
+        **_estimate_known_accuracy(request, plan, cohort),
     }
 
 
-def _alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
+def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
     """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
-    left, found = _nano(cohort.left[cohort.policy.unit_of(request.family)]), []
-    for words, instead in alternatives(request, cohort.known.sizes_of(request.family)):
+    left, found = _convert_to_nano(cohort.left[cohort.policy.get_unit(request.family)]), []
+    for words, instead in iter_alternatives(request, cohort.known.sizes_of(request.family)):
         try:
             plan = cohort.planned([instead])[instead.family]
         except AccuracyOutOfReach:
             continue
         rho = plan.rho if plan else 0.0
-        if _nano(rho) <= left and not (wanted and rho >= wanted.rho):
-            found.append({"instead": words, "rho": rho, **_known_accuracy(instead, plan, cohort)})
+        if _convert_to_nano(rho) <= left and not (wanted and rho >= wanted.rho):
+            found.append({"instead": words, "rho": rho, **_estimate_known_accuracy(instead, plan, cohort)})
     return sorted(found, key=itemgetter("rho"))
 
 
-def _known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
+def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
     exactness = cohort.expected(request, plan)
     if exactness is None:
         raise ValueError(f"a plan for {request.name} does not give it")
-    return _accuracy(exactness, request)
+    return _summarise_accuracy(exactness, request)
 
 
-def _accuracy(exactness: Expected, request: Request) -> Facts:
+def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
     """Return how many percentages there are at full detail, the share within the limit and the median half-width.
 
     Also returns, of all rows, how many will be flagged unreliable or withheld.
@@ -202,10 +208,10 @@ def _accuracy(exactness: Expected, request: Request) -> Facts:
     }
 
 
-def _together(requests: Sequence[Request], cohort: _Cohort) -> Facts:
+def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     """Return the cost of measuring all requests within reach at once, and the sum of each alone, in rho by unit."""
     own = [each for each in requests if cohort.code in each.cohorts]
-    alone = {each.name: _planned(each, Published(0, 1, ()), cohort) for each in own}
+    alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
     plans = [plan for plan in cohort.planned(within_reach).values() if plan]
     policy = cohort.policy
@@ -214,7 +220,7 @@ def _together(requests: Sequence[Request], cohort: _Cohort) -> Facts:
         added = dict.fromkeys(policy.accounts, 0)
         for plan in all_of:
             if plan:
-                added[policy.unit_of(plan.family.name)] += _nano(plan.rho)
+                added[policy.get_unit(plan.family.name)] += _convert_to_nano(plan.rho)
         return {unit: nano / NANO for unit, nano in added.items() if nano}
 
     at_once = by_unit(plans)
@@ -224,11 +230,11 @@ def _together(requests: Sequence[Request], cohort: _Cohort) -> Facts:
         "rho": at_once,
         "apart_rho": by_unit(plan for _, plan in alone.values()),
         "left_rho": {unit: cohort.left[unit] for unit in at_once},
-        "fits": all(_nano(rho) <= _nano(cohort.left[unit]) for unit, rho in at_once.items()),
+        "fits": all(_convert_to_nano(rho) <= _convert_to_nano(cohort.left[unit]) for unit, rho in at_once.items()),
     }
 
 
-def _nano(rho: float) -> int:
+def _convert_to_nano(rho: float) -> int:
     return round(rho * NANO)
 
 
@@ -236,19 +242,19 @@ COARSER = (1.5, 2.0)
 _LONGEST_LABEL = 80
 
 
-def alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
+def iter_alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
     """Yield alternative requests with their descriptions.
 
     They are: all councils together; without one of the columns; a coarser accuracy; every column in two levels.
     """
-    for words, change in _changes(request, sizes):
+    for words, change in _iter_changes(request, sizes):
         try:
             yield words, request_of(request.document() | change)
         except InvalidDefinition:
             continue
 
 
-def _changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iter_changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
     columns = [column.model_dump(mode="json") for column in request.columns]
     if request.geography == "councils":
         yield "for all councils together", {"geography": "all_councils_together"}
@@ -260,15 +266,17 @@ def _changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, An
         if points <= WIDEST_POINTS:
             accuracy = request.accuracy.model_dump() | {"half_width_points": points}
             yield f"within {points:g} points", {"accuracy": accuracy}
-    merged = [_in_two(column, request.family, sizes) for column in request.columns]
+    merged = [_merge_into_two(column, request.family, sizes) for column in request.columns]
     if merged != columns:
         yield "with every column in two levels", {"columns": merged}
 
 
-def _in_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
+def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
     """Return the column with neighbouring levels merged into two, as equal as possible by published sizes."""
     attribute = FAMILIES[family].attribute(column.attribute)
-    stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or each(attribute)
+    stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or select_each(
+        attribute
+    )
     document = column.model_dump(mode="json")
     if len(stated) <= 2:
         return document

@@ -3,8 +3,8 @@
 Earlier measurements count: a table that a release's counts give at that accuracy costs nothing. For all others of a
 family one measurement is planned (`make_plan` with what is known), at the smallest rho, in steps of `STEP`, that gives
 every one of them its accuracy. Accuracy is judged as the published table will be: for groups of the published sizes, by
-the function that gives a published percentage its interval and its flag (`published_ratios`). The plan depends on the
-requests, what is published and the policy, but not on the order of the requests.
+the function that gives a published percentage its interval and its flag (`compute_published_ratios`). The plan
+depends on the requests, what is published and the policy, but not on the order of the requests.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from assets.release.noise_workload import block_figures, requested_family
+from assets.release.noise_workload import build_block_figures, build_requested_family
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES
-from ndl_export.tables.geography import geographies
+from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.estimates import Estimates, estimates_of
-from privacy.estimation.intervals import WITHHELD, published_ratios
-from privacy.release.canonical import canonical_json
+from privacy.estimation.estimates import Estimates, build_estimates
+from privacy.estimation.intervals import WITHHELD, compute_published_ratios
+from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import Measurement, combined_plan
-from privacy.release.plan import Plan, make_plan, most_useful
+from privacy.release.mechanism import Measurement, combine_plans
+from privacy.release.plan import Plan, compute_largest_gains, make_plan
 from privacy.release.policy import Policy
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, terms_of
+from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, list_terms
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
@@ -97,10 +97,10 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     """
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
-        key=lambda request: (request.name, canonical_json(request.document())),
+        key=lambda request: (request.name, encode_canonical_json(request.document())),
     )
     return {
-        family: _planned([each for each in chosen if each.family == family], family, known, policy)
+        family: _plan_family([each for each in chosen if each.family == family], family, known, policy)
         for family in FAMILIES
         if any(each.family == family for each in chosen)
     }
@@ -109,25 +109,25 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
 def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     """Return the plan that spends `rho` on one request's table, given what is known of its family."""
     base = known.base[request.family]
-    family = requested_family(base.family, [(request.table, {})], policy)
-    return make_plan(family, rho, delta=policy.delta, known=[base, *known.on_request_of(request.family)])
+    family = build_requested_family(base.family, [(request.table, {})], policy)
+    return make_plan(family, rho, delta=policy.delta, known=[base, *known.list_on_request(request.family)])
 
 
-def measured_for(plan: Plan) -> tuple[str, ...]:
+def list_measured_names(plan: Plan) -> tuple[str, ...]:
     """Return the names of the requested tables that a plan was made for; other tables followed from earlier counts."""
     return tuple(each["definition"]["name"] for each in plan.detail["requests"])
 
 
-def expected(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
+def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area
     councils = plan.family.attribute(COUNCIL).categories
-    figures = block_figures(block, plan.family, councils)
-    wanted = len(geographies(councils)) if block.councils else 1
+    figures = build_block_figures(block, plan.family, councils)
+    wanted = len(list_geographies(councils)) if block.councils else 1
     if figures is None or len(figures.areas) < wanted:
         return None
     ((rate, _),) = figures.judged_by
-    found = published_ratios(
+    found = compute_published_ratios(
         _Planned(sizes, Covariances(plan)), *rate, policy.reliability, largest=1.0, unit=MeasureKind.PERCENT.scale
     )
     rows = len(figures.areas), -1
@@ -139,15 +139,15 @@ def expected(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy
     )
 
 
-def _planned(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
-    most = round(policy.accounts[policy.unit_of(family)].cap_rho * NANO) // STEP
-    search = _Search(known.base[family], known.on_request_of(family), known.sizes_of(family), policy, most)
+def _plan_family(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
+    most = round(policy.accounts[policy.get_unit(family)].cap_rho * NANO) // STEP
+    search = _Search(known.base[family], known.list_on_request(family), known.sizes_of(family), policy, most)
     unknown = [each for each in requests if not search.is_met([each], None)]
     if not unknown:
         return None
     measured = [search.base, *search.on_request]
     alone = [search.least([(each, {})]) for each in unknown]
-    weighed = [(each, most_useful(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
+    weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
     plan = search.least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
     return replace(plan, detail={"requests": named})
@@ -170,7 +170,7 @@ class _Search:
         their separate costs, that balances tables that have nothing in common.
         """
         requests = [each for each, _ in weighed]
-        family = requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
+        family = build_requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
 
         def plan(steps: int) -> Plan:
             rho = steps * STEP / NANO
@@ -179,7 +179,7 @@ class _Search:
         fails, meets = 0, self.most
         found = plan(meets)
         if not self.is_met(requests, found):
-            raise AccuracyOutOfReach("\n".join(self._out_of_reach(requests, found)))
+            raise AccuracyOutOfReach("\n".join(self._explain_out_of_reach(requests, found)))
         while meets - fails > 1:
             middle = (fails + meets) // 2
             tried = plan(middle)
@@ -191,14 +191,14 @@ class _Search:
 
     def is_met(self, requests: Iterable[Request], plan: Plan | None) -> bool:
         """Return whether each request is answered by what is known and by the plan, if given."""
-        return all(found is not None and found.meets(each) for each, found in self._expected(requests, plan))
+        return all(found is not None and found.meets(each) for each, found in self._estimate_each(requests, plan))
 
-    def _expected(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
-        whole = combined_plan(self.base, [*self.on_request, *([plan] if plan else [])])
-        return [(each, expected(each, whole, self.sizes, self.policy)) for each in requests]
+    def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
+        whole = combine_plans(self.base, [*self.on_request, *([plan] if plan else [])])
+        return [(each, estimate_accuracy(each, whole, self.sizes, self.policy)) for each in requests]
 
-    def _out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
-        for each, found in self._expected(requests, plan):
+    def _explain_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
+        for each, found in self._estimate_each(requests, plan):
             if found is not None and not found.meets(each):
                 wanted = each.accuracy
                 yield (
@@ -221,20 +221,20 @@ class Sizes:
 
         An attribute not measured by council has the same shares in all.
         """
-        family, estimates = plan.family, estimates_of(plan, measurement)
+        family, estimates = plan.family, build_estimates(plan, measurement)
         rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
         others = [family.attribute(name) for name in family.columns if name != COUNCIL]
-        return cls(np.maximum(rows, 0.0), {each.name: _shares(family, estimates, each) for each in others})
+        return cls(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
     def values(self, figures: Figures) -> Array:
         """Return the expected rows of each figure; shape of `figures`."""
-        return np.sum([coefficient * self._cube(cube) for coefficient, cube in terms_of(figures)], axis=0)
+        return np.sum([coefficient * self._compute_cube(cube) for coefficient, cube in list_terms(figures)], axis=0)
 
     def share(self, attribute: str, categories: list[int]) -> float:
         """Return the share of all rows in any of the categories, given by their indices in the domain."""
         return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
 
-    def _cube(self, cube: Cube) -> Array:
+    def _compute_cube(self, cube: Cube) -> Array:
         found = self.rows
         for name, selector in cube.where.items():
             found = found * (selector.matrix[0] if name == COUNCIL else self.shares[name] @ selector.matrix[0])
@@ -248,7 +248,7 @@ class Sizes:
         return np.moveaxis(by_area, 0, [*cube.selectors].index(COUNCIL))
 
 
-def _shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
+def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
     council, levels = family.attribute(COUNCIL), Selector.each(attribute)
     if family.covers((COUNCIL, attribute.name)):
         counts = estimates.values(Cube({COUNCIL: Selector.each(council), attribute.name: levels}))
@@ -277,17 +277,17 @@ class Known:
 
         That release measured the cohort under `base`, or reuses its noisy counts.
         """
-        return cls(base, on_request, cache(partial(_published_sizes, bundle, cohort, base)))
+        return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
 
-    def on_request_of(self, family: str) -> list[Plan]:
+    def list_on_request(self, family: str) -> list[Plan]:
         return [each for each in self.on_request if each.family.name == family]
 
     def together(self, family: str) -> Plan:
         """Return one plan of everything measured of a family."""
-        return combined_plan(self.base[family], self.on_request_of(family))
+        return combine_plans(self.base[family], self.list_on_request(family))
 
 
-def _published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:
+def _read_published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:
     plan = base[family]
     drawn = NoisyCounts.read(plan.to_json(), pq.read_table(bundle / NOISY_COUNTS_FILE), cohort, family)
     return Sizes.of(plan, Measurement(plan.sha256, "as published", "", plan.rho, drawn.counts))

@@ -17,24 +17,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from assets.home.paths import CohortStore, Home
-from assets.linkage.inputs import delivered, record_of_tables
+from assets.linkage.inputs import get_delivery_macs, read_complete_record
 from assets.release.record import (
     CohortRecord,
     ReleaseRecord,
-    fixed_record,
     keep_plan,
-    published_plans,
+    read_fixed_record,
+    read_published_plans,
     read_record,
     request_plans,
 )
 from assets.release.requests.planning import Known, plan_requests
-from assets.release.requests.released import released
+from assets.release.requests.released import find_release
 from assets.release.requests.request import Request, request_of
 from ndl_export.bundle.release_directory import tell_of_requests
-from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, withdrawals
+from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status, load_withdrawals
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Version
-from ndl_export.facts.released import versions
+from ndl_export.facts.released import list_versions
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import Ledger, ReleaseConflict
@@ -85,7 +85,7 @@ class Registered:
 
 def register(home: Home, request: Request, today: dt.date) -> Registered:
     """Add a request; repeating the same one changes nothing. Raises `AskedBefore` and `LogBroken`."""
-    for known in registered(home).values():
+    for known in read_registered_requests(home).values():
         if known.request == request:
             return known
         if known.name == request.name:
@@ -93,7 +93,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
                 f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
                 " another name"
             )
-        if not known.refused and _asks(known.request) == _asks(request):
+        if not known.refused and _build_request_key(known.request) == _build_request_key(request):
             raise AskedBefore(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
                 f"{f', and release {known.answered_in} answered it' if known.answered_in else ''}"
@@ -101,10 +101,10 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
         if not known.refused and known.request.title == request.title:
             raise AskedBefore(f"{request.name} has the title of {known.name}: give each table its own title")
     chained_log.append(home.requests, {"what": "asked", "on": str(today), "request": request.document()})
-    return registered(home)[request.name]
+    return read_registered_requests(home)[request.name]
 
 
-def _asks(request: Request) -> object:
+def _build_request_key(request: Request) -> object:
     """Return what a request is for, whatever its wording: equal for requests that ask for the same."""
     columns = frozenset(
         (each.attribute, each.total, frozenset(map(frozenset, each.levels.values())) if each.levels else None)
@@ -127,12 +127,12 @@ def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
     if not is_reason(reason):
         raise ValueError(A_REASON)
     chained_log.append(home.requests, {"what": "refused", "on": str(today), "name": name, "reason": reason})
-    return registered(home)[name]
+    return read_registered_requests(home)[name]
 
 
 def open_request(home: Home, name: str) -> Registered:
     """Return a request that was not refused. Raises `NoSuchRequest`."""
-    known = registered(home)
+    known = read_registered_requests(home)
     found = known.get(name)
     if found is None:
         names = [each.name for each in known.values() if not each.refused and not each.answered_in]
@@ -145,11 +145,11 @@ def open_request(home: Home, name: str) -> Registered:
     return found
 
 
-def registered(home: Home) -> dict[str, Registered]:
+def read_registered_requests(home: Home) -> dict[str, Registered]:
     """Return every request by name, in the order of registration. Raises `LogBroken`."""
-    answered = _answered(home)
+    answered = _find_answering_releases(home)
     found: dict[str, Registered] = {}
-    for line in chained_log.entries(home.requests):
+    for line in chained_log.read_entries(home.requests):
         if line["what"] == "asked":
             request = request_of(line["request"])
             found[request.name] = Registered(request, line["on"], answered_in=answered.get(request.name, ""))
@@ -164,23 +164,25 @@ def publish_register(home: Home) -> None:
 
     Raises `LogBroken` and `LedgerError`.
     """
-    known = registered(home)
+    known = read_registered_requests(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
-        tell_of_requests(home.release, [_public_entry(ledger, each) for each in known.values()], _budgets(home, ledger))
+        tell_of_requests(
+            home.release, [_build_public_entry(ledger, each) for each in known.values()], _list_budgets(home, ledger)
+        )
 
 
-def _answered(home: Home) -> Mapping[str, str]:
+def _find_answering_releases(home: Home) -> Mapping[str, str]:
     """Return, by name of a request, the first release that published its table and is not withdrawn."""
-    withdrawn, found = withdrawals(home.release), dict[str, str]()
-    for version in map(str, versions(home.release)):
+    withdrawn, found = load_withdrawals(home.release), dict[str, str]()
+    for version in map(str, list_versions(home.release)):
         for entry in read_record(home, version).values() if version not in withdrawn else ():
             for table in entry.requested:
                 found.setdefault(table["definition"]["name"], version)
     return found
 
 
-def _public_entry(ledger: Ledger, each: Registered) -> AskedTable:
+def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
     request = each.request
     status = Status.REFUSED if each.refused else Status.ANSWERED if each.answered_in else Status.ASKED
     # a release charges a family once for all tables that it answers together
@@ -200,23 +202,23 @@ def _public_entry(ledger: Ledger, each: Registered) -> AskedTable:
     )
 
 
-def _budgets(home: Home, ledger: Ledger) -> list[Budget]:
+def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
     cohorts = sorted({charge.entry.cohort for charge in ledger.charges()})
     return [
         Budget(cohort, unit, cap, round(cap - left, 9), left)
         for cohort in cohorts
         for unit in load_policy().accounts
-        for cap, left in [(ledger.cap(cohort, unit), ledger.remaining(cohort, unit))]
+        for cap, left in [(ledger.cap(cohort, unit), ledger.compute_remaining(cohort, unit))]
     ]
 
 
-def used_again(store: CohortStore, origin: str, version: str) -> CohortRecord:
+def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
     """Return the record of a cohort measured by release `origin`, for publication in `version`.
 
     Its requested tables are those of the newest earlier release that is not withdrawn.
     """
-    withdrawn, before = withdrawals(store.home.release), Version.parse(version)
-    for earlier in sorted(versions(store.home.release), reverse=True):
+    withdrawn, before = load_withdrawals(store.home.release), Version.parse(version)
+    for earlier in sorted(list_versions(store.home.release), reverse=True):
         if earlier < before and str(earlier) not in withdrawn:
             found = read_record(store.home, str(earlier)).get(store.cohort)
             if found and found.measured_in == origin:
@@ -224,12 +226,12 @@ def used_again(store: CohortStore, origin: str, version: str) -> CohortRecord:
     return CohortRecord(origin)
 
 
-def base_for(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
+def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
     """Return the release on which a check of these requests is based, and its cohorts, the newest first.
 
     Raises `NoSuchRequest` and `NotReleased`.
     """
-    found = released(home, [open_request(home, name).request for name in names], None)
+    found = find_release(home, [open_request(home, name).request for name in names], None)
     return found.version, sorted(found.cohorts, reverse=True)
 
 
@@ -257,16 +259,16 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     return found
 
 
-def known_of(store: CohortStore, entry: CohortRecord) -> Known:
+def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
-    base, on_request = published_plans(store, entry.measured_in), request_plans(store, entry)
+    base, on_request = read_published_plans(store, entry.measured_in), request_plans(store, entry)
     return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
 
 
 def _with_requests_of(
     store: CohortStore, version: str, entry: CohortRecord, requests: Sequence[Registered]
 ) -> CohortRecord:
-    known = known_of(store, entry)
+    known = read_known(store, entry)
     planned = plan_requests([each.request for each in requests], store.cohort, known, load_policy())
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
@@ -287,8 +289,11 @@ def check_same_records(store: CohortStore, origin: str) -> None:
 
     Whether every row is the same is checked at the measurement, by the MAC that the ledger recorded.
     """
-    if delivered(record_of_tables(store).extracts) != fixed_record(store.home, origin)[store.cohort].measured_from:
-        raise _records_moved(store.cohort, origin)
+    if (
+        get_delivery_macs(read_complete_record(store).extracts)
+        != read_fixed_record(store.home, origin)[store.cohort].measured_from
+    ):
+        raise _build_moved_error(store.cohort, origin)
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
@@ -300,10 +305,10 @@ def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> 
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     if not (same or store.any_forgotten):
-        raise _records_moved(store.cohort, origin)
+        raise _build_moved_error(store.cohort, origin)
 
 
-def _records_moved(cohort: str, origin: str) -> RecordsMoved:
+def _build_moved_error(cohort: str, origin: str) -> RecordsMoved:
     return RecordsMoved(
         f"the records of cohort {cohort} have changed since release {origin} measured them, and a table on request is"
         " made from the same ones, so that it agrees with what is published: release a revision of the cohort, then"

@@ -18,19 +18,19 @@ import pyarrow.parquet as pq
 from assets.home.paths import Home
 from assets.release.requests.planning import Known
 from assets.release.requests.request import Request
-from assets.release.tabulate import bundle_facts
-from ndl_export.facts.directory_files import withdrawals
-from ndl_export.facts.noisy_counts import plan_files
+from assets.release.tabulate import read_bundle_facts
+from ndl_export.facts.directory_files import load_withdrawals
+from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import OnRequest
-from ndl_export.facts.released import DATAPACKAGE_FILE, versions
+from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
-from ndl_export.tables.geography import Geography, geographies
+from ndl_export.tables.geography import Geography, list_geographies
 from ndl_export.tables.model import COUNCIL, RateBlock, Selection
 from ndl_export.tables.pupil import FAMILY
-from ndl_export.tables.rows import Detail, Said, statements_of
-from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from ndl_export.tables.rows import Detail, Said, collect_statements
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.plan import Plan
 
 
@@ -53,7 +53,7 @@ class Released:
         return self.folder.parent / SYNTHETIC_FOLDER / self.version
 
     def known(self, cohort: str) -> Known:
-        names = plan_files(self.cohorts)
+        names = list_plan_files(self.cohorts)
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
         on_request = tuple(Plan.from_json(counts.plan) for of, counts in measured if of.cohort == cohort)
@@ -69,19 +69,19 @@ class Published:
     tables: tuple[str, ...]
 
 
-def released(home: Home, requests: Sequence[Request], version: str | None) -> Released:
+def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
     """Return the release of that version or, by default, the newest not withdrawn that has every requested cohort.
 
     Raises `NotReleased`.
     """
     wanted = {cohort for request in requests for cohort in request.cohorts}
-    withdrawn = withdrawals(home.release)
-    there = [str(each) for each in versions(home.release) if str(each) not in withdrawn]
+    withdrawn = load_withdrawals(home.release)
+    there = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
     found = []
     for each in there:
         if version in (None, each):
             bundle = home.release / each
-            package, _ = bundle_facts(bundle)
+            package, _ = read_bundle_facts(bundle)
             found.append(Released(package["version"], bundle, tuple(package["cohorts"]), OnRequest.of_bundle(bundle)))
     fit = [each for each in found if wanted <= set(each.cohorts)]
     if fit:
@@ -95,22 +95,26 @@ def released(home: Home, requests: Sequence[Request], version: str | None) -> Re
     )
 
 
-def published(request: Request, release: Released, cohort: str, known: Known) -> Published:
+def find_published(request: Request, release: Released, cohort: str, known: Known) -> Published:
     """Return which of its percentages at full detail are already published as requested, and not withheld."""
     councils = known.base[request.family].family.attribute(COUNCIL).categories
-    areas = geographies(councils)[: None if request.geography == "councils" else 1]
+    areas = list_geographies(councils)[: None if request.geography == "councils" else 1]
     wanted = {
         next(each for each in figures if each[1] is not None)
-        for levels, figures in statements_of(request.table).items()
+        for levels, figures in collect_statements(request.table).items()
         if TOTAL not in levels
     }
     there = {
-        table: _published(table, known.base[request.family], areas, _withheld(table, release, cohort))
+        table: _list_published_figures(
+            table, known.base[request.family], areas, _list_withheld_rows(table, release, cohort)
+        )
         for table in FAMILIES[request.family].tables
     }
     there |= {
         each.table: [
-            set().union(*statements_of(each.table).values()) if index == 0 or each.table.blocks[0].councils else set()
+            set().union(*collect_statements(each.table).values())
+            if index == 0 or each.table.blocks[0].councils
+            else set()
             for index in range(len(areas))
         ]
         for each in release.on_request.tables
@@ -121,9 +125,9 @@ def published(request: Request, release: Released, cohort: str, known: Known) ->
     return Published(figures, len(wanted) * len(areas), tables)
 
 
-def _withheld(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
+def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collection[tuple[str, ...]]:
     """Return the rows of a published table that withhold a figure: code of the area, and level of each filter."""
-    flags = [column_name(measure, ColumnRole.FLAG) for measure in table.measures]
+    flags = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures]
     keys = ["area_code", *(each.name for each in table.filters)]
     rows = pq.read_table(release.folder / f"{table.name}.parquet", columns=["time_period", *keys, *flags])
     any_withheld = reduce(pc.or_kleene, (pc.fill_null(pc.equal(rows[flag], Flag.WITHHELD), False) for flag in flags))
@@ -131,7 +135,7 @@ def _withheld(table: Table, release: Released, cohort: str) -> Collection[tuple[
     return set(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
-def _published(
+def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
     """Return the figures that one of the release's own tables publishes, area by area.
@@ -142,8 +146,8 @@ def _published(
     return [
         {
             figure
-            for levels, figures in statements_of(table).items()
-            if detail is None or detail.publishes(table.name, levels, area)
+            for levels, figures in collect_statements(table).items()
+            if detail is None or detail.is_row_published(table.name, levels, area)
             for figure in figures
             if figure[1] is None or (area.code, *levels) not in withheld
         }
@@ -154,7 +158,7 @@ def _published(
 Facts = dict[str, Any]
 
 
-def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
+def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
     """Return the percentage of each row at full detail from synthetic children, for all councils together.
 
     In a table of counts, a row is a percentage of the row with its last column at the total. `held_out` gives the
@@ -170,13 +174,14 @@ def synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | No
         return None
     held_out = json.loads((folder / DATAPACKAGE_FILE).read_bytes())["held_out"]
     statement = PurePosixPath(folder.parent.name, folder.name, QUALITY_PAGE)
-    return {"statement": str(statement), "held_out": held_out, "rows": _rows(request, children)}
+    return {"statement": str(statement), "held_out": held_out, "rows": _count_rows(request, children)}
 
 
-def _rows(request: Request, children: pa.Table) -> list[Facts]:
+def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
     (block,) = request.table.blocks
     is_in = {
-        axis.attribute: {s.label: _within(children, axis.attribute, s) for s in axis.selections} for axis in block.axes
+        axis.attribute: {s.label: _is_within(children, axis.attribute, s) for s in axis.selections}
+        for axis in block.axes
     }
     rows = []
     for chosen in product(*(axis.selections for axis in block.axes)):
@@ -186,7 +191,7 @@ def _rows(request: Request, children: pa.Table) -> list[Facts]:
         sides = [is_in[axis.attribute][label] for axis, label in zip(block.axes, labels, strict=True)]
         row = np.logical_and.reduce(sides)
         if isinstance(block, RateBlock):
-            whole, part = row, row & _within(children, block.numerator[0], Selection("", block.numerator[1]))
+            whole, part = row, row & _is_within(children, block.numerator[0], Selection("", block.numerator[1]))
         else:
             whole, part = np.logical_and.reduce([*sides[:-1], np.ones(len(row), dtype=bool)]), row
         of = int(whole.sum())
@@ -194,7 +199,7 @@ def _rows(request: Request, children: pa.Table) -> list[Facts]:
     return rows
 
 
-def _within(children: pa.Table, attribute: str, level: Selection) -> Any:
+def _is_within(children: pa.Table, attribute: str, level: Selection) -> Any:
     if level.categories is None:
         return np.ones(children.num_rows, dtype=bool)
     return np.asarray(pc.is_in(children[attribute], value_set=pa.array(level.categories)))

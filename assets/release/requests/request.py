@@ -15,9 +15,9 @@ from pydantic import AfterValidator, Field
 
 from ndl_export.facts.on_request import is_taken
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.definition import Definition, InvalidDefinition, Words, as_table, read_as, unfit
-from privacy.doors.settings_file import Document, InvalidSettings, Settings, read_document, without
-from privacy.release.canonical import canonical_json, sha256_hex
+from ndl_export.tables.definition import Definition, InvalidDefinition, Words, build_table, find_problems, read_as
+from privacy.doors.settings_file import Document, InvalidSettings, Settings, build_fault_validator, read_document
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from sources.reference.cohorts import Cohort
 
 TEMPLATE = Path(__file__).with_name("request_template.yaml")
@@ -30,17 +30,17 @@ class InvalidRequest(Exception):
     """A file that is not a valid request; the message lists every problem, one per line, with its key and rule."""
 
 
-def _family_fault(name: str) -> str | None:
+def _find_family_fault(name: str) -> str | None:
     return None if name in FAMILIES else f"is one of {', '.join(FAMILIES)}"
 
 
-def _as_cohort(code: str) -> str:
+def _parse_cohort(code: str) -> str:
     if len(code) > _LONGEST_SHOWN:
         raise ValueError("is two consecutive years, as 202425")
     return Cohort.parse(code).code
 
 
-def _address_fault(organisation: str) -> str | None:
+def _find_address_fault(organisation: str) -> str | None:
     return "is the name of an organisation, and no address" if "@" in organisation else None
 
 
@@ -58,11 +58,11 @@ class Accuracy(Settings):
 class Request(Definition):
     """A requested table, with everything needed to decide on it."""
 
-    family: Annotated[str, without(_family_fault)]
-    cohorts: Annotated[tuple[Annotated[str, AfterValidator(_as_cohort)], ...], Field(min_length=1)]
+    family: Annotated[str, build_fault_validator(_find_family_fault)]
+    cohorts: Annotated[tuple[Annotated[str, AfterValidator(_parse_cohort)], ...], Field(min_length=1)]
     accuracy: Accuracy
     purpose: Words
-    asked_by: Annotated[Words, without(_address_fault)]
+    asked_by: Annotated[Words, build_fault_validator(_find_address_fault)]
     """Name of an organisation."""
 
     @cached_property
@@ -71,7 +71,7 @@ class Request(Definition):
 
     @cached_property
     def table(self) -> Table:
-        return as_table(self.definition, FAMILIES[self.family])
+        return build_table(self.definition, FAMILIES[self.family])
 
     def document(self) -> dict[str, Any]:
         """Return the request JSON-ready, with every key, defaults included."""
@@ -80,7 +80,7 @@ class Request(Definition):
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON; the request's identity."""
-        return sha256_hex(canonical_json(self.document()))
+        return compute_sha256(encode_canonical_json(self.document()))
 
 
 def read_request(path: Path) -> Request:
@@ -129,24 +129,24 @@ def request_of(document: object) -> Request:
     except InvalidDefinition as error:
         problems += str(error).splitlines()
     if isinstance(document, Mapping):
-        problems += _of_table(document)
+        problems += _list_table_problems(document)
     if problems or request is None:
         raise InvalidDefinition("\n".join(dict.fromkeys(problems)))
     return request
 
 
-def _of_table(document: Mapping[str, Any]) -> list[str]:
+def _list_table_problems(document: Mapping[str, Any]) -> list[str]:
     """Return the problems of the table and cohorts, as far as they can be read despite other problems."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
     taken = [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
     return [
         *taken,
-        *_twice(document.get("cohorts")),
-        *(unfit(document, FAMILIES[family]) if family in FAMILIES else ()),
+        *_list_repeated_cohorts(document.get("cohorts")),
+        *(find_problems(document, FAMILIES[family]) if family in FAMILIES else ()),
     ]
 
 
-def _twice(cohorts: object) -> list[str]:
+def _list_repeated_cohorts(cohorts: object) -> list[str]:
     codes = [str(each) for each in cohorts] if isinstance(cohorts, list | tuple) else []
     repeated = [code for code in dict.fromkeys(codes) if codes.count(code) > 1 and len(code) <= _LONGEST_SHOWN]
     return [f"cohorts: {code} is listed twice" for code in repeated]

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
-from privacy.doors.typed import printable
+from privacy.doors.typed import replace_unprintable
 from sources.contracts import Rule
 from sources.extract import rules
 
@@ -123,10 +123,10 @@ class Guarded(io.RawIOBase):
         try:
             data = self._stream.read(size)
         except DAMAGE:
-            raise rules.stopped(self._name, rules.DAMAGED) from None
+            raise rules.build_error(self._name, rules.DAMAGED) from None
         self._bytes_read += len(data)
         if self._packed is not None and self._bytes_read > may_unpack_to(self._packed):
-            raise rules.stopped(self._name, rules.UNPACKS_TOO_LARGE)
+            raise rules.build_error(self._name, rules.UNPACKS_TOO_LARGE)
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -163,7 +163,7 @@ class _Unzipped(io.RawIOBase):
         self._stream, self._unpack, self._rest = stream, zlib.decompressobj(_GZIP), b""
 
     def read(self, size: int = -1) -> bytes:
-        while not self._unpack.eof or self._next_member():
+        while not self._unpack.eof or self._move_to_next_member():
             packed = self._rest or self._stream.read(_PACKED_BLOCK)
             data = self._unpack.decompress(packed, size)
             self._rest = self._unpack.unused_data or self._unpack.unconsumed_tail
@@ -173,7 +173,7 @@ class _Unzipped(io.RawIOBase):
                 raise EOFError
         return b""
 
-    def _next_member(self) -> bool:
+    def _move_to_next_member(self) -> bool:
         """Move to the next member, skipping zero padding; return False if there is none."""
         while not (rest := self._rest.lstrip(b"\0")):
             if not (packed := self._stream.read(_PACKED_BLOCK)):
@@ -231,29 +231,29 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
             if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
-                raise rules.stopped(name, rules.PASSWORD)
+                raise rules.build_error(name, rules.PASSWORD)
             return Format.OLD_WORKBOOK
         if start.startswith(_ZIP):
             return detect_zip_format(name, stream) if stream.seekable() else Format.ARCHIVE
     for magic, rule, what in _REFUSED:
         if start.startswith(magic):
-            raise rules.stopped(name, rule, what)
+            raise rules.build_error(name, rule, what)
     if start.startswith(b"\x1f\x8b"):
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
         return Format.PARQUET
-    return _marked_up(name, start.replace(b"\0", b"").lstrip(_BLANK).lower())
+    return _detect_markup(name, start.replace(b"\0", b"").lstrip(_BLANK).lower())
 
 
-def _marked_up(name: str, start: bytes) -> Format:
+def _detect_markup(name: str, start: bytes) -> Format:
     if start.startswith((b"<!doctype html", b"<html", b"<table", b"<head", b"<meta", b"<div", b"<style")):
-        raise rules.stopped(name, rules.WEB_PAGE)
+        raise rules.build_error(name, rules.WEB_PAGE)
     if not (start.startswith(b"<") and start[1:2] in b"?!abcdefghijklmnopqrstuvwxyz_" and len(start) > 1):
         return Format.TEXT
     if b'progid="excel.sheet"' in start or b"urn:schemas-microsoft-com:office:spreadsheet" in start:
-        raise rules.stopped(name, rules.XML_WORKBOOK)
+        raise rules.build_error(name, rules.XML_WORKBOOK)
     if b"<html" in start:
-        raise rules.stopped(name, rules.WEB_PAGE)
+        raise rules.build_error(name, rules.WEB_PAGE)
     return Format.XML
 
 
@@ -262,37 +262,37 @@ def detect_zip_format(name: str, stream: BinaryIO) -> Format:
 
     Raises `ExtractStopped` for office files that are not read.
     """
-    names = {info.filename.lower() for info in zip_entries(name, stream)}
+    names = {info.filename.lower() for info in list_zip_entries(name, stream)}
     if "[content_types].xml" in names:
         if any(entry.endswith("vbaproject.bin") for entry in names):
-            raise rules.stopped(name, rules.MACRO_WORKBOOK)
+            raise rules.build_error(name, rules.MACRO_WORKBOOK)
         if "xl/workbook.bin" in names:
             return Format.BINARY_WORKBOOK
         if not any(entry.startswith("xl/") for entry in names):
-            raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
+            raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
         return Format.WORKBOOK
     if "mimetype" in names and names & {"content.xml", "encrypted-package"}:
         stream.seek(0)
         start = stream.read(LOOK_BYTES)  # the type is the first entry and not compressed
         if "encrypted-package" in names:
-            raise rules.stopped(name, rules.PASSWORD)
+            raise rules.build_error(name, rules.PASSWORD)
         if b"opendocument." in start and b"opendocument.spreadsheet" not in start:
-            raise rules.stopped(name, rules.OTHER_FORMAT, "it is an office document")
+            raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
         if any(entry.startswith(("basic/", "scripts/")) and not entry.endswith("/") for entry in names):
-            raise rules.stopped(name, rules.MACRO_WORKBOOK)
+            raise rules.build_error(name, rules.MACRO_WORKBOOK)
         return Format.OPEN_DOCUMENT
     return Format.ARCHIVE
 
 
-def zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
+def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     """List the entries of a zip archive; raises `ExtractStopped` if its directory cannot be read."""
     try:
         with zipfile.ZipFile(_LimitedDirectory(stream)) as archive:
             entries = archive.infolist()
     except DAMAGE:
-        raise rules.stopped(name, rules.DAMAGED) from None
+        raise rules.build_error(name, rules.DAMAGED) from None
     if not all(entry.filename for entry in entries):
-        raise rules.stopped(name, rules.DAMAGED)
+        raise rules.build_error(name, rules.DAMAGED)
     return entries
 
 
@@ -301,16 +301,16 @@ def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
     try:
         return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
     except NotRegular:
-        raise rules.stopped(name, rules.NOT_REGULAR) from None
+        raise rules.build_error(name, rules.NOT_REGULAR) from None
     except LeadsOut:
-        raise rules.stopped(name, rules.LINK) from None
+        raise rules.build_error(name, rules.LINK) from None
     except PermissionError:
-        raise rules.stopped(name, rules.NOT_ALLOWED) from None
+        raise rules.build_error(name, rules.NOT_ALLOWED) from None
     except OSError:
-        raise rules.stopped(name, rules.DAMAGED) from None
+        raise rules.build_error(name, rules.DAMAGED) from None
 
 
-def content_of(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
+def get_content(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
     """Return the content of the file at `path`, without a gzip layer; raises `ExtractStopped`.
 
     For `name` and `called` see `Content`, for `within` see `Landed`.
@@ -321,7 +321,7 @@ def content_of(name: str, path: Path, called: str = "", within: Path | None = No
 
     format = detect_format(name, plain)
     if format is Format.GZIP:
-        return replace(_unzipped(name, plain, path.stat().st_size), called=called)
+        return replace(_unzip(name, plain, path.stat().st_size), called=called)
     return Content(name, format, plain, called)
 
 
@@ -331,29 +331,29 @@ def list_members(archive: Content) -> list[Content]:
     Folders, other kinds of file and files that desktop systems add are skipped.
     """
     with archive.open() as stream:
-        listed = enumerate(zip_entries(archive.name, stream), 1)
+        listed = enumerate(list_zip_entries(archive.name, stream), 1)
         entries = [(number, info) for number, info in listed if not _is_no_file(info)]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
-        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
+        raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
     for number, info in entries:
         _check(archive.name, number, info)
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
-        raise rules.stopped(archive.name, rules.UNPACKS_TOO_LARGE)
+        raise rules.build_error(archive.name, rules.UNPACKS_TOO_LARGE)
     found.sort(key=lambda member: member[1].filename)
     room = _Room(MAX_IN_MEMORY)
-    return [_member(archive, number, info, packed_size, room) for number, info in found]
+    return [_get_member(archive, number, info, packed_size, room) for number, info in found]
 
 
 def get_only_member(archive: Content) -> Content:
     """Return the one extract in a zip archive; raises `ExtractStopped` if there is none, or more than one."""
     found = list_members(archive)
     if not found:
-        raise rules.stopped(archive.name, rules.NO_MEMBER)
+        raise rules.build_error(archive.name, rules.NO_MEMBER)
     if len(found) > 1:
         numbers = ", ".join(content.name.partition(", ")[2] for content in found[:5])
-        raise rules.stopped(archive.name, rules.SEVERAL_MEMBERS, numbers)
+        raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, numbers)
     return found[0]
 
 
@@ -363,49 +363,49 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
     Raises `ExtractStopped` if it is encrypted, damaged or compressed by a method other than deflate.
     """
     if info.flag_bits & _ENCRYPTED:
-        raise rules.stopped(name, rules.PASSWORD)
+        raise rules.build_error(name, rules.PASSWORD)
     if info.compress_type not in _METHODS:
-        raise rules.stopped(name, rules.OTHER_ARCHIVE)
+        raise rules.build_error(name, rules.OTHER_ARCHIVE)
     try:
         with zipfile.ZipFile(archive) as directory:
             stream = directory.open(info)
     except DAMAGE:
-        raise rules.stopped(name, rules.DAMAGED) from None
+        raise rules.build_error(name, rules.DAMAGED) from None
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
 
-def _unzipped(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
+def _unzip(name: str, plain: Callable[[], BinaryIO], packed_size: int) -> Content:
     def unpack() -> BinaryIO:
         packed = plain()
         return Guarded(name, _Unzipped(packed), packed_size, packed)  # type: ignore[arg-type, return-value]
 
     if detect_format(name, unpack) is Format.ARCHIVE:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE)
-    return _unpacked(name, unpack, _Room(MAX_IN_MEMORY))
+        raise rules.build_error(name, rules.NESTED_ARCHIVE)
+    return _unpack_content(name, unpack, _Room(MAX_IN_MEMORY))
 
 
-def _member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
+def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_size: int, room: _Room) -> Content:
     def unpack() -> BinaryIO:
         return open_member(name, archive.open(), info, packed_size)
 
     name = f"{archive.name}, member {number}"
-    return replace(_unpacked(name, unpack, room), called=printable(info.filename)[:100])
+    return replace(_unpack_content(name, unpack, room), called=replace_unprintable(info.filename)[:100])
 
 
-def _unpacked(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
+def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
     """Return unpacked content; workbooks and Parquet are held in memory. Raises `ExtractStopped` for an archive."""
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
         return Content(name, format, unpack)
-    held = _in_memory(name, unpack, room)
+    held = _hold_in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
         format = detect_format(name, held)  # a stream that can seek shows a workbook
     if format in (Format.GZIP, Format.ARCHIVE):
-        raise rules.stopped(name, rules.NESTED_ARCHIVE)
+        raise rules.build_error(name, rules.NESTED_ARCHIVE)
     return Content(name, format, held)
 
 
-def _in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
+def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
     """Return an opener of seekable streams that unpacks the content into memory at its first call.
 
     The opener raises `ExtractStopped` if the content takes more than the `room` left.
@@ -418,7 +418,7 @@ def _in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callab
             while block := stream.read(1 << 20):
                 data += block
                 if len(data) > room.left:
-                    raise rules.stopped(name, rules.UNPACKS_TOO_LARGE)
+                    raise rules.build_error(name, rules.UNPACKS_TOO_LARGE)
         room.left -= len(data)
         return bytes(data)
 
@@ -428,9 +428,9 @@ def _in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callab
 def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
     path = PurePosixPath(info.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise rules.stopped(name, rules.UNSAFE_MEMBER)
+        raise rules.build_error(name, rules.UNSAFE_MEMBER)
     if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.stopped(name, rules.NESTED_ARCHIVE, f"member {number}")
+        raise rules.build_error(name, rules.NESTED_ARCHIVE, f"member {number}")
 
 
 def is_clutter(name: str) -> bool:

@@ -29,21 +29,21 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from privacy.doors.database import in_memory
-from privacy.doors.sql import quoted
+from privacy.doors.database import open_in_memory
+from privacy.doors.sql import quote_text
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject
 from sources.councils.council_file import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
-from sources.extract.landed import TABLE_NAME, Landed, arrived_in
-from sources.extract.match import key
-from sources.extract.readers.content import Content, Format, content_of
+from sources.extract.landed import TABLE_NAME, Landed, list_arrived
+from sources.extract.match import normalise_heading
+from sources.extract.readers.content import Content, Format, get_content
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
-from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, stopped
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, trimmed
-from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
+from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, build_error
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
 from sources.reference.cohorts import Cohort
 
 TABLES_NEEDED = ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612")
@@ -72,7 +72,7 @@ class Item:
 
 
 @cache
-def items() -> tuple[Item, ...]:
+def load_items() -> tuple[Item, ...]:
     """Return the items that are read, in the order of `csds_items.csv`."""
     with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -83,38 +83,38 @@ def items() -> tuple[Item, ...]:
     )
 
 
-def items_of(table: str) -> list[Item]:
+def list_items(table: str) -> list[Item]:
     """Return the items of a table; none for a table that no review is built from."""
-    own = [item for item in items() if item.table == table]
-    return own and [*own, *(item for item in items() if item.table == "every")]
+    own = [item for item in load_items() if item.table == table]
+    return own and [*own, *(item for item in load_items() if item.table == "every")]
 
 
-def table_of(name: str) -> str | None:
+def find_table(name: str) -> str | None:
     """Return the table of a file or sheet, `CYP001` for `2024-05 CYP001mpi.csv`; None if no review needs it."""
     found = TABLE_NAME.search(name)
     table = f"CYP{found[1]}" if found else ""
-    return table if items_of(table) else None
+    return table if list_items(table) else None
 
 
-def known_headings(table: str) -> set[str]:
+def list_known_headings(table: str) -> set[str]:
     """Return the usual spellings of a table's headings, used to find its header line."""
-    names = {name for item in items_of(table) for name in item.names}
+    names = {name for item in list_items(table) for name in item.names}
     plain = {re.sub("[^A-Za-z0-9_ ]", "", name) for name in names}
-    return {key(form) for name in names | plain for form in (name, name.replace(" ", ""))}
+    return {normalise_heading(form) for name in names | plain for form in (name, name.replace(" ", ""))}
 
 
-def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
+def find_columns(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
     """Return the heading of each item found in a file of `table`.
 
     Raises `ExtractStopped` if a required one is missing or one is repeated; `name` is the file's name in messages.
     """
     headings: dict[str, list[str]] = {}
     for heading in header:
-        headings.setdefault(_key(heading), []).append(heading)
+        headings.setdefault(_normalise_heading(heading), []).append(heading)
     columns = {}
-    for item in items_of(table):
+    for item in list_items(table):
         for accepted in item.names:
-            found = headings.get(_key(accepted), [])
+            found = headings.get(_normalise_heading(accepted), [])
             if len(found) > 1:
                 raise ExtractStopped(f"{name}: {accepted} occurs twice in the header")
             if found:
@@ -126,7 +126,7 @@ def columns_of(name: str, table: str, header: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def _key(heading: str) -> str:
+def _normalise_heading(heading: str) -> str:
     return re.sub("[^A-Z0-9]", "", heading.upper())
 
 
@@ -140,7 +140,7 @@ _MAX_MEMORY = "768MiB"
 """Memory for the tables of one sender: a million rows that reviews need take a third of it."""
 _REVIEW_OF_ACTIVITY = {"08": "NBV", "09": "6-8W", "10": "12M", "11": "2-2.5Y"}
 """Community care activity type code of a mandated health-visitor review -> contract code."""
-_MANDATED = f"({', '.join(map(quoted, _REVIEW_OF_ACTIVITY))})"
+_MANDATED = f"({', '.join(map(quote_text, _REVIEW_OF_ACTIVITY))})"
 _WANTED = {
     "CYP612": "tool IN (SELECT tool FROM codes)",
     "CYP609": "tool IN (SELECT tool FROM codes)",
@@ -151,12 +151,12 @@ _WANTED = {
 }
 
 
-def _orphan(id: str, sentence: str, table: str) -> Rule:
+def _build_orphan_rule(id: str, sentence: str, table: str) -> Rule:
     return reject(id, f"{sentence} The number is the data row of {table}.")
 
 
 ORPHANS = {
-    view: _orphan(view.replace("_", "-"), sentence, table)
+    view: _build_orphan_rule(view.replace("_", "-"), sentence, table)
     for view, table, sentence in (
         ("assessment_without_activity", "CYP612", "The care activity of these ASQ-3 scores is not in CYP202."),
         ("activity_without_contact", "CYP202", "The care contact of this review's activity is not in CYP201."),
@@ -185,7 +185,7 @@ class TablePart:
 
 def list_csds_parts(contents: Iterable[Content]) -> list[TablePart]:
     """List the files, archive members and sheets that are named after a table, by name."""
-    found = [part for content in contents for part in _parts(content)]
+    found = [part for content in contents for part in _iter_parts(content)]
     return sorted(found, key=lambda part: part.called.casefold())
 
 
@@ -194,10 +194,10 @@ def list_folder_contents(landed: Landed) -> list[Content]:
 
     Links are followed only within the council's folder.
     """
-    paths = [path for path in arrived_in(landed.path) if table_of(path.name)]
+    paths = [path for path in list_arrived(landed.path) if find_table(path.name)]
     within = landed.within or landed.path.parent.parent
     return [
-        content_of(f"{landed.name}, file {number}", path, path.name, within) for number, path in enumerate(paths, 1)
+        get_content(f"{landed.name}, file {number}", path, path.name, within) for number, path in enumerate(paths, 1)
     ]
 
 
@@ -216,21 +216,21 @@ def open_csds(name: str, parts: list[TablePart], cohort: Cohort) -> TextTable:
     is_checked = all(part.formulas_checked for part in parts)
     return TextTable(
         COLUMNS,
-        lambda names: _batches(name, parts, cohort, set_aside, names),
+        lambda names: _iter_batches(name, parts, cohort, set_aside, names),
         set_aside,
         in_contract_form=True,
         sheet=None if is_checked else SheetTaken(0, 0, 0, is_checked),
     )
 
 
-def _parts(content: Content) -> Iterator[TablePart]:
+def _iter_parts(content: Content) -> Iterator[TablePart]:
     if book := open_workbook(content):
         for sheet in book.sheets:
-            if table := table_of(sheet.called):
+            if table := find_table(sheet.called):
                 name, called = f"{content.name}, sheet {sheet.number}", f"{content.called}!{sheet.called}"
-                opened = partial(open_sheet, book, sheet, known_headings(table))
+                opened = partial(open_sheet, book, sheet, list_known_headings(table))
                 yield TablePart(table, name, called, opened, book.formulas_checked)
-    elif table := table_of(content.called):
+    elif table := find_table(content.called):
         named = replace(content, name=f"{content.name} ({table})")
         yield TablePart(table, named.name, content.called, partial(_open_file, named, table))
 
@@ -240,28 +240,30 @@ def _open_file(content: Content, table: str) -> TextTable:
         case Format.PARQUET:
             return open_parquet(content)
         case Format.TEXT:
-            return open_delimited(content, known_headings(table), CONTRACT_DIALECT)
+            return open_delimited(content, list_known_headings(table), CONTRACT_DIALECT)
         case _:
-            raise stopped(content.name, OTHER_FORMAT, f"it is {content.format}")
+            raise build_error(content.name, OTHER_FORMAT, f"it is {content.format}")
 
 
-def _batches(
+def _iter_batches(
     name: str, parts: list[TablePart], cohort: Cohort, set_aside: dict[Rule, list[int]], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with in_memory(memory_limit=_MAX_MEMORY) as con:
+        with open_in_memory(memory_limit=_MAX_MEMORY) as con:
             con.execute("CREATE TABLE codes (tool VARCHAR, measure VARCHAR, months INTEGER)")
-            con.executemany("INSERT INTO codes VALUES (?, ?, ?)", [(code, *of) for code, of in snomed_codes().items()])
+            con.executemany(
+                "INSERT INTO codes VALUES (?, ?, ?)", [(code, *of) for code, of in load_snomed_codes().items()]
+            )
             for table in _WANTED:
                 _load(con, table, [part for part in parts if part.table == table], set_aside)
-            con.execute(_views(cohort))
+            con.execute(_build_views_sql(cohort))
             for view, rule in ORPHANS.items():
                 if rows := [row for (row,) in con.execute(f"SELECT DISTINCT row FROM {view} ORDER BY 1").fetchall()]:
                     set_aside[rule] = rows
             reviews = con.sql(f"SELECT {', '.join((*names, SOURCE_ROW))} FROM reviews ORDER BY {SOURCE_ROW}")
             yield from reviews.to_arrow_reader(_BATCH_ROWS)
     except duckdb.OutOfMemoryException:
-        raise stopped(name, TABLES_TOO_LARGE) from None
+        raise build_error(name, TABLES_TOO_LARGE) from None
     except duckdb.Error as error:
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
@@ -269,12 +271,12 @@ def _batches(
 
 def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], set_aside: dict[Rule, list[int]]) -> None:
     """Load the rows of a table that a review may need, as text, with their row number."""
-    items = items_of(table)
+    items = list_items(table)
     con.execute(f"CREATE TABLE all_{table} (row BIGINT, {', '.join(f'{item.item} VARCHAR' for item in items)})")
     passed = 0
     for part in parts:
         opened = part.open()
-        columns = columns_of(part.name, table, opened.header)
+        columns = find_columns(part.name, table, opened.header)
         wanted = list(dict.fromkeys(columns.values()))
         last = 0
         for batch in opened.read(wanted):
@@ -288,42 +290,42 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             con.unregister("incoming")
         for rule, rows in opened.set_aside.items():
             if rows:
-                of_table = _orphan(f"{rule.id}-{table.lower()}", rule.sentence, table)
+                of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
                 set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
                 last = max(last, *rows)
         passed += last
-    con.execute(_current(table))
+    con.execute(_build_current_sql(table))
 
 
 def _keep(table: str) -> str:
     """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
-    columns = ", ".join(f"{_cleaned(item)} AS {item.item}" for item in items_of(table))
+    columns = ", ".join(f"{_build_cleaned_sql(item)} AS {item.item}" for item in list_items(table))
     activity_type = ""
     if table == "CYP202":
         activity_type = " REPLACE (lpad(coalesce(activity_type, older_activity_type), 2, '0') AS activity_type)"
     return f"SELECT * FROM (SELECT *{activity_type} FROM (SELECT row, {columns} FROM incoming)) WHERE {_WANTED[table]}"
 
 
-def _cleaned(item: Item) -> str:
-    text = f"left({trimmed(item.item)}, {_LONGEST})"
+def _build_cleaned_sql(item: Item) -> str:
+    text = f"left({build_trimmed_sql(item.item)}, {_LONGEST})"
     return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item.coded else text
 
 
-def _current(table: str) -> str:
+def _build_current_sql(table: str) -> str:
     """Return the SQL that keeps the latest row of each identifier, and every row without one."""
-    identifier = [item.item for item in items_of(table) if item.key]
+    identifier = [item.item for item in list_items(table) if item.key]
     alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
-    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_latest(', '.join((*identifier, alone)))}"
+    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_build_latest_sql(', '.join((*identifier, alone)))}"
 
 
-def _latest(partition: str, *first: str) -> str:
+def _build_latest_sql(partition: str, *first: str) -> str:
     order = ", ".join(
         (*first, "try_cast(record_number AS DECIMAL(38, 0)) DESC NULLS LAST", "effective_from DESC NULLS LAST")
     )
     return f"QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {order}, row DESC) = 1"
 
 
-def _views(cohort: Cohort) -> str:
+def _build_views_sql(cohort: Cohort) -> str:
     """Render the statements of `csds.sql.j2`."""
     template = jinja2.Template(_VIEWS_FILE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     return template.render(
@@ -332,5 +334,5 @@ def _views(cohort: Cohort) -> str:
         mandated=_MANDATED,
         domains=list(DOMAINS),
         asq_se2=ASQ_SE2,
-        latest=_latest,
+        latest=_build_latest_sql,
     )

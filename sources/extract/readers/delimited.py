@@ -27,9 +27,9 @@ import pyarrow.csv
 from sources.contracts import Rule
 from sources.councils.council_file import Dialect
 from sources.extract import rules
-from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, known_names
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content
-from sources.extract.table import SOURCE_ROW, TextTable, checked_header
+from sources.extract.table import SOURCE_ROW, TextTable, clean_header
 
 DELIMITERS = (",", ";", "|", "\t", "^", "~")
 _BLOCKS_PARSED_AT_ONCE = 2
@@ -77,23 +77,23 @@ def open_delimited(content: Content, known: Container[str], dialect: Dialect) ->
 
     `known` are the keys of the column names used to find the header line (`sources.extract.match.known_keys`).
     """
-    layout = _layout(content, known, dialect)
+    layout = _detect_layout(content, known, dialect)
     table = TextTable(
         layout.header,
-        lambda names: _batches(content, layout, dialect.encoding, names, table.set_aside),
+        lambda names: _iter_batches(content, layout, dialect.encoding, names, table.set_aside),
         doubt=layout.doubt,
         delimiter=layout.delimiter,
     )
     return table
 
 
-def _batches(
+def _iter_batches(
     content: Content, layout: TextLayout, encoding: str, names: list[str], set_aside: dict[Rule, list[int]]
 ) -> Iterator[pa.RecordBatch]:
     before = 0
-    for parsed in _parsed(content, layout, encoding, names):
+    for parsed in _iter_parsed(content, layout, encoding, names):
         if parsed.cut:
-            raise rules.stopped(content.name, rules.CUT_ROW)
+            raise rules.build_error(content.name, rules.CUT_ROW)
         for rule, rows in parsed.set_aside.items():
             set_aside.setdefault(rule, []).extend(before + row for row in rows)
         numbers = pa.array(before + parsed.numbers, pa.int64())
@@ -101,18 +101,18 @@ def _batches(
         yield parsed.batch.append_column(SOURCE_ROW, numbers)
 
 
-def _parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
+def _iter_parsed(content: Content, layout: TextLayout, encoding: str, names: list[str]) -> Iterator[_Parsed]:
     """Yield the parsed blocks in order; two are parsed at a time, and at most three are in memory."""
     waiting: deque[Future[_Parsed]] = deque()
     with content.open() as stream, ThreadPoolExecutor(_BLOCKS_PARSED_AT_ONCE) as threads:
         try:
-            for block in row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
+            for block in iter_row_blocks(content.name, stream, encoding, layout.delimiter, layout.data_at):
                 waiting.append(threads.submit(_parse, block, layout, names))
                 if len(waiting) > _BLOCKS_PARSED_AT_ONCE:
                     yield waiting.popleft().result()
             yield from (parsed.result() for parsed in waiting)
         except pa.ArrowInvalid:
-            raise rules.stopped(content.name, rules.DAMAGED) from None
+            raise rules.build_error(content.name, rules.DAMAGED) from None
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,10 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
     numbers = np.setdiff1d(np.arange(1, rows + 1), [row.number for row in unusable], assume_unique=True)
     last = unusable[-1] if unusable else None
     cut = block.unfinished and last is not None and last.number == rows and last.actual_columns < last.expected_columns
-    return _Parsed(_one_batch(table), numbers, rows, _by_rule(unusable), cut)
+    return _Parsed(_combine_batches(table), numbers, rows, _group_by_rule(unusable), cut)
 
 
-def _by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
+def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
     """Return the numbers of rows to set aside, by rule; a line of white space is a blank row and breaks no rule."""
     found: dict[Rule, list[int]] = {}
     for row in unusable:
@@ -178,15 +178,15 @@ def _by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
     return found
 
 
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
+def _combine_batches(table: pa.Table) -> pa.RecordBatch:
     batches = table.to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
-def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
-    lines = _first_lines(content, dialect.encoding)
+def _detect_layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
+    lines = _read_first_lines(content, dialect.encoding)
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
-        raise rules.stopped(content.name, rules.EMPTY)
+        raise rules.build_error(content.name, rules.EMPTY)
     declared = _SEPARATOR.fullmatch(lines[0].strip())
     candidates = [dialect.delimiter, *([declared[1]] if declared else []), *DELIMITERS]
     look = "".join(lines[: MAX_SKIPPED + _HEADER_LINES])
@@ -196,21 +196,26 @@ def _layout(content: Content, known: Container[str], dialect: Dialect) -> TextLa
         if one in look and len(one) == 1 and one.isascii() and one not in '"\r\n'
     ] or [DELIMITERS[0]]
     found = [
-        (-known_names(_record(lines[start : start + _HEADER_LINES], delimiter)[0], known), start, order, delimiter)
+        (
+            -count_known_names(_record(lines[start : start + _HEADER_LINES], delimiter)[0], known),
+            start,
+            order,
+            delimiter,
+        )
         for start in range(min(len(lines), MAX_SKIPPED + 1))
         for order, delimiter in enumerate(delimiters)
     ]
     count, start, _, delimiter = min(found)
     if -count < MIN_KNOWN:
-        raise rules.stopped(content.name, rules.NO_HEADER)
+        raise rules.build_error(content.name, rules.NO_HEADER)
     header, taken = _record(lines[start:], delimiter)
-    header = _to_row_width(header, lines[start + taken :], delimiter)
-    doubt = _doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
+    header = _fit_to_row_width(header, lines[start + taken :], delimiter)
+    doubt = _find_doubt(header, lines[start + taken :], delimiter, lines[start + taken - 1].endswith("\n"))
     data_at = sum(len(line.encode()) for line in lines[: start + taken])
-    return TextLayout(checked_header(content.name, header, doubt), delimiter, data_at, doubt)
+    return TextLayout(clean_header(content.name, header, doubt), delimiter, data_at, doubt)
 
 
-def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
+def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) -> Rule | None:
     """Return the rule that a suspect header line breaks: it is cut off, or none of the first rows has its width.
 
     A row may be one of `lines` or continue in a quoted field; `finished` means that the header line has a line end.
@@ -224,10 +229,10 @@ def _doubt(header: list[str], lines: list[str], delimiter: str, finished: bool) 
     return rules.HEADER_WIDTH if widths and len(header) not in widths else None
 
 
-def _first_lines(content: Content, encoding: str) -> list[str]:
+def _read_first_lines(content: Content, encoding: str) -> list[str]:
     """Return the lines of the file's first block."""
     with content.open() as stream:
-        text = next(whole_lines(content.name, stream, encoding), b"").decode()
+        text = next(iter_whole_lines(content.name, stream, encoding), b"").decode()
     return _LINE.findall(text)
 
 
@@ -241,7 +246,7 @@ def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
     return [_PROTECTED.sub(r"\1", field) if field.startswith('="') else field for field in fields], reader.line_num
 
 
-def _to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
+def _fit_to_row_width(header: list[str], lines: list[str], delimiter: str) -> list[str]:
     """Add an unnamed last column if every row ends with an extra delimiter, or remove one that no row has."""
     rows = [row for row in (_record([line], delimiter)[0] for line in lines[:_LOOK_LINES]) if any(row)]
     if rows and all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows):
@@ -261,44 +266,44 @@ class Block:
     unfinished: bool = False
 
 
-def row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[Block]:
+def iter_row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[Block]:
     """Yield blocks of whole rows, after the first `skip` bytes of the text in UTF-8; raises `ExtractStopped`.
 
     A row ends at a line end outside quotation marks; `settle` handles unclosed marks.
     """
     carry = b""
     unfinished = False
-    for lines in whole_lines(name, stream, encoding):
+    for lines in iter_whole_lines(name, stream, encoding):
         passed, skip = min(skip, len(lines)), max(skip - len(lines), 0)
         lines = carry + lines[passed:]
         unfinished = bool(lines) and not lines.endswith(b"\n")
         lines += b"\n" if unfinished else b""
-        block, carry = _whole_rows(lines, delimiter)
+        block, carry = _split_whole_rows(lines, delimiter)
         if block.data:
             yield Block(block.data, block.settled, unfinished and not carry)
     if carry:
         yield Block(settle(carry, delimiter, final=True)[0], True, unfinished)
 
 
-def whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+def iter_whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
     """Yield the text in UTF-8, in blocks that end with a line feed, unless the last line has none."""
     carry = b""
-    for piece in _pieces(name, stream):
+    for piece in _iter_pieces(name, stream):
         piece = carry + (piece.replace(b"\0", b"") if b"\0" in piece else piece)
         end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
         lines, carry = piece[:end], piece[end:]
         if len(carry) > MAX_ROW_BYTES:
-            raise rules.stopped(name, rules.LONG_ROW)
+            raise rules.build_error(name, rules.LONG_ROW)
         if lines:
-            yield _line_feeds(_utf8(lines, encoding))
+            yield _line_feeds(_convert_to_utf8(lines, encoding))
     if carry.strip(_PADDING):
-        yield _line_feeds(_utf8(carry, encoding))
+        yield _line_feeds(_convert_to_utf8(carry, encoding))
 
 
-def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
+def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
     """Yield the stream's bytes without a byte-order mark; UTF-16 and UTF-32 become UTF-8."""
     piece = stream.read(BLOCK_BYTES)
-    no_mark = b"", utf_16_without_mark(piece)
+    no_mark = b"", detect_utf_16(piece)
     mark, wide = next(((mark, codec) for mark, codec in _BOMS if piece.startswith(mark)), no_mark)
     piece = piece[len(mark) :]
     if not wide.startswith(("utf-16", "utf-32")):
@@ -311,10 +316,10 @@ def _pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
         yield decoder.decode(piece).encode("utf-8", "replace")
         piece = stream.read(BLOCK_BYTES)
     if decoder.getstate()[0]:
-        raise rules.stopped(name, rules.DAMAGED)
+        raise rules.build_error(name, rules.DAMAGED)
 
 
-def utf_16_without_mark(start: bytes) -> str:
+def detect_utf_16(start: bytes) -> str:
     """Return the UTF-16 encoding of text without a byte-order mark, detected by zero bytes in alternate positions; ""
     for other encodings."""
     look = start[:_LOOK_BYTES]
@@ -324,19 +329,19 @@ def utf_16_without_mark(start: bytes) -> str:
     return ""
 
 
-def _utf8(lines: bytes, encoding: str) -> bytes:
+def _convert_to_utf8(lines: bytes, encoding: str) -> bytes:
     if lines.isascii():
         return lines
     lines = lines.replace(b"\n" + codecs.BOM_UTF8, b"\n")
     try:
         lines.decode("utf-8")
     except UnicodeDecodeError:
-        return lines.decode("utf-8", _byte_by_byte(encoding)).encode("utf-8")
+        return lines.decode("utf-8", _register_error_handler(encoding)).encode("utf-8")
     return lines
 
 
 @lru_cache
-def _byte_by_byte(encoding: str) -> str:
+def _register_error_handler(encoding: str) -> str:
     """Return the name of an error handler that decodes bytes which are not UTF-8 in `encoding`, or in Windows-1252 if
     `encoding` does not extend ASCII."""
     try:
@@ -366,19 +371,19 @@ def _line_feeds(lines: bytes) -> bytes:
     return lines
 
 
-def _whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
+def _split_whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
     """Split whole lines into whole rows and the lines of a row that continues in the next block."""
     if b'"' not in lines:
         return Block(lines, True), b""
     if b"=" in lines:
-        lines = _protected(delimiter).sub(rb'"\1\2"', lines)
-    if _quotes_pair_in_every_line(lines):
+        lines = _build_protected_pattern(delimiter).sub(rb'"\1\2"', lines)
+    if _has_paired_quotes(lines):
         return Block(lines, False), b""
     rows, carry = settle(lines, delimiter, final=False)
     return Block(rows, True), carry
 
 
-def _quotes_pair_in_every_line(lines: bytes) -> bool:
+def _has_paired_quotes(lines: bytes) -> bool:
     """Return whether every line has an even number of quotation marks, so no line break is quoted."""
     text = np.frombuffer(lines, np.uint8)
     ends = np.flatnonzero(text == ord("\n"))
@@ -393,7 +398,7 @@ def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
     `MAX_ROW_BYTES`), or if text follows the closing mark in a later line, only the first line is replaced with
     `UNBALANCED`, and the next line begins a row.
     """
-    sound, goes_on = _patterns(delimiter)
+    sound, goes_on = _build_patterns(delimiter)
     rows, at = [], 0
     while at < len(lines):
         if found := sound.match(lines, at):
@@ -408,7 +413,7 @@ def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
 
 
 @lru_cache
-def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+def _build_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Return patterns of consecutive whole rows, and of the start of a row with a quoted field still open."""
     end = rb"[%b\r\n]" % re.escape(delimiter.encode())
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
@@ -422,7 +427,7 @@ def _patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 @lru_cache
-def _protected(delimiter: str) -> re.Pattern[bytes]:
+def _build_protected_pattern(delimiter: str) -> re.Pattern[bytes]:
     """Return a pattern of fields such as `="0383"`, which makes Excel keep a zero."""
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
     return re.compile(rb'(?<!%b)(?:="([^"\r\n]++)"|"=""([^"\r\n]++)""")(?!%b)' % (other, other))

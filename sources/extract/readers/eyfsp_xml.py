@@ -20,7 +20,7 @@ import yaml
 from sources.contracts import CONTRACTS, Rule
 from sources.contracts.model import reject, stop
 from sources.extract.readers.content import Content
-from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, stopped
+from sources.extract.rules import DAMAGED, DOCUMENT_TYPE, NOT_A_RETURN, NOT_WELL_FORMED, build_error
 from sources.extract.table import SOURCE_ROW, TextTable
 from sources.reference.goals import GOALS
 
@@ -71,19 +71,21 @@ class _Refused(Exception):
 def open_eyfsp_xml(content: Content) -> TextTable:
     """Open an XML return as a table, whose batches raise `ExtractStopped`. `source_row` is the pupil's position."""
     set_aside: dict[Rule, list[int]] = {}
-    return TextTable(list(COLUMNS), lambda names: _batches(content, names, set_aside), set_aside, in_contract_form=True)
+    return TextTable(
+        list(COLUMNS), lambda names: _iter_batches(content, names, set_aside), set_aside, in_contract_form=True
+    )
 
 
-def _batches(content: Content, names: list[str], set_aside: dict[Rule, list[int]]) -> Iterator[pa.RecordBatch]:
+def _iter_batches(content: Content, names: list[str], set_aside: dict[Rule, list[int]]) -> Iterator[pa.RecordBatch]:
     places = [COLUMNS.index(column) for column in names]
     with content.open() as stream:
-        for rows in _rows(content.name, stream, set_aside):
+        for rows in _iter_rows(content.name, stream, set_aside):
             *columns, numbers = zip(*rows, strict=True)
             arrays = [pa.array(columns[place], pa.string()) for place in places]
             yield pa.record_batch([*arrays, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
 
 
-def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
+def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iterator[list[_Row]]:
     """Yield pupils, each with its number last, a few thousand at a time.
 
     Raises `ExtractStopped`, whose message quotes nothing from the file.
@@ -91,7 +93,7 @@ def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iter
     pupils, fed, given = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
-        parser = _parser(pupils, block)
+        parser = _build_parser(pupils, block)
         while block:
             parser.Parse(block)
             fed += len(block)
@@ -108,48 +110,48 @@ def _rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) -> Iter
             raise _Refused(NOT_A_RETURN, "no pupil has a result of an early learning goal, as in a school census")
     except expat.ExpatError as error:
         rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
-        raise stopped(name, rule, f"line {error.lineno}") from None
+        raise build_error(name, rule, f"line {error.lineno}") from None
     except (LookupError, ValueError):
-        raise stopped(name, NOT_WELL_FORMED, "line 1") from None
+        raise build_error(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
-        raise stopped(name, *refused.args) from None
+        raise build_error(name, *refused.args) from None
     if pupils.impossible:
         set_aside[IMPOSSIBLE_YEAR] = pupils.impossible
     if pupils.rows:
         yield pupils.taken()
 
 
-def _parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
-    parser = expat.ParserCreate(_misdeclared(start))
+def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
+    parser = expat.ParserCreate(_override_encoding(start))
     parser.buffer_text, parser.buffer_size = True, _TEXT_BYTES
-    parser.StartDoctypeDeclHandler = pupils.doctype
+    parser.StartDoctypeDeclHandler = pupils.refuse_doctype
     parser.StartElementHandler = pupils.start
     parser.EndElementHandler = pupils.end
     parser.CharacterDataHandler = pupils.text
     return parser
 
 
-def _misdeclared(start: bytes) -> str | None:
+def _override_encoding(start: bytes) -> str | None:
     """Return UTF-8 for a single-byte file that declares UTF-16, as text saved from memory does; otherwise None, for the
     declared encoding."""
     prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
     return "utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None
 
 
-def _local(name: str) -> tuple[str, bool | None]:
+def _classify_element(name: str) -> tuple[str, bool | None]:
     """Return an element's name in lower case, without prefix, and True for a container, False if its text is read, or
     None if it is ignored."""
-    return _known(name) if len(name) <= _LONGEST_NAME else ("", None)
+    return _look_up_element(name) if len(name) <= _LONGEST_NAME else ("", None)
 
 
 @lru_cache(4096)
-def _known(name: str) -> tuple[str, bool | None]:
+def _look_up_element(name: str) -> tuple[str, bool | None]:
     key = name.rpartition(":")[2].lower()
     return key, False if key in _LEAVES else True if key in _HOLDERS else None
 
 
 @lru_cache(4096)
-def _goal(subject: str, component: str) -> str | None:
+def _find_goal(subject: str, component: str) -> str | None:
     """Return the contract column of an assessment, or `_OLD_GOAL`; None for another component or subject."""
     found = _COMPONENT.fullmatch(component.lower())
     if not found:
@@ -161,13 +163,13 @@ def _goal(subject: str, component: str) -> str | None:
     return goal if stated <= {goal[:3]} else None
 
 
-def _ending(year: str) -> str:
+def _convert_ending_year(year: str) -> str:
     """Return `202425` for the year 2025 in which it ends; return any other text unchanged."""
     return f"{int(year) - 1}{year[2:]}" if re.fullmatch(r"[0-9]{4}", year) else year
 
 
-def _starting(year: str) -> str:
-    return _ending(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
+def _convert_starting_year(year: str) -> str:
+    return _convert_ending_year(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
 
 
 def _is_impossible(year: str) -> bool:
@@ -210,11 +212,11 @@ class _Pupils:
         rows, self.rows = self.rows, []
         return rows
 
-    def doctype(self, *_: object) -> None:
+    def refuse_doctype(self, *_: object) -> None:
         raise _Refused(DOCUMENT_TYPE)
 
     def start(self, name: str, _: object) -> None:
-        key, holds = _local(name)
+        key, holds = _classify_element(name)
         self._collecting = holds is False
         if holds is False:
             self._text = []
@@ -247,7 +249,7 @@ class _Pupils:
         if self._collecting:
             self._collecting = False
             if value := "".join(self._text).strip():
-                self._leaf(key, value)
+                self._keep_leaf(key, value)
         elif self._assessment is not None:
             if key in ASSESSMENTS:
                 self._end_assessment(self._assessment)
@@ -256,31 +258,31 @@ class _Pupils:
         elif self._depth and len(self._path) < self._depth:
             self._end_pupil()
 
-    def _leaf(self, key: str, value: str) -> None:
+    def _keep_leaf(self, key: str, value: str) -> None:
         if not self._depth and len(value) > _LONGEST_NAME:
             raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         if self._assessment is not None:
             if self._path[-1] in ASSESSMENTS and key in FACTS:
                 self._assessment[key] = value
         elif self._depth:
-            self._pupil_leaf(key, value)
+            self._keep_pupil_leaf(key, value)
         elif "header" in self._path:
-            self._header_leaf(key, value)
+            self._keep_header_leaf(key, value)
         elif key in PLACE and self._scopes:
             self._scopes[-1].setdefault(PLACE[key], value)
 
-    def _header_leaf(self, key: str, value: str) -> None:
+    def _keep_header_leaf(self, key: str, value: str) -> None:
         if "destschool" in self._path:
             return
         if key in PLACE:
             self._header.setdefault(PLACE[key], value)
         self._impossible_header |= key in ("academicyear", "year") and _is_impossible(value)
         if key == "academicyear":
-            self._header.setdefault(ACADEMIC_YEAR, _starting(value))
+            self._header.setdefault(ACADEMIC_YEAR, _convert_starting_year(value))
         elif key == "year":
-            self._header.setdefault(ACADEMIC_YEAR, _ending(value))
+            self._header.setdefault(ACADEMIC_YEAR, _convert_ending_year(value))
 
-    def _pupil_leaf(self, key: str, value: str) -> None:
+    def _keep_pupil_leaf(self, key: str, value: str) -> None:
         within = self._path[self._depth :]
         if all(element in WRAPPERS for element in within):
             if key in IDENTITY:
@@ -306,7 +308,7 @@ class _Pupils:
     def _end_assessment(self, assessment: dict[str, str]) -> None:
         self._assessment = None
         result, stage = assessment.get("result"), assessment.get("stage", "").upper()
-        goal = _goal(assessment.get("subject", ""), assessment.get("component", ""))
+        goal = _find_goal(assessment.get("subject", ""), assessment.get("component", ""))
         if not result or not goal or stage not in STAGES or assessment.get("resultstatus") in NOT_RESULTS:
             return
         found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
@@ -335,5 +337,5 @@ class _Pupils:
         for goal, (_, _, result) in self._results.items():
             pupil[goal] = result
         if year := max((year for year, _, _ in self._results.values()), default=""):
-            pupil[ACADEMIC_YEAR] = _ending(year)
+            pupil[ACADEMIC_YEAR] = _convert_ending_year(year)
         self.rows.append((*map(pupil.get, COLUMNS), self.seen))

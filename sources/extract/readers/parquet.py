@@ -21,7 +21,7 @@ from pyarrow import types
 from privacy.doors import sealed
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
-from sources.extract.readers.content import Content, content_of, may_unpack_to
+from sources.extract.readers.content import Content, get_content, may_unpack_to
 from sources.extract.rules import (
     ENCRYPTED_PARQUET,
     LONG_VALUE,
@@ -29,9 +29,9 @@ from sources.extract.rules import (
     NOT_TEXT,
     TOO_MANY_ROWS,
     UNPACKS_TOO_LARGE,
-    stopped,
+    build_error,
 )
-from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, checked_header
+from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
 """Limits of a footer: enough for some hundred columns in some hundred row groups."""
@@ -50,17 +50,17 @@ def open_parquet(content: Content) -> TextTable:
     """Open a Parquet file as a table; raises `ExtractStopped`, immediately or while its batches are read."""
     file = _open(content)
     names = file.schema_arrow.names
-    header = checked_header(content.name, names)
+    header = clean_header(content.name, names)
     in_file = dict(zip(header, names, strict=True))
-    return TextTable(header, lambda wanted: _batches(content, file, {name: in_file[name] for name in wanted}))
+    return TextTable(header, lambda wanted: _iter_batches(content, file, {name: in_file[name] for name in wanted}))
 
 
 def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
-        raise stopped(content.name, ENCRYPTED_PARQUET)
-    with _stopping_if_unreadable(content.name):
+        raise build_error(content.name, ENCRYPTED_PARQUET)
+    with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
         _ = file.schema_arrow
@@ -68,17 +68,17 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 
 @contextmanager
-def _stopping_if_unreadable(name: str) -> Iterator[None]:
+def _stop_if_unreadable(name: str) -> Iterator[None]:
     """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read."""
     try:
         yield
     except MemoryError:
         raise
     except _UNREADABLE as error:
-        raise stopped(name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
+        raise build_error(name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
 
 
-def _batches(
+def _iter_batches(
     content: Content, file: pyarrow.parquet.ParquetFile, wanted: Mapping[str, str]
 ) -> Iterator[pa.RecordBatch]:
     """Yield columns as text; `wanted` maps the header's names to those in the file, which may be padded or blank.
@@ -89,16 +89,16 @@ def _batches(
     for name in in_file:
         _check_type(content.name, schema, name)
     if file.metadata.num_rows > MAX_ROWS:
-        raise stopped(content.name, TOO_MANY_ROWS)
+        raise build_error(content.name, TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
-    with _stopping_if_unreadable(content.name):
+    with _stop_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
             left -= batch.nbytes
             if left < 0:
-                raise stopped(content.name, UNPACKS_TOO_LARGE)
+                raise build_error(content.name, UNPACKS_TOO_LARGE)
             columns = [
-                _as_text(content.name, _column(schema, name), heading, batch.column(name))
+                _convert_to_text(content.name, _format_column_number(schema, name), heading, batch.column(name))
                 for heading, name in wanted.items()
             ]
             numbers = pa.array(np.arange(row, row + batch.num_rows), pa.int64())
@@ -106,7 +106,7 @@ def _batches(
             yield pa.record_batch([*columns, numbers], names=[*wanted, SOURCE_ROW])
 
 
-def _column(schema: pa.Schema, name: str) -> str:
+def _format_column_number(schema: pa.Schema, name: str) -> str:
     return f"column {schema.names.index(name) + 1}"
 
 
@@ -114,10 +114,10 @@ def _check_type(file: str, schema: pa.Schema, name: str) -> None:
     """Raise `ExtractStopped` for a column of lists or structures."""
     type = schema.field(name).type
     if types.is_nested(type.value_type if types.is_dictionary(type) else type):
-        raise stopped(file, NOT_TEXT, _column(schema, name), name)
+        raise build_error(file, NOT_TEXT, _format_column_number(schema, name), name)
 
 
-def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
+def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
     """Return values as in a text file: ISO dates, integers without a decimal point, TRUE and FALSE."""
     if isinstance(values, pa.ExtensionArray):
         values = values.storage
@@ -126,22 +126,22 @@ def _as_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
     if types.is_timestamp(values.type):
         values = (pc.local_timestamp(values) if values.type.tz else values).cast(pa.date32(), safe=False)
     elif types.is_floating(values.type):
-        return _numbers(values)
+        return _convert_numbers(values)
     elif any(is_bytes(values.type) for is_bytes in _BYTE_TYPES):
         values = values.cast(pa.large_binary())
     try:
         text = values.cast(pa.string())
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise stopped(file, NOT_TEXT, column, name) from None
+        raise build_error(file, NOT_TEXT, column, name) from None
     if (pc.max(pc.binary_length(text)).as_py() or 0) > _MAX_VALUE_BYTES:
-        raise stopped(file, LONG_VALUE, column, name)
+        raise build_error(file, LONG_VALUE, column, name)
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text
 
 
-def _numbers(values: pa.Array) -> pa.Array:
+def _convert_numbers(values: pa.Array) -> pa.Array:
     """Return floating-point numbers as text; NaN is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
@@ -189,14 +189,14 @@ def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -
 
 
 def _open_sealed(landed: Landed, key: bytes, **options: Any) -> pyarrow.parquet.ParquetFile:
-    stream = content_of(landed.name, landed.path, within=landed.within).open()
+    stream = get_content(landed.name, landed.path, within=landed.within).open()
     try:
         if sealed.is_open(stream):
             raise ExtractStopped(
                 f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
                 f" way; {MAKE_AGAIN} with a tool of this version"
             )
-        file = sealed.opened(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        file = sealed.open_sealed(stream, X25519PrivateKey.from_private_bytes(key), **options)
         _ = file.schema_arrow
         return file
     except sealed.NotForThisKey:

@@ -28,8 +28,8 @@ import pyarrow as pa
 import python_calamine
 
 from sources.errors import ExtractStopped
-from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, best_line
-from sources.extract.readers.content import Content, Format, may_unpack_to, open_member, zip_entries
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, find_best_line
+from sources.extract.readers.content import Content, Format, list_zip_entries, may_unpack_to, open_member
 from sources.extract.rules import (
     DAMAGED,
     DOCUMENT_TYPE,
@@ -46,9 +46,9 @@ from sources.extract.rules import (
     TOO_MANY_SHEETS,
     UNPACKS_TOO_LARGE,
     WORKBOOK_TOO_LARGE,
-    stopped,
+    build_error,
 )
-from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, checked_header
+from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, clean_header
 
 MAX_BYTES = 128 << 20
 """Size of a file held in memory: a .xls of 65,536 rows and 100 columns is 100 MiB."""
@@ -94,18 +94,18 @@ class Book(ABC):
         """Maximum number of characters in its cells; repeated texts count each time."""
         if content.format is not Format.OLD_WORKBOOK:
             _check_parts(content, size)
-        with _stopping_at_damage(self.name):
+        with _stop_at_damage(self.name):
             visible = list(islice(self._open(content), MAX_SHEETS + 1))
         if len(visible) > MAX_SHEETS:
-            raise stopped(self.name, TOO_MANY_SHEETS)
+            raise build_error(self.name, TOO_MANY_SHEETS)
         self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
 
     def rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
         """Yield the number and the first `width` cells of each row that is not blank, among the first `most` rows."""
-        with _stopping_at_damage(self.name):
+        with _stop_at_damage(self.name):
             for number, row in enumerate(self._rows(sheet.index, width, most), 1):
                 if number > _MAX_ROWS:
-                    raise stopped(self.name, DAMAGED)
+                    raise build_error(self.name, DAMAGED)
                 if any(cell != "" for cell in row):
                     yield number, row
 
@@ -151,7 +151,7 @@ class OtherWorkbook(Book):
         with content.open() as stream:
             data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
         if len(data) > MAX_BYTES:
-            raise stopped(self.name, WORKBOOK_TOO_LARGE)
+            raise build_error(self.name, WORKBOOK_TOO_LARGE)
         if content.format is Format.OLD_WORKBOOK:
             _check_compound_file(self.name, data)
         self._book = python_calamine.load_workbook(io.BytesIO(data))
@@ -163,7 +163,7 @@ class OtherWorkbook(Book):
     def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
-            raise stopped(self.name, WORKBOOK_TOO_LARGE)
+            raise build_error(self.name, WORKBOOK_TOO_LARGE)
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
@@ -180,14 +180,14 @@ def open_workbook(content: Content) -> Book | None:
 
 
 @contextmanager
-def _stopping_at_damage(name: str) -> Iterator[None]:
+def _stop_at_damage(name: str) -> Iterator[None]:
     """Raise `ExtractStopped`, without the library's message, if a library cannot read the workbook."""
     try:
         yield
     except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a Rust panic is not an Exception
-        raise stopped(name, DAMAGED) from None
+        raise build_error(name, DAMAGED) from None
 
 
 def _check_parts(content: Content, size: int) -> None:
@@ -197,9 +197,9 @@ def _check_parts(content: Content, size: int) -> None:
     Python's zipfile never unpacks more of a part than the directory states.
     """
     with content.open() as stream:
-        entries = zip_entries(content.name, stream)
+        entries = list_zip_entries(content.name, stream)
     if sum(entry.file_size for entry in entries) > may_unpack_to(size):
-        raise stopped(content.name, UNPACKS_TOO_LARGE)
+        raise build_error(content.name, UNPACKS_TOO_LARGE)
     for entry in entries:
         elements: list[str] = []
         parser = expat.ParserCreate()
@@ -207,7 +207,7 @@ def _check_parts(content: Content, size: int) -> None:
         parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
-                raise stopped(content.name, PASSWORD)
+                raise build_error(content.name, PASSWORD)
             while not elements and (block := part.read(_PROLOG_BYTES)):
                 parser.Parse(block, False)
 
@@ -215,15 +215,15 @@ def _check_parts(content: Content, size: int) -> None:
 def _check_compound_file(name: str, data: bytes) -> None:
     """Raise `ExtractStopped` for a .xls with macros or a password, and for other kinds of document."""
     if _MACROS in data:
-        raise stopped(name, MACRO_WORKBOOK)
+        raise build_error(name, MACRO_WORKBOOK)
     if not any(stream in data for stream in _STREAMS):
-        raise stopped(name, OTHER_FORMAT, "it is an office document")
+        raise build_error(name, OTHER_FORMAT, "it is an office document")
     if _FILE_PASS.search(data):
-        raise stopped(name, PASSWORD)
+        raise build_error(name, PASSWORD)
 
 
 def _refuse_document_type(name: str) -> None:
-    raise stopped(name, DOCUMENT_TYPE)
+    raise build_error(name, DOCUMENT_TYPE)
 
 
 def open_best_sheet(book: Book, known: Container[str], called: str | None = None) -> TextTable:
@@ -232,14 +232,14 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None = None
     Raises `ExtractStopped` if there is none or a tie.
     """
     if called is not None:
-        return open_sheet(book, _sheet_called(book, called), known)
-    counts = [_header(book, sheet, known)[2] for sheet in book.sheets]
+        return open_sheet(book, _find_sheet(book, called), known)
+    counts = [_find_header(book, sheet, known)[2] for sheet in book.sheets]
     best = max(counts, default=0)
     if best < MIN_KNOWN:
-        raise stopped(book.name, NO_SHEET)
+        raise build_error(book.name, NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise stopped(book.name, SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN]))
+        raise build_error(book.name, SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN]))
     return open_sheet(book, found[0], known)
 
 
@@ -248,39 +248,39 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
 
     `known` are the keys of the column names used to find the header row (`sources.extract.match.known_keys`).
     """
-    row, header, count = _header(book, sheet, known)
+    row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:
-        raise stopped(book.name, NO_SHEET, f"sheet {sheet.number}")
+        raise build_error(book.name, NO_SHEET, f"sheet {sheet.number}")
     while not header[-1].strip():
         header.pop()
     if len(header) > MAX_COLUMNS:
-        raise stopped(book.name, TOO_MANY_COLUMNS)
-    header = checked_header(book.name, header)
+        raise build_error(book.name, TOO_MANY_COLUMNS)
+    header = clean_header(book.name, header)
     return TextTable(
         header,
-        lambda names: _batches(book, sheet, row, [*map(header.index, names)], names),
+        lambda names: _iter_batches(book, sheet, row, [*map(header.index, names)], names),
         sheet=SheetTaken(sheet.number, row, len(book.sheets) - 1, book.formulas_checked),
     )
 
 
-def _sheet_called(book: Book, called: str) -> Sheet:
+def _find_sheet(book: Book, called: str) -> Sheet:
     """Return the visible sheet with a name, ignoring letter case (as in Excel) and surrounding spaces."""
     for sheet in book.sheets:
         if sheet.called.strip().casefold() == called.strip().casefold():
             return sheet
-    raise stopped(book.name, NO_SUCH_SHEET, "", repr(called))
+    raise build_error(book.name, NO_SUCH_SHEET, "", repr(called))
 
 
-def _header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
+def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
     """Return the number and cells of the header row, the one of a sheet's first rows with most known names, and how
     many known names it has."""
     rows = book.rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
     first = [(number, [cell or "" for cell in row]) for number, row in rows]
-    best, count = best_line([texts for _, texts in first], known)
+    best, count = find_best_line([texts for _, texts in first], known)
     return (*first[best], count) if first else (0, [], 0)
 
 
-def _batches(
+def _iter_batches(
     book: Book, sheet: Sheet, header_row: int, columns: list[int], names: list[str]
 ) -> Iterator[pa.RecordBatch]:
     numbers: list[int] = []
@@ -296,20 +296,20 @@ def _batches(
         cells.append(texts)  # type: ignore[arg-type]
         length = sum(map(len, cells[-1]))
         if length > _MAX_TEXT and max(map(len, cells[-1])) > _MAX_TEXT:
-            raise stopped(book.name, LONG_VALUE)
+            raise build_error(book.name, LONG_VALUE)
         if length > _MAX_ROW_TEXT:
-            raise stopped(book.name, LONG_ROW)
+            raise build_error(book.name, LONG_ROW)
         size += length
         if len(numbers) >= _BATCH_ROWS or size > _BATCH_TEXT:
             left -= size
             if left < 0:
-                raise stopped(book.name, UNPACKS_TOO_LARGE)
-            yield _batch(numbers, cells, names)
+                raise build_error(book.name, UNPACKS_TOO_LARGE)
+            yield _build_batch(numbers, cells, names)
             numbers, cells, size = [], [], 0
-    yield _batch(numbers, cells, names)
+    yield _build_batch(numbers, cells, names)
 
 
-def _batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.RecordBatch:
+def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.RecordBatch:
     text = [pa.array([row[index] for row in cells], pa.string()) for index in range(len(names))]
     return pa.record_batch([*text, pa.array(numbers, pa.int64())], names=[*names, SOURCE_ROW])
 
@@ -317,17 +317,17 @@ def _batch(numbers: list[int], cells: list[list[str]], names: list[str]) -> pa.R
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
     """Raise `ExtractStopped`, naming the first formula cells in columns that are read."""
     formulas = (
-        f"{_letters(column)}{number}"
+        f"{_format_column_letters(column)}{number}"
         for number, row in book.rows(sheet, max(columns, default=0) + 1)
         for column in sorted(columns)
         if number > header_row and column < len(row) and row[column] is None
     )
     found = list(islice(formulas, _MAX_SHOWN + 1))
     cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
-    raise stopped(book.name, FORMULA, f"sheet {sheet.number}, {cells}")
+    raise build_error(book.name, FORMULA, f"sheet {sheet.number}, {cells}")
 
 
-def _letters(column: int) -> str:
+def _format_column_letters(column: int) -> str:
     letters = ""
     column += 1
     while column:

@@ -13,7 +13,7 @@ from assets.home import home_lock
 from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import changed_since_linked, extracts_of, linked_extracts
+from assets.linkage.inputs import find_changes_since_linkage, list_extract_paths, read_linked_extracts
 from assets.linkage.link import link_cohort
 from assets.linkage.row_numbers import CannotExplain, explain_link, parse_row
 from assets.release import measure as release
@@ -23,7 +23,7 @@ from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GOALS
 from tests.support.extracts import prepend, upn
@@ -64,11 +64,11 @@ def ids_by_upn(place: Place) -> dict[int, str]:
 
 
 def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: Path) -> None:
-    home, councils = place.home, taking_part(place.landing)
+    home, councils = place.home, list_councils(place.landing)
     store = home.cohort(COHORT)
     correct(place)
-    assert changed_since_linked(store, councils) == ["leeds/eyfsp"]
-    extracts = {source: extracts_of(store, source, councils) for source in CONTRACTS}
+    assert find_changes_since_linkage(store, councils) == ["leeds/eyfsp"]
+    extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
     linked = store.links, store.agreement, extracts
     build_confidential_tables(*linked, {"pupil": tmp_path / "mixed.parquet"})
     instance, done = step(place, *CONFIDENTIAL.values())
@@ -77,7 +77,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     said = [record.user_message for record in instance.all_logs(done.run_id)]
     assert "leeds/eyfsp came in or changed after the linkage, so the cohort was linked again" in said
     assert instance.get_latest_materialization_event(LINKS)
-    assert changed_since_linked(store, councils) == []
+    assert find_changes_since_linkage(store, councils) == []
     made = children(store.confidential("pupil"))
     link_cohort(store, councils, place.keys)
     build_confidential_tables(*linked, {"pupil": tmp_path / "right.parquet"})
@@ -107,14 +107,14 @@ def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
 def test_links_without_the_end_of_their_linkage_are_none(place: Place) -> None:
     store = place.home.cohort(COHORT)
     store.doubts.unlink()
-    assert linked_extracts(store) == {}
+    assert read_linked_extracts(store) == {}
     step(place, *CONFIDENTIAL.values())
-    assert set(linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}
+    assert set(read_linked_extracts(store)) > {"leeds/eyfsp", "halton/early_years_census"}
 
 
 def test_no_new_release_is_begun_before_it_is_linked(place: Place) -> None:
     correct(place, "leeds/eyfsp")
-    councils, charged = taking_part(place.landing), len(Ledger(place.home.ledger).entries())
+    councils, charged = list_councils(place.landing), len(Ledger(place.home.ledger).entries())
 
     def measure() -> None:
         release.measure_release(
@@ -150,7 +150,7 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
         thread.join()
 
     monkeypatch.setattr(release, "measure_family", measured)
-    councils = taking_part(place.landing)
+    councils = list_councils(place.landing)
     release.measure_release(
         place.home.cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
     )

@@ -14,7 +14,13 @@ from assets.home.installation import Installation
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
-from privacy.doors.environment import InvalidSettings, Settings, settings, unknown, usable
+from privacy.doors.environment import (
+    InvalidSettings,
+    Settings,
+    get_settings,
+    list_unknown_variables,
+    read_usable_settings,
+)
 from tests.support.installation.commands import readiness
 from tests.support.installation.released import COHORT, Place
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
@@ -142,7 +148,7 @@ def test_a_publisher_that_stands_for_nobody(place: Place, monkeypatch: pytest.Mo
 
 def test_less_memory_than_the_linkage_of_the_councils_takes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert states(place)["memory"] == [State.OK]
-    monkeypatch.setattr(doctor, "memory_gib", lambda: 0.5)
+    monkeypatch.setattr(doctor, "get_memory_gib", lambda: 0.5)
     (entry,) = [each for each in examine(place.home.root, place.landing) if each.what == "memory"]
     assert (entry.state, entry.sentence.startswith("0.5 GiB may be used, ")) == (State.LOOK, True)
 
@@ -177,7 +183,7 @@ def test_a_wrong_value_is_one_sentence_and_no_password(variable: str, value: str
 
 def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
     known = dict.fromkeys(("READINESS_HOME", "HOME", "READINESS_AUDIT_KILLS", "READINESS_TEST_REQUIRE"), "x")
-    (said,) = unknown(known | {"READINESS_HOEM": "x"})
+    (said,) = list_unknown_variables(known | {"READINESS_HOEM": "x"})
     assert said.startswith("READINESS_HOEM")
     assert said.endswith("perhaps READINESS_HOME")
     assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
@@ -186,7 +192,7 @@ def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
 def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READINESS_RETENTION", "/nowhere.yaml")
     monkeypatch.setenv("READINESS_HOME", str(place.home.root))
-    found, problems = usable()
+    found, problems = read_usable_settings()
     assert found.home == place.home.root
     assert [str(problem) for problem in problems] == [
         "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
@@ -198,8 +204,8 @@ def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("READINESS_HOME", str(tmp_path))
-    assert settings() is settings()
-    assert settings().home == tmp_path
+    assert get_settings() is get_settings()
+    assert get_settings().home == tmp_path
     monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
-    assert settings().ledger == "postgresql://me:secret@host/db"
+    assert get_settings().ledger == "postgresql://me:secret@host/db"
     assert "secret" not in repr(Installation.at())

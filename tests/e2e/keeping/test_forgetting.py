@@ -12,17 +12,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assets.home.home_lock import InUse, RemovalUnfinished, alone, in_use
-from assets.home.processing_log import entries, verify
+from assets.home.home_lock import InUse, RemovalUnfinished, block_removals, lock_home
+from assets.home.processing_log import read_entries, verify
 from assets.intake import deliveries
 from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, finish, forget
-from assets.linkage.inputs import linked_extracts
+from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
 from pipelines.opening import opened
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 from tests.support import PROJECT
 from tests.support.daily import first
 from tests.support.extracts import append, mark_again, prepend, upn
@@ -97,7 +97,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         append(place.file("leeds/eyfsp"), broken)
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
-    link_cohort(place.home.cohort(COHORT), taking_part(place.landing), place.keys)
+    link_cohort(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
     found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
     forget(place.home, found, place.keys)
     after = deliveries.read(place.home.extract(*KEY).quality)
@@ -205,16 +205,20 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
     assert "until then the cohort has no links" in done.not_linked[0]
     assert links() == {row for row in before if child_id not in row}
     assert {f"{council}/{source}" for source, council, *_ in before - links()} == set(PLANTED)
-    assert linked_extracts(store) == {}
+    assert read_linked_extracts(store) == {}
     assert not store.confidential("pupil").exists()
 
 
 def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> None:
-    with in_use(place.home), pytest.raises(InUse, match="a run is at work"), alone(place.home, patience=0.1):
+    with (
+        block_removals(place.home),
+        pytest.raises(InUse, match="a run is at work"),
+        lock_home(place.home, patience=0.1),
+    ):
         pass
     code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
     code += "from assets.home.home_lock import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
-    with alone(place.home):
+    with lock_home(place.home):
         other = subprocess.run(
             [sys.executable, "-c", code, str(place.home.root)], capture_output=True, text=True, cwd=PROJECT, check=False
         )
@@ -252,10 +256,10 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=os.environ, check=False)
     assert done.returncode == 9, done.stderr
     if place.home.unfinished_removal.exists():
-        with pytest.raises(RemovalUnfinished), in_use(place.home):
+        with pytest.raises(RemovalUnfinished), block_removals(place.home):
             pass
         assert opened(place.home, place.root / "keys") == place.home
-        with in_use(place.home):
+        with block_removals(place.home):
             pass
     else:
         assert all(place.row(name) in place.rows(name) for name in PLANTED)
@@ -278,7 +282,7 @@ def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
     row = place.row("leeds/eyfsp")
     forget(place.home, planted(place), place.keys)
-    said = [entry for entry in entries(place.home) if entry.what == "rows removed on request"]
+    said = [entry for entry in read_entries(place.home) if entry.what == "rows removed on request"]
     assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
     assert all(entry.file_mac and entry.who and entry.note == "rows" for entry in said)
     assert str(row) not in json.dumps([entry.note for entry in said])

@@ -12,11 +12,11 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.parts import PartStore
 from assets.keeping.forgetting import CannotForget, find_rows, forget
-from assets.keeping.retention import shred_taken, shreddable
+from assets.keeping.retention import find_shreddable, shred_taken
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import write_linked_rows
 from privacy.keys import KeyRing
-from privacy.row_keys import number_of
+from privacy.row_keys import parse_row_number
 from tests.support.extracts import COHORT, text
 from tests.support.intake.in_parts import child, take
 from tests.support.intake.numbered import numbered
@@ -54,12 +54,12 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
     link_cohort(store, ["leeds"], keys)
     derive_confidential_tables(store, ["leeds"], keys)
     with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
-        find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:3") or 0], keys, linked=True)
+        find_rows(home.extract("eyfsp", COHORT, "leeds"), [parse_row_number("2:3") or 0], keys, linked=True)
     rows = numbered(home, keys, "eyfsp", "leeds")
     of_child = rows.filter(pc.equal(rows["sex"], "M"))
-    assert of_child["source_row"].to_pylist() == [number_of("2:1")]
+    assert of_child["source_row"].to_pylist() == [parse_row_number("2:1")]
     held = records(home, keys)
-    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:1") or 0], keys, linked=True)
+    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [parse_row_number("2:1") or 0], keys, linked=True)
     forget(home, found, keys)
     assert len(held - records(home, keys)) == 1
     assert numbered(home, keys, "eyfsp", "leeds")["sex"].to_pylist() == ["F"] * 4
@@ -81,7 +81,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(place: tupl
 def test_an_objection_keeps_the_child_out_of_later_parts(place: tuple[Path, Home, KeyRing]) -> None:
     landing, home, keys = place
     take(landing, home, keys)
-    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [number_of("2:1") or 0], keys, linked=False)
+    found = find_rows(home.extract("eyfsp", COHORT, "leeds"), [parse_row_number("2:1") or 0], keys, linked=False)
     forget(home, found, keys, objection=True)
     send(landing, "2026-04", [child(2), child(7)])
     assert take(landing, home, keys).rows_kept == 5
@@ -94,7 +94,7 @@ def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(
     landing, home, keys = place
     take(landing, home, keys)
     send(landing, "2026-04", [child(6)])
-    assert len(shreddable(landing, home, keys).ready) == 3
+    assert len(find_shreddable(landing, home, keys).ready) == 3
     shred_taken(landing, home, keys)
     assert take(landing, home, keys).rows_kept == 6
     shred_taken(landing, home, keys)

@@ -14,18 +14,18 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.assets import CONFIDENTIAL, LINKS
-from assets.linkage.inputs import program
+from assets.linkage.inputs import hash_program
 from assets.linkage.link import derive_confidential_tables
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE
-from pipelines.dagster.executing import jobs_of
-from pipelines.dagster.instance import instance
-from pipelines.dagster.jobs import run_of_release
+from pipelines.dagster.executing import open_jobs
+from pipelines.dagster.instance import open_instance
+from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from sources.contracts import CONTRACTS
-from sources.extract.landed import taking_part
+from sources.extract.landed import list_councils
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import prepend, upn
 from tests.support.installation.released import COHORT, Place
@@ -85,7 +85,7 @@ def test_a_bundle_with_another_byte_is_told(place: Place) -> None:
 def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
     """In Dagster, by the job alone, and by the asset of the bundle alone."""
     definitions = build_definitions(place.installation)
-    given = run_of_release(COHORT, "2026.11.1", ReleaseOptions(share=0.2))
+    given = build_release_run(COHORT, "2026.11.1", ReleaseOptions(share=0.2))
     instance = dg.DagsterInstance.ephemeral()
     done = definitions.resolve_job_def("release").execute_in_process(instance=instance, **given)
     assert done.success
@@ -118,7 +118,7 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
 
     first = versions()
     assert first.keys() == {key.to_user_string() for key in (LINKS, *CONFIDENTIAL.values())}
-    assert {code for _, code in first.values()} == {program()}
+    assert {code for _, code in first.values()} == {hash_program()}
     before = hashes(place.home.restricted)
     assert versions() == first
     assert hashes(place.home.restricted) == before
@@ -134,9 +134,9 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
 
 def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
     def versions() -> dict[str, str]:
-        with jobs_of(place.installation) as jobs:
+        with open_jobs(place.installation) as jobs:
             jobs.intake(["leeds"], COHORT)
-        with instance(place.home) as opened:
+        with open_instance(place.home) as opened:
             events = {
                 source: opened.get_latest_materialization_event(dg.AssetKey(["restricted", source]))
                 for source in CONTRACTS
@@ -172,7 +172,7 @@ def two_ways(copied: Callable[[], Place]) -> Callable[[Callable[[Path], None]], 
         for place in (one, other):
             prepend(place.file("leeds/eyfsp"), NEWCOMER)
             place.take("leeds/eyfsp")
-            councils = taking_part(place.landing)
+            councils = list_councils(place.landing)
             derive_confidential_tables(place.home.cohort(COHORT), councils, place.keys)
         return one, other
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, entries, record, verify
+from assets.home.processing_log import Processing, read_entries, record, verify
 from assets.linkage.row_numbers import explain_link, parse_row
 from privacy.chained_log import LogBroken
 from tests.support.installation.released import COHORT, Place
@@ -95,4 +95,4 @@ def test_it_is_its_owners_alone(tmp_path: Path) -> None:
     home = filled(tmp_path)
     assert home.processing_log.stat().st_mode & 0o077 == 0
     assert json.loads(home.processing_log.read_text().splitlines()[0])["seq"] == 1
-    assert [entry.note for entry in entries(home)] == ["0", "1", "2", "3"]
+    assert [entry.note for entry in read_entries(home)] == ["0", "1", "2", "3"]

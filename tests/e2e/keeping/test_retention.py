@@ -10,10 +10,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.home.processing_log import entries, verify
-from assets.home.retention_policy import CohortExpired, InvalidRetention, check_may_be_held, read_retention, retention
+from assets.home.processing_log import read_entries, verify
+from assets.home.retention_policy import (
+    CohortExpired,
+    InvalidRetention,
+    check_may_be_held,
+    get_retention,
+    read_retention,
+)
 from assets.intake import deliveries
-from assets.keeping.retention import Shreddable, due, expire, shred, shred_taken, shreddable
+from assets.keeping.retention import Shreddable, expire, find_due_items, find_shreddable, shred, shred_taken
 from pipelines.dagster.instance import expire_all
 from pipelines.definitions import build_definitions
 from pipelines.run import run_cohort
@@ -38,11 +44,11 @@ def _set_policy(folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: st
 
 
 def ready(place: Place) -> dict[Path, Shreddable]:
-    return {file.landed.path: file for file in shreddable(place.landing, place.home, place.keys).ready}
+    return {file.landed.path: file for file in find_shreddable(place.landing, place.home, place.keys).ready}
 
 
 def test_a_cohort_may_be_held_to_the_month_that_the_policy_says() -> None:
-    policy = retention()
+    policy = get_retention()
     assert policy.ends(Cohort("202425")) == dt.date(2031, 9, 1)
     check_may_be_held(Cohort("202425"), dt.date(2031, 8, 31))
     with pytest.raises(CohortExpired, match="may not be held since 1 September 2031"):
@@ -63,7 +69,9 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     before = {part: hashes(place.home.root / part) for part in stay}
     ledger = (place.home.root / "ledger.sqlite").read_bytes()
     at = dt.datetime(2031, 9, 1, 12, tzinfo=dt.UTC)
-    assert {entry.what for entry in due(place.home, None, None, retention(), at - DAY).held} == {"quarantine"}
+    assert {entry.what for entry in find_due_items(place.home, None, None, get_retention(), at - DAY).held} == {
+        "quarantine"
+    }
     returned = (
         place.home.extract("eyfsp", COHORT, "leeds").return_file,
         place.home.extract("health", COHORT, "leeds").told_file,
@@ -76,7 +84,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")
-    expire(place.home, None, None, retention(), at)
+    expire(place.home, None, None, get_retention(), at)
     assert not [path for path in place.home.returns.rglob("*") if path.is_file()]
     held = [p for p in place.home.restricted.rglob("*") if p.is_file() and f"cohort={COHORT}" in str(p)]
     kinds = {path.relative_to(place.home.restricted).parts[0] for path in held}
@@ -106,7 +114,7 @@ def test_quarantine_and_superseded_results_go_after_their_days(place: Place) -> 
     place.take("leeds/eyfsp")
     history = place.home.extract("eyfsp", COHORT, "leeds").history
     assert len(list(history.iterdir())) == 1
-    policy = retention()
+    policy = get_retention()
     at = now() + (policy.superseded_days + 1) * DAY
     expire(place.home, None, None, policy, at)
     assert not list(history.iterdir())
@@ -132,7 +140,7 @@ def test_only_files_whose_rows_are_in_are_shredded(place: Place) -> None:
     assert {sentence.split()[0].rstrip(":") for sentence in found.kept} == {
         f"{council}/eyfsp/{COHORT}.csv" for council in ("leeds", "sefton", "wirral")
     }
-    logged = {(e.council, e.source) for e in entries(place.home) if e.what == "landing file shredded"}
+    logged = {(e.council, e.source) for e in read_entries(place.home) if e.what == "landing file shredded"}
     assert ("halton", "eyfsp") in logged
     assert ("leeds", "eyfsp") not in logged
 
@@ -168,13 +176,13 @@ def test_what_came_since_it_was_looked_at_stays(place: Place) -> None:
     assert not shred(place.home, place.keys, looked_at[barred])
     assert barred.exists()
     assert path.read_bytes() == corrected
-    assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
+    assert "landing file shredded" not in {entry.what for entry in read_entries(place.home)}
 
 
 def test_a_link_out_of_a_councils_folder_holds_no_other_file_up(place: Place, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.csv").write_text("another's\n")
     (place.landing / "leeds" / "eyfsp" / "all years.csv").symlink_to(tmp_path / "elsewhere.csv")
-    found = shreddable(place.landing, place.home, place.keys)
+    found = find_shreddable(place.landing, place.home, place.keys)
     assert place.file("halton/eyfsp") in {file.landed.path for file in found.ready}
     assert "a file of leeds/eyfsp: was not taken in with its present content; it stays" in found.kept
 
@@ -198,11 +206,11 @@ def test_a_folder_changed_for_a_link_since_it_was_looked_at_is_left_alone(
     if in_time:
         swap()
     else:
-        monkeypatch.setattr("assets.keeping.retention.leads_out", looked)
+        monkeypatch.setattr("assets.keeping.retention.is_link_out", looked)
     content = path.read_bytes()
     assert not shred(place.home, place.keys, file)
     assert (tmp_path / "elsewhere" / path.name).read_bytes() == content
-    assert "landing file shredded" not in {entry.what for entry in entries(place.home)}
+    assert "landing file shredded" not in {entry.what for entry in read_entries(place.home)}
 
 
 def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> None:
@@ -211,7 +219,7 @@ def test_what_a_death_left_of_a_shredding_goes_with_the_next(place: Place) -> No
     shred_taken(place.landing, place.home, place.keys, "202324")
     assert not left.exists()
     left.write_text("pupils\n")
-    expire(place.home, place.landing, place.keys, retention(), dt.datetime.now(dt.UTC))
+    expire(place.home, place.landing, place.keys, get_retention(), dt.datetime.now(dt.UTC))
     assert not left.exists()
 
 
@@ -251,10 +259,10 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:
-    policy = retention()
+    policy = get_retention()
     early, late = (now() + (policy.landing_days + days) * DAY for days in (-1, 1))
-    assert not due(place.home, place.landing, place.keys, policy, early).landing
-    assert len(due(place.home, place.landing, place.keys, policy, late).landing) == 40
+    assert not find_due_items(place.home, place.landing, place.keys, policy, early).landing
+    assert len(find_due_items(place.home, place.landing, place.keys, policy, late).landing) == 40
 
 
 def test_old_runs_leave_dagsters_storage(copied: Callable[[], Place]) -> None:
@@ -264,7 +272,7 @@ def test_old_runs_leave_dagsters_storage(copied: Callable[[], Place]) -> None:
         runs = instance.get_runs_count()
         assert runs == 3
         assert expire_all(place.home, None, None, storage=instance, now=now()) == []
-        later = now() + (retention().dagster_days + 1) * DAY
+        later = now() + (get_retention().dagster_days + 1) * DAY
         said = expire_all(place.home, None, None, storage=instance, now=later)
         assert any(sentence.startswith("3 runs of Dagster's storage") for sentence in said)
         assert instance.get_runs_count() == 0
@@ -280,4 +288,4 @@ def test_the_job_removes_and_the_schedule_asks_for_it_daily(
     (schedule,) = [s for s in definitions.schedules or () if s.name == "daily_retention"]
     assert schedule.cron_schedule == "30 3 * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
-    assert next(e.run_id for e in entries(place.home) if e.what == "landing file shredded")
+    assert next(e.run_id for e in read_entries(place.home) if e.what == "landing file shredded")

@@ -18,7 +18,7 @@ from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
 from sources.reference.goals import GLD_GOALS
-from sources.reference.places import place
+from sources.reference.places import get_place
 from tests.support.areas import lacking
 from tests.support.installation.released import Place
 
@@ -72,7 +72,7 @@ def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(
     outside = set(found["outside"])
     rows = pd.read_csv(folder / "synthetic_children.csv", dtype=str, keep_default_na=False)
     published = pd.read_csv(bundle / "gld_headline_all_rows.csv", dtype={"time_period": str})
-    code = {place(council).new_la_code: council for council in rows["council"].unique()}
+    code = {get_place(council).new_la_code: council for council in rows["council"].unique()}
     column = {each.label: each.name for each in FAMILIES["pupil"].attributes}
     compared = 0
     for line in published[(published.children_count >= 200) & published.gld_children_percent.notna()].itertuples():

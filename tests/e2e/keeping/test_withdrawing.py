@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from assets.home.processing_log import entries
-from assets.home.retention_policy import retention
+from assets.home.processing_log import read_entries
+from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.multi_cohort_files import SortedFiles
@@ -79,7 +79,7 @@ def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home
     assert [finding.rule for finding in quality.holds] == ["rows-far-from-last"]
     assert pq.read_table(store.confidential("pupil")).num_rows == 30
     assert REASON in (store.reports("leeds") / "eyfsp.html").read_text()
-    said = [entry for entry in entries(home) if entry.what == "part of an extract withdrawn"]
+    said = [entry for entry in read_entries(home) if entry.what == "part of an extract withdrawn"]
     assert [entry.note for entry in said] == ["part 2"]
     assert not [part for part in PartStore(home, KEY).held() if part.number == 2]
 
@@ -103,7 +103,7 @@ def test_under_other_keys_nothing_is_begun(place: tuple[Path, Home, KeyRing], tm
         withdraw(landing, home, KeyRing.create(tmp_path / "other"), KEY, 2, REASON)
     assert not home.is_removal_unfinished
     assert [part.number for part in PartStore(home, KEY).held()] == [1, 2]
-    assert {entry.what for entry in entries(home)} == {"extract taken in"}
+    assert {entry.what for entry in read_entries(home)} == {"extract taken in"}
 
 
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, Home, KeyRing]) -> None:
@@ -199,7 +199,7 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(place: tuple[Path, Home
         assert landed
         intake.ingest(landed)
         link_cohort(home.cohort(code), ["leeds"], keys)
-    policy = retention()
+    policy = get_retention()
     expire(home, None, None, policy, now() + dt.timedelta(days=policy.quarantine_days + 1))
     assert not [*home.restricted.glob("parts/**/*.quarantine.parquet")]
     (landing / "leeds" / "eyfsp" / COHORT / "2026-06.csv").write_text(text([child(50)]))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from assets.home.paths import Home
-from pipelines.dagster.instance import instance
+from pipelines.dagster.instance import open_instance
 from tests.support.installation.rig import COHORT, Site
 from tests.support.installation.server import served
 from tests.support.waiting import until
@@ -26,7 +26,7 @@ TICKS = """query T($in: SensorSelector!) { sensorOrError(sensorSelector: $in) {
 def test_a_failed_run_of_either_is_told_once(tmp_path: Path, hook: tuple[str, list[bytes]]) -> None:
     url, got = hook
     site = Site.made(tmp_path)
-    with instance(Home(site.home)):
+    with open_instance(Home(site.home)):
         pass
     workspace = tmp_path / "workspace.yaml"
     names = {"restricted": "pipelines.restricted_definitions", "release": "pipelines.release_definitions"}

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from assets.catalogue.descriptions import ALLOWED
-from assets.catalogue.runs import council_cohort, note_councils, one_run
+from assets.catalogue.runs import build_partition_key, note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.intake.console_progress import ALL_COUNCILS, FAMILIES
@@ -37,7 +37,7 @@ class Desk:
         job = self.definitions.resolve_job_def("intake")
         return job.execute_in_process(
             instance=self.instance,
-            tags=one_run(councils, COHORT, known),
+            tags=tag_partition_range(councils, COHORT, known),
             asset_selection=[EYFSP],
             raise_on_error=False,
         )
@@ -62,7 +62,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield Desk(tmp_path, instance)
 
 
-LEEDS, HALTON = council_cohort("leeds", COHORT), council_cohort("halton", COHORT)
+LEEDS, HALTON = build_partition_key("leeds", COHORT), build_partition_key("halton", COHORT)
 
 
 @pytest.mark.slow

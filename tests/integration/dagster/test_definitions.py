@@ -12,7 +12,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.linkage import assets as linkage_assets
-from pipelines.dagster.schedules import last_assessed
+from pipelines.dagster.schedules import find_last_assessed
 from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing
@@ -74,7 +74,7 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
     ("month", "cohort"), [((2026, 6), "202425"), ((2026, 7), "202526"), ((2026, 12), "202526"), ((2026, 1), "202425")]
 )
 def test_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
-    assert last_assessed(dt.date(*month, 2)) == cohort
+    assert find_last_assessed(dt.date(*month, 2)) == cohort
 
 
 def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:

@@ -12,8 +12,8 @@ import sqlalchemy
 
 from assets.home.paths import Home
 from pipelines.dagster.event_log import OpenEventLog
-from pipelines.dagster.instance import instance
-from privacy.doors.environment import of_a_child
+from pipelines.dagster.instance import open_instance
+from privacy.doors.environment import build_child_environment
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ def _run(of: dg.DagsterInstance) -> str:
 
 
 def test_dagster_reads_the_same_events(tmp_path: Path) -> None:
-    ours = instance(Home(tmp_path))
+    ours = open_instance(Home(tmp_path))
     runs = [_run(ours), _run(ours)]
     written = [ours.all_logs(run) for run in runs]
     ours.dispose()
@@ -41,7 +41,7 @@ def test_dagster_reads_the_same_events(tmp_path: Path) -> None:
 
 
 def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:
-    ours = instance(Home(tmp_path))
+    ours = open_instance(Home(tmp_path))
     dagsters = dg.DagsterInstance.from_config(str(tmp_path / "dagster"))
     runs = [_run(of) for of in (ours, dagsters, ours)]
     assert {run.run_id for run in ours.get_runs()} == {run.run_id for run in dagsters.get_runs()} == set(runs)
@@ -55,21 +55,21 @@ def test_the_death_of_a_process_loses_no_event(tmp_path: Path) -> None:
         " [ours.report_runless_asset_event(dg.AssetMaterialization('counted')) for _ in range(20)];"
         " os.kill(os.getpid(), signal.SIGKILL)"
     )
-    environment = of_a_child(PYTHONPATH=os.pathsep.join(sys.path))
+    environment = build_child_environment(PYTHONPATH=os.pathsep.join(sys.path))
     died = subprocess.run([sys.executable, "-W", "ignore", "-c", dies], cwd=tmp_path, env=environment)
     assert died.returncode == -signal.SIGKILL
-    with instance(Home(tmp_path)) as ours:
+    with open_instance(Home(tmp_path)) as ours:
         assert len(ours.fetch_materializations(counted.key, limit=100).records) == 20
 
 
 def test_no_file_waits_for_the_disk_not_even_while_its_tables_are_made(tmp_path: Path) -> None:
-    with instance(Home(tmp_path)), sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'new.db'}").connect() as new:
+    with open_instance(Home(tmp_path)), sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'new.db'}").connect() as new:
         assert new.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert new.exec_driver_sql("PRAGMA synchronous").scalar() == 1
 
 
 def test_no_more_than_two_files_stay_open(tmp_path: Path) -> None:
-    ours = instance(Home(tmp_path))
+    ours = open_instance(Home(tmp_path))
     for _ in range(3):
         _run(ours)
     assert isinstance(ours.event_log_storage, OpenEventLog)

@@ -14,10 +14,10 @@ import pytest
 from dagster._config import ConfigTypeKind
 from dagster._core.test_utils import freeze_time
 
-from assets.catalogue.runs import WHY, council_cohort, note_councils, parts
+from assets.catalogue.runs import WHY, build_partition_key, note_councils, parse_partition_key
 from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
-from pipelines.dagster.instance import PROCESS, instance, working_instance
+from pipelines.dagster.instance import PROCESS, open_instance, open_working_instance
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
@@ -191,7 +191,7 @@ def test_a_partition_of_another_name_is_no_council(root: Path, desk: Desk) -> No
     note_councils(desk.instance, ["leeds"])
     desk.ask(ADD, key=council, where=WHERE)
     before, key = stands(root), f"{COHORT}|{council}"
-    for tags in ({"dagster/partition": key}, {START: council_cohort("leeds", COHORT), END: key}):
+    for tags in ({"dagster/partition": key}, {START: build_partition_key("leeds", COHORT), END: key}):
         assert desk.launch("intake", tags)["run"]["status"] == "FAILURE"
     assert stands(root) == before
     assert not list((root / "home").rglob("*elsewhere*"))
@@ -241,7 +241,7 @@ def test_no_name_leads_to_another_place(root: Path, desk: Desk, job: str, op: st
 )
 def test_a_partition_names_a_council_and_a_cohort(key: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        parts(key)
+        parse_partition_key(key)
 
 
 # --- What may be removed or forged in the history
@@ -303,7 +303,7 @@ def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
     for moment in (dt.datetime(2026, 11, 25, 12), dt.datetime(2026, 11, 25, 23), dt.datetime(2026, 11, 26, 4, 1)):
         with freeze_time(moment.replace(tzinfo=dt.UTC)):
             if moment.hour == 23:
-                key = council_cohort("leeds", COHORT)
+                key = build_partition_key("leeds", COHORT)
                 desk.instance.report_runless_asset_event(
                     dg.AssetMaterialization(["restricted", "eyfsp"], partition=key)
                 )
@@ -321,7 +321,7 @@ def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
 
 def queued(folder: Path, tags: Mapping[str, str]) -> tuple[dict[str, Any], list[dg.DagsterRunStatus]]:
     """What is answered to a launch where runs are queued as the shipped settings say, and how its run stands."""
-    with opened(instance(Home(folder))) as desk:
+    with opened(open_instance(Home(folder))) as desk:
         return desk.launch("retention", tags), [run.status for run in desk.instance.get_runs()]
 
 
@@ -350,7 +350,7 @@ def test_every_instance_that_is_shipped_checks_tags_and_repeats_nothing(tmp_path
         settings = yaml.safe_load(path.read_text())
         assert settings["run_coordinator"]["class"] == "TagCheckingCoordinator", path
         assert "run_retries" not in settings, path
-    with instance(Home(tmp_path)) as ours:
+    with open_instance(Home(tmp_path)) as ours:
         assert type(ours.run_coordinator).__name__ == "TagCheckingCoordinator"
         assert not ours.run_retries_enabled
 
@@ -361,7 +361,7 @@ def test_a_tag_is_no_path_to_look_at(tmp_path: Path) -> None:
     home.prepare()
     (tmp_path / "loop").symlink_to("loop")  # opening it is an error, which stopped every command
     run = {"job_name": "retention", "status": dg.DagsterRunStatus.STARTED}
-    with instance(home) as ours:
+    with open_instance(home) as ours:
         for path in ("/etc/shadow", "../../loop", str(tmp_path / "loop")):
             ours.run_storage.add_run(dg.DagsterRun(**run, tags={PROCESS: path}))
         parent = dg.DagsterRun(**run, tags={PROCESS: "gone.alive"})
@@ -370,7 +370,7 @@ def test_a_tag_is_no_path_to_look_at(tmp_path: Path) -> None:
             **run, tags={PROCESS: "gone.alive"}, parent_run_id=parent.run_id, root_run_id=parent.run_id
         )
         ours.run_storage.add_run(again)
-    with working_instance(home) as (ours, _):
+    with open_working_instance(home) as (ours, _):
         found = {each.run_id: each.status for each in ours.get_runs()}
     assert found.pop(again.run_id) is dg.DagsterRunStatus.STARTED  # executed again in the UI, with the tags of before
     assert set(found.values()) == {dg.DagsterRunStatus.FAILURE}

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assets.home.paths import Home
 from pipelines.cli import main
-from pipelines.dagster.instance import instance
+from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
 from tests.support import free_port
 
@@ -57,7 +57,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     @dg.op
     def succeeds() -> None: ...
 
-    with instance(home) as history:
+    with open_instance(home) as history:
         for name, op in (("intake", fails), ("linkage", succeeds)):
             dg.GraphDefinition(name, node_defs=[op]).to_job().execute_in_process(instance=history, raise_on_error=False)
     return home

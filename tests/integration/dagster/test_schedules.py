@@ -15,16 +15,16 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, council_cohort, linked_at_night
-from assets.home.errors import StepFailed, plainly
+from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, build_partition_key, linked_at_night
+from assets.home.errors import StepFailed, translate_errors
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
-from ndl_export.facts.directory_files import Announced, InvalidCalendar, calendar
+from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
 from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
-from pipelines.dagster.sensors import _BY_KIND, failed_runs, sentence_about
+from pipelines.dagster.sensors import _BY_KIND, describe_failure, failed_runs
 from pipelines.definitions import build_definitions
-from pipelines.release_calendar import NotPublished, check_may_be_published, held_until
+from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
 from sources.errors import ExtractStopped
 from tests.support.architecture import modules
 
@@ -75,8 +75,8 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     done.write_text("{}")
     (request,) = requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
     assert request.partition_key is None
-    assert request.tags[RANGE_START] == council_cohort("halton", "202425")
-    assert request.tags[RANGE_END] == council_cohort("leeds", "202425")
+    assert request.tags[RANGE_START] == build_partition_key("halton", "202425")
+    assert request.tags[RANGE_END] == build_partition_key("leeds", "202425")
     assert "neither taken nor stopped" in request.tags[WHY]
     for council in ("leeds", "halton"):
         path = home.extract("eyfsp", "202425", council).quality
@@ -162,12 +162,12 @@ def test_the_calendar_publishes_on_its_day_at_half_past_nine(tmp_path: Path, mon
 
 
 def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = calendar(written(tmp_path, ENTRY))
+    entries = read_calendar(written(tmp_path, ENTRY))
     assert entries == [Announced("2026.11.0", dt.date(2026, 11, 26))]
     before = dt.datetime(2026, 11, 26, 9, 29, tzinfo=LONDON)
-    assert held_until(entries, "2026.11.0", before) == before + dt.timedelta(minutes=1)
-    assert held_until(entries, "2026.11.0", before + dt.timedelta(minutes=1)) is None
-    assert held_until(entries, "2026.11.1", before) is None
+    assert find_release_moment(entries, "2026.11.0", before) == before + dt.timedelta(minutes=1)
+    assert find_release_moment(entries, "2026.11.0", before + dt.timedelta(minutes=1)) is None
+    assert find_release_moment(entries, "2026.11.1", before) is None
     later = dt.date.today() + dt.timedelta(days=40)
     text = f"releases:\n  - {{version: {later.year}.{later.month:02d}.0, date: {later}}}\n"
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, text)))
@@ -195,14 +195,14 @@ def test_a_release_is_held_until_its_moment(tmp_path: Path, monkeypatch: pytest.
 )
 def test_a_calendar_that_cannot_be_used_says_why(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidCalendar, match=said):
-        calendar(written(tmp_path, text))
+        read_calendar(written(tmp_path, text))
 
 
 def test_a_release_may_be_announced_for_its_month_and_is_not_published_without_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, f"{ENTRY}  - {{version: 2027.11.0}}\n")
-    assert calendar(path) == [Announced("2026.11.0", dt.date(2026, 11, 26)), Announced("2027.11.0", None)]
+    assert read_calendar(path) == [Announced("2026.11.0", dt.date(2026, 11, 26)), Announced("2027.11.0", None)]
     monkeypatch.setenv("READINESS_CALENDAR", str(path))
     now = dt.datetime(2027, 11, 30, 12, tzinfo=LONDON)
     check_may_be_published("2026.11.0", now)
@@ -273,19 +273,19 @@ def test_advice_is_for_errors_that_there_are_and_fits_the_gravest() -> None:
     classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
     assert not set(_BY_KIND) - classes
     run = dg.DagsterRun("release", run_id="1" * 32)
-    said = sentence_about(run, [("release__measurements", "BudgetExceeded")])
+    said = describe_failure(run, [("release__measurements", "BudgetExceeded")])
     assert "starting it again will not help" in said
     assert "Start the same release again" not in said
-    both = sentence_about(run, [("release__bundle", "StepFailed"), ("release__measurements", "LedgerCorrupt")])
+    both = describe_failure(run, [("release__bundle", "StepFailed"), ("release__measurements", "LedgerCorrupt")])
     assert "restore the newest copy of the ledger" in both
-    assert "Start the same release again" in sentence_about(run, [("release__bundle", "SomethingElse")])
+    assert "Start the same release again" in describe_failure(run, [("release__bundle", "SomethingElse")])
 
 
 def test_the_stack_stands_behind_the_sentence_and_no_value_with_it() -> None:
     def deep() -> None:
         raise ValueError("Zzyzxwick, born 2020-02-29")
 
-    with pytest.raises(StepFailed) as failed, plainly():
+    with pytest.raises(StepFailed) as failed, translate_errors():
         deep()
     frames = [frame.name for frame in traceback.extract_tb(failed.value.__traceback__)]
     assert "deep" in frames

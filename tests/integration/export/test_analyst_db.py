@@ -15,14 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
-from ndl_export.analyst_db.categories import filter_categories, in_order
-from ndl_export.analyst_db.document import analyst_database_page
+from ndl_export.analyst_db.categories import filter_categories, merge_sequences
+from ndl_export.analyst_db.document import render_analyst_database_page
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
-from ndl_export.tables.schema import SYMBOLS, columns
+from ndl_export.tables.schema import SYMBOLS, list_columns
 from sources.reference.goals import GOALS
-from sources.reference.places import PILOT, place
+from sources.reference.places import PILOT, get_place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts
 
@@ -40,7 +40,7 @@ def test_everything_has_a_comment(what: str, connection: duckdb.DuckDBPyConnecti
     assert all(comment for (comment,) in found)
     described = "SELECT comment FROM duckdb_columns() WHERE schema_name = 'latest' AND table_name = 'gld_headline'"
     comments = {comment for (comment,) in connection.execute(described).fetchall()}
-    assert {column.description for column in columns(TABLES["gld_headline"])} <= comments
+    assert {column.description for column in list_columns(TABLES["gld_headline"])} <= comments
 
 
 def test_every_table_has_a_primary_key_and_facts_point_to_their_release(connection: duckdb.DuckDBPyConnection) -> None:
@@ -96,9 +96,9 @@ def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection
 
 
 def test_one_order_fits_sequences_that_share_items() -> None:
-    assert in_order(["ad", "bd", "abc"]) == ("a", "b", "d", "c")
+    assert merge_sequences(["ad", "bd", "abc"]) == ("a", "b", "d", "c")
     with pytest.raises(ValueError, match="cycle"):
-        in_order(["ab", "ba"])
+        merge_sequences(["ab", "ba"])
     assert filter_categories()["sex"] == ("Total", "Female", "Male")
 
 
@@ -124,7 +124,7 @@ def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckD
 
 def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnection) -> None:
     areas = connection.execute("SELECT council, area_code, area_name, old_la_code FROM dimension.area").fetchall()
-    known = {(c, place(c).new_la_code, place(c).la_name, place(c).old_la_code) for c in PILOT}
+    known = {(c, get_place(c).new_la_code, get_place(c).la_name, get_place(c).old_la_code) for c in PILOT}
     assert {row for row in areas if row[0]} == known
     assert (
         dict(connection.execute("SELECT code, early_learning_goal FROM dimension.early_learning_goal").fetchall())
@@ -229,4 +229,4 @@ def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_rel
 
 def test_the_page_is_that_of_the_code() -> None:
     page = PROJECT / "docs" / "analyst-database.md"
-    assert page.read_text(encoding="utf-8") == analyst_database_page(), "make docs"
+    assert page.read_text(encoding="utf-8") == render_analyst_database_page(), "make docs"

@@ -18,7 +18,7 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
 from ndl_export.analyst_db.names import ALSO_CALLED
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support.daily import first
 from tests.support.export.analyst import (
     COUNCILS,
@@ -37,7 +37,7 @@ from tests.support.export.analyst import (
 )
 from tests.support.release.accuracy import largest_correlation
 
-LONDON = [name for name, entry in places().items() if entry.region_name == "London"]
+LONDON = [name for name, entry in load_places().items() if entry.region_name == "London"]
 
 
 ANSWERS = {
@@ -135,10 +135,10 @@ def test_names_besides_the_published_ones_are_of_what_there_is(reader: duckdb.Du
     """A key that is misspelt in the file of names would be heard of nowhere else."""
     groups = {key for (key,) in reader.execute("SELECT group_key FROM dimension.child_group").fetchall()}
     attributes = {name for (name,) in reader.execute("SELECT attribute FROM dimension.characteristic").fetchall()}
-    codes = {entry.english_devolved_area_code for entry in places().values()}
+    codes = {entry.english_devolved_area_code for entry in load_places().values()}
     assert ALSO_CALLED["groups"].keys() == groups
     assert ALSO_CALLED["characteristics"].keys() == attributes
-    assert ALSO_CALLED["areas"].keys() <= {*places(), *codes}
+    assert ALSO_CALLED["areas"].keys() <= {*load_places(), *codes}
 
 
 def test_an_end_of_an_interval_is_never_shown_beyond_the_figure(reader: duckdb.DuckDBPyConnection) -> None:

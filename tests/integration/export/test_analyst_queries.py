@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
-from ndl_export.facts.official import official_figures, official_reviews
+from ndl_export.facts.official import read_official_figures, read_official_reviews
 from tests.support.daily import first
 from tests.support.export.analyst import (
     COUNCILS,
@@ -119,7 +119,9 @@ def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Tabl
 def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
-    figures = {(f.area_name, f.breakdown_topic, f.breakdown): f for f in official_figures("202425") if f.sex == "Total"}
+    figures = {
+        (f.area_name, f.breakdown_topic, f.breakdown): f for f in read_official_figures("202425") if f.sex == "Total"
+    }
     rows = published(tables, "gld_headline", **COUNCILS, sex="Total")
     ours = {(row["la_name"], row["breakdown_topic"], row["breakdown"]): row for row in rows}
     found = run(two_releases, "By characteristic, beside official figures")
@@ -156,7 +158,7 @@ def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Pa
     assert (leeds["england_expected_level"], leeds["reviews_that_used_asq3"]) == (79.2, 79.9)
     assert (together["england_expected_level"], together["reviews_that_used_asq3"]) == (85.3, None)
     assert not any("is_" in column for column in leeds)
-    assert len({figure.measure for figure in official_reviews("202425")}) == 2
+    assert len({figure.measure for figure in read_official_reviews("202425")}) == 2
 
 
 def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa.Table]) -> None:

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.analyst_db.build import SCRIPT_FILE, analyst_database, analyst_files
+from ndl_export.analyst_db.build import SCRIPT_FILE, build_analyst_files, open_analyst_database
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.facts.on_request import TAKEN, RequestedTable
 from ndl_export.tables.definition import InvalidDefinition
-from ndl_export.tables.schema import columns
+from ndl_export.tables.schema import list_columns
 from tests.support.export.fake_release import fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 
@@ -32,8 +32,8 @@ def with_requests(bundle: Path, directory: Path, version: str, requests: Sequenc
     (folder / "privacy_statement.json").write_text(json.dumps(facts.privacy_record))
     for each in requests:
         pq.write_table(tables[each.name], folder / f"{each.name}.parquet")
-    with analyst_database(facts, tables) as (_, script):
-        files = analyst_files(facts, script)
+    with open_analyst_database(facts, tables) as (_, script):
+        files = build_analyst_files(facts, script)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return folder
@@ -68,7 +68,7 @@ def test_wide_tables_hold_every_release_and_views_the_newest_that_has_them(
     assert versions(reader, REVIEWS.name) == ["2026.12.0"]
     for request, version in ((SEN, "2027.01.0"), (REVIEWS, "2026.12.0")):
         file = pq.read_table(three / version / f"{request.name}.parquet")
-        listed = ", ".join(f'"{column.name}"' for column in columns(request.table))
+        listed = ", ".join(f'"{column.name}"' for column in list_columns(request.table))
         latest = reader.sql(f"SELECT {listed} FROM latest.{request.name}").to_arrow_table()
         assert sorted(map(str, latest.to_pylist())) == sorted(map(str, file.to_pylist()))
 

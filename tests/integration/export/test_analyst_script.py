@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, analyst_database, analyst_files
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, build_analyst_files, open_analyst_database
 from ndl_export.bundle.make import write_bundle
 from tests.support.export.fake_release import fake_facts
 
@@ -43,11 +43,11 @@ def test_it_makes_the_same_database(bundle: Path, tmp_path: Path) -> None:
 
 def test_a_notice_leads_both(tables: dict[str, pa.Table]) -> None:
     facts = dataclasses.replace(fake_facts(), notice="These data are synthetic.")
-    with analyst_database(facts, tables) as (_, script):
-        files = analyst_files(facts, script)
+    with open_analyst_database(facts, tables) as (_, script):
+        files = build_analyst_files(facts, script)
     assert files[NOTEBOOK_FILE].startswith(b"# These data are synthetic.\n# /// script\n")
     assert files[SCRIPT_FILE].startswith(b"-- These data are synthetic. ")
-    assert not analyst_files(fake_facts(), script)[NOTEBOOK_FILE].startswith(b"# These")
+    assert not build_analyst_files(fake_facts(), script)[NOTEBOOK_FILE].startswith(b"# These")
 
 
 @pytest.mark.slow

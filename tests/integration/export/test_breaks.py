@@ -13,12 +13,12 @@ from frictionless import validate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.bundle.make import bundle_files, contents
+from ndl_export.bundle.make import list_bundle_files, read_contents
 from ndl_export.bundle.verify import verify
-from ndl_export.check.content_checks import table_layouts
-from ndl_export.facts.missing import break_statements
+from ndl_export.check.content_checks import build_table_layouts
+from ndl_export.facts.missing import explain_breaks
 from ndl_export.tables import FAMILIES, TABLES
-from sources.reference.cohorts import Cohort, breaks, cohort_codes
+from sources.reference.cohorts import Cohort, list_cohort_codes, load_breaks
 from sources.reference.places import PILOT
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str | None]:
     """What `series_break` holds in the rows of a cohort with these levels."""
-    layout = table_layouts(PILOT, cohorts)[table]
+    layout = build_table_layouts(PILOT, cohorts)[table]
     rows = layout.keys.append_column("series_break", layout.breaks)
     for name, level in (levels | {"time_period": cohort}).items():
         rows = rows.filter(pc.equal(rows[name], level))
@@ -38,11 +38,11 @@ def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) ->
 
 def test_breaks_are_about_attributes_that_tables_have_and_give_their_reason() -> None:
     known = {attribute.name for family in FAMILIES.values() for attribute in family.attributes}
-    for each in breaks():
+    for each in load_breaks():
         assert each.attributes <= known, each.name
         assert each.what.endswith(".")
         assert each.source.startswith("https://")
-    assert len({each.name for each in breaks()}) == len(breaks())
+    assert len({each.name for each in load_breaks()}) == len(load_breaks())
 
 
 MEALS = {"breakdown_topic": "Free school meal eligibility"}
@@ -69,34 +69,34 @@ def test_a_break_is_flagged_in_figures_by_its_attributes_alone(
     assert found == {cohort: {"b"} if cohort in broken else {None} for cohort in cohorts}
 
 
-@given(st.sets(st.sampled_from(cohort_codes(2030)), min_size=1, max_size=4))
+@given(st.sets(st.sampled_from(list_cohort_codes(2030)), min_size=1, max_size=4))
 def test_a_cohort_left_out_does_not_hide_a_break(chosen: set[str]) -> None:
     """A row is flagged where, and only where, a break began after the cohort before it."""
     cohorts = tuple(sorted(chosen))
     meals = {"breakdown_topic": "Free school meal eligibility"}
     for index, cohort in enumerate(cohorts):
         before = cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", "")
-        begun = [each for each in breaks() if before < each.cohort <= cohort and each.attributes & {"fsm", "gld"}]
+        begun = [each for each in load_breaks() if before < each.cohort <= cohort and each.attributes & {"fsm", "gld"}]
         assert flagged(cohorts, "gld_headline", cohort, **meals) == ({"b"} if begun else {None})
 
 
 def test_all_councils_together_break_where_they_are_others() -> None:
     missing = {EARLIER: {"eyfsp": ("halton",)}}
-    layouts = table_layouts(PILOT, COHORTS, missing)
+    layouts = build_table_layouts(PILOT, COHORTS, missing)
     rows = layouts["gld_headline"].keys.append_column("b", layouts["gld_headline"].breaks).to_pandas()
     broken = rows[rows.b == "b"]
     assert set(broken.geographic_level) == {"Pilot councils"}
     assert set(broken.time_period) == {COHORT}
     assert set(layouts["asq3_outcomes"].breaks.to_pylist()) == {None}
-    (sentence,) = break_statements(COHORTS, PILOT, missing)
+    (sentence,) = explain_breaks(COHORTS, PILOT, missing)
     assert "2024/25: all councils together are not the same ones as in 2023/24" in sentence
     assert "(new: Halton)" in sentence
 
 
 def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
     assert verify(series).ok, str(verify(series))
-    assert contents(series).keys() == bundle_files(COHORTS, PILOT)
-    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= contents(series).keys()
+    assert read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
+    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= read_contents(series).keys()
     for name in TABLES:
         data = pq.read_table(series / f"{name}.parquet")
         assert pc.unique(data["time_period"]).to_pylist() == list(COHORTS)

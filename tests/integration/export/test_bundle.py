@@ -21,10 +21,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
 
-from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, contents, write_bundle
-from ndl_export.check.content_checks import table_layouts
+from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, read_contents, write_bundle
+from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.tables import TABLES
-from sources.reference.places import PILOT, place
+from sources.reference.places import PILOT, get_place
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_privacy_record
 from tests.support.site.pages import SITE_FILES
@@ -38,7 +38,7 @@ CHANGED_BY_EXCEL = re.compile(
 
 
 def test_a_bundle_holds_its_files_and_nothing_else(bundle: Path) -> None:
-    assert contents(bundle).keys() == BUNDLE_FILES
+    assert read_contents(bundle).keys() == BUNDLE_FILES
     assert all(stat.S_IMODE((bundle / name).stat().st_mode) == 0o644 for name in BUNDLE_FILES)
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
 
@@ -84,7 +84,7 @@ def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Pa
         text=True,
     ).stdout
     assert "+0545" in said
-    assert contents(tmp_path / "2026.11.0") == contents(release_dir / "2026.11.0")
+    assert read_contents(tmp_path / "2026.11.0") == read_contents(release_dir / "2026.11.0")
     for name in ("2026.11.0.zip", "2026.11.0.tar", "catalogue.jsonld", "feed.xml", "latest.json"):
         assert (tmp_path / name).read_bytes() == (release_dir / name).read_bytes()
     assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644
@@ -93,7 +93,7 @@ def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Pa
 def test_stock_tools_unpack_both_archives_alike(release_dir: Path, bundle: Path, tmp_path: Path) -> None:
     for archive in ("2026.11.0.zip", "2026.11.0.tar"):
         shutil.unpack_archive(release_dir / archive, tmp_path / archive)
-        assert contents(tmp_path / archive / "2026.11.0") == contents(bundle)
+        assert read_contents(tmp_path / archive / "2026.11.0") == read_contents(bundle)
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
     metadata = pq.read_metadata(bundle / f"{name}.parquet")
     assert metadata.row_group(0).column(0).compression == "ZSTD"
     facts = fake_facts()
-    expected = table_layouts(facts.councils, facts.cohorts)[name]
+    expected = build_table_layouts(facts.councils, facts.cohorts)[name]
     assert pq.read_table(bundle / f"{name}.parquet", columns=expected.keys.column_names).equals(expected.keys)
     assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
@@ -189,7 +189,7 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
-    own = {place(council).new_la_code: place(council).la_name for council in PILOT}
+    own = {get_place(council).new_la_code: get_place(council).la_name for council in PILOT}
     own |= {"E47000004": "Liverpool City Region", "Pilot councils": "Pilot councils"}
     data = pq.read_table(bundle / f"{name}.parquet")
     assert dict(zip(data["area_code"].to_pylist(), data["area_name"].to_pylist(), strict=True)) == own

@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from ndl_export.analyst_db.changes import changelog_page, compare
+from ndl_export.analyst_db.changes import compare, render_changelog_page
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.on_request import Further
-from ndl_export.facts.previous import Earlier, Previous, previous_releases
+from ndl_export.facts.previous import Earlier, Previous, read_previous_releases
 from ndl_export.publish.release_diff import diff
 from ndl_export.tables import TABLES
-from pipelines.reports.releases import differences
+from pipelines.reports.releases import describe_differences
 from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.supplement import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
@@ -156,7 +156,7 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
         assert (compared[name].added, compared[name].left_out) == (added, 0)
         assert (without[name].added, without[name].left_out) == (0, added)
     earlier = Earlier(BASE, {COHORT: previous_of(fewer, councils=councils)})
-    page = changelog_page(fake_facts(), earlier, {COHORT: compared})
+    page = render_changelog_page(fake_facts(), earlier, {COHORT: compared})
     assert "- Councils: new: Leeds." in page
     assert "- Sources not sent: as before." in page
 
@@ -170,7 +170,7 @@ def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dic
     compared = compare(tables, previous_of(before))
     assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
     assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
-    page = changelog_page(fake_facts(), Earlier(BASE, {COHORT: previous_of(before)}), {COHORT: compared})
+    page = render_changelog_page(fake_facts(), Earlier(BASE, {COHORT: previous_of(before)}), {COHORT: compared})
     assert "- Tables: new: asq3_outcomes." in page
     assert "defined anew: joined_dots." in page
 
@@ -196,7 +196,7 @@ def test_a_cohort_is_compared_with_the_newest_older_release_and_one_that_is_cove
         package |= {"cohorts": cohorts, "version": folder.name}
         (folder / "datapackage.json").write_text(json.dumps(package))
         folders.append(folder)
-    earlier = previous_releases(folders, fake_facts())
+    earlier = read_previous_releases(folders, fake_facts())
     assert (earlier.replaced, {cohort: each.version for cohort, each in earlier.of.items()}) == (replaced, compared)
 
 
@@ -206,13 +206,13 @@ FURTHER = Further(COHORT, "pupil", SUPPLEMENT)
 def test_cohorts_are_sharpened_by_further_counts_beside_the_same_ones(tables: dict[str, pa.Table]) -> None:
     other = Further(COHORT, "parents", "2027.01.0")
     before, now = previous_of(tables), {COHORT: BASE, "202324": "2025.11.0"}
-    assert before.sharpened(now, [FURTHER]) == {COHORT}
-    assert before.sharpened(now, []) == frozenset()
-    assert before.sharpened({COHORT: "2026.12.0"}, [FURTHER]) == frozenset()  # drawn anew
-    assert previous_of(tables, FURTHER).sharpened(now, [FURTHER]) == frozenset()
-    assert previous_of(tables, FURTHER).sharpened(now, [FURTHER, other]) == {COHORT}
-    assert previous_of(tables, FURTHER).sharpened(now, []) == {COHORT}  # the sharper one is the older one
-    assert previous_of(tables, FURTHER).sharpened(now, [other]) == frozenset()
+    assert before.find_sharpened(now, [FURTHER]) == {COHORT}
+    assert before.find_sharpened(now, []) == frozenset()
+    assert before.find_sharpened({COHORT: "2026.12.0"}, [FURTHER]) == frozenset()  # drawn anew
+    assert previous_of(tables, FURTHER).find_sharpened(now, [FURTHER]) == frozenset()
+    assert previous_of(tables, FURTHER).find_sharpened(now, [FURTHER, other]) == {COHORT}
+    assert previous_of(tables, FURTHER).find_sharpened(now, []) == {COHORT}  # the sharper one is the older one
+    assert previous_of(tables, FURTHER).find_sharpened(now, [other]) == frozenset()
 
 
 def test_further_counts_explain_the_changes(tables: dict[str, pa.Table]) -> None:
@@ -284,7 +284,7 @@ def test_the_diff_says_the_same(releases: Path) -> None:
     assert said["tables_on_request"] == {"new": [TOGETHER, LINKED, WAITS], "gone": []}
     assert said["figures"]["gld_headline"]["median_width_ratio"] == pytest.approx(0.8)
     assert said["figures"]["asq3_outcomes"]["median_width_ratio"] == pytest.approx(1.0)
-    shown = differences(found, everything=False)
+    shown = describe_differences(found, everything=False)
     assert f"Tables on request, new: {TOGETHER}, {LINKED}, {WAITS}." in shown
     assert "80.0%" in shown
     back = diff(releases / SUPPLEMENT, releases / BASE)

@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
-from ndl_export.analyst_db.build import analyst_database
+from ndl_export.analyst_db.build import open_analyst_database
 from ndl_export.analyst_db.help import WORKED_QUERIES
-from ndl_export.site import conclusions_of
+from ndl_export.site import query_conclusions
 from ndl_export.site.layouts import release_of
 from ndl_export.site.panels import Panel
-from ndl_export.site.views import charts_of
+from ndl_export.site.views import build_charts
 from ndl_export.tables import TABLES
-from ndl_export.tables.rows import rows
+from ndl_export.tables.rows import list_rows
 from ndl_export.tables.schema import Flag
 from sources.reference.places import PILOT
 from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, published
@@ -105,10 +105,10 @@ class Answers:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
-        release = release_of(tables, PILOT, (COHORT,), {}, conclusions=conclusions_of(con, (COHORT,)))
+        release = release_of(tables, PILOT, (COHORT,), {}, conclusions=query_conclusions(con, (COHORT,)))
         self.panels = {
             (panel.shape.name, panel.area.name if panel.area and not panel.together else ""): panel
-            for charts in charts_of(release).values()
+            for charts in build_charts(release).values()
             for chart in charts
             for panel in chart.panels
         }
@@ -123,7 +123,7 @@ class Answers:
 @pytest.fixture(scope="module", params=[(1, 0.0), (2, 2.0), (3, 5.0)], ids=["equal", "alike", "apart"])
 def answers(request: pytest.FixtureRequest) -> Iterator[Answers]:
     tables = tables_with(*request.param)
-    with analyst_database(fake_facts(), tables) as (con, _):
+    with open_analyst_database(fake_facts(), tables) as (con, _):
         yield Answers(con, tables)
 
 
@@ -228,7 +228,7 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
                 ]
             )
         tables[name] = data.filter(pa.array(kept))
-    with analyst_database(facts, tables) as (con, _):
+    with open_analyst_database(facts, tables) as (con, _):
         database = {name: con.sql(f"FROM releases.{name}").to_arrow_table().to_pylist() for name in tables}
     published = {
         (name, row["area_code"], *(row[entry.name] for entry in TABLES[name].filters)): row
@@ -237,10 +237,10 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
     }
     same: dict[tuple[str, object], set[tuple[str, ...]]] = {}
     for name, table in TABLES.items():
-        for row in rows(table, all_together=True):
+        for row in list_rows(table, all_together=True):
             same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
     alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
-    charts, seen, elsewhere = charts_of(release_of(tables, PILOT, (COHORT,), {})), set(), 0
+    charts, seen, elsewhere = build_charts(release_of(tables, PILOT, (COHORT,), {})), set(), 0
     for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
             wanted = panel.shape.wanted("" if panel.shape.by_area else line.label)

@@ -19,13 +19,13 @@ from frictionless import Package, validate
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.make import BundleRefused, write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.check.content_checks import table_faults, table_layouts
-from ndl_export.facts.missing import SOURCES, faults, short
+from ndl_export.check.content_checks import build_table_layouts, find_table_faults
+from ndl_export.facts.missing import SOURCES, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.ees import official_rows
-from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, columns
+from ndl_export.tables.ees import select_official_rows
+from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, list_columns
 from sources.contracts import CONTRACTS
-from sources.reference.places import PILOT, place
+from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
@@ -85,12 +85,12 @@ def test_the_database_carries_flag_and_statement(incomplete: Path) -> None:
             "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
         ).fetchall()
     assert flags == ["x"]
-    assert missing == short({COHORT: MISSING})
+    assert missing == format_missing({COHORT: MISSING})
     assert "Not sent: Halton: no EYFS Profile; Leeds: no school census; Sefton: no health-visitor reviews" in comment
 
 
 def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
-    assert faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
+    assert find_faults({COHORT: {"census": ("leeds",), "eyfsp": ("barnet",)}}, PILOT, [COHORT]) == [
         "there is no source census",
         "barnet is stated to have sent no eyfsp, and does not take part",
     ]
@@ -106,7 +106,9 @@ def test_flag_x_is_on_the_rows_of_missing_sources_alone(flag: str | None, row: s
     headline, column = tables["gld_headline"], "children_count_flag"
     flags = pc.if_else(pc.equal(headline["area_code"], row), pa.scalar(flag, pa.string()), headline[column])
     wrong = headline.set_column(headline.column_names.index(column), headline.field(column), flags)
-    found = table_faults(tables | {"gld_headline": wrong}, table_layouts(PILOT, (COHORT,), {COHORT: MISSING}))
+    found = find_table_faults(
+        tables | {"gld_headline": wrong}, build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
+    )
     assert any("flag x where" in fault for _, fault in found)
 
 
@@ -118,7 +120,7 @@ OTHERS = {"c", "e", "er", "f", "low", "ns", "p", "r", "s", "ss", "sss", "w"}
 
 def columns_of(role: ColumnRole) -> Iterator[tuple[str, str]]:
     for table in TABLES.values():
-        for column in columns(table):
+        for column in list_columns(table):
             if column.role is role:
                 yield table.name, column.name
 
@@ -140,7 +142,7 @@ def test_tables_hold_nothing_else_and_null_where_there_is_nothing_to_say(incompl
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name: str, incomplete: Path) -> None:
-    data = official_rows(pq.read_table(incomplete / f"{name}.parquet")).to_pylist()
+    data = select_official_rows(pq.read_table(incomplete / f"{name}.parquet")).to_pylist()
     with (incomplete / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {column for column in rows[0] if column not in data[0]} == set()
@@ -159,7 +161,7 @@ def test_a_reader_of_the_data_package_has_symbols_and_nulls_as_in_the_tables(inc
     resource = Package(str(incomplete / "datapackage.json")).get_resource("joined-dots-csv")
     with resource:
         read = [row.to_dict() for row in resource.row_stream]
-    data = official_rows(pq.read_table(incomplete / "joined_dots.parquet")).to_pylist()
+    data = select_official_rows(pq.read_table(incomplete / "joined_dots.parquet")).to_pylist()
     for name in ("gld_children_percent_flag", "children_percent_flag", "series_break"):
         assert [row[name] for row in read] == [row[name] for row in data]
     assert [row["gld_children_percent"] is None for row in read] == [
@@ -185,7 +187,7 @@ def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
             row
             for council, topic in product(PILOT, ("Ethnic group", "IMD quintile", "SEN provision"))
             for row in connection.execute(
-                "SELECT gld_percent, flag, in_words FROM gld_rate(?, ?)", [place(council).la_name, topic]
+                "SELECT gld_percent, flag, in_words FROM gld_rate(?, ?)", [get_place(council).la_name, topic]
             ).fetchall()
         ]
     assert stated == SYMBOLS

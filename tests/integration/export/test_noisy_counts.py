@@ -17,9 +17,9 @@ from ndl_export.facts.noisy_counts import (
     NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
     NoisyCounts,
-    covariance_faults,
-    noisy_faults,
-    plan_files,
+    find_covariance_faults,
+    find_noisy_faults,
+    list_plan_files,
 )
 from ndl_export.tables import FAMILIES
 from sources.reference.places import PILOT
@@ -53,7 +53,7 @@ def test_a_bundle_holds_them(bundle: Path) -> None:
     cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
     assert set(cells["family"].to_pylist()) == set(FAMILIES)
     for family in FAMILIES:
-        plan = (bundle / plan_files([COHORT])[COHORT, family]).read_bytes()
+        plan = (bundle / list_plan_files([COHORT])[COHORT, family]).read_bytes()
         assert (NoisyCounts.read(plan, cells, COHORT, family).counts["council",] == np.arange(len(PILOT)) - 1).all()
 
 
@@ -68,8 +68,8 @@ def test_a_bundle_holds_them(bundle: Path) -> None:
 )
 def test_other_cells_are_faults(change, message: str) -> None:
     record = fake_privacy_record("2026.11.0")
-    assert list(noisy_faults(_plans(), _cells(), record)) == []
-    assert message in "; ".join(noisy_faults(_plans(), change(_cells()), record))
+    assert list(find_noisy_faults(_plans(), _cells(), record)) == []
+    assert message in "; ".join(find_noisy_faults(_plans(), change(_cells()), record))
 
 
 def test_another_plan_than_the_statement_names_is_refused(tmp_path: Path, tables, signing_key) -> None:
@@ -82,6 +82,6 @@ def test_another_plan_than_the_statement_names_is_refused(tmp_path: Path, tables
 
 def test_the_covariances_are_of_the_release(bundle: Path) -> None:
     held = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
-    assert list(covariance_faults(held, [COHORT])) == []
-    assert "other cohorts than the release: 202425" in "; ".join(covariance_faults(held, ["202324"]))
-    assert "its columns" in "; ".join(covariance_faults(held.drop_columns(["same_gld"]), [COHORT]))
+    assert list(find_covariance_faults(held, [COHORT])) == []
+    assert "other cohorts than the release: 202425" in "; ".join(find_covariance_faults(held, ["202324"]))
+    assert "its columns" in "; ".join(find_covariance_faults(held.drop_columns(["same_gld"]), [COHORT]))

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.make import BUNDLE_FILES, TABLE_SUFFIXES, BundleRefused, contents, write_bundle
+from ndl_export.bundle.make import BUNDLE_FILES, TABLE_SUFFIXES, BundleRefused, read_contents, write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
-from ndl_export.files.signing import UNCOVERED, sums
+from ndl_export.files.signing import UNCOVERED, build_sums
 from ndl_export.tables.definition import InvalidDefinition
 from tests.integration.export.test_verify_url import served
 from tests.support.daily import first
@@ -75,14 +75,14 @@ def supplement(
 def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
     of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
-    assert contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
     assert verify(supplement).faults == ()
     for suffix in ("zip", "tar"):
         assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
 
 
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
-    for found in (OnRequest.read(contents(supplement)), OnRequest.of_bundle(supplement)):
+    for found in (OnRequest.read(read_contents(supplement)), OnRequest.of_bundle(supplement)):
         assert found.tables == facts.on_request.tables
         assert [each.table.name for each in found.tables] == list(NAMES)
         assert found.noisy_counts.keys() == facts.on_request.noisy_counts.keys()
@@ -303,7 +303,7 @@ def test_no_other_story_can_be_told_of_it(
 ) -> None:
     apply, sentence = ATTACKS[attack]
     folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
-    files = contents(folder)
+    files = read_contents(folder)
     before = dict(files)
     apply(files)
     for name in before.keys() - files.keys():
@@ -311,7 +311,7 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    covered = sums({name: content for name, content in files.items() if name not in UNCOVERED})
+    covered = build_sums({name: content for name, content in files.items() if name not in UNCOVERED})
     (folder / "SHA256SUMS").write_bytes(covered)
     (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
     assert sentence in str(verify(folder))
@@ -349,4 +349,4 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
     assert OnRequest.named(files) == {ON_REQUEST_FILE}
-    assert OnRequest.tables_named(files) == ()
+    assert OnRequest.list_table_names(files) == ()

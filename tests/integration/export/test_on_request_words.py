@@ -17,18 +17,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
-from ndl_export.check.request_checks import request_faults
-from ndl_export.documents.pages import methodology_page, readme_page
+from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents.pages import render_methodology_page, render_readme_page
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.facts.missing import statements
+from ndl_export.facts.missing import explain_missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
-from ndl_export.tables.ees import meta_csv
-from privacy.estimation.estimates import estimates_of
-from privacy.release.mechanism import combined
+from ndl_export.tables.ees import build_meta_csv
+from privacy.estimation.estimates import build_estimates
+from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.export import ees_bulk
@@ -106,7 +106,7 @@ def test_a_filter_of_one_level_stays_out_of_the_metadata() -> None:
     bare = replace(requested_tables()[1], definition=read_definition(BARE))
     data = fake_tables(requested=[bare])["bare_table"]
     assert set(data["sought_support"].to_pylist()) == {"Got it"}
-    assert b"Filter" not in meta_csv(data, bare.table)
+    assert b"Filter" not in build_meta_csv(data, bare.table)
 
 
 @pytest.mark.slow
@@ -136,12 +136,12 @@ def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
 
 def test_a_release_without_them_says_nothing_of_them() -> None:
     facts = fake_facts()
-    assert not any("request" in page(facts).lower() for page in (readme_page, methodology_page))
+    assert not any("request" in page(facts).lower() for page in (render_readme_page, render_methodology_page))
 
 
 def test_what_is_missing_names_the_tables_of_its_cohort() -> None:
     missing = {cohort: {"parent_experience": ("halton",)} for cohort in COHORTS}
-    said = statements(missing, fake_facts().councils, requested_tables())
+    said = explain_missing(missing, fake_facts().councils, requested_tables())
     earlier, newest = (
         next(line for line in said if line.startswith(f"{year}: Halton")) for year in ("2023/24", "2024/25")
     )
@@ -153,7 +153,7 @@ def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
     own = requested_tables()[0]
     title = TABLES["joined_dots"].title.replace(": ", ", ")
     alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
-    faults = request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
+    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
     assert any("2 tables have the title" in fault for fault in faults)
 
 
@@ -176,10 +176,10 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
     asked.write(tmp_path, "2027.01.0")
     pq.write_table(first[COHORT]["small"].table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
     (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
-    (code,) = re.findall(r"```python\n(.*?)```", methodology_page(supplement_facts(earlier={})), re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
     recipe: dict[str, Any] = {}
     exec(code, recipe)
-    estimates = estimates_of(*combined(*own, more))
+    estimates = build_estimates(*combine_measurements(*own, more))
     for wanted in (("fsm", "gld", "asq"), ("council", "gld", "asq"), ("dots",), ()):
         cube = Cube({name: Selector.each(family.attribute(name)) for name in wanted})
         found = recipe["estimates"](tmp_path, COHORT, "small", wanted)

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from assets.home.paths import Home
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.facts.directory_files import withdrawals
+from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.files.stores import open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.upload import PublishRefused
@@ -134,7 +134,7 @@ def test_two_withdrawals_at_once_lose_neither(two: Path, tmp_path: Path) -> None
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     running = [subprocess.Popen([*command, version], env=environment) for version in (FIRST, SECOND)]
     assert [process.wait(PATIENCE) for process in running] == [0, 0]
-    assert set(withdrawals(own)) == {FIRST, SECOND}
+    assert set(load_withdrawals(own)) == {FIRST, SECOND}
     with duckdb.connect(own / DATABASE_FILE, read_only=True) as database:
         told = database.execute("SELECT count(withdrawn_on) FROM releases.release").fetchall()
     assert told == [(2,)]

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle.make import contents
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
@@ -71,14 +71,14 @@ def only(version: str) -> Seen:
 
 
 def test_an_s3_bucket_serves_the_release_as_it_is(in_s3: str, two: Path, tmp_path: Path) -> None:
-    before = contents(two)
+    before = read_contents(two)
     first = publish(two, SECOND, in_s3)
     assert first.there == first.removed == ()
     assert look(in_s3, tmp_path) == only(SECOND)
     for form in (SECOND, f"{SECOND}.zip", f"{SECOND}.tar"):
         assert verify(f"{in_s3}/{form}").ok
     assert publish(two, SECOND, in_s3).sent == ()
-    assert contents(two) == before
+    assert read_contents(two) == before
     bucket = fsspec.filesystem("s3")
     for name, media_type, caching in (
         (f"{SECOND}/site/index.html", "text/html; charset=utf-8", "immutable"),
@@ -136,7 +136,7 @@ def test_killed_at_any_point_a_reader_sees_complete_releases(
     sent = [name for name in log.read_text().splitlines() if name.startswith(SECOND)]
     assert len(sent) == len(set(sent))
     if kind == "file":
-        assert not [name for name in contents(tmp_path / "served") if name.startswith(".")]
+        assert not [name for name in read_contents(tmp_path / "served") if name.startswith(".")]
 
 
 def test_releases_that_another_home_published_stay(place: str, two: Path, own: Path, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
     approve_withdrawal(home, SECOND, REASON)
     withdraw_approved(home, None, SECOND, REASON)
     other = tmp_path / "other.pem"
-    other.write_bytes(signing.public_pem(Ed25519PrivateKey.generate()))
+    other.write_bytes(signing.get_public_pem(Ed25519PrivateKey.generate()))
 
     def refusal(version: str, *more: str, to: str = place) -> str:
         code, said = run_publish(own, version, to, *more, "--yes")
@@ -305,7 +305,7 @@ def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> No
     (served / "README.txt").write_text("ours")
     with pytest.raises(PublishRefused, match="is not a catalogue of releases as this makes it"):
         publish(two, FIRST, str(served))
-    assert contents(served).keys() == {"catalogue.jsonld", "README.txt"}
+    assert read_contents(served).keys() == {"catalogue.jsonld", "README.txt"}
 
 
 def test_a_bundle_exchanged_after_its_approval_was_checked_is_not_sent(two: Path, place: str) -> None:

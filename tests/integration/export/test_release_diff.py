@@ -15,24 +15,24 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.documents.data_dictionary import data_dictionary_csv
+from ndl_export.documents.data_dictionary import build_data_dictionary_csv
 from ndl_export.publish.release_diff import (
     NotABundle,
     Weight,
+    compute_next_version,
     diff,
-    next_version,
+    list_schema_changes,
     read_dictionary,
-    schema_changes,
 )
 from ndl_export.tables import TABLES
-from ndl_export.tables.rows import levels
-from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole, columns
+from ndl_export.tables.rows import list_levels
+from ndl_export.tables.schema import SCHEMA_VERSION, ColumnRole, list_columns
 from pipelines.cli import main
 from tests.support import PROJECT
 from tests.support.daily import examples
 
 SNAPSHOTS = PROJECT / "tests" / "support" / "export" / "published_schema"
-SCHEMA = read_dictionary(data_dictionary_csv())
+SCHEMA = read_dictionary(build_data_dictionary_csv())
 Planted = dict[str, dict[str, dict[str, str]]]
 
 
@@ -72,34 +72,34 @@ RULE: list[tuple[Place, Any, Weight, str, str]] = [
 
 @pytest.mark.parametrize(("place", "value", "weight", "what", "version"), RULE)
 def test_each_change_has_its_weight(place: Place, value: Any, weight: Weight, what: str, version: str) -> None:
-    (found,) = schema_changes(SCHEMA, edited(SCHEMA, (place, value)))
+    (found,) = list_schema_changes(SCHEMA, edited(SCHEMA, (place, value)))
     assert (found.weight, found.what[: len(what)]) == (weight, what)
-    assert next_version("1.2.3", (found,)) == version
+    assert compute_next_version("1.2.3", (found,)) == version
 
 
 @examples(60)
 @given(st.sets(st.sampled_from(range(5)), max_size=3), st.sets(st.sampled_from(range(5, 10)), max_size=3))
 def test_the_heaviest_of_several_changes_counts(major: set[int], lighter: set[int]) -> None:
-    changes = schema_changes(SCHEMA, edited(SCHEMA, *((RULE[n][0], RULE[n][1]) for n in sorted(lighter | major))))
+    changes = list_schema_changes(SCHEMA, edited(SCHEMA, *((RULE[n][0], RULE[n][1]) for n in sorted(lighter | major))))
     if major - {2}:  # levels are replaced by a lighter change, where there is one
-        assert next_version("1.2.3", changes) == "2.0.0"
-    assert (next_version("1.2.3", changes) == "1.2.3") == (not changes)
+        assert compute_next_version("1.2.3", changes) == "2.0.0"
+    assert (compute_next_version("1.2.3", changes) == "1.2.3") == (not changes)
 
 
 def test_the_dictionary_states_every_column_and_category() -> None:
     assert SCHEMA.keys() == TABLES.keys()
     for name, table in TABLES.items():
-        assert list(SCHEMA[name]) == [column.name for column in columns(table)]
-        for column in columns(table):
+        assert list(SCHEMA[name]) == [column.name for column in list_columns(table)]
+        for column in list_columns(table):
             if column.role is ColumnRole.FILTER:
-                assert tuple(SCHEMA[name][column.name]["levels"].split(" | ")) == levels(table, column.name)
+                assert tuple(SCHEMA[name][column.name]["levels"].split(" | ")) == list_levels(table, column.name)
 
 
 def test_the_schema_changes_with_its_version_and_by_the_rule() -> None:
     """The one snapshot is the schema of the last published version; docs/releases.md says when to replace it."""
     (snapshot,) = SNAPSHOTS.glob("*.csv")
-    changes = schema_changes(read_dictionary(snapshot.read_text(encoding="utf-8")), SCHEMA)
-    assert next_version(snapshot.stem, changes) == SCHEMA_VERSION, changes
+    changes = list_schema_changes(read_dictionary(snapshot.read_text(encoding="utf-8")), SCHEMA)
+    assert compute_next_version(snapshot.stem, changes) == SCHEMA_VERSION, changes
 
 
 def run_diff(*arguments: object) -> tuple[int, str]:

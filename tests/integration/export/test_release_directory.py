@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.make import contents, write_bundle
-from ndl_export.bundle.release_directory import announce_upcoming, published, refresh
+from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.bundle.release_directory import announce_upcoming, read_published, refresh
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.directory_files import (
     NO_CALENDAR,
@@ -27,11 +27,11 @@ from ndl_export.facts.directory_files import (
     UnreadableWithdrawals,
     Upcoming,
     Withdrawal,
-    upcoming,
+    list_upcoming,
 )
 from ndl_export.facts.release_facts import Version
-from ndl_export.files.whole_files import indented_json, write_whole
-from ndl_export.metadata.catalogue import Published, catalogue, feed
+from ndl_export.files.whole_files import format_json, write_whole
+from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
@@ -155,12 +155,12 @@ def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_pa
     directory = Path(shutil.copytree(announcing, tmp_path / "release", symlinks=True))
     later, day = DAY + dt.timedelta(days=30), dt.date(2027, 12, 2)
     announce_upcoming(directory, COMING, later)
-    assert upcoming(directory, ()) == [
+    assert list_upcoming(directory, ()) == [
         Upcoming("2027.06.0", "2027-06-24", DAY.isoformat()),
         Upcoming("2027.12.0", "", DAY.isoformat()),
     ]
     announce_upcoming(directory, [COMING[0], Announced("2027.12.0", day)], later)
-    assert upcoming(directory, ["2027.06.0"]) == [Upcoming("2027.12.0", "2027-12-02", later.isoformat())]
+    assert list_upcoming(directory, ["2027.06.0"]) == [Upcoming("2027.12.0", "2027-12-02", later.isoformat())]
     assert entries(directory)[0].findtext("a:updated", "", ATOM) == f"{later}T00:00:00Z"
     announce_upcoming(directory, [], later)
     assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
@@ -269,7 +269,7 @@ def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, si
     write_bundle(own, fake_facts("2026.12.1"), fake_tables(seed=3), signing_key)
     assert (own / "latest").resolve().name == "2026.12.1"
     assert "Withdrawn" in (own / "feed.xml").read_text()
-    assert contents(own / SECOND).keys() == contents(own / FIRST).keys()
+    assert read_contents(own / SECOND).keys() == read_contents(own / FIRST).keys()
 
 
 def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:
@@ -321,13 +321,13 @@ def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path,
 
 
 def test_markup_in_a_reason_is_text(two: Path) -> None:
-    releases = published(two)
+    releases = read_published(two)
     odd = Withdrawal(SECOND, "2026-12-05", '<b>"R&D"</b> ]]> é')
     marked = [releases[0], Published(SECOND, releases[1].record, odd)]
-    newest = ET.fromstring(feed(marked)).find("a:entry", ATOM)
+    newest = ET.fromstring(build_feed(marked)).find("a:entry", ATOM)
     assert newest is not None
     assert odd.reason in newest.findtext("a:summary", "", ATOM)
-    assert json.loads(indented_json(catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
+    assert json.loads(format_json(build_catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
 
 
 def test_the_validators_find_nothing_but_planted_faults(

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import CATALOGUE_FILES, write_bundle
 from ndl_export.facts.description import WORKBOOK_FILE
-from ndl_export.files.archive import flat_zip_bytes
+from ndl_export.files.archive import pack_flat_zip
 from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from tests.support.export.accessible_workbook import Workbook
@@ -50,7 +50,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Path:
     citation.write_text(citation.read_text().replace("type: dataset", "type: tables"))
     parts = Workbook(workbook.read_bytes()).parts
     parts["content.xml"] = parts["content.xml"].replace(b"table:contains-header", b"table:contains-heading")
-    workbook.write_bytes(flat_zip_bytes(parts))
+    workbook.write_bytes(pack_flat_zip(parts))
     data = folder / "joined_dots.csv"
     data.write_text(data.read_text().replace("202425,", "24/25,", 1).replace(",Both,", ",Neither of them,", 1))
     return folder

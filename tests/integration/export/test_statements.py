@@ -25,12 +25,17 @@ from scipy.stats import norm
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.documents.pages import coherence, five_safes_page, linkage_grid, reliability_grid
+from ndl_export.documents.pages import (
+    build_linkage_grid,
+    build_reliability_grid,
+    describe_coherence,
+    render_five_safes_page,
+)
 from ndl_export.facts.description import describe
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
-from ndl_export.metadata.portals import citation
+from ndl_export.metadata.portals import build_citation
 from ndl_export.tables import TABLES
-from privacy.release.statement import most_found
+from privacy.release.statement import compute_most_found
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts
 
@@ -39,7 +44,7 @@ from tests.support.export.fake_release import COHORT, fake_facts
 def test_the_bound_lies_between_gaussian_noise_and_certainty(rho: float, false_alarms: float) -> None:
     """Gaussian noise of that rho allows a test of this power (Neyman and Pearson), so a true bound is no smaller."""
     gaussian = float(norm.cdf(norm.ppf(false_alarms) + math.sqrt(2 * rho)))
-    assert gaussian - 1e-9 <= most_found(rho, false_alarms) <= 1.0
+    assert gaussian - 1e-9 <= compute_most_found(rho, false_alarms) <= 1.0
 
 
 @given(rho=st.floats(0.01, 0.5), false_alarms=st.floats(0.01, 0.1), order=st.floats(1.01, 50.0))
@@ -50,20 +55,20 @@ def test_the_bound_is_what_renyi_divergence_allows(rho: float, false_alarms: flo
         terms = (p**order * q ** (1 - order) for p, q in ((found, false_alarms), (1 - found, 1 - false_alarms)))
         return math.log(math.fsum(terms)) / (order - 1) - rho * order
 
-    found = most_found(rho, false_alarms)
+    found = compute_most_found(rho, false_alarms)
     assert excess(found, order) <= 1e-4
     assert any(excess(found + 0.002, tried) > 0 for tried in np.geomspace(1.01, 50, 100))
 
 
 def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
     """Presence at rho 0.215, a category of a child who is known to be counted at twice that: 20 and 30 in 100."""
-    page = five_safes_page(fake_facts())
+    page = render_five_safes_page(fake_facts())
     for factor, change, found in (
         (1, "added or removed", 20),
         (2, "replaced by another", 30),
         (4, "two rows added", 49),
     ):
-        assert found == round(100 * most_found(factor * 0.215))
+        assert found == round(100 * compute_most_found(factor * 0.215))
         (line,) = [line for line in page.splitlines() if change in line and f"at most **{found} in 100**" in line]
         assert line.startswith("| whether" if factor != 2 else "| in which")
 
@@ -72,21 +77,23 @@ def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> N
     flags = tables["joined_dots"]["gld_children_percent_flag"]
     numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
     label = TABLES["joined_dots"].measure("gld_children_percent").label
-    (line,) = [line for line in reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")]
+    (line,) = [
+        line for line in build_reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")
+    ]
     assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
 
 
 def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
-    lines = linkage_grid(tables["linkage_quality"], (COHORT,)).splitlines()[2:]
+    lines = build_linkage_grid(tables["linkage_quality"], (COHORT,)).splitlines()[2:]
     areas = dict.fromkeys(area.name for area in fake_facts().areas)
     assert [line.split("|")[1].strip() for line in lines] == list(areas)
 
 
 def test_coherence_counts_what_lies_within() -> None:
     header = "within_interval,note\n"
-    assert "no official figures" in coherence(header)
-    assert "Of 3 published percentages" in coherence(header + "yes,\nno,\nyes,\n,not available\n")
-    assert " 2 lie within" in coherence(header + "yes,\nno,\nyes,\n")
+    assert "no official figures" in describe_coherence(header)
+    assert "Of 3 published percentages" in describe_coherence(header + "yes,\nno,\nyes,\n,not available\n")
+    assert " 2 lie within" in describe_coherence(header + "yes,\nno,\nyes,\n")
 
 
 NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
@@ -218,7 +225,7 @@ def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> N
     own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
     for doi in ("", own.doi):
         facts = replace(fake_facts(), notice=NOTICE, doi=doi)
-        text = citation(describe(facts, {}))
+        text = build_citation(describe(facts, {}))
         assert text.splitlines()[0] == f"# {NOTICE}"
         cited = yaml.safe_load(text)
         assert cited["message"].startswith(NOTICE)

@@ -22,19 +22,19 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.anchors import anchors_in
+from ndl_export.bundle.anchors import read_anchors
 from ndl_export.bundle.make import BundleRefused
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.synthetic import (
     SYNTHETIC_FILES,
     UNSIGNED_FILES,
-    synthetic_files,
+    build_synthetic_files,
     write_synthetic,
     write_unsigned,
 )
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
-from ndl_export.facts.released import versions
+from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import (
     CSV_FILE,
     DICTIONARY_FILE,
@@ -77,7 +77,7 @@ def made(bundle: Path) -> SyntheticChildren:
 
 @pytest.fixture
 def files(made: SyntheticChildren) -> dict[str, bytes]:
-    return synthetic_files(made)
+    return build_synthetic_files(made)
 
 
 def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
@@ -96,9 +96,9 @@ def test_the_folder_is_whole_and_sound(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_no_release(directory: Path, folder: Path) -> None:
-    assert [str(version) for version in versions(directory)] == [VERSION]
-    assert [str(version) for version in versions(directory / SYNTHETIC_FOLDER)] == [VERSION]
-    assert len(anchors_in(directory)) == 1
+    assert [str(version) for version in list_versions(directory)] == [VERSION]
+    assert [str(version) for version in list_versions(directory / SYNTHETIC_FOLDER)] == [VERSION]
+    assert len(read_anchors(directory)) == 1
     build_database(directory)
     assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
 
@@ -216,7 +216,7 @@ def test_signed_rows_that_look_real_are_found(
     folder: Path, signing_key: Ed25519PrivateKey, old: bytes, new: bytes, file: str, what: str
 ) -> None:
     (folder / file).write_bytes((folder / file).read_bytes().replace(old, new))
-    covered = signing.sums({path.name: path.read_bytes() for path in folder.iterdir()})
+    covered = signing.build_sums({path.name: path.read_bytes() for path in folder.iterdir()})
     (folder / "SHA256SUMS").write_bytes(covered)
     (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
@@ -277,4 +277,4 @@ def test_statement_and_quality_page_give_what_was_measured_and_what_is_lost(
     assert re.search(r"Measured on \d+ \w+ 20\d\d", quality)
     assert re.search(r"Correlation of two goals[^|]*\| 0\.\d+ *\| 0\.\d+", quality)
     assert "http" not in files[QUALITY_PAGE].decode().partition("<body>")[2]
-    assert "These have not" not in synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()
+    assert "These have not" not in build_synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()

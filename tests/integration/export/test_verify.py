@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
-from ndl_export.bundle.make import BUNDLE_FILES, contents
-from ndl_export.bundle.verify import integrity_faults, verify
+from ndl_export.bundle.make import BUNDLE_FILES, read_contents
+from ndl_export.bundle.verify import find_integrity_faults, verify
 from ndl_export.files import signing
-from ndl_export.files.signing import sums
+from ndl_export.files.signing import build_sums
 from tests.support.daily import examples
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ FILES = sorted(BUNDLE_FILES)
 @pytest.fixture(scope="session")
 def trusted(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519PrivateKey) -> Path:
     path = tmp_path_factory.mktemp("keys") / "publisher.pem"
-    path.write_bytes(signing.public_pem(signing_key))
+    path.write_bytes(signing.get_public_pem(signing_key))
     return path
 
 
@@ -36,12 +36,12 @@ def flipped(content: bytes, place: float, bits: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def files(bundle: Path) -> dict[str, bytes]:
-    return contents(bundle)
+    return read_contents(bundle)
 
 
 def resign(folder: Path, key: Ed25519PrivateKey) -> None:
     """Make sums and signature fit whatever the folder holds now."""
-    covered = sums(contents(folder))
+    covered = build_sums(read_contents(folder))
     (folder / "SHA256SUMS").write_bytes(covered)
     (folder / "SHA256SUMS.sig").write_bytes(signing.sign(key, covered))
 
@@ -66,7 +66,7 @@ def test_without_the_publishers_key_the_report_says_so(bundle: Path) -> None:
 
 def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(copy: Path, trusted: Path) -> None:
     other = Ed25519PrivateKey.generate()
-    (copy / "public_key.pem").write_bytes(signing.public_pem(other))
+    (copy / "public_key.pem").write_bytes(signing.get_public_pem(other))
     resign(copy, other)
     assert verify(copy).ok
     assert [str(fault) for fault in verify(copy, trusted).faults] == ["public_key.pem: this is not the trusted key"]
@@ -78,7 +78,7 @@ def test_a_bundle_signed_by_someone_else_is_only_caught_by_the_publishers_key(co
 @example(place=1.0, bits=0x80)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_any_changed_byte_of_any_file_is_caught(files: dict[str, bytes], file: str, place: float, bits: int) -> None:
-    found = integrity_faults(files | {file: flipped(files[file], place, bits)}, None)
+    found = find_integrity_faults(files | {file: flipped(files[file], place, bits)}, None)
     assert ("SHA256SUMS.sig" if file == "SHA256SUMS" else file) in {name for name, _ in found}
 
 

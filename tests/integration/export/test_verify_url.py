@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from ndl_export.bundle import read as bundle_source
-from ndl_export.bundle.make import BUNDLE_FILES, contents
+from ndl_export.bundle.make import BUNDLE_FILES, read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.files.stores import StoreError
-from ndl_export.files.whole_files import indented_json
+from ndl_export.files.whole_files import format_json
 from pipelines.cli import main
 from tests.support.daily import examples
 
@@ -62,7 +62,7 @@ def web(release_dir: Path) -> Iterator[str]:
 def place(bundle: Path) -> str:
     """The bundle's folder, in memory, to do harm to."""
     url = f"memory://{uuid.uuid4().hex}/{VERSION}"
-    for name, content in contents(bundle).items():
+    for name, content in read_contents(bundle).items():
         fsspec.filesystem("memory").pipe_file(f"{url}/{name}", content)
     return url
 
@@ -89,7 +89,7 @@ def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
 def test_a_withdrawal_is_told_by_the_directory_of_the_url(place: str) -> None:
     told = {"version": VERSION, "date": "2026-12-05", "reason": "Wrong year"}
     directory = place.rpartition("/")[0]
-    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", indented_json({"withdrawn": [told]}))
+    fsspec.filesystem("memory").pipe_file(f"{directory}/withdrawn.json", format_json({"withdrawn": [told]}))
     report = verify(place)
     assert report.ok
     assert f"Release {VERSION} was withdrawn on 2026-12-05: Wrong year." in str(report)

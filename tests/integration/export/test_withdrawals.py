@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.home.signers import note_signers
-from ndl_export.facts.directory_files import REGISTER_FILE, WITHDRAWN_FILE, withdrawals
+from ndl_export.facts.directory_files import REGISTER_FILE, WITHDRAWN_FILE, load_withdrawals
 from pipelines.cli import main
 from tests.support.release.people import ANNA, BRAM, read_page, write_policy, write_publisher
 
@@ -68,10 +68,10 @@ def test_a_release_is_withdrawn_once_as_many_have_signed_as_for_a_publication(ho
         assert "the signature is of something else" in withdraw(home, "--signature", signature, **other).output
     signed_by_both(home)
     assert withdraw(home, "--yes", reason=OTHER).exit_code == 4
-    assert withdrawals(home.release) == {}
+    assert load_withdrawals(home.release) == {}
     assert f"The current release is {FIRST}." in withdraw(home, "--yes").output
     assert "is withdrawn already" in withdraw(home, "--yes").output
-    assert (withdrawals(home.release)[SECOND].reason, (home.release / "latest").resolve().name) == (REASON, FIRST)
+    assert (load_withdrawals(home.release)[SECOND].reason, (home.release / "latest").resolve().name) == (REASON, FIRST)
     assert send(home).exit_code == 0
     assert json.loads((home.root.parent / "place" / "latest.json").read_bytes())["version"] == FIRST
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.documents.workbook import MOST_ROWS, table_sheet, workbook_file
-from ndl_export.files.archive import flat_zip_bytes
-from ndl_export.files.ods import Column, Sheet, differing, workbook
+from ndl_export.documents.workbook import MOST_ROWS, build_table_sheet, build_workbook_file
+from ndl_export.files.archive import pack_flat_zip
+from ndl_export.files.ods import Column, Sheet, build_workbook, find_differing_sheets
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
-from sources.reference.places import places
+from sources.reference.places import load_places
 from tests.support.areas import lacking
 from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
 from tests.support.export.fake_release import fake_facts, fake_tables
@@ -37,7 +37,7 @@ def whole(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
 
 @pytest.fixture(scope="module")
 def content(whole: dict[str, pa.Table]) -> bytes:
-    return workbook_file(fake_facts(), whole)
+    return build_workbook_file(fake_facts(), whole)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def book(content: bytes) -> Workbook:
 def few(tables: dict[str, pa.Table]) -> Workbook:
     """A workbook of three rows of Leeds a sheet."""
     rows = {name: data.filter(pc.equal(data["area_name"], "Leeds")).slice(0, 3) for name, data in tables.items()}
-    return Workbook(workbook_file(fake_facts(), rows))
+    return Workbook(build_workbook_file(fake_facts(), rows))
 
 
 def test_every_point_of_the_checklist_is_met(bundle: Path, tables: dict[str, pa.Table]) -> None:
     assert len(PLANTED) == len(POINTS)
     published = (bundle / NAME).read_bytes()
     assert not_met(published) == []
-    assert published == workbook_file(fake_facts(), tables)
+    assert published == build_workbook_file(fake_facts(), tables)
 
 
 Plant = Callable[[dict[str, bytes]], dict[str, bytes]]
@@ -132,7 +132,7 @@ PLANTED: dict[str, Plant] = {
 @pytest.mark.parametrize("point", PLANTED)
 def test_the_checker_finds_a_planted_fault(point: str, few: Workbook) -> None:
     (planted,) = [each for each in POINTS if each.startswith(point)]
-    assert planted in not_met(flat_zip_bytes(PLANTED[point](few.parts)))
+    assert planted in not_met(pack_flat_zip(PLANTED[point](few.parts)))
 
 
 def test_it_has_a_sheet_for_every_table_and_leads_to_each(book: Workbook) -> None:
@@ -180,7 +180,7 @@ def test_numbers_are_numbers_for_whoever_reads_it_by_program(content: bytes, who
 def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table]) -> None:
     notice = "Synthetic data: no figure is about a real child."
     rows = {name: data.slice(0, 1) for name, data in tables.items()}
-    book = Workbook(workbook_file(replace(fake_facts(), notice=notice), rows))
+    book = Workbook(build_workbook_file(replace(fake_facts(), notice=notice), rows))
     assert all(sheet.rows[0][0].startswith(notice) for sheet in book.sheets)
     assert book.meta.xpath("//dc:title/text()", namespaces={"dc": "http://purl.org/dc/elements/1.1/"})[0].startswith(
         notice
@@ -188,8 +188,8 @@ def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table])
 
 
 def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
-    tables = fake_tables(tuple(places()))
-    sheets = {name: table_sheet(TABLES[name], data) for name, data in tables.items()}
+    tables = fake_tables(tuple(load_places()))
+    sheets = {name: build_table_sheet(TABLES[name], data) for name, data in tables.items()}
     cut = {name for name, data in tables.items() if data.num_rows > MOST_ROWS}
     assert {"gld_headline", "parent_experience"} <= cut < set(TABLES)
     for name, sheet in sheets.items():
@@ -199,7 +199,7 @@ def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
         assert len(levels) <= MOST_ROWS
         whole = tables[name].filter(pc.not_equal(tables[name]["geographic_level"], "Local authority")).num_rows
         assert name == "parent_experience" or sum(level != "Local authority" for level in levels) == whole
-        assert name == "parent_experience" or levels.count("Local authority") >= len(places())
+        assert name == "parent_experience" or levels.count("Local authority") >= len(load_places())
 
 
 SMALL = [
@@ -223,15 +223,15 @@ ROW = "<table:table-row><table:table-cell/></table:table-row>"
     ],
 )
 def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: str) -> None:
-    parts = Workbook(workbook("Title", "2026-11-26", SMALL)).parts
-    assert differing(flat_zip_bytes(parts), SMALL) == []
-    assert differing(flat_zip_bytes(swap(old, new)(parts)), SMALL) == ["first"]
+    parts = Workbook(build_workbook("Title", "2026-11-26", SMALL)).parts
+    assert find_differing_sheets(pack_flat_zip(parts), SMALL) == []
+    assert find_differing_sheets(pack_flat_zip(swap(old, new)(parts)), SMALL) == ["first"]
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", flat_zip_bytes({}), flat_zip_bytes({"content.xml": b"<a"})])
+@pytest.mark.parametrize("content", [b"", b"PK", pack_flat_zip({}), pack_flat_zip({"content.xml": b"<a"})])
 def test_what_is_no_workbook_is_told_in_one_way(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        differing(content, SMALL)
+        find_differing_sheets(content, SMALL)
 
 
 @pytest.mark.slow

@@ -16,12 +16,19 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.quality_report.profile import Profile
-from assets.linkage.arrivals import Arrival, State, absent, arrivals, meaning, waiting
+from assets.linkage.arrivals import (
+    Arrival,
+    State,
+    describe_absent_sources,
+    describe_waiting_deliveries,
+    explain_arrivals,
+    list_arrivals,
+)
 from assets.pseudonymise.findings import Staged
-from pipelines.dagster.arriving import still_arriving
+from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, candidates, content_sha256, find, not_read
+from sources.extract.landed import Landed, describe_unread_entries, find, hash_content, iter_candidates
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -47,7 +54,7 @@ class Place:
             *(landed.council, landed.source, landed.cohort, landed.path.name, "sender's mac", "mac"),
             *({}, taken_at, {}, 17, 17, 0, 0, (), (), Profile(17, (), ())),
         )
-        with self.home.staging() as staging:
+        with self.home.open_staging() as staging:
             kept, quarantine = staging / "kept", staging / "quarantine"
             pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({MAC_KEY: "mac"}), kept)
             quarantine.write_bytes(b"")
@@ -64,7 +71,7 @@ class Place:
         deliveries.note_stopped(self.home, note)
 
     def find(self, today: dt.date = AFTER, source: str = "eyfsp") -> Arrival:
-        (found,) = [a for a in arrivals(self.landing, self.home, COHORT, ["halton"], today) if a.source == source]
+        (found,) = [a for a in list_arrivals(self.landing, self.home, COHORT, ["halton"], today) if a.source == source]
         return found
 
 
@@ -95,7 +102,7 @@ def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
 @pytest.mark.parametrize(("today", "state"), [(BEFORE, State.NOT_DUE), (AFTER, State.MISSING)])
 def test_nothing_sent_is_missing_once_it_was_due(at: Place, today: dt.date, state: State) -> None:
     assert at.find(today) == Arrival("halton", "eyfsp", state, dt.date(2025, 7, 31))
-    assert ("no EYFS Profile" in " ".join(absent([at.find(today)]))) == (state is State.MISSING)
+    assert ("no EYFS Profile" in " ".join(describe_absent_sources([at.find(today)]))) == (state is State.MISSING)
 
 
 def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Place) -> None:
@@ -105,8 +112,8 @@ def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Plac
     landed.path.write_text("a,c\n")
     found = at.find()
     assert (found.state, found.since, found.in_since) == (State.LANDED, TODAY, day)
-    assert not absent([found])
-    assert waiting([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
+    assert not describe_absent_sources([found])
+    assert describe_waiting_deliveries([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
     at.home.extract(*landed.key).quality.touch()  # it was looked at
     assert at.find().state is State.TAKEN
     landed.path.unlink()
@@ -123,8 +130,8 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
     found = at.find()
     assert (found.state, found.since, found.why) == (State.STOPPED, TODAY, "missing column upn")
     assert found.is_in == earlier
-    assert len(absent([found])) == (not earlier)
-    assert len(waiting([found])) == earlier
+    assert len(describe_absent_sources([found])) == (not earlier)
+    assert len(describe_waiting_deliveries([found])) == earlier
 
 
 def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_stop_each_other(at: Place) -> None:
@@ -139,18 +146,18 @@ def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_st
 def test_the_meaning_for_the_release(at: Place) -> None:
     for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
         at.take(at.send(source), _now())
-    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert meaning(found, COHORT).splitlines() == [
+    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert explain_arrivals(found, COHORT).splitlines() == [
         "the release of 202425 would need --allow-missing for: Halton (no EYFS Profile since 31 July 2025)",
         "the release of 202425 would state as not sent: Halton (no health-visitor reviews since 31 May 2023)",
     ]
     for source in ("eyfsp", "hv_reviews"):
         at.take(at.send(source), _now())
-    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert meaning(found, COHORT) == "every council has sent every source of 202425"
+    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert explain_arrivals(found, COHORT) == "every council has sent every source of 202425"
     at.send(text="a,corrected\n")
-    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert meaning(found, COHORT) == "the next run takes in 1 landed extract first, of: Halton"
+    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    assert explain_arrivals(found, COHORT) == "the next run takes in 1 landed extract first, of: Halton"
 
 
 def test_the_report(at: Place) -> None:
@@ -158,7 +165,7 @@ def test_the_report(at: Place) -> None:
     landed = at.send()
     at.take(landed, "2025-07-10T08:00:00+00:00")
     at.stop(landed, "2099-08-01T08:00:00+00:00")
-    corrected = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    corrected = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
     made = report(corrected, COHORT, ["halton/eyfs is not read"], ["Half of it is missing (leeds/eyfsp/rows)"])
     ((halton, *_),) = [grid.rows for section in made.sections for grid in section.grids]
     assert halton[:3] == ("Halton", "stopped 2099-08-01 (in: 2025-07-10)", "missing 2025-02-17")
@@ -185,14 +192,14 @@ def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:
     at.send()
     for name in ("202425.csv.ready", "~$202425.xlsx", ".202425.csv", "202425.csv.part", "202526.pdf", "202425"):
         (at.landing / "halton" / "eyfsp" / name).write_text("x")
-    assert not_read(at.landing) == []
+    assert describe_unread_entries(at.landing) == []
     for name in ("halton/eyfsp/2024-25.doc", "halton/eyfsp/202425 (1).dat", "halton/eyfsp/202426"):
         (at.landing / name).write_text("x")
     for folder in ("halton/eyfs", "haltn/eyfsp", "reference/anything"):
         (at.landing / folder).mkdir(parents=True)
     (at.landing / "halton" / "hv_reviews").write_text("x")
     (at.landing / "Qwyjibo.csv").write_text("x")
-    found = not_read(at.landing)
+    found = describe_unread_entries(at.landing)
     for words in (
         *("1 entry of landing is not read", "perhaps halton", "3 files of halton/eyfsp are not read"),
         *("2 entries of halton are not read", "perhaps eyfsp or hv_reviews", "1 file in landing itself is not read"),
@@ -220,21 +227,21 @@ def test_what_systems_and_office_programs_leave_is_nothing(at: Place) -> None:
         for name in CLUTTER:
             (folder / name).write_text("x")
     assert _seen(at.landing) == before
-    assert not_read(at.landing) == []
-    assert still_arriving(at.landing, COHORT.code) == []
+    assert describe_unread_entries(at.landing) == []
+    assert find_still_arriving(at.landing, COHORT.code) == []
 
 
 def _seen(landing: Path) -> object:
     """Every extract that lies there, by its content."""
-    return {(found.name, content_sha256(found.path)) for found in candidates(landing)}
+    return {(found.name, hash_content(found.path)) for found in iter_candidates(landing)}
 
 
 def test_an_empty_folder_is_nothing_sent(at: Place) -> None:
     at.send()
     (at.landing / "halton" / "hv_reviews" / COHORT.code).mkdir(parents=True)
-    assert still_arriving(at.landing, COHORT.code) == []
+    assert find_still_arriving(at.landing, COHORT.code) == []
     assert find(at.landing, "halton", "hv_reviews", COHORT.code) is None
-    found = arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
+    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
     assert {entry.source: entry.state for entry in found}["hv_reviews"] is not State.LANDED
     (at.landing / "halton" / "hv_reviews" / "all years.csv").write_text("a,b\n")
     several = find(at.landing, "halton", "hv_reviews", COHORT.code)

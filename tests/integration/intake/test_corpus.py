@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support.intake import corpus_files, corpus_values
 from tests.support.intake.corpus import COHORT, PLANTED, Case, around, text
 from tests.support.intake.numbered import numbered, numbered_quarantine
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 """Some 120 cases, each taken in twice."""
 
 CASES = [*corpus_values.cases(), *corpus_files.cases()]
-_COUNCILS = [council for council in places() if council not in PILOT]
+_COUNCILS = [council for council in load_places() if council not in PILOT]
 """None of them has a council file."""
 Outcome = ExtractQuality | ExtractStopped
 
@@ -227,7 +227,7 @@ def _no_value_left_landing(seen: Seen) -> None:
         assert not _planted(content.replace(b"\0", b"").decode("latin-1")), path
         if path.suffix == ".parquet":
             is_sealed = seen.home.root / "tokens" in path.parents
-            file = sealed.opened(path, seen.keys.opens("tokens")) if is_sealed else pq.ParquetFile(path)
+            file = sealed.open_sealed(path, seen.keys.get_private_key("tokens")) if is_sealed else pq.ParquetFile(path)
             assert not _planted(str(file.read().to_pydict()) + str(file.metadata.metadata)), path
 
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from pipelines.cli import main
 from sources.contracts import CONTRACTS
 from sources.councils import known_headings as known
-from sources.councils.council_file import council_file, load
+from sources.councils.council_file import load, load_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
-from sources.onboarding.write import scalar
+from sources.onboarding.write import format_scalar
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 from sources.synthetic import generate
@@ -103,7 +103,7 @@ def _share_right(drafted: dict[str, Dialect], council: str) -> tuple[float, int]
     pairs = [
         (heading, drafted[source].columns.get(column))
         for source in CONTRACTS
-        for column, heading in council_file(council).dialect(source).columns.items()
+        for column, heading in load_council_file(council).dialect(source).columns.items()
     ]
     return (
         sum(heading == found for heading, found in pairs) / len(pairs),
@@ -131,7 +131,7 @@ def test_a_draft_of_known_headings_is_nearly_whole(readiness: Run, landing: Path
     right, wrong = _share_right(drafted, council)
     assert right == 1.0
     assert wrong == 0
-    for source, truth in council_file(council).sources.items():
+    for source, truth in load_council_file(council).sources.items():
         found = drafted[source]
         suffix = next((landing / council / source).iterdir()).suffix
         if suffix != ".parquet":
@@ -149,14 +149,14 @@ def test_a_draft_of_headings_that_no_other_council_has_is_a_start(
     council = "liverpool"
 
     def headings(name: str) -> set[str]:
-        return {known.squash(text) for d in council_file(name).sources.values() for text in d.columns.values()}
+        return {known.squash(text) for d in load_council_file(name).sources.values() for text in d.columns.values()}
 
     own = headings(council) - set().union(*(headings(other) for other in PILOT if other != council))
-    table = dict(known._table())
+    table = dict(known._load_headings())
     table["headings"] = {
         column: [form for form in forms if known.squash(form) not in own] for column, forms in table["headings"].items()
     }
-    monkeypatch.setattr(known, "_table", lambda: table)
+    monkeypatch.setattr(known, "_load_headings", lambda: table)
     path = tmp_path / "bradford.yaml"
     right, wrong = _share_right(_draft(readiness, landing, council, path), council)
     assert right >= 0.7
@@ -368,7 +368,7 @@ def test_what_new_cannot_do_is_said(readiness: Run, tmp_path: Path, arguments: t
 @pytest.mark.slow
 @given(st.text(min_size=1, max_size=60).filter(str.strip))
 def test_any_text_of_a_sample_reads_back_from_a_draft(text: str) -> None:
-    written = f"a: {{from: {scalar(text)}, b: [{scalar(text)}, c]}}   # {scalar(text)}\n"
+    written = f"a: {{from: {format_scalar(text)}, b: [{format_scalar(text)}, c]}}   # {format_scalar(text)}\n"
     assert yaml.load(written, yaml.BaseLoader) == {"a": {"from": text, "b": [text, "c"]}}
 
 
@@ -520,7 +520,7 @@ def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(
     monkeypatch.setattr(sampling, "_MIB_SNIFFED", 2)
     path = tmp_path / "sample.csv.gz"
     path.write_bytes(gzip.compress(as_csv(_in_words()) + b"\n" * (8 << 20), 1)[:-500])
-    assert sampling.encoding_of(path) == "utf-8"
+    assert sampling.detect_encoding(path) == "utf-8"
     path.write_bytes(gzip.compress(as_csv(_in_words()))[:-20])
     with pytest.raises(ExtractStopped, match="breaks off or is damaged"):
-        sampling.encoding_of(path)
+        sampling.detect_encoding(path)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.doors.sql import quoted
-from sources.councils.council_file import InvalidCouncilFile, council_file, load
+from privacy.doors.sql import quote_text
+from sources.councils.council_file import InvalidCouncilFile, load, load_council_file
 from sources.councils.dialect import (
     Characters,
     Derived,
@@ -20,14 +20,14 @@ from sources.councils.dialect import (
     FirstOf,
     Join,
     Pattern,
-    ambiguity,
-    date_sql,
-    format_fault,
-    mended_date_sql,
-    pattern_fault,
+    build_date_sql,
+    build_mended_date_sql,
+    find_ambiguity,
+    find_format_fault,
+    find_pattern_fault,
 )
 from sources.errors import ExtractStopped
-from sources.reference.places import UnknownCouncil, places, resolve
+from sources.reference.places import UnknownCouncil, load_places, resolve
 from tests.support.intake.desk import Desk, reviews
 
 Text = Callable[..., str]
@@ -43,14 +43,14 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_council_without_a_file_is_read_in_contract_form() -> None:
-    assert council_file("bradford").sources == {}
+    assert load_council_file("bradford").sources == {}
     with pytest.raises(UnknownCouncil, match="not the name of an English authority"):
-        council_file("narnia")
+        load_council_file("narnia")
 
 
 def test_every_authority_is_found_by_name_and_code() -> None:
-    assert len(places()) == 153
-    for entry in places().values():
+    assert len(load_places()) == 153
+    for entry in load_places().values():
         for name in (entry.council, entry.la_name, entry.la_name.upper(), entry.old_la_code, entry.new_la_code):
             assert resolve(name) is entry
     with pytest.raises(UnknownCouncil, match="perhaps 'bradford'"):
@@ -158,13 +158,13 @@ def test_the_council_may_be_named_by_code(tmp_path: Path, name: str) -> None:
 def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:
     path = own_folder / "leeds.yaml"
     path.write_text(IN_EYFSP + "columns: {upn: Number}\n")
-    assert council_file("leeds").dialect("eyfsp").columns == {"upn": "Number"}
+    assert load_council_file("leeds").dialect("eyfsp").columns == {"upn": "Number"}
     path.write_text(IN_EYFSP + "columns: {upn: Other number}\n")
-    assert council_file("leeds").dialect("eyfsp").columns == {"upn": "Other number"}
-    assert council_file("halton").dialect("eyfsp").delimiter == ";"
+    assert load_council_file("leeds").dialect("eyfsp").columns == {"upn": "Other number"}
+    assert load_council_file("halton").dialect("eyfsp").delimiter == ";"
     path.rename(own_folder / "Leeds.yml")
     with pytest.raises(InvalidCouncilFile, match=r"must be called leeds\.yaml"):
-        council_file("leeds")
+        load_council_file("leeds")
 
 
 def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
@@ -179,8 +179,8 @@ TOGETHER = [("%d/%m/%Y", "%d/%m/%y"), ("%Y%m%d", "excel"), ("%d %b %Y", "%d %B %
 
 
 def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
-    assert all(ambiguity(formats) for formats in AMBIGUOUS)
-    assert not any(ambiguity(formats) for formats in TOGETHER)
+    assert all(find_ambiguity(formats) for formats in AMBIGUOUS)
+    assert not any(find_ambiguity(formats) for formats in TOGETHER)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
     ],
 )
 def test_dates_are_read_by_their_formats_or_mended(formats: tuple[str, ...], text: str, date: str | None) -> None:
-    assert not any(map(format_fault, formats))
-    read, mended = date_sql(quoted(text), formats), mended_date_sql(quoted(text), formats)
+    assert not any(map(find_format_fault, formats))
+    read, mended = build_date_sql(quote_text(text), formats), build_mended_date_sql(quote_text(text), formats)
     (found,) = duckdb.execute(f"SELECT coalesce({read}::VARCHAR, 'mended ' || {mended}::VARCHAR)").fetchall()
     assert found == (date,)
 
@@ -260,7 +260,7 @@ def test_texts_of_a_council_file_never_become_sql(separator: str, filled: str, c
 @given(HOSTILE, HOSTILE)
 def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> None:
     pattern = f"{start}(x+)"
-    if pattern_fault(pattern) is None:
+    if find_pattern_fault(pattern) is None:
         assert re.fullmatch("x*", _value(Pattern(("a",), pattern), cell + "x") or "")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.dagster.arriving import looks
+from pipelines.dagster.arriving import iter_looks
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, content_sha256
-from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds, table_of
+from sources.extract.landed import Landed, hash_content
+from sources.extract.readers.csds import find_table, list_csds_parts, list_folder_contents, open_csds
 from sources.reference.cohorts import Cohort
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT, Desk
@@ -98,7 +98,7 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
     ],
 )
 def test_a_file_is_known_by_the_table_in_its_name(name: str, table: str | None) -> None:
-    assert table_of(name) == table
+    assert find_table(name) == table
 
 
 def test_a_missing_table_stops(read: Any) -> None:
@@ -302,10 +302,10 @@ def test_malformed_rows_count_on_from_file_to_file(read: Any) -> None:
 
 def test_the_sensor_looks_at_each_file_of_a_folder(desk: Desk) -> None:
     folder = write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", csds_files(csds([REVIEW])))
-    (before,) = looks(desk.landing)
+    (before,) = iter_looks(desk.landing)
     with next(folder.iterdir()).open("a") as file:
         file.write("more")
-    (after,) = looks(desk.landing)
+    (after,) = iter_looks(desk.landing)
     assert after.landed == before.landed
     assert after.identity != before.identity
     assert not after.is_whole(before.identity)
@@ -315,4 +315,4 @@ def test_the_folders_hash_is_that_of_its_files(tmp_path: Path) -> None:
     one, same, other = (
         write_folder(tmp_path / name, {"CYP001.csv": text}) for name, text in (("1", "a\n"), ("2", "a\n"), ("3", "b\n"))
     )
-    assert content_sha256(one) == content_sha256(same) != content_sha256(other)
+    assert hash_content(one) == hash_content(same) != hash_content(other)

@@ -15,7 +15,7 @@ import pytest
 import assets.intake.context
 import assets.pseudonymise.stream_extract
 import sources.extract.readers.delimited
-from assets.home.processing_log import Processing, intakes
+from assets.home.processing_log import Processing, list_intakes
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
@@ -23,7 +23,7 @@ from assets.pseudonymise.deprivation import OtherEdition
 from assets.pseudonymise.stream_extract import Tools, Untokenised
 from privacy.keys import KeyRing
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, content_sha256, find
+from sources.extract.landed import Landed, find, hash_content
 from sources.reference.published_figures import InvalidExpectedRows
 from tests.support.intake.desk import COHORT, Desk
 
@@ -57,7 +57,7 @@ def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_pa
     desk.land(children(eyfsp, 3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
-    sha256 = content_sha256(desk.landing / "leeds" / "eyfsp" / "202425.csv")
+    sha256 = hash_content(desk.landing / "leeds" / "eyfsp" / "202425.csv")
     assert deliveries.file_mac(desk.keys, sha256) == quality.file_mac != deliveries.file_mac(other, sha256)
     kept = [path for path in desk.home.root.rglob("*") if path.is_file()]
     assert kept
@@ -150,9 +150,9 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
     assert desk.intake.needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
     assert deliveries.stopped(desk.home.extract(*KEY)) is None
-    assert intakes(desk.home)[KEY][-1].what == Processing.INTAKE
+    assert list_intakes(desk.home)[KEY][-1].what == Processing.INTAKE
     assert desk.take().unchanged
-    assert len(intakes(desk.home)[KEY]) == 3
+    assert len(list_intakes(desk.home)[KEY]) == 3
 
 
 def test_a_file_that_grows_while_it_is_read_is_not_taken(

@@ -14,8 +14,8 @@ import pytest
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.errors import ExtractStopped
-from sources.extract.match import known_keys
-from sources.extract.readers.content import content_of, list_members
+from sources.extract.match import collect_known_keys
+from sources.extract.readers.content import get_content, list_members
 from sources.extract.readers.delimited import BLOCK_BYTES, open_delimited
 from tests.support.daily import first
 from tests.support.intake.desk import EYFSP_HEADER, Desk
@@ -260,12 +260,12 @@ def test_a_file_that_unpacks_to_far_more_is_stopped(
 
 def test_members_of_an_archive_open_as_tables(landing: Landing) -> None:
     path = landing.put(zipped({"b.csv": as_csv(ROWS, "utf-16"), "a.txt": CSV, "notes.pdf": b"x"}), ".zip")
-    found = list_members(content_of("an archive", path))
+    found = list_members(get_content("an archive", path))
     assert [(content.name, content.called) for content in found] == [
         ("an archive, member 2", "a.txt"),
         ("an archive, member 1", "b.csv"),
     ]
-    known = known_keys(CONTRACTS["eyfsp"], CONTRACT_DIALECT)
+    known = collect_known_keys(CONTRACTS["eyfsp"], CONTRACT_DIALECT)
     for content in found:
         table = open_delimited(content, known, CONTRACT_DIALECT)
         assert [batch.to_pydict() for batch in table.read(["sex"])] == [{"sex": ["F"] * 3, "source_row": [1, 2, 3]}]

@@ -27,7 +27,7 @@ from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from sources.extract.open import open_extract
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support.daily import examples, first
 from tests.support.intake.corpus import COHORT, PLANTED, Table, many, table
 from tests.support.intake.files import members_of, zipped
@@ -161,7 +161,7 @@ def test_whatever_comes_is_taken_or_stopped_in_words(source: str, seed: int, key
         _holds_no_value(home)
 
 
-_COUNCILS = [council for council in places() if council not in PILOT]
+_COUNCILS = [council for council in load_places() if council not in PILOT]
 
 
 def _land(landing: Path, council: str, source: str, form: Form, rng: random.Random) -> Landed:

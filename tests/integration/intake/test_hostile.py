@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from pipelines.cli import main
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, find, not_read
+from sources.extract.landed import Landed, describe_unread_entries, find
 from tests.support import PROJECT
 from tests.support.intake.corpus import COHORT, many, rows, table, text
 from tests.support.intake.desk import Desk
@@ -59,7 +59,7 @@ def test_what_is_no_file_is_not_waited_for(desk: Desk, put: Put, within: bool) -
     put(place)
     with pytest.raises(ExtractStopped, match=r"^leeds/hv_reviews/202425"):
         desk.take("hv_reviews")
-    assert not_read(desk.landing) == []
+    assert describe_unread_entries(desk.landing) == []
 
 
 def test_a_source_folder_that_is_a_link_is_not_followed(desk: Desk, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from assets.intake import deliveries
 from assets.intake.part_reader import PartsReader
-from assets.linkage.arrivals import State, arrivals
-from privacy.row_keys import part_and_row
+from assets.linkage.arrivals import State, list_arrivals
+from privacy.row_keys import split_number
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
@@ -33,7 +33,7 @@ def land(desk: Desk, name: str, text: str, source: str = "eyfsp", folder: str = 
 
 def rows(desk: Desk, source: str = "eyfsp", columns: str = "source_row") -> list[tuple[object, ...]]:
     found = desk.kept(source, columns=f"source_row, {columns}")
-    return [(*part_and_row(number), *rest) for number, *rest in found]
+    return [(*split_number(number), *rest) for number, *rest in found]
 
 
 def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_counted(desk: Desk, eyfsp: Text) -> None:
@@ -126,7 +126,7 @@ def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more
     land(desk, "2026-06.csv", eyfsp(child(2), child(4, com_e01="9")))
     quality = desk.take()
     (rule,) = [rule for rule in quality.rules if rule.rule == "com_e01-invalid"]
-    assert [part_and_row(number) for number in rule.first_rows] == [(1, 3), (2, 2)]
+    assert [split_number(number) for number in rule.first_rows] == [(1, 3), (2, 2)]
     assert (quality.rows_kept, quality.rows_rejected, rule.rows) == (2, 2, 2)
     report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp"
     page = report.with_suffix(".html").read_text(encoding="utf-8")
@@ -153,7 +153,7 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
     assert landed
     assert list(desk.intake.ingest_all([landed])) == [None]
     assert desk.intake.needing_intake(COHORT, ["leeds"]) == []
-    found = arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
+    found = list_arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
     assert {entry.source: entry.state for entry in found}["eyfsp"] is State.MISSING
     land(desk, "2026-04.csv", eyfsp(*map(child, range(1, 25))))
     land(desk, "2026-05.csv", eyfsp(*map(child, range(2, 26))))
@@ -187,7 +187,7 @@ def test_deletions_of_a_log_of_changes(
     from sources.councils.dialect import Deletion, Dialect, Parts
 
     changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
-    monkeypatch.setattr(context, "council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
+    monkeypatch.setattr(context, "load_council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
     def log(*entries: tuple[str, dict[str, str]]) -> str:
         header, *lines = eyfsp(*(said for _, said in entries)).splitlines()
@@ -295,31 +295,31 @@ def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(des
 
 @pytest.mark.slow
 def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk, eyfsp: Text) -> None:
-    from pipelines.dagster.arriving import looks, not_taken, still_arriving
+    from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 
     land(desk, "2026-05.csv", eyfsp(child(1)))
-    (only,) = looks(desk.landing)
+    (only,) = iter_looks(desk.landing)
     land(desk, "2026-06.csv", eyfsp(child(2)))
-    (both,) = looks(desk.landing)
+    (both,) = iter_looks(desk.landing)
     assert both.identity != only.identity
     assert not both.ready
     folder = desk.landing / "leeds" / "eyfsp" / COHORT
     for name in ("2026-05.csv.ready", "2026-06.csv.ready"):
         (folder / name).touch()
-    (marked,) = looks(desk.landing)
+    (marked,) = iter_looks(desk.landing)
     assert marked.ready
-    assert not still_arriving(desk.landing, COHORT)
-    assert not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
+    assert not find_still_arriving(desk.landing, COHORT)
+    assert find_not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
     desk.take()
-    assert not not_taken(desk.landing, desk.home)
+    assert not find_not_taken(desk.landing, desk.home)
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
     land_several(desk, "2026-07.csv", eyfsp(born(3, 2019), born(4, 2020)))
     (desk.landing / "leeds" / "eyfsp" / "2026-07.csv.ready").touch()
-    assert {look.landed.cohort for look in looks(desk.landing)} >= {COHORT, AFTER}
+    assert {look.landed.cohort for look in iter_looks(desk.landing)} >= {COHORT, AFTER}
     take(desk, COHORT)
-    waiting = not_taken(desk.landing, desk.home)
+    waiting = find_not_taken(desk.landing, desk.home)
     assert waiting == {AFTER: {"leeds"}}
     take(desk, AFTER)
-    assert not not_taken(desk.landing, desk.home)
+    assert not find_not_taken(desk.landing, desk.home)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.intake.ingest import Intake
-from assets.linkage.inputs import extracts_in
+from assets.linkage.inputs import read_extracts
 from assets.linkage.population_overlap import Overlap, read_overlaps, record_overlaps, set_baseline
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
@@ -32,7 +32,7 @@ def send(desk: Desk, first: int, changed: str = "") -> Overlap:
 
 def noted(desk: Desk) -> Overlap:
     store = desk.home.cohort(COHORT)
-    record_overlaps(store, desk.keys, extracts_in(store, ["leeds"], SERVICES))
+    record_overlaps(store, desk.keys, read_extracts(store, ["leeds"], SERVICES))
     return read_overlaps(store)[NAME]
 
 

@@ -122,7 +122,7 @@ def test_a_reader_that_nobody_waits_for_is_ended() -> None:
 
 def test_a_template_that_was_killed_is_started_again() -> None:
     assert Reader("a file", 0, served.what_it_may).receive_bytes()
-    _, template = reader_process._template()
+    _, template = reader_process._start_template()
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
     assert Reader("a file", 0, served.what_it_may).receive_bytes()
@@ -132,7 +132,7 @@ def test_a_reader_is_noticed_at_its_end_while_others_run_and_the_template_was_ki
     """The other reader had a copy of what tells that end: the first was waited for as long as the other ran."""
     first, other = (Reader("a file", 0, served.says_nothing) for _ in range(2))
     process, of_other = int(first.receive_bytes()), int(other.receive_bytes())
-    _, template = reader_process._template()
+    _, template = reader_process._start_template()
     os.kill(template.pid, signal.SIGKILL)
     template.wait()
     os.kill(process, signal.SIGKILL)

@@ -9,7 +9,7 @@ import pytest
 
 from assets.intake import quality
 from sources.contracts import CONTRACTS, Role, Severity
-from sources.contracts.extract_rules import extract_rules, judged_on_payload
+from sources.contracts.extract_rules import extract_rules, select_payload_rules
 from tests.support.intake.desk import COHORT, Desk
 
 UPDATE = "python -m assets.intake.quality writes them"
@@ -29,7 +29,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
         suite = gx.ExpectationSuite(**content)
         rules |= {expectation.meta["rule"] for expectation in suite.expectations}
     contract = CONTRACTS[source]
-    wanted = {rule.id for rule in (*extract_rules(contract), *judged_on_payload(contract))}
+    wanted = {rule.id for rule in (*extract_rules(contract), *select_payload_rules(contract))}
     for column in contract.with_role(Role.PAYLOAD):
         wanted |= {f"{column.name}-codes"} if column.codes else set()
         wanted |= {f"{column.name}-filled"} if column.blank is Severity.REJECT else set()

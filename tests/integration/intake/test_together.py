@@ -16,7 +16,7 @@ from assets.pseudonymise.stream_extract import Tools, Untokenised, tokenise, tok
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
-from sources.councils.council_file import council_file
+from sources.councils.council_file import load_council_file
 from sources.extract.landed import Landed
 from sources.extract.open import open_extract
 from tests.support.extracts import row, text
@@ -53,7 +53,7 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     path = folder / f"{COHORT}.csv"
     path.write_text(text(said, list(said[0])), encoding="utf-8")
     contract = CONTRACTS[source]
-    extract = open_extract(Landed(council, source, COHORT, path), contract, council_file(council).dialect(source))
+    extract = open_extract(Landed(council, source, COHORT, path), contract, load_council_file(council).dialect(source))
     rows = pa.Table.from_batches(extract.batches, extract.schema)
     return stream_extract._untokenised(
         extract, contract, stream_extract._projection(extract, contract), rows, stream_extract.WHOLE

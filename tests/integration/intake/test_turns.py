@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from assets.home import home_lock
-from assets.home.home_lock import Busy, turn, turn_of_senders
+from assets.home.home_lock import Busy, lock_cohorts, lock_senders
 from assets.home.paths import Home
 
 Taking = Callable[[Home], AbstractContextManager[None]]
 
 
 def intake(*senders: tuple[str, str]) -> Taking:
-    return lambda home: turn_of_senders(home, senders)
+    return lambda home: lock_senders(home, senders)
 
 
 def linkage(cohort: str) -> Taking:
-    return lambda home: turn(home, [cohort])
+    return lambda home: lock_cohorts(home, [cohort])
 
 
 LEEDS, WIRRAL, LEEDS_BEFORE = intake(("leeds", "202425")), intake(("wirral", "202425")), intake(("leeds", "202324"))

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from assets.home.home_lock import in_use
-from assets.home.processing_log import Processing, entries, record
+from assets.home.home_lock import block_removals
+from assets.home.processing_log import Processing, read_entries, record
 from assets.keeping import backup as backups
 from assets.keeping import restore as restoring
 from pipelines.ending import Ending
-from privacy.doors.locks import locked
+from privacy.doors.locks import hold_lock
 from privacy.keys import KeyRing
 from tests.support import PROJECT
 from tests.support.areas import lacking
@@ -66,8 +66,8 @@ def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     assert tree(safe.home.root) == before
     assert safe.books.ledger.entries() == entries_before
     assert (safe.home.release / "latest").readlink() == Path("2026.11.0")
-    assert {stat.S_IMODE(path.stat().st_mode) for path in backups.record_paths(safe.home)} == {0o600}
-    assert [line.what for line in entries(safe.home)][-2:] == [Processing.BACKUP, Processing.RESTORE]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in backups.list_record_paths(safe.home)} == {0o600}
+    assert [line.what for line in read_entries(safe.home)][-2:] == [Processing.BACKUP, Processing.RESTORE]
 
 
 @pytest.mark.skipif(shutil.which("age") is None, reason=lacking("age"))
@@ -177,8 +177,8 @@ def test_one_that_somebody_else_made(safe: Safe, what: str, monkeypatch: pytest.
     """Whoever has the public key of the recipient can encrypt to it; the MAC is of the installation's keys."""
     held, sentence = FORGED[what]
     with monkeypatch.context() as patched:
-        patched.setattr(backups, "_records_of", lambda _: held)
-        patched.setattr(backups, "_mac", lambda *_: "00" * 32)
+        patched.setattr(backups, "_read_records", lambda _: held)
+        patched.setattr(backups, "_compute_mac", lambda *_: "00" * 32)
         file = safe.backup("records")
     before = tree(safe.home.root)
     _refused(safe.restore("records", file, "--yes"), sentence)
@@ -313,9 +313,9 @@ with in_use(Home(Path(sys.argv[1]))):"""
 
 def test_a_run_and_a_backup_wait_for_each_other(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
     def impatient(place: Path, **given: object) -> object:
-        return locked(place, **given | ({"patience": 0.1} if "patience" in given else {}))  # type: ignore[arg-type]
+        return hold_lock(place, **given | ({"patience": 0.1} if "patience" in given else {}))  # type: ignore[arg-type]
 
-    monkeypatch.setattr("assets.home.home_lock.locked", impatient)
+    monkeypatch.setattr("assets.home.home_lock.hold_lock", impatient)
     code = f"{_IN_USE} print(flush=True); time.sleep(3600)"
     with subprocess.Popen([sys.executable, "-c", code, safe.home.root], stdout=subprocess.PIPE, cwd=PROJECT) as run:
         assert run.stdout
@@ -347,7 +347,7 @@ def test_no_run_begins_while_the_home_is_being_restored(safe: Safe, monkeypatch:
     _refused(safe.restore("records", records, "--yes"), "its restore broke off", Ending.HOLD)
     safe.put_back()
     assert safe.restore("records", records, "--yes").exit_code == 0
-    with in_use(safe.home):
+    with block_removals(safe.home):
         pass
 
 
@@ -355,7 +355,7 @@ def test_records_on_another_disk_are_followed(safe: Safe) -> None:
     elsewhere = safe.root / "other-disk"
     (safe.home.restricted / "measurements").rename(elsewhere)
     (safe.home.restricted / "measurements").symlink_to(elsewhere)
-    assert any("measurements" in str(path) for path in backups.record_paths(safe.home))
+    assert any("measurements" in str(path) for path in backups.list_record_paths(safe.home))
 
 
 def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:

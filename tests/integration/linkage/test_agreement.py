@@ -12,7 +12,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
 from privacy.linkage.link import link
-from privacy.linkage.missed import missed
+from privacy.linkage.missed import estimate_missed
 from tests.support.daily import first
 from tests.support.linkage import stress
 from tests.support.linkage.populations import Frames, tokenised
@@ -134,7 +134,7 @@ def test_the_estimate_is_near_the_truth(linked: Linked, slips: float) -> None:
     found = linked(sent)
     children = found.drop_duplicates("child_id")
     counts = np.bincount(children.cell.fillna(0).astype(int), minlength=len(CELLS)).astype(float)
-    estimate = missed(counts, np.zeros(len(CELLS)))
+    estimate = estimate_missed(counts, np.zeros(len(CELLS)))
     pupils, health, setting = (
         found[found.source == source].merge(sent[source][["council", "row_key", "child"]])
         for source in ("eyfsp", "hv_reviews", "early_years_census")

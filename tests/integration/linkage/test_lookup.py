@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.linkage import blocks, candidates, lookup, model, rows
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
 from privacy.linkage.link import LinkResult, link
@@ -44,7 +44,7 @@ def patterns_at_random(rng: np.random.Generator) -> pa.Table:
 
 @pytest.fixture
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with in_memory() as made:
+    with open_in_memory() as made:
         yield made
 
 
@@ -58,7 +58,7 @@ def test_the_pairs_are_those_of_a_join(
     table = patterns_at_random(np.random.default_rng(children))
     con.register("patterns", table)
     left, fresh, right = np.split(np.arange(_PATTERNS), [40, 60])
-    listed = [ONE_HOME, ONE_NUMBER, *blocks.blocks(children)]
+    listed = [ONE_HOME, ONE_NUMBER, *blocks.build_blocks(children)]
     for block in [None, *listed]:
         chosen = listed if block is None else [ONE_HOME, ONE_NUMBER, block]
         found = look_up(con, Patterns(table), [(left, right[:5]), (fresh, right)], chosen[2:])
@@ -77,7 +77,9 @@ def test_far_fewer_on_one_side(con: duckdb.DuckDBPyConnection) -> None:
     rng = np.random.default_rng(5)
     many, few = (rng.integers(0, 2**63, size).astype(np.uint64) for size in (5_000, 9))
     few[:4] = many[[3, 3, 77, 4_999]]
-    found = {(int(a), int(b)) for left, right in lookup.matching(many, few) for a, b in zip(left, right, strict=True)}
+    found = {
+        (int(a), int(b)) for left, right in lookup.iter_matches(many, few) for a, b in zip(left, right, strict=True)
+    }
     assert found == {(3, 0), (3, 1), (77, 2), (4_999, 3)}
 
 
@@ -98,10 +100,10 @@ def test_a_pair_weighs_what_its_kind_does(
 
 
 def test_a_condition_of_another_form_is_refused() -> None:
-    settings = model.splink_settings(60_000)
+    settings = model.build_splink_settings(60_000)
     settings["comparisons"][0]["comparison_levels"][1]["sql_condition"] += " AND length(sex_l) > 1"
     with pytest.raises(ValueError, match="another form"):
-        model.conditions(settings)
+        model.list_conditions(settings)
 
 
 def test_who_has_the_same_name_sounds_the_same(
@@ -121,7 +123,7 @@ def test_no_pair_that_counts_is_passed_over(
     monkeypatch.setattr(stress, "_GROUPS", ((1.0, *names, 0.0),))
     tokens = tokenise(stress.extracts(3_000, seed=4))
     fewer, looked_at = _linked(tokens, children, monkeypatch)
-    monkeypatch.setattr(blocks, "_let_go", lambda *_: [])
+    monkeypatch.setattr(blocks, "_list_common_bands", lambda *_: [])
     all_pairs, all_looked_at = _linked(tokens, children, monkeypatch)
     assert _without_ids(fewer) == _without_ids(all_pairs)
     assert fewer.steps == all_pairs.steps

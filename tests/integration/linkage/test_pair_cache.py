@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.linkage import rows
 from privacy.linkage.candidates import PAIR, PairCache
 from privacy.linkage.link import LinkResult, link
@@ -95,7 +95,7 @@ def changed(sent: Extracts, all_sent: Extracts, rng: np.random.Generator) -> Ext
 def test_a_mark_holds_all_that_a_pattern_says(tokenise: Callable[[dict[str, pd.DataFrame]], Tables]) -> None:
     """A column that is neither hashed into the tie, nor follows from those that are, nor is in the mark, would let
     pairs be recalled that weigh otherwise today."""
-    with in_memory() as con:
+    with open_in_memory() as con:
         rows.load(con, tokenise(stress.extracts(20, seed=1)))
         columns = {name for name, *_ in con.execute("DESCRIBE patterns").fetchall()}
     hashed = {"service", "sex", *TOKEN_COLUMNS}

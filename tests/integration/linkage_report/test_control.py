@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.report import Control, NegativeControl, upper_limit
+from privacy.linkage.report import Control, NegativeControl, compute_upper_limit
 from tests.support.linkage.populations import KINDS, RIGHT_SOURCE, Frames, all_at_once, false_links, plain, tokenised
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_watching_changes_no_link(frames: Frames, keys: KeyRing) -> None:
 def test_the_upper_limit_is_clopper_and_pearsons(trials: int, share: float, confidence: float) -> None:
     """The chance under which so few events or fewer would be seen with the risk that is left."""
     events = int(share * trials)
-    limit = upper_limit(events, trials, confidence)
+    limit = compute_upper_limit(events, trials, confidence)
     if events == trials:
         assert limit == 1
     else:

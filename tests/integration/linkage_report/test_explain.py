@@ -17,14 +17,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.home.processing_log import Processing, entries
+from assets.home.processing_log import Processing, read_entries
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import readers
+from assets.linkage.tokens import open_readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.explain import Row, explain
-from privacy.linkage.model import probability_of
+from privacy.linkage.model import convert_to_probability
 from tests.support.daily import first
 from tests.support.linkage.linked_home import COHORT
 from tests.support.linkage.populations import Frames, tokenised
@@ -100,12 +100,12 @@ def test_each_reason(
     pair = found["pair"]
     total = pair["prior_bits"] + sum(entry["bits"] for entry in pair["comparisons"]) + pair["correction"]
     assert total == pytest.approx(pair["weight"])
-    assert pair["posterior"] == pytest.approx(probability_of(pair["weight"]))
+    assert pair["posterior"] == pytest.approx(convert_to_probability(pair["weight"]))
     for entry in pair["comparisons"]:
         if entry["m"] is not None:
             comparison, level, children = entry["comparison"], entry["level"], round(1 / pair["prior"])
-            assert entry["m"] == model.parameters()["comparisons"][comparison][level][0]
-            assert entry["u"] == model.share_by_chance(comparison, level, children)
+            assert entry["m"] == model.load_parameters()["comparisons"][comparison][level][0]
+            assert entry["u"] == model.compute_chance_share(comparison, level, children)
 
 
 def test_rivals_are_named_by_their_rows(tokens: dict[str, pa.Table]) -> None:
@@ -136,7 +136,7 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     ).fetchall()
     assert pairs
     for one, other, probability in pairs:
-        found, _ = explain(readers(home.cohort(COHORT), keys, paths), Row(*one), Row(*other))
+        found, _ = explain(open_readers(home.cohort(COHORT), keys, paths), Row(*one), Row(*other))
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(probability)
         assert found["pair"]["weight"] <= found["decision"]["weight"] + 1e-9
@@ -210,7 +210,7 @@ def test_every_linked_row_by_its_number(home: Home, frames: Frames, key_folder: 
         for council, number in zip(frame.council, frame.row_key, strict=True)
     }
     assert found == sent
-    assert entries(home)[-1].what == Processing.AUDIT
+    assert read_entries(home)[-1].what == Processing.AUDIT
     assert written(home, key_folder, tmp_path / "rows.csv").exit_code == 0
     assert pyarrow.csv.read_csv(tmp_path / "rows.csv").column_names == COLUMNS
 

@@ -12,14 +12,21 @@ import pytest
 from scipy.stats import binomtest
 
 from assets.home.paths import Home
-from assets.linkage.report import JOINTLY, rates_by_group, weighted_figures, wilson
+from assets.linkage.report import JOINTLY, compute_weighted_rates, compute_wilson_interval, count_links_by_group
 from ndl_export.tables import pupil
 from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.link import link
-from privacy.linkage.model import MISSING, bits_of, examples, levels_of, probability_of, waterfall
+from privacy.linkage.model import (
+    MISSING,
+    build_examples,
+    build_waterfall,
+    convert_to_bits,
+    convert_to_probability,
+    find_levels,
+)
 from privacy.linkage.report import Report
-from privacy.normalise import given_name_bands, surname_bands
+from privacy.normalise import load_given_name_bands, load_surname_bands
 from tests.support.linkage.linked_home import COHORT
 from tests.support.linkage.populations import Frames, plain, tokenised
 
@@ -46,14 +53,14 @@ def test_patterns_of_the_review_band_add_up_and_lie_in_it(facts: dict[str, Any])
         assert low <= pattern["posterior_low"] <= pattern["posterior_high"] <= high
         total = pattern["prior_bits"] + sum(e["bits"] for e in pattern["comparisons"]) + pattern["correction"]
         assert total == pytest.approx(pattern["weight"])
-        assert probability_of(pattern["weight"]) == pytest.approx(pattern["posterior"])
+        assert convert_to_probability(pattern["weight"]) == pytest.approx(pattern["posterior"])
         assert all(entry["level"] for entry in pattern["comparisons"])
 
 
 @pytest.mark.parametrize(("events", "trials"), [(0, 7), (7, 7), (3, 10), (820, 1_000)])
 def test_intervals_are_wilsons(events: int, trials: int) -> None:
     expected = binomtest(events, trials).proportion_ci(0.95, "wilson")
-    assert wilson(events / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert compute_wilson_interval(events / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def _children(folder: Path, rows: list[dict[str, str]]) -> Path:
@@ -68,7 +75,7 @@ def _children(folder: Path, rows: list[dict[str, str]]) -> Path:
         "gld": "Yes",
         "asq3": LINKED,
         "entitlement": pupil.NOT_LINKED_TO_SETTING,
-        "dots": pupil.dots_category(pupil.HV_ONLY, pupil.NONE),
+        "dots": pupil.format_dots_category(pupil.HV_ONLY, pupil.NONE),
     }
     path = folder / "children.parquet"
     pq.write_table(pa.Table.from_pylist([usual | row for row in rows]), path)
@@ -82,7 +89,7 @@ def test_weighting_by_hand(tmp_path: Path) -> None:
     """
     other = {"fsm": "Not eligible for free school meals"}
     rows = [{}, {}, {"asq3": MISSED}, {"asq3": MISSED}, other, *[other | {"gld": "No"}] * 4]
-    (line,) = weighted_figures(_children(tmp_path, rows))
+    (line,) = compute_weighted_rates(_children(tmp_path, rows))
     assert (line["table"], line["category"], line["children"]) == ("readiness_pathway", LINKED, 7)
     assert line["unweighted"] == pytest.approx(3 / 7)
     assert line["weighted"]["Free school meal eligibility"] == pytest.approx(5 / 9)
@@ -91,7 +98,7 @@ def test_weighting_by_hand(tmp_path: Path) -> None:
 
 
 def test_rates_by_hand(tmp_path: Path) -> None:
-    lines = rates_by_group(_children(tmp_path, [{}, {}, {"asq3": MISSED, "sex": "Male"}]))
+    lines = count_links_by_group(_children(tmp_path, [{}, {}, {"asq3": MISSED, "sex": "Male"}]))
     found = {(line["topic"], line["group"]): line for line in lines}
     assert found["All", "All children"]["review"] == 2
     assert found["Sex", "Male"]["review"] == 0
@@ -109,7 +116,8 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     reviews.loc[:2, "date_of_birth"] = pd.NaT
     reviews.loc[3:4, ["postcode", "nhs_number"]] = None
     common = [
-        next(name for name, band in bands.items() if band == 0) for bands in (surname_bands(), given_name_bands())
+        next(name for name, band in bands.items() if band == 0)
+        for bands in (load_surname_bands(), load_given_name_bands())
     ]
     reviews.loc[3:4, ["surname", "forename"]] = common
     reviews.loc[3:4, "date_of_birth"] = pd.NaT
@@ -125,18 +133,18 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
 
 def test_a_waterfall_by_hand_and_the_strongest_and_weakest_examples() -> None:
     nothing = dict.fromkeys(model.LEVELS)
-    assert waterfall(nothing, 1_000)["weight"] == bits_of(model.prior(1_000))
-    name, levels = next(iter(model.parameters()["comparisons"].items()))
+    assert build_waterfall(nothing, 1_000)["weight"] == convert_to_bits(model.compute_prior(1_000))
+    name, levels = next(iter(model.load_parameters()["comparisons"].items()))
     level, (m, u) = next(iter(levels.items()))
-    assert 2 ** (waterfall(nothing | {name: level}, 1_000)["weight"] - bits_of(model.prior(1_000))) == pytest.approx(
-        m / u
-    )
-    weights = [example["weight"] for example in examples(20_000)]
+    assert 2 ** (
+        build_waterfall(nothing | {name: level}, 1_000)["weight"] - convert_to_bits(model.compute_prior(1_000))
+    ) == pytest.approx(m / u)
+    weights = [example["weight"] for example in build_examples(20_000)]
     assert (weights[0], weights[-1]) == (max(weights), min(weights))
 
 
 def test_a_factor_names_its_level() -> None:
-    for name, levels in model.parameters()["comparisons"].items():
+    for name, levels in model.load_parameters()["comparisons"].items():
         for level in levels:
-            assert level in levels_of(name, round(model.weight(name, level, 1_000), 2), 1_000)
-    assert levels_of(name, 0.0, 1_000)[0] == MISSING
+            assert level in find_levels(name, round(model.compute_weight(name, level, 1_000), 2), 1_000)
+    assert find_levels(name, 0.0, 1_000)[0] == MISSING

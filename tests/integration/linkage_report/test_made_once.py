@@ -13,7 +13,7 @@ from assets.home.paths import Home
 from assets.intake.ingest import Intake
 from assets.linkage import inputs
 from assets.linkage.children import TableCheck, check_table
-from assets.linkage.inputs import councils_in, is_current, tables_are_current
+from assets.linkage.inputs import are_tables_current, is_current, list_councils
 from assets.linkage.link import CannotBeLinked, derive_confidential_tables, link_cohort
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
@@ -31,7 +31,7 @@ Made = dict[str, tuple[bytes, int]]
 def linked(home: Home, keys: KeyRing, tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     shutil.copytree(home.root, made.root)
-    derive_confidential_tables(made.cohort(COHORT), councils_in(made.cohort(COHORT)), keys)
+    derive_confidential_tables(made.cohort(COHORT), list_councils(made.cohort(COHORT)), keys)
     return made
 
 
@@ -47,7 +47,7 @@ def changed(before: Made, after: Made) -> set[str]:
 
 def run(home: Home, keys: KeyRing) -> None:
     store = home.cohort(COHORT)
-    councils = councils_in(store)
+    councils = list_councils(store)
     link_cohort(store, councils, keys)
     derive_confidential_tables(store, councils, keys)
 
@@ -74,21 +74,21 @@ def test_a_table_with_other_bytes_is_made_again(linked: Home, keys: KeyRing) -> 
     before = table.read_bytes()
     for other in (before[:-1], before[:100], before[:-1] + bytes([before[-1] ^ 1]), b""):
         table.write_bytes(other)
-        assert not tables_are_current(store, councils_in(store))
+        assert not are_tables_current(store, list_councils(store))
         run(linked, keys)
         assert table.read_bytes() == before
 
 
 def test_another_program_or_other_parameters_make_all_again(linked: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     store = linked.cohort(COHORT)
-    councils = councils_in(store)
+    councils = list_councils(store)
     assert is_current(store, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
             patch.setattr(inputs, what, lambda: "another")
             assert not is_current(store, councils)
     assert not is_current(store, [*councils, "wirral", "kent"])
-    assert not tables_are_current(store, councils[:-1])
+    assert not are_tables_current(store, councils[:-1])
 
 
 @pytest.mark.slow

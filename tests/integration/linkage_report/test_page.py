@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.home.paths import Home
-from assets.linkage.report import coarse, render
+from assets.linkage.report import coarsen_facts, render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.integration.quality_report import test_pages
@@ -38,14 +38,14 @@ def test_fits_a_telephone_and_a_desk(page: str, tmp_path: Path) -> None:
 
 
 def test_is_what_the_facts_give(page: str, facts: dict[str, Any]) -> None:
-    assert render(coarse(facts)) == page
+    assert render(coarsen_facts(facts)) == page
     for anchor in ("steps", "false", "thresholds", "groups", "weighted", "unlinkable", "review", "weights", "examples"):
         assert f'<summary><h2 id="{anchor}">' in page
 
 
 def test_the_few_facts_that_are_signed_come_first(page: str, facts: dict[str, Any]) -> None:
     first = page.partition("<details>")[0]
-    everyone = coarse(facts)["groups"][0]
+    everyone = coarsen_facts(facts)["groups"][0]
     for name, words in (("review", "a two-year review"), ("setting", "a setting")):
         assert (
             f"{100 * everyone[name]['share']:.1f}% of the children with an EYFS Profile are linked to {words}" in first
@@ -88,6 +88,6 @@ def test_no_token_no_child_and_no_row_is_in_it(home: Home, page: str) -> None:
 def test_a_cohort_without_any_link_has_a_page(facts: dict[str, Any]) -> None:
     empty = facts | {"thresholds": [], "review_patterns": [], "weighted": [], "unlinkable": []}
     empty["negative_control"] = facts["negative_control"] | {"steps": []}
-    page = render(coarse(empty))
+    page = render(coarsen_facts(empty))
     test_pages.test_tables_and_drawings_have_words(page)
     assert "No step has a link" in page

@@ -28,13 +28,13 @@ from assets.linkage.review import (
 )
 from assets.linkage.row_numbers import RowNumbers
 from assets.returns.agreements import load_all
-from ndl_export.files.signing import public_pem
+from ndl_export.files.signing import get_public_pem
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, chances
+from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chances
 from privacy.linkage.review_rates import OUTSIDE, Decision, plan_review
-from privacy.release.child_table import true_counts
+from privacy.release.child_table import count_cells
 from privacy.returns.agreement import Agreement
 from privacy.services import SERVICES
 from tests.support.linkage import stress
@@ -86,7 +86,7 @@ def sampled(drawn: Home, tmp_path: Path) -> Home:
 @pytest.fixture
 def signer(keys: KeyRing, tmp_path: Path) -> Path:
     path = tmp_path / "signer.pem"
-    path.write_bytes(public_pem(keys.signing_key))
+    path.write_bytes(get_public_pem(keys.signing_key))
     return path
 
 
@@ -121,7 +121,7 @@ def test_strata_are_filled_as_far_as_they_go(watched: tuple[ReviewPairs, pa.Tabl
     """Where all of a stratum are wanted, all are drawn; controls are as many as there should be, or there are."""
     watcher, links = watched
     pairs = watcher.sample(links, CHILDREN).to_pandas()
-    assert set(chances(CHILDREN).values()) == {1.0}
+    assert set(compute_chances(CHILDREN).values()) == {1.0}
     of_stratum = pairs.groupby(["service", "stratum"]).agg(there=("stratum_pairs", "max"), drawn=("pair", "size"))
     assert {stratum for _, stratum in of_stratum.index} == {*SAMPLED, *CONTROLS}
     for (_, stratum), row in of_stratum.iterrows():
@@ -153,12 +153,12 @@ def test_a_child_more_or_less_moves_one_cell_of_each_marginal_and_no_other_pair(
     take_review(store, [decisions(tmp_path, rows)])
     reviewed = pq.read_table(store.reviewed)
     plan = plan_review(CHILDREN, 0.02, 1e-6, 1)
-    whole = true_counts(reviewed, plan)
+    whole = count_cells(reviewed, plan)
     assert reviewed.num_rows == pq.read_metadata(store.confidential("pupil")).num_rows
     in_review = [each["child_id"] for each in reviewed.to_pylist() if each["review_health"] != OUTSIDE]
     assert in_review
     for child in in_review[:5]:
-        without = true_counts(reviewed.filter(pc.not_equal(reviewed["child_id"], child)), plan)
+        without = count_cells(reviewed.filter(pc.not_equal(reviewed["child_id"], child)), plan)
         for names in plan.sigmas:
             moved = whole[names] - without[names]
             assert moved.sum() == 1

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from assets.home.paths import Home
-from assets.release.anchors import published_charges
+from assets.release.anchors import read_published_charges
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.planning import NotAccurateEnough
@@ -95,7 +95,7 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(tmp_path: 
         measure_family(store, keys, family, REVISION, COUNCILS)
     report = verify(publish_bundle(store, keys, REVISION, COUNCILS))
     assert report.ok, str(report)
-    assert {charge.release for charge in published_charges(home, keys)} == {VERSION, REVISION}
+    assert {charge.release for charge in read_published_charges(home, keys)} == {VERSION, REVISION}
     for path in home.root.glob("ledger.sqlite*"):
         path.unlink()
     fix_release(store, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
@@ -136,8 +136,8 @@ def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: K
         "child": pytest.approx(0.215 * 0.233, rel=1e-3),
         "response": pytest.approx(0.15 * 0.233, rel=1e-3),
     }
-    assert Ledger(home.ledger).remaining(COHORT, "response") < 1e-3
-    assert Ledger(home.ledger).remaining(COHORT) > 0.03
+    assert Ledger(home.ledger).compute_remaining(COHORT, "response") < 1e-3
+    assert Ledger(home.ledger).compute_remaining(COHORT) > 0.03
     with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.233, not 1"):
         begin(home, REVISION, 1.0)
     kept = (bundle / "SHA256SUMS").read_bytes()

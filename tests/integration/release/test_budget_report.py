@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import main
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from tests.support.areas import lacking
 
 CHARGES = (
@@ -51,7 +51,11 @@ def test_the_statement_adds_up(home: Path) -> None:
     ]
     assert (account["cap_rho"], account["spent"]["rho"], account["remaining_rho"]) == (0.3, 0.2, 0.1)
     assert account["given_back"] == 1
-    assert account["releases"][0]["epsilon"] == epsilon(0.13, 1e-6) < sum(epsilon(r, 1e-6) for r in (0.1, 0.03))
+    assert (
+        account["releases"][0]["epsilon"]
+        == compute_epsilon(0.13, 1e-6)
+        < sum(compute_epsilon(r, 1e-6) for r in (0.1, 0.03))
+    )
 
 
 def test_the_table_says_what_happened_in_words(home: Path) -> None:

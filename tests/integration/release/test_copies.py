@@ -11,12 +11,12 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.release import fix_release
-from assets.release.anchors import unconfirmed
+from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, check_options
 from assets.release.measure import measure_release
 from assets.release.record import CohortRecord, write_record
-from assets.release.sign_off import measurement_request
+from assets.release.sign_off import build_measurement_request
 from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.cli import main
 from pipelines.reports.doctor import State, examine
@@ -81,7 +81,7 @@ def test_a_home_under_another_name_is_the_same_home(safe: Safe) -> None:
     safe.home.root.rename(moved.root)
     measure(moved, safe.keys)
     assert charged(moved) == 3
-    assert unconfirmed(moved) == ""
+    assert explain_unconfirmed_ledger(moved) == ""
 
 
 def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe) -> None:
@@ -105,10 +105,10 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert re.search(
         r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
     )
-    assert render_sheet(safe.home, measurement_request(safe.home, VERSION, COUNCILS)) == sheet
+    assert render_sheet(safe.home, build_measurement_request(safe.home, VERSION, COUNCILS)) == sheet
     measure(safe.home, safe.keys)
     assert charged(safe.home) == 3
-    assert unconfirmed(safe.home) == ""
+    assert explain_unconfirmed_ledger(safe.home) == ""
 
 
 def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Safe) -> None:

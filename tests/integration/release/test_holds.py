@@ -18,13 +18,13 @@ from assets.intake import deliveries
 from assets.intake.deliveries import StoppedExtract
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.linkage.population_overlap import SAMPLE, _shared, read_overlaps
+from assets.linkage.population_overlap import SAMPLE, _estimate_shared, read_overlaps
 from assets.pseudonymise.findings import RuleCount
 from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release
-from assets.release.sign_off import WaitsForAcceptance, measurement_request
+from assets.release.sign_off import WaitsForAcceptance, build_measurement_request
 from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
@@ -32,7 +32,7 @@ from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
-from sources.reference.published_figures import published_rows
+from sources.reference.published_figures import find_published_rows
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
 
@@ -70,7 +70,7 @@ def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
 
 
 def names(home: Home) -> list[str]:
-    return [hold.name for hold in holds.holds(home.cohort(COHORT))]
+    return [hold.name for hold in holds.iter_holds(home.cohort(COHORT))]
 
 
 def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
@@ -274,16 +274,16 @@ def test_a_source_that_was_due_and_has_not_come(home: Home) -> None:
     write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent))
     assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
     write_record(home.cohort("203031"), LinkageRecord(COUNCILS, sent))
-    assert [hold.name for hold in holds.holds(home.cohort("203031"))] == []  # not due yet
+    assert [hold.name for hold in holds.iter_holds(home.cohort("203031"))] == []  # not due yet
 
 
 def test_what_was_taken_in_and_is_gone_is_held_whenever_it_is_due(home: Home) -> None:
     later = "203031"
     store = home.cohort(later)
     write_record(store, LinkageRecord(COUNCILS, dict.fromkeys(CONTRACTS, COUNCILS[1:])))
-    assert list(holds.holds(store)) == []
+    assert list(holds.iter_holds(store)) == []
     record(home, Processing.INTAKE, "hv_reviews", later, "halton", file_mac="a")
-    assert [hold.name for hold in holds.holds(store)] == ["halton/hv_reviews/due-and-missing"]
+    assert [hold.name for hold in holds.iter_holds(store)] == ["halton/hv_reviews/due-and-missing"]
 
 
 def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> None:
@@ -292,13 +292,13 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "Reviews of Amelia Thornton.dat").write_text("x")
     note_landing(home, landing)
-    (hold,) = holds.holds(home.cohort(COHORT))
+    (hold,) = holds.iter_holds(home.cohort(COHORT))
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
     (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
-    (other,) = holds.holds(home.cohort(COHORT))
+    (other,) = holds.iter_holds(home.cohort(COHORT))
     assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
     (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
@@ -344,14 +344,14 @@ def test_a_replacement_that_cannot_be_compared_is_held(home: Home) -> None:
 
 def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Home, keys: KeyRing) -> None:
     put(home, "wirral", "eyfsp", 3209, "older")
-    put(home, "wirral", "eyfsp", 3209, "newer")
-    note_compared(home, 1.0, "newer", "wirral/eyfsp")
+    put(home, "wirral", "eyfsp", 3209, "choose_newer")
+    note_compared(home, 1.0, "choose_newer", "wirral/eyfsp")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
     assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "newer"
+    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "choose_newer"
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut short", "of another delivery", "without the log"])
@@ -407,13 +407,13 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
             put(home, council, source, 1000)
     put(home, "leeds", "eyfsp", 250, "b", FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id, expected=1000, last=1000)
     note_compared(home, 0.25, "b", "leeds/eyfsp")
-    (hold,) = holds.holds(store)
+    (hold,) = holds.iter_holds(store)
     assert hold.name == "leeds/eyfsp/rows-far-from-expected"
     assert "of the rows that are expected" in hold.sentence
     assert "about 20% of the rows of the last delivery" in hold.sentence
     assert hold.numbers.endswith("250 of about 1,000 children last time")
     note_compared(home, 0.05, "b", "leeds/eyfsp")
-    (other,) = holds.holds(store)
+    (other,) = holds.iter_holds(store)
     assert other.name == "leeds/eyfsp/other-children-than-before"
     note_compared(home, 0.25, "b", "leeds/eyfsp")
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:]}
@@ -422,7 +422,7 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "reviews.dat").write_text("x")
     note_landing(home, tmp_path / "landing")
-    (missing, _) = sorted(holds.holds(store), key=lambda each: each.name)
+    (missing, _) = sorted(holds.iter_holds(store), key=lambda each: each.name)
     assert missing.name == "halton/hv_reviews/not-read"
     assert "not in" in missing.sentence
 
@@ -463,14 +463,14 @@ def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) ->
 
 def test_an_expectation_other_than_the_published_number_is_read_and_signed(home: Home) -> None:
     """Whoever says that a tenth is expected makes two holds disappear: those who sign see it, and sign it."""
-    published = published_rows("eyfsp", "wirral")
+    published = find_published_rows("eyfsp", "wirral")
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
     fix_release.fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    usual = measurement_request(home, VERSION, COUNCILS)
+    usual = build_measurement_request(home, VERSION, COUNCILS)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
-    tenth = measurement_request(home, VERSION, COUNCILS)
+    tenth = build_measurement_request(home, VERSION, COUNCILS)
     sheet = render_sheet(home, tenth)
     assert f"Wirral 320 (published {published:,})" in sheet
     assert tenth["cohorts"][COHORT].pop("expected_rows") not in (None, "")
@@ -487,7 +487,7 @@ def test_what_a_number_of_many_children_says(home: Home) -> None:
     quality = quality_of("leeds", "hv_reviews", 1000, "a", NUMBER_OF_MANY.id)
     count = RuleCount(OF_MANY["nhs_number"].id, "warn", "", ("nhs_number",), 990, (1,))
     note_taken(home, replace(quality, rules=(count,)))
-    (hold,) = holds.holds(home.cohort(COHORT))
+    (hold,) = holds.iter_holds(home.cohort(COHORT))
     assert hold.name == "leeds/hv_reviews/number-of-many-children"
     assert "nearly all of the rows have a nhs_number that many children share" in hold.sentence
     assert "990 of 1,000" in hold.numbers
@@ -502,11 +502,11 @@ def test_samples_of_tokens_say_how_many_children_are_shared(size: int, share: fl
     def sample(tokens: np.ndarray) -> dict[str, tuple[np.ndarray, int]]:
         return {"t_upn": (np.sort(tokens)[:SAMPLE], len(tokens))}
 
-    assert _shared(sample(before), sample(now)) == pytest.approx(share, abs=0.06)
-    assert _shared({}, sample(now)) is None
+    assert _estimate_shared(sample(before), sample(now)) == pytest.approx(share, abs=0.06)
+    assert _estimate_shared({}, sample(now)) is None
     others = {"t_surname_dob": (np.sort(now)[:SAMPLE], len(now))}
     same = {"t_upn": (np.sort(before)[:SAMPLE], len(before))}
-    renamed = _shared(sample(before) | {"t_surname_dob": sample(before)["t_upn"]}, same | others)
+    renamed = _estimate_shared(sample(before) | {"t_surname_dob": sample(before)["t_upn"]}, same | others)
     assert renamed == pytest.approx(share, abs=0.06)  # the numbers of before, on other children
 
 

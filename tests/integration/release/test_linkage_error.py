@@ -7,16 +7,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets.release.linkage_error import corrected, doubtful_groups, error_rates
+from assets.release.linkage_error import correct_estimates, estimate_error_rates, find_doubtful_groups
 from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import FSM, UNKNOWN
 from ndl_export.tables.schema import Flag
-from privacy.estimation.estimates import Estimates, estimates_of
+from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs
 from privacy.linkage.missed import RATES
-from privacy.release.child_table import true_counts
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Measurement, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -47,7 +47,9 @@ def children(of_asian: float = 0.0, without_upn: float = 0.01) -> pa.Table:
     )
     columns[pupil.AGREEMENT.name] = cell
     columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[[CELLS.index(each) for each in cell]]
-    columns["dots"] = np.where(both, pupil.dots_category("Both", "None"), pupil.dots_category("Setting only", "None"))
+    columns["dots"] = np.where(
+        both, pupil.format_dots_category("Both", "None"), pupil.format_dots_category("Setting only", "None")
+    )
     columns["asq3"] = np.where(both, pupil.LINKED[0], pupil.NO_REVIEW)
     columns["entitlement"] = np.full(CHILDREN, "Taken")
     joins = (0.02, 0.85 - without_upn, 0.13, without_upn)
@@ -61,11 +63,11 @@ def plan() -> Plan:
 
 
 def measured(plan: Plan, table: pa.Table) -> Measurement:
-    return measure(plan, true_counts(table, plan), NoNoise())
+    return measure(plan, count_cells(table, plan), NoNoise())
 
 
 def estimates(plan: Plan, table: pa.Table) -> Estimates:
-    return estimates_of(plan, measured(plan, table))
+    return build_estimates(plan, measured(plan, table))
 
 
 def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligible_or_not(plan: Plan) -> None:
@@ -73,7 +75,7 @@ def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligib
     council, fsm = plan.family.attribute("council"), plan.family.attribute("fsm")
     eligible = Cube({"council": Selector.total(council), "fsm": Selector.total(fsm) + Selector.each(fsm)})
     plainly = estimates(plan, children(without_upn=0.2))
-    few, many = (corrected(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
+    few, many = (correct_estimates(plan.family, estimates(plan, children(without_upn=share))) for share in (0.01, 0.2))
     total, yes, no, unknown = many.values(eligible)[0] - plainly.values(eligible)[0]
     assert FSM.categories[-1] == UNKNOWN
     assert total == 0
@@ -85,16 +87,16 @@ def test_census_rows_that_are_not_found_are_brought_back_to_those_who_are_eligib
 
 def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_said_to_be_doubtful(plan: Plan) -> None:
     alike, otherwise = (estimates(plan, children(of_asian=share)) for share in (0.0, 0.1))
-    assert doubtful_groups(plan.family, alike) == frozenset()
-    assert doubtful_groups(plan.family, otherwise) == {ASIAN}
+    assert find_doubtful_groups(plan.family, alike) == frozenset()
+    assert find_doubtful_groups(plan.family, otherwise) == {ASIAN}
     groups = plan.family.attribute("ethnic_group")
     linked = Cube(
         {"council": Selector.total(plan.family.attribute("council")), "ethnic_group": Selector.each(groups)},
         {"asq3": Selector.only(plan.family.attribute("asq3"), *pupil.LINKED)},
     )
-    moments = corrected(plan.family, otherwise)
+    moments = correct_estimates(plan.family, otherwise)
     added = (moments.values(linked) / otherwise.values(linked) - 1)[0]
-    found = error_rates(plan.family, otherwise).rates[REVIEW_MISSED]
+    found = estimate_error_rates(plan.family, otherwise).rates[REVIEW_MISSED]
     assert added[0] > 5 * max(added[1:])
     assert added[0] > 2 * found
     assert moments.variance(linked)[0, 0] > 1.5 * moments.variance(linked)[0, 1]

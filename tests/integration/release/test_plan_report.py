@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.fix_release import remaining_budget
+from assets.release.fix_release import compute_remaining_budget
 from ndl_export.tables import TABLES
 from pipelines.cli import main
 from pipelines.reports.plan import ROWS_PER_WARNING, report
@@ -94,13 +94,13 @@ def test_a_plan_opens_no_ledger(tmp_path: Path) -> None:
 
 def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None:
     policy = load_policy()
-    room = remaining_budget(Home(spent).cohort(COHORT), 0.5)
+    room = compute_remaining_budget(Home(spent).cohort(COHORT), 0.5)
     assert not room.fits
     assert room.left_rho == {
         unit: pytest.approx(account.cap_rho - sum(account.split.values())) for unit, account in policy.accounts.items()
     }
-    assert remaining_budget(Home(spent).cohort(COHORT), room.largest_share).fits
-    assert not remaining_budget(Home(spent).cohort(COHORT), room.largest_share + 0.001).fits
+    assert compute_remaining_budget(Home(spent).cohort(COHORT), room.largest_share).fits
+    assert not compute_remaining_budget(Home(spent).cohort(COHORT), room.largest_share + 0.001).fits
     refused = plan(spent, "--share", "0.5")
     assert refused.exit_code == 3
     said = " ".join(refused.output.split())

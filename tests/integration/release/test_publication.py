@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.release.publication import Day, announce, day_of
-from ndl_export.facts.directory_files import Upcoming, upcoming
+from assets.release.publication import Day, announce, find_release_day
+from ndl_export.facts.directory_files import Upcoming, list_upcoming
 from privacy.keys import KeyRing
 from tests.support.release.people import ANNA, BRAM, write_policy
 
@@ -80,12 +80,12 @@ def test_the_day_of_a_release(
             calendar(tmp_path, monkeypatch, announced)
         if created:
             published(home, created)
-        assert day_of(home, VERSION, today) == expected
+        assert find_release_day(home, VERSION, today) == expected
 
 
 def test_a_demonstration_announces_a_release_a_year_later(home: Home, tmp_path: Path) -> None:
     announce(home, KeyRing.create(tmp_path / "keys", demonstration=True), VERSION, FIRST)
-    assert upcoming(home.release, [VERSION]) == [Upcoming("2027.11.0", "", "2026-11-10")]
+    assert list_upcoming(home.release, [VERSION]) == [Upcoming("2027.11.0", "", "2026-11-10")]
 
 
 def test_nobody_else_announces_what_no_calendar_names(
@@ -94,8 +94,8 @@ def test_nobody_else_announces_what_no_calendar_names(
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
     keys = KeyRing.create(tmp_path / "keys")
     announce(home, keys, VERSION, FIRST)
-    assert upcoming(home.release, [VERSION]) is None
+    assert list_upcoming(home.release, [VERSION]) is None
     calendar(tmp_path, monkeypatch, "2026-11-26")
     announce(home, keys, VERSION, FIRST)
-    assert upcoming(home.release, []) == [Upcoming(VERSION, "2026-11-26", "2026-11-10")]
-    assert upcoming(home.release, [VERSION]) == []
+    assert list_upcoming(home.release, []) == [Upcoming(VERSION, "2026-11-26", "2026-11-10")]
+    assert list_upcoming(home.release, [VERSION]) == []

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from assets.release.planning import expected_accuracy, plan_family
+from assets.release.planning import compute_expected_accuracy, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE
-from ndl_export.tables.schema import ColumnRole, column_name
-from privacy.release.child_table import UNIT_COLUMN, true_counts
+from ndl_export.tables.schema import ColumnRole, get_column_name
+from privacy.release.child_table import UNIT_COLUMN, count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
@@ -53,7 +53,7 @@ def released() -> dict[str, pa.Table]:
     plans = {family: plan_family(family, COUNCILS, policy) for family in FAMILIES}
     made = {"pupil": unusual_children(), "health": made_up("health", COUNCILS, 1), "parents": unusual_responses()}
     drawn = {
-        family: measure(plan, true_counts(made[family], plan), OpenDPNoise(charge(plan)))
+        family: measure(plan, count_cells(made[family], plan), OpenDPNoise(charge(plan)))
         for family, plan in plans.items()
     }
     measured = [MeasuredCohort("202425", "2026.11.0", plans, drawn)]
@@ -63,7 +63,7 @@ def released() -> dict[str, pa.Table]:
 def delivered(family: str) -> int:
     """Rates of a family that can be used."""
     flags = [
-        released()[table.name][column_name(measure, ColumnRole.FLAG)]
+        released()[table.name][get_column_name(measure, ColumnRole.FLAG)]
         for table in FAMILIES[family].tables
         for measure in table.measures
         if not measure.is_count
@@ -75,7 +75,7 @@ def delivered(family: str) -> int:
 def test_what_is_delivered_lies_within_what_was_promised(family: str) -> None:
     """Though the shares are none that anybody expected."""
     tables = {table.name for table in FAMILIES[family].tables}
-    promised = [row["usable"] for row in expected_accuracy(COUNCILS)["by_table"] if row["table"] in tables]
+    promised = [row["usable"] for row in compute_expected_accuracy(COUNCILS)["by_table"] if row["table"] in tables]
     least, most = (sum(ends) for ends in zip(*promised, strict=True))
     assert least <= delivered(family) <= most
 

@@ -17,14 +17,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.requests.planning import expected, plan_requests
-from assets.release.requests.released import released
+from assets.release.requests.planning import estimate_accuracy, plan_requests
+from assets.release.requests.released import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
 from pipelines.cli import main
 from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import combined_plan
+from privacy.release.mechanism import combine_plans
 from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.public_homes import COHORT, VERSION, add_release, answered, public_home
@@ -125,7 +125,9 @@ def test_what_is_published_is_said_with_its_tables(made: Home) -> None:
     tables = ["gld_headline", "readiness_pathway", "funded_entitlement"]
     assert answer["published"] == {"figures": 2, "of": 2, "tables": tables}
     loose = {"half_width_points": 5.0, "share_of_rates": 0.5}
-    by_council = only(made, request(name="by_council", columns=["ethnic_group"], geography="councils", accuracy=loose))
+    by_council = only(
+        made, request(name="vary_by_council", columns=["ethnic_group"], geography="councils", accuracy=loose)
+    )
     assert 0 < by_council["published"]["figures"] < by_council["published"]["of"] == 5 * 10
     levels = {"All with a score": ["One domain below the cut-off", "Two or more domains below the cut-off"]}
     other = only(made, request(name="other", columns=[{"attribute": "asq3", "levels": levels}]))
@@ -138,8 +140,8 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     merged = request(name="merged", columns=[{"attribute": "ethnic_group", "levels": levels}])
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
-    known = released(made, [merged], None).known(COHORT)
-    exact = expected(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
+    known = find_release(made, [merged], None).known(COHORT)
+    exact = estimate_accuracy(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
     assert exact is not None
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
@@ -199,7 +201,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
 @pytest.mark.slow
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
-    base = released(home, [ASKED], None).known(COHORT)
+    base = find_release(home, [ASKED], None).known(COHORT)
     plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
     assert plan is not None
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
@@ -212,8 +214,8 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     refused = check(home, request(geography="councils"))
     assert refused.exit_code == 1
     assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = released(home, [ASKED], None).known(COHORT)
-    assert known.together("pupil").sigmas == combined_plan(base.base["pupil"], [plan]).sigmas
+    known = find_release(home, [ASKED], None).known(COHORT)
+    assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
     withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
     (home.release / WITHDRAWN_FILE).write_text(json.dumps(withdrawn))

@@ -16,12 +16,19 @@ from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.record import read_record, requested_tables
+from assets.release.record import list_requested_tables, read_record
 from assets.release.requests.check import check_requests
-from assets.release.requests.register import AskedBefore, NoSuchRequest, RecordsMoved, base_for, refuse, registered
+from assets.release.requests.register import (
+    AskedBefore,
+    NoSuchRequest,
+    RecordsMoved,
+    find_base_release,
+    read_registered_requests,
+    refuse,
+)
 from assets.release.requests.request import request_of
-from assets.release.sign_off import measurement_request
-from assets.release.tabulate import CannotRecompute, Differing, differing
+from assets.release.sign_off import build_measurement_request
+from assets.release.tabulate import CannotRecompute, Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
@@ -79,17 +86,17 @@ def test_without_what_was_measured_on_request_it_is_not_recomputed(supplement: H
     bundle = Path(shutil.copytree(supplement.release / SUPPLEMENT, tmp_path / SUPPLEMENT))
     (bundle / "on_request.json").unlink()
     with pytest.raises(CannotRecompute, match=rf"measured on request in release {SUPPLEMENT}"):
-        differing(bundle)
+        find_differing_tables(bundle)
 
 
 def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) -> None:
     bundle = supplement.release / SUPPLEMENT
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
     table = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet")
     assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
     assert charged(supplement)[-1] == (SUPPLEMENT, "pupil")
-    assert registered(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
+    assert read_registered_requests(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
 
 
 def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
@@ -192,7 +199,7 @@ def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys:
 
 def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys: KeyRing) -> None:
     ledger = Ledger(home.ledger)
-    rho = ledger.remaining(COHORT) - 1e-6
+    rho = ledger.compute_remaining(COHORT) - 1e-6
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", rho, "p", "m"), "f" * 64)
     names = ask(home, asking())
     before = charged(home)
@@ -241,15 +248,15 @@ def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
 @pytest.mark.slow
 def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyRing) -> None:
     names = ask(home, OF_EACH_FAMILY[2])
-    left = Ledger(home.ledger).remaining(COHORT)
+    left = Ledger(home.ledger).compute_remaining(COHORT)
     assert verify(answered(home, keys, names)).ok
-    assert Ledger(home.ledger).remaining(COHORT) == left
+    assert Ledger(home.ledger).compute_remaining(COHORT) == left
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
         fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
-    return list(requested_tables(read_record(home, version)))
+    return list(list_requested_tables(read_record(home, version)))
 
 
 @pytest.mark.slow
@@ -266,7 +273,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
         fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        sheet = render_sheet(home, measurement_request(home, SUPPLEMENT, COUNCILS))
+        sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
         said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
@@ -286,12 +293,12 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
         asking(cohorts=[earlier, COHORT]),
         asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
     )
-    assert base_for(home, names) == (VERSION, [COHORT, earlier])
+    assert find_base_release(home, names) == (VERSION, [COHORT, earlier])
     asked = ReleaseOptions(reuse=True, others=[earlier], requests=names)
     measure_release(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS, asked)
     bundle = publish_bundle(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS)
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}
     assert rows == {"gld_by_ethnic_group_and_fsm": {earlier, COHORT}, "by_sen_and_fsm": {earlier}}
     charges = [(e.cohort, e.release) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]

@@ -19,25 +19,29 @@ from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.record import read_record, review_measured_in
-from assets.release.sign_off import measurement_request
-from assets.release.tabulate import Differing, all_measured, differing, tabulate
+from assets.release.sign_off import build_measurement_request
+from assets.release.tabulate import Differing, find_differing_tables, read_measured_cohorts, tabulate
 from ndl_export.bundle.verify import verify
 from privacy.doors import files
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import NEITHER, ONE
-from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, category
+from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, format_category
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
-from privacy.release.store import path_of
+from privacy.release.store import build_measurement_path
 from tests.support.release.held_still import held_still
 from tests.support.release.homes import COHORT, VERSION, home_of
 from tests.support.release.people import Signer, write_policy, write_publisher
 
 COUNCILS = ["leeds", "wirral"]
 ROWS, LATER = 3000, "2026.11.1"
-FOUND = {category(ONE, Decision.MATCH): 40, category(NEITHER, Decision.MATCH): 12, category(ONE, Decision.OTHER): 9}
+FOUND = {
+    format_category(ONE, Decision.MATCH): 40,
+    format_category(NEITHER, Decision.MATCH): 12,
+    format_category(ONE, Decision.OTHER): 9,
+}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,7 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
     bundle = made.release / VERSION
     assert charged(made)[-1] == (VERSION, REVIEW, pytest.approx(load_policy().review_rho, abs=1e-6))
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
     record = json.loads((bundle / "privacy_statement.json").read_bytes())
     stated = next(each for each in record["families"] if each["family"] == REVIEW)
     assert (stated["measured_in"], stated["l2_sensitivity_of_each_marginal"]) == (VERSION, 1)
@@ -100,7 +104,7 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
 
 def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
     """The tables of the same noisy counts, with the review and without it."""
-    (own,) = all_measured(made.release / VERSION)
+    (own,) = read_measured_cohorts(made.release / VERSION)
     found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, on_request=()))]
     for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
         one, other = (tables[name] for tables in found)
@@ -119,7 +123,7 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
                 home.cohort(COHORT).reviewed.unlink()
             fix_release(home.cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
-            found.append((kept, measurement_request(home, VERSION, COUNCILS)))
+            found.append((kept, build_measurement_request(home, VERSION, COUNCILS)))
         assert found[0] == found[1]
 
 
@@ -135,7 +139,7 @@ def test_neighbours_differ_by_one_in_each_marginal_and_in_nothing_else(tmp_path:
                 whole = pq.read_table(home.cohort(COHORT).reviewed)
                 pq.write_table(whole.slice(1), home.cohort(COHORT).reviewed)
             measure(home, keys)
-            drawn.append(json.loads(path_of(home.restricted, COHORT, VERSION, REVIEW).read_bytes()))
+            drawn.append(json.loads(build_measurement_path(home.restricted, COHORT, VERSION, REVIEW).read_bytes()))
             requests.append(home.cohort(COHORT).request_plan(VERSION, REVIEW).read_bytes())
         assert requests[0] == requests[1]
         assert drawn[0]["measurement"]["rho"] == drawn[1]["measurement"]["rho"]
@@ -172,7 +176,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
     assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
 
 
 def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
@@ -196,11 +200,11 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     with pytest.raises(WaitsForApproval):
         measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert charged(home) == []
-    request = measurement_request(home, VERSION, COUNCILS)
+    request = build_measurement_request(home, VERSION, COUNCILS)
     assert REVIEW in request["cohorts"][COHORT]["plans"]
     assert "a clerical review of links" in render_sheet(home, request)
-    review(home, FOUND | {category(ONE, Decision.MATCH): 41})
-    assert measurement_request(home, VERSION, COUNCILS) != request
+    review(home, FOUND | {format_category(ONE, Decision.MATCH): 41})
+    assert build_measurement_request(home, VERSION, COUNCILS) != request
 
 
 def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:

@@ -17,8 +17,8 @@ import pytest
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, SeriesRefused, fix_release
 from assets.release.measure import measure_family, publish_bundle
-from assets.release.tabulate import Differing, differing
-from ndl_export.bundle.make import contents
+from assets.release.tabulate import Differing, find_differing_tables
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.publish.withdraw import withdraw
 from ndl_export.tables import FAMILIES, TABLES
@@ -80,7 +80,7 @@ def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> N
     account = load_policy().accounts["child"]
     spent = account.cap_rho - sum(account.split.values())
     for cohort in (EARLIER, COHORT):
-        assert Ledger(made.ledger).remaining(cohort) == pytest.approx(spent, abs=1e-5)
+        assert Ledger(made.ledger).compute_remaining(cohort) == pytest.approx(spent, abs=1e-5)
 
 
 @pytest.mark.parametrize(("by", "found"), [(1e-13, "last_digits"), (1e-6, "figures")])
@@ -91,16 +91,16 @@ def test_last_digits_are_told_from_figures(made: Home, tmp_path: Path, by: float
     table, column = pq.read_table(path), "children_count_estimate"
     changed = pc.multiply(table[column], 1 + by)
     pq.write_table(table.set_column(table.column_names.index(column), table.field(column), changed), path)
-    assert getattr(differing(bundle), found) == ["joined_dots"]
+    assert getattr(find_differing_tables(bundle), found) == ["joined_dots"]
     without = pa.nulls(len(table), table.field(column).type)
     pq.write_table(table.set_column(table.column_names.index(column), table.field(column), without), path)
-    assert differing(bundle) == Differing(["joined_dots"], [])
+    assert find_differing_tables(bundle) == Differing(["joined_dots"], [])
 
 
 def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) -> None:
     bundle = made.release / SECOND
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
     for name in TABLES:
         both, first = (pq.read_table(made.release / version / f"{name}.parquet") for version in (SECOND, FIRST))
         own = both.filter(pc.equal(both["time_period"], EARLIER))
@@ -125,11 +125,11 @@ def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) 
 
 
 def test_a_repeated_release_gives_the_same_bytes_whatever_came_later(copy: Home, keys: KeyRing) -> None:
-    before = contents(copy.release / SECOND)
+    before = read_contents(copy.release / SECOND)
     paid = charges(copy)
     assert verify(released(copy, keys, COHORT, "2026.12.0", [EARLIER], reuse=True)).ok
-    assert contents(released(copy, keys, COHORT, SECOND)) == before
-    assert contents(released(copy, keys, COHORT, SECOND, [EARLIER])) == before
+    assert read_contents(released(copy, keys, COHORT, SECOND)) == before
+    assert read_contents(released(copy, keys, COHORT, SECOND, [EARLIER])) == before
     assert charges(copy) == paid
 
 
@@ -164,7 +164,7 @@ def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path
     homes.released(home, keys, [name for name in COUNCILS if name != "leeds"], FIRST, EARLIER, allow_missing=True)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
     assert verify(bundle).ok, str(verify(bundle))
-    assert differing(bundle) == Differing([], [])
+    assert find_differing_tables(bundle) == Differing([], [])
     rows = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
     rows = rows.fillna({"children_count_flag": "none", "series_break": "none"})
     leeds = rows[rows.la_name == "Leeds"].groupby("time_period").children_count_flag.agg(set)

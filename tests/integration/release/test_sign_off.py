@@ -24,26 +24,26 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
 from assets.release.sign_off import (
+    build_measurement_request,
     check_publication,
-    measurement_request,
+    list_ready_releases,
     publish_approved,
-    signed_and_waiting,
 )
 from ndl_export.bundle import make
-from ndl_export.bundle.make import contents
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidPublisher
-from ndl_export.facts.released import versions
+from ndl_export.facts.released import list_versions
 from pipelines.cli import main
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import session
 from privacy.release.approval import SignOffs, WaitsForApproval, note_not_synthetic
-from privacy.release.canonical import sha256_hex
-from privacy.release.child_table import true_counts
+from privacy.release.canonical import compute_sha256
+from privacy.release.child_table import count_cells
 from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
-from privacy.release.statement import privacy_page
+from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
@@ -148,14 +148,14 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
         publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
-    assert versions(home.release) == []
+    assert list_versions(home.release) == []
     assert not [path for path in home.release.rglob("*") if path.is_file()]
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
-    held = contents(home.held / VERSION)
+    held = read_contents(home.held / VERSION)
     bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     assert bundle == home.release / VERSION
-    assert contents(bundle) == held
+    assert read_contents(bundle) == held
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (bundle, *bundle.rglob("*")))
     assert not list(home.held.iterdir())
@@ -211,7 +211,7 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
     own = tmp_path / "own-machine"
     key = str(BRAM.key_file(own))
     taken = shutil.copy(to_sign, own / "to-sign")
-    assert sha256_hex(sheet.read_bytes()) in Path(taken).read_text()
+    assert compute_sha256(sheet.read_bytes()) in Path(taken).read_text()
     command = ["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", key, "-in", "to-sign", "-out", "signature"]
     subprocess.run(command, cwd=own, check=True, capture_output=True)
     swapped = approve(home, None, "--share", "0.9", "--signature", str(own / "signature"))
@@ -270,13 +270,13 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
     with pytest.raises(WaitsForApproval):
         publish_bundle(store, keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
-    before = contents(publish_bundle(store, keys, VERSION, COUNCILS))
+    before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
     change_people(home, ANNA)
     measure(home, keys)
-    assert contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
+    assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     shutil.rmtree(home.release)
-    assert contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
+    assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
         measure(home, keys, REVISION, 0.05)
 
@@ -300,10 +300,10 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
     (site := tmp_path / "bundle" / "site").mkdir(parents=True)
     for name, content in (("README.md", "Figures."), ("SHA256SUMS", sums), ("SHA256SUMS.sig", "")):
         (site.parent / name).write_text(content)
-    assert make.sums_of(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
+    assert make.hash_sums(site.parent) == hashlib.sha256(sums.encode()).hexdigest()
     (site / "figures.html").write_text("Other figures.")
     with pytest.raises(make.BundleRefused, match="is not as it was made"):
-        make.sums_of(site.parent)
+        make.hash_sums(site.parent)
 
 
 @pytest.mark.slow
@@ -327,11 +327,11 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(ho
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
     shown = approve(home, ANNA).output
     sheet = home.decision_sheet(VERSION, "measurement")
-    assert sha256_hex(sheet.read_bytes()) in shown
-    request = measurement_request(home, VERSION, COUNCILS)
+    assert compute_sha256(sheet.read_bytes()) in shown
+    request = build_measurement_request(home, VERSION, COUNCILS)
     assert render_sheet(home, request) == sheet.read_text()
     (line,) = (line for line in Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
-    assert sha256_hex(sheet.read_bytes()) in line.content
+    assert compute_sha256(sheet.read_bytes()) in line.content
     measure(home, keys)
     published = r"<h2 id=\"say\">.*?(?=<h2 id=)"
     text = re.sub(rf"<style>.*?</style>|<svg.*?</svg>|{published}", " ", sheet.read_text(), flags=re.DOTALL)
@@ -340,7 +340,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     assert "can be used" not in text, "how many rates are published is public, and follows from the plan alone"
     shown_numbers = {int(found) for found in re.findall(r"(?<![\w.,])\d{2,}(?![\w.,%])", text.replace(",", ""))}
     plan = plan_family("pupil", COUNCILS, load_policy())
-    counted = true_counts(home.cohort(COHORT).confidential("pupil"), plan)
+    counted = count_cells(home.cohort(COHORT).confidential("pupil"), plan)
     cells = {int(cell) for counts in counted.values() for cell in counts.ravel() if cell >= 60}
     assert not shown_numbers & cells
 
@@ -359,9 +359,9 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
-    sheet = sha256_hex(home.decision_sheet(VERSION, "measurement").read_bytes())
-    assert not [name for name, content in contents(home.held / VERSION).items() if sheet[:16].encode() in content]
-    page = privacy_page(record)
+    sheet = compute_sha256(home.decision_sheet(VERSION, "measurement").read_bytes())
+    assert not [name for name, content in read_contents(home.held / VERSION).items() if sheet[:16].encode() in content]
+    page = render_privacy_page(record)
     assert "Carla Openwood" in page
     assert not [
         path for path in (home.held / VERSION).rglob("*") if path.is_file() and b"Quillfeather" in path.read_bytes()
@@ -370,18 +370,18 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
 
 @pytest.mark.slow
 def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> None:
-    assert signed_and_waiting(home) == []
+    assert list_ready_releases(home) == []
     approve(home, ANNA, "--share", "0.9")
-    (ready,) = signed_and_waiting(home)
+    (ready,) = list_ready_releases(home)
     assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
     measure(home, keys)
-    assert signed_and_waiting(home) == []
+    assert list_ready_releases(home) == []
     with pytest.raises(WaitsForApproval):
         publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     approve(home, ANNA, "--publish")
-    assert [each.stage for each in signed_and_waiting(home)] == [Stage.PUBLICATION]
+    assert [each.stage for each in list_ready_releases(home)] == [Stage.PUBLICATION]
     publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    assert signed_and_waiting(home) == []
+    assert list_ready_releases(home) == []
 
 
 class Killed(BaseException):

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.catalogue.runs import note_councils, one_run
+from assets.catalogue.runs import note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.signers import note_signers
@@ -64,7 +64,7 @@ def test_the_first_intake_records_people_also_where_dagster_starts_it(
         known = note_councils(instance, COUNCILS)
         done = definitions.resolve_job_def("intake").execute_in_process(
             instance=instance,
-            tags=one_run(["leeds"], COHORT, known),
+            tags=tag_partition_range(["leeds"], COHORT, known),
             asset_selection=[dg.AssetKey(["restricted", "eyfsp"])],
         )
     assert done.success

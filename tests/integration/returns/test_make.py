@@ -21,7 +21,7 @@ from assets.returns.row_history import forget_rows
 from pipelines.cli import main
 from pipelines.ending import Ending
 from pipelines.reports.doctor import State, examine
-from privacy.chained_log import LogBroken, append, entries
+from privacy.chained_log import LogBroken, append, read_entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
 from tests.support.returns.agreements import everything, telling, write
@@ -120,7 +120,7 @@ def test_where_the_agreement_does_not_stand_nothing_is_made_and_what_was_made_go
     agree(pipeline, **agreement)
     assert sentences(pipeline)["leeds/eyfsp"] == f"the return made before is withdrawn, nothing is made: {said}"
     assert not pipeline.file("leeds", "eyfsp").exists()
-    last = [e for e in entries(pipeline.home.disclosures) if e["source"] == "eyfsp"][-1]
+    last = [e for e in read_entries(pipeline.home.disclosures) if e["source"] == "eyfsp"][-1]
     assert (last["what"], last["reason"], last["rows"]) == ("withdrawn", said, 0)
 
 
@@ -136,7 +136,7 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     for source in SERVICES:
         contacts = [contact for fact in pipeline.facts("leeds", source) for contact in fact["known_to"]]
         assert {tuple(contact) for contact in contacts} == {("council", "service")}
-    lines = entries(pipeline.home.disclosures)
+    lines = read_entries(pipeline.home.disclosures)
     assert [line["serial"] for line in lines if line["source"] == "eyfsp"] == [1, 2]
     assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
 
@@ -173,7 +173,7 @@ def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
     with ThreadPoolExecutor(2) as both:
         runs = list(both.map(lambda _: pipeline.make(), range(2)))
     assert sorted(sum(made.written for made in run) for run in runs) == [0, len((*SERVICES, *SERVICE_NAMES))]
-    assert len(entries(pipeline.home.disclosures)) == len((*SERVICES, *SERVICE_NAMES))
+    assert len(read_entries(pipeline.home.disclosures)) == len((*SERVICES, *SERVICE_NAMES))
 
 
 def test_across_councils_both_sides_agree(pipeline: Pipeline) -> None:
@@ -225,7 +225,7 @@ def put_back_an_older_copy(pipeline: Pipeline, older: dict[Path, bytes]) -> None
 
 def write_another(pipeline: Pipeline, older: dict[Path, bytes]) -> None:
     """A log of as many lines, each in its chain."""
-    lines = entries(pipeline.home.disclosures)
+    lines = read_entries(pipeline.home.disclosures)
     remove(pipeline, older)
     chain = ("seq", "previous_hash", "entry_hash")
     for line in lines:

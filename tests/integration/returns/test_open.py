@@ -25,7 +25,7 @@ from pipelines.council_cli import main as council_main
 from privacy.doors import age
 from privacy.keys import SENDER_KEYS
 from privacy.returns import seal
-from privacy.row_keys import number_of
+from privacy.row_keys import parse_row_number
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.areas import lacking
 from tests.support.independent import write_extracts
@@ -314,9 +314,9 @@ def test_facts_are_about_the_row_in_force_of_each_part(pipeline: Pipeline) -> No
             sent |= {f"{part}:{number}": row["upn"] for number, row in enumerate(csv.DictReader(file), 1)}
     assert {row["Row"]: row["UPN"] for row in pipeline.table("sefton", "eyfsp", extract=folder)} == sent
     places = range(CORRECTED.start + 1, CORRECTED.stop + 1)
-    before, now = ({number_of(f"{part}:{place}") for place in places} for part in (1, 2))
+    before, now = ({parse_row_number(f"{part}:{place}") for place in places} for part in (1, 2))
     facts = {fact["row"] for fact in pipeline.facts("sefton", "eyfsp")}
-    assert facts <= {number_of(name) for name in sent}
+    assert facts <= {parse_row_number(name) for name in sent}
     assert not facts & before
     assert facts & now
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from assets.returns.row_history import MOST_ALIKE
 from pipelines.cli import main
-from privacy.chained_log import entries
+from privacy.chained_log import read_entries
 from privacy.returns.seal import RECEIPT_FORMAT, unseal_document
 from tests.support.extracts import nhs_number, upn
 from tests.support.independent import write_extracts
@@ -272,7 +272,7 @@ def test_many_variants_of_one_child_stop_the_return_until_somebody_has_looked(wo
     facts = world.facts(None, on)
     assert len(facts) > 0.7 * len(world.baseline)
     assert max(facts) <= len(world.baseline)
-    (line,) = [line for line in entries(world.pipeline.home.disclosures) if line["what"] == "released"]
+    (line,) = [line for line in read_entries(world.pipeline.home.disclosures) if line["what"] == "released"]
     assert (line["source"], line["reason"]) == (SOURCE, "Two schools sent twice.")
 
 

@@ -16,7 +16,7 @@ from assets.pseudonymise.tokens_file import tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, find, taking_part
+from sources.extract.landed import Landed, find, list_councils
 from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
@@ -55,7 +55,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _landed(landing: Path, source: str) -> list[Landed]:
-    found = (find(landing, council, source, COHORT) for council in taking_part(landing))
+    found = (find(landing, council, source, COHORT) for council in list_councils(landing))
     return [landed for landed in found if landed]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
-from ndl_export.site.documents import documents, shelves
+from ndl_export.site.documents import group_files, render_documents
 from ndl_export.tables import TABLES
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.pages import DOCUMENTS, Made
@@ -28,12 +28,12 @@ HOSTILE = """**Made up.**
 
 
 def page(text: str, notice: str = "Made up.") -> str:
-    [document] = documents({"hostile.md": text.encode()}, {"hostile.md", "notes.md", "a.csv"}, notice)
+    [document] = render_documents({"hostile.md": text.encode()}, {"hostile.md", "notes.md", "a.csv"}, notice)
     return document.body
 
 
 def test_markup_in_a_document_stays_words() -> None:
-    [document] = documents({"hostile.md": HOSTILE.encode()}, {"hostile.md", "notes.md"}, "Made up.")
+    [document] = render_documents({"hostile.md": HOSTILE.encode()}, {"hostile.md", "notes.md"}, "Made up.")
     assert document.title == "A title with <b>markup</b> & `code`"
     root = parse(f"<!DOCTYPE html>\n<html>{document.body}</html>")
     assert not {each.tag for each in root.iter()} & {"script", "img", "b"}
@@ -86,7 +86,7 @@ def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
     package = b'{"resources": [{"path": "notes.md", "title": "Notes"}]}'
     files = {"README.md": readme, "datapackage.json": package, "figures.ods": b"x" * 1234, "notes.md": b"# Notes"}
     names = [*files, "gld_headline.all.csv", "gld_headline_odd.csv"]
-    found = shelves(files, names, (), TABLES)
+    found = group_files(files, names, (), TABLES)
     assert [(kind.about, [file.name for file in kind.files]) for kind in found.kinds["tables"]] == [
         ("every row", ["gld_headline.all.csv"])
     ]

@@ -22,9 +22,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle.make import contents, write_bundle
-from ndl_export.facts.official import official_figures
-from ndl_export.tables.geography import geographies
+from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.facts.official import read_official_figures
+from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
@@ -99,7 +99,7 @@ def test_bytes_depend_on_facts_and_figures_alone(whole: Made) -> None:
     rng = np.random.default_rng(3)
     shuffled = {name: data.take(pa.array(rng.permutation(data.num_rows))) for name, data in whole.tables.items()}
     facts = fake_facts(councils=tuple(reversed(whole.facts.councils)))
-    assert whole.made_of(facts, shuffled) == contents(whole.site)
+    assert whole.made_of(facts, shuffled) == read_contents(whole.site)
 
 
 def check_figures(made: Made, found: list[Panel]) -> None:
@@ -136,7 +136,7 @@ def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> N
     published = Published(two_cohorts.tables)
     found = [(chart, area, panel) for chart, cohort, area, panel in panels(two_cohorts) if not cohort]
     assert sorted({chart for chart, *_ in found}) == ["gap-over-time", "gld-over-time"]
-    assert {area for _, area, _ in found} == {area.name for area in geographies(PILOT)}
+    assert {area for _, area, _ in found} == {area.name for area in list_geographies(PILOT)}
     for chart, area, panel in found:
         sources = places(chart.replace("over-time", "by-area"), "")
         sources = sources if chart == "gap-over-time" else [sources[0], sources[2]]
@@ -173,7 +173,7 @@ TARGET = re.compile(
 
 
 def test_every_area_is_told_how_far_it_is_from_the_target_as_the_macro_answers(whole: Made) -> None:
-    names = {area.code: area.name for area in geographies(PILOT)[1:]} | {"": "Pilot councils"}
+    names = {area.code: area.name for area in list_geographies(PILOT)[1:]} | {"": "Pilot councils"}
     with duckdb.connect(str(whole.site.parent.parent / DATABASE_FILE), read_only=True) as con:
         found = con.sql("FROM gld_to_target('Total')").to_arrow_table().to_pylist()
     macro = {(row["area_name"], row["target_percent"]): row for row in found}
@@ -277,7 +277,7 @@ def test_a_change_has_the_direction_of_its_interval(two_cohorts: Made) -> None:
 
 def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
     """England's and the council's own, and nowhere a difference from the council's own."""
-    official = {(f.area_name, f.breakdown_topic, f.breakdown, f.sex): f for f in official_figures(COHORT)}
+    official = {(f.area_name, f.breakdown_topic, f.breakdown, f.sex): f for f in read_official_figures(COHORT)}
     seen = set()
     for chart, _, area, panel in panels(whole):
         if chart != "gld-by-group":
@@ -300,7 +300,7 @@ def test_official_figures_stand_beside_their_groups(whole: Made) -> None:
 
 def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None:
     """As a line at its figure in the drawing, in the key and below the table; nothing follows for made-up figures."""
-    official = {(f.breakdown, f.sex): f.percent for f in official_figures(COHORT) if f.area_name == "England"}
+    official = {(f.breakdown, f.sex): f.percent for f in read_official_figures(COHORT) if f.area_name == "England"}
     eligible, others = (round(official[group, "Total"], 1) for group in (ELIGIBLE, NOT_ELIGIBLE))
     gap = f"{others - eligible:.1f} points"
     expected = {
@@ -441,7 +441,7 @@ def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> No
                 assert cells == [published.cell(place, COHORT, area_of(label)) for place in places(chart, label)]
         official = {
             f"{row[:4]}/{row[4:]}": {
-                each.area_name: f"{each.percent:.1f}%" for each in official_figures(row) if each.is_total
+                each.area_name: f"{each.percent:.1f}%" for each in read_official_figures(row) if each.is_total
             }
             for row in ("202122", "202223", "202324", "202425")
         }

@@ -12,10 +12,10 @@ import pytest
 
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.site import site_downloads, site_files, views
-from ndl_export.site.views import labels
-from ndl_export.tables.geography import geographies
-from ndl_export.tables.rows import rows
+from ndl_export.site import build_site_downloads, build_site_files, views
+from ndl_export.site.views import label_rows
+from ndl_export.tables.geography import list_geographies
+from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
@@ -63,7 +63,7 @@ def test_every_figure_is_that_of_the_table(on_request: Made) -> None:
     measures = ("gld_children_percent", "gld_children_count", "children_count")
     assert shown == published(SEN, on_request.tables[SEN.name], measures)
     assert {len(own) for own in shown.values()} == {36}
-    assert len(shown) == len(geographies(PILOT))
+    assert len(shown) == len(list_geographies(PILOT))
 
 
 def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_others(on_request: Made) -> None:
@@ -79,9 +79,11 @@ def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_
 def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_request: Made, tmp_path: Path) -> None:
     file = on_request.site / f"{OF_SEN}.csv"
     lines = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
-    assert len(lines) == 3 * 36 * len(geographies(PILOT))
+    assert len(lines) == 3 * 36 * len(list_geographies(PILOT))
     facts = on_request.facts
-    made = site_downloads(on_request.tables, facts.councils, facts.cohorts, facts.missing, facts.on_request.tables)
+    made = build_site_downloads(
+        on_request.tables, facts.councils, facts.cohorts, facts.missing, facts.on_request.tables
+    )
     assert made[file.name] == file.read_bytes()
     assert verify(on_request.site.parent).faults == ()
 
@@ -127,7 +129,7 @@ def made_again(
     """The pages of a release with these tables, of which there is no bundle."""
     facts = replace(fake_facts(), cohorts=cohorts, missing={}, on_request=OnRequest(requests))
     tables = fake_tables(cohorts=cohorts, requested=requests)
-    return site_files(facts, tables, others.others, [*others.others], concluded(facts, tables))
+    return build_site_files(facts, tables, others.others, [*others.others], concluded(facts, tables))
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
@@ -162,14 +164,14 @@ def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_togethe
     assert "<details open>" in of_sen
     monkeypatch.setattr(views, "MOST_DRAWN", 8)
     page = made_again((asked,), on_request)["request-by-sex.html"].decode()
-    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, labels(SEN.table))) - 1)
+    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, label_rows(SEN.table))) - 1)
     monkeypatch.setattr(views, "MOST_DRAWN", 40)
     of_sen = made_again((SEN,), on_request)[f"{OF_SEN}.html"].decode()
     for undrawn in (page, of_sen):
         assert 'class="chart' not in undrawn
         assert "<details open>" in undrawn
-        assert len(panels(undrawn)) == len(geographies(PILOT))
-    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(geographies(PILOT)))
+        assert len(panels(undrawn)) == len(list_geographies(PILOT))
+    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(list_geographies(PILOT)))
     made = made_again((asked,), on_request)
     page = made["request-by-sex.html"].decode()
     assert [area for area, _ in panels(page)] == [TOGETHER]
@@ -181,7 +183,7 @@ def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) 
     missing = {"eyfsp": ("halton",)}
     facts = facts_with((SEN,), missing=missing)
     tables = fake_tables(missing=missing, requested=(SEN,))
-    files = site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))
+    files = build_site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))
     page = files[f"{OF_SEN}.html"].decode()
     shown = panels(page)
     assert "These figures are not available [x]" in words(shown["Halton", COHORT])
@@ -189,8 +191,8 @@ def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) 
 
 
 def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
-    assert list(labels(REVIEWS.table)) == ["All children", "Female", "Male"]
-    own = labels(SEN.table)
+    assert list(label_rows(REVIEWS.table)) == ["All children", "Female", "Male"]
+    own = label_rows(SEN.table)
     assert own[f"No SEN provision, {MEALS}, Female"] == ("No SEN provision", MEALS, "Female")
     alike = {
         **SEN_BY_MEALS,
@@ -205,6 +207,6 @@ def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
         ],
     }
     table = requested(alike).table
-    assert list(labels(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
+    assert list(label_rows(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
     for each in (SEN.table, table, requested(REVIEWED, "health").table):
-        assert list(labels(each).values()) == [row.levels for row in rows(each, all_together=True)]
+        assert list(label_rows(each).values()) == [row.levels for row in list_rows(each, all_together=True)]

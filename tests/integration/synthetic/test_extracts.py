@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sources.contracts import CONTRACTS, Kind
-from sources.councils.council_file import CONTRACT_DIALECT, council_file
+from sources.councils.council_file import CONTRACT_DIALECT, load_council_file
 from sources.reference.places import PILOT
 from sources.synthetic import generate
 from tests.support.extracts import UPN_LETTERS
@@ -93,15 +93,15 @@ def test_scores_are_mostly_in_steps_of_five(tables: dict[str, pd.DataFrame]) -> 
 
 @pytest.mark.parametrize("council", PILOT)
 def test_each_pilot_council_has_a_dialect_of_every_source(council: str) -> None:
-    dialects = council_file(council).sources
+    dialects = load_council_file(council).sources
     assert set(dialects) == set(CONTRACTS)
     for source, dialect in dialects.items():
         assert dialect != CONTRACT_DIALECT
-        assert any(dialect.local_name(name) != name for name in CONTRACTS[source].required)
+        assert any(dialect.get_local_name(name) != name for name in CONTRACTS[source].required)
 
 
 def test_dialects_differ() -> None:
-    dialects = [council_file(council).dialect(source) for council in PILOT for source in CONTRACTS]
+    dialects = [load_council_file(council).dialect(source) for council in PILOT for source in CONTRACTS]
     assert {dialect.delimiter for dialect in dialects} == {",", ";", "|", "\t"}
     encodings = {"utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1"}
     assert {dialect.encoding for dialect in dialects} == encodings
@@ -111,11 +111,11 @@ def test_dialects_differ() -> None:
 @pytest.mark.parametrize("source", CONTRACTS)
 @pytest.mark.parametrize("council", PILOT)
 def test_round_trip(pilot: Path, pilot_in_contract_form: Path, council: str, source: str) -> None:
-    contract, dialect = CONTRACTS[source], council_file(council).dialect(source)
+    contract, dialect = CONTRACTS[source], load_council_file(council).dialect(source)
     path = files(pilot, source)[council]
     sent = read(path, dialect.delimiter, dialect.encoding)
     plain = read(files(pilot_in_contract_form, source)[council])
-    own = {dialect.local_name(name): name for name in plain.columns if name not in dialect.constants}
+    own = {dialect.get_local_name(name): name for name in plain.columns if name not in dialect.constants}
     assert list(sent.columns) == list(own)
     sent = sent.rename(columns=own)
     assert len(sent) == len(plain)
@@ -139,7 +139,7 @@ def test_other_file_formats_are_found_by_their_ending(pilot: Path) -> None:
 
 
 def test_any_script_reaches_systems_that_can_hold_it(pilot: Path) -> None:
-    dialect = council_file("liverpool").dialect("hv_reviews")
+    dialect = load_council_file("liverpool").dialect("hv_reviews")
     names = read(files(pilot, "hv_reviews")["liverpool"], dialect.delimiter, dialect.encoding)
     assert any(ord(letter) > 0x370 for name in names.GivenName for letter in name)
 
@@ -177,7 +177,7 @@ def test_rows_of_a_person_are_alike(rows: dict[str, pd.DataFrame]) -> None:
     profile = rows["eyfsp"].drop_duplicates("person_id").set_index("person_id")
     for source in ("school_census", "early_years_census", "hv_reviews"):
         other = rows[source].drop_duplicates("person_id").set_index("person_id")
-        both = profile.merge(other, left_index=True, right_index=True, suffixes=("", "_other"))
+        both = profile.merge(other, left_index=True, right_index=True, suffixes=("", "_find_other"))
         assert (both.date_of_birth == both.date_of_birth_other).mean() > 0.97
         assert (both.surname.str.upper() == both.surname_other.str.upper()).mean() > 0.93
     by_number = rows["hv_reviews"].query("nhs_number != ''").groupby("nhs_number").person_id.nunique()

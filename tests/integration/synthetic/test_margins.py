@@ -13,7 +13,7 @@ from sources.reference.cohorts import Cohort
 from sources.synthetic import margins
 from sources.synthetic.attainment import EXPECTED, NOT_ASSESSED, draw_attainment
 from sources.synthetic.drawing import Streams
-from sources.synthetic.geography import geography
+from sources.synthetic.geography import build_geography
 from sources.synthetic.people import draw_people
 
 PUBLISHED = pd.read_csv(Path(reference.__file__).parent / "published_eyfsp_202425.csv")
@@ -72,7 +72,7 @@ def test_areas_add_up(pilot: Path) -> None:
 
 def test_national_margins() -> None:
     """A tenth of England keeps the national shares at GLD."""
-    cohort, figures, places = Cohort("202425"), margins.margins(True, 0.1), geography(True)
+    cohort, figures, places = Cohort("202425"), margins.build_margins(True, 0.1), build_geography(True)
     people = draw_people(Streams(7, cohort), cohort, figures, places)
     outcome = draw_attainment(Streams(7, cohort), people, figures, places.quintile(people.postcode))
     pupils = people.pupil
@@ -90,10 +90,10 @@ def test_national_margins() -> None:
 
 
 def test_other_councils_sum_to_the_published_totals() -> None:
-    england = margins.margins(True, 1.0)
+    england = margins.build_margins(True, 1.0)
     assert england.children.sum() == 589_471
     assert england.gld.sum() == pytest.approx(402_591)
     assert ((england.gld / england.children > 0.55) & (england.gld / england.children < 0.8)).all()
     for topic, counts in england.counts.items():
         assert (counts.sum(axis=1) == england.children).all(), topic
-        assert np.abs(counts.sum(axis=0) - margins._national_counts(topic)).max() < 80, topic
+        assert np.abs(counts.sum(axis=0) - margins._compute_national_counts(topic)).max() < 80, topic

@@ -10,7 +10,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import rdp_privacy_accountant as rdp
 
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
 from tests.support.release.crash import COHORT, FAMILY, PLAN, Scene, measure_in
 
@@ -30,7 +30,7 @@ def check_charge(folder: Path) -> None:
 
 def check_epsilon(plan: Plan, charged_rho: float) -> None:
     """Raise AssertionError if an accountant finds a higher epsilon than is declared for the charge."""
-    declared = epsilon(charged_rho, plan.delta)
+    declared = compute_epsilon(charged_rho, plan.delta)
     assert by_loss_distributions(plan) <= declared, "privacy loss distributions find more than is declared"
     assert by_loss_distributions(plan) <= by_renyi(plan), "the second accountant contradicts itself"
 

@@ -28,11 +28,11 @@ from assets.release.planning import plan_family
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import published_counts
+from privacy.estimation.intervals import compute_published_counts
 from privacy.keys import KeyRing
 from privacy.release import session
-from privacy.release.child_table import true_counts
-from privacy.release.mechanism import OPENDP, Counts, Measurement, combined, measure
+from privacy.release.child_table import count_cells
+from privacy.release.mechanism import OPENDP, Counts, Measurement, combine_measurements, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy
 from privacy.release.workload import Cube, Marginal, Selector
@@ -145,13 +145,13 @@ class Small:
 
     def _made(self, rows: int) -> Measurement:
         if rows not in self._counts:
-            self._counts[rows] = true_counts(self._table.slice(0, rows), self._plan)
+            self._counts[rows] = count_cells(self._table.slice(0, rows), self._plan)
         return measure(self._plan, self._counts[rows], session.OpenDPNoise(session.charge(self._plan)))
 
     def _published(self, estimates: Estimates, cubes: Sequence[Cube]) -> Vector:
         parts = [np.ravel(estimates.values(cube)) for cube in cubes]
         for cube in cubes:
-            shown = published_counts(estimates, cube)
+            shown = compute_published_counts(estimates, cube)
             parts += [np.ravel(shown.count), np.ravel(shown.lower), np.ravel(shown.upper)]
         return np.concatenate(parts).astype(np.float64)
 
@@ -173,10 +173,10 @@ class SmallOnRequest(Small):
         made = self._made(rows)
         key = (rows, "on request")
         if key not in self._counts:
-            self._counts[key] = true_counts(self._table.slice(0, rows), self._further)
+            self._counts[key] = count_cells(self._table.slice(0, rows), self._further)
         more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
         first = self._published(Estimates(self._plan, made), self._cubes)
-        again = Estimates(*combined(self._plan, made, [(self._further, more)]))
+        again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
         return np.concatenate([first, self._published(again, [*self._cubes, self._asked]), [made.rho, more.rho]])
 
 

@@ -84,12 +84,12 @@ def _long_table() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _every_row_of(mistaken: str) -> Iterator[None]:
-    once = children._one_of_each_child
+    once = children._select_one_per_child_sql
 
     def of_each(rows: str, order: str) -> str:
         return f"FROM {rows}" if rows == mistaken else once(rows, order)
 
-    with _unchecked_units(), patch.object(children, "_one_of_each_child", of_each):
+    with _unchecked_units(), patch.object(children, "_select_one_per_child_sql", of_each):
         yield
 
 
@@ -149,7 +149,7 @@ def _publishing(step: str, change: Callable[[CohortStore, Any], Any]) -> Iterato
 @contextmanager
 def _drawing_on_retry() -> Iterator[None]:
     """Do not refund a charge that was left open, so that the next run draws for it again."""
-    reserved = session._reserved
+    reserved = session._reserve_budget
 
     def again(wanted: Any, rho: float) -> Any:
         left = wanted.ledger.find(*wanted.key)
@@ -157,7 +157,7 @@ def _drawing_on_retry() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "_settle", lambda *_: None))
-        stack.enter_context(patch.object(session, "_reserved", again))
+        stack.enter_context(patch.object(session, "_reserve_budget", again))
         yield
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from assets.home.paths import Home
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import extracts_of
+from assets.linkage.inputs import list_extract_paths
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
-from privacy.release.child_table import true_counts
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Measurement, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -37,7 +37,7 @@ def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",
 
 def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
     family = plan.family.name
-    here, there = (measure(plan, true_counts(table, plan), NoNoise()) for table in tables)
+    here, there = (measure(plan, count_cells(table, plan), NoNoise()) for table in tables)
     distances = {names: _distance(here, there, names) for names in plan.sigmas}
     worst = max(distances, key=lambda names: distances[names])
     assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
@@ -51,7 +51,7 @@ def _tables(home: Home, folder: Path) -> dict[str, Path]:
     store = home.cohort(COHORT)
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
-    extracts = {source: extracts_of(store, source, COUNCILS) for source in CONTRACTS}
+    extracts = {source: list_extract_paths(store, source, COUNCILS) for source in CONTRACTS}
     build_confidential_tables(store.links, store.agreement, extracts, tables)
     return tables
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from assets.release import measure
 from assets.release.requests import planning as request_planning
 from assets.release.requests.planning import Sizes
-from ndl_export.bundle.make import contents
+from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
@@ -50,7 +50,7 @@ def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request:
     make = _answered if on_request else _released
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
-    with held_still(DataBlindNoise), patch.object(measure, "input_mac", lambda *_: "a" * 64):
+    with held_still(DataBlindNoise), patch.object(measure, "compute_input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
             bundles[number] = make(folder / f"home{number}", number, keys, councils)
     report = verify(bundles[0])
@@ -74,13 +74,13 @@ def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -
     def sizes(*given: Any) -> Sizes:
         return sizes_of(tuple(sorted(councils)), given[-1])
 
-    with patch.object(request_planning, "_published_sizes", sizes):
+    with patch.object(request_planning, "_read_published_sizes", sizes):
         return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:
     assert _names(one) == _names(other), "the list of files depends on the data"
-    files, others = contents(one), contents(other)
+    files, others = read_contents(one), read_contents(other)
     differing = sorted(name for name in files if files[name] != others[name])
     assert not differing, f"{', '.join(differing)} depend on the data by another way than the noisy counts"
     archives = [path.parent / f"{path.name}.zip" for path in (one, other)]
@@ -99,4 +99,4 @@ def _check_same_frame(one: Path, other: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(contents(folder))
+    return sorted(read_contents(folder))

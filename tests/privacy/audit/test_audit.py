@@ -9,9 +9,9 @@ import pytest
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
-from privacy.release.mechanism import charge, epsilon
+from privacy.release.mechanism import charge, compute_epsilon
 from privacy.release.policy import load_policy
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon
 from tests.privacy.audit.black_box import Bundles, Small, SmallOnRequest, check_black_box
 from tests.privacy.audit.conftest import IS_FULL, SIZE
@@ -89,7 +89,9 @@ def test_what_is_charged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("councils", [COUNCILS, pytest.param(list(places()), marks=only_full)], ids=["pilot", "all"])
+@pytest.mark.parametrize(
+    "councils", [COUNCILS, pytest.param(list(load_places()), marks=only_full)], ids=["pilot", "all"]
+)
 def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
     plan = plan_family(family, councils, load_policy())
     check_epsilon(plan, charge(plan))
@@ -101,7 +103,7 @@ def test_what_is_measured_on_request(family: str) -> None:
     plan, before = further_plans(COUNCILS)[family], plan_family(family, COUNCILS, load_policy())
     check_residuals(plan, SIZE.releases_on_request)
     check_epsilon(plan, charge(plan))
-    declared = epsilon(charge(plan) + charge(before), plan.delta)
+    declared = compute_epsilon(charge(plan) + charge(before), plan.delta)
     assert by_loss_distributions(before, plan) <= declared
 
 

@@ -13,8 +13,8 @@ import fsspec
 import pytest
 
 from assets.home.paths import Home
-from assets.release.anchors import SignedByAnother, check_known, published_charges, stated_charges
-from ndl_export.bundle.anchors import ANCHOR_FILES, UnreadableAnchor, anchors_at, anchors_in
+from assets.release.anchors import SignedByAnother, check_known, list_stated_charges, read_published_charges
+from ndl_export.bundle.anchors import ANCHOR_FILES, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import PUBLISH_TO
@@ -133,12 +133,12 @@ def test_an_archive_alone_is_an_anchor(books: Books, suffix: str) -> None:
     packed = ARCHIVES[suffix]({path.name: path.read_bytes() for path in folder.iterdir()}, FIRST)
     shutil.rmtree(folder)
     (books.home.release / f"{FIRST}.{suffix}").write_bytes(packed)
-    (anchor,) = anchors_in(books.home.release)
+    (anchor,) = read_anchors(books.home.release)
     assert anchor.statement["release"] == FIRST
     memory = fsspec.filesystem("memory")
     memory.rm(f"{books.target}/{FIRST}", recursive=True)
     memory.pipe_file(f"{books.target}/{FIRST}.{suffix}", packed)
-    assert [each.fingerprint for each in anchors_at(open_store(str(books.target)))] == [anchor.fingerprint]
+    assert [each.fingerprint for each in fetch_anchors(open_store(str(books.target)))] == [anchor.fingerprint]
     books.lose_ledger()
     books.lose_measurements()
     assert UNKNOWN in refused(books)
@@ -170,12 +170,12 @@ def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:
     memory, folder = fsspec.filesystem("memory"), f"{books.target}/{FIRST}"
     for file in ANCHOR_FILES[1:]:
         memory.rm_file(f"{folder}/{file}")
-    (anchor,) = anchors_at(open_store(str(books.target)))
-    assert stated_charges([anchor])[0].release == FIRST
+    (anchor,) = fetch_anchors(open_store(str(books.target)))
+    assert list_stated_charges([anchor])[0].release == FIRST
     assert anchor.fingerprint is None
     memory.rm_file(f"{folder}/{ANCHOR_FILES[0]}")
     memory.pipe_file(f"{folder}/README.md", b"arriving")
-    assert anchors_at(open_store(str(books.target)), arriving=FIRST) == []
+    assert fetch_anchors(open_store(str(books.target)), arriving=FIRST) == []
     assert f"{ANCHOR_FILES[0]} is missing, so nobody can tell" in refused(books)
 
 
@@ -184,7 +184,7 @@ def test_a_bundle_that_another_key_signed(books: Books, tmp_path: Path) -> None:
     with pytest.raises(
         SignedByAnother, match=r"release/2026\.11\.0 is signed with another key than this installation's"
     ):
-        published_charges(books.home, keys)
+        read_published_charges(books.home, keys)
     foreign = Books.at(tmp_path / "foreign", key=OTHER_KEY)
     foreign.release(THIRD)
     with pytest.raises(SignedByAnother):
@@ -194,20 +194,20 @@ def test_a_bundle_that_another_key_signed(books: Books, tmp_path: Path) -> None:
 def test_the_place_that_is_set_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, place = KeyRing.create(tmp_path / "keys"), tmp_path / "served"
     monkeypatch.setenv(PUBLISH_TO, str(place))
-    assert published_charges(Home(tmp_path / "second"), keys) == []
+    assert read_published_charges(Home(tmp_path / "second"), keys) == []
     books = Books.at(tmp_path / "home", key=keys.signing_key)
     books.release(FIRST)
     books.publish(FIRST, str(place))
-    (charge,) = published_charges(Home(tmp_path / "second"), keys)
+    (charge,) = read_published_charges(Home(tmp_path / "second"), keys)
     assert (charge.place, charge.release) == (f"{place}/{FIRST}", FIRST)
-    assert len(published_charges(books.home, keys, excluding=FIRST)) == 1
+    assert len(read_published_charges(books.home, keys, excluding=FIRST)) == 1
     monkeypatch.setenv(PUBLISH_TO, "nosuch://bucket/x")
     with pytest.raises(StoreError, match="no kind of store is called nosuch"):
-        published_charges(books.home, keys)
+        read_published_charges(books.home, keys)
 
 
 def test_publication_without_a_ledger_is_refused_and_makes_none(books: Books) -> None:
     books.lose_ledger()
     with pytest.raises(LedgerCorrupt, match=r"there is no ledger at .*ledger\.sqlite: restore it from a backup"):
-        check_known(books.home, anchors_in(books.home.release))
+        check_known(books.home, read_anchors(books.home.release))
     assert not Path(books.home.ledger).exists()

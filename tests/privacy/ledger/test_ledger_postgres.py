@@ -32,7 +32,7 @@ def spending(barrier, location, release, rho):
 
 def holding(held, location):
     """Take the lock of a measuring process, signal that, and hold it until killed."""
-    with Ledger(location).exclusive():
+    with Ledger(location).lock_exclusively():
         held.set()
         signal.pause()
 
@@ -57,7 +57,7 @@ def test_of_processes_racing_for_the_last_of_the_budget_one_gets_it(backend):
     for racer in racers:
         racer.join(PATIENCE)
     assert sorted(racer.exitcode for racer in racers) == [0, 1]
-    assert ledger.remaining("202425") == 0
+    assert ledger.compute_remaining("202425") == 0
     ledger.verify_chain()
 
 
@@ -99,7 +99,7 @@ def test_the_lock_of_a_process_that_was_killed_is_let_go(backend):
     entered = threading.Event()
 
     def enter() -> None:
-        with Ledger(backend.location).exclusive():
+        with Ledger(backend.location).lock_exclusively():
             entered.set()
 
     waiting = threading.Thread(target=enter)
@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
     ledger = approved(backend)
 
     def broken() -> None:
-        with ledger._storage.writing() as log:
+        with ledger._storage.begin_writing() as log:
             backend.raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
             log.entries()
 

@@ -135,7 +135,7 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def what_lies_in_its_place_was_drawn_for_the_charge_it_names(self) -> None:
         for books in self.homes.values():
-            kept = store.charges(books.home.restricted, COHORT)
+            kept = store.read_charges(books.home.restricted, COHORT)
             assert len({charge.ledger_entry for charge in kept}) == len(kept)
 
 
@@ -152,7 +152,7 @@ def test_a_crash_at_each_step_is_undone_or_finished(step: str, tmp_path: Path) -
             books.release(version)
         assert books.release(version).is_dir()
         books.measure(version, count=lambda: pytest.fail("counted again"))
-    kept = {charge.release: charge for charge in store.charges(books.home.restricted, COHORT)}
+    kept = {charge.release: charge for charge in store.read_charges(books.home.restricted, COHORT)}
     assert len(kept) == len(books.ledger.charges()) == 2
     assert all(books.ledger.find(COHORT, version, FAMILY).is_committed for version in kept)
     assert list((books.home.restricted / "drawn").glob("*")) == []

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from privacy.release import session, store
-from privacy.release.canonical import sha256_hex
+from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import (
     BudgetExceeded,
     BudgetNotApproved,
@@ -100,13 +100,13 @@ def test_it_is_charged_stored_and_read_back_ever_after(home):
     assert same(first, again)
     assert first.noise_source == OPENDP
     assert kinds(home) == ["APPROVE", "RESERVE", "COMMIT"]
-    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
     stored = store.read(home / "restricted", *CHARGE, plan=small_plan())
     reservation = ledger_of(home).find(*CHARGE)
-    content = store.path_of(home / "restricted", *CHARGE).read_bytes()
-    assert reservation.end.measurement_sha256 == sha256_hex(content)
+    content = store.build_measurement_path(home / "restricted", *CHARGE).read_bytes()
+    assert reservation.end.measurement_sha256 == compute_sha256(content)
     assert stored.ledger_entry == reservation.entry.entry_hash
-    ledger_of(home).check_known(store.charges(home / "restricted", "202425"))
+    ledger_of(home).check_known(store.read_charges(home / "restricted", "202425"))
     assert list((home / "restricted" / "drawn").iterdir()) == []
 
 
@@ -121,7 +121,7 @@ def test_a_segmentation_fault_in_a_draw_costs_neither_budget_nor_run(home):
     first = ask(home)
     assert same(first, ask(home, ForbiddenNoise()))
     assert kinds(home) == ["APPROVE", "RESERVE", "VOID", "RESERVE", "VOID", "RESERVE", "COMMIT"]
-    assert ledger_of(home).remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
+    assert ledger_of(home).compute_remaining("202425") == pytest.approx(0.3 - charge(small_plan()), abs=2e-9)
 
 
 def test_of_processes_at_once_exactly_one_draws(home):
@@ -179,7 +179,7 @@ def test_a_ledger_that_has_lost_a_charge_gives_no_other(home):
 
 def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
     ask(home)
-    path = store.path_of(home / "restricted", *CHARGE)
+    path = store.build_measurement_path(home / "restricted", *CHARGE)
     path.write_bytes(path.read_bytes().replace(b'"cohort":"202425"', b'"cohort":"202426"'))
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
         ask(home, ForbiddenNoise())

@@ -8,8 +8,8 @@ import pytest
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import expected_half_widths, expected_rate_half_widths, published_counts
-from privacy.release.child_table import true_counts
+from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts, compute_rate_half_widths
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
@@ -30,7 +30,7 @@ budget."""
 @pytest.fixture(scope="module")
 def pilot():
     plan = make_plan(pilot_family(), 0.185, delta=1e-6)
-    return plan, true_counts(pilot_table(), plan)
+    return plan, count_cells(pilot_table(), plan)
 
 
 def exact_rates(pilot, characteristic: str) -> tuple[np.ndarray, np.ndarray]:
@@ -52,13 +52,13 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
     reliability = load_policy().reliability
     for name in CHARACTERISTICS:
         numerator, denominator = rate_cubes(plan.family, name)
-        table = published_counts(estimates, denominator)
+        table = compute_published_counts(estimates, denominator)
         whole = table.lower > 0
         np.testing.assert_allclose(
-            expected_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
+            compute_count_half_widths(Covariances(plan), denominator)[whole], ((table.upper - table.lower) / 2)[whole]
         )
         size, rates = exact_rates(pilot, name)
-        expected = expected_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
+        expected = compute_rate_half_widths(Covariances(plan), numerator, denominator, size, rates)
         released = published_rates(estimates, numerator, denominator, reliability)
         large = size >= 500
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
@@ -68,7 +68,7 @@ def test_a_denominator_drowned_in_noise_may_be_anything():
     plan = make_plan(pilot_family(), 0.185, delta=1e-6)
     numerator, denominator = rate_cubes(plan.family, "fsm")
     nothing = np.zeros(denominator.shape)
-    assert (expected_rate_half_widths(Covariances(plan), numerator, denominator, nothing, nothing) == 50).all()
+    assert (compute_rate_half_widths(Covariances(plan), numerator, denominator, nothing, nothing) == 50).all()
 
 
 def test_the_published_tables_are_as_far_ahead():

@@ -9,17 +9,17 @@ import pytest
 from assets.release.noise_workload import REGION
 from assets.release.planning import plan_family
 from assets.release.tabulate import tabulate
-from ndl_export.check.content_checks import table_faults, table_layouts
+from ndl_export.check.content_checks import build_table_layouts, find_table_faults
 from ndl_export.tables import FAMILIES
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
-from sources.reference.places import PILOT, place, places
+from sources.reference.places import PILOT, get_place, load_places
 
 pytestmark = pytest.mark.slow
 
-COUNCILS = sorted(places())
+COUNCILS = sorted(load_places())
 
 
 def _drawn(plan: Plan, seed: int) -> Measurement:
@@ -47,7 +47,7 @@ def england() -> dict[str, pa.Table]:
 
 def test_every_table_is_sound_and_agrees_with_every_other(england: dict[str, pa.Table]) -> None:
     plans = {("202425", name): plan_family(name, COUNCILS, load_policy()).to_json() for name in FAMILIES}
-    assert table_faults(england, table_layouts(tuple(COUNCILS), ("202425",), {}, plans)) == []
+    assert find_table_faults(england, build_table_layouts(tuple(COUNCILS), ("202425",), {}, plans)) == []
 
 
 def test_regions_and_england_have_rows_and_shorter_intervals_than_sums_of_councils(
@@ -57,7 +57,7 @@ def test_regions_and_england_have_rows_and_shorter_intervals_than_sums_of_counci
     of_noise_alone = table.breakdown_topic == "Term of birth"  # does not depend on finding a census row
     rows = table[of_noise_alone & (table.sex == "Total")]
     widths = (rows.children_count_upper_ci - rows.children_count_lower_ci).groupby(rows.geographic_level).median()
-    regions = {place(council).region_code for council in COUNCILS}
+    regions = {get_place(council).region_code for council in COUNCILS}
     assert set(table.geographic_level) == {"National", "Regional", "English devolved area", "Local authority"}
     assert rows[rows.geographic_level == "Regional"].region_code.nunique() == len(regions) == 9
     assert widths["Regional"] < 0.7 * widths["Local authority"] * (len(COUNCILS) / len(regions)) ** 0.5

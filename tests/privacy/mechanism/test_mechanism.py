@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from privacy.release.mechanism import ChargeError, OpenDPNoise, charge, epsilon, measure
+from privacy.release.mechanism import ChargeError, OpenDPNoise, charge, compute_epsilon, measure
 from privacy.release.plan import Plan, make_plan
 from tests.support.release.doubles import NoNoise
 from tests.support.release.examples import pilot_family, small_plan
@@ -42,4 +42,4 @@ def test_counts_that_do_not_fit_the_plan_are_refused(break_counts):
 
 @pytest.mark.parametrize(("rho", "expected"), [(0.00664, 0.5), (0.02436, 1), (0.08815, 2), (0.18507, 3), (0.46306, 5)])
 def test_epsilon_is_opendps_conversion(rho, expected):
-    assert epsilon(rho, 1e-6) == pytest.approx(expected, abs=2e-4)
+    assert compute_epsilon(rho, 1e-6) == pytest.approx(expected, abs=2e-4)

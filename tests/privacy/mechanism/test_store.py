@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from privacy.release import store
-from privacy.release.canonical import canonical_json, sha256_hex
+from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.store import StoredMeasurement, StoreError
 from tests.support.release.examples import small_plan
@@ -31,28 +31,30 @@ def rewrite(path, change):
     """Change the content and recompute its hash, as someone who knows the format would."""
     body = json.loads(path.read_bytes())["measurement"]
     change(body)
-    path.write_bytes(canonical_json({"measurement": body, "sha256": sha256_hex(canonical_json(body))}))
+    path.write_bytes(
+        encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
+    )
 
 
 def test_what_is_written_is_read(written):
     root, measurement, sha256 = written
     path = root / "measurements" / "cohort=202425" / "release=2026.11.0" / "small.json"
     stored = store.read(root, *KEY, plan=small_plan(), sha256=sha256)
-    assert sha256 == sha256_hex(path.read_bytes())
+    assert sha256 == compute_sha256(path.read_bytes())
     assert (stored.input_mac, stored.ledger_entry) == ("a" * 64, "b" * 64)
     assert stored.measurement.rho == measurement.rho
     assert all((stored.measurement.noisy[a] == noisy).all() for a, noisy in measurement.noisy.items())
-    assert path.read_bytes().rstrip(b" ") == canonical_json(json.loads(path.read_bytes()))
+    assert path.read_bytes().rstrip(b" ") == encode_canonical_json(json.loads(path.read_bytes()))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["small.json"]
 
 
 def test_nothing_is_ever_replaced(written):
     root, measurement, _ = written
-    kept = store.path_of(root, *KEY).read_bytes()
+    kept = store.build_measurement_path(root, *KEY).read_bytes()
     store.keep(root, StoredMeasurement(*KEY, "a" * 64, "c" * 64, measurement))
     store.promote(root, *KEY, "c" * 64)
-    assert store.path_of(root, *KEY).read_bytes() == kept
+    assert store.build_measurement_path(root, *KEY).read_bytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -68,14 +70,14 @@ def test_nothing_is_ever_replaced(written):
 )
 def test_a_file_that_does_not_agree_is_refused(written, change, message):
     root, _, _ = written
-    rewrite(store.path_of(root, *KEY), change)
+    rewrite(store.build_measurement_path(root, *KEY), change)
     with pytest.raises(StoreError, match=message):
         store.read(root, *KEY, plan=small_plan())
 
 
 def test_an_altered_or_missing_file_is_refused(written):
     root, _, _ = written
-    path = store.path_of(root, *KEY)
+    path = store.build_measurement_path(root, *KEY)
     with pytest.raises(StoreError, match="ledger recorded"):
         store.read(root, *KEY, plan=small_plan(), sha256="0" * 64)
     path.write_bytes(path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c'))
@@ -92,4 +94,4 @@ def test_an_altered_or_missing_file_is_refused(written):
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])
 def test_a_name_that_would_leave_its_folder_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="may hold only"):
-        store.path_of(tmp_path, "202425", name, "small")
+        store.build_measurement_path(tmp_path, "202425", name, "small")

@@ -19,15 +19,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ndl_export.check.content_checks import table_layouts
+from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import Missing
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure
-from ndl_export.tables.rows import Children, Layout, rows
-from ndl_export.tables.schema import BREAK_COLUMN, MODEL_WITH_INTERVAL, ColumnRole, Flag, arrow_schema, column_name
-from privacy.release.statement import inference
+from ndl_export.tables.rows import Children, Layout, list_rows
+from ndl_export.tables.schema import (
+    BREAK_COLUMN,
+    MODEL_WITH_INTERVAL,
+    ColumnRole,
+    Flag,
+    build_arrow_schema,
+    get_column_name,
+)
+from privacy.release.statement import compute_inference
 from sources.reference.goals import GOALS
 from sources.reference.places import PILOT
 
@@ -83,7 +90,7 @@ def fake_noise_covariance(cohorts: Sequence[str]) -> pa.Table:
     table = TABLES["gld_headline"]
     topic, *of_row = (entry.name for entry in table.filters)
     groups: dict[str, list[tuple[str, ...]]] = {}
-    for row in rows(table, all_together=True):
+    for row in list_rows(table, all_together=True):
         level = dict(zip((topic, *of_row), row.levels, strict=True))
         groups.setdefault(level[topic], []).append(tuple(level[name] for name in of_row))
     found = []
@@ -146,7 +153,7 @@ def fake_privacy_record(
             }
             for cohort, origin in measured.items()
         ],
-        "inference": inference(CHILD["rho"]),
+        "inference": compute_inference(CHILD["rho"]),
         "neighbouring_relation": "one row added or removed",
         "trust_model": "central model",
         "privacy_parameters": dict(CHILD),
@@ -162,7 +169,7 @@ def fake_tables(
     cohorts: tuple[str, ...] = (COHORT,),
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
-    layouts = table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
+    layouts = build_table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
     shares = {name: _shares(family, rng) for name, family in FAMILIES.items()}
@@ -207,7 +214,7 @@ def _table(
             columns |= _count_columns(measure, estimates(measure.name), absent, symbols)
         else:
             columns |= _ratio_columns(measure, absent, symbols, rng)
-    schema = arrow_schema(expected.table)
+    schema = build_arrow_schema(expected.table)
     return pa.table(columns).select(schema.names).cast(schema)
 
 
@@ -223,11 +230,11 @@ def _count_columns(
 ) -> dict[str, pa.Array]:
     shown = np.maximum(np.rint(np.nan_to_num(estimate)), 0).astype(np.int64)
     return {
-        column_name(measure, ColumnRole.FIGURE): pa.array(shown, mask=absent),
-        column_name(measure, ColumnRole.ESTIMATE): pa.array(estimate, mask=absent),
-        column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
-        column_name(measure, ColumnRole.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
-        column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, "")),
+        get_column_name(measure, ColumnRole.FIGURE): pa.array(shown, mask=absent),
+        get_column_name(measure, ColumnRole.ESTIMATE): pa.array(estimate, mask=absent),
+        get_column_name(measure, ColumnRole.LOWER): pa.array(np.maximum(estimate - 12.5, 0), mask=absent),
+        get_column_name(measure, ColumnRole.UPPER): pa.array(np.maximum(estimate + 12.5, 0), mask=absent),
+        get_column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, "")),
     }
 
 
@@ -243,13 +250,13 @@ def _ratio_columns(
     least = float(measure.kind.least)
     lower, upper = np.maximum(value - half_width, least), np.minimum(value + half_width, largest)
     model = dict(zip(MODEL_WITH_INTERVAL, (value, lower, upper), strict=True)) if measure.modelled else {}
-    return {column_name(measure, role): pa.array(values, mask=absent) for role, values in model.items()} | {
-        column_name(measure, ColumnRole.FIGURE): pa.array(
+    return {get_column_name(measure, role): pa.array(values, mask=absent) for role, values in model.items()} | {
+        get_column_name(measure, ColumnRole.FIGURE): pa.array(
             np.round(value, measure.decimals), mask=absent | (flag == "withheld")
         ),
-        column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
-        column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),
-        column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, flag)),
+        get_column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
+        get_column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),
+        get_column_name(measure, ColumnRole.FLAG): _flags(np.where(absent, symbols, flag)),
     }
 
 

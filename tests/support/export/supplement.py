@@ -19,8 +19,8 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import read_definition
-from ndl_export.tables.schema import ColumnRole, column_name
-from privacy.release.mechanism import epsilon
+from ndl_export.tables.schema import ColumnRole, get_column_name
+from privacy.release.mechanism import compute_epsilon
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 
@@ -161,7 +161,11 @@ def record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
 
 def parameters(rho: float) -> dict[str, float]:
     """Return privacy parameters as in a statement."""
-    return {"rho": rho, "epsilon": math.ceil(epsilon(rho, _DELTA) * 1e4) / 1e4, "delta": PARAMETERS["pupil"]["delta"]}
+    return {
+        "rho": rho,
+        "epsilon": math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4,
+        "delta": PARAMETERS["pupil"]["delta"],
+    }
 
 
 def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
@@ -169,9 +173,9 @@ def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str
     found = {}
     for name, data in tables.items():
         for measure in TABLES[name].measures if name in TABLES and TABLES[name].family == family else ():
-            value = data[column_name(measure, ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE)]
+            value = data[get_column_name(measure, ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE)]
             for role in (ColumnRole.LOWER, ColumnRole.UPPER):
-                column = column_name(measure, role)
+                column = get_column_name(measure, role)
                 end = pc.add(value, pc.multiply(pc.subtract(data[column], value), by))
                 place = data.column_names.index(column)
                 data = data.set_column(place, data.field(place), pc.coalesce(end, data[column]))

@@ -27,7 +27,7 @@ from pipelines.ending import Ending
 from privacy.doors import sealed
 from privacy.keys import LINKAGE, KeyRing
 from privacy.release import store
-from privacy.release.canonical import sha256_hex
+from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from tests.support.extracts import COHORT, append, mark_synthetic
@@ -217,11 +217,11 @@ def check_books(site: Site, releases: int) -> None:
     """Check that ledger and stored measurements agree, and that charges count for at most `releases` releases."""
     ledger = Ledger(site.ledger)
     files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
-    ledger.check_known(store.charges(site.restricted, COHORT))
+    ledger.check_known(store.read_charges(site.restricted, COHORT))
     entries = ledger.entries()
     assert len({charge.entry.release for charge in ledger.charges()}) <= releases
     committed = {e.measurement_sha256 for e in entries if e.kind == EntryKind.COMMIT}
-    found = {sha256_hex(path.read_bytes()): json.loads(path.read_text()) for path in files}
+    found = {compute_sha256(path.read_bytes()): json.loads(path.read_text()) for path in files}
     assert committed <= set(found)
     paid = [content["measurement"]["ledger_entry"] for content in found.values()]
     assert len(set(paid)) == len(paid)
@@ -229,7 +229,7 @@ def check_books(site: Site, releases: int) -> None:
 
 def check_all_spent_is_kept(site: Site) -> None:
     """Check that every charge that counts has its measurement, and that no measurement without a charge is left."""
-    files = {sha256_hex(path.read_bytes()) for path in (site.restricted / "measurements").glob("*/*/*.json")}
+    files = {compute_sha256(path.read_bytes()) for path in (site.restricted / "measurements").glob("*/*/*.json")}
     ends = [charge.end for charge in Ledger(site.ledger).charges()]
     assert all(end is not None and end.measurement_sha256 in files for end in ends)
     assert list((site.restricted / "drawn").glob("*")) == []
@@ -247,7 +247,9 @@ def check_nothing_leaked(site: Site) -> None:
             if path.suffix == ".parquet":
                 ring = KeyRing.load(site.root / "keys", LINKAGE)
                 table = (
-                    pq.read_table(path) if sealed.is_open(path) else sealed.opened(path, ring.opens("tokens")).read()
+                    pq.read_table(path)
+                    if sealed.is_open(path)
+                    else sealed.open_sealed(path, ring.get_private_key("tokens")).read()
                 )
                 content += table.to_pandas().to_csv().encode()
             elif path.suffix in {".db", ".sqlite"}:

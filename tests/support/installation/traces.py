@@ -45,7 +45,11 @@ def _decoded(path: Path, tokens: Collection[int], texts: Collection[str], keys: 
     known = {*tokens, *texts}
     if path.suffix == ".parquet":
         is_open = sealed.is_open(path)
-        table = pyarrow.parquet.read_table(path) if is_open else sealed.opened(path, keys.opens("tokens")).read()
+        table = (
+            pyarrow.parquet.read_table(path)
+            if is_open
+            else sealed.open_sealed(path, keys.get_private_key("tokens")).read()
+        )
         return any(not known.isdisjoint(column.to_pylist()) for column in table.columns if not _nested(column))
     if path.suffix == ".duckdb":
         with duckdb.connect(str(path), read_only=True) as con:

@@ -123,7 +123,7 @@ def reviews(*changes: dict[str, str]) -> str:
 
 def unsealed(path: Path, keys: KeyRing) -> pq.ParquetFile:
     """Open a tokens file as the pipeline's intake does."""
-    return sealed.opened(path, keys.opens("intake"))
+    return sealed.open_sealed(path, keys.get_private_key("intake"))
 
 
 def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: str | bytes | None = None) -> None:
@@ -131,5 +131,5 @@ def rewrite(path: Path, keys: KeyRing, table: pa.Table | None = None, manifest: 
     held = unsealed(path, keys)
     text = held.metadata.metadata[MANIFEST_KEY.encode()] if manifest is None else manifest
     rows = (held.read() if table is None else table).replace_schema_metadata({MANIFEST_KEY: text} if text else None)
-    properties = sealed.sealed_to(keys.seals_to("intake"))
+    properties = sealed.build_encryption(keys.get_public_key("intake"))
     pq.write_table(rows, path, compression="none", encryption_properties=properties)

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import openpyxl
 
 from sources.contracts import CONTRACTS
-from sources.reference.code_lists import ASQ_SE2, DOMAINS, snomed_codes
+from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
 from sources.reference.goals import GOALS
 from tests.support.extracts import nhs_number, upn
 from tests.support.extracts import row as sound_row
@@ -134,7 +134,7 @@ def assessment(goal: str, result: str, more: str = "") -> str:
 
 def csds(rows: Rows) -> Tables:
     """Return the tables of these reviews: one referral and one contact each, with other tools and activities."""
-    codes = {(measure, months): code for code, (measure, months) in snomed_codes().items()}
+    codes = {(measure, months): code for code, (measure, months) in load_snomed_codes().items()}
     tables: Tables = defaultdict(list)
     for index, row in enumerate(rows):
         patient, referral, contact, activity = row["local_patient_id"], f"R{index}", f"C{index}", f"A{index}"

@@ -15,12 +15,12 @@ from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import Profile
 from assets.linkage.link import link_cohort
-from assets.linkage.report import coarse
+from assets.linkage.report import coarsen_facts
 from assets.pseudonymise.split_writer import SplitWriter
 from privacy import normalise, pseudonyms
 from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
-from privacy.row_keys import of_delivery
+from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 from tests.support.linkage.populations import Frames, plain, tokenised
@@ -60,7 +60,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
             write_json(made.extract(source, COHORT, council).quality, asdict(_taken(source, council, keys)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assets.linkage.link.coarse", lambda facts: coarse(_kept(made, facts)))
+        patch.setattr("assets.linkage.link.coarsen_facts", lambda facts: coarsen_facts(_kept(made, facts)))
         link_cohort(made.cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
     return made
 
@@ -85,10 +85,10 @@ def page(home: Home) -> str:
 
 def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing) -> None:
     """Write payload and tokens to separate files, as an intake does."""
-    row_keys = of_delivery(keys, source, COHORT, council, "")
-    with home.staging() as staging:
+    row_keys = derive_delivery_keys(keys, source, COHORT, council, "")
+    with home.open_staging() as staging:
         nothing_held = lambda table: np.zeros(len(table), bool)  # noqa: E731
-        with SplitWriter(staging, row_keys, keys.seals_to("tokens"), {}, nothing_held) as out:
+        with SplitWriter(staging, row_keys, keys.get_public_key("tokens"), {}, nothing_held) as out:
             out.write(rows)
         assert out.tokens
         promote(out.kept, home.extract(source, COHORT, council).pseudonymised)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.planning import _drawn, _ranges, plan_family
+from assets.release.planning import _draw_shares, _list_ranges, plan_family
 from ndl_export.tables.model import Attribute
 from ndl_export.tables.pupil import (
     AGREEMENT,
@@ -23,25 +23,27 @@ from ndl_export.tables.pupil import (
     FAMILY,
     NO_REVIEW,
     NOT_LINKED_TO_SETTING,
-    dots_category,
+    format_dots_category,
 )
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.hierarchical import NoisyRates, modelled_rates
+from privacy.estimation.hierarchical import NoisyRates, model_rates
 from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
-from privacy.release.child_table import true_counts
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Counts, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, LinearCombination, Marginal, Selector
-from sources.reference.published_figures import council_size
+from sources.reference.published_figures import estimate_council_size
 from tests.support.release.examples import published_rates
 
 Array = NDArray[np.float64]
 LARGE = 200
 CHARACTERISTICS = ("fsm", "ethnic_group", "sen_provision", "first_language", "term_of_birth", "imd_quintile")
-_NO_REVIEW = {dots_category(seen, c) for seen in ("Setting only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
-_NO_SETTING = {dots_category(seen, c) for seen in ("Health visitor only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
+_NO_REVIEW = {format_dots_category(seen, c) for seen in ("Setting only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]}
+_NO_SETTING = {
+    format_dots_category(seen, c) for seen in ("Health visitor only", "Neither") for c in CONCERN_GIVEN_SEEN[seen]
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ ADDITIVE = Truth()
 def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
     """Generate a child table with as many children as published."""
     rng = np.random.default_rng(seed)
-    sizes = [round(council_size(name)) for name in councils]
+    sizes = [round(estimate_council_size(name)) for name in councils]
     council = np.repeat(np.arange(len(councils)), sizes)
     rows = len(council)
     codes = {"council": council}
@@ -108,7 +110,13 @@ def _one_differs(cells: Sequence[object]) -> list[float]:
 
 def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
     """Return the share of each category in a council, in the middle of the plausible range."""
-    return dict(zip(attribute.categories, _drawn(attribute.name, _ranges(attribute, council))[0].tolist(), strict=True))
+    return dict(
+        zip(
+            attribute.categories,
+            _draw_shares(attribute.name, _list_ranges(attribute, council))[0].tolist(),
+            strict=True,
+        )
+    )
 
 
 def _effects(rng: np.random.Generator, councils: int, shares: np.ndarray, truth: Truth) -> np.ndarray:
@@ -180,7 +188,7 @@ def release_errors(
     found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}, "widths": {}}
     for seed in range(1, tables + 1):
         table = child_table(councils, seed, truth)
-        counts, exact = true_counts(table, plan), true_counts(table, _whole(plan))
+        counts, exact = count_cells(table, plan), count_cells(table, _whole(plan))
         size = [exact[_names(plan, name)].sum(axis=_gld(plan, name)).ravel() for name in CHARACTERISTICS]
         for _ in range(releases):
             sizes.append(np.concatenate(size))
@@ -216,7 +224,7 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
         part, whole = Cube(axes, {"gld": Selector.only(plan.family.attribute("gld"), "Yes")}), Cube(axes)
         x, y = estimates.values(part), estimates.values(whole)
         noisy = NoisyRates(x, y, estimates.variance(part), estimates.variance(whole), estimates.covariance(part, whole))
-        published, model = published_rates(estimates, part, whole, load_policy().reliability), modelled_rates(noisy)
+        published, model = published_rates(estimates, part, whole, load_policy().reliability), model_rates(noisy)
         note("errors", "release", 100 * _rate(x, y) - truth)
         note("errors", "model", 100 * model.rate - truth)
         for way, lower, upper in (

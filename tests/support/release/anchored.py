@@ -13,8 +13,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
-from assets.release.anchors import check_known, stated_charges
-from ndl_export.bundle.anchors import anchors_at, anchors_in
+from assets.release.anchors import check_known, list_stated_charges
+from ndl_export.bundle.anchors import fetch_anchors, read_anchors
 from ndl_export.facts.released import PRIVACY_RECORD_FILE
 from ndl_export.files import signing
 from ndl_export.files.stores import open_store
@@ -51,8 +51,8 @@ class Books:
 
     def published(self) -> list[StatedCharge]:
         """Return `published_charges` without the settings of this process."""
-        there = anchors_at(open_store(self.target)) if self.target else []
-        return stated_charges([*anchors_in(self.home.release), *there])
+        there = fetch_anchors(open_store(self.target)) if self.target else []
+        return list_stated_charges([*read_anchors(self.home.release), *there])
 
     def measure(self, version: str, count: Callable[[], Any] | None = None) -> Measurement:
         counts = {a: np.full(PLAN.family.shape(a), 7, dtype=np.int64) for a in PLAN.sigmas}
@@ -94,7 +94,7 @@ class Books:
         """Compare the ledger with local and published statements, then copy the bundle, in the order of
         `upload.publish`."""
         store = open_store(url, to_write=True)
-        check_known(self.home, [*anchors_in(self.home.release), *anchors_at(store, arriving=version)])
+        check_known(self.home, [*read_anchors(self.home.release), *fetch_anchors(store, arriving=version)])
         for path in (self.home.release / version).iterdir():
             store.system.makedirs(f"{store.root}/{version}", exist_ok=True)
             store.system.pipe_file(f"{store.root}/{version}/{path.name}", path.read_bytes())
@@ -113,9 +113,9 @@ def sealed(bundle: Path, statement: Any, key: Ed25519PrivateKey = KEY) -> Path:
     bundle.mkdir(parents=True, exist_ok=True)
     files = {
         PRIVACY_RECORD_FILE: json.dumps(statement).encode(),
-        signing.PUBLIC_KEY_FILE: signing.public_pem(key),
+        signing.PUBLIC_KEY_FILE: signing.get_public_pem(key),
     }
-    files[signing.SUMS_FILE] = signing.sums(files)
+    files[signing.SUMS_FILE] = signing.build_sums(files)
     files[signing.SIGNATURE_FILE] = signing.sign(key, files[signing.SUMS_FILE])
     for name, content in files.items():
         (bundle / name).write_bytes(content)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.facts import NOISE_CORRELATION
 from sources.reference.places import PILOT
-from sources.reference.published_figures import council_size
+from sources.reference.published_figures import estimate_council_size
 
 Floats = NDArray[np.float64]
 Z = 1.959964
@@ -68,7 +68,7 @@ class Compared:
 
 def pilot_sizes() -> Floats:
     """Return the number of children in each pilot council."""
-    return np.array([round(council_size(council)) for council in sorted(PILOT)], dtype=float)
+    return np.array([round(estimate_council_size(council)) for council in sorted(PILOT)], dtype=float)
 
 
 def simulate(sizes: Floats, rates: Floats, releases: int, seed: int = 1, *, one_by_one: bool = False) -> Compared:

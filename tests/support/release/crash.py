@@ -26,8 +26,8 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 
 from privacy.release import session, store
-from privacy.release.canonical import sha256_hex
-from privacy.release.child_table import true_counts
+from privacy.release.canonical import compute_sha256
+from privacy.release.child_table import count_cells
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
@@ -90,7 +90,7 @@ class Scene:
         return (found.entry, found.end) if found else None
 
     def stored(self, release: str) -> Path:
-        return store.path_of(self.restricted, COHORT, release, FAMILY)
+        return store.build_measurement_path(self.restricted, COHORT, release, FAMILY)
 
     def written(self) -> list[dict[str, Any]]:
         """Return the diary without an incomplete last line, which was never synced."""
@@ -146,7 +146,7 @@ def measure_in(scene: Scene, release: str) -> Measurement:
             release=release,
             plan=PLAN,
             input_mac="a" * 64,
-            count=lambda: true_counts(scene.table, PLAN),
+            count=lambda: count_cells(scene.table, PLAN),
             published=tuple,
         )
 
@@ -211,8 +211,8 @@ class Steps:
         """Watch the ledger storage at its interface, and files at the calls that sync them."""
         kind = type(Ledger(self._location)._storage)
         with ExitStack() as stack:
-            stack.enter_context(patch.object(kind, "writing", self._transaction(kind.writing)))
-            stack.enter_context(patch.object(kind, "exclusive", self._lock(kind.exclusive)))
+            stack.enter_context(patch.object(kind, "begin_writing", self._transaction(kind.begin_writing)))
+            stack.enter_context(patch.object(kind, "lock_exclusively", self._lock(kind.lock_exclusively)))
             for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
                 stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
             stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
@@ -274,7 +274,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     measurement.
     """
     ledger = Ledger(scene.location)
-    ledger.check_known(store.charges(scene.restricted, COHORT))
+    ledger.check_known(store.read_charges(scene.restricted, COHORT))
     entries, draws = ledger.entries(), _draws_by_charge(scene)
     reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
     assert set(draws) <= reserved, "noise was drawn that no charge paid for"
@@ -283,14 +283,14 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
         assert charge is not None, "a finished run left no charge"
         assert charge[1] is not None, "a charge was left open"
         content = scene.stored(release).read_bytes()
-        assert sha256_hex(content) == charge[1].measurement_sha256
+        assert compute_sha256(content) == charge[1].measurement_sha256
         kept = [marginal["noisy"] for marginal in json.loads(content)["measurement"]["marginals"]]
         assert [kept] == [line["noisy"] for line in draws[charge[0].entry_hash] if line["event"] == "drew"]
     assert set(scene.restricted.glob("measurements/*/*/*")) == {scene.stored(release) for release in releases}
     assert list(scene.restricted.glob("drawn/*")) == [], "what was drawn for a charge that was given back was kept"
     spent = sum(charge.entry.nano_rho for charge in ledger.charges())
     assert spent == len(releases) * entries[1].nano_rho, "a charge was lost"
-    assert round(ledger.remaining(COHORT) * NANO) == round(CAP * NANO) - spent
+    assert round(ledger.compute_remaining(COHORT) * NANO) == round(CAP * NANO) - spent
     return Counter(entry.kind for entry in entries)
 
 

@@ -9,7 +9,7 @@ from scipy.linalg import null_space
 
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Family, Figures, terms_of
+from privacy.release.workload import Family, Figures, list_terms
 
 
 def summing(family: Family, named: dict[str, np.ndarray]) -> np.ndarray:
@@ -57,7 +57,7 @@ class Dense:
     def figures(self, figures: Figures) -> np.ndarray:
         """Return one row of weights per figure, in C order."""
         total = 0
-        for coefficient, cube in terms_of(figures):
+        for coefficient, cube in list_terms(figures):
             named = {n: s.matrix for n, s in {**cube.where, **cube.selectors}.items()}
             names = self.family.ordered(named)
             rows = summing(self.family, named).reshape([len(named[n]) for n in names] + [-1])
@@ -73,7 +73,7 @@ class Dense:
             over = {name: np.eye(self.family.attribute(name).size) for name in identity.over}
             weighed = [
                 (c, {n: np.array([self.family.attribute(n).weights(v)]) for n, v in t.vectors.items()})
-                for c, t in identity.signed_terms()
+                for c, t in identity.iter_signed_terms()
             ]
             equalities.append(sum(c * summing(self.family, over | vectors) for c, vectors in weighed))
         return null_space(np.vstack(equalities), rcond=1e-10)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.mechanism import OPENDP
-from privacy.release.workload import Attribute, Cube, Figures, terms_of
+from privacy.release.workload import Attribute, Cube, Figures, list_terms
 
 Integers = NDArray[np.int64]
 
@@ -48,9 +48,9 @@ class ExactMoments:
         self.counts, self._attributes, self._variance = counts, attributes, variance
 
     def values(self, figures: Figures) -> NDArray[np.float64]:
-        return np.asarray(sum(factor * self._cube(cube) for factor, cube in terms_of(figures)))
+        return np.asarray(sum(factor * self._compute_cube(cube) for factor, cube in list_terms(figures)))
 
-    def _cube(self, cube: Cube) -> NDArray[np.float64]:
+    def _compute_cube(self, cube: Cube) -> NDArray[np.float64]:
         weights, found = {**cube.where, **cube.selectors}, self.counts
         for axis, each in enumerate(self._attributes):
             rows = weights[each.name].matrix if each.name in weights else np.ones((1, each.size))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from privacy.estimation.intervals import Moments, RatioTable, published_ratios
+from privacy.estimation.intervals import Moments, RatioTable, compute_published_ratios
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
@@ -136,4 +136,4 @@ def _names(name: str) -> list[str]:
 
 def published_rates(moments: Moments, numerator: Figures, denominator: Figures, reliability: Reliability) -> RatioTable:
     """Return percentages within [0, 100]; both figures have the same shape."""
-    return published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)
+    return compute_published_ratios(moments, numerator, denominator, reliability, largest=1.0, unit=100.0)

@@ -39,7 +39,7 @@ def held_still(noise: type[OneByOne] = SameNoise) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(session, "OpenDPNoise", noise))
         stack.enter_context(patch.object(ledger, "datetime", _FixedTime))
-        stack.enter_context(patch.object(ledger, "_nonce", lambda: "0" * 32))
+        stack.enter_context(patch.object(ledger, "_make_nonce", lambda: "0" * 32))
         stack.enter_context(patch.object(ledger.Ledger, "place", lambda _: "one place"))
-        stack.enter_context(patch.object(approval, "_now", lambda: _FixedTime.now(UTC).isoformat()))
+        stack.enter_context(patch.object(approval, "_format_now", lambda: _FixedTime.now(UTC).isoformat()))
         yield

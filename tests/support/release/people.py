@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
-from assets.release.decision_sheet import to_sign
-from assets.release.sign_off import change_of_people, publication_request, sign_request, withdrawal_request
+from assets.release.decision_sheet import write_decision_sheet
+from assets.release.sign_off import build_publication_request, build_withdrawal_request, change_of_people, sign_request
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
-from privacy.release.policy import DEFAULT_PATH, Person, SignOff, load_policy, public_text
+from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Signer:
 
     @property
     def person(self) -> Person:
-        return Person(self.name, self.role, public_text(self.key.public_key()), self.public, self.until)
+        return Person(self.name, self.role, format_public_key(self.key.public_key()), self.public, self.until)
 
     def key_file(self, folder: Path) -> Path:
         """Write the person's private key to a file."""
@@ -97,21 +97,21 @@ def change_people(home: Home, *signers: Signer) -> None:
     """Sign the change to the people named in the policy, as the currently recorded people do."""
     request = change_of_people(home)
     for signer in signers:
-        sign_request(home.cohort(""), request, to_sign(home.cohort(""), request).sheet_sha256, signer.key)
+        sign_request(home.cohort(""), request, write_decision_sheet(home.cohort(""), request).sheet_sha256, signer.key)
 
 
 def approve_publication(home: Home, version: str) -> None:
     """Approve publication of the bundle in the release directory, as a demonstration does."""
-    _allow(home, publication_request(home, version))
+    _allow(home, build_publication_request(home, version))
 
 
 def approve_withdrawal(home: Home, version: str, reason: str) -> None:
     """Approve withdrawal of a release, as a demonstration does."""
-    _allow(home, withdrawal_request(home, version, reason))
+    _allow(home, build_withdrawal_request(home, version, reason))
 
 
 def _allow(home: Home, request: Request) -> None:
     ledger, policy = Ledger(home.ledger), load_policy().sign_off
-    note_keys(ledger, Ed25519PrivateKey.generate(), public_text(DEMONSTRATION_KEY.public_key()))
+    note_keys(ledger, Ed25519PrivateKey.generate(), format_public_key(DEMONSTRATION_KEY.public_key()))
     sign(ledger, policy, request, "202425", "5" * 64, DEMONSTRATION_KEY)
     allow(ledger, policy, request)

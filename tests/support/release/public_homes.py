@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import Home
 from assets.release.requests.request import Request
-from ndl_export.check.content_checks import table_layouts
+from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.tables.rows import Layout
-from ndl_export.tables.schema import ColumnRole, Flag, column_name
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -52,7 +52,7 @@ def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_re
     base = known(councils).base
     write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
     plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
-    for name, rows in table_layouts(tuple(councils), (COHORT,), plans=plans).items():
+    for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
     (on_request or OnRequest()).write(bundle, version)
     return bundle
@@ -66,7 +66,7 @@ def _without_figures(rows: Layout) -> pa.Table:
     withheld = pc.if_else(pc.and_(in_council, group), Flag.WITHHELD.value, None) if group is not None else None
     nothing = pa.nulls(len(keys), pa.string())
     flags = {
-        column_name(each, ColumnRole.FLAG): nothing if each.is_count or withheld is None else withheld
+        get_column_name(each, ColumnRole.FLAG): nothing if each.is_count or withheld is None else withheld
         for each in rows.table.measures
     }
     return pa.table({name: keys[name] for name in keys.column_names} | flags)

@@ -18,7 +18,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Selector
 from sources.reference.places import PILOT
-from sources.reference.published_figures import council_size
+from sources.reference.published_figures import estimate_council_size
 
 _PUBLISHED: dict[str, Any] = json.loads(Path(__file__).with_name("demonstration_sizes.json").read_bytes())
 """Rows and shares by family, for the pilot councils in order."""
@@ -29,11 +29,14 @@ def sizes_of(councils: tuple[str, ...], family: str) -> Sizes:
     """Return the sizes of groups; councils outside the demonstration's pilot have the pilot's shares."""
     pilot, published = _PUBLISHED["councils"], _PUBLISHED[family]
     rows = np.array(published["rows"], dtype=np.float64)
-    per_child = rows.sum() / sum(map(council_size, pilot))
+    per_child = rows.sum() / sum(map(estimate_council_size, pilot))
     places = [pilot.index(council) if council in pilot else -1 for council in councils]
     return Sizes(
         np.array(
-            [rows[at] if at >= 0 else per_child * council_size(c) for c, at in zip(councils, places, strict=True)]
+            [
+                rows[at] if at >= 0 else per_child * estimate_council_size(c)
+                for c, at in zip(councils, places, strict=True)
+            ]
         ),
         {
             name: np.array([*shares, np.average(shares, axis=0, weights=rows)])[places]

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.planning import expected_rows, plan_family
+from assets.release.planning import compute_expected_rows, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.schema import ColumnRole, Flag, column_name
-from privacy.release.child_table import UNIT_COLUMN, true_counts
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
+from privacy.release.child_table import UNIT_COLUMN, count_cells
 from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
@@ -74,7 +74,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
-    sizes = [round(expected_rows(definition, council)) for council in councils]
+    sizes = [round(compute_expected_rows(definition, council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []
@@ -91,7 +91,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
     """Release the same tables repeatedly under the policy: made-up tables, or those in files, by family."""
     policy = load_policy()
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    counts = {name: true_counts(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
+    counts = {name: count_cells(tables.get(name) or made_up(name, councils, 1), plan) for name, plan in plans.items()}
     truth = _rates(
         _tables(plans, {name: _exact(plan, counts[name]) for name, plan in plans.items()}, councils, _ALL_SHOWN)
     )
@@ -141,7 +141,7 @@ def _rates(tables: dict[str, pa.Table]) -> _Rates:
         )
         for measure_ in (each for each in TABLES[name].measures if not each.is_count):
             flag = (
-                pc.fill_null(data[column_name(measure_, ColumnRole.FLAG)], "")
+                pc.fill_null(data[get_column_name(measure_, ColumnRole.FLAG)], "")
                 .to_numpy(zero_copy_only=False)
                 .astype(str)
             )
@@ -150,9 +150,9 @@ def _rates(tables: dict[str, pa.Table]) -> _Rates:
                 "table": np.full(len(flag), name),
                 "area": area.to_numpy(zero_copy_only=False).astype(str),
                 "level": data["geographic_level"].to_numpy(zero_copy_only=False).astype(str),
-                "value": data[column_name(measure_, ColumnRole.FIGURE)].to_numpy(),
-                "lower": data[column_name(measure_, ColumnRole.LOWER)].to_numpy(),
-                "upper": data[column_name(measure_, ColumnRole.UPPER)].to_numpy(),
+                "value": data[get_column_name(measure_, ColumnRole.FIGURE)].to_numpy(),
+                "lower": data[get_column_name(measure_, ColumnRole.LOWER)].to_numpy(),
+                "upper": data[get_column_name(measure_, ColumnRole.UPPER)].to_numpy(),
                 "flag": flag,
                 "rounding": np.full(len(flag), 0.5 * 10.0**-measure_.decimals),
             }

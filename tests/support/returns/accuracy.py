@@ -18,8 +18,8 @@ from assets.linkage.row_numbers import RowNumbers
 from privacy.returns.agreement import Fact
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Role
-from sources.reference.code_lists import cut_offs
-from sources.reference.places import PILOT, place
+from sources.reference.code_lists import load_cut_offs
+from sources.reference.places import PILOT, get_place
 from sources.synthetic import generate
 from tests.support.extracts import PERSON, row
 from tests.support.linkage import stress
@@ -71,7 +71,7 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
         for council, rows in said.groupby("council"):
             path = pipeline.landing / str(council) / source / f"{COHORT}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            code = {"la_code": place(str(council)).old_la_code} if source == "eyfsp" else {}
+            code = {"la_code": get_place(str(council)).old_la_code} if source == "eyfsp" else {}
             rows.drop(columns="council").assign(**code).to_csv(path, index=False)
         truths.append(frame[["council"]].assign(source_row=frame.row_key, source=source, person_id=number))
     pa.parquet.write_table(pa.Table.from_pandas(pd.concat(truths), preserve_index=False), folder / "truth.parquet")
@@ -112,7 +112,7 @@ def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
 def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
     """Create the table `rows`: each row with its person, and its contact and concern from the extracts' payload."""
     below = " OR ".join(
-        f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in cut_offs().items()
+        f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in load_cut_offs().items()
     )
     said = {
         "eyfsp": ("'2025-06'", "NULL"),

@@ -11,14 +11,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.analyst_db.build import analyst_database
-from ndl_export.bundle.make import BUNDLE_FILES, contents, write_bundle
+from ndl_export.analyst_db.build import open_analyst_database
+from ndl_export.bundle.make import BUNDLE_FILES, read_contents, write_bundle
 from ndl_export.bundle.release_directory import tell_of_requests
-from ndl_export.check.content_checks import table_layouts
+from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.site import conclusions_of, site_files
+from ndl_export.site import build_site_files, query_conclusions
 from ndl_export.site.inference import Conclusions
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, facts_with
@@ -61,14 +61,14 @@ class Made:
     @property
     def others(self) -> dict[str, bytes]:
         """Return the other files in the bundle by name, except checksums and signature."""
-        files = contents(self.site.parent)
+        files = read_contents(self.site.parent)
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
         """Render the page of this bundle with other facts or tables."""
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
-        return site_files(facts, made_of, self.others, names, concluded(facts, made_of))
+        return build_site_files(facts, made_of, self.others, names, concluded(facts, made_of))
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def on_request(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return the page of a release with too many councils for a readable chart, in a folder without a bundle."""
-    councils = tuple(places())[:24]
+    councils = tuple(load_places())[:24]
     facts, tables = fake_facts(councils=councils), fake_tables(councils)
     return Made(facts, tables, _written(tmp_path_factory.mktemp("many"), facts, tables))
 
@@ -134,7 +134,7 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return the page of a release of two cohorts, in a folder without a bundle; Halton sent no Profile for the
     later."""
     missing = {"eyfsp": ("halton",)}
-    both = table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
+    both = build_table_layouts(PILOT, (COHORT, LATER), {LATER: missing})
     later = {name: _in(LATER, data) for name, data in fake_tables(seed=2, missing=missing).items()}
     tables = {}
     for name, data in fake_tables().items():
@@ -147,12 +147,12 @@ def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def concluded(facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Conclusions:
     """Return the conclusions that these tables allow."""
-    with analyst_database(facts, tables) as (connection, _):
-        return conclusions_of(connection, facts.cohorts)
+    with open_analyst_database(facts, tables) as (connection, _):
+        return query_conclusions(connection, facts.cohorts)
 
 
 def _written(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
-    for name, content in site_files(facts, tables, {}, (), concluded(facts, tables)).items():
+    for name, content in build_site_files(facts, tables, {}, (), concluded(facts, tables)).items():
         (folder / name).write_bytes(content)
     return folder
 

@@ -14,7 +14,7 @@ from assets.linkage.link import NotEnoughMemory
 from ndl_export.publish.upload import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands.console import HELP, PlainGroup
-from pipelines.ending import ENDINGS, Ending, RunStopped, ending_named, ending_of
+from pipelines.ending import ENDINGS, Ending, RunStopped, find_ending, find_ending_by_name
 from privacy.keys import KeyProblem
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, LedgerCorrupt, ReleaseConflict
@@ -58,11 +58,11 @@ def test_a_command_ends_as_its_error_asks(error: Exception, ending: Ending) -> N
         raise error
 
     done = CliRunner().invoke(group, ["fails"])
-    assert done.exit_code == ending == ending_of(error)
+    assert done.exit_code == ending == find_ending(error)
     assert done.stderr.startswith("readiness: ")
     assert done.stderr.count("\n") == 1
     if not isinstance(error, (RunStopped, OSError, ZeroDivisionError)):
-        assert ending_named(type(error).__name__) == ending
+        assert find_ending_by_name(type(error).__name__) == ending
 
 
 def test_what_is_asked_wrongly_is_told_from_what_is_sent_wrongly() -> None:

@@ -22,7 +22,7 @@ from assets.home.paths import Home
 from pipelines import run
 from pipelines.cli import main
 from pipelines.commands import console
-from pipelines.commands.console import at_work
+from pipelines.commands.console import show_progress
 from pipelines.commands.ui import announce
 from pipelines.ending import Ending
 
@@ -53,7 +53,7 @@ class Clock:
 
     @property
     def at_work(self) -> Any:
-        return partial(at_work, now=self.now, wait=self.wait)
+        return partial(show_progress, now=self.now, wait=self.wait)
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +100,8 @@ def test_every_step_of_a_run_gives_signs_of_life(
     home = Home(tmp_path / "home")
     home.prepare()
     clocks = {"Intake": Clock(60), "Linkage": Clock(117), "Release 2026.11.0": Clock(90)}
-    monkeypatch.setattr(run, "at_work", lambda on, **how: clocks[on.strip()].at_work(on, **how))
-    executing = SimpleNamespace(jobs_of=lambda _: nullcontext())
+    monkeypatch.setattr(run, "show_progress", lambda on, **how: clocks[on.strip()].at_work(on, **how))
+    executing = SimpleNamespace(open_jobs=lambda _: nullcontext())
     monkeypatch.setitem(sys.modules, "pipelines.dagster.executing", cast(Any, executing))
     looks, links, measures = (clock.over.wait for clock in clocks.values())
     steps = [

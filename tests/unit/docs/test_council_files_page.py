@@ -21,7 +21,7 @@ def test_the_whole_file_loads(tmp_path: Path) -> None:
     path.write_text("\n".join(line[4:] for line in block.splitlines()))
     dialect = load(path).dialect("eyfsp")
     assert dialect.delimiter == "|"
-    assert dialect.formats_of("date_of_birth") == ("excel",)
+    assert dialect.get_formats("date_of_birth") == ("excel",)
     assert dialect.derived["surname"].inputs == ("Child name",)
 
 

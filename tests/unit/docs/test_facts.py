@@ -21,21 +21,21 @@ from scipy.stats import norm
 
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import REGIONS_ABOVE
-from privacy.release.mechanism import epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import load_policy
-from privacy.release.statement import inference, outside_the_guarantee, when_charges_are_given_back
+from privacy.release.statement import compute_inference, explain_refunds, list_exclusions
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
 from sources.reference.code_lists import DOMAINS
 from sources.reference.goals import GOALS
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support import PROJECT
 
 POLICY = load_policy(PROJECT / "privacy" / "policy.yaml")
 CHILD, RESPONSE = POLICY.accounts["child"], POLICY.accounts["response"]
 SPENT, SPENT_BY_RESPONSES = (sum(account.split.values()) for account in (CHILD, RESPONSE))
-QUESTIONS = inference(SPENT)["questions"]
+QUESTIONS = compute_inference(SPENT)["questions"]
 KEPT: Mapping[str, int] = yaml.safe_load((PROJECT / "privacy/retention.yaml").read_text(encoding="utf-8"))
 MEASURED: Mapping[str, Any] = yaml.safe_load((PROJECT / "privacy/release/measured.yaml").read_text(encoding="utf-8"))
 ONE_RECORD, ONE_COUNCIL = MEASURED["one_record"], MEASURED["one_council"]
@@ -68,7 +68,7 @@ RHOS = {
     *(SPENT + SPENT_BY_RESPONSES, CHILD.cap_rho + RESPONSE.cap_rho, CHILD.cap_rho - SPENT),
     *(RESPONSE.cap_rho - SPENT_BY_RESPONSES, ONE_RECORD["rho_at_most"]),
 }
-EPSILONS = {float(f"{epsilon(rho, POLICY.delta):.2f}") for rho in RHOS}
+EPSILONS = {float(f"{compute_epsilon(rho, POLICY.delta):.2f}") for rho in RHOS}
 GUESSES = {50, *(each["guessed_in_100"] for each in QUESTIONS)}
 FACTS = (
     Fact("rho", rf"\brho (?:of |= ?|at most |of at most )?{N}(?!\.?\d| allows)", RHOS, 2, OF_OTHER_POLICIES),
@@ -92,7 +92,7 @@ FACTS = (
     Fact("denominator", rf"below {N} standard errors", {POLICY.reliability.denominator_standard_errors}),
     Fact("regions", rf"[Mm]ore than {N} councils|[Mm]ore than {N} take part", {REGIONS_ABOVE}, 4),
     Fact("pilot councils", rf"\b{N} pilot councils", {len(PILOT)}, 3),
-    Fact("authorities", rf"\b{N} authorities|England, {N} councils|England \({N} councils", {len(places())}, 2),
+    Fact("authorities", rf"\b{N} authorities|England, {N} councils|England \({N} councils", {len(load_places())}, 2),
     Fact("goals", rf"\b{N} early learning goals", {len(GOALS)}, 2),
     Fact("domains", rf"\b{N} domains", {len(DOMAINS)}),
     Fact("tables", rf"of the {N} tables", {len(TABLES)}, not_in={"docs/privacy-derivation.md"}),
@@ -135,7 +135,7 @@ def documents() -> dict[str, str]:
         *((PROJECT / folder).rglob(kind) for folder in folders for kind in ("*.md", "*.j2", "*.yaml", "*.html")),
     )
     texts = {str(path.relative_to(PROJECT)): _running(path) for path in found if path.name != "CHANGELOG.md"}
-    return texts | {"the privacy statement": " ".join([*outside_the_guarantee(), when_charges_are_given_back()])}
+    return texts | {"the privacy statement": " ".join([*list_exclusions(), explain_refunds()])}
 
 
 def _running(path: Path) -> str:

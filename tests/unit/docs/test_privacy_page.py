@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import published_counts, rate_differences
-from privacy.release.mechanism import Measurement, epsilon
+from privacy.estimation.intervals import compute_published_counts, compute_rate_differences
+from privacy.release.mechanism import Measurement, compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Reliability
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector
@@ -65,18 +65,18 @@ def test_the_formula_of_the_variance(plan: Plan) -> None:
 
 
 def test_what_is_published(estimates: Estimates) -> None:
-    counts = published_counts(estimates, _rate("a")[0])
+    counts = compute_published_counts(estimates, _rate("a")[0])
     _printed(*np.ravel(counts.lower), *np.ravel(counts.upper))
     for name in ("a", "b"):
         rates = published_rates(estimates, *_rate(name), Reliability())
         _printed(*np.ravel(rates.value), *np.ravel(rates.lower), *np.ravel(rates.upper))
-    difference = rate_differences(estimates, _rate("a"), _rate("b"), Reliability())
+    difference = compute_rate_differences(estimates, _rate("a"), _rate("b"), Reliability())
     _printed(*np.ravel(difference.value), *np.ravel(difference.lower), *np.ravel(difference.upper))
     assert np.ravel(difference.flag).tolist() == ["u"]
 
 
 def test_what_it_costs() -> None:
-    _printed(*(epsilon(factor * 0.25, 1e-6) for factor in (1, 2, 4)))
+    _printed(*(compute_epsilon(factor * 0.25, 1e-6) for factor in (1, 2, 4)))
 
 
 def test_what_the_optimiser_would_have_measured() -> None:

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from assets.release.requests.planning import STEP, Expected, expected, plan_at, plan_requests
+from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at, plan_requests
 from assets.release.requests.request import Request, read_requests, request_of
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import combined_plan
+from privacy.release.mechanism import combine_plans
 from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.sizes import known
@@ -31,8 +31,8 @@ POLICY = load_policy()
 
 def expected_at(rho: float, request: Request) -> Expected:
     """How exact a table is if so much is spent on it alone: one plan, where a search for the least rho takes many."""
-    whole = combined_plan(RELEASED.base[request.family], [plan_at(rho, request, RELEASED, POLICY)])
-    found = expected(request, whole, RELEASED.sizes_of(request.family), POLICY)
+    whole = combine_plans(RELEASED.base[request.family], [plan_at(rho, request, RELEASED, POLICY)])
+    found = estimate_accuracy(request, whole, RELEASED.sizes_of(request.family), POLICY)
     assert found is not None
     return found
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ndl_export.tables import FAMILIES, TABLES, Family, family_of
-from ndl_export.tables.definition import Definition, InvalidDefinition, as_table, publishable, read_definition
+from ndl_export.tables import FAMILIES, TABLES, Family, get_family
+from ndl_export.tables.definition import Definition, InvalidDefinition, build_table, list_publishable, read_definition
 from ndl_export.tables.model import Count
-from ndl_export.tables.rows import rows
-from ndl_export.tables.schema import arrow_schema
+from ndl_export.tables.rows import list_rows
+from ndl_export.tables.schema import build_arrow_schema
 from tests.support.daily import examples
 
 GLD = {"attribute": "gld", "categories": ["Yes"]}
@@ -33,7 +33,7 @@ def document(**changed: Any) -> dict[str, Any]:
 
 def refusal(family: str = "pupil", **changed: Any) -> str:
     with pytest.raises(InvalidDefinition) as refused:
-        as_table(read_definition(document(**changed)), FAMILIES[family])
+        build_table(read_definition(document(**changed)), FAMILIES[family])
     return str(refused.value)
 
 
@@ -41,10 +41,10 @@ def test_a_table_that_its_family_does_not_list_is_an_error() -> None:
     module = ModuleType("made_up")
     module.FAMILY = FAMILIES["health"]
     module.TABLE = TABLES["asq3_outcomes"]
-    assert family_of(module) is FAMILIES["health"]
+    assert get_family(module) is FAMILIES["health"]
     module.FORGOTTEN = replace(TABLES["asq3_outcomes"], name="forgotten")
     with pytest.raises(ValueError, match=r"made_up: FAMILY\.tables does not list forgotten"):
-        family_of(module)
+        get_family(module)
 
 
 EHC_PLAN = {
@@ -69,9 +69,9 @@ EHC_PLAN = {
 def test_a_table_has_a_row_for_every_level_and_total_and_its_own_measures(
     changed: dict[str, Any], measures: list[str]
 ) -> None:
-    table = as_table(read_definition(document(**changed)), FAMILIES["pupil"])
+    table = build_table(read_definition(document(**changed)), FAMILIES["pupil"])
     assert {("Total", "Total"), ("Total", "Eligible for free school meals")} < {
-        row.levels for row in rows(table, all_together=True)
+        row.levels for row in list_rows(table, all_together=True)
     }
     assert [measure.name for measure in table.measures] == measures
 
@@ -88,10 +88,10 @@ def test_a_table_of_counts_gives_each_row_as_a_percentage_of_its_last_column_at_
     family: str, columns: list[str], percent: str
 ) -> None:
     """The percentages by which the accuracy of a request is judged are published."""
-    table = as_table(read_definition(document(columns=columns, figure=None)), FAMILIES[family])
+    table = build_table(read_definition(document(columns=columns, figure=None)), FAMILIES[family])
     (block,) = table.blocks
     assert [measure.name for measure in table.measures if not measure.is_count] == [percent]
-    assert all(percent in row.applies for row in rows(table, all_together=True))
+    assert all(percent in row.applies for row in list_rows(table, all_together=True))
     assert block.judged_by == (block.ratios[percent],)
     assert block.ratios[percent].whole == Count(over=columns[-1])
 
@@ -145,7 +145,7 @@ def test_what_a_definition_may_not_say(changed: dict[str, Any], said: str) -> No
 @st.composite
 def definitions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     family = FAMILIES[draw(st.sampled_from(sorted(FAMILIES)))]
-    known = [each for each in publishable(family) if len(each.categories) > 1]
+    known = [each for each in list_publishable(family) if len(each.categories) > 1]
     chosen = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique_by=lambda each: each.name))
     columns: list[Any] = []
     for attribute in chosen:
@@ -166,18 +166,18 @@ def test_whatever_may_be_asked_is_a_table_of_the_public_domain(drawn: tuple[str,
     if too_much := _refused(definition, family):
         assert "found by linkage" in too_much or "rows an area" in too_much
         return
-    table = as_table(definition, family)
-    published = {row.levels for row in rows(table, all_together=True)}
-    assert len(published) == len(rows(table, all_together=True))
+    table = build_table(definition, family)
+    published = {row.levels for row in list_rows(table, all_together=True)}
+    assert len(published) == len(list_rows(table, all_together=True))
     for axis in table.blocks[0].axes:
         domain = set(family.attribute(axis.attribute).categories)
         assert all(set(level.categories or ()) <= domain for level in axis.selections)
-    assert len(set(arrow_schema(table).names)) == len(arrow_schema(table).names)
+    assert len(set(build_arrow_schema(table).names)) == len(build_arrow_schema(table).names)
 
 
 def _refused(definition: Definition, family: Family) -> str:
     try:
-        as_table(definition, family)
+        build_table(definition, family)
     except InvalidDefinition as refused:
         return str(refused)
     return ""

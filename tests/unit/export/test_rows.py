@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.geography import geographies
+from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
-from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, dots_category
-from ndl_export.tables.rows import Layout, RowsDiffer, layout, rows, statements_of
-from ndl_export.tables.schema import arrow_schema
+from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, format_dots_category
+from ndl_export.tables.rows import Layout, RowsDiffer, build_layout, collect_statements, list_rows
+from ndl_export.tables.schema import build_arrow_schema
 from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT
 
@@ -23,11 +23,11 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 
 def expected(table: Table) -> Layout:
-    return layout(table, {COHORT: geographies(PILOT)})
+    return build_layout(table, {COHORT: list_geographies(PILOT)})
 
 
 def test_a_measure_has_figure_estimate_interval_and_flag() -> None:
-    names = arrow_schema(GLD_HEADLINE).names
+    names = build_arrow_schema(GLD_HEADLINE).names
     start = names.index("children_count")
     assert names[start : start + 5] == [
         "children_count",
@@ -37,11 +37,11 @@ def test_a_measure_has_figure_estimate_interval_and_flag() -> None:
         "children_count_flag",
     ]
     assert "gld_children_percent_estimate" not in names
-    assert arrow_schema(GLD_HEADLINE).field("children_count").type == pa.int64()
+    assert build_arrow_schema(GLD_HEADLINE).field("children_count").type == pa.int64()
 
 
 def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> None:
-    found = rows(table, all_together=True)
+    found = list_rows(table, all_together=True)
     assert len({row.levels for row in found}) == len(found)
     assert all(len(row.levels) == len(table.filters) for row in found)
     assert {name for row in found for name in row.applies} == {measure.name for measure in table.measures}
@@ -55,7 +55,7 @@ def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakd
     group = {("child_age_band", frozenset({breakdown[1]}))} if breakdown[1] != "Total" else set()
     applying = frozenset({*question.categories} - {NOT_APPLICABLE})
     whole = frozenset({(question.name, applying), *group})
-    told, applies = statements_of(table), {row.levels: row.applies for row in rows(table, all_together=True)}
+    told, applies = collect_statements(table), {row.levels: row.applies for row in list_rows(table, all_together=True)}
     for answer in applying:
         counted = frozenset({(question.name, frozenset({answer})), *group})
         assert told[question.label, answer, *breakdown] == {(counted, None), (counted, whole)}
@@ -63,17 +63,17 @@ def test_a_length_of_wait_is_a_share_of_the_responses_to_which_it_applies(breakd
 
 
 def test_rows_of_impossible_levels_averages_and_goals() -> None:
-    found = {row.levels: row.applies for row in rows(JOINED_DOTS, all_together=False)}
+    found = {row.levels: row.applies for row in list_rows(JOINED_DOTS, all_together=False)}
     assert not found["Neither", "Both"]
     assert found["Neither", "None"]
-    headline = rows(GLD_HEADLINE, all_together=False)
+    headline = list_rows(GLD_HEADLINE, all_together=False)
     assert [row.levels for row in headline if "elgs_expected_average" in row.applies] == [("Total",) * 3]
-    goals = (len(rows(EARLY_LEARNING_GOALS, all_together=together)) for together in (False, True))
+    goals = (len(list_rows(EARLY_LEARNING_GOALS, all_together=together)) for together in (False, True))
     assert tuple(goals) == (17, 17 * 5)
 
 
 def test_rows_are_put_in_the_order_of_the_definition_for_each_cohort(table: Table) -> None:
-    both = layout(table, dict.fromkeys(("202526", COHORT), geographies(PILOT)))
+    both = build_layout(table, dict.fromkeys(("202526", COHORT), list_geographies(PILOT)))
     assert both.keys.num_rows == 2 * expected(table).keys.num_rows
     assert both.keys["time_period"][0].as_py() == COHORT
     shuffled = np.random.default_rng(0).permutation(both.keys.num_rows)
@@ -96,12 +96,14 @@ def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:
     """Which children it counts, of which others; a share is of its row at the total; what cannot be says nothing."""
     eligible = ("fsm", frozenset({"Eligible for free school meals"}))
     good = ("gld", frozenset({"Yes"}))
-    headline = statements_of(GLD_HEADLINE)["Free school meal eligibility", "Eligible for free school meals", "Total"]
+    headline = collect_statements(GLD_HEADLINE)[
+        "Free school meal eligibility", "Eligible for free school meals", "Total"
+    ]
     rate = (frozenset({eligible, good}), frozenset({eligible}))
     assert headline == {rate, (frozenset({eligible}), None), (frozenset({eligible, good}), None)}
-    assert rate in statements_of(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
-    neither = frozenset({("dots", frozenset({dots_category("Neither", "None")}))})
-    assert (neither, frozenset()) in statements_of(JOINED_DOTS)["Neither", "Total"]
-    assert statements_of(JOINED_DOTS)["Neither", "Both"] == set()
-    everyone = statements_of(GLD_HEADLINE)["Total", "Total", "Total"]
+    assert rate in collect_statements(TABLES["readiness_pathway"])["Total", "Eligible for free school meals"]
+    neither = frozenset({("dots", frozenset({format_dots_category("Neither", "None")}))})
+    assert (neither, frozenset()) in collect_statements(JOINED_DOTS)["Neither", "Total"]
+    assert collect_statements(JOINED_DOTS)["Neither", "Both"] == set()
+    everyone = collect_statements(GLD_HEADLINE)["Total", "Total", "Total"]
     assert everyone == {(frozenset(), None), (frozenset({good}), None), (frozenset({good}), frozenset())}

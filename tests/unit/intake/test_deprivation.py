@@ -10,7 +10,7 @@ import pytest
 
 from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
 from privacy import pseudonyms
-from privacy.doors.database import in_memory, rows_of
+from privacy.doors.database import fetch_rows, open_in_memory
 
 DIRECTORY = """postcode,imd_decile
 LS1 1AA,1
@@ -24,14 +24,14 @@ L11AB,2
 
 @pytest.fixture
 def con() -> duckdb.DuckDBPyConnection:
-    made = in_memory()
+    made = open_in_memory()
     pseudonyms.prepare(made)
     return made
 
 
 def looked_up(con: duckdb.DuckDBPyConnection, quintiles: Quintiles, postcodes: list[str | None]) -> list[int | None]:
     con.register("rows", pa.table({"place": range(len(postcodes)), "postcode": pa.array(postcodes, pa.string())}))
-    hashes = rows_of(con, f"SELECT {HASH_SQL} AS hash FROM rows ORDER BY place")["hash"]
+    hashes = fetch_rows(con, f"SELECT {HASH_SQL} AS hash FROM rows ORDER BY place")["hash"]
     found: list[int | None] = quintiles.look_up(hashes).to_pylist()
     return found
 

@@ -10,7 +10,7 @@ from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.match import match
-from sources.extract.table import MAX_COLUMNS, MAX_HEADING, checked_header
+from sources.extract.table import MAX_COLUMNS, MAX_HEADING, clean_header
 
 _MOST_SECONDS = 20
 """Of processor time: it takes one, and took 250 when every heading was compared with every name in full."""
@@ -26,10 +26,10 @@ def _headings(length: int) -> list[str]:
 def test_half_a_megabyte_of_headings_is_matched_in_bounded_time(length: int) -> None:
     began = time.process_time()
     with pytest.raises(ExtractStopped, match="missing column 'upn'"):
-        match("a file", CONTRACTS["eyfsp"], CONTRACT_DIALECT, checked_header("a file", _headings(length)))
+        match("a file", CONTRACTS["eyfsp"], CONTRACT_DIALECT, clean_header("a file", _headings(length)))
     assert time.process_time() - began < _MOST_SECONDS
 
 
 def test_a_heading_that_is_longer_than_any_stops_the_file() -> None:
     with pytest.raises(ExtractStopped, match=r"heading is longer than 1,000 characters.*: column 2$"):
-        checked_header("a file", ["upn", "x" * (MAX_HEADING + 1)])
+        clean_header("a file", ["upn", "x" * (MAX_HEADING + 1)])

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from assets.home.errors import in_plain_words
+from assets.home.errors import describe_unexpected_error
 from assets.intake.assets import _metadata, _sentence
 from assets.intake.console_progress import outcomes
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import Profile
-from assets.linkage.report import coarse
+from assets.linkage.report import coarsen_facts
 from assets.pseudonymise.findings import RuleCount
-from privacy.doors.counts import magnitude, rows, share_of_rows
+from privacy.doors.counts import describe_count, describe_row_share, describe_rows
 from sources.contracts import CONTRACTS
 from sources.councils.dialect import CONTRACT_DIALECT
 from sources.errors import ExtractStopped
 from sources.extract.match import match
-from sources.extract.table import checked_header
+from sources.extract.table import clean_header
 from tests.support.intake.corpus import COHORT, SOUND
 
 
@@ -44,11 +44,11 @@ from tests.support.intake.corpus import COHORT, SOUND
     ],
 )
 def test_a_count_is_told_by_its_order_of_size(count: int, told: str) -> None:
-    assert magnitude(count) == told
+    assert describe_count(count) == told
 
 
 def test_shares_are_words() -> None:
-    assert [share_of_rows(part, 1000) for part in (1, 50, 300, 700, 950, 1000)] == [
+    assert [describe_row_share(part, 1000) for part in (1, 50, 300, 700, 950, 1000)] == [
         "few of the rows",
         "under a tenth of the rows",
         "under half of the rows",
@@ -56,7 +56,7 @@ def test_shares_are_words() -> None:
         "nearly all of the rows",
         "all rows",
     ]
-    assert rows(0) == "no row"
+    assert describe_rows(0) == "no row"
 
 
 def test_the_log_holds_no_count_of_an_extract() -> None:
@@ -85,7 +85,7 @@ def test_the_written_linkage_report_has_no_count_of_children() -> None:
         "groups": [{"children": 784, "review": 668, "setting": 477}, {"children": 41, "review": 37, "setting": 0}],
         "weighted": [{"children": 477, "unweighted": 0.7316561844863733, "weighted": {}}],
     }
-    said = str(coarse(facts))
+    said = str(coarsen_facts(facts))
     assert not {"784", "668", "788", "37", "41", "477"} & set(re.findall(r"\d+", said))
     assert max(map(len, re.findall(r"\d\.\d+", said))) <= len("0.0000")
 
@@ -106,7 +106,7 @@ ALIKE = 5
 
 def _written(**facts: object) -> dict[str, Any]:
     nothing = {"steps": [], "thresholds": [], "rows_by_source": {}, "unlinkable": [], "groups": [], "weighted": []}
-    return coarse(nothing | {"negative_control": {"steps": []}} | facts)
+    return coarsen_facts(nothing | {"negative_control": {"steps": []}} | facts)
 
 
 def _least_alike(written: Iterable[object]) -> int:
@@ -163,7 +163,7 @@ def test_headings_are_for_the_sender_alone() -> None:
     with pytest.raises(ExtractStopped) as missing:
         match("leeds/eyfsp/202425.csv", CONTRACTS["eyfsp"], CONTRACT_DIALECT, header)
     with pytest.raises(ExtractStopped) as twice:
-        checked_header("leeds/eyfsp/202425.csv", ["a", "Qwyjibo", "Qwyjibo"])
+        clean_header("leeds/eyfsp/202425.csv", ["a", "Qwyjibo", "Qwyjibo"])
     for stopped in (missing.value, twice.value):
         assert "Qwyjibo" not in str(stopped)
         assert re.search("columns? [0-9]", str(stopped))
@@ -171,7 +171,9 @@ def test_headings_are_for_the_sender_alone() -> None:
 
 
 def test_a_path_in_an_error_ends_where_a_sender_names_files() -> None:
-    said = in_plain_words(PermissionError(13, "Permission denied", "/l/leeds/hv_reviews/202425/CYP001 Qwyjibo.csv"))
+    said = describe_unexpected_error(
+        PermissionError(13, "Permission denied", "/l/leeds/hv_reviews/202425/CYP001 Qwyjibo.csv")
+    )
     assert "(/l/leeds/hv_reviews)" in said
-    said = in_plain_words(PermissionError(13, "Permission denied", str(Path("/l/leeds/eyfsp/202425.csv"))))
+    said = describe_unexpected_error(PermissionError(13, "Permission denied", str(Path("/l/leeds/eyfsp/202425.csv"))))
     assert "(/l/leeds/eyfsp/202425.csv)" in said

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from assets.home.errors import in_plain_words
+from assets.home.errors import describe_unexpected_error
 from assets.linkage import link as capacity
-from privacy.doors.database import in_memory, memory_gib
-from sources.reference.places import places
+from privacy.doors.database import get_memory_gib, open_in_memory
+from sources.reference.places import load_places
 from tests.support import PROJECT
 
 _MEASURED = re.compile(r"^\| [\d.]+ \| ([\d,]+) \| ([\d,]+) \| \d+ \| ([\d.]+) \| ([\d.]+) \|$", re.MULTILINE)
@@ -24,7 +24,7 @@ def test_the_line_is_that_of_what_was_measured() -> None:
     curve = [[float(cell.replace(",", "")) for cell in line] for line in _MEASURED.findall(page)]
     assert len(curve) >= 5
     for children, rows, _, peak in curve:
-        assert capacity.gib_of(rows) == pytest.approx(peak, rel=0.03)
+        assert capacity.estimate_gib(rows) == pytest.approx(peak, rel=0.03)
         assert rows / children == pytest.approx(capacity.ROWS_A_CHILD, rel=0.06)
 
 
@@ -33,27 +33,27 @@ def test_a_linkage_too_large_for_this_process_is_refused_without_a_count(
 ) -> None:
     extract = tmp_path / "extract.parquet"
     pyarrow.parquet.write_table(pa.table({"row": pa.nulls(3_141_592)}), extract)
-    monkeypatch.setattr(capacity, "memory_gib", lambda: 2.0)
+    monkeypatch.setattr(capacity, "get_memory_gib", lambda: 2.0)
     with pytest.raises(capacity.NotEnoughMemory, match=r"takes up to 2\.5 GiB .* may use 2\.0") as refused:
         capacity.check_suffices([extract])
     assert not re.search(r"3[.,]?1", str(refused.value))
-    monkeypatch.setattr(capacity, "memory_gib", lambda: 4.0)
+    monkeypatch.setattr(capacity, "get_memory_gib", lambda: 4.0)
     capacity.check_suffices([extract])
 
 
 def test_england_runs_in_what_the_page_says_it_needs() -> None:
     """Its run peaked at 2.68 GiB."""
-    assert 2.68 < capacity.gib_of_run(list(places())) < 3.5
+    assert 2.68 < capacity.estimate_run_gib(list(load_places())) < 3.5
 
 
 def test_what_runs_out_of_memory_says_so() -> None:
-    with in_memory(memory_limit="20MB") as con, pytest.raises(Exception, match="Out of Memory") as ran_out:
+    with open_in_memory(memory_limit="20MB") as con, pytest.raises(Exception, match="Out of Memory") as ran_out:
         con.execute("CREATE TABLE t AS SELECT hash(range) AS h FROM range(100000000)").fetchall()
     for error in (ran_out.value, MemoryError(), pa.ArrowMemoryError("malloc of size 64 failed")):
-        assert in_plain_words(error).startswith("memory ran out: give the machine or container more")
+        assert describe_unexpected_error(error).startswith("memory ran out: give the machine or container more")
 
 
 def test_memory_is_what_the_system_has_at_most() -> None:
     found = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     assert found
-    assert 0 < memory_gib() <= int(found[1]) / 2**20 + 0.1
+    assert 0 < get_memory_gib() <= int(found[1]) / 2**20 + 0.1

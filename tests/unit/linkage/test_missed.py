@@ -32,9 +32,9 @@ from privacy.linkage.missed import (
     USUAL,
     USUAL_UNJOINED,
     Factors,
-    factors,
-    missed,
-    unjoined,
+    estimate_factors,
+    estimate_missed,
+    estimate_unjoined,
 )
 
 CHILDREN = 20_000.0
@@ -59,13 +59,15 @@ def test_every_cell_is_named_once() -> None:
 
 
 def test_where_nothing_differs_nothing_is_missed_but_what_cannot_be_seen() -> None:
-    assert missed(counts(), QUIET).rates == pytest.approx(np.zeros(len(RATES)))
+    assert estimate_missed(counts(), QUIET).rates == pytest.approx(np.zeros(len(RATES)))
 
 
 @pytest.mark.parametrize("record", DIFFERS)
 @pytest.mark.parametrize("field", COMPARED)
 def test_one_thing_that_differs_misses_no_link(field: str, record: str) -> None:
-    assert missed(counts(**{of(field, record): 500}), QUIET).rates == pytest.approx(np.zeros(len(RATES)), abs=1e-9)
+    assert estimate_missed(counts(**{of(field, record): 500}), QUIET).rates == pytest.approx(
+        np.zeros(len(RATES)), abs=1e-9
+    )
 
 
 def bad(record: str) -> np.ndarray:
@@ -74,10 +76,10 @@ def bad(record: str) -> np.ndarray:
 
 
 def test_a_bad_record_of_the_pupil_is_missed_by_both_services_and_a_bad_review_alone() -> None:
-    rates, share = missed(bad("the pupil's record"), QUIET).rates, 400 / (CHILDREN + 400)
+    rates, share = estimate_missed(bad("the pupil's record"), QUIET).rates, 400 / (CHILDREN + 400)
     assert rates[[0, 3]] == pytest.approx(SHORTFALL[[0, 3]] * share**2, rel=0.05)
     assert rates[1] == rates[2] == 0
-    rates = missed(bad("the health visitor's record"), QUIET).rates
+    rates = estimate_missed(bad("the health visitor's record"), QUIET).rates
     assert rates[1] > 0
     assert rates[0] == rates[2] == rates[4] == 0
 
@@ -87,11 +89,11 @@ def test_reviews_with_names_written_otherwise_are_missed_where_the_family_moved_
     moved = {of("postcode", "the health visitor's record"): 2_000.0}
     otherwise = {of(NAMES, "the health visitor's record"): 1_000.0}
     share, of_moved = 1_000 / (CHILDREN + 1_000), 2_000 / (CHILDREN + 2_000)
-    rates = missed(counts(**moved, **otherwise), QUIET).rates
+    rates = estimate_missed(counts(**moved, **otherwise), QUIET).rates
     expected = share * (of_moved + CUT_OFF * (1 - of_moved))
     assert rates[1] == pytest.approx(SHORTFALL[1] * expected, rel=0.1)
-    assert rates[1] > 10 * missed(counts(**moved), QUIET).rates[1]
-    assert rates[2] == missed(counts(**moved), QUIET).rates[2]
+    assert rates[1] > 10 * estimate_missed(counts(**moved), QUIET).rates[1]
+    assert rates[2] == estimate_missed(counts(**moved), QUIET).rates[2]
 
 
 def test_rarer_names_are_missed_more_rarely() -> None:
@@ -99,7 +101,7 @@ def test_rarer_names_are_missed_more_rarely() -> None:
     rare = common.copy()
     agree = [CELLS.index(cell) for cell in ALL_AGREE]
     rare[agree] = common[agree][::-1]
-    assert missed(rare, QUIET).rates[3] < missed(common, QUIET).rates[3] / 2
+    assert estimate_missed(rare, QUIET).rates[3] < estimate_missed(common, QUIET).rates[3] / 2
 
 
 def test_noise_moves_the_rates_and_does_not_lean() -> None:
@@ -110,19 +112,19 @@ def test_noise_moves_the_rates_and_does_not_lean() -> None:
     deviation = 12.0
     drawn = np.array(
         [
-            missed(here + rng.normal(0, deviation, len(CELLS)), np.full(len(CELLS), deviation**2)).rates
+            estimate_missed(here + rng.normal(0, deviation, len(CELLS)), np.full(len(CELLS), deviation**2)).rates
             for _ in range(100)
         ]
     )
-    exact = missed(here, QUIET)
+    exact = estimate_missed(here, QUIET)
     assert drawn.mean(axis=0) == pytest.approx(exact.rates, abs=4 * drawn.std(axis=0).max() / 10)
-    stated = missed(here, np.full(len(CELLS), deviation**2)).covariance - exact.covariance
+    stated = estimate_missed(here, np.full(len(CELLS), deviation**2)).covariance - exact.covariance
     assert np.sqrt(np.diag(stated)) == pytest.approx(drawn.std(axis=0), rel=0.2)
 
 
 @given(st.lists(st.integers(0, 3000), min_size=len(CELLS), max_size=len(CELLS)))
 def test_rates_are_chances_and_their_covariance_is_one(numbers: list[int]) -> None:
-    found = missed(np.array(numbers, dtype=float), QUIET)
+    found = estimate_missed(np.array(numbers, dtype=float), QUIET)
     assert found.covariance == pytest.approx(found.covariance.T)
     assert np.linalg.eigvalsh(found.covariance).min() > -1e-9
     assert (found.rates >= 0).all()
@@ -136,17 +138,17 @@ SURE = np.zeros(len(JOINS))
 
 
 def test_rows_without_a_upn_in_common_whose_records_differ_are_not_found() -> None:
-    found = unjoined(JOINED, SURE)
+    found = estimate_unjoined(JOINED, SURE)
     assert found.share == pytest.approx(NOT_FOUND * 300 * 2_500 / 20_000 / JOINED[1:].sum(), rel=1e-4)
-    every_upn = unjoined(np.array([500.0, 20_000.0, 2_500.0, 0.0]), SURE)
+    every_upn = estimate_unjoined(np.array([500.0, 20_000.0, 2_500.0, 0.0]), SURE)
     assert every_upn.share == every_upn.deviation == 0.0
     twice = JOINED * np.array([1, 1, 1, 2])
     rows, more = JOINED[1:].sum(), twice[1:].sum()
-    assert unjoined(twice, SURE).share * more == pytest.approx(2 * found.share * rows, rel=1e-4)
+    assert estimate_unjoined(twice, SURE).share * more == pytest.approx(2 * found.share * rows, rel=1e-4)
 
 
 def test_noise_and_what_is_fixed_beforehand_are_in_the_deviation_and_services_miss_such_children() -> None:
-    noisy, found = unjoined(JOINED, np.full(len(JOINS), 20.0**2)), unjoined(JOINED, SURE)
+    noisy, found = estimate_unjoined(JOINED, np.full(len(JOINS), 20.0**2)), estimate_unjoined(JOINED, SURE)
     assert noisy.share == found.share
     assert noisy.deviation > found.deviation > noisy.share / 2
     assert found.rates.shape == (len(RATES),)
@@ -155,10 +157,10 @@ def test_noise_and_what_is_fixed_beforehand_are_in_the_deviation_and_services_mi
 
 
 def test_without_linked_children_or_joined_rows_rates_are_the_usual_ones_and_little_is_known_of_them() -> None:
-    found = missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
+    found = estimate_missed(np.zeros(len(CELLS)), np.full(len(CELLS), 100.0))
     assert found.rates == pytest.approx(USUAL)
     assert np.sqrt(np.diag(found.covariance)) == pytest.approx(USUAL)
-    rows = unjoined(np.zeros(len(JOINS)), np.full(len(JOINS), 100.0))
+    rows = estimate_unjoined(np.zeros(len(JOINS)), np.full(len(JOINS), 100.0))
     assert rows.share == rows.deviation == USUAL_UNJOINED
 
 
@@ -185,7 +187,7 @@ def found(times: list[dict[str, float]], sizes: list[float], deviation: float = 
         ]
     )
     quiet = np.zeros(len(CELLS))
-    return factors(usual_counts(), quiet, kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
+    return estimate_factors(usual_counts(), quiet, kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
 
 
 def kinds_of(record: str) -> list[str]:
@@ -236,7 +238,7 @@ def test_what_the_noise_hides_is_left_as_over_all() -> None:
 
 def test_where_hardly_a_child_was_linked_no_council_differs() -> None:
     kinds = np.zeros((3, len(KINDS)))
-    none = factors(np.zeros(len(CELLS)), np.ones(len(CELLS)), kinds, np.ones(kinds.shape), SEEN_BY)
+    none = estimate_factors(np.zeros(len(CELLS)), np.ones(len(CELLS)), kinds, np.ones(kinds.shape), SEEN_BY)
     assert (none.values == 1).all()
     assert (none.covariances == 0).all()
 
@@ -249,7 +251,7 @@ def test_where_hardly_a_child_was_linked_no_council_differs() -> None:
 def test_factors_of_any_noisy_counts_can_be_used(of_one: list[float], deviation: float, noise: list[float]) -> None:
     kinds = np.array([of_one, [3_000.0, 10_000.0, *[100.0] * (len(KINDS) - 2)]])
     any_counts = usual_counts() / 100 + noise
-    made = factors(any_counts, np.ones(len(CELLS)), kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
+    made = estimate_factors(any_counts, np.ones(len(CELLS)), kinds, np.full(kinds.shape, deviation**2), SEEN_BY)
     assert np.isfinite(made.values).all()
     assert (made.values >= 0).all()
     assert np.linalg.eigvalsh(made.covariances).min() > -1e-6

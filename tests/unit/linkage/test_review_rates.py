@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from privacy.linkage.missed import RATES
-from privacy.linkage.review import NEITHER, ONE, WEAK, chances
+from privacy.linkage.review import NEITHER, ONE, WEAK, compute_chances
 from privacy.linkage.review_rates import (
     COLUMNS,
     SHARE,
     Decision,
-    category,
+    format_category,
     plan_review,
     update_rates,
 )
@@ -49,11 +49,11 @@ def measured(found: dict[tuple[str, str], float], unknown: float = 0.0, plan: Pl
     for service, column in COLUMNS.items():
         cells = dict.fromkeys(plan.family.attribute(column).categories, 0.0)
         for stratum in SHARE:
-            drawn = found[service, stratum] * chances(CHILDREN)[stratum]
+            drawn = found[service, stratum] * compute_chances(CHILDREN)[stratum]
             is_error = Decision.OTHER if stratum == WEAK else Decision.MATCH
-            cells[category(stratum, Decision.MATCH)] = cells[category(stratum, Decision.OTHER)] = 50.0
-            cells[category(stratum, is_error)] = drawn
-            cells[category(stratum, Decision.UNKNOWN)] = unknown
+            cells[format_category(stratum, Decision.MATCH)] = cells[format_category(stratum, Decision.OTHER)] = 50.0
+            cells[format_category(stratum, is_error)] = drawn
+            cells[format_category(stratum, Decision.UNKNOWN)] = unknown
         noisy[(column,)] = np.array(list(cells.values()))
     return Measurement(plan.sha256, "test", "", RHO, noisy)
 
@@ -101,7 +101,7 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
     """Rates from the prior, errors by chance, a sample by chance, a share of the frame off as measured, and noise: 95%
     intervals of the rates that a review tells most of hold them in 93 to 97.5%, and are narrower than before."""
     rng, inside, narrower, draws = np.random.default_rng(1), np.zeros(len(MEAN)), np.zeros(len(MEAN)), 600
-    names, chance = list(errors(MEAN)), chances(CHILDREN)
+    names, chance = list(errors(MEAN)), compute_chances(CHILDREN)
     for _ in range(draws):
         truth = np.maximum(rng.normal(MEAN, SD), 0.0)
         found = {}
@@ -127,4 +127,4 @@ def test_the_plan_costs_what_the_policy_gives_and_is_public() -> None:
     assert 0.99 * RHO < charge(PLAN) <= RHO
     assert PLAN == plan_review(CHILDREN, RHO, DELTA, 1) != plan_review(CHILDREN, RHO, DELTA, 2)
     assert Plan.from_json(PLAN.to_json()) == PLAN
-    assert (chances(26_000)[ONE], chances(600_000)[ONE]) == (1.0, pytest.approx(250 / 3000, abs=1e-4))
+    assert (compute_chances(26_000)[ONE], compute_chances(600_000)[ONE]) == (1.0, pytest.approx(250 / 3000, abs=1e-4))

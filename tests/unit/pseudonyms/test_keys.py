@@ -48,7 +48,7 @@ def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
     assert set(ring.fingerprints) == set(SENDER_KEYS)
     assert not ring.holds("linker")
     with pytest.raises(KeyProblem, match=r"linker\.key"):
-        ring.subkey("linker", "any")
+        ring.derive_subkey("linker", "any")
     with pytest.raises(KeyProblem, match="missing"):
         KeyRing.load(tmp_path / "keys")
     with pytest.raises(KeyProblem, match=r"intake\.pub\.pem is missing; ask whoever runs the pipeline"):
@@ -62,14 +62,14 @@ def test_each_holder_has_what_it_needs_and_no_more(directory: Path) -> None:
     for file in ("tokens.pem", "signing.pem"):
         (directory / file).rename(directory.parent / file)
     intake = KeyRing.load(directory, INTAKE)
-    assert intake.opens("intake")
-    assert intake.seals_to("tokens")
+    assert intake.get_private_key("intake")
+    assert intake.get_public_key("tokens")
     with pytest.raises(KeyProblem, match=r"tokens\.pem is needed here"):
-        intake.opens("tokens")
+        intake.get_private_key("tokens")
     linkage = directory.parent / "linkage"
     linkage.mkdir(mode=0o700)
     (directory.parent / "tokens.pem").rename(linkage / "tokens.pem")
-    assert KeyRing.load(linkage, LINKAGE).opens("tokens").public_key() == intake.seals_to("tokens")
+    assert KeyRing.load(linkage, LINKAGE).get_private_key("tokens").public_key() == intake.get_public_key("tokens")
 
 
 def test_the_key_of_a_demonstration_is_one_in_its_own_set_alone(directory: Path, tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_raw_and_hexadecimal_files_hold_the_same_key(directory: Path) -> None:
 
 def test_subkeys_differ_by_key_and_purpose(directory: Path) -> None:
     ring = KeyRing.load(directory)
-    made = {ring.subkey(key, purpose) for key in PIPELINE_KEYS for purpose in ("a", "b")}
+    made = {ring.derive_subkey(key, purpose) for key in PIPELINE_KEYS for purpose in ("a", "b")}
     assert len(made) == 2 * len(PIPELINE_KEYS)
-    assert ring.subkey("upn", "a") == KeyRing.load(directory).subkey("upn", "a")
+    assert ring.derive_subkey("upn", "a") == KeyRing.load(directory).derive_subkey("upn", "a")
 
 
 def test_a_ring_shows_nothing(directory: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_ring_shows_nothing(directory: Path) -> None:
     shown = repr(ring) + str(ring)
     for key in PIPELINE_KEYS:
         assert (directory / f"{key}.key").read_text().strip() not in shown
-        assert ring.subkey(key, "a").hex() not in shown
+        assert ring.derive_subkey(key, "a").hex() not in shown
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(ring)
 
@@ -169,4 +169,4 @@ def test_a_mounted_secret_of_roots_may_be_readable_by_its_group(
 ) -> None:
     monkeypatch.setattr(keys.os, "geteuid", lambda: user)
     status = os.stat_result((0o100000 | mode, 0, 0, 1, owner, 0, 64, 0, 0, 0))
-    assert keys._exposed(status) is exposed
+    assert keys._is_exposed(status) is exposed

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from privacy import normalise, pseudonyms
 from privacy.keys import KeyProblem, KeyRing
-from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, as_bytes, hmac_64
+from privacy.pseudonyms import RARE_PAIR, RARE_SURNAME, compute_hmac_64, encode_as_bytes
 from tests.support.daily import examples
 
 COLUMNS = {"surname", "forename", "date_of_birth", "postcode", "upn", "nhs_number", "local_patient_id"}
@@ -77,10 +77,10 @@ def reference(keys: KeyRing, token: pseudonyms.TokenColumn, message: str, bands:
     width = pseudonyms.BAND_BITS * len(bands)
     last = sum(band << (pseudonyms.BAND_BITS * at) for at, band in enumerate(reversed(bands)))
     widest = max(pseudonyms.BAND_BITS * len(t.bands) for t in pseudonyms.TOKENS if t.domain == token.domain)
-    value = _hmac_64(keys.subkey(token.key, f"token/{token.domain}"), message.encode())
+    value = _hmac_64(keys.derive_subkey(token.key, f"token/{token.domain}"), message.encode())
     if keyings == 2:
         bare = (value >> widest << widest).to_bytes(8)
-        value = _hmac_64(keys.subkey("linker", f"token/{token.domain}"), bare)
+        value = _hmac_64(keys.derive_subkey("linker", f"token/{token.domain}"), bare)
     return (value >> width << width) + last
 
 
@@ -155,14 +155,14 @@ def test_a_column_is_hashed_as_python_does(with_polars: bool, values: list[str |
     raw = [value if isinstance(value, bytes) else None for value in values]
     columns = {"text": pa.array(text, pa.string()), "raw": pa.array(raw, pa.binary())}
     with patch.dict(sys.modules, {} if with_polars else {"polars_hash": None}):
-        found = hmac_64(columns, {"text": key, "raw": key})
+        found = compute_hmac_64(columns, {"text": key, "raw": key})
     assert found["text"].to_pylist() == [None if v is None else _hmac_64(key, v.encode()) for v in text]
     assert found["raw"].to_pylist() == [None if v is None else _hmac_64(key, v) for v in raw]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1)), max_size=20))
 def test_numbers_as_bytes(numbers: list[int | None]) -> None:
-    found = as_bytes(pa.array(numbers, pa.uint64()))
+    found = encode_as_bytes(pa.array(numbers, pa.uint64()))
     found.validate(full=True)
     assert found.to_pylist() == [None if number is None else number.to_bytes(8) for number in numbers]
 
@@ -287,9 +287,9 @@ def test_tokens_are_compared_without_their_bands(con: duckdb.DuckDBPyConnection,
     columns = {"surname", "forename", "date_of_birth"}
     three = made(con, keys, "three", columns)
     con.register("made", three)
-    tokens = {token.name: token for token in pseudonyms.token_columns(columns)}
-    bare = [pseudonyms.bare_sql(tokens[name]) for name in ("t_surname_dob", "t_forename_dob")]
-    bands = [pseudonyms.band_sql(name, set(tokens)) for name in ("surname", "forename")]
+    tokens = {token.name: token for token in pseudonyms.list_token_columns(columns)}
+    bare = [pseudonyms.build_bare_sql(tokens[name]) for name in ("t_surname_dob", "t_forename_dob")]
+    bands = [pseudonyms.build_band_sql(name, set(tokens)) for name in ("surname", "forename")]
     a, b, c = con.execute(f"SELECT {', '.join(bare + bands)} FROM made ORDER BY source_row").fetchall()
     assert a[:2] == b[1::-1]
     assert a[2:] == (0, 0)
@@ -309,12 +309,12 @@ def test_tokens_of_other_keys_differ_and_scoped_numbers_at_another_sender(
 def test_keys_show_in_no_error_and_no_rendering(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     token_keys = pseudonyms.TokenKeys(keys)
     with pytest.raises(pl.exceptions.PolarsError) as problem:
-        hmac_64({"t_nhs": pa.array([1, 2])}, {"t_nhs": token_keys.first("nhs")})
+        compute_hmac_64({"t_nhs": pa.array([1, 2])}, {"t_nhs": token_keys.first("nhs")})
     shown = "".join(traceback.format_exception(problem.value)) + repr(token_keys) + repr(vars(token_keys).keys())
     with pytest.raises(TypeError):
         pickle.dumps(token_keys)
     for token in pseudonyms.TOKENS:
-        assert keys.subkey(token.key, f"token/{token.domain}").hex() not in shown.lower()
+        assert keys.derive_subkey(token.key, f"token/{token.domain}").hex() not in shown.lower()
 
 
 def test_the_second_keying_needs_the_linker_key(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:

@@ -22,12 +22,12 @@ from privacy.release.approval import (
     note_keys,
     note_not_synthetic,
     note_people,
+    parse_signature,
     sign,
-    signature_of,
 )
-from privacy.release.canonical import canonical_json, sha256_hex
-from privacy.release.ledger import Ledger, LedgerCorrupt, approved_by
-from privacy.release.policy import SignOff, Stage, public_text
+from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.ledger import Ledger, LedgerCorrupt, format_approval_note
+from privacy.release.policy import SignOff, Stage, format_public_key
 from tests.support.release.people import ANNA, BRAM, Signer, sign_off
 
 COHORT, SHEET = "202425", "5" * 64
@@ -64,7 +64,7 @@ def signed(ledger: Ledger, who: Signer, policy: SignOff, request: dict[str, Any]
 
 
 def allowed(ledger: Ledger, policy: SignOff, request: dict[str, Any], sheet: str = SHEET) -> None:
-    allow(ledger, policy, request, sheet, public_text(RELEASE_KEY.public_key()))
+    allow(ledger, policy, request, sheet, format_public_key(RELEASE_KEY.public_key()))
 
 
 def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
@@ -132,10 +132,10 @@ def test_who_was_removed_since_does_not_count(ledger: Ledger) -> None:
 def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     until = Signer("Anna Quillfeather", "privacy lead", ANNA.key, until=dt.date(2026, 11, 30))
     policy, request = sign_off(until), request_of(ledger)
-    monkeypatch.setattr(approval, "_now", lambda: "2026-11-30T23:00:00+00:00")
+    monkeypatch.setattr(approval, "_format_now", lambda: "2026-11-30T23:00:00+00:00")
     signed(ledger, until, policy, request)
     allowed(ledger, policy, request)
-    monkeypatch.setattr(approval, "_now", lambda: "2026-12-01T00:00:00+00:00")
+    monkeypatch.setattr(approval, "_format_now", lambda: "2026-12-01T00:00:00+00:00")
     assert SignOffs(ledger).is_allowed(request), "it was allowed in her time"
     with pytest.raises(WaitsForApproval, match="by the privacy lead does not count, because the time of the"):
         allowed(ledger, policy, request_of(ledger))
@@ -226,9 +226,9 @@ def forge(ledger: Ledger, kind: str, **content: Any) -> str:
 
 def forge_approval(ledger: Ledger, request: dict[str, Any], key: Ed25519PrivateKey) -> str:
     """A genuine signature of a key that nobody named, and a line that says that it allowed the request."""
-    own = approval.approval_of(request, COHORT, SHEET).signed(key, SignOffs(ledger).recorded)
+    own = approval.build_approval(request, COHORT, SHEET).signed(key, SignOffs(ledger).recorded)
     line = forge(ledger, "approval", **dataclasses.asdict(own))
-    return forge(ledger, "allowed", approvals=[line], request_sha256=sha256_hex(canonical_json(request)))
+    return forge(ledger, "allowed", approvals=[line], request_sha256=compute_sha256(encode_canonical_json(request)))
 
 
 @pytest.mark.parametrize("stage", [Stage.MEASUREMENT, Stage.PUBLICATION])
@@ -249,7 +249,7 @@ def test_one_signature_that_is_said_to_have_allowed_is_not_enough_where_two_must
     policy, request = sign_off(ANNA, BRAM, measurement=2), request_of(ledger)
     signed(ledger, ANNA, policy, request)
     line = ledger.sign_offs()[-1].entry_hash
-    forge(ledger, "allowed", approvals=[line], request_sha256=sha256_hex(canonical_json(request)))
+    forge(ledger, "allowed", approvals=[line], request_sha256=compute_sha256(encode_canonical_json(request)))
     assert not SignOffs(ledger).is_allowed(request)
 
 
@@ -283,7 +283,7 @@ def test_a_line_that_calls_a_persons_key_the_one_that_signs_releases_denies_her_
         ledger.add_sign_off(json.dumps(line))
     signed(ledger, ANNA, sign_off(ANNA), request)
     allowed(ledger, sign_off(ANNA), request)
-    assert SignOffs(ledger).release_keys == {public_text(RELEASE_KEY.public_key())}
+    assert SignOffs(ledger).release_keys == {format_public_key(RELEASE_KEY.public_key())}
 
 
 def test_a_bundle_under_a_persons_key_keeps_her_from_nothing_else(ledger: Ledger) -> None:
@@ -299,7 +299,7 @@ def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: L
     """Whoever drops the triggers and writes the chain again, with herself as the first person, keeps the entries, since
     what is published states these."""
     signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
-    ledger.approve(COHORT, 1.0, approved_by(ledger.sign_offs()[-1:]))
+    ledger.approve(COHORT, 1.0, format_approval_note(ledger.sign_offs()[-1:]))
     ledger.verify_chain()
     with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
         connection.execute("DROP TRIGGER sign_offs_never_delete")
@@ -391,7 +391,7 @@ def test_a_line_that_is_no_line_is_passed_over(ledger: Ledger, line: dict[str, A
 @pytest.mark.parametrize("text", ["", "yes", b"x" * 63, "00" * 63, b"\xff" * 65])
 def test_what_is_no_signature_is_refused(text: str | bytes) -> None:
     with pytest.raises(MayNotSign, match="this is no Ed25519 signature"):
-        signature_of(text)
+        parse_signature(text)
 
 
 # --- Demonstrations
@@ -400,7 +400,7 @@ def test_what_is_no_signature_is_refused(text: str | bytes) -> None:
 def demonstrate(
     ledger: Ledger, policy: SignOff, request: dict[str, Any], key: Ed25519PrivateKey = DEMONSTRATION_KEY
 ) -> None:
-    note_keys(ledger, RELEASE_KEY, public_text(key.public_key()))
+    note_keys(ledger, RELEASE_KEY, format_public_key(key.public_key()))
     sign(ledger, policy, request, COHORT, SHEET, key)
     allowed(ledger, policy, request)
 
@@ -416,7 +416,7 @@ def test_a_demonstration_goes_on_and_says_so(ledger: Ledger) -> None:
 def test_no_demonstration_where_people_are_named_or_ever_were(ledger: Ledger) -> None:
     """Neither a new signature of its key, nor one from before they were named."""
     before = request_of(ledger)
-    note_keys(ledger, RELEASE_KEY, public_text(DEMONSTRATION_KEY.public_key()))
+    note_keys(ledger, RELEASE_KEY, format_public_key(DEMONSTRATION_KEY.public_key()))
     sign(ledger, NOBODY, before, COHORT, SHEET, DEMONSTRATION_KEY)
     for policy in (sign_off(ANNA), NOBODY):
         with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
@@ -430,6 +430,6 @@ def test_a_real_extract_ends_a_demonstration_for_good(ledger: Ledger) -> None:
     note_not_synthetic(ledger, "leeds/eyfsp/202425")
     with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5))
-    forge(ledger, "demonstration", key=public_text(DEMONSTRATION_KEY.public_key()))
+    forge(ledger, "demonstration", key=format_public_key(DEMONSTRATION_KEY.public_key()))
     assert SignOffs(ledger).recorded.keys == []
     assert SignOffs(ledger).is_allowed(request_of(ledger)), "what was published before stays what it is"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.linkage.children import NotDerived, build_confidential_tables, derivations
+from assets.linkage.children import NotDerived, build_confidential_tables, get_derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
@@ -96,7 +96,7 @@ def test_a_child_with_nothing_linked(case: Case) -> None:
     assert (child["term_of_birth"], child["imd_quintile"]) == ("Unknown",) * 2
     assert child["asq3"] == pupil.NO_REVIEW
     assert child["entitlement"] == pupil.NOT_LINKED_TO_SETTING
-    assert child["dots"] == pupil.dots_category("Neither", "None")
+    assert child["dots"] == pupil.format_dots_category("Neither", "None")
     assert child["gld"] == "Yes"
 
 
@@ -105,8 +105,8 @@ def test_of_a_child_who_cannot_be_looked_for_nobody_says_that_nobody_had_seen_it
     review = {"child": "b"} | REVIEW | ABOVE
     unsearchable, found = case.tables(eyfsp=[profile("a"), profile("b")], hv_reviews=[review])["pupil"]
     assert unsearchable["asq3"] == unsearchable["entitlement"] == pupil.UNSEARCHABLE
-    assert unsearchable["dots"] == pupil.dots_category(pupil.UNSEARCHABLE, "None")
-    assert found["dots"] == pupil.dots_category("Health visitor only", "None")
+    assert unsearchable["dots"] == pupil.format_dots_category(pupil.UNSEARCHABLE, "None")
+    assert found["dots"] == pupil.format_dots_category("Health visitor only", "None")
 
 
 def test_the_cell_of_a_child_is_that_of_its_records(case: Case) -> None:
@@ -175,7 +175,7 @@ def test_the_census_reaches_the_child(case: Case) -> None:
 def test_asq3_bands(case: Case, scores: dict[str, Any], asq3: str, communication: str, concern: str) -> None:
     made = case.tables(eyfsp=[profile("a")], hv_reviews=[{"child": "a"} | REVIEW | scores])
     assert made["pupil"][0]["asq3"] == asq3
-    assert made["pupil"][0]["dots"] == pupil.dots_category("Health visitor only", concern)
+    assert made["pupil"][0]["dots"] == pupil.format_dots_category("Health visitor only", concern)
     assert made["health"][0]["asq3_communication"] == communication
 
 
@@ -201,8 +201,8 @@ def test_settings_give_entitlement_and_concern(case: Case) -> None:
     )["pupil"]
     assert [child["entitlement"] for child in made] == ["Taken", "Not taken"]
     assert [child["dots"] for child in made] == [
-        pupil.dots_category("Both", "Setting only"),
-        pupil.dots_category("Setting only", "Setting only"),
+        pupil.format_dots_category("Both", "Setting only"),
+        pupil.format_dots_category("Setting only", "Setting only"),
     ]
 
 
@@ -228,7 +228,7 @@ def test_every_value_is_of_the_public_domain(case: Case) -> None:
 def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
     """The catalogue says of each attribute where it comes from."""
     made_at_intake = {"term_of_birth", "imd_quintile"}
-    found = derivations(family)
+    found = get_derivations(family)
     assert list(found) == [attribute.name for attribute in FAMILIES[family].attributes]
     for name, each in found.items():
         for source, columns in each.made_of.items():
@@ -242,4 +242,4 @@ def test_an_attribute_without_a_derivation_is_an_error(monkeypatch: pytest.Monke
     unknown = replace(family, attributes=(*family.attributes, pupil.FAMILY.attribute("gld")))
     monkeypatch.setitem(FAMILIES, "health", unknown)  # type: ignore[arg-type]
     with pytest.raises(NotDerived, match="gld of family health: no derivation"):
-        derivations("health")
+        get_derivations("health")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.estimation.estimates import Estimates, estimates_of, without_categories
-from privacy.release.mechanism import Measurement, combined, combined_plan
+from privacy.estimation.estimates import Estimates, build_estimates, drop_categories
+from privacy.release.mechanism import Measurement, combine_measurements, combine_plans
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Attribute, Cube, Family, Marginal, Selector, WorkloadError
 from tests.support.release.dense import Dense, noisy
@@ -35,8 +35,8 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
     base = small_plan()
     later = [further(("fsm", "asq", "gld")), further(("council", "asq", "gld"), ("dots",), rho=0.005)]
     measured = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
-    whole, counts = combined(*measured[0], measured[1:])
-    found, dense = estimates_of(whole, counts), Dense(*measured)
+    whole, counts = combine_measurements(*measured[0], measured[1:])
+    found, dense = build_estimates(whole, counts), Dense(*measured)
     for names, _ in CUBES:
         cube = Cube({name: Selector.each(whole.family.attribute(name)) for name in names})
         rows = dense.figures(cube)
@@ -47,15 +47,15 @@ def test_estimates_and_variances_are_those_of_all_measurements_at_once() -> None
 
 def test_the_order_of_what_came_later_does_not_matter() -> None:
     base, one, other = small_plan(), further(("fsm", "asq")), further(("council", "fsm"))
-    assert combined_plan(base, [one, other]).sigmas == combined_plan(base, [other, one]).sigmas
+    assert combine_plans(base, [one, other]).sigmas == combine_plans(base, [other, one]).sigmas
 
 
 def test_a_council_that_has_sent_nothing_is_left_out_of_all() -> None:
     base, later = small_plan(), further(("council", "asq", "gld"))
     measured = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, later])]
-    together = without_categories(*combined(*measured[0], measured[1:]), "council", ["council 1"])
-    (one, drawn), (other, more) = (without_categories(*each, "council", ["council 1"]) for each in measured)
-    apart = combined(one, drawn, [(other, more)])
+    together = drop_categories(*combine_measurements(*measured[0], measured[1:]), "council", ["council 1"])
+    (one, drawn), (other, more) = (drop_categories(*each, "council", ["council 1"]) for each in measured)
+    apart = combine_measurements(one, drawn, [(other, more)])
     assert together[0].sigmas == apart[0].sigmas
     for names, counts in together[1].noisy.items():
         np.testing.assert_allclose(counts, apart[1].noisy[names])
@@ -65,10 +65,10 @@ def test_what_is_of_another_table_is_refused() -> None:
     base = small_plan()
     smaller = Family("small", "child", base.family.attributes[:2], (Marginal(("council", "fsm")),))
     with pytest.raises(ValueError, match="not of one child table"):
-        combined_plan(base, [make_plan(smaller, 0.1, delta=1e-6)])
+        combine_plans(base, [make_plan(smaller, 0.1, delta=1e-6)])
     later = further(("fsm", "asq"))
     with pytest.raises(ValueError, match="another plan"):
-        combined(base, noisy(base, 1), [(later, noisy(base, 2))])
+        combine_measurements(base, noisy(base, 1), [(later, noisy(base, 2))])
 
 
 # --- Estimates given that a category is known to be empty
@@ -83,7 +83,7 @@ MEASURED = Measurement(PLAN.sha256, "by hand", "none", 0.25, NOISY)
 
 
 def test_estimates_are_the_weighted_least_squares_under_the_known_zeros() -> None:
-    plan, measured = without_categories(PLAN, MEASURED, "council", ["b"])
+    plan, measured = drop_categories(PLAN, MEASURED, "council", ["b"])
     council, level = plan.family.attribute("council"), plan.family.attribute("level")
     estimates = Estimates(plan, measured)
     cells = Cube({"council": Selector.each(council), "level": Selector.each(level)})
@@ -106,6 +106,6 @@ def test_estimates_are_the_weighted_least_squares_under_the_known_zeros() -> Non
 
 def test_a_category_must_be_left_and_the_plan_be_the_same() -> None:
     with pytest.raises(WorkloadError, match="needs a category"):
-        without_categories(PLAN, MEASURED, "council", COUNCIL.categories)
+        drop_categories(PLAN, MEASURED, "council", COUNCIL.categories)
     with pytest.raises(ValueError, match="another plan"):
-        without_categories(PLAN, Measurement("0" * 64, "by hand", "none", 0.25, NOISY), "council", ["b"])
+        drop_categories(PLAN, Measurement("0" * 64, "by hand", "none", 0.25, NOISY), "council", ["b"])

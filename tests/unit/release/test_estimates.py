@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.estimation.estimates import Estimates
-from privacy.release.child_table import true_counts
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import measure
 from privacy.release.plan import make_plan
 from privacy.release.workload import (
@@ -133,7 +133,7 @@ def test_the_same_figure_is_the_same_float_in_every_table(seed):
 
 def test_without_noise_the_figures_are_the_counts():
     plan, table = small_plan(), small_table(300)
-    counts = true_counts(table, plan)
+    counts = count_cells(table, plan)
     estimates = Estimates(plan, measure(plan, counts, NoNoise()))
     for subset in plan.lattice.subsets:
         axes = {name: Selector.each(plan.family.attribute(name)) for name in subset}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _additive, modelled_rates
-from privacy.estimation.intervals import Z95, fieller
+from privacy.estimation.hierarchical import OWN_INTERVAL_Z, NoisyRates, _fit_additive, model_rates
+from privacy.estimation.intervals import Z95, compute_fieller_interval
 from tests.support.daily import examples
 
 PLACES, GROUPS, NOISE = 12, 6, 12.0
@@ -40,7 +40,7 @@ def errors(interaction: float, releases: int = 30) -> tuple[float, float]:
         small = size < 100
         ratio = np.clip(noisy.x / np.where(noisy.y > 0, noisy.y, np.inf), 0, 1)
         plain.append((100 * (ratio - rate)[small]) ** 2)
-        model.append((100 * (modelled_rates(noisy).rate - rate)[small]) ** 2)
+        model.append((100 * (model_rates(noisy).rate - rate)[small]) ** 2)
     return float(np.sqrt(np.concatenate(plain).mean())), float(np.sqrt(np.concatenate(model).mean()))
 
 
@@ -56,7 +56,7 @@ def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
     for seed in range(25):
         size, rate = truth(seed, interaction)
         noisy = noisy_rates(size, rate, 3000 + seed)
-        found = modelled_rates(noisy)
+        found = model_rates(noisy)
         held.append((found.lower <= rate) & (rate <= found.upper))
         low, high = own_interval(noisy, Z95)
         narrower.append(((found.upper - found.lower) / (high - low))[size < 100])
@@ -71,7 +71,7 @@ def test_the_interval_of_a_group_that_stands_out_holds_its_rate_in_nine_of_ten_r
     for seed in range(40):
         size, rate = truth(seed, 0.0)
         size[ones], rate[ones] = children, np.rint(np.maximum(rate[ones] - below, 0.0) * children) / children
-        found = modelled_rates(noisy_rates(size, rate, 2000 + seed))
+        found = model_rates(noisy_rates(size, rate, 2000 + seed))
         held.append((found.lower[ones] <= rate[ones]) & (rate[ones] <= found.upper[ones]))
     assert np.mean(held) >= 0.87
 
@@ -82,27 +82,27 @@ def test_a_group_that_stands_out_further_than_noise_explains_keeps_its_figure():
         size, rate = truth(seed, 0.0)
         size[2, 3], rate[2, 3] = 200, 0.30
         noisy = noisy_rates(size, rate, 2000 + seed)
-        off.append(100 * (modelled_rates(noisy).rate - noisy.x / noisy.y)[2, 3])
+        off.append(100 * (model_rates(noisy).rate - noisy.x / noisy.y)[2, 3])
     assert np.abs(off).mean() < 2
 
 
 def test_the_interval_holds_the_85_percent_interval_of_the_cell_itself():
     size, rate = truth(2, 0.0)
     noisy = noisy_rates(size, rate, 2)
-    found, (low, high) = modelled_rates(noisy), own_interval(noisy, OWN_INTERVAL_Z)
+    found, (low, high) = model_rates(noisy), own_interval(noisy, OWN_INTERVAL_Z)
     assert (found.lower <= low).all()
     assert (found.upper >= high).all()
 
 
 def own_interval(noisy: NoisyRates, z: float) -> tuple[np.ndarray, np.ndarray]:
-    middle, half_width = fieller(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z)
+    middle, half_width = compute_fieller_interval(noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy, z)
     return np.clip(middle - half_width, 0, 1), np.clip(middle + half_width, 0, 1)
 
 
 def test_without_noise_rates_are_as_they_were():
     size, rate = truth(6, 0.05)
     nothing = np.zeros(size.shape)
-    found = modelled_rates(NoisyRates(rate * size, size, nothing, nothing, nothing))
+    found = model_rates(NoisyRates(rate * size, size, nothing, nothing, nothing))
     for values in (found.rate, found.lower, found.upper):
         np.testing.assert_allclose(values, rate, atol=1e-4)
 
@@ -113,8 +113,8 @@ def test_a_group_that_noise_drowns_is_what_its_place_and_its_kind_suggest_and_ma
     noisy = noisy_rates(size, rate, 5)
     for variance, times in ((noisy.xx, 1), (noisy.yy, 2), (noisy.xy, 1)):
         variance[3, 2] = times * 500.0**2
-    found = modelled_rates(noisy)
-    others = np.delete(modelled_rates(noisy).rate, 3, axis=0)[:, 2]
+    found = model_rates(noisy)
+    others = np.delete(model_rates(noisy).rate, 3, axis=0)[:, 2]
     assert others.min() - 0.1 < found.rate[3, 2] < others.max() + 0.1
     assert (found.lower[3, 2], found.upper[3, 2]) == (0, 1)
 
@@ -125,8 +125,8 @@ def test_neither_the_order_of_places_nor_that_of_groups_matters_nor_the_time():
     places, groups = np.random.default_rng(1).permutation(PLACES), np.random.default_rng(2).permutation(GROUPS)
     mixed = np.ix_(places, groups)
     arrays = (noisy.x, noisy.y, noisy.xx, noisy.yy, noisy.xy)
-    found, again = modelled_rates(noisy), modelled_rates(NoisyRates(*arrays))
-    other = modelled_rates(NoisyRates(*(values[mixed] for values in arrays)))
+    found, again = model_rates(noisy), model_rates(NoisyRates(*arrays))
+    other = model_rates(NoisyRates(*(values[mixed] for values in arrays)))
     for name in ("rate", "lower", "upper"):
         assert (getattr(found, name) == getattr(again, name)).all()
         np.testing.assert_allclose(getattr(other, name), getattr(found, name)[mixed], atol=1e-6)
@@ -139,7 +139,7 @@ def test_every_input_has_a_rate_within_its_interval(seed, noise, places, groups)
     rng = np.random.default_rng(seed)
     y = rng.normal(30, 60, (places, groups))
     variance = np.full(y.shape, noise)
-    found = modelled_rates(NoisyRates(rng.normal(20, 60, y.shape), y, variance, 2 * variance, variance))
+    found = model_rates(NoisyRates(rng.normal(20, 60, y.shape), y, variance, 2 * variance, variance))
     assert ((found.lower >= 0) & (found.upper <= 1)).all()
     assert ((found.lower <= found.rate) & (found.rate <= found.upper)).all()
 
@@ -158,7 +158,7 @@ def test_effects_and_their_variances_are_those_of_least_squares(seed, unknown):
     target = (x.ravel()[known] / y.ravel()[known]) * np.sqrt(weight[known])
     exact = whole @ np.linalg.lstsq(design, target, rcond=1e-9)[0]
     inverse = np.linalg.pinv(design.T @ design, rcond=1e-9, hermitian=True)
-    effects = _additive(x, y, variance)
+    effects = _fit_additive(x, y, variance)
     np.testing.assert_allclose(effects.sum.ravel()[known], exact[known], atol=1e-6)
     np.testing.assert_allclose(
         effects.variance.ravel()[known], np.einsum("ij,jk,ik->i", whole, inverse, whole)[known], rtol=1e-6, atol=1e-9

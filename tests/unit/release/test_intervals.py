@@ -15,10 +15,10 @@ from privacy.estimation.intervals import (
     UNRELIABLE,
     WITHHELD,
     Z95,
-    fieller,
-    published_counts,
-    published_ratios,
-    rate_differences,
+    compute_fieller_interval,
+    compute_published_counts,
+    compute_published_ratios,
+    compute_rate_differences,
 )
 from privacy.release.mechanism import OpenDPNoise, charge, measure
 from privacy.release.plan import make_plan
@@ -86,10 +86,12 @@ def coverage():
     for _ in range(RELEASES):
         estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
         tables = {
-            "count": published_counts(estimates, Cube(places | groups, yes)),
+            "count": compute_published_counts(estimates, Cube(places | groups, yes)),
             "rate": published_rates(estimates, Cube(places | groups, yes), Cube(places | groups), RELIABILITY),
-            "difference": rate_differences(estimates, (first_hits, first_everyone), (hits, everyone), RELIABILITY),
-            "average": published_ratios(estimates, weighted, everyone, RELIABILITY, largest=3.0),
+            "difference": compute_rate_differences(
+                estimates, (first_hits, first_everyone), (hits, everyone), RELIABILITY
+            ),
+            "average": compute_published_ratios(estimates, weighted, everyone, RELIABILITY, largest=3.0),
         }
         for name, table in tables.items():
             inside[name] += float(((table.lower <= truth[name]) & (truth[name] <= table.upper)).mean())
@@ -102,12 +104,12 @@ def test_intervals_cover_the_truth_in_95_of_100_cases(coverage, kind):
 
 
 def test_counts_are_whole_and_not_negative():
-    table = published_counts(Fixed(x=-3.4, y=0, xx=4.0, yy=0, xy=0), "x")
+    table = compute_published_counts(Fixed(x=-3.4, y=0, xx=4.0, yy=0, xy=0), "x")
     assert (int(table.count), float(table.lower)) == (0, 0.0)
     assert float(table.upper) == pytest.approx(-3.4 + 2 * Z95)
-    table = published_counts(Fixed(x=-30.0, y=0, xx=4.0, yy=0, xy=0), "x")
+    table = compute_published_counts(Fixed(x=-30.0, y=0, xx=4.0, yy=0, xy=0), "x")
     assert (int(table.count), float(table.lower), float(table.upper)) == (0, 0.0, 0.0)
-    assert int(published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
+    assert int(compute_published_counts(Fixed(x=7.6, y=0, xx=4.0, yy=0, xy=0), "x").count) == 8
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_a_denominator_within_the_noise_gives_the_whole_range():
 
 def test_fieller_solves_its_quadratic():
     x, y, xx, yy, xy = 310.0, 500.0, 90.0, 120.0, 40.0
-    centre, half_width = fieller(*(np.array(v) for v in (x, y, xx, yy, xy)))
+    centre, half_width = compute_fieller_interval(*(np.array(v) for v in (x, y, xx, yy, xy)))
     for bound in (centre - half_width, centre + half_width):
         assert (x - bound * y) ** 2 == pytest.approx(Z95**2 * (xx - 2 * bound * xy + bound**2 * yy))
 
@@ -160,7 +162,7 @@ def test_every_input_has_an_answer(x, y, xx, yy, correlation, other):
     value, low, high, flag = rate(**vars(moments))
     assert 0 <= low <= high <= 100
     assert np.isnan(value) if flag == WITHHELD else low - 1e-9 <= value <= high + 1e-9
-    difference = rate_differences(moments, ("x", "y"), ("x", "y"), RELIABILITY)
+    difference = compute_rate_differences(moments, ("x", "y"), ("x", "y"), RELIABILITY)
     if flag != WITHHELD:
         assert float(difference.value) == 0
         assert -100 <= float(difference.lower) <= 0 <= float(difference.upper) <= 100

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.estimation.covariance import Covariances
-from privacy.estimation.estimates import estimates_of, without_categories
-from privacy.release.child_table import true_counts
+from privacy.estimation.estimates import build_estimates, drop_categories
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import charge, measure
 from privacy.release.plan import Plan, PlanError, make_plan
 from privacy.release.workload import (
@@ -24,7 +24,7 @@ from privacy.release.workload import (
     Selector,
     Term,
     WorkloadError,
-    terms_of,
+    list_terms,
 )
 from tests.support.daily import examples
 from tests.support.release.dense import Dense, noisy
@@ -71,7 +71,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     family = nested_family(groups, identities)
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
-    estimates, dense = estimates_of(plan, measurement), Dense((plan, measurement))
+    estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
     council, fsm = places(family), Selector.each(family.attribute("fsm"))
     yes = Selector.only(family.attribute("gld"), "gld 1")
     rate = Cube({"council": council, "fsm": fsm}, {"gld": yes}), Cube({"fsm": fsm, "council": council})
@@ -87,7 +87,7 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     exact = np.diag(dense.figures(left) @ dense.covariance @ dense.figures(right).T)
     np.testing.assert_allclose(estimates.covariance(left, right).ravel(), exact, rtol=1e-6, atol=1e-8)
     both = LinearCombination(((1.0, left), (-2.0, right)))
-    mixed = sum(c * dense.figures(cube) for c, cube in terms_of(both))
+    mixed = sum(c * dense.figures(cube) for c, cube in list_terms(both))
     np.testing.assert_allclose(
         estimates.variance(both).ravel(), np.diag(mixed @ dense.covariance @ mixed.T), rtol=1e-6, atol=1e-8
     )
@@ -99,7 +99,7 @@ def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(gr
     family = nested_family(groups)
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
-    estimates, dense = estimates_of(plan, measurement), Dense((plan, measurement))
+    estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
     council, fsm, asq = (family.attribute(name) for name in ("council", "fsm", "asq"))
     some = Selector.only(council, council.categories[0], council.categories[-1])
     beside = Selector.of(council, dict.fromkeys(places(family).labels, council.categories))
@@ -120,7 +120,7 @@ def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(gr
 
 def test_figures_that_the_workload_has_no_table_of_are_refused():
     plan = make_plan(nested_family([2, 1]), 0.1, delta=1e-6)
-    estimates, family = estimates_of(plan, noisy(plan, 0)), plan.family
+    estimates, family = build_estimates(plan, noisy(plan, 0)), plan.family
     by_region = {name: Selector.each(family.attribute(name)) for name in ("fsm", "asq")}
     assert np.isfinite(estimates.values(Cube(by_region))).all()
     by_council = Cube(by_region | {"council": Selector.each(family.attribute("council"))})
@@ -156,7 +156,7 @@ def test_the_region_of_a_row_follows_from_its_council():
     columns = {name: generator.integers(0, family.attribute(name).size, 60) for name in family.columns}
     texts = {name: [f"{name} {value}" for value in values] for name, values in columns.items()}
     table = pa.table({"child_id": range(60), **texts})
-    estimates = estimates_of(plan, measure(plan, true_counts(table, plan), NoNoise()))
+    estimates = build_estimates(plan, measure(plan, count_cells(table, plan), NoNoise()))
     exact = [(columns["council"] < 2).sum(), (columns["council"] == 2).sum()]
     regions = Selector.of(family.attribute("council"), dict(family.nesting.members))
     assert estimates.values(Cube({"council": regions})) == pytest.approx(exact)
@@ -166,11 +166,11 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
     family = nested_family([2, 1, 2], identities=False)
     plan = make_plan(family, 0.1, delta=1e-6)
     council = family.attribute("council").categories
-    smaller, measurement = without_categories(plan, noisy(plan, 1), "council", {council[0], council[2]})
+    smaller, measurement = drop_categories(plan, noisy(plan, 1), "council", {council[0], council[2]})
     assert smaller.family.attribute("region").categories == ("region 0", "region 2")
     left = smaller.family.attribute("council")
     assert left.categories == (council[1], *council[3:])
-    values = estimates_of(smaller, measurement).values(Cube({"council": Selector.each(left) + Selector.total(left)}))
+    values = build_estimates(smaller, measurement).values(Cube({"council": Selector.each(left) + Selector.total(left)}))
     assert values[-1] == pytest.approx(values[:-1].sum())
 
 

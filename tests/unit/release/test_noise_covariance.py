@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.release.noise_workload import noise_covariance
+from assets.release.noise_workload import compute_noise_covariance
 from assets.release.planning import plan_family
 from ndl_export.facts.noisy_counts import COVARIANCE_SCHEMA
 from privacy.estimation.covariance import Covariances
@@ -17,10 +17,10 @@ from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Selector
-from sources.reference.places import PILOT, place, places
+from sources.reference.places import PILOT, get_place, load_places
 
 ASIAN, BLACK = "Asian / Asian British", "Black / African / Caribbean / Black British"
-ENGLAND = [name for name, entry in places().items() if entry.region_name in ("London", "North East")]
+ENGLAND = [name for name, entry in load_places().items() if entry.region_name in ("London", "North East")]
 
 
 def measured(plan: Plan) -> MeasuredCohort:
@@ -43,7 +43,7 @@ def of_sum(
     )
     total = 0.0
     for (one, row), (other, with_row) in product(product(councils, rows), repeat=2):
-        regions = [place(council).region_code if nested else "" for council in (one, other)]
+        regions = [get_place(council).region_code if nested else "" for council in (one, other)]
         if regions[0] == regions[1]:
             which = "same" if one == other else "apart"
             total += float(found.loc[(regions[0], *row, *with_row), f"{which}_{kind}"])
@@ -62,7 +62,7 @@ def planned(plan: Plan, councils: list[str], groups: dict[str, tuple[str, ...]],
 
 @pytest.mark.parametrize("kind", ["children", "gld_children", "gld"])
 def test_a_sum_has_the_variance_that_the_plan_gives_it(kind: str, pilot: Plan) -> None:
-    table = noise_covariance([measured(pilot)], {}).to_pandas()
+    table = compute_noise_covariance([measured(pilot)], {}).to_pandas()
     for councils, topic, attribute, breakdowns, sexes in (
         (["leeds", "wirral"], "Ethnic group", "ethnic_group", (ASIAN, BLACK), ()),
         (["leeds"], "Free school meal eligibility", "fsm", ("Eligible for free school meals",), ("Female", "Male")),
@@ -77,17 +77,17 @@ def test_a_sum_has_the_variance_that_the_plan_gives_it(kind: str, pilot: Plan) -
 
 def test_it_is_of_the_councils_that_have_sent(pilot: Plan) -> None:
     absent = {"202425": {"eyfsp": ("halton",)}}
-    table = noise_covariance([measured(pilot)], absent)
+    table = compute_noise_covariance([measured(pilot)], absent)
     assert table.schema.equals(COVARIANCE_SCHEMA)
-    assert table != noise_covariance([measured(pilot)], {})
+    assert table != compute_noise_covariance([measured(pilot)], {})
     nobody = {"202425": {"eyfsp": tuple(sorted(PILOT))}}
-    assert noise_covariance([measured(pilot)], nobody).num_rows == 0
+    assert compute_noise_covariance([measured(pilot)], nobody).num_rows == 0
 
 
 def test_regions_have_their_own_and_share_none() -> None:
     plan = plan_family("pupil", sorted(ENGLAND), load_policy())
     assert plan.family.nesting is not None
-    table = noise_covariance([measured(plan)], {}).to_pandas()
+    table = compute_noise_covariance([measured(plan)], {}).to_pandas()
     assert table.region_code.nunique() == 2
     councils, topic = ["camden", "hackney", "gateshead", "sunderland"], "Free school meal eligibility"
     rows = [("Eligible for free school meals", "Total")]

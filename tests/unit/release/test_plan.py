@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from privacy.release.canonical import canonical_json
+from privacy.release.canonical import encode_canonical_json
 from privacy.release.components import Lattice
-from privacy.release.mechanism import combined_plan
+from privacy.release.mechanism import combine_plans
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
 from privacy.release.workload import Family, Marginal
 from tests.support.daily import examples
@@ -23,7 +23,7 @@ from tests.support.release.examples import attribute, pilot_family, small_family
 
 
 def objective(lattice: Lattice, precisions: np.ndarray) -> float:
-    return float((lattice.component_weights() / (lattice.information @ precisions)).sum())
+    return float((lattice.compute_component_weights() / (lattice.information @ precisions)).sum())
 
 
 @pytest.mark.parametrize(("size", "table_weight", "total_weight"), [(5, 1.0, 1.0), (2, 3.0, 0.5), (40, 1.0, 7.0)])
@@ -32,7 +32,7 @@ def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_
     marginals = (Marginal(("a",), table_weight), Marginal((), total_weight))
     lattice = Lattice.of(Family("f", "u", (attribute("a", size),), marginals))
     budget = 1.7
-    allocation = allocate(lattice.information, lattice.component_weights(), budget)
+    allocation = allocate(lattice.information, lattice.compute_component_weights(), budget)
     ratio = math.sqrt((table_weight / size + total_weight) / (table_weight * size))
     table = budget / (1 - 1 / size + ratio)
     best = np.array([budget - table, table])
@@ -42,7 +42,7 @@ def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_
 
 def test_no_general_optimiser_does_better():
     lattice = Lattice.of(small_family())
-    weights, count = lattice.component_weights(), len(lattice.subsets)
+    weights, count = lattice.compute_component_weights(), len(lattice.subsets)
     allocation = allocate(lattice.information, weights, 1.0)
 
     def logits(x: np.ndarray) -> float:
@@ -73,8 +73,8 @@ def test_a_real_plan_is_quick_spends_its_budget_and_stays_optimal_when_rounded(c
     spent = sum(0.5 / sigma**2 for sigma in plan.sigmas.values())
     assert 0.185 * (1 - 1e-4) < spent <= 0.185
     lattice = plan.lattice
-    best = allocate(lattice.information, lattice.component_weights(), 2 * 0.185)
-    assert float((lattice.component_weights() / plan.component_precisions).sum()) < best.objective * (1 + 1e-4)
+    best = allocate(lattice.information, lattice.compute_component_weights(), 2 * 0.185)
+    assert float((lattice.compute_component_weights() / plan.component_precisions).sum()) < best.objective * (1 + 1e-4)
 
 
 def test_a_further_plan_is_the_best_by_dense_least_squares():
@@ -107,7 +107,9 @@ def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
     """All that it says of the subsets that are asked for: precision falls by the cells that are added up."""
     lattice = Lattice.of(Family("f", "u", (attribute("a", 3), attribute("b", 4)), (Marginal(("a",)),)))
     assert lattice.subsets == ((), ("a",))
-    assert lattice.precisions_from([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx([0.25 / 12 + 1 / 4, 0.25 / 4])
+    assert lattice.compute_precisions([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx(
+        [0.25 / 12 + 1 / 4, 0.25 / 4]
+    )
 
 
 def test_a_further_plan_determines_its_tables_by_itself():
@@ -135,13 +137,13 @@ def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
     rho = data.draw(budgets)
     aware, ignorant = make_plan(asked, rho, delta=1e-6, known=[known]), make_plan(asked, rho, delta=1e-6)
     lattice = Lattice.of(asked)
-    told = lattice.precisions_from(known.sigmas.items())
+    told = lattice.compute_precisions(known.sigmas.items())
 
     def left(plan: Plan) -> float:
-        return float((lattice.component_weights() / (told + plan.component_precisions)).sum())
+        return float((lattice.compute_component_weights() / (told + plan.component_precisions)).sum())
 
     assert left(aware) <= left(ignorant) * (1 + 1e-3)
-    before, after = known.component_precisions, combined_plan(known, [aware])
+    before, after = known.component_precisions, combine_plans(known, [aware])
     for names_of, precision in zip(known.lattice.subsets, before, strict=True):
         assert after.component_precisions[after.lattice.index(names_of)] >= precision * (1 - 1e-12)
 
@@ -169,7 +171,7 @@ def test_a_plan_is_its_document():
 def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
     document = json.loads(small_plan().to_json())
     with pytest.raises(PlanError, match=message):
-        Plan.from_json(canonical_json(change(document)))
+        Plan.from_json(encode_canonical_json(change(document)))
 
 
 def _ordered(family: Family) -> list[Marginal]:

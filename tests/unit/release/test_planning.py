@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from assets.release import planning
-from assets.release.planning import NotAccurateEnough, check_accuracy, expected_accuracy, plan_family
+from assets.release.planning import NotAccurateEnough, check_accuracy, compute_expected_accuracy, plan_family
 from ndl_export.tables import FAMILIES, TABLES, Table
-from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, geographies
-from ndl_export.tables.rows import Detail, detail_of, layout, statements_of
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, Geography, list_geographies
+from ndl_export.tables.rows import Detail, build_layout, collect_statements, parse_detail
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from sources.reference.published_figures import Range
 
 TOTAL = ("Total", "Total")
@@ -28,7 +28,9 @@ def detail(family: str, councils: tuple[str, ...] = PILOT) -> Detail:
 def area(name: str) -> Geography:
     """A council, or another area by its name."""
     found = (
-        each for each in geographies(PILOT) if each.councils == (name,) or (each.level, each.name) == (DEVOLVED, name)
+        each
+        for each in list_geographies(PILOT)
+        if each.councils == (name,) or (each.level, each.name) == (DEVOLVED, name)
     )
     return next(found)
 
@@ -37,27 +39,29 @@ def test_the_decision_is_part_of_the_hashed_plan() -> None:
     plan = plan_family("parents", PILOT, load_policy())
     again = Plan.from_json(plan.to_json())
     assert again == plan
-    assert detail_of(plan.to_json()).document() == plan.detail
+    assert parse_detail(plan.to_json()).document() == plan.detail
     assert replace(plan, detail={}).sha256 != plan.sha256
-    assert detail_of(replace(plan, detail={}).to_json()) is None
+    assert parse_detail(replace(plan, detail={}).to_json()) is None
 
 
 def test_every_row_of_what_is_measured_is_in_every_area() -> None:
     """Whoever turns out to live there: Sefton's few Asian children as well as Leeds's many."""
     decided = detail("pupil")
     for council in PILOT:
-        assert decided.publishes("gld_headline", ("Ethnic group", "Asian / Asian British", "Total"), area(council))
+        assert decided.is_row_published(
+            "gld_headline", ("Ethnic group", "Asian / Asian British", "Total"), area(council)
+        )
     parents = detail("parents")
-    for row in layout(TABLES["parent_experience"], {"202425": geographies(PILOT)}).rows:
-        for each in geographies(PILOT):
+    for row in build_layout(TABLES["parent_experience"], {"202425": list_geographies(PILOT)}).rows:
+        for each in list_geographies(PILOT):
             by_group = row.levels[2:] != TOTAL
-            published = parents.publishes("parent_experience", row.levels, each)
+            published = parents.is_row_published("parent_experience", row.levels, each)
             assert published == (each.level == ALL_TOGETHER or not by_group)
 
 
 def test_answers_by_group_are_measured_for_all_councils_or_regions() -> None:
     policy = load_policy()
-    pilot, england = (set(plan_family("parents", c, policy).sigmas) for c in (PILOT, tuple(places())))
+    pilot, england = (set(plan_family("parents", c, policy).sigmas) for c in (PILOT, tuple(load_places())))
     for group in ("child_age_band", "fsm_or_funded"):
         assert any(group in names for names in pilot)
         assert not any({"council", group} <= set(names) for names in pilot | england)
@@ -69,29 +73,29 @@ def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytes
     """Were every share that nobody knows taken to be at an end of its range: the same marginals, the same noise."""
     policy = load_policy()
     before = {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES}
-    drawn = planning._drawn
+    drawn = planning._draw_shares
 
     def middle_moved(name: str, ranges: tuple[Range, ...]) -> NDArray[np.float64]:
         shares = drawn(name, ranges).copy()
         shares[0] = [getattr(each, other) for each in ranges]
         return shares
 
-    monkeypatch.setattr(planning, "_drawn", middle_moved)
-    for cached in (planning._shares, planning._expected_widths, planning._planned):
+    monkeypatch.setattr(planning, "_draw_shares", middle_moved)
+    for cached in (planning._compute_shares, planning._compute_expected_widths, planning._plan_family):
         cached.cache_clear()
     try:
         assert {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES} == before
     finally:
-        for cached in (planning._shares, planning._expected_widths, planning._planned):
+        for cached in (planning._compute_shares, planning._compute_expected_widths, planning._plan_family):
             cached.cache_clear()
 
 
 def test_the_figures_that_a_release_is_about_stand_for_every_council() -> None:
     decided = detail("pupil")
-    for each in geographies(PILOT):
-        assert decided.publishes("gld_headline", ("Total", "Total", "Total"), each)
-        assert decided.publishes("joined_dots", ("Neither", "Total"), each)
-        assert decided.publishes("linkage_quality", ("Total", "Total", "Total"), each)
+    for each in list_geographies(PILOT):
+        assert decided.is_row_published("gld_headline", ("Total", "Total", "Total"), each)
+        assert decided.is_row_published("joined_dots", ("Neither", "Total"), each)
+        assert decided.is_row_published("linkage_quality", ("Total", "Total", "Total"), each)
 
 
 def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> None:
@@ -99,7 +103,7 @@ def test_a_figure_that_a_release_is_about_is_withheld_under_no_other_name() -> N
     for table in TABLES.values():
         blocks = {each: with_blocks(table, each) for each in (True, False)}
         about, others = (
-            {one for figures in statements_of(part).values() for one in figures} for part in blocks.values()
+            {one for figures in collect_statements(part).values() for one in figures} for part in blocks.values()
         )
         assert not {figure for figure in about & others if figure[1] is not None}
 
@@ -111,14 +115,14 @@ def with_blocks(table: Table, everywhere: bool) -> Table:
 
 def test_nobody_unknown_has_a_row() -> None:
     for table in TABLES.values():
-        for row in layout(table, {"202425": geographies(PILOT)}).rows:
+        for row in build_layout(table, {"202425": list_geographies(PILOT)}).rows:
             assert "Unknown" not in row.levels
 
 
 def test_all_councils_keep_their_rows_where_a_few_send_nothing() -> None:
-    without = geographies(PILOT, ("halton",))[0]
+    without = list_geographies(PILOT, ("halton",))[0]
     assert without.level == ALL_TOGETHER
-    assert detail("pupil").publishes(
+    assert detail("pupil").is_row_published(
         "gld_headline", ("Free school meal eligibility", "Eligible for free school meals", "Total"), without
     )
 
@@ -130,7 +134,7 @@ def test_a_family_whose_figures_could_not_be_read_is_refused() -> None:
 
 
 def test_the_outlook_counts_every_rate_that_is_defined() -> None:
-    found = expected_accuracy(PILOT)
+    found = compute_expected_accuracy(PILOT)
     rates = sum(row["rates"] for row in found["tables"])
     assert sum(entry["rates"] for entry in found["minimum_accuracy"]) == rates > 3000
     assert sum(row["rates"] for row in found["by_table"]) == rates

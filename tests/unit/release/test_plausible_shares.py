@@ -6,12 +6,12 @@ import pytest
 
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import Attribute
-from sources.reference import rows_of
-from sources.reference.places import PILOT, place
-from sources.reference.published_figures import PLAUSIBLE_SHARES, Range, plausible_shares, rows_per_child
+from sources.reference import read_rows
+from sources.reference.places import PILOT, get_place
+from sources.reference.published_figures import PLAUSIBLE_SHARES, Range, get_plausible_shares, get_rows_per_child
 from tests.support.release.accuracy import public_shares
 
-ROWS = rows_of(PLAUSIBLE_SHARES)
+ROWS = read_rows(PLAUSIBLE_SHARES)
 ATTRIBUTES = {attribute.name: attribute for family in FAMILIES.values() for attribute in family.attributes}
 
 
@@ -33,7 +33,7 @@ def test_every_category_of_a_stated_attribute_is_stated_once() -> None:
 @pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES)
 def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: Attribute) -> None:
     for council in PILOT:
-        found = plausible_shares(attribute.name, attribute.label, attribute.categories, place(council))
+        found = get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council))
         assert sum(public_shares(attribute, council).values()) == pytest.approx(1)
         assert sum(each.least for each in found.values()) <= 1 <= sum(each.most for each in found.values())
         assert all(each.least <= each.middle <= each.most for each in found.values())
@@ -45,12 +45,12 @@ def test_a_published_share_is_in_the_middle_of_its_range() -> None:
 
 
 def test_how_many_parents_answer_is_a_wide_range() -> None:
-    found = rows_per_child("parents")
+    found = get_rows_per_child("parents")
     assert found.most / found.least >= 4
 
 
 def test_whether_a_place_is_funded_is_not_assumed() -> None:
     """`No` was taken to be 65% of the responses and was a quarter of them."""
     funded = ATTRIBUTES["fsm_or_funded"]
-    found = plausible_shares(funded.name, funded.label, funded.categories, place("leeds"))["No"]
+    found = get_plausible_shares(funded.name, funded.label, funded.categories, get_place("leeds"))["No"]
     assert found.least <= 0.25 <= 0.8 <= found.most

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from assets.release.requests import planning
-from assets.release.requests.planning import STEP, AccuracyOutOfReach, expected, plan_requests
+from assets.release.requests.planning import STEP, AccuracyOutOfReach, estimate_accuracy, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
 from assets.release.tabulate import tabulate
 from ndl_export.facts.on_request import RequestedTable
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import Measurement, combined_plan
+from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
-from sources.reference.places import PILOT, places
+from sources.reference.places import PILOT, load_places
 from tests.support import PROJECT
 from tests.support.release import sizes
 
@@ -47,7 +47,7 @@ def planned(*requests: Request, on_request: tuple[Plan, ...] = (), councils: tup
 
 def met(request: Request, plan: Plan) -> bool:
     councils = plan.family.attribute("council").categories
-    found = expected(request, plan, sizes.sizes_of(councils, request.family), load_policy())
+    found = estimate_accuracy(request, plan, sizes.sizes_of(councils, request.family), load_policy())
     return found is not None and found.meets(request)
 
 
@@ -66,14 +66,14 @@ def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.
 
     def recorded(family: Any, rho: float, **more: Any) -> Plan:
         plan = make(family, rho, **more)
-        whole = combined_plan(base()["pupil"], [plan])
+        whole = combine_plans(base()["pupil"], [plan])
         tried.append((rho, all(met(each, whole) for each in PUPIL)))
         return plan
 
     for family, plan in found.items():
         assert plan is not None
         assert round(plan.rho * NANO) % STEP == 0
-        whole = combined_plan(base()[family], [plan])
+        whole = combine_plans(base()[family], [plan])
         for each in (each for each in REQUESTS if each.family == family):
             assert met(each, whole)
     monkeypatch.setattr(planning, "make_plan", recorded)
@@ -142,7 +142,7 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
     councils = own.family.attribute("council").categories
     published = tabulate([cohort], councils, load_policy().reliability, {}, [table])[asked.name].to_pandas()
-    found = expected(asked, combined_plan(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
+    found = estimate_accuracy(asked, combine_plans(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
     assert found is not None
     flags = published["gld_children_percent_flag"].fillna("").to_numpy()
     assert (flags == found.flags.ravel()).all()
@@ -174,7 +174,7 @@ def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
 @pytest.mark.slow
 def test_a_country_with_regions_is_planned_at_both_levels_of_place() -> None:
     """By council and region; for all councils together by region alone, with the whole budget."""
-    england = tuple(places())
+    england = tuple(load_places())
     by_council = planned(request(), councils=england)
     together = planned(REQUESTS[1], councils=england)
     assert by_council is not None

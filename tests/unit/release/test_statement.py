@@ -12,11 +12,17 @@ import yaml
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privacy.release.ledger import NANO, Ledger
-from privacy.release.mechanism import charge, epsilon
+from privacy.release.mechanism import charge, compute_epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.session import measure_once
-from privacy.release.statement import MeasuredCohort, deployment, privacy_page, privacy_record, registry_entry
+from privacy.release.statement import (
+    MeasuredCohort,
+    build_deployment,
+    build_privacy_record,
+    build_registry_entry,
+    render_privacy_page,
+)
 from tests.support import PROJECT
 from tests.support.release.examples import small_family, small_plan
 
@@ -36,7 +42,7 @@ def released(tmp_path):
 
 def record_of(released):
     plan, ledger, policy, measurements = released
-    return privacy_record([measured(plan, measurements)], ledger.entries(), policy, release="2026.11.0")
+    return build_privacy_record([measured(plan, measurements)], ledger.entries(), policy, release="2026.11.0")
 
 
 def measured(plan, measurements, **of):
@@ -51,7 +57,7 @@ def test_the_record_states_the_guarantee(released):
     assert family["plan_sha256"] == plan.sha256
     assert family["ledger_entry"] == entry.entry_hash
     assert family["rho"] == entry.nano_rho / NANO >= charge(plan)
-    assert family["epsilon"] == pytest.approx(epsilon(family["rho"], 1e-6), abs=1e-4)
+    assert family["epsilon"] == pytest.approx(compute_epsilon(family["rho"], 1e-6), abs=1e-4)
     assert record["privacy_parameters"] == {"rho": family["rho"], "epsilon": family["epsilon"], "delta": 1e-6}
     [account] = record["cohorts"][0]["accounts"]
     assert (account["unit"], family["charged_to"]) == ("child", "child")
@@ -90,24 +96,26 @@ def test_a_later_charge_does_not_change_it(released):
 def test_a_release_that_was_not_charged_has_no_statement(released):
     plan, ledger, policy, measurements = released
     with pytest.raises(ValueError, match="no committed charge"):
-        privacy_record([measured(plan, measurements, release="2027.1.0")], ledger.entries(), policy, release="2027.1.0")
+        build_privacy_record(
+            [measured(plan, measurements, release="2027.1.0")], ledger.entries(), policy, release="2027.1.0"
+        )
     other = make_plan(small_family(), 0.05, delta=1e-6)
     with pytest.raises(ValueError, match="no committed charge"):
-        privacy_record([measured(other, measurements)], ledger.entries(), policy, release="2026.11.0")
+        build_privacy_record([measured(other, measurements)], ledger.entries(), policy, release="2026.11.0")
 
 
 REGISTRY = PROJECT / "tests" / "support" / "export" / "deployments_registry" / "deployments-schema.yaml"
 
 
 def deployed(record):
-    return deployment(record, "2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
+    return build_deployment(record, "2026-11-01", ["A combined authority"], "https://data.example.org/readiness")
 
 
 def test_the_registry_entry_is_valid_under_the_registrys_own_schema(released):
     entry = deployed(record_of(released))
     schema = yaml.safe_load(REGISTRY.read_text(encoding="utf-8"))
     checked = jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
-    filed = registry_entry(entry) | {"deployment": entry}
+    filed = build_registry_entry(entry) | {"deployment": entry}
     assert [error.message for error in checked.iter_errors(filed)] == []
     for section, fields in schema["properties"]["deployment"]["properties"].items():
         assert set(entry[section]) >= {name for name, field in fields["properties"].items() if field.get("tier") == 2}
@@ -133,12 +141,12 @@ def test_what_somebody_could_find_out_is_what_the_drawn_noise_allows(released):
         right = 50 * (1 + losses.get_delta_for_epsilon(0.0))
         assert each["guessed_in_100"] - 1.1 < right < each["guessed_in_100"] + 0.1
         assert each["found_in_100"] >= 5
-        assert f"| {each['guessed_in_100']} in 100 |" in privacy_page(record)
+        assert f"| {each['guessed_in_100']} in 100 |" in render_privacy_page(record)
 
 
 def test_the_page_answers_every_point_of_an_evaluation(released):
     record = record_of(released)
-    page = privacy_page(record)
+    page = render_privacy_page(record)
     assert {"unit of privacy", "bias", "side channels", "trust model"} <= set(record["considerations"])
     said = *record["considerations"].values(), *record["outside_the_guarantee"]
     for answer in (*said, record["composition"], record["pre_processing"]):

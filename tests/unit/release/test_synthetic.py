@@ -10,13 +10,22 @@ from itertools import product
 import numpy as np
 import pytest
 
-from privacy.estimation.estimates import Estimates, estimates_of
-from privacy.release.child_table import true_counts
+from privacy.estimation.estimates import Estimates, build_estimates
+from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.problem import FIRST, AllOf, Codes, Problem, Whole, contradictions, problems, widest
+from privacy.synthetic.problem import (
+    FIRST,
+    AllOf,
+    Codes,
+    Problem,
+    Whole,
+    count_contradictions,
+    iter_problems,
+    select_widest,
+)
 from tests.support.areas import lacking
 from tests.support.release.dense import noisy
 from tests.support.release.examples import small_plan, small_table
@@ -29,14 +38,14 @@ PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
     """The small family, counted without noise."""
     plan = small_plan()
-    return plan, Measurement(plan.sha256, "none (test)", "", 0.0, true_counts(small_table(rows), plan))
+    return plan, Measurement(plan.sha256, "none (test)", "", 0.0, count_cells(small_table(rows), plan))
 
 
 def asked(
     plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: AllOf = NOTHING
 ) -> list[Problem]:
     """Where figures are published as they are estimated."""
-    return list(problems(plan, measurement, estimates_of(plan, measurement), "council", left_out, all_of))
+    return list(iter_problems(plan, measurement, build_estimates(plan, measurement), "council", left_out, all_of))
 
 
 def of_parts() -> Problem:
@@ -93,9 +102,9 @@ class Doubled:
 @pytest.mark.parametrize("plan", [small_plan(), make_plan(nested_family([2, 3]), 0.1, delta=1e-6)])
 def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
     measurement = noisy(plan, 5)
-    estimates = estimates_of(plan, measurement)
-    as_linked = list(problems(plan, measurement, estimates, "council", (), NOTHING))
-    as_published = list(problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
+    estimates = build_estimates(plan, measurement)
+    as_linked = list(iter_problems(plan, measurement, estimates, "council", (), NOTHING))
+    as_published = list(iter_problems(plan, measurement, Doubled(estimates), "council", (), NOTHING))
     council = plan.family.attribute("council")
     for one, other in zip(as_linked, as_published, strict=True):
         inside = Selector.only(council, *one.attribute("council").categories)
@@ -107,7 +116,7 @@ def test_marginals_move_by_what_publication_corrects(plan: Plan) -> None:
 def test_totals_over_all_councils_join_as_they_are_published_unless_they_were_measured() -> None:
     plan = small_plan()
     measurement = noisy(plan, 5)
-    estimates = estimates_of(plan, measurement)
+    estimates = build_estimates(plan, measurement)
     (found,) = asked(plan, measurement)
     totals = {each.attributes: each for each in found.marginals if each.attributes not in plan.sigmas}
     assert set(totals) == {("fsm", "gld"), ("gld", "asq")}
@@ -130,7 +139,7 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
     measurement = noisy(plan, 3)
     one, two = asked(plan, measurement)
     assert [each.attribute("council").size for each in (one, two)] == [2, 3]
-    assert abs(one.rows + two.rows - float(estimates_of(plan, measurement).values(Cube({})))) <= 1
+    assert abs(one.rows + two.rows - float(build_estimates(plan, measurement).values(Cube({})))) <= 1
     of_group = {each.attributes: each.counts for each in two.marginals}
     for names, counts in measurement.noisy.items():
         seen = tuple(name for name in names if name != "region")
@@ -140,7 +149,7 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
 
 def test_every_second_of_the_widest_marginals_is_held_out() -> None:
     (found,) = asked(*small())
-    held = widest(found, "gld")
+    held = select_widest(found, "gld")
     wide = [each.attributes for each in found.marginals if "gld" in each.attributes and len(each.attributes) == 3]
     assert held == wide[::2]
     totals = {each.attributes for each in found.marginals if each.of in held}
@@ -173,7 +182,7 @@ def test_rows_have_the_marginals_and_no_contradiction() -> None:
     (found,) = asked(*small())
     rows = model.draw(found, 1).rows
     assert all(len(codes) == found.rows == 3000 for codes in rows.values())
-    assert contradictions(found, rows, NOTHING) == 0
+    assert count_contradictions(found, rows, NOTHING) == 0
     for marginal in found.marginals:
         apart = counted(found, rows, marginal.attributes) - marginal.counts
         assert np.abs(apart).max() < 0.01 * found.rows, marginal.attributes
@@ -186,11 +195,11 @@ def test_a_whole_holds_where_its_parts_do_and_nowhere_else() -> None:
     found = of_parts()
     rows = model.draw(found, 1).rows
     assert FIRST not in rows
-    assert contradictions(found, rows, PARTS) == 0
+    assert count_contradictions(found, rows, PARTS) == 0
     assert abs(int((rows["whole"] == 0).sum()) - 400) < 20
     assert abs(int(np.all([rows[part] == 0 for part in PARTS.parts], axis=0).sum()) - 350) < 20
-    assert contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
-    assert contradictions(found, {**rows, "number": (rows["number"] + 1) % 3}, PARTS) > 300
+    assert count_contradictions(found, {**rows, "whole": 1 - rows["whole"]}, PARTS) == found.rows
+    assert count_contradictions(found, {**rows, "number": (rows["number"] + 1) % 3}, PARTS) > 300
 
 
 @pytest.mark.slow

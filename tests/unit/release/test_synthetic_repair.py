@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from privacy.estimation.estimates import estimates_of
+from privacy.estimation.estimates import build_estimates
 from privacy.release.workload import Cube, Selector
-from privacy.synthetic.problem import Codes, Problem, contradictions, problems
-from privacy.synthetic.repair import Rates, rates_of, repaired, tied
+from privacy.synthetic.problem import Codes, Problem, count_contradictions, iter_problems
+from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
 from tests.support.release.dense import noisy
 from tests.support.release.examples import small_family, small_plan
 from tests.unit.release.test_synthetic import NOTHING, of_parts
@@ -22,7 +22,7 @@ FAMILY = small_family()
 def problem() -> Problem:
     plan = small_plan()
     measurement = noisy(plan, 5)
-    (found,) = problems(plan, measurement, estimates_of(plan, measurement), "council", (), NOTHING)
+    (found,) = iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
     return found
 
 
@@ -51,34 +51,34 @@ def wanted() -> list[Rates]:
 
 
 def outside(rows: Codes, asked: list[Rates]) -> int:
-    found = [(rates_of(FAMILY, rows, each), each) for each in asked]
+    found = [(compute_rates(FAMILY, rows, each), each) for each in asked]
     return sum(int(((rate < each.lower) | (rate > each.upper)).sum()) for rate, each in found)
 
 
 def movable(problem: Problem) -> list[tuple[str, ...]]:
-    return [names for names in tied([problem]) if "council" not in names]
+    return [names for names in find_tied_sets([problem]) if "council" not in names]
 
 
 def test_attributes_that_exclude_each_other_are_tied(problem: Problem) -> None:
-    assert sorted(tied([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
-    assert tied([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
+    assert sorted(find_tied_sets([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
+    assert find_tied_sets([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
 
 
 def test_every_rate_is_brought_into_its_interval_by_few_changes(problem: Problem) -> None:
     rows = some_rows()
     before = outside(rows, wanted())
-    done = repaired(FAMILY, rows, wanted(), movable(problem), 1)
+    done = repair_rows(FAMILY, rows, wanted(), movable(problem), 1)
     assert before >= 6
     assert outside(done.rows, wanted()) == 0
     assert 0 < done.changed < 0.1 * len(rows["gld"])
     changed = np.any([done.rows[name] != rows[name] for name in rows], axis=0)
     assert changed.sum() == done.changed
     assert (done.rows["council"] == rows["council"]).all()
-    assert contradictions(problem, done.rows, NOTHING) == 0
+    assert count_contradictions(problem, done.rows, NOTHING) == 0
 
 
 def test_the_seed_alone_decides_which_rows_change(problem: Problem) -> None:
-    first, again = (repaired(FAMILY, some_rows(), wanted(), movable(problem), 1).rows for _ in range(2))
+    first, again = (repair_rows(FAMILY, some_rows(), wanted(), movable(problem), 1).rows for _ in range(2))
     assert all((first[name] == again[name]).all() for name in first)
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: P
     """Who has no review is as many by the one attribute as by the other."""
     other = {"dots": Selector.only(FAMILY.attribute("dots"), "dots 2", "dots 3")}
     asked = [*wanted(), rates(other, 0.6, 0.001)]
-    done = repaired(FAMILY, some_rows(), asked, movable(problem), 1)
+    done = repair_rows(FAMILY, some_rows(), asked, movable(problem), 1)
     assert outside(done.rows, asked[:1]) == 0
     assert outside(done.rows, asked[2:]) == 4
 
@@ -101,6 +101,6 @@ def test_where_nothing_is_asked_nothing_is_changed(problem: Problem, change: str
             asked = [replace(each, lower=each.lower * np.nan, upper=each.upper * np.nan) for each in asked]
         case _:
             rows = {name: codes[:0] for name, codes in rows.items()}
-    done = repaired(FAMILY, rows, asked, movable(problem), 1)
+    done = repair_rows(FAMILY, rows, asked, movable(problem), 1)
     assert done.changed == 0
     assert all((done.rows[name] == rows[name]).all() for name in rows)

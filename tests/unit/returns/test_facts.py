@@ -14,20 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.doors.database import in_memory
+from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import BAND_BITS, TOKENS
 from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
 from privacy.returns.facts import (
     ALIKE_TOKENS,
     Absence,
+    build_identity_sql,
+    build_names_sql,
+    drop_rows,
     find_facts,
-    identity_sql,
-    left_out,
-    names_sql,
     note_waiting,
     prepare_marks,
-    tokens_without,
+    select_left_out,
 )
 from privacy.services import SERVICES
 
@@ -255,8 +255,8 @@ def judged(
         con.execute("CREATE TEMP TABLE records AS FROM sent")
         note_waiting(con, {SCHOOL: rule}, ON)
         ((waiting,),) = con.execute("SELECT waiting FROM all_records").fetchall()
-        assert left_out(con, "health").num_rows == 0
-        return waiting, bool(left_out(con, "education").num_rows)
+        assert select_left_out(con, "health").num_rows == 0
+        return waiting, bool(select_left_out(con, "education").num_rows)
 
 
 NEW = {"stood": 0}
@@ -295,8 +295,8 @@ def test_a_namesake_that_is_left_out_leaves_no_trace_in_the_tokens_of_others() -
         return pa.table(columns | {"t_names": pa.array(names, pa.uint64())}).to_reader()
 
     new = pa.table({"council": ["leeds"], "row_key": pa.array([3], pa.uint64())})
-    without = tokens_without(sent([1, 2], [common, rare]), new.slice(1))
-    assert tokens_without(sent([1, 2, 3], [None, rare, None]), new).sort_by("row_key") == without.sort_by("row_key")
+    without = drop_rows(sent([1, 2], [common, rare]), new.slice(1))
+    assert drop_rows(sent([1, 2, 3], [None, rare, None]), new).sort_by("row_key") == without.sort_by("row_key")
     assert without["t_names"].to_pylist() == [None, rare]
 
 
@@ -306,10 +306,10 @@ def test_a_row_with_another_token_has_another_mark(tmp_path: Path, changed: str)
     row = {token.name: number << 3 * BAND_BITS for number, token in enumerate(TOKENS, 1)}
     texts = pa.array(["F", "M" if changed == "sex" else "F"])
     tokens = {name: pa.array([value, value << (name == changed)], pa.uint64()) for name, value in row.items()}
-    with in_memory() as con:
+    with open_in_memory() as con:
         prepare_marks(con, KeyRing.create(tmp_path / "keys"))
         con.register("sent", pa.table({"sex": texts, **tokens}))
-        marks = f"{identity_sql(row)}, {names_sql(row)}"
+        marks = f"{build_identity_sql(row)}, {build_names_sql(row)}"
         before, after = con.sql(f"SELECT {marks} FROM sent, identity_pads").fetchall()
     assert before != after
     assert (before[0] == after[0]) == (changed == "t_names")

@@ -19,10 +19,10 @@ from privacy.returns.agreement import (
     Recipient,
     Sender,
     Status,
-    permitted,
-    rule_of_new,
+    find_new_children_rule,
+    list_permitted,
 )
-from privacy.returns.facts import absence
+from privacy.returns.facts import decide_absence
 from privacy.services import SERVICE_NAMES
 from tests.support.daily import examples
 
@@ -77,7 +77,7 @@ def oracle(held: dict[str, Agreement], teller: str, of: str, receiver: str, to: 
 @examples(300)
 def test_no_fact_flows_that_is_not_agreed_and_every_one_that_is(held: dict[str, Agreement], day: dt.date) -> None:
     for to, receiver in product(COUNCILS, SERVICE_NAMES):
-        allowed = permitted(held, Sender(to, receiver), day)
+        allowed = list_permitted(held, Sender(to, receiver), day)
         for of, teller, fact in product(COUNCILS, SERVICE_NAMES, Fact):
             flows = fact in allowed.get(Sender(of, teller), frozenset())
             assert flows == oracle(held, teller, of, receiver, to, fact, day)
@@ -100,9 +100,9 @@ def test_the_rule_on_new_children_is_the_strictest_of_all_whose_agreement_it_res
 ) -> None:
     ruled = {council: replace(held[council], new_children=rule) for council, rule in zip(held, rules, strict=False)}
     receiver = Sender("leeds", "education")
-    if not (allowed := permitted(ruled, receiver, day)):
+    if not (allowed := list_permitted(ruled, receiver, day)):
         return
-    rule = rule_of_new(ruled, receiver, allowed)
+    rule = find_new_children_rule(ruled, receiver, allowed)
     for council in {"leeds", *(teller.council for teller in allowed)}:
         own = ruled[council].new_children
         assert rule.after_days >= own.after_days
@@ -118,7 +118,7 @@ def test_absence_is_said_only_of_services_that_tell_it_and_are_in(
     held: dict[str, Agreement], day: dt.date, in_full: set[Sender]
 ) -> None:
     receiver = Sender("leeds", "education")
-    said = absence(receiver, permitted(held, receiver, day), SERVICE_NAMES, in_full)
+    said = decide_absence(receiver, list_permitted(held, receiver, day), SERVICE_NAMES, in_full)
     tell = {
         Sender(of, teller)
         for of in COUNCILS
@@ -131,4 +131,4 @@ def test_absence_is_said_only_of_services_that_tell_it_and_are_in(
     assert set(said.of) == (tell if may else set())
     for service in ("settings", "health"):
         other = Sender("leeds", service)
-        assert absence(other, permitted(held, other, day), SERVICE_NAMES, in_full).why_not
+        assert decide_absence(other, list_permitted(held, other, day), SERVICE_NAMES, in_full).why_not

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from ndl_export.pages.charts import TILE_ROW, TILE_WIDTH, tile_map
-from sources.reference.places import places, tiles
+from ndl_export.pages.charts import TILE_ROW, TILE_WIDTH, build_tile_map
+from sources.reference.places import load_places, load_tiles
 
 
 @dataclass(frozen=True)
@@ -24,26 +24,26 @@ class Shown:
 
 def kinds(*values: float | None) -> tuple[list[str], list[str]]:
     """The classes of figures with these values, and those of the legend in words."""
-    codes = dict(zip(tiles(), values, strict=False))
-    found = tile_map(tiles(), {code: (code, Shown(value)) for code, value in codes.items()})
+    codes = dict(zip(load_tiles(), values, strict=False))
+    found = build_tile_map(load_tiles(), {code: (code, Shown(value)) for code, value in codes.items()})
     return [kind for _, _, kind, *_ in found.tiles], [words for _, words in found.classes]
 
 
 def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
-    assert tiles().keys() == {each.new_la_code for each in places().values()}
-    assert len(set(tiles().values())) == len(tiles())
-    assert len({(column + row) % 2 for column, row in tiles().values()}) == 1
-    drawn = tile_map(tiles(), {code: ("", Shown(50.0)) for code in tiles()})
+    assert load_tiles().keys() == {each.new_la_code for each in load_places().values()}
+    assert len(set(load_tiles().values())) == len(load_tiles())
+    assert len({(column + row) % 2 for column, row in load_tiles().values()}) == 1
+    drawn = build_tile_map(load_tiles(), {code: ("", Shown(50.0)) for code in load_tiles()})
     assert all(TILE_WIDTH / 2 <= x <= drawn.width - TILE_WIDTH / 2 for _, (x, _), *_ in drawn.tiles)
     assert all(22 <= y <= drawn.height - 22 for _, (_, y), *_ in drawn.tiles)
     assert TILE_ROW < TILE_WIDTH
-    first, second, *others = tiles()
-    assert len(tile_map(tiles(), {code: ("", Shown(50.0)) for code in (first, second)}).blank) == len(others)
+    first, second, *others = load_tiles()
+    assert len(build_tile_map(load_tiles(), {code: ("", Shown(50.0)) for code in (first, second)}).blank) == len(others)
 
 
 def test_neighbours_are_near_each_other() -> None:
     """Halves of an old county, the boroughs of Merseyside, and London in one piece."""
-    at = {each.council: tiles()[each.new_la_code] for each in places().values()}
+    at = {each.council: load_tiles()[each.new_la_code] for each in load_places().values()}
 
     def apart(one: str, other: str) -> float:
         (x, y), (u, v) = at[one], at[other]
@@ -52,7 +52,7 @@ def test_neighbours_are_near_each_other() -> None:
     assert apart("cumberland", "westmorland-and-furness") == 1
     assert apart("north-northamptonshire", "west-northamptonshire") == 1
     assert all(apart("liverpool", each) <= 2 for each in ("wirral", "sefton", "knowsley", "st-helens"))
-    london = [each.council for each in places().values() if each.region_name == "London"]
+    london = [each.council for each in load_places().values() if each.region_name == "London"]
     assert all(min(apart(one, other) for other in london if other != one) == 1 for one in london)
 
 

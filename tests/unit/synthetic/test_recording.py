@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sources.synthetic.drawing import assign, whole_numbers
+from sources.synthetic.drawing import assign, round_to_totals
 from sources.synthetic.people import NAME_TYPE
-from sources.synthetic.recording import day_month_swapped, mistyped, without_accents
-from sources.synthetic.writing import _encoded
+from sources.synthetic.recording import mistype_words, strip_accents, swap_day_month
+from sources.synthetic.writing import _encode_text
 
 
 def test_a_mistyped_name_is_one_slip_away() -> None:
     words = np.array(["Katherine", "Łukasz", "O'Brien", "Amelia"] * 50, dtype=NAME_TYPE)
-    typed = mistyped(np.random.default_rng(1), words)
+    typed = mistype_words(np.random.default_rng(1), words)
     for word, other in zip(words, typed, strict=True):
         assert word[0] == other[0]
         assert abs(len(word) - len(other)) <= 1
@@ -24,17 +24,17 @@ def test_a_mistyped_name_is_one_slip_away() -> None:
 
 def test_short_names_are_left_alone() -> None:
     words = np.array(["Li", "Ng", "Ava"], dtype=NAME_TYPE)
-    assert list(mistyped(np.random.default_rng(1), words)) == list(words)
+    assert list(mistype_words(np.random.default_rng(1), words)) == list(words)
 
 
 def test_accents() -> None:
     names = np.array(["Łukasz", "Siân", "Nguyễn", "محمد", "Јован"], dtype=NAME_TYPE)
-    assert list(without_accents(names)) == ["Lukasz", "Sian", "Nguyen", "محمد", "Јован"]
+    assert list(strip_accents(names)) == ["Lukasz", "Sian", "Nguyen", "محمد", "Јован"]
 
 
 def test_day_and_month() -> None:
     dates = np.array(["2020-03-10", "2019-12-25", "2019-10-01"], dtype="datetime64[D]")
-    assert [str(date) for date in day_month_swapped(dates)] == ["2020-10-03", "2019-12-25", "2019-01-10"]
+    assert [str(date) for date in swap_day_month(dates)] == ["2020-10-03", "2019-12-25", "2019-01-10"]
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_day_and_month() -> None:
     [("utf-8", "Łukasz Zoë 李"), ("latin-1", "Lukasz Zoë ?"), ("windows-1252", "Lukasz Zoë ?")],
 )
 def test_letters_that_an_encoding_lacks(encoding: str, expected: str) -> None:
-    assert _encoded("Łukasz Zoë 李".encode(), encoding).decode(encoding) == expected
+    assert _encode_text("Łukasz Zoë 李".encode(), encoding).decode(encoding) == expected
 
 
 def test_whole_numbers_add_up() -> None:
-    counts = whole_numbers(np.array([[0.2, 0.3, 0.5], [1.0, 1.0, 1.0]]), np.array([7, 10]))
+    counts = round_to_totals(np.array([[0.2, 0.3, 0.5], [1.0, 1.0, 1.0]]), np.array([7, 10]))
     assert counts.sum(axis=1).tolist() == [7, 10]
 
 
