@@ -223,7 +223,7 @@ def hash_sums(folder: Path) -> str:
 def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) -> Path:
     """Copy a held bundle into the release directory, delete the held one, and return the new folder.
 
-    Raises `BundleRefused` if `hash_sums` the held bundle is not `approved`.
+    Raises `BundleRefused` if the SHA-256 of the held bundle's sums is not `approved`.
     """
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
