@@ -21,7 +21,7 @@ from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
 from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
-from assets.release.publication import release_is_current
+from assets.release.publication import is_release_current
 from assets.release.record import list_requested_tables, read_record
 from ndl_export.analyst_db import is_database_current
 from ndl_export.facts.directory_files import load_withdrawals
@@ -164,7 +164,7 @@ def _iter_cohort_steps(
 
     @cache
     def needing_intake() -> list[str]:
-        return Intake(landing, home, folders.load_keys(INTAKE)).needing_intake(cohort.code, arrived)
+        return Intake(landing, home, folders.load_keys(INTAKE)).list_needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
@@ -189,7 +189,7 @@ def _build_release_step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            release_is_current(home.cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options)
+            is_release_current(home.cohort(cohort.code), folders.load_keys(KEYS_OF_RELEASE), version, councils, options)
             and is_database_current(home.release)
         ),
         lambda jobs: jobs.release(cohort.code, version, options),

@@ -177,7 +177,7 @@ class KeyRing:
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
         return KeyRing.load(directory)
 
-    def of_sender(self) -> KeyRing:
+    def limit_to_sender(self) -> KeyRing:
         """Return the set with only the keys that a sender may have."""
         symmetric = {name: self._symmetric[name] for name in SENDER.symmetric}
         public = {name: self.get_public_key(name) for name in SENDER.to}

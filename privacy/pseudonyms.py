@@ -290,7 +290,7 @@ def clear_sole_bearers(table: pa.Table) -> pa.Table:
     lists."""
     if "t_names" not in table.column_names:
         return table
-    values, missing = with_mask(_combine_chunks(table["t_names"]))
+    values, missing = split_values_and_mask(_combine_chunks(table["t_names"]))
     surname, forename = (values >> np.uint64(BAND_BITS)) & _BAND, values & _BAND
     rare = (surname >= RARE_SURNAME) & (surname + forename >= RARE_PAIR)
     kept = pa.array(values, pa.uint64(), mask=missing | ~rare)
@@ -337,7 +337,7 @@ def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
     bare = {name: encode_as_bytes(_clear_bands(first[name], token)) for name, token in tokens.items()}
     hashed = compute_hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
     for name, token in tokens.items():
-        carried = with_mask(first[name])[0] & ~_get_band_mask(token)
+        carried = split_values_and_mask(first[name])[0] & ~_get_band_mask(token)
         table = table.set_column(table.column_names.index(name), name, _set_bands(hashed[name], token, carried))
     return table
 
@@ -375,7 +375,7 @@ def _pack_bands(bands: list[pa.Array]) -> np.ndarray:
     """Pack the bands of a token's names into one number."""
     joined = np.zeros(1, np.uint64)
     for band in bands:
-        joined = (joined << np.uint64(BAND_BITS)) | with_mask(band)[0]
+        joined = (joined << np.uint64(BAND_BITS)) | split_values_and_mask(band)[0]
     return joined
 
 
@@ -383,7 +383,7 @@ def _set_bands(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Ar
     """Replace the last bits of each 64-bit hash with the bands of the names."""
     if not token.bands:
         return hashed
-    values, missing = with_mask(hashed)
+    values, missing = split_values_and_mask(hashed)
     return pa.array((values & _get_band_mask(token)) | bands, pa.uint64(), mask=missing)
 
 
@@ -391,7 +391,7 @@ def _clear_bands(tokens: pa.Array, token: TokenColumn) -> pa.Array:
     """Clear the band bits of tokens, as `build_bare_sql` does in SQL."""
     if token.domain not in BANDED_DOMAINS:
         return tokens
-    values, missing = with_mask(tokens)
+    values, missing = split_values_and_mask(tokens)
     return pa.array(values & _get_band_mask(_find_widest_token(token)), pa.uint64(), mask=missing)
 
 
@@ -457,14 +457,14 @@ def _compute_hmac_in_python(messages: pa.Array, key: bytes) -> pa.Array:
 
 def encode_as_bytes(numbers: pa.Array) -> pa.Array:
     """Return each 64-bit number as eight bytes, big-endian; NULL for NULL."""
-    values, missing = with_mask(numbers)
+    values, missing = split_values_and_mask(numbers)
     offsets = np.arange(0, _BYTES * (len(values) + 1), _BYTES, dtype=np.int32)
     present = pa.array(~missing).buffers()[1] if missing.any() else None
     buffers = [present, pa.py_buffer(offsets), pa.py_buffer(values.astype(">u8").tobytes())]
     return pa.Array.from_buffers(pa.binary(), len(values), buffers)
 
 
-def with_mask(numbers: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+def split_values_and_mask(numbers: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the values as uint64, 0 for NULL, and a mask of NULLs."""
     missing = numbers.is_null().to_numpy(zero_copy_only=False)
     return numbers.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64), missing

@@ -26,9 +26,9 @@ from assets.intake.console_progress import (
     FAMILIES,
     QUALITY,
     Outcome,
-    outcomes,
-    progress_lines,
-    waiting_anywhere,
+    iter_outcomes,
+    iter_progress_lines,
+    list_waiting,
 )
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
@@ -74,7 +74,7 @@ postcode_directory = dg.AssetSpec(
 )
 
 
-def _landed(contract: SourceContract) -> dg.AssetSpec:
+def _build_landed_spec(contract: SourceContract) -> dg.AssetSpec:
     return dg.AssetSpec(
         [LANDING, contract.name],
         group_name=LANDING,
@@ -91,7 +91,7 @@ def _landed(contract: SourceContract) -> dg.AssetSpec:
     )
 
 
-def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
+def _build_pseudonymised_spec(contract: SourceContract) -> dg.AssetSpec:
     landing = dg.AssetKey([LANDING, contract.name])
     return dg.AssetSpec(
         EXTRACTS[contract.name],
@@ -113,11 +113,11 @@ def _pseudonymised(contract: SourceContract) -> dg.AssetSpec:
 
 EXTRACTS = {source: dg.AssetKey([RESTRICTED, source]) for source in CONTRACTS}
 """The pseudonymised extracts, by source."""
-landed_extracts = [_landed(contract) for contract in CONTRACTS.values()]
+landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values()]
 
 
 @dg.multi_asset(
-    specs=[_pseudonymised(contract) for contract in CONTRACTS.values()],
+    specs=[_build_pseudonymised_spec(contract) for contract in CONTRACTS.values()],
     check_specs=[
         spec
         for key in EXTRACTS.values()
@@ -150,21 +150,21 @@ def pseudonymised_extracts(
         for cohort in cohorts:
             # freshness is judged by the landing asset, so it is materialised only when all councils have delivered
             if all(
-                deliveries.current(home.extract(source, cohort, council))
+                deliveries.read_current(home.extract(source, cohort, council))
                 for council in list_councils(installation.landing)
             ):
                 whole = descriptions.check_metadata({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
-        waiting = waiting_anywhere(home, source, cohorts)
+        waiting = list_waiting(home, source, cohorts)
         yield dg.AssetCheckResult(
             check_name=ALL_COUNCILS,
             asset_key=EXTRACTS[source],
             passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
-            description=_first_of(waiting) if waiting else "no latest delivery is stopped or in doubt",
+            description=_join_first(waiting) if waiting else "no latest delivery is stopped or in doubt",
         )
     if stopped:  # last, so that the other extracts are ingested and all checks reported
-        raise ExtractsStopped(_first_of(stopped))
+        raise ExtractsStopped(_join_first(stopped))
 
 
 def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, sources: Sequence[str]) -> list[str]:
@@ -192,7 +192,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
         elif outcome:
             _report_accepted(context, installation, partition, outcome)
             accepted.append(outcome)
-    for line in progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
+    for line in iter_progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
         context.log.info(line)
     for sentence in intake.not_read:
         context.log.error(sentence)
@@ -202,7 +202,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
 def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
     failed = Outcome(QUALITY, False, str(stopped))
-    context.log_event(_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
+    context.log_event(_build_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
     return str(stopped)
 
 
@@ -214,21 +214,21 @@ def _report_accepted(
 ) -> None:
     key = EXTRACTS[quality.source]
     report = installation.home_folder.cohort(quality.cohort).reports(quality.council) / f"{quality.source}.html"
-    metadata = descriptions.check_metadata(_metadata(quality) | {"report": dg.MetadataValue.path(report)})
+    metadata = descriptions.check_metadata(_build_metadata(quality) | {"report": dg.MetadataValue.path(report)})
     context.log_event(
         dg.AssetMaterialization(
             key,
-            description=_sentence(quality),
+            description=_describe_quality(quality),
             partition=partition,
             metadata=metadata,
-            tags=tag_versions(deliveries.made_of(quality), quality.made_under["contract"]),
+            tags=tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
         )
     )
-    for outcome in outcomes(quality):
-        context.log_event(_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
+    for outcome in iter_outcomes(quality):
+        context.log_event(_build_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
 
 
-def _evaluation(
+def _build_evaluation(
     key: dg.AssetKey, partition: str, outcome: Outcome, severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
@@ -242,12 +242,12 @@ def _evaluation(
     )
 
 
-def _first_of(sentences: list[str]) -> str:
+def _join_first(sentences: list[str]) -> str:
     more = f"; and {len(sentences) - _SENTENCES_SHOWN} more" if len(sentences) > _SENTENCES_SHOWN else ""
     return "; ".join(sentences[:_SENTENCES_SHOWN]) + more
 
 
-def _sentence(quality: ExtractQuality) -> str:
+def _describe_quality(quality: ExtractQuality) -> str:
     warned = sum(rule.rows for rule in quality.rules if rule.severity == "warn")
     return (
         f"{quality.council}/{quality.source}/{quality.file}: {describe_rows(quality.rows_read)} read,"
@@ -256,7 +256,7 @@ def _sentence(quality: ExtractQuality) -> str:
     )
 
 
-def _metadata(quality: ExtractQuality) -> dict[str, Any]:
+def _build_metadata(quality: ExtractQuality) -> dict[str, Any]:
     """Return the facts that are safe for Dagster's event log: row counts as bands, the file's MAC and the contract."""
     return {
         "rows_read": describe_count(quality.rows_read),

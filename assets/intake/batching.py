@@ -69,7 +69,7 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
         _answer(judge, ValidationRequest, group)
         return [job.outcome for job in group]
 
-    groups = _by_size([_Job(size, steps) for size, steps in jobs])
+    groups = _group_by_size([_Job(size, steps) for size, steps in jobs])
     with ThreadPoolExecutor(GROUPS_AT_ONCE) as pool:
         # each thread gets a copy of the context, because the log reads from it who started the run
         running = [pool.submit(copy_context().run, finish, group) for group in groups]
@@ -97,7 +97,7 @@ def _answer_all(answer: Callable[[Sequence[Any]], Sequence[Any]], wanted: Sequen
         return [failure] if len(wanted) == 1 else [each for one in wanted for each in _answer_all(answer, [one])]
 
 
-def _by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:
+def _group_by_size(extracts: Sequence[_Job[R]]) -> Iterator[list[_Job[R]]]:
     """Yield groups of consecutive extracts, each within the limits on bytes and number; a large extract goes alone."""
     # two groups for each reader, so that one is read while another is tokenised
     most = min(BYTES_TOGETHER, sum(each.size for each in extracts) // (2 * GROUPS_READ_AT_ONCE))

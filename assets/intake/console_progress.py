@@ -46,7 +46,7 @@ class Outcome:
     numbers: dict[str, Number] = field(default_factory=dict)
 
 
-def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
+def iter_outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
     """Yield the outcome of each family of rules for an accepted extract."""
     yield Outcome(QUALITY, True, "the extract was taken", {"rows_read": describe_count(quality.rows_read)})
     yield Outcome(
@@ -55,21 +55,21 @@ def outcomes(quality: ExtractQuality) -> Iterator[Outcome]:
         f"{describe_rows(quality.rows_rejected)} set aside" if quality.rows_rejected else "every row was kept",
         {
             "rows_rejected": describe_count(quality.rows_rejected),
-            "share_rejected": _rounded(quality.rows_rejected, quality.rows_read, 2),
-            "share_warned": _rounded(quality.rows_warned, quality.rows_kept, 2),
+            "share_rejected": _round_share(quality.rows_rejected, quality.rows_read, 2),
+            "share_warned": _round_share(quality.rows_warned, quality.rows_kept, 2),
         },
     )
-    yield _size(quality)
+    yield _build_size_outcome(quality)
     thin = [finding for finding in quality.findings if finding.rule.endswith("-thin")]
     of_size = [finding for finding in quality.findings if finding.rule in _OF_SIZE]
     values = [finding for finding in quality.findings if finding not in thin and finding not in of_size]
-    yield _of_findings(VALUES, values, "every rule holds")
+    yield _build_findings_outcome(VALUES, values, "every rule holds")
     filled = [column.filled for column in quality.profile.columns]
-    least: dict[str, Number] = {"least_filled": _rounded(min(filled), quality.profile.rows, 1)} if filled else {}
-    yield _of_findings(FILLED, thin, "every column is as full as it should be", least)
+    least: dict[str, Number] = {"least_filled": _round_share(min(filled), quality.profile.rows, 1)} if filled else {}
+    yield _build_findings_outcome(FILLED, thin, "every column is as full as it should be", least)
 
 
-def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
+def list_waiting(home: Home, source: str, cohorts: Iterable[str]) -> list[str]:
     """Return the extracts of a source that may block a release.
 
     `wirral/202425 stopped` is a latest delivery that was stopped, in any cohort. `wirral/202425 in doubt` is an extract
@@ -83,7 +83,7 @@ def waiting_anywhere(home: Home, source: str, cohorts: Iterable[str]) -> list[st
     return found
 
 
-def _size(quality: ExtractQuality) -> Outcome:
+def _build_size_outcome(quality: ExtractQuality) -> Outcome:
     kept = quality.rows_kept
     shares = {
         "rows_of_expected": compute_share(kept, quality.rows_expected),
@@ -99,22 +99,24 @@ def _size(quality: ExtractQuality) -> Outcome:
     return Outcome(SIZE, is_near, ", ".join(words) or "nothing to compare it with", numbers)
 
 
-def _of_findings(family: str, findings: list[Finding], good: str, more: Mapping[str, Number] | None = None) -> Outcome:
+def _build_findings_outcome(
+    family: str, findings: list[Finding], good: str, more: Mapping[str, Number] | None = None
+) -> Outcome:
     broken = [finding.sentence.removesuffix(".") for finding in findings if not finding.passed]
     numbers = {"rules": len(findings), "rules_broken": len(broken), **(more or {})}
     return Outcome(family, not broken, ", ".join(broken) or good, numbers)
 
 
-def _rounded(part: int, whole: int, digits: int) -> float:
+def _round_share(part: int, whole: int, digits: int) -> float:
     return round(part / whole, digits) if whole else 0.0
 
 
-def progress_lines(
+def iter_progress_lines(
     home: Home, cohorts: Iterable[str], taken: Sequence[ExtractQuality], any_stopped: bool
 ) -> Iterator[str]:
     """Yield lines about the accepted extracts of these cohorts, and the location of new reports."""
     new = [quality for quality in taken if not quality.unchanged]
-    wrong = {quality.key: found for quality in new if (found := _wrong(quality))}
+    wrong = {quality.key: found for quality in new if (found := _list_problems(quality))}
     if sound := [quality for quality in new if quality.key not in wrong]:
         councils = len({quality.council for quality in sound})
         yield f"{format_count(len(sound), 'extract')} of {format_count(councils, 'council')} read, every row kept"
@@ -129,11 +131,11 @@ def progress_lines(
         yield from (f"Reports to send back: {folder / ALL_EXTRACTS}.html" for folder in folders)
 
 
-def _wrong(quality: ExtractQuality) -> list[str]:
+def _list_problems(quality: ExtractQuality) -> list[str]:
     """Return the reasons to give an extract a separate line; none if it is sound."""
     found = [other.looks_like for other in quality.other_origins]
     found += [
-        f"number of rows: {each.sentence}" for each in outcomes(quality) if each.family == SIZE and not each.passed
+        f"number of rows: {each.sentence}" for each in iter_outcomes(quality) if each.family == SIZE and not each.passed
     ]
     of_many = {rule.id for rule in OF_MANY.values()}
     found += [f"{rule.columns[0]} shared by many children" for rule in quality.rules if rule.rule in of_many]

@@ -19,13 +19,13 @@ from assets.home.signers import note_intake
 from assets.home.software import software
 from assets.intake import validation_worker
 from assets.intake.batching import Steps, run_batches
-from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, file_mac, tokens_made_under
+from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac, encode_token_manifest
 from assets.intake.quality_report.profile import Counted, Uncounted, count
-from assets.intake.suppressions import HeldBack, left_out
+from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise.deprivation import Quintiles
 from assets.pseudonymise.findings import Staged
 from assets.pseudonymise.split_writer import SplitWriter
-from assets.pseudonymise.stream_extract import Tools, Untokenised, look_ups, stream_extract, tokenise_all
+from assets.pseudonymise.stream_extract import Tools, Untokenised, build_look_ups, stream_extract, tokenise_all
 from assets.pseudonymise.tokens_file import Manifest, read_manifest, rekey, stop_if_foreign
 from privacy import normalise, pseudonyms, row_keys
 from privacy.keys import PIPELINE_KEYS, KeyRing
@@ -90,7 +90,7 @@ class IntakeContext:
     def fingerprint(self, landed: Landed, path: Path | None = None) -> tuple[str, str]:
         """Return the SHA-256 and the MAC of a landed file, or of one of its parts at `path`."""
         sha256 = hash_content(path or landed.path, f"a part of {landed.name}" if path else landed.name, landed.within)
-        return sha256, file_mac(self.keys, sha256)
+        return sha256, compute_file_mac(self.keys, sha256)
 
     def delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         """Describe a landed file. Raises `ExtractStopped` if a tokens file has no usable manifest."""
@@ -100,22 +100,22 @@ class IntakeContext:
         if manifest:
             made_under |= {
                 "sender_software": manifest.software,
-                "extract_mac": file_mac(self.keys, manifest.extract_sha256),
+                "extract_mac": compute_file_mac(self.keys, manifest.extract_sha256),
                 "postcode_directory": manifest.postcode_directory_sha256,
             }
         else:
-            made_under |= {"dialect": dialect_of(landed).sha256}
+            made_under |= {"dialect": load_dialect(landed).sha256}
         own_mac = compute_sender_mac(key, manifest.extract_sha256 if manifest else sha256)
-        return Delivery(landed, self.stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
+        return Delivery(landed, self.make_stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
-    def stored_name(self, file: Path) -> str:
+    def make_stored_name(self, file: Path) -> str:
         """Return a file name that is safe to store: words that could be a child's name are replaced by keyed marks."""
         own = self.keys.derive_subkey("input-mac", "file-names")
         return file.name if is_extract_name(file.name) else mark_words(file.name, own)
 
     def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
         """Return the Parquet metadata for payload and tokens."""
-        found = {"council": landed.council, "source": landed.source, TOKENS_KEY: tokens_made_under(self.keys)}
+        found = {"council": landed.council, "source": landed.source, TOKENS_KEY: encode_token_manifest(self.keys)}
         return found if mac is None else found | {MAC_KEY: mac}
 
     def note_if_real(self, landed: Landed, hashes: Iterable[str]) -> None:
@@ -127,7 +127,7 @@ class IntakeContext:
     def open(self, delivery: Delivery) -> OpenExtract:
         """Open an identifiable file. Raises `ExtractStopped` if it cannot be read or recognised."""
         landed = delivery.landed
-        extract = open_recognised(landed, delivery.contract, dialect_of(landed))
+        extract = open_recognised(landed, delivery.contract, load_dialect(landed))
         if landed.part and (mark := extract.dialect.deleted) and mark.heading not in extract.inputs:
             raise ExtractStopped(
                 f"{landed.name}: the column that the council file names under 'deleted' is missing; add it",
@@ -164,7 +164,7 @@ class IntakeContext:
                     staged = rekey(tools.keys, self.keys, landed, delivery.manifest, contract, out)
             else:
                 staged = yield from stream_extract(self.tools, open_extract(), contract, out)
-        return left_out(staged, row_keys_, held_back.rows), out, held_back
+        return leave_out_suppressed(staged, row_keys_, held_back.rows), out, held_back
 
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
@@ -189,7 +189,7 @@ class IntakeContext:
                 if self._first is None:
                     found = _look_ups(self._directory, self.directory_sha256)
                     self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-                tools = self._first.another()  # a new cursor, with the same look-ups
+                tools = self._first.copy_for_thread()  # a new cursor, with the same look-ups
         try:
             yield tools
         except BaseException:
@@ -203,10 +203,10 @@ class IntakeContext:
 @lru_cache(maxsize=1)
 def _look_ups(directory: Path | None, sha256: str | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
     """Return look-ups that all intakes of a process share. The directory's `sha256` is only part of the cache key."""
-    return look_ups(directory)
+    return build_look_ups(directory)
 
 
-def dialect_of(landed: Landed) -> Dialect:
+def load_dialect(landed: Landed) -> Dialect:
     """Return the council's dialect for a source. Raises `ExtractStopped` if its council file is invalid."""
     try:
         return load_council_file(landed.council).dialect(landed.source)

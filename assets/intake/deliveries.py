@@ -162,22 +162,22 @@ class StoppedExtract:
     headings: HeadingsMissing | None = None
 
 
-def file_mac(keys: KeyRing, sha256: str) -> str:
+def compute_file_mac(keys: KeyRing, sha256: str) -> str:
     """Return the HMAC-SHA256 of a file's SHA-256, so that nobody without the pipeline's key can test a guess."""
     return hmac.digest(keys.derive_subkey("input-mac", "extract"), bytes.fromhex(sha256), hashlib.sha256).hex()
 
 
-def made_of(quality: ExtractQuality) -> str:
+def hash_inputs(quality: ExtractQuality) -> str:
     """Return a SHA-256 of an extract's inputs: the delivery's MAC and the settings that its rows depend on."""
     return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
 
 
-def tokens_made_under(keys: KeyRing) -> str:
+def encode_token_manifest(keys: KeyRing) -> str:
     """Return, as JSON, the keys and versions that tokens depend on."""
     return json.dumps(pseudonyms.build_manifest(keys), sort_keys=True)
 
 
-def mac_of(pseudonymised: Path) -> str:
+def read_mac(pseudonymised: Path) -> str:
     """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty string."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
     return bytes(metadata.get(MAC_KEY.encode(), b"")).decode()
@@ -189,13 +189,13 @@ _EXTRACT_QUALITY, _STOPPED_EXTRACT = TypeAdapter(ExtractQuality), TypeAdapter(St
 def read(path: Path) -> ExtractQuality | None:
     """Read a stored intake result. Return None if it is missing or damaged, so that the extract is ingested again."""
     try:
-        return _quality(path.read_bytes())
+        return _parse_quality(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
 
 
 @lru_cache(maxsize=1024)
-def _quality(content: bytes) -> ExtractQuality:
+def _parse_quality(content: bytes) -> ExtractQuality:
     """Parse a stored result. Cached, because a release reads each several times, and England has 765."""
     return _EXTRACT_QUALITY.validate_json(content)
 
@@ -205,14 +205,14 @@ def keep(path: Path, quality: ExtractQuality) -> None:
     write(path, _EXTRACT_QUALITY.dump_json(quality, indent=1))
 
 
-def current(store: ExtractStore) -> ExtractQuality | None:
+def read_current(store: ExtractStore) -> ExtractQuality | None:
     """Return the result of the delivery whose rows are in the home folder.
 
     Return None if the rows are missing, damaged, without their tokens, or from another delivery.
     """
     quality = read(store.quality)
     try:
-        mac = mac_of(store.pseudonymised)  # the MAC in the payload itself
+        mac = read_mac(store.pseudonymised)  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
     if store.source in SERVICES and not sealed.is_whole(store.tokens):
@@ -220,7 +220,7 @@ def current(store: ExtractStore) -> ExtractQuality | None:
     return quality if quality and quality.file_mac == mac else None
 
 
-def previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
+def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
     """Return the deliveries before the one with this MAC, newest first.
 
     They are those of the cohort, then the current one of the previous cohort.
@@ -247,7 +247,7 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     if earlier and earlier.file_mac != quality.file_mac:
         keep(store.history / f"{earlier.file_mac}.json", earlier)
     store.tokens.unlink(missing_ok=True)
-    promote_all(staged.moves(store.pseudonymised, store.quarantine, store.tokens))
+    promote_all(staged.list_moves(store.pseudonymised, store.quarantine, store.tokens))
     keep(store.quality, quality)
     store.stopped.unlink(missing_ok=True)
 
@@ -263,7 +263,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
         store.quality.unlink()
 
 
-def row_keys_of(store: ExtractStore, keys: KeyRing) -> RowKeys:
+def derive_row_keys(store: ExtractStore, keys: KeyRing) -> RowKeys:
     """Return the row keys of the current extract. Raises `KeyProblem` if it was ingested under another row key."""
     quality = read(store.quality)
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
@@ -279,7 +279,7 @@ def row_keys_of(store: ExtractStore, keys: KeyRing) -> RowKeys:
     )
 
 
-def stopped(store: ExtractStore) -> StoppedExtract | None:
+def read_stopped(store: ExtractStore) -> StoppedExtract | None:
     """Return the latest delivery if it was stopped, else None."""
     path = store.stopped
     return _STOPPED_EXTRACT.validate_json(path.read_bytes()) if path.exists() else None

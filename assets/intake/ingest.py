@@ -17,17 +17,17 @@ from assets.home.processing_log import Processing, record
 from assets.home.signers import note_intake
 from assets.intake import deliveries, validation_worker
 from assets.intake.batching import Steps
-from assets.intake.context import Delivery, IntakeContext, dialect_of
+from assets.intake.context import Delivery, IntakeContext, load_dialect
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.part_reader import PartsReader, now
+from assets.intake.part_reader import PartsReader, format_now
 from assets.intake.parts import Part, PartStore
 from assets.intake.quality import Finding, ValidationRequest
-from assets.intake.quality_report.profile import Counted, Uncounted, rows_warned
+from assets.intake.quality_report.profile import Counted, Uncounted, count_warned_rows
 from assets.intake.quality_report.publish import has_council_report, has_report, report_council, report_extract
-from assets.intake.resolve_parts import order_parts, resolve, sent_again
-from assets.intake.resolved_extract import describe, identity, write_resolved
-from assets.intake.suppressions import OTHER_KEYS, out_of_reach
+from assets.intake.resolve_parts import find_sent_again, order_parts, resolve
+from assets.intake.resolved_extract import describe, hash_parts, write_resolved
+from assets.intake.suppressions import OTHER_KEYS, list_out_of_reach
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.tokens_file import has_quintile
 from privacy.keys import KeyRing
@@ -101,7 +101,7 @@ class Intake:
             report_council(self.home.cohort(landed.cohort), landed.council)
             return outcome
 
-    def needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
+    def list_needing_intake(self, cohort: str, councils: Iterable[str]) -> list[str]:
         """Return the councils for which an intake has work to do. Extracts and reports of the others are current."""
         return [
             council
@@ -126,15 +126,15 @@ class Intake:
                 return False
             if not landed.in_parts:
                 landed = replace(landed, several=())
-                delivery = self._delivery(landed, *self._context.fingerprint(landed))
-            elif kept := self._kept_parts(landed):
-                delivery = self._delivery_of_parts(landed, kept)
+                delivery = self._describe_delivery(landed, *self._context.fingerprint(landed))
+            elif kept := self._list_kept_parts(landed):
+                delivery = self._describe_delivery_in_parts(landed, kept)
             else:
                 return True
         except ExtractStopped:
             return False
-        current = self._current(delivery)
-        return current is not None and has_report(self.home, current) and not self._arrived_since(landed)
+        current = self._find_current(delivery)
+        return current is not None and has_report(self.home, current) and not self._has_new_arrivals(landed)
 
     def _ingest_one(
         self, landed: Landed, in_parts: bool, folder: Path, stopped: ExtractStopped | None
@@ -149,15 +149,15 @@ class Intake:
             if stopped:
                 raise stopped
             if in_parts:
-                if not (kept := self._kept_parts(landed)):
+                if not (kept := self._list_kept_parts(landed)):
                     return None
-                delivery = self._delivery_of_parts(landed, kept)
+                delivery = self._describe_delivery_in_parts(landed, kept)
                 mac = delivery.mac
             else:
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
-                delivery = self._delivery(landed, sha256, mac)
-            if current := self._current(delivery):
-                return self._refreshed(current, landed)
+                delivery = self._describe_delivery(landed, sha256, mac)
+            if current := self._find_current(delivery):
+                return self._refresh_current(current, landed)
             validation_worker.begin()  # it loads for seconds, while rows are staged
             if in_parts:
                 staged, parts = self._resolve(delivery, kept, folder)
@@ -176,10 +176,10 @@ class Intake:
     def _finish(self, delivery: Delivery, staged: Staged, rows: Counted, parts: FromParts | None) -> Steps[Outcome]:
         """Validate a staged delivery, then promote or stop it, and report."""
         landed = delivery.landed
-        previous = deliveries.previous(self.home.extract(*landed.key), delivery.mac)
+        previous = deliveries.read_previous(self.home.extract(*landed.key), delivery.mac)
         quality = yield from self._validate(delivery, staged, rows, parts, previous)
         if quality.failures:
-            return self._stop(landed, delivery.mac, _stopped_by(quality.failures, landed, staged))
+            return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
         # the log gets its line before the rows are promoted
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         if parts is None:  # a whole file replaces all parts
@@ -214,8 +214,8 @@ class Intake:
             filled={column.column: column.filled for column in rows.profile.columns},
             breaking=rows.breaking,
         )
-        findings += _postcode_findings(delivery, self._context.directory_sha256)
-        findings += (OTHER_KEYS,) if out_of_reach(self.home, self._keys) else ()
+        findings += _list_postcode_findings(delivery, self._context.directory_sha256)
+        findings += (OTHER_KEYS,) if list_out_of_reach(self.home, self._keys) else ()
         return ExtractQuality(
             council=landed.council,
             source=landed.source,
@@ -224,12 +224,12 @@ class Intake:
             sender_mac=delivery.sender_mac,
             file_mac=delivery.mac,
             made_under=delivery.made_under,
-            taken_at=now(),
+            taken_at=format_now(),
             headings=staged.renamed_headings,
             rows_read=staged.rows_read,
             rows_kept=kept,
             rows_rejected=staged.rows_rejected,
-            rows_warned=rows_warned(staged.quarantine),
+            rows_warned=count_warned_rows(staged.quarantine),
             rules=staged.rules,
             findings=findings,
             profile=rows.profile,
@@ -240,14 +240,14 @@ class Intake:
             other_origins=staged.other_origins,
         )
 
-    def _delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
+    def _describe_delivery(self, landed: Landed, sha256: str, mac: str) -> Delivery:
         return self._with_expected_rows(self._context.delivery(landed, sha256, mac))
 
-    def _delivery_of_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
-        dialect, contract = dialect_of(landed), CONTRACTS[landed.source]
-        mac = deliveries.file_mac(self._keys, identity(kept, dialect.parts))
+    def _describe_delivery_in_parts(self, landed: Landed, kept: Sequence[Part]) -> Delivery:
+        dialect, contract = load_dialect(landed), CONTRACTS[landed.source]
+        mac = deliveries.compute_file_mac(self._keys, hash_parts(kept, dialect.parts))
         made_under = self._context.settings | {"contract": contract.sha256, "dialect": dialect.sha256}
-        name = self._context.stored_name(landed.path)
+        name = self._context.make_stored_name(landed.path)
         return self._with_expected_rows(Delivery(landed, name, contract, "", mac, None, made_under))
 
     def _with_expected_rows(self, delivery: Delivery) -> Delivery:
@@ -255,7 +255,7 @@ class Intake:
         more = {} if expected is None else {EXPECTED_ROWS: expected}
         return replace(delivery, made_under=delivery.made_under | more)
 
-    def _kept_parts(self, landed: Landed) -> list[Part]:
+    def _list_kept_parts(self, landed: Landed) -> list[Part]:
         """Return every part of an extract that has been read, even if its file has left landing; none if all are empty.
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
@@ -263,7 +263,7 @@ class Intake:
         store = PartStore(self.home, landed.key)
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
         self._context.note_if_real(landed, [sha256 for sha256, _ in hashes.values()])
-        names = {mac: self._context.stored_name(path) for path, (_, mac) in hashes.items()}
+        names = {mac: self._context.make_stored_name(path) for path, (_, mac) in hashes.items()}
         found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.held()]
         current = {**self._context.settings, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
@@ -277,10 +277,10 @@ class Intake:
         return found if any(part.has_rows for part in found) else []
 
     def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
-        landed, stated = delivery.landed, dialect_of(delivery.landed).parts
+        landed, stated = delivery.landed, load_dialect(delivery.landed).parts
         store = PartStore(self.home, landed.key)
         marks = store.marks(self._keys, kept)
-        again = {} if stated is Parts.CHANGES else sent_again([part for part in kept if not part.moved], marks)
+        again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
         staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
         replaced = [(part, again[part.number]) for part in kept if part.number in again]
@@ -288,31 +288,31 @@ class Intake:
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
         return staged, describe(resolved, replaced, aside, store.withdrawn())
 
-    def _current(self, delivery: Delivery) -> ExtractQuality | None:
+    def _find_current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""
-        current = deliveries.current(self.home.extract(*delivery.landed.key))
+        current = deliveries.read_current(self.home.extract(*delivery.landed.key))
         same = current and (current.file_mac, current.made_under) == (delivery.mac, delivery.made_under)
         return current if same else None
 
-    def _arrived_since(self, landed: Landed) -> bool:
+    def _has_new_arrivals(self, landed: Landed) -> bool:
         """Return whether a file arrived after the extract was last checked, or the latest delivery was stopped."""
         if self.home.extract(*landed.key).stopped.exists():
             return True
         checked_at = self.home.extract(*landed.key).quality.stat().st_mtime
         return any(path.stat().st_ctime > checked_at for each in landed.paths for path in list_files(each))
 
-    def _refreshed(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
+    def _refresh_current(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
         """Return the current result as unchanged, after bringing its reports up to date."""
         store = self.home.extract(*landed.key)
-        again = now() if self._arrived_since(landed) else ""
+        again = format_now() if self._has_new_arrivals(landed) else ""
         if again or not has_report(self.home, current):
-            last = next(iter(deliveries.previous(store, current.file_mac)), None)
+            last = next(iter(deliveries.read_previous(store, current.file_mac)), None)
             report_extract(self.home, current, last, again)
         if again:
             if store.stopped.exists():  # the current file is back in landing
                 record(self.home, Processing.INTAKE, *landed.key, file_mac=current.file_mac)
                 store.stopped.unlink()
-            store.quality.touch()  # `_arrived_since` compares with its time
+            store.quality.touch()  # `_has_new_arrivals` compares with its time
         return replace(current, unchanged=True)
 
     def _stop(self, landed: Landed, mac: str, stopped: ExtractStopped) -> ExtractStopped:
@@ -323,20 +323,20 @@ class Intake:
             landed.cohort,
             file=landed.path.name if landed.path.name in landed.name else "",
             file_mac=mac,
-            stopped_at=now(),
+            stopped_at=format_now(),
             sentence=str(stopped),
             for_sender=stopped.for_sender,
             headings=stopped.headings,
         )
-        known = deliveries.stopped(self.home.extract(*landed.key))
+        known = deliveries.read_stopped(self.home.extract(*landed.key))
         if known is None or known.file_mac != mac:  # each stopped file is logged once
             record(self.home, Processing.STOPPED, *landed.key, file_mac=mac)
         deliveries.note_stopped(self.home, note)
-        report_extract(self.home, note, deliveries.current(self.home.extract(*landed.key)))
+        report_extract(self.home, note, deliveries.read_current(self.home.extract(*landed.key)))
         return stopped
 
 
-def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> ExtractStopped:
+def _build_stop(failures: Iterable[Finding], landed: Landed, staged: Staged) -> ExtractStopped:
     sentences = " ".join(f"{finding.sentence} ({finding.rule})" for finding in failures)
     of_rows = {finding.rule for finding in failures} & _RULES_OF_REJECTED_ROWS
     plain, own = staged.why_rejected if of_rows else ("", "")
@@ -345,7 +345,7 @@ def _stopped_by(failures: Iterable[Finding], landed: Landed, staged: Staged) -> 
     return ExtractStopped(f"{landed.name}: {sentences}{plain}", f"{landed.name}: {sentences}{own}")
 
 
-def _postcode_findings(delivery: Delivery, directory_sha256: str | None) -> tuple[Finding, ...]:
+def _list_postcode_findings(delivery: Delivery, directory_sha256: str | None) -> tuple[Finding, ...]:
     """Return a warning if a sender did not look up deprivation quintiles in the pipeline's postcode directory."""
     manifest = delivery.manifest
     if not manifest or not has_quintile(delivery.contract) or manifest.postcode_directory_sha256 == directory_sha256:

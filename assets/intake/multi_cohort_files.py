@@ -99,14 +99,14 @@ class SortedFiles:
                 self.remember(mac, replace(entry, cohorts=left))
 
     @contextmanager
-    def locked(self) -> Iterator[SortedFiles]:
+    def lock_files(self) -> Iterator[SortedFiles]:
         """Hold a lock, so that one process at a time sorts these files."""
         make_folder(self._path.parent)
         with hold_lock(self._path.with_suffix(".lock")):
             yield self
 
 
-def cohorts_sql(projection: Projection, contract: SourceContract) -> str:
+def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     """Return a SELECT of `source_row` and `first_year` of each row's cohort, or NULL if the row gives no cohort."""
     year = "NULL::INTEGER"
     if "academic_year" in contract:
@@ -143,11 +143,11 @@ def read_text(name: str, extract: OpenExtract) -> pa.Table:
 def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
-    codes = {year: code for year in np.unique(years).tolist() if (code := _code(year))}
+    codes = {year: code for year in np.unique(years).tolist() if (code := _find_cohort_code(year))}
     return {code: numbers[years == year] for year, code in codes.items()} | {"": numbers[~np.isin(years, [*codes])]}
 
 
-def _code(year: int) -> str | None:
+def _find_cohort_code(year: int) -> str | None:
     """Return the cohort that begins in a year, or None if its children are not born or its data may not be held."""
     code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
     return code if code in list_cohorts() and today < get_retention().ends(Cohort(code)) else None

@@ -24,13 +24,13 @@ from assets.intake.multi_cohort_files import (
     Sorted,
     SortedFiles,
     assign_by_earlier_parts,
+    build_cohorts_sql,
     check_can_be_sorted,
-    cohorts_sql,
     read_text,
     select_cohort,
     split_by_cohort,
 )
-from assets.intake.parts import Key, Part, PartStore, mac_of_moved
+from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
 from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack
 from assets.pseudonymise.findings import Staged, stop_if_wrong
@@ -79,7 +79,7 @@ class PartsReader:
         for landed in extracts:
             try:
                 self._sort_files(landed, staging)
-                groups += self._group(self._unread(landed)) if landed.in_parts else []
+                groups += self._group(self._list_unread(landed)) if landed.in_parts else []
             except ExtractStopped as unreadable:
                 stopped[landed.key] = unreadable
         wrong = self._read(groups, staging / "together")
@@ -94,7 +94,7 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home, landed.key).noted(), self._sorted_files(landed).entries()
+        noted, sorted_ = PartStore(self._home, landed.key).noted(), self._get_sorted_files(landed).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -106,7 +106,7 @@ class PartsReader:
                     return False
         return True
 
-    def _sorted_files(self, landed: Landed) -> SortedFiles:
+    def _get_sorted_files(self, landed: Landed) -> SortedFiles:
         return SortedFiles(self._home, landed.source, landed.council)
 
     def _sort_files(self, landed: Landed, staging: Path) -> None:
@@ -131,7 +131,7 @@ class PartsReader:
     def _sort_file(self, file: Landed, staging: Path) -> Collection[str]:
         """Split a multi-cohort file, unless that was done before, and return its cohorts."""
         check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
-        with self._sorted_files(file).locked() as files:
+        with self._get_sorted_files(file).lock_files() as files:
             delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
@@ -164,7 +164,7 @@ class PartsReader:
             store = PartStore(self._home, selected.landed.key)
             number = store.give_numbers([delivery.mac])[delivery.mac]
             own = replace(delivery, landed=replace(selected.landed, part=number))
-            groups.append([Unread(own, store.next_run(), selected, of_several=True)])
+            groups.append([Unread(own, store.compute_next_run(), selected, of_several=True)])
         for _, stop in self._read(groups, Path(tempfile.mkdtemp(dir=staging)) / "several"):
             raise stop
         self._note_moved_records(delivery, found, staging)
@@ -172,7 +172,7 @@ class PartsReader:
         first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
         return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
-    def _stores(self, landed: Landed) -> dict[str, PartStore]:
+    def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
         return {cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in list_cohorts()}
 
@@ -181,11 +181,11 @@ class PartsReader:
 
         This happens if, for example, a date of birth was corrected.
         """
-        stores, here = self._stores(delivery.landed), dict[str, pa.Table]()
+        stores, here = self._get_stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
             own = [part for part in stores[cohort].held() if part.file_mac == delivery.mac]
             here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
-        mac = mac_of_moved(self._keys, delivery.mac)
+        mac = compute_moved_mac(self._keys, delivery.mac)
         for cohort, store in stores.items():
             kept = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
@@ -199,7 +199,7 @@ class PartsReader:
                 moved = moved.filter(pc.invert(pc.is_in(moved["record"], value_set=own_records)))
             run = 1 + max(part.arrived for part in kept)  # after all kept parts, whose records it deletes
             number = store.give_numbers([mac])[mac]
-            part = Part(number, delivery.file, "", mac, run, now(), delivery.made_under, moved=True)
+            part = Part(number, delivery.file, "", mac, run, format_now(), delivery.made_under, moved=True)
             write_moved(store, self._keys, part, moved, kept, staging / f"moved-{cohort}")
 
     def _split_by_cohort(self, delivery: Delivery, extract: OpenExtract, text: pa.Table) -> dict[str, np.ndarray]:
@@ -208,15 +208,15 @@ class PartsReader:
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
-            found = split_by_cohort(tools.con.sql(cohorts_sql(projection, contract)).to_arrow_table())
+            found = split_by_cohort(tools.con.sql(build_cohorts_sql(projection, contract)).to_arrow_table())
             tools.con.unregister("extract")
             if not len(found[""]):
                 return found
             silent = text.filter(pa.array(np.isin(text[SOURCE_ROW].to_numpy(), found[""])))
             records = mark_rows(tools, extract, contract, silent)
-        stores = self._stores(delivery.landed)
+        stores = self._get_stores(delivery.landed)
         earlier = {
-            code: store.all_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
+            code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
         }
         return assign_by_earlier_parts(found, records, earlier)
 
@@ -229,10 +229,10 @@ class PartsReader:
         )
         return [(group, stop) for group, stop in zip(groups, self._context.run(jobs), strict=True) if stop]
 
-    def _unread(self, landed: Landed) -> list[Unread]:
+    def _list_unread(self, landed: Landed) -> list[Unread]:
         """Return the parts that have not been read under these settings."""
         store = PartStore(self._home, landed.key)
-        known, run = {part.file_mac: part for part in store.noted()}, store.next_run()
+        known, run = {part.file_mac: part for part in store.noted()}, store.compute_next_run()
         found: dict[str, Unread] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])
@@ -249,11 +249,11 @@ class PartsReader:
         groups: dict[Any, list[Unread]] = {}
         for part in unread:
             with suppress(ExtractStopped):  # reported when the part is read alone
-                part = self._opened(part)
+                part = self._open_part(part)
             groups.setdefault(part.extract.form if part.extract else part.delivery.mac, []).append(part)
         return [*groups.values()]
 
-    def _opened(self, part: Unread) -> Unread:
+    def _open_part(self, part: Unread) -> Unread:
         """Return the part with its file open, unless it holds tokens. Raises `ExtractStopped` if that fails."""
         closed = not (part.extract or part.delivery.manifest)
         return replace(part, extract=self._context.open(part.delivery)) if closed else part
@@ -263,13 +263,13 @@ class PartsReader:
         landed = group[0].delivery.landed
         try:
             seen = [get_state(part.delivery.landed.path) for part in group]
-            group = [self._opened(part) for part in group]
+            group = [self._open_part(part) for part in group]
             numbers = {part.delivery.mac: part.delivery.landed.part for part in group}
             opened = {part.delivery.landed.part: part.extract for part in group if part.extract}
             staged, out, held_back = yield from self._context.stage(
                 group[0].delivery, numbers, partial(join_parts, opened, number_rows), folder
             )
-            found = [_part(part, staged, out, held_back) for part in group]
+            found = [_describe_part(part, staged, out, held_back) for part in group]
             for part, read, before in zip(group, found, seen, strict=True):
                 landed = part.delivery.landed
                 own = replace(staged, rows_read=read.rows_read, rows_kept=read.rows_kept, rules=read.rules)
@@ -285,7 +285,7 @@ class PartsReader:
         return None
 
 
-def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
+def _describe_part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack) -> Part:
     """Describe a part that was read, with its share of the counts of the parts staged together."""
     delivery, number = unread.delivery, unread.delivery.landed.part
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
@@ -306,7 +306,7 @@ def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack)
         sender_mac=delivery.sender_mac,
         file_mac=delivery.mac,
         arrived=unread.arrived,
-        read_at=now(),
+        read_at=format_now(),
         made_under=delivery.made_under,
         headings=staged.renamed_headings,
         rows_read=read,
@@ -320,6 +320,6 @@ def _part(unread: Unread, staged: Staged, out: SplitWriter, held_back: HeldBack)
     )
 
 
-def now() -> str:
+def format_now() -> str:
     """Return the current UTC time as ISO 8601, in whole seconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.intake.deliveries import file_mac
+from assets.intake.deliveries import compute_file_mac
 from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
 from privacy.doors import sealed
@@ -124,22 +124,22 @@ class PartStore:
     def withdrawn(self) -> list[Part]:
         return [part for part in self.noted() if part.withdrawn]
 
-    def next_run(self) -> int:
+    def compute_next_run(self) -> int:
         """Return the number of the current run if it finds new parts."""
         return 1 + max((part.arrived for part in self.noted()), default=0)
 
     def keep(self, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
         """Store parts that were read together, then remove the files that they replace."""
-        stem = _stem_of(parts)
+        stem = _make_stem(parts)
         place = self.files(stem)
-        promote_all([(marks, place.marks), *staged.moves(place.payload, place.quarantine, place.tokens)])
+        promote_all([(marks, place.marks), *staged.list_moves(place.payload, place.quarantine, place.tokens)])
         for part in parts:  # last: a note proves that the part is complete
             self.note(replace(part, kept_in=stem))
         self.clear()
 
     def keep_moved(self, part: Part, marks: Path) -> None:
         """Store a part that lists records which now belong to other cohorts."""
-        stem = _stem_of([part])
+        stem = _make_stem([part])
         promote(marks, self.files(stem).marks)
         self.note(replace(part, kept_in=stem))
 
@@ -178,19 +178,19 @@ class PartStore:
         """Return the marks of the rows of parts, by part number."""
         opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.key)
         found: dict[int, pa.Table] = {}
-        for stem, together in by_stem(parts).items():
+        for stem, together in group_by_stem(parts).items():
             marks = sealed.open_sealed(self.files(stem).marks, opens).read()
             of, numbers = split_number(of_extract.rows(marks[ROW_KEY].to_numpy()))
             marks = marks.append_column(NUMBER, pa.array(numbers))
             found |= {part.number: marks.filter(pa.array(of == part.number)) for part in together}
         return found
 
-    def all_records(self, keys: KeyRing, parts: Iterable[Part]) -> pa.Table:
+    def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> pa.Table:
         """Return the `record` marks of the rows of parts."""
         return pa.concat_tables(table.select(["record"]) for table in self.marks(keys, parts).values())
 
 
-def by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
+def group_by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
     """Group parts by the files that hold their rows."""
     found: dict[str, list[Part]] = {}
     for part in parts:
@@ -198,11 +198,11 @@ def by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
     return found
 
 
-def mac_of_moved(keys: KeyRing, mac: str) -> str:
+def compute_moved_mac(keys: KeyRing, mac: str) -> str:
     """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
-    return file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
+    return compute_file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
 
 
-def _stem_of(parts: Sequence[Part]) -> str:
+def _make_stem(parts: Sequence[Part]) -> str:
     content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
     return f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

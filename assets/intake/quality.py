@@ -96,7 +96,7 @@ def load() -> None:
     """Load Great Expectations and build all suites ahead of the first `judge`."""
     for source in CONTRACTS:
         for kind in _EXPECTED:
-            _suite(source, kind)
+            _build_suite(source, kind)
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
@@ -123,7 +123,7 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found: dict[str, pa.Array] = {}
     for extract in extracts:
-        for batch in _batches(contract, extract):
+        for batch in _iter_batches(contract, extract):
             for name, column in zip(names, batch.columns, strict=True):
                 values = pc.unique(column)
                 if pa.types.is_dictionary(values.type):
@@ -131,21 +131,21 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
                 found[name] = pc.unique(pa.concat_arrays([found[name], values])) if name in found else values
     most = max(map(len, found.values()), default=0)
     filled = {name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()}
-    return _findings(contract, pa.table(filled))
+    return _judge_table(contract, pa.table(filled))
 
 
 def _judge_rows(contract: SourceContract, extract: ValidationRequest) -> dict[str, Finding]:
     """Return findings over every row of one extract, with the number of rows that break each rule."""
     found: dict[str, Finding] = {}
-    for batch in _batches(contract, extract):
-        for name, finding in _findings(contract, pa.table(batch).unify_dictionaries()).items():
+    for batch in _iter_batches(contract, extract):
+        for name, finding in _judge_table(contract, pa.table(batch).unify_dictionaries()).items():
             before = found.get(name, replace(finding, passed=True, unexpected_rows=0))
             rows = (before.unexpected_rows or 0) + (finding.unexpected_rows or 0)
             found[name] = replace(finding, passed=before.passed and finding.passed, unexpected_rows=rows)
     return found
 
 
-def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
+def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[pa.RecordBatch]:
     """Yield the payload of an extract, `_BATCH_ROWS` rows at a time; one empty batch if it has none."""
     coded = [column.name for column in contract.columns if column.kind is Kind.CODE]
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
@@ -155,13 +155,15 @@ def _batches(contract: SourceContract, extract: ValidationRequest) -> Iterator[p
     yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
 
 
-def _findings(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
-    outcomes = _run(_suite(contract.name, "rows"), rows.to_pandas())
+def _judge_table(contract: SourceContract, rows: pa.Table) -> dict[str, Finding]:
+    outcomes = _run(_build_suite(contract.name, "rows"), rows.to_pandas())
     return {name: finding for name, (finding, _) in outcomes.items()}
 
 
 def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, Finding]]:
-    findings = _run(_suite(contract.name, "extract"), pa.Table.from_pylist(_facts(contract, extracts)).to_pandas())
+    findings = _run(
+        _build_suite(contract.name, "extract"), pa.Table.from_pylist(_build_facts(contract, extracts)).to_pandas()
+    )
     return [
         {
             name: replace(finding, passed=index not in failed, unexpected_rows=extract.breaking.get(name))
@@ -171,12 +173,12 @@ def _judge_extracts(contract: SourceContract, extracts: Sequence[ValidationReque
     ]
 
 
-def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, float | None]]:
+def _build_facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> list[dict[str, float | None]]:
     return [
         {
             _EXTRACT_NUMBER: index,
             "rows_kept": extract.rows_kept,
-            "rows_repeated": _rows_repeated(extract),
+            "rows_repeated": _count_repeated_rows(extract),
             "rejected_share": extract.rejected_share,
             "rows_of_last": extract.rows_of_last,
             "rows_of_expected": extract.rows_of_expected,
@@ -188,7 +190,7 @@ def _facts(contract: SourceContract, extracts: Sequence[ValidationRequest]) -> l
     ]
 
 
-def _rows_repeated(extract: ValidationRequest) -> int:
+def _count_repeated_rows(extract: ValidationRequest) -> int:
     """Count kept rows that have the same key, and so the same row number, as another. Rows are sorted by key."""
     keys = pyarrow.parquet.ParquetFile(extract.kept).read(columns=[ROW_KEY])[ROW_KEY].to_numpy()
     return int((keys[1:] == keys[:-1]).sum())
@@ -225,7 +227,7 @@ def _run(suite: _Suite, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int
 
 
 @cache
-def _great_expectations() -> tuple[Any, Any, Any]:
+def _load_great_expectations() -> tuple[Any, Any, Any]:
     """Return Great Expectations with analytics off, its context, and the batch definition for data frames.
 
     Imported on demand, because it takes 5.6 s of processor time.
@@ -241,9 +243,9 @@ def _great_expectations() -> tuple[Any, Any, Any]:
 
 
 @cache
-def _suite(source: str, kind: str) -> _Suite:
+def _build_suite(source: str, kind: str) -> _Suite:
     """Build a suite for the rows or the extract, its validation definition for data frames, and its checkpoint."""
-    gx, context, data = _great_expectations()
+    gx, context, data = _load_great_expectations()
     expect, results = _EXPECTED[kind]
     title, expected = f"{source} {kind}", dict[str, Finding]()
     suite = gx.ExpectationSuite(name=title)
@@ -257,13 +259,13 @@ def _suite(source: str, kind: str) -> _Suite:
     return _Suite(suite, context.checkpoints.add(checkpoint), expected)
 
 
-def suite_files() -> dict[str, str]:
+def build_suite_files() -> dict[str, str]:
     """Return each suite as JSON by file name: `eyfsp.rows.json` for payload, `eyfsp.extract.json` for counts.
 
     Ids are left out because they are random.
     """
     found = {}
-    for checked in (_suite(source, kind) for source in CONTRACTS for kind in _EXPECTED):
+    for checked in (_build_suite(source, kind) for source in CONTRACTS for kind in _EXPECTED):
         content = checked.suite.to_json_dict()
         for part in (content, *content["expectations"]):
             part.pop("id", None)
@@ -284,7 +286,7 @@ def _expect_of_rows(contract: SourceContract, gxe: Any) -> Iterator[tuple[Findin
         if column.blank is Severity.REJECT:
             checks.append(("filled", gxe.ExpectColumnValuesToNotBeNull, "is blank in rows that were kept", {}))
         for what, kind, sentence, arguments in checks:
-            finding = _expected(f"{name}-{what}", name, f"{name} {sentence}.", CRITICAL)
+            finding = _build_finding(f"{name}-{what}", name, f"{name} {sentence}.", CRITICAL)
             yield finding, kind(column=name, severity=CRITICAL, **arguments)
 
 
@@ -297,10 +299,10 @@ def _expect_of_extract(contract: SourceContract, gxe: Any) -> Iterator[tuple[Fin
             max_value=rule.high,
             severity=_WARNING if severity == HOLD else severity,
         )
-        yield _expected(rule.id, rule.column, rule.sentence, severity), expectation
+        yield _build_finding(rule.id, rule.column, rule.sentence, severity), expectation
 
 
-def _expected(rule: str, column: str | None, sentence: str, severity: str) -> Finding:
+def _build_finding(rule: str, column: str | None, sentence: str, severity: str) -> Finding:
     return Finding(rule, "", column, severity, passed=False, unexpected_rows=None, sentence=sentence)
 
 
@@ -309,5 +311,5 @@ _EXPECTED = {"rows": (_expect_of_rows, _ROW_RESULTS), "extract": (_expect_of_ext
 
 
 if __name__ == "__main__":  # `make docs` writes the suites
-    for name, text in suite_files().items():
+    for name, text in build_suite_files().items():
         (SUITES / name).write_text(text, encoding="utf-8")

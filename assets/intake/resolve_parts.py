@@ -106,10 +106,10 @@ def resolve(name: str, ordered: Ordered, marks: Mapping[int, pa.Table], stated: 
     Raises `ExtractStopped` if parts that cannot be ordered contradict one another.
     """
     with open_in_memory() as con:
-        con.register("entries", _entries(con, ordered, marks))
+        con.register("entries", _build_entries(con, ordered, marks))
         con.execute(_LIVE.format(qualify=_LAST_OF_EACH_PART if stated is Parts.CHANGES else ""))
         con.execute(_STATES)
-        how = stated or (Parts.CUMULATIVE if _each_holds_the_one_before(con, ordered) else Parts.INCREMENTAL)
+        how = stated or (Parts.CUMULATIVE if _are_cumulative(con, ordered) else Parts.INCREMENTAL)
         _stop_at_contradictions(con, name, ordered, how)
         # of cumulative parts, only the last one with rows counts
         last = sum(part.has_rows for part in ordered.parts) - 1 if how is Parts.CUMULATIVE else 0
@@ -184,7 +184,7 @@ FROM fates GROUP BY part
 """
 
 
-def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table]) -> pa.Table:
+def _build_entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[int, pa.Table]) -> pa.Table:
     """Return the rows of all parts with the `place` of the part and the `key` of the record. A missing mark is 0.
 
     If a row does not identify a record, its key is made from its content.
@@ -192,26 +192,26 @@ def _entries(con: duckdb.DuckDBPyConnection, ordered: Ordered, marks: Mapping[in
     tables = [marks[part.number] for part in ordered.parts]
     numbers = [part.number for part in ordered.parts]
     table = pa.concat_tables(tables, promote_options="default")
-    record, content = _values(table, "record"), _values(table, "content")
+    record, content = _get_marks(table, "record"), _get_marks(table, "content")
     key = _separate_children(
-        con, np.where(record, record, _mixed(content)), [_values(table, name) for name in _TELLING]
+        con, np.where(record, record, _mix_bits(content)), [_get_marks(table, name) for name in _TELLING]
     )
     lengths = [each.num_rows for each in tables]
     # 0, 1, ... for parts with rows, and halfway between for a part without
     own = np.cumsum([part.has_rows for part in ordered.parts]) - 1
     places = [place + 0.5 * (not part.has_rows) for place, part in zip(own.tolist(), ordered.parts, strict=True)]
     part, place, tie = (np.repeat(values, lengths) for values in (numbers, places, ordered.ties))
-    plain = {name: _values(table, name) for name in ("row_key", NUMBER, *_SOLE)}
+    plain = {name: _get_marks(table, name) for name in ("row_key", NUMBER, *_SOLE)}
     states = {str(state): pc.equal(table["state"], str(state)) for state in (RowState.KEPT, RowState.REJECTED)}
     return pa.table({"part": part, "place": place, "tie": tie, "key": key, "content": content, **plain, **states})
 
 
-def _values(table: pa.Table, name: str) -> np.ndarray:
+def _get_marks(table: pa.Table, name: str) -> np.ndarray:
     """Return one mark of each row, or 0 if it is missing."""
     return table[name].fill_null(0).to_numpy() if name in table.column_names else np.zeros(table.num_rows, np.uint64)
 
 
-def _mixed(values: np.ndarray) -> np.ndarray:
+def _mix_bits(values: np.ndarray) -> np.ndarray:
     """Spread values over 64 bits (the finaliser of splitmix64)."""
     mixed = values + _ODD
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -239,13 +239,13 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
     known, keys = [values[there] for values in marks], key[there]
     silent = np.logical_or.reduce([values == 0 for values in known])  # their keys are not split
     pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
-    child = _components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
+    child = _find_components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
     apart = key.copy()
-    apart[there] = _mixed(keys ^ _mixed(child.astype(np.uint64)))
+    apart[there] = _mix_bits(keys ^ _mix_bits(child.astype(np.uint64)))
     return apart
 
 
-def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
+def _find_components(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Return the connected component of each row. An equal, non-zero value in any column connects two rows."""
     count = len(columns[0])
     rows, nodes, first = [], [], count
@@ -261,7 +261,7 @@ def _components(columns: Sequence[np.ndarray]) -> np.ndarray:
     return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:count].astype(np.int64)
 
 
-def _each_holds_the_one_before(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
+def _are_cumulative(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     """Return whether every part after the first holds nearly all records of the part before it."""
     own = [tie for tie, part in zip(ordered.ties, ordered.parts, strict=True) if part.has_rows]
     if len(own) < 2 or len(set(own)) < len(own):  # one part, or parts without an order
@@ -295,7 +295,7 @@ def _stop_at_contradictions(con: duckdb.DuckDBPyConnection, name: str, ordered: 
         )
 
 
-def sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
+def find_sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dict[int, int]:
     """Return, by part number, the later part of the same name that replaces it and holds most of its records."""
 
     def records(part: Part) -> np.ndarray:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from assets.intake.deliveries import PARTS_KEY, FromParts, PartRows
-from assets.intake.parts import NUMBER, Part, PartStore, by_stem
+from assets.intake.parts import NUMBER, Part, PartStore, group_by_stem
 from assets.intake.resolve_parts import Resolved
 from assets.pseudonymise.findings import MAX_EXAMPLE_ROWS, QUARANTINE, RuleCount, Staged
 from assets.pseudonymise.split_writer import KeyedWriter, RowState
@@ -30,7 +30,7 @@ _RESOLVED_UNDER = "1"
 """Version of the rules that resolve parts. Raise it if they change."""
 
 
-def identity(parts: Sequence[Part], stated: Parts | None) -> str:
+def hash_parts(parts: Sequence[Part], stated: Parts | None) -> str:
     """Return a SHA-256 of the inputs of an extract in parts."""
     inputs = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
     return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, inputs]).encode()).hexdigest()
@@ -49,15 +49,15 @@ def write_resolved(
     rows = resolved.rows
     # if no row is in force, one file is still read for its columns
     with_rows = {*pc.unique(rows["part"]).to_pylist()} or {next(part.number for part in parts if not part.moved)}
-    files = by_stem([part for part in parts if part.number in with_rows])
+    files = group_by_stem([part for part in parts if part.number in with_rows])
     stem_of_part = {part.number: place for place, of in enumerate(files.values()) for part in of}
     lies_in = np.array([stem_of_part[part] for part in rows["part"].to_pylist()], np.uint16)
     in_force = rows[ROW_KEY].to_numpy()
     with KeyedWriter(payload, metadata) as out:
         for place, stem in enumerate(files):
-            for table in _tables(store.files(stem).payload):
+            for table in _iter_tables(store.files(stem).payload):
                 out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
-    rules, lines = _findings(store, resolved, row_keys.derive_part_keys(keys, *store.key))
+    rules, lines = _collect_findings(store, resolved, row_keys.derive_part_keys(keys, *store.key))
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
@@ -89,7 +89,7 @@ def write_moved(
 
     `records` holds the marks of the rows that a multi-cohort file gives to other cohorts.
     """
-    known = store.all_records(keys, kept)["record"].drop_null().combine_chunks()
+    known = store.read_records(keys, kept)["record"].drop_null().combine_chunks()
     there = records.filter(pc.is_in(records["record"], value_set=known))
     there = there.filter(pc.is_valid(there["record"]))
     if not there.num_rows:
@@ -115,16 +115,16 @@ def describe(
 
     `aside` gives, by MAC, the number of rows of a multi-cohort file without a cohort, and the first row numbers.
     """
-    rows = [_described(part, None, 0) for part in withdrawn if not part.moved]
-    rows += [_described(part, None, number) for part, number in sent_again]
-    rows += [_described(part, resolved, 0) for part in resolved.parts.parts if not part.moved]
+    rows = [_describe_part(part, None, 0) for part in withdrawn if not part.moved]
+    rows += [_describe_part(part, None, number) for part, number in sent_again]
+    rows += [_describe_part(part, resolved, 0) for part in resolved.parts.parts if not part.moved]
     for place, part in enumerate(rows):
         count, first = aside.get(part.file_mac, (0, ()))
         rows[place] = replace(part, of_no_cohort=count, first_of_no_cohort=first)
     return FromParts(str(resolved.how), resolved.seen, resolved.parts.by, tuple(rows))
 
 
-def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRows:
+def _describe_part(part: Part, resolved: Resolved | None, sent_again: int) -> PartRows:
     tally = resolved.tallies[part.number] if resolved else None
     return PartRows(
         number=part.number,
@@ -145,21 +145,25 @@ def _described(part: Part, resolved: Resolved | None, sent_again: int) -> PartRo
     )
 
 
-def _tables(path: Path) -> Iterator[pa.Table]:
+def _iter_tables(path: Path) -> Iterator[pa.Table]:
     """Yield an empty table with a file's columns, then its row groups."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     yield sealed.read_schema(file).empty_table()
     yield from (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
-def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tuple[tuple[RuleCount, ...], pa.Table]:
+def _collect_findings(
+    store: PartStore, resolved: Resolved, of_extract: RowKeys
+) -> tuple[tuple[RuleCount, ...], pa.Table]:
     """Return counts and quarantine lines of broken rules, for rows in force and rows set aside that still count."""
     in_force, counting = resolved.rows[ROW_KEY].to_numpy(), [part.number for part in resolved.counting]
-    lines: list[pa.Table] = [_no_lines()]
+    lines: list[pa.Table] = [_build_empty_lines()]
     counts: Counter[str] = Counter()
-    for stem, parts in by_stem([part for part in resolved.parts.parts if not part.moved]).items():
+    for stem, parts in group_by_stem([part for part in resolved.parts.parts if not part.moved]).items():
         path = store.files(stem).quarantine
-        found = pa.concat_tables(_tables(path)) if path.exists() else _no_lines()  # removed when its retention ends
+        found = (
+            pa.concat_tables(_iter_tables(path)) if path.exists() else _build_empty_lines()
+        )  # removed when its retention ends
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = split_number(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(
@@ -167,9 +171,9 @@ def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tupl
         )
         lines.append(found.filter(pa.array(still)))
         counts += Counter(lines[-1]["rule"].to_pylist())
-        counts += _without_lines([part for part in parts if part.number in counting], found, of)
+        counts += _count_without_lines([part for part in parts if part.number in counting], found, of)
     together = pa.concat_tables(lines)
-    first = _first_rows(together, of_extract)
+    first = _find_first_rows(together, of_extract)
     rules: dict[str, RuleCount] = {}
     for part in resolved.parts.parts:
         rules |= {rule.rule: rule for rule in part.rules}
@@ -177,7 +181,7 @@ def _findings(store: PartStore, resolved: Resolved, of_extract: RowKeys) -> tupl
     return tuple(sorted(named, key=lambda rule: rule.rule)), together
 
 
-def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
+def _count_without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Counter[str]:
     """Count broken rules for rows without quarantine lines.
 
     A sender that delivers tokens keeps most lines, and forgotten rows have none.
@@ -189,7 +193,7 @@ def _without_lines(parts: Iterable[Part], lines: pa.Table, of: np.ndarray) -> Co
     return counts
 
 
-def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
+def _find_first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ...]]:
     """Return, by rule, the first row numbers in the extract."""
     numbers = pa.table({"rule": lines["rule"], "number": pa.array(of_extract.rows(lines[ROW_KEY].to_numpy()))})
     numbers = numbers.sort_by("number")
@@ -200,6 +204,6 @@ def _first_rows(lines: pa.Table, of_extract: RowKeys) -> dict[str, tuple[int, ..
     }
 
 
-def _no_lines() -> pa.Table:
+def _build_empty_lines() -> pa.Table:
     plain = QUARANTINE.remove(0).insert(0, pa.field(ROW_KEY, pa.uint64()))
     return plain.empty_table()

@@ -78,26 +78,26 @@ class Objection:
 _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 
-def in_extract(row: Suppressed, part: int) -> Suppressed:
+def renumber_row(row: Suppressed, part: int) -> Suppressed:
     """Return a part's row with its row number in the whole extract."""
     return replace(row, source_row=int(number_rows(part, np.array(row.source_row))))
 
 
-def suppressed(store: ExtractStore) -> list[Suppressed]:
+def read_suppressed(store: ExtractStore) -> list[Suppressed]:
     """Return the removed rows of an extract's deliveries."""
     path = store.forgotten
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
-def listed(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
+def list_suppressed_numbers(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
     """Return the sorted numbers, in the extract, of removed rows. `parts` maps file MACs to part numbers."""
-    rows = suppressed(home.extract(*key))
-    return sorted(in_extract(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
+    rows = read_suppressed(home.extract(*key))
+    return sorted(renumber_row(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
 
 
 def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
     """Add rows to the suppression list, durable on return."""
-    known = {(row.file_mac, row.source_row): row for row in suppressed(store)}
+    known = {(row.file_mac, row.source_row): row for row in read_suppressed(store)}
     for row in rows:
         earlier = known.get((row.file_mac, row.source_row))  # its objection is kept
         known[row.file_mac, row.source_row] = earlier if earlier and earlier.objection else row
@@ -105,12 +105,12 @@ def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
     write_json(store.forgotten, ordered)
 
 
-def objections(home: Home) -> list[Objection]:
+def read_objections(home: Home) -> list[Objection]:
     """Return every objection. An objection renewed under other keys appears once for each set of keys."""
-    return [objection_in(path) for path in sorted(home.objections.glob("*.json"))]
+    return [read_objection(path) for path in sorted(home.objections.glob("*.json"))]
 
 
-def objection_in(path: Path) -> Objection:
+def read_objection(path: Path) -> Objection:
     """Read an objection from a file."""
     return _OBJECTION.validate_json(path.read_bytes())
 
@@ -122,22 +122,22 @@ def add_objection(home: Home, objection: Objection) -> None:
     write_json(home.objections / f"{objection.id}-{digest[:16]}.json", content)
 
 
-def out_of_reach(home: Home, keys: KeyRing) -> list[str]:
+def list_out_of_reach(home: Home, keys: KeyRing) -> list[str]:
     """Return ids of objections without marks under these keys: a new delivery would bring these children back."""
-    found, now = objections(home), marks.get_mark_versions(keys)
+    found, now = read_objections(home), marks.get_mark_versions(keys)
     return sorted({entry.id for entry in found} - {entry.id for entry in found if entry.made_under == now})
 
 
 @contextmanager
-def prepared(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_mark_database(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an in-memory database that can make marks."""
     with open_in_memory() as con:
         marks.prepare(con, keys)
         yield con
 
 
-def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
-    """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `prepared`."""
+def compute_marks(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str, str]]:
+    """Return the distinct (kind, mark) of rows of tokens and council. `con` must come from `open_mark_database`."""
     con.register("tokens", tokens)
     of_rows = f"({marks.build_marks_sql('tokens', tokens.column_names)}) ON {', '.join(marks.KINDS)}"
     found = con.execute(
@@ -147,10 +147,10 @@ def marks_of(con: duckdb.DuckDBPyConnection, tokens: pa.Table) -> list[tuple[str
     return found
 
 
-def objected(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
+def match_objections(con: duckdb.DuckDBPyConnection, known: Sequence[Objection], tokens: pa.Table) -> np.ndarray:
     """Return a mask of the rows of `tokens` (tokens and council) that match an objection.
 
-    `con` must come from `prepared`, and the objections must be made under its keys.
+    `con` must come from `open_mark_database`, and the objections must be made under its keys.
     """
     mask = np.zeros(tokens.num_rows, bool)
     lines = [{"objection": entry.id, "kind": kind, "mark": mark} for entry in known for kind, mark in entry.marks]
@@ -179,8 +179,8 @@ class HeldBack:
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
         self._home, self._keys, self._cohort = home, keys, landed.cohort
-        listed = suppressed(home.extract(landed.source, landed.cohort, landed.council))
-        self._listed = [in_extract(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
+        listed = read_suppressed(home.extract(landed.source, landed.cohort, landed.council))
+        self._listed = [renumber_row(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()
         """Row numbers found so far."""
@@ -190,40 +190,44 @@ class HeldBack:
         rows = table[SOURCE_ROW].to_numpy()
         suppressed_rows = np.isin(rows, [row.source_row for row in self._listed])
         if self._any_objection:
-            with prepared(self._keys) as con:
+            with open_mark_database(self._keys) as con:
                 self._renew(con, table)
                 now = marks.get_mark_versions(self._keys)
                 # marks are comparable only under the same keys and versions
-                known = [e for e in objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
-                suppressed_rows |= objected(con, known, table)
+                known = [e for e in read_objections(self._home) if (e.made_under, e.cohort) == (now, self._cohort)]
+                suppressed_rows |= match_objections(con, known, table)
         self.rows |= set(rows[suppressed_rows].tolist())
         return suppressed_rows
 
     def _renew(self, con: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
-        missing = set(out_of_reach(self._home, self._keys)) if any(row.objection for row in self._listed) else set()
+        missing = (
+            set(list_out_of_reach(self._home, self._keys)) if any(row.objection for row in self._listed) else set()
+        )
         for objection in sorted(missing):
             rows = pa.array([row.source_row for row in self._listed if row.objection == objection], pa.int64())
             of_child = table.filter(pc.is_in(table[SOURCE_ROW], value_set=rows))
-            if of_child.num_rows and (found := marks_of(con, of_child)):
+            if of_child.num_rows and (found := compute_marks(con, of_child)):
                 made_under = marks.get_mark_versions(self._keys)
                 add_objection(self._home, Objection(objection, self._cohort, made_under, tuple(found)))
 
 
-def left_out(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
+def leave_out_suppressed(staged: Staged, keys: RowKeys, rows: Collection[int]) -> Staged:
     """Return a staged extract without the suppressed rows, which are counted under `FORGOTTEN` but not listed."""
     if not rows:
         return staged
     quarantine = staged.quarantine.with_name(f"held-{staged.quarantine.name}")
     gone = keys.of(np.array(sorted(rows)))
-    without(staged.quarantine, quarantine, lambda own: np.isin(own, gone))
-    return replace(staged, quarantine=quarantine, rows_forgotten=len(rows), rules=without_rows(staged.rules, rows))
+    copy_file_without(staged.quarantine, quarantine, lambda own: np.isin(own, gone))
+    return replace(
+        staged, quarantine=quarantine, rows_forgotten=len(rows), rules=remove_row_numbers(staged.rules, rows)
+    )
 
 
 Gone: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Function from row keys to a mask of the rows that are to be removed."""
 
 
-def without(path: Path, out: Path, gone: Gone) -> None:
+def copy_file_without(path: Path, out: Path, gone: Gone) -> None:
     """Copy a Parquet file of the intake without the rows that are `gone`."""
     file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     with TableWriter(out, sealed.read_metadata(file)) as writer:
@@ -239,13 +243,13 @@ def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: G
         writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
 
 
-def holds_any(path: Path, gone: Gone) -> bool:
+def has_gone_rows(path: Path, gone: Gone) -> bool:
     """Return whether a Parquet file of the intake has a row that is `gone`."""
     found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
     return bool(gone(found).any())
 
 
-def without_rows(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:
+def remove_row_numbers(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:
     """Return counts of broken rules without these row numbers, and a count of the rows as forgotten."""
     kept = [
         replace(rule, first_rows=tuple(row for row in rule.first_rows if row not in rows))

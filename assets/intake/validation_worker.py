@@ -35,8 +35,8 @@ _starting = Lock()
 def begin() -> None:
     """Start the worker process if it is not running, so that it is loaded when needed. It ends with this process."""
     with suppress(OSError):  # if the system cannot start a process, `judge` works in this one
-        if not _here():
-            _beside()
+        if not _is_loaded():
+            _get_worker()
 
 
 def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
@@ -44,24 +44,24 @@ def judge(extracts: Sequence[ValidationRequest]) -> list[tuple[Finding, ...]]:
 
     If the worker was killed or failed, this process validates the extracts, so that errors are reported as usual.
     """
-    if not _here():
+    if not _is_loaded():
         with suppress(EOFError, OSError):
-            return _beside().judge(extracts)
+            return _get_worker().judge(extracts)
     return quality.judge(extracts)
 
 
-def _here() -> bool:
+def _is_loaded() -> bool:
     """Return whether to validate in this process, because Great Expectations is already loaded."""
     return "great_expectations" in sys.modules
 
 
-def _beside() -> _Beside:
+def _get_worker() -> _Beside:
     with _starting:
-        return _started()
+        return _start_worker()
 
 
 @cache
-def _started() -> _Beside:
+def _start_worker() -> _Beside:
     return _Beside()
 
 

@@ -26,24 +26,24 @@ from assets.home.home_lock import lock_cohorts, lock_home, with_cohort_lock
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries, parts
-from assets.intake.deliveries import ExtractQuality, row_keys_of
+from assets.intake.deliveries import ExtractQuality, derive_row_keys
 from assets.intake.parts import NUMBER, PartStore
-from assets.intake.quality_report.profile import Uncounted, count, rows_warned
+from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
 from assets.intake.quality_report.publish import report_council, report_extract
 from assets.intake.suppressions import (
     Gone,
     Objection,
     Suppressed,
     add_objection,
+    compute_marks,
+    copy_file_without,
     copy_without,
-    holds_any,
-    listed,
-    marks_of,
-    objected,
-    prepared,
+    has_gone_rows,
+    list_suppressed_numbers,
+    match_objections,
+    open_mark_database,
+    remove_row_numbers,
     suppress,
-    without,
-    without_rows,
 )
 from assets.linkage.inputs import (
     LinkageRecord,
@@ -130,7 +130,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
     `keys` are the keys for removals (`RESTRICTED`). Raises `CannotForget` if the extract or a row does not exist, or if
     the links were made from other extracts; `Busy` if a run does not end; `KeyProblem`.
     """
-    quality = deliveries.current(store)
+    quality = deliveries.read_current(store)
     if quality is None:
         raise CannotForget(
             f"no {store.source} extract of {store.council} is in for cohort {store.cohort} in {store.home.root}"
@@ -143,7 +143,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
     found = [_build_extract_rows(store, rows)]
     if linked and store.source in SERVICES and store.home.cohort(store.cohort).links.exists():
         _check_links(store.home.cohort(store.cohort))
-        named_rows = _build_key_table(store.source, store.council, row_keys_of(store, keys).of(np.array(rows)))
+        named_rows = _build_key_table(store.source, store.council, derive_row_keys(store, keys).of(np.array(rows)))
         found += _find_rows_of_children(
             store.home.cohort(store.cohort), keys, _find_children(store.home.cohort(store.cohort), named_rows)
         )
@@ -196,7 +196,9 @@ def remove_again(
         finish(home, keys)
         in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
         extracts = [
-            _build_extract_rows(home.extract(key[0], key[1], key[2]), listed(home, key, _read_part_numbers(home, key)))
+            _build_extract_rows(
+                home.extract(key[0], key[1], key[2]), list_suppressed_numbers(home, key, _read_part_numbers(home, key))
+            )
             for key in changed
         ]
         extracts += [
@@ -223,10 +225,10 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
     """
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
-        quality = deliveries.current(home.extract(*extract.key))
+        quality = deliveries.read_current(home.extract(*extract.key))
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
-        row_keys_of(home.extract(*extract.key), keys)
+        derive_row_keys(home.extract(*extract.key), keys)
         if extract.source in SERVICES:
             open_tokens(home.extract(*extract.key), keys)
     with_others = _merge_extract_rows(
@@ -304,10 +306,12 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
     quality, kept_parts = deliveries.read(store.home.extract(*key).quality), PartStore(store.home, key).held()
-    rows = listed(store.home, key, _read_part_numbers(store.home, key))
+    rows = list_suppressed_numbers(store.home, key, _read_part_numbers(store.home, key))
     if not rows:
         return
-    of_extract = row_keys.derive_part_keys(keys, *key) if kept_parts else row_keys_of(store.home.extract(*key), keys)
+    of_extract = (
+        row_keys.derive_part_keys(keys, *key) if kept_parts else derive_row_keys(store.home.extract(*key), keys)
+    )
     gone = of_extract.of(np.array(rows))
     kept = [PartStore(store.home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [
@@ -323,10 +327,12 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         return
     now = _recount_intake(store.home, quality, rows)
     deliveries.keep(store.home.extract(*key).quality, now)
-    if stopped := deliveries.stopped(store.home.extract(*key)):
+    if stopped := deliveries.read_stopped(store.home.extract(*key)):
         report_extract(store.home, stopped, now)
     else:
-        report_extract(store.home, now, next(iter(deliveries.previous(store.home.extract(*key), now.file_mac)), None))
+        report_extract(
+            store.home, now, next(iter(deliveries.read_previous(store.home.extract(*key), now.file_mac)), None)
+        )
     report_council(store.home.cohort(quality.cohort), quality.council)
 
 
@@ -340,8 +346,8 @@ def write_without(
     """
     with home.open_staging() as staging:
         for path in filter(Path.exists, unsealed):
-            if holds_any(path, gone):
-                without(path, staging / path.name, gone)
+            if has_gone_rows(path, gone):
+                copy_file_without(path, staging / path.name, gone)
                 promote(staging / path.name, path)
         for path, holder in sealed_files:
             if path.exists():
@@ -366,7 +372,7 @@ def _update_note(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, ro
             rows_kept=kept,
             rows_rejected=part.rows_read - kept,
             rows_forgotten=len(own),
-            rules=without_rows(part.rules, own),
+            rules=remove_row_numbers(part.rules, own),
         ),
     )
 
@@ -378,13 +384,13 @@ def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) 
     kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
     with open_in_memory() as con:
         (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
-        warned = rows_warned(store.quarantine) if store.quarantine.exists() else quality.rows_warned
+        warned = count_warned_rows(store.quarantine) if store.quarantine.exists() else quality.rows_warned
     return replace(
         quality,
         rows_kept=kept,
         rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
-        rules=without_rows(quality.rules, rows),
+        rules=remove_row_numbers(quality.rules, rows),
         profile=found.profile,
     )
 
@@ -420,8 +426,8 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
 def _build_suppressed_filter(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
     """Return the `Gone` function for an extract's rows on the suppression list."""
     quality = deliveries.read(home.extract(*key).quality)
-    rows = listed(home, key, quality.part_numbers) if quality else []
-    gone = row_keys_of(home.extract(*key), keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
+    rows = list_suppressed_numbers(home, key, quality.part_numbers) if quality else []
+    gone = derive_row_keys(home.extract(*key), keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
     return lambda own: np.isin(own, gone)
 
 
@@ -443,26 +449,26 @@ def _build_objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objec
     """Build an objection for each cohort from the child's marks."""
     id_, made = secrets.token_hex(8), marks.get_mark_versions(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
-    with prepared(keys) as con:
+    with open_mark_database(keys) as con:
         for extract in found.extracts:
             if extract.source in SERVICES:
-                wanted = row_keys_of(home.extract(*extract.key), keys).of(np.array(extract.rows))
+                wanted = derive_row_keys(home.extract(*extract.key), keys).of(np.array(extract.rows))
                 tokens = open_tokens(home.extract(*extract.key), keys).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
-                marked.setdefault(extract.cohort, set()).update(marks_of(con, of_child))
+                marked.setdefault(extract.cohort, set()).update(compute_marks(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
 
 
 def _find_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
     """Yield all current rows that match the marks of the objections."""
-    with prepared(keys) as con:
+    with open_mark_database(keys) as con:
         for objection in objections:
             for source, council in _list_linked_extracts(home.cohort(objection.cohort)):
                 for batch in open_tokens(home.extract(source, objection.cohort, council), keys).iter_batches():
                     tokens = pa.table(batch)
-                    found = tokens[ROW_KEY].to_numpy()[objected(con, [objection], tokens)]
+                    found = tokens[ROW_KEY].to_numpy()[match_objections(con, [objection], tokens)]
                     if len(found):
-                        rows = row_keys_of(home.extract(source, objection.cohort, council), keys).rows(found)
+                        rows = derive_row_keys(home.extract(source, objection.cohort, council), keys).rows(found)
                         yield _build_extract_rows(home.extract(source, objection.cohort, council), rows.tolist())
 
 

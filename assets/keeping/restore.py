@@ -19,7 +19,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import LogEntry, Processing, record, verify
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
-from assets.intake.suppressions import Objection, Suppressed, objections, suppressed
+from assets.intake.suppressions import Objection, Suppressed, read_objections, read_suppressed
 from assets.keeping.backup import (
     LEDGER_FILE,
     RECORDS_FOLDER,
@@ -124,13 +124,13 @@ def restore_records(
         found.done.append(f"the records of {_format_minute(archive.manifest.made_at)}")
         if is_older:
             _check_epoch(archive.manifest, home, keys)
-            known = objections(home)
+            known = read_objections(home)
             new_rows = {
                 key: new
                 for key, now in _read_suppressed_rows(newest).items()
-                if (new := now - set(suppressed(home.extract(*key))))
+                if (new := now - set(read_suppressed(home.extract(*key))))
             }
-            new_objections = [each for each in objections(newest) if each not in known]
+            new_objections = [each for each in read_objections(newest) if each not in known]
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
         missing = _find_missing_records(newest, home)
         found.done += [f"{path}, which was gone" for path in missing if not is_older]
@@ -185,7 +185,7 @@ def _read_suppressed_rows(home: Home) -> dict[Key, set[Suppressed]]:
     for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
         source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
         key = (source, cohort, path.stem)
-        found[key] = set(suppressed(home.extract(*key)))
+        found[key] = set(read_suppressed(home.extract(*key)))
     return found
 
 
@@ -281,7 +281,7 @@ def _bring_up_to_date(
 ) -> None:
     """Remove data from a copied home folder that was removed after the copy, or is past its retention period."""
     for key, rows in new_rows.items():
-        quality = deliveries.current(home.extract(*key))
+        quality = deliveries.read_current(home.extract(*key))
         if quality and not quality.parts and {row.file_mac for row in rows} != {quality.file_mac}:
             source, cohort, council = key
             deliveries.take_out(home, key)

@@ -21,7 +21,7 @@ from assets.home.retention_policy import Retention
 from assets.intake import deliveries
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
-from assets.intake.suppressions import objection_in
+from assets.intake.suppressions import read_objection
 from privacy.doors.destroy import destroy
 from privacy.doors.regular import is_link_out
 from privacy.keys import KeyRing
@@ -164,7 +164,7 @@ def _iter_return_files(home: Home) -> Iterator[Due]:
 
 def _iter_objections(home: Home) -> Iterator[Due]:
     for path in home.objections.glob("*.json"):
-        yield Due(objection_in(path).cohort, "objection", "", "", path)
+        yield Due(read_objection(path).cohort, "objection", "", "", path)
 
 
 def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
@@ -246,7 +246,7 @@ def _compute_mac(keys: KeyRing, landed: Landed) -> str:
     delivery.
     """
     try:
-        return deliveries.file_mac(keys, hash_content(landed.path, within=landed.within))
+        return deliveries.compute_file_mac(keys, hash_content(landed.path, within=landed.within))
     except ExtractStopped:
         return ""
 
@@ -324,9 +324,9 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
         return f"{landed.name} has another name elsewhere, whose content would go with it; it stays"
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
-    quality = deliveries.current(home.extract(*landed.key))
+    quality = deliveries.read_current(home.extract(*landed.key))
     mac = _compute_mac(keys, landed)
-    if deliveries.stopped(home.extract(*landed.key)):
+    if deliveries.read_stopped(home.extract(*landed.key)):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:
         return f"{landed.name}: {_NOT_TAKEN_IN}"

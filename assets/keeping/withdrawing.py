@@ -149,7 +149,7 @@ def _find_parts_of_file(
 
     Raises `KeyProblem` if a part was read under other keys.
     """
-    macs = {part.file_mac, parts.mac_of_moved(keys, part.file_mac)}
+    macs = {part.file_mac, parts.compute_moved_mac(keys, part.file_mac)}
     places = [(key[0], cohort, key[2]) for cohort in list_cohorts()] if part.of_several else [key]
     found = [(place, each) for place in places for each in PartStore(home, place).noted() if each.file_mac in macs]
     for (source, cohort, council), each in found:

@@ -158,14 +158,14 @@ def _derive_pupil_columns() -> dict[str, Derivation]:
     reviewed = {"hv_reviews": (*asq3.made_of["hv_reviews"], "concern", "referral")}
     return {
         **{
-            goal: _build_derivation("eyfsp", _if(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal)
+            goal: _build_derivation("eyfsp", _build_if_sql(f"{goal} = '2'", pupil.EXPECTED, pupil.NOT_EXPECTED), goal)
             for goal in GOALS
         },
         "sex": _build_derivation("eyfsp", _label_sex_sql(), "sex"),
         **{name: Derivation(_fill_unknown_sql(name), each.made_of) for name, each in census.items()},
         "term_of_birth": _build_derivation("eyfsp", _fill_unknown_sql("term_of_birth"), "term_of_birth"),
         "imd_quintile": _build_derivation("eyfsp", _label_imd_sql(), "imd_quintile"),
-        "gld": _build_derivation("eyfsp", _if(gld, "Yes", "No"), *GLD_GOALS),
+        "gld": _build_derivation("eyfsp", _build_if_sql(gld, "Yes", "No"), *GLD_GOALS),
         "goals_expected": _build_derivation("eyfsp", _label_cases_sql(bands), *GOALS),
         "asq3": Derivation(_fill_unlinked_sql("asq3", pupil.NO_REVIEW), asq3.made_of),
         "entitlement": Derivation(
@@ -184,7 +184,7 @@ def _label_by_number_sql(column: str, words: Sequence[str]) -> str:
 
 def _fill_unlinked_sql(column: str, otherwise: str) -> str:
     """Return SQL for the linked value, or for the reason why there is none."""
-    return f"coalesce({column}, {_if('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
+    return f"coalesce({column}, {_build_if_sql('unsearchable', pupil.UNSEARCHABLE, otherwise)})"
 
 
 def _derive_census_columns() -> dict[str, Derivation]:
@@ -197,7 +197,7 @@ def _derive_census_columns() -> dict[str, Derivation]:
     none, support, plan, _ = pupil.SEN.categories
     english, other, _ = pupil.LANGUAGE.categories
     ethnicity = "last(ethnicity ORDER BY council DESC, hash(ethnicity)) FILTER (ethnicity IS NOT NULL)"
-    language = _if("first_language = 'ENG'", english, other)
+    language = _build_if_sql("first_language = 'ENG'", english, other)
     last_language = f"last({language} ORDER BY council DESC, hash(first_language)) FILTER (first_language IS NOT NULL)"
     return {
         "fsm": _derive_from_any_row("fsm_eligible", {"Y": eligible, "N": not_eligible}),
@@ -216,7 +216,7 @@ def _derive_from_any_row(column: str, labels: Mapping[str, str]) -> Derivation:
 def _derive_setting_columns() -> dict[str, Derivation]:
     """Return the columns of the early years census by child."""
     taken, not_taken, *_ = pupil.ENTITLEMENT.categories
-    entitlement = _if("bool_or(entitlement = '2YO')", taken, not_taken)
+    entitlement = _build_if_sql("bool_or(entitlement = '2YO')", taken, not_taken)
     concern = f"bool_or({CONTRACTS['early_years_census'].concern})"
     return {
         "entitlement": _build_derivation("early_years_census", entitlement, "entitlement"),
@@ -328,23 +328,23 @@ def _fill_unknown_sql(column: str) -> str:
     return f"coalesce({column}, {quote_text(dimensions.UNKNOWN)})"
 
 
-def _if(condition: str, then: str, otherwise: str) -> str:
+def _build_if_sql(condition: str, then: str, otherwise: str) -> str:
     return _label_cases_sql({condition: then}, otherwise)
 
 
 def _label_codes_sql(column: str, labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of each code of a column."""
     cases = " ".join(f"WHEN {quote_text(code)} THEN {quote_text(label)}" for code, label in labels.items())
-    return f"CASE {column} {cases}{_else(otherwise)} END"
+    return f"CASE {column} {cases}{_build_else_sql(otherwise)} END"
 
 
 def _label_cases_sql(labels: Mapping[str, str], otherwise: str | None = None) -> str:
     """Return SQL for the label of the first condition that holds."""
     cases = " ".join(f"WHEN {condition} THEN {quote_text(label)}" for condition, label in labels.items())
-    return f"CASE {cases}{_else(otherwise)} END"
+    return f"CASE {cases}{_build_else_sql(otherwise)} END"
 
 
-def _else(label: str | None) -> str:
+def _build_else_sql(label: str | None) -> str:
     return f" ELSE {quote_text(label)}" if label else ""
 
 

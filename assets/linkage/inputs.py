@@ -19,11 +19,11 @@ from pydantic import TypeAdapter
 
 from assets.home.errors import check_readable
 from assets.home.paths import CohortStore
-from assets.intake.deliveries import mac_of
+from assets.intake.deliveries import read_mac
 from ndl_export.facts.missing import SOURCES
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
-from privacy.doors.program import program_sha256
+from privacy.doors.program import compute_program_sha256
 from privacy.linkage.model import hash_parameters
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
@@ -113,12 +113,12 @@ def read_extracts(
     store: CohortStore, councils: Sequence[str], sources: Iterable[str] = tuple(CONTRACTS)
 ) -> dict[str, Extract]:
     """Return the extracts of these councils and sources. Reads every file in full."""
-    return {name: Extract(mac_of(path), hash_file(path)) for name, path in _iter_paths(store, councils, sources)}
+    return {name: Extract(read_mac(path), hash_file(path)) for name, path in _iter_paths(store, councils, sources)}
 
 
 def read_delivery_macs(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
     """Return the MAC of the delivery behind each extract of these councils."""
-    return {name: mac_of(path) for name, path in _iter_paths(store, councils, CONTRACTS)}
+    return {name: read_mac(path) for name, path in _iter_paths(store, councils, CONTRACTS)}
 
 
 def find_changes(before: Extracts, now: Extracts) -> list[str]:
@@ -204,7 +204,7 @@ def are_tables_current(store: CohortStore, councils: Sequence[str]) -> bool:
 
 def hash_program() -> str:
     """Return the SHA-256 of the code that makes links and confidential tables."""
-    return program_sha256(_CODE, _LIBRARIES)
+    return compute_program_sha256(_CODE, _LIBRARIES)
 
 
 def sum_published_children(councils: Sequence[str]) -> int:

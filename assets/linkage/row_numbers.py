@@ -17,7 +17,7 @@ from assets.home.errors import check_readable
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
-from assets.intake.deliveries import row_keys_of
+from assets.intake.deliveries import derive_row_keys
 from assets.linkage.inputs import (
     find_changes_since_linkage,
     join_names,
@@ -46,7 +46,7 @@ class RowNumbers:
     """Row numbers and keys of a cohort's extracts. Methods raise `KeyProblem`."""
 
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
-        self._of = cache(lambda source, council: row_keys_of(store.extract(source, council), keys))
+        self._of = cache(lambda source, council: derive_row_keys(store.extract(source, council), keys))
 
     def get_row_keys(self, source: str, council: str) -> RowKeys:
         """Return the row keys of an extract."""

@@ -17,30 +17,30 @@ _CHILD = "hash(date_of_birth, lower(coalesce(forename, surname, postcode)))"
 """SQL that identifies a child, as in the linkage's count of children who share a number."""
 
 
-def _hashed(name: str) -> str:
+def _name_hash_column(name: str) -> str:
     return f"{name}_hash"
 
 
-def _with_child(number: str) -> str:
+def _name_child_column(number: str) -> str:
     """Return the column name for the hash of a number and its child."""
     return f"{number}_child_hash"
 
 
-HASHES = (*map(_hashed, (*NUMBERS, *_TELLING)), *map(_with_child, NUMBERS))
+HASHES = (*map(_name_hash_column, (*NUMBERS, *_TELLING)), *map(_name_child_column, NUMBERS))
 
 
-def hashes_sql(contract: SourceContract) -> str:
+def build_hashes_sql(contract: SourceContract) -> str:
     """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
     part = row_keys.build_part_sql(SOURCE_ROW)
     plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
-    columns = {_hashed(name): f"hash({sql}, {part})" for name, sql in plain.items()}
+    columns = {_name_hash_column(name): f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:
-        columns |= {_hashed(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
+        columns |= {_name_hash_column(name): f"hash(lower({name}::VARCHAR), {part})" for name in _TELLING}
     # a row that does not identify a child counts as a separate child
     nobody = "date_of_birth IS NULL OR coalesce(forename, surname, postcode) IS NULL"
     child = f"CASE WHEN {nobody} THEN hash({SOURCE_ROW}) ELSE {_CHILD} END"
-    columns |= {_with_child(name): f"hash({sql}, {part}, {child})" for name, sql in plain.items()}
+    columns |= {_name_child_column(name): f"hash({sql}, {part}, {child})" for name, sql in plain.items()}
     filled = {column: column.removesuffix("_hash").removesuffix("_child") for column in columns}
     return "".join(f", CASE WHEN {filled[to]} IS NULL THEN 0 ELSE {sql} END AS {to}" for to, sql in columns.items())
 
@@ -63,7 +63,7 @@ class DuplicateIdentifiers:
         The rules are for rows that share a UPN with a row of different date of birth, surname and forename, and for
         rows whose number belongs to many children.
         """
-        of_many = {OF_MANY[number]: _of_many(np.concatenate(seen)) for number, seen in self._children.items()}
+        of_many = {OF_MANY[number]: _find_rows_of_many(np.concatenate(seen)) for number, seen in self._children.items()}
         of_two = np.unique(np.concatenate([_NO_ROW, *self._of_two]))
         # a number of many children is reported once
         of_two = of_two[~np.isin(of_two, of_many.get(OF_MANY["upn"], _NO_ROW))]
@@ -72,11 +72,11 @@ class DuplicateIdentifiers:
 
     def see(self, chunk: pa.Table) -> None:
         for number in NUMBERS:
-            if _hashed(number) in chunk.column_names:
-                seen = _columns(chunk, _hashed(number), _with_child(number), SOURCE_ROW)
+            if _name_hash_column(number) in chunk.column_names:
+                seen = _stack_columns(chunk, _name_hash_column(number), _name_child_column(number), SOURCE_ROW)
                 self._children.setdefault(number, []).append(seen[seen[:, 0] != 0])
-        if _hashed("upn") in chunk.column_names:
-            self._see_upns(_columns(chunk, *map(_hashed, ("upn", *_TELLING)), SOURCE_ROW))
+        if _name_hash_column("upn") in chunk.column_names:
+            self._see_upns(_stack_columns(chunk, *map(_name_hash_column, ("upn", *_TELLING)), SOURCE_ROW))
 
     def _see_upns(self, seen: np.ndarray) -> None:
         seen = np.concatenate([self._first, seen[seen[:, 0] != 0]])
@@ -94,11 +94,11 @@ class DuplicateIdentifiers:
 _NO_ROW = np.empty(0, np.int64)
 
 
-def _columns(chunk: pa.Table, *names: str) -> np.ndarray:
+def _stack_columns(chunk: pa.Table, *names: str) -> np.ndarray:
     return np.column_stack([chunk[name].to_numpy().astype(np.uint64) for name in names])
 
 
-def _of_many(seen: np.ndarray) -> np.ndarray:
+def _find_rows_of_many(seen: np.ndarray) -> np.ndarray:
     """Return rows whose number belongs to more than `MAX_CHILDREN_A_NUMBER` children.
 
     `seen` has a column each for number, child and row.

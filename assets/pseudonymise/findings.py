@@ -98,7 +98,7 @@ class Staged:
     other_origins: tuple[OtherOrigin, ...] = ()
     """Other years and councils that the rows seem to come from."""
 
-    def moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
+    def list_moves(self, kept: Path, quarantine: Path, tokens: Path) -> list[tuple[Path, Path]]:
         """Return pairs of staged file and destination, tokens last."""
         found = [(self.kept, kept), (self.quarantine, quarantine)]
         return [*found, (self.tokens, tokens)] if self.tokens else found
@@ -141,10 +141,10 @@ class Staged:
         """The rule that most rejected rows break, with hints, to end a sentence (for operators, for the sender)."""
         rejecting = [count for count in self.rules if count.severity == Severity.REJECT]
         most = max(rejecting, key=lambda count: count.rows, default=None)
-        plain, own = (f" {sentence}" for sentence in self.how_often(most)) if most else ("", "")
+        plain, own = (f" {sentence}" for sentence in self.describe_frequency(most)) if most else ("", "")
         return plain + self.hints[0], own + self.hints[1]
 
-    def how_often(self, count: RuleCount) -> tuple[str, str]:
+    def describe_frequency(self, count: RuleCount) -> tuple[str, str]:
         """Return how many rows break a rule: as a rounded share for operators, and as exact counts for the sender."""
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
@@ -162,7 +162,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
         raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
     limits = {rule: max(share * staged.rows_read, FEW_ROWS) for rule, share in staged.stop_shares.items()}
     if count := next((count for count in staged.rules if count.rows > limits.get(count.rule, count.rows)), None):
-        plain, own = staged.how_often(count)
+        plain, own = staged.describe_frequency(count)
         for other in staged.other_origins:  # most rows may come from another year or council, which explains the rule
             if other.mostly and count.rule in _BROKEN_BY_OTHERS[other.is_year]:
                 raise ExtractStopped(
@@ -214,9 +214,9 @@ class Findings:
         rejects = [found for rule, found in broken.items() if rule.severity is Severity.REJECT]
         rejected = reduce(np.logical_or, rejects, np.zeros(len(rows), bool))
         # a garbled row is reported once, and a rejected row not as a repeat too
-        if (garbled := self._garbled(broken, rejected)).any():
+        if (garbled := self._find_garbled(broken, rejected)).any():
             broken = {rule: found & ~garbled for rule, found in broken.items()} | {GARBLED_ROW: garbled}
-        if (repeats := self._repeats(chunk[ROW_HASH]) & ~rejected).any():
+        if (repeats := self._find_repeats(chunk[ROW_HASH]) & ~rejected).any():
             broken[self._repeated] = repeats
             rejected |= repeats & (self._repeated.severity is Severity.REJECT)
         for rule, found in broken.items():
@@ -254,7 +254,7 @@ class Findings:
             if self._totals.get(rule.id)
         )
 
-    def mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
+    def find_mostly_wrong(self, contract: SourceContract) -> tuple[str, ...]:
         """Return the contract columns that are wrong in most of their filled rows.
 
         A value is wrong if it is invalid or malformed, or breaks a rule about this column alone that can stop the file.
@@ -267,7 +267,7 @@ class Findings:
                 found.append(name)
         return tuple(found)
 
-    def _garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
+    def _find_garbled(self, broken: Mapping[Rule, np.ndarray], rejected: np.ndarray) -> np.ndarray:
         """Return a mask of rejected rows that do not describe a child, such as rows shifted by a cell.
 
         The mask is empty if most rows are garbled: then the file is wrong, and the broken rules show how.
@@ -289,7 +289,7 @@ class Findings:
         same = [pa.repeat(text, len(rows)) for text in (rule.id, ", ".join(rule.columns), rule.severity.value)]
         out.note(pa.table([pa.array(rows), *same, pa.array(kept)], schema=QUARANTINE))
 
-    def _repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
+    def _find_repeats(self, hashes: pa.ChunkedArray) -> np.ndarray:
         """Return a mask of rows with the hash of an earlier row. Two different rows share one with chance 2**-64."""
         known, values = hashes.is_valid().to_numpy(), hashes.fill_null(0).to_numpy()
         seen, self._seen = self._seen, np.concatenate([self._seen, np.sort(values[known])])

@@ -16,8 +16,8 @@ import duckdb
 from assets.home.software import software
 from assets.pseudonymise.findings import Staged, stop_if_wrong
 from assets.pseudonymise.split_writer import SenderWriter
-from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
-from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, tokens_schema
+from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, build_tokens_schema
 from privacy import pseudonyms, row_keys
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -100,9 +100,9 @@ def pseudonymise(
         row_keys_ = row_keys.derive_sent_file_keys(keys, *landed.key, sha256)
         files.make_folder(folder)
         unfinished = TemporaryDirectory(prefix=".working-", dir=folder, ignore_cleanup_errors=True)
-        with _tools(keys, postcode_directory) as tools, unfinished as name:
+        with _open_tools(keys, postcode_directory) as tools, unfinished as name:
             work = Path(name)
-            with SenderWriter(work, row_keys_, keys.get_public_key("intake"), tokens_schema(contract)) as out:
+            with SenderWriter(work, row_keys_, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.dialect(landed.source))
                 staged = stream_alone(tools, extract, contract, out)
                 manifest = Manifest(
@@ -124,7 +124,7 @@ def pseudonymise(
                     headings=dict(staged.headings),
                 )
                 out.describe({MANIFEST_KEY: manifest.to_json()})
-            stopped = _why_not(landed, staged, moved=get_state(landed.path) != seen)
+            stopped = _find_stop_reason(landed, staged, moved=get_state(landed.path) != seen)
             _write(outputs, work, staged, manifest, with_tokens=stopped is None)
     except Exception as error:
         raise wrap_error(landed.name, error) from None
@@ -147,7 +147,7 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
         )
 
 
-def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
+def _find_stop_reason(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
     """Return the reason why the pipeline would stop the staged extract, or None."""
     try:
         stop_if_wrong(landed, staged, moved=moved)
@@ -160,9 +160,9 @@ def _why_not(landed: Landed, staged: Staged, *, moved: bool) -> str | None:
 
 
 @contextmanager
-def _tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
+def _open_tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
     try:
-        tools = tools_for(keys.of_sender(), postcode_directory, second_keying=False)
+        tools = make_tools(keys.limit_to_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(
             f"{postcode_directory}: cannot be read as a postcode directory; it must be a CSV file with the columns"

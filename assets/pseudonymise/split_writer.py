@@ -101,7 +101,7 @@ class KeyedWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._out:
             if kind is None and self.begun:
-                for table in self._ordered():
+                for table in self._iter_ordered():
                     self._out.write(table)
         self._aside.unlink(missing_ok=True)
 
@@ -117,7 +117,7 @@ class KeyedWriter:
         self.rows += table.num_rows
 
     def _put_aside(self) -> None:
-        table = in_order(pa.concat_tables(self._in_memory))
+        table = sort_by_key(pa.concat_tables(self._in_memory))
         cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
         for piece, (start, end) in enumerate(pairwise(cuts)):
             if end > start:
@@ -125,30 +125,30 @@ class KeyedWriter:
                 self._of_piece.append(piece)
         self._in_memory = []
 
-    def _ordered(self) -> Iterator[pa.Table]:
+    def _iter_ordered(self) -> Iterator[pa.Table]:
         if not self._of_piece:
-            yield in_order(pa.concat_tables(self._in_memory))
+            yield sort_by_key(pa.concat_tables(self._in_memory))
             return
         with self._unordered:
             self._put_aside()
         file = pyarrow.parquet.ParquetFile(self._aside, decryption_properties=self._read_key)
         for piece in sorted(set(self._of_piece)):
             groups = [group for group, of in enumerate(self._of_piece) if of == piece]
-            yield in_order(file.read_row_groups(groups))
+            yield sort_by_key(file.read_row_groups(groups))
 
 
-def in_order(table: pa.Table) -> pa.Table:
+def sort_by_key(table: pa.Table) -> pa.Table:
     """Sort rows by their keys."""
     return table.take(pa.array(np.argsort(table[ROW_KEY].to_numpy())))
 
 
-def keyed(table: pa.Table, keys: RowKeys) -> pa.Table:
+def set_row_keys(table: pa.Table, keys: RowKeys) -> pa.Table:
     """Replace `source_row` with `row_key` as the first column."""
     values = pa.array(keys.of(table[SOURCE_ROW].to_numpy()), pa.uint64())
     return table.drop_columns([SOURCE_ROW]).add_column(0, ROW_KEY, values)
 
 
-def by_month(table: pa.Table) -> pa.Table:
+def cut_dates_to_month(table: pa.Table) -> pa.Table:
     """Set every date to the first of its month."""
     for position, field in enumerate(table.schema):
         if pa.types.is_date(field.type):
@@ -180,7 +180,7 @@ class RowState(StrEnum):
     """The row says that its record is deleted."""
 
 
-def _without_marks(table: pa.Table) -> pa.Table:
+def _drop_marks(table: pa.Table) -> pa.Table:
     return table.drop_columns([name for name in table.column_names if name in _MARKS])
 
 
@@ -258,26 +258,26 @@ class SplitWriter(RowWriter):
     def write(self, table: pa.Table) -> None:
         if self._marks:
             table = pseudonyms.clear_sole_bearers(table)
-        table = _without_marks(self._marked(table, RowState.KEPT))
+        table = _drop_marks(self._write_marks(table, RowState.KEPT))
         tokens = [name for name in table.column_names if name in _TOKENS]
-        self._rows.write(by_month(table.drop_columns(tokens)))
+        self._rows.write(cut_dates_to_month(table.drop_columns(tokens)))
         if tokens:
             compared = [name for name in LINKED_PAYLOAD if name in table.column_names]
             self._tokens.write(table.select([ROW_KEY, *compared, *tokens]))
 
     def mark(self, table: pa.Table, state: RowState) -> None:
         """Find rows to hold back among rejected and deleted rows too, because the quarantine must not name them."""
-        self._marked(table, state)
+        self._write_marks(table, state)
 
     def note(self, lines: pa.Table) -> None:
         self._count(lines[SOURCE_ROW].to_numpy(), lines["rule"])
-        self._quarantine.write(keyed(lines, self._keys))
+        self._quarantine.write(set_row_keys(lines, self._keys))
 
-    def _marked(self, table: pa.Table, state: RowState) -> pa.Table:
+    def _write_marks(self, table: pa.Table, state: RowState) -> pa.Table:
         """Return the rows that are not held back, by key, after writing their marks if they are of parts."""
         mask = self._held_back(table)
         table = table.filter(pa.array(~mask)) if mask.any() else table
-        numbers, table = table[SOURCE_ROW].to_numpy(), keyed(table, self._keys)
+        numbers, table = table[SOURCE_ROW].to_numpy(), set_row_keys(table, self._keys)
         if self._marks is None:
             return table
         states = pa.repeat(str(state), table.num_rows)
@@ -307,7 +307,9 @@ class SenderWriter(RowWriter):
         super().__init__(keys, KeyedWriter(self.kept, encryption=sealed.build_encryption(intake)), self._quarantine)
 
     def write(self, table: pa.Table) -> None:
-        self._rows.write(by_month(keyed(table, self._keys).select(self._schema.names).cast(self._schema)))
+        self._rows.write(
+            cut_dates_to_month(set_row_keys(table, self._keys).select(self._schema.names).cast(self._schema))
+        )
 
     def note(self, lines: pa.Table) -> None:
         self._quarantine.write(lines)

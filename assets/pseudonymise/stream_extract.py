@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
-from assets.pseudonymise.duplicate_identifiers import HASHES, hashes_sql
+from assets.pseudonymise.duplicate_identifiers import HASHES, build_hashes_sql
 from assets.pseudonymise.findings import QUARANTINE, ROW_HASH, Findings, Staged
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
@@ -63,19 +63,19 @@ class Tools:
     keys: TokenKeys
     second_keying: bool
 
-    def another(self) -> Tools:
+    def copy_for_thread(self) -> Tools:
         """Return tools for another thread, with shared look-ups and a separate connection."""
         con = self.con.cursor()
         con.execute("SET enable_progress_bar = false")
         return replace(self, con=con)
 
 
-def tools_for(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
+def make_tools(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:
     """Return tools for a key ring, with deprivation quintiles from a postcode directory, if given."""
-    return Tools(*look_ups(postcode_directory), TokenKeys(keys), second_keying)
+    return Tools(*build_look_ups(postcode_directory), TokenKeys(keys), second_keying)
 
 
-def look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
+def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConnection, Quintiles]:
     """Return a connection with the normaliser, and deprivation quintiles by postcode.
 
     They are slow to build (a directory has about two million postcodes), and hold no keys and no data from an extract.
@@ -116,15 +116,15 @@ def stream_extract(
     A small extract yields its rows, to be tokenised together with other extracts, and receives them with tokens. A long
     one is tokenised alone, in chunks. Raises `ExtractStopped` if the file breaks off.
     """
-    projection, chunks = _projection(extract, contract), _chunks(extract)
+    projection, chunks = _build_projection(extract, contract), _iter_chunks(extract)
     findings = Findings(projection, contract)
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
     if second is None:  # a small extract, which fits into one chunk
-        _write((yield _untokenised(extract, contract, projection, first, out.scope)), findings, out)
+        _write((yield _build_request(extract, contract, projection, first, out.scope)), findings, out)
     else:
         pieces = (
-            _untokenised(extract, contract, projection, chunk, replace(out.scope, whole=False))
+            _build_request(extract, contract, projection, chunk, replace(out.scope, whole=False))
             for chunk in prefetch(chain([first, second], chunks))
         )
         with borrow_tools() as tools:
@@ -132,7 +132,7 @@ def stream_extract(
                 _write(chunk, findings, out)
     findings.finish(extract.set_aside, out)
     hints: tuple[Suspicion, ...] = ()
-    if wrong := findings.mostly_wrong(contract):
+    if wrong := findings.find_mostly_wrong(contract):
         with borrow_tools() as tools:
             hints = suspect_columns(tools.con, extract, contract, normalise.VALID, wrong)
     return Staged(
@@ -164,8 +164,8 @@ def stream_alone(tools: Tools, extract: OpenExtract, contract: SourceContract, o
 
 def mark_rows(tools: Tools, extract: OpenExtract, contract: SourceContract, rows: pa.Table) -> pa.Table:
     """Return `source_row` and the `record` mark of some rows of an extract."""
-    projection, scope = _projection(extract, contract), Scope(whole=False, marked=True)
-    (made,) = tokenise(tools, [_untokenised(extract, contract, projection, rows, scope)])
+    projection, scope = _build_projection(extract, contract), Scope(whole=False, marked=True)
+    (made,) = tokenise(tools, [_build_request(extract, contract, projection, rows, scope)])
     return made.select([SOURCE_ROW, "record"])
 
 
@@ -180,11 +180,11 @@ def tokenise_all(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     return [found[number] for number in range(len(wanted))]
 
 
-def _projection(extract: OpenExtract, contract: SourceContract) -> Projection:
+def _build_projection(extract: OpenExtract, contract: SourceContract) -> Projection:
     return project_extract("extract", extract, contract, normalise.VALID, carried=(_PART, *PLACE_COLUMNS))
 
 
-def _untokenised(
+def _build_request(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
 ) -> Untokenised:
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
@@ -194,7 +194,7 @@ def _untokenised(
     row_hash = f"hash({', '.join((*(keys or (column.name for column in contract.columns)), part))})"
     if keys:
         row_hash = f"CASE WHEN {keys[0]} IS NOT NULL THEN {row_hash} END"
-    terms = f"{row_hash} AS {ROW_HASH}{hashes_sql(contract)}{build_origin_sql(contract)}"
+    terms = f"{row_hash} AS {ROW_HASH}{build_hashes_sql(contract)}{build_origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
         terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
@@ -228,28 +228,30 @@ def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
     forms: dict[tuple[Any, ...], list[int]] = {}
     for part, entry in enumerate(wanted):
         forms.setdefault(entry.form, []).append(part)
-    typed = [_typed(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
-    kept = dict(zip(forms, (_kept(table.column_names, contract) for table in typed), strict=True))
+    typed = [_type_rows(tools, {part: wanted[part] for part in parts}) for parts in forms.values()]
+    kept = dict(zip(forms, (_list_passed_columns(table.column_names, contract) for table in typed), strict=True))
     rows = pa.concat_tables(typed, promote_options="default")
     passed = list(dict.fromkeys(chain([_PART], *kept.values())))
     if scope.marked or "date_of_birth" in contract:
-        rows = _with_tokens(tools, rows, contract, passed, scope)
+        rows = _replace_identifiers(tools, rows, contract, passed, scope)
     else:
         rows = rows.select(passed)
     # columns that only rows in another format have
     of_others = {form: [name for name in passed[1:] if name not in columns] for form, columns in kept.items()}
-    parts = zip(wanted, _apart(rows, len(wanted)), strict=True)
+    parts = zip(wanted, _split_by_part(rows, len(wanted)), strict=True)
     return [part.drop_columns(of_others[entry.form]) for entry, part in parts]
 
 
-def _kept(typed: Sequence[str], contract: SourceContract) -> list[str]:
+def _list_passed_columns(typed: Sequence[str], contract: SourceContract) -> list[str]:
     """Return the columns of typed rows to pass on."""
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
     return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
 
 
-def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], scope: Scope) -> pa.Table:
+def _replace_identifiers(
+    tools: Tools, typed: pa.Table, contract: SourceContract, kept: list[str], scope: Scope
+) -> pa.Table:
     """Return the `kept` columns of typed rows with tokens, and with marks if the scope is marked.
 
     Without marks, tokens are computed once for rows of one extract with the same identifiers: most reviews of a child
@@ -280,7 +282,7 @@ def _with_tokens(tools: Tools, typed: pa.Table, contract: SourceContract, kept: 
     return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
 
 
-def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
+def _type_rows(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
     """Return the typed rows of requests with the same SQL. The column `part` holds the number of the request."""
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
     (sql,) = {entry.sql for entry in wanted.values()}
@@ -292,7 +294,7 @@ def _typed(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
     return typed
 
 
-def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
+def _split_by_part(rows: pa.Table, parts: int) -> list[pa.Table]:
     """Split rows by `part`, sorted by `source_row`."""
     rows = rows.take(pa.array(np.lexsort((rows[SOURCE_ROW].to_numpy(), rows[_PART].to_numpy()))))
     ends = np.searchsorted(rows[_PART].to_numpy(), np.arange(parts + 1))
@@ -300,11 +302,11 @@ def _apart(rows: pa.Table, parts: int) -> list[pa.Table]:
     return [rows.slice(start, end - start) for start, end in pairwise(ends)]
 
 
-def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
+def _iter_chunks(extract: OpenExtract) -> Iterator[pa.Table]:
     """Yield tables of about `CHUNK_ROWS` rows, or fewer if rows are long; one empty table if the file has no rows."""
     waiting: list[pa.RecordBatch] = []
     any_yielded = False
-    for batch in chain.from_iterable(map(_of_usual_size, extract.batches)):
+    for batch in chain.from_iterable(map(_split_batch, extract.batches)):
         waiting.append(batch)
         if sum(part.num_rows for part in waiting) >= CHUNK_ROWS or sum(part.nbytes for part in waiting) >= CHUNK_BYTES:
             yield pa.Table.from_batches(waiting, extract.schema)
@@ -313,7 +315,7 @@ def _chunks(extract: OpenExtract) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting, extract.schema)
 
 
-def _of_usual_size(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def _split_batch(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Split a batch of long rows into batches of about `CHUNK_BYTES`."""
     pieces = max(batch.nbytes // CHUNK_BYTES, 0) + 1
     rows = -(-batch.num_rows // pieces)

@@ -53,7 +53,7 @@ _TYPES = {
 }
 
 
-def tokens_schema(contract: SourceContract) -> pa.Schema:
+def build_tokens_schema(contract: SourceContract) -> pa.Schema:
     """Return the columns of a source's tokens files, in order."""
     payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
@@ -66,7 +66,7 @@ def tokens_schema(contract: SourceContract) -> pa.Schema:
 
 def has_quintile(contract: SourceContract) -> bool:
     """Return whether rows of the source carry a deprivation quintile."""
-    return IMD_QUINTILE in tokens_schema(contract).names
+    return IMD_QUINTILE in build_tokens_schema(contract).names
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Manifest:
             # the rest of a location is the sender's own text
             place = next((name for name in problem["loc"][:1] if name in cls.__dataclass_fields__), "it")
             raise ValueError(f"{place}: {problem['msg']}") from None
-        if problems := "; ".join(_problems(manifest)):
+        if problems := "; ".join(_iter_problems(manifest)):
             raise ValueError(problems)
         return manifest
 
@@ -116,13 +116,13 @@ class Manifest:
 _MANIFEST = TypeAdapter(Manifest)
 
 
-def _problems(manifest: Manifest) -> Iterator[str]:
+def _iter_problems(manifest: Manifest) -> Iterator[str]:
     """Yield what in a manifest contradicts the contracts, or itself."""
     read, rules = manifest.rows_read, manifest.rules
     ids = [rule.rule for rule in rules]
     if read != manifest.rows_kept + manifest.rows_rejected:
         yield "rows do not add up"
-    if len(set(ids)) < len(ids) or not set(ids) <= _rules_of(manifest.source):
+    if len(set(ids)) < len(ids) or not set(ids) <= _list_rules(manifest.source):
         yield "rules name a rule twice, or one that no pass knows"
     if {rule.severity for rule in rules} - {Severity.REJECT, Severity.WARN}:
         yield "a rule's severity must be reject or warn"
@@ -138,7 +138,7 @@ def _problems(manifest: Manifest) -> Iterator[str]:
         yield "rejected rows do not agree with the rules"
 
 
-def _rules_of(source: str) -> set[str]:
+def _list_rules(source: str) -> set[str]:
     """Return the ids of all rules that a row of a source can break."""
     if source not in CONTRACTS:
         return set()
@@ -151,7 +151,7 @@ def _rules_of(source: str) -> set[str]:
 def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     """Read the manifest of a tokens file. Raises `ExtractStopped` if it is missing or invalid."""
     text = None
-    for sent in _reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
+    for sent in _make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES):
         assert isinstance(sent, bytes)
         text = sent
     if text is None:
@@ -169,20 +169,20 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
         ) from None
 
 
-def token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
+def iter_token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> Iterator[pa.Table]:
     """Yield a tokens file's rows in tables of at most `CHUNK_ROWS`; one empty table if it has no rows.
 
     Raises `ExtractStopped` unless the file has exactly the source's columns, in order, and is readable to the end.
     """
     any_rows = False
-    for batch in _reader(landed, keys, serve_rows, CHUNK_ROWS):
+    for batch in _make_reader(landed, keys, serve_rows, CHUNK_ROWS):
         assert isinstance(batch, pa.RecordBatch)
         _stop_unless_columns_fit(landed, batch.schema, contract)
         if batch.num_rows:
             yield pa.table(batch)
             any_rows = True
     if not any_rows:
-        yield tokens_schema(contract).empty_table()
+        yield build_tokens_schema(contract).empty_table()
 
 
 def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
@@ -223,12 +223,12 @@ def rekey(
     named = pa.array(sorted({row for rule in manifest.rules for row in rule.first_rows}), pa.int64())
     named_and_kept, rows, last = set[int](), 0, None
     sent = row_keys.derive_sent_file_keys(keys, *landed.key, manifest.extract_sha256)
-    for chunk in token_rows(landed, keys, contract):
-        last = _checked_rows(landed, chunk, last)
-        chunk = _numbered(landed, chunk, sent, manifest)
+    for chunk in iter_token_rows(landed, keys, contract):
+        last = _check_rows(landed, chunk, last)
+        chunk = _number_rows(landed, chunk, sent, manifest)
         rows += len(chunk)
         named_and_kept.update(chunk[SOURCE_ROW].filter(pc.is_in(chunk[SOURCE_ROW], value_set=named)).to_pylist())
-        out.write(_second_keying(_in_extract(chunk, landed.part), landed.council, token_keys))
+        out.write(_rekey_tokens(_number_in_extract(chunk, landed.part), landed.council, token_keys))
     lines = [
         (row, rule.rule, ", ".join(rule.columns), rule.severity, row in named_and_kept)
         for rule in manifest.rules
@@ -236,7 +236,7 @@ def rekey(
     ]
     columns_ = zip(*lines, strict=True) if lines else [()] * len(QUARANTINE)
     examples = pa.table([pa.array(c, f.type) for c, f in zip(columns_, QUARANTINE, strict=True)], schema=QUARANTINE)
-    out.note(_in_extract(examples, landed.part))
+    out.note(_number_in_extract(examples, landed.part))
     if rows != manifest.rows_kept:
         raise ExtractStopped(f"{landed.name}: its number of rows differs from its manifest; send it again")
     limits = {rule.id: rule.stop_share for rule in contract.rules if rule.stop_share is not None}
@@ -245,37 +245,37 @@ def rekey(
 
 
 def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceContract) -> None:
-    expected = tokens_schema(contract)
+    expected = build_tokens_schema(contract)
     if found.equals(expected):
         return
     surplus = [number for number, name in enumerate(found.names, 1) if name not in expected.names]
     missing = [name for name in expected.names if name not in found.names]
     problem = (
         (f"unexpected {format_column_numbers(surplus)}" if surplus else "")
-        or (f"missing {_some(missing)}" if missing else "")
+        or (f"missing {_format_names(missing)}" if missing else "")
         or "its columns are in another order or of another type"
     )
     raise ExtractStopped(f"{landed.name}: not a tokens file of {contract.name}: {problem}; pseudonymise again")
 
 
-def _reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
+def _make_reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
     key = keys.get_private_key("intake").private_bytes_raw()
     return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
 
 
-def _some(names: list[str]) -> str:
+def _format_names(names: list[str]) -> str:
     shown = ", ".join(name[:40] for name in names[:_NAMES_SHOWN])
     return shown + (f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else "")
 
 
-def _second_keying(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
+def _rekey_tokens(chunk: pa.Table, council: str, keys: TokenKeys) -> pa.Table:
     tokens = [name for name in chunk.column_names if name in (*pseudonyms.TOKEN_COLUMNS, *pseudonyms.MARK_COLUMNS)]
     plain = chunk.drop_columns(tokens).add_column(0, "council", pa.repeat(council, len(chunk)))
     rekeyed = pseudonyms.rekey(chunk.select(tokens), tokens, keys)
     return pa.table([*plain.columns, *rekeyed.columns], names=[*plain.column_names, *tokens])
 
 
-def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
+def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None:
     """Check a chunk and return its last row key. Raises `ExtractStopped` for impossible values, or if keys do not rise.
 
     `last` is the last key of the chunk before.
@@ -287,15 +287,15 @@ def _checked_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | No
     for name, known in DERIVED.items():
         if name not in chunk.column_names:
             continue
-        if not _all(pc.is_in(chunk[name].cast(pa.string()).drop_null(), value_set=pa.array(known))):
+        if not _is_all_true(pc.is_in(chunk[name].cast(pa.string()).drop_null(), value_set=pa.array(known))):
             raise ExtractStopped(f"{landed.name}: {name} holds values outside its list; {MAKE_AGAIN}")
     for name in chunk.column_names:
-        if pa.types.is_floating(chunk[name].type) and not _all(pc.is_finite(chunk[name])):
+        if pa.types.is_floating(chunk[name].type) and not _is_all_true(pc.is_finite(chunk[name])):
             raise ExtractStopped(f"{landed.name}: {name} holds something other than a number; {MAKE_AGAIN}")
     return int(keys[-1]) if len(keys) else last
 
 
-def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
+def _number_rows(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
     if ((rows < 1) | (rows > manifest.rows_read)).any():
@@ -304,11 +304,11 @@ def _numbered(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest
     return chunk.take(pa.array(np.argsort(rows)))
 
 
-def _in_extract(rows: pa.Table, part: int) -> pa.Table:
+def _number_in_extract(rows: pa.Table, part: int) -> pa.Table:
     """Return a part's rows with their row numbers in the whole extract."""
     at = rows.column_names.index(SOURCE_ROW)
     return rows.set_column(at, rows.schema.field(at), pa.array(row_keys.number_rows(part, rows[SOURCE_ROW].to_numpy())))
 
 
-def _all(found: pa.ChunkedArray) -> bool:
+def _is_all_true(found: pa.ChunkedArray) -> bool:
     return bool(pc.all(found, min_count=0).as_py())

@@ -26,7 +26,7 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.publication import note_sound
-from assets.release.record import plan_of, plan_problems
+from assets.release.record import find_plan, find_plan_problems
 from assets.release.sign_off import WaitsForAcceptance, find_bundle
 from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db import build_database, hash_inputs, read_released_versions
@@ -251,8 +251,8 @@ def measurements(
             metadata |= {f"rho{about}": measurement.rho, f"plan_sha256{about}": measurement.plan_sha256}
         yield dg.MaterializeResult(asset_key=key, metadata=descriptions.check_metadata(metadata))
         own = made.get((cohort, family))
-        plan = plan_of(store, version, _list_councils(installation, cohort), family) if own else None
-        yield _build_plan_result(key, own, plan_problems(plan, own) if plan and own else ())
+        plan = find_plan(store, version, _list_councils(installation, cohort), family) if own else None
+        yield _build_plan_result(key, own, find_plan_problems(plan, own) if plan and own else ())
 
 
 @dg.asset(

@@ -23,7 +23,7 @@ from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.anchors import explain_unconfirmed_ledger
-from assets.release.holds import state
+from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
 from assets.release.record import (
     CohortRecord,
@@ -31,7 +31,7 @@ from assets.release.record import (
     list_requested_tables,
     load_cohort_policy,
     read_fixed_record,
-    request_plan,
+    read_request_plan,
 )
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import estimate_accuracy
@@ -100,7 +100,7 @@ def render_sheet(home: Home, request: Request) -> str:
     measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
-    set_aside = [line for cohort in measured for line in _set_aside(home.cohort(cohort))]
+    set_aside = [line for cohort in measured for line in _iter_set_aside(home.cohort(cohort))]
     if is_publication and not bundle.is_dir():
         bundle = home.release / version
     return kit.render(
@@ -130,7 +130,7 @@ def render_sheet(home: Home, request: Request) -> str:
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
         findings=_collect_findings(home, measured),
-        held=None if is_publication else state(home, measured),
+        held=None if is_publication else read_state(home, measured),
         expected=[]
         if is_publication
         else [line for cohort in measured for line in _iter_expected_rows(home.cohort(cohort))],
@@ -250,7 +250,7 @@ def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iter
 
 def _compute_further_rho(store: CohortStore, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
     """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
-    plans = (request_plan(store, version, family) for family in entry.on_request.get(version, ()))
+    plans = (read_request_plan(store, version, family) for family in entry.on_request.get(version, ()))
     return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
 
 
@@ -270,10 +270,12 @@ def _format_councils(store: CohortStore) -> str:
     return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
 
 
-def _set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
+def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
     for source, about in SOURCES.items():
-        current = {each: deliveries.current(store.extract(source, each)) for each in read_record(store).taking_part}
+        current = {
+            each: deliveries.read_current(store.extract(source, each)) for each in read_record(store).taking_part
+        }
         shares = {each: own.rows_rejected / own.rows_read for each, own in current.items() if own and own.rows_read}
         bands: dict[str, list[str]] = {}
         for council, share in shares.items():
@@ -290,7 +292,7 @@ def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
     for cohort in measured:
         for source, about in SOURCES.items():
             for council in read_record(home.cohort(cohort)).taking_part:
-                quality = deliveries.current(home.extract(source, cohort, council))
+                quality = deliveries.read_current(home.extract(source, cohort, council))
                 of_rows = {rule.rule for rule in quality.rules} if quality else set()
                 for finding in quality.findings if quality else ():
                     if not finding.passed and finding.rule not in of_rows:
@@ -362,7 +364,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     return ToSign(sheet, sheet_sha256, file)
 
 
-def _page_of_people(request: Request) -> Iterator[str]:
+def _iter_people_lines(request: Request) -> Iterator[str]:
     """Yield the lines about a change of people: who may sign before, and after."""
     yield "A change of the people who sign releases off"
     for title, what in (("Recorded now", "before"), ("After the change", "after")):
@@ -376,7 +378,7 @@ def _page_of_people(request: Request) -> Iterator[str]:
             )
 
 
-def _page_of_withdrawal(request: Request) -> Iterator[str]:
+def _iter_withdrawal_lines(request: Request) -> Iterator[str]:
     """Yield the lines about a withdrawal: what readers will read."""
     yield f"The withdrawal of release {request['release']}"
     yield ""
@@ -386,5 +388,5 @@ def _page_of_withdrawal(request: Request) -> Iterator[str]:
     yield "signed. Its privacy budget stays spent. A withdrawal cannot be undone."
 
 
-TEXT_PAGES = {CHANGE_OF_PEOPLE: _page_of_people, WITHDRAWAL: _page_of_withdrawal}
+TEXT_PAGES = {CHANGE_OF_PEOPLE: _iter_people_lines, WITHDRAWAL: _iter_withdrawal_lines}
 """Stages whose sheet is a few lines of text."""

@@ -33,12 +33,12 @@ from assets.release.record import (
     CohortRecord,
     NotBegun,
     ReleaseRecord,
+    add_review,
     list_requested_tables,
     read_record,
-    with_review,
     write_record,
 )
-from assets.release.requests.register import NoSuchRequest, RecordsMoved, reuse_record, with_requests
+from assets.release.requests.register import NoSuchRequest, RecordsMoved, add_requests, reuse_record
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.previous import index_cohort_entries
@@ -131,7 +131,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     record = {each: CohortRecord(version) for each in cohorts}
     for each in cohorts:
         begun = before.get(each, record[each])
-        spent = _share(store.home.cohort(each), version, options.share, begun.share, each in charged)
+        spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -139,7 +139,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
                 split = policy.scaled(spent).accounts[CHILD].split
-                record[each] = replace(record[each], on_request=with_review(store.home.cohort(each), version, split))
+                record[each] = replace(record[each], on_request=add_review(store.home.cohort(each), version, split))
     for each, linked in tables.items():
         if (now := linked.missing(councils)) != record[each].missing:
             lists = [", ".join(format_missing({each: missing})) or "nothing" for missing in (record[each].missing, now)]
@@ -174,7 +174,7 @@ def _reuse_records(
             " give it a new version."
         )
     record = {each: reuse_record(home.cohort(each), origin, version) for each, origin in origins.items()}
-    return with_requests(home, version, record, requests) if requests else record
+    return add_requests(home, version, record, requests) if requests else record
 
 
 def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> bool:
@@ -302,7 +302,7 @@ def _check_of_what_is_in(store: CohortStore, councils: Sequence[str], linked: Ex
         )
 
 
-def _share(store: CohortStore, version: str, requested: float | None, before: float, is_charged: bool) -> float:
+def _find_share(store: CohortStore, version: str, requested: float | None, before: float, is_charged: bool) -> float:
     """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
     share = before if requested is None else requested
     if is_charged and share != before:

@@ -126,17 +126,17 @@ class State:
         return [(hold, self.accepted[held]) for held, hold in self.holds.items() if held in self.accepted]
 
 
-def state_of_release(home: Home, version: str) -> State:
+def read_release_state(home: Home, version: str) -> State:
     """Return the holds of every cohort that the release measures itself and has not charged yet.
 
     Raises `NotBegun` and `NotLinked`.
     """
     charged = Ledger(home.ledger).list_charged_cohorts(version)
     measured = [each for each, fixed in read_fixed_record(home, version).items() if fixed.measured_in == version]
-    return state(home, [each for each in measured if each not in charged])
+    return read_state(home, [each for each in measured if each not in charged])
 
 
-def state(home: Home, cohorts: Sequence[str]) -> State:
+def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
     found = {hold.held: hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))}
     if not found:
@@ -161,7 +161,7 @@ def select_hold_names(
 
     Raises `NoSuchHold` for a cause or a council without an open hold.
     """
-    waiting = state(store.home, [store.cohort]).open if causes else []
+    waiting = read_state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
     if lacking:
@@ -439,7 +439,10 @@ class _Delivered:
 
     def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
-        note, logged = deliveries.stopped(self.home.extract(source, self.cohort, council)), self._lines(source, council)
+        note, logged = (
+            deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
+            self._lines(source, council),
+        )
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
         elif logged and logged[-1].what == Processing.STOPPED:

@@ -213,7 +213,7 @@ class _Transitions:
                     if of == true_seen:
                         found = categories.index(pupil.format_dots_category(seen, _derive_concern(concern, seen)))
                         chances[found, true] += chance
-        return _with_those_found(chances)
+        return _fill_diagonal(chances)
 
     def _build_service_matrix(self, rates: Array, name: str, alone: str, nothing: str) -> Array:
         categories = self._domains[name]
@@ -227,7 +227,7 @@ class _Transitions:
         chances = np.zeros((len(categories), len(categories)))
         chances[at, linked] = lost
         chances[linked, at] = rates[-1] / len(linked)
-        return _with_those_found(chances)
+        return _fill_diagonal(chances)
 
 
 def _derive_concern(concern: str, seen: str) -> str:
@@ -239,7 +239,7 @@ def _derive_concern(concern: str, seen: str) -> str:
     return seen if concern in (BOTH, seen) else NONE
 
 
-def _with_those_found(chances: Array) -> Array:
+def _fill_diagonal(chances: Array) -> Array:
     """Return the chances with the diagonal filled in: the chance of being found in the right category."""
     size = len(chances)
     for true in range(size):

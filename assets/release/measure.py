@@ -21,14 +21,14 @@ from assets.release.noise_workload import compute_noise_covariance
 from assets.release.publication import announce, find_release_day, get_publisher, is_bundle_current
 from assets.release.record import (
     ReleaseRecord,
+    find_plan,
     list_releases,
     list_requested_tables,
     load_cohort_policy,
-    plan_of,
     read_fixed_record,
     read_published_plans,
     read_record,
-    request_plans,
+    read_request_plans,
 )
 from assets.release.requests.planning import list_measured_names
 from assets.release.requests.register import check_same_table, publish_register
@@ -104,7 +104,7 @@ def measure_family(
     before.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
-    policy, plan = load_policy(), plan_of(store, version, councils, family)
+    policy, plan = load_policy(), find_plan(store, version, councils, family)
     on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
     is_done = (
         ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils)
@@ -168,7 +168,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {
-        own.cohort: _with_absent(
+        own.cohort: _add_absent(
             read_fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
         )
         for own in measured
@@ -224,7 +224,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     return write_bundle(store.home.release, facts, tables, keys.signing_key, held_in=store.home.held)
 
 
-def _with_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
+def _add_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return what is missing of a cohort in a release of all these councils; those that took no part sent nothing."""
     absent = set(councils) - set(took_part)
     found = {source: tuple(sorted({*missing.get(source, ()), *absent})) for source in SOURCES}
@@ -238,7 +238,7 @@ def _measure_cohort(
     entry = fixed[store.cohort]
     origin = entry.measured_in
     if origin == version:
-        plans = {family: plan_of(store, version, councils, family) for family in FAMILIES}
+        plans = {family: find_plan(store, version, councils, family) for family in FAMILIES}
     else:
         plans = read_published_plans(store, origin)
 
@@ -248,6 +248,6 @@ def _measure_cohort(
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
     on_request = tuple(
         MeasuredOnRequest(release, plan, drawn(release, plan), list_measured_names(plan))
-        for (release, _), plan in request_plans(store, entry).items()
+        for (release, _), plan in read_request_plans(store, entry).items()
     )
     return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

@@ -152,7 +152,7 @@ def build_block_figures(
 
     Councils in `not_sent` have not sent what is counted.
     """
-    places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _reach(block, family))
+    places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _find_reach(block, family))
     if places is None:
         return None
     cube = cache(lambda count: _build_cube(block, family, places, count))
@@ -208,7 +208,7 @@ class _Reach:
         return self.any_councils or members == whole
 
 
-def _reach(block: Block, family: noise.Family) -> _Reach:
+def _find_reach(block: Block, family: noise.Family) -> _Reach:
     nesting = family.nesting
     groups: tuple[frozenset[str], ...] = ()
     if is_measured(block, family, {REGION} if nesting else set()):

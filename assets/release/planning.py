@@ -377,7 +377,7 @@ def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str,
 
     A rate is published if its interval is narrow enough; rates marked `everywhere` may be wider.
     """
-    judged = [(each.judged.reshape(SCENARIOS, 1, -1), _limit(each, limits)) for each in widths if each.is_rate]
+    judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
     limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
     return {
@@ -387,7 +387,7 @@ def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str,
     }
 
 
-def _limit(widths: Widths, limits: Reliability) -> float:
+def _get_limit(widths: Widths, limits: Reliability) -> float:
     """Return the half-width in points above which a rate is withheld."""
     return limits.select_for_figures(widths.block.everywhere).withheld_half_width
 
@@ -445,7 +445,7 @@ def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limit
     `council` is the name of the council, if the area is one.
     """
     counts = np.concatenate([each.counts.ravel() for each in widths])
-    rates = [each.middle[each.middle <= _limit(each, limits)] for each in widths if each.is_rate]
+    rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])
     return {
         "table": table,

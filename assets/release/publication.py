@@ -25,7 +25,7 @@ from ndl_export.files.signing import fingerprint, get_public_pem
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.environment import get_settings
-from privacy.doors.program import program_sha256
+from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs, is_demonstration
 from privacy.release.canonical import compute_sha256, encode_canonical_json
@@ -39,7 +39,7 @@ _MADE_BY_ITSELF = ".duckdb"
 """Suffix of files that themselves record what they were made from."""
 
 
-def release_is_current(
+def is_release_current(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
     """Return whether the release is what was asked for, and everything is as it was when it was published.
@@ -102,7 +102,7 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
         "publisher": get_publisher(home, keys, version).model_dump(),
         "calendar": [(each.version, str(each.date)) for each in read_calendar(get_settings().calendar)],
         "key": fingerprint(get_public_pem(keys.signing_key)),
-        "program": program_sha256(_CODE, _LIBRARIES),
+        "program": compute_program_sha256(_CODE, _LIBRARIES),
     }
     return compute_sha256(encode_canonical_json(decides))
 

@@ -107,14 +107,14 @@ def load_cohort_policy(record: ReleaseRecord, cohort: str) -> Policy:
     return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
 
 
-def plan_of(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
+def find_plan(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
     """Return the plan under which the release measures a family: for its share, requested tables or a clerical review.
 
     Raises `StoreError`.
     """
     record = read_record(store.home, version)
     if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
-        return request_plan(store, version, family)
+        return read_request_plan(store, version, family)
     return plan_family(family, councils, load_cohort_policy(record, store.cohort))
 
 
@@ -126,19 +126,19 @@ def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
     return {family: _read_published_plan(store, release, family) for family in FAMILIES}
 
 
-def request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
+def read_request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
     """Return the plans of what was or will be measured of a cohort for requested tables, by release and family.
 
     Raises `StoreError`.
     """
     return {
-        (release, family): request_plan(store, release, family)
+        (release, family): read_request_plan(store, release, family)
         for release, families in entry.on_request.items()
         for family in families
     }
 
 
-def request_plan(store: CohortStore, release: str, family: str) -> Plan:
+def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
     """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
     published = store.home.release / release / Further(store.cohort, family, release).plan_file
     return _read(store, published if published.exists() else store.request_plan(release, family), release)
@@ -179,13 +179,13 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
     return plan
 
 
-def review_measured_in(store: CohortStore) -> str | None:
+def find_measuring_release(store: CohortStore) -> str | None:
     """Return the release that measured the cohort's newest sample, or None."""
     sample, measured = Sample.read(store), list_measured_reviews(store)
     return measured[sample.number - 1] if sample and sample.number <= len(measured) else None
 
 
-def with_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
     """Return the release that measures a cohort's review, as in `CohortRecord.on_request`: an earlier one, or this one.
 
     In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
@@ -194,7 +194,7 @@ def with_review(store: CohortStore, version: str, split: Mapping[str, float]) ->
     sample = Sample.read(store)
     if sample is None or not sample.is_of_links(store):
         return {}
-    if earlier := review_measured_in(store):
+    if earlier := find_measuring_release(store):
         return {earlier: (REVIEW,)}
     if not store.reviewed.exists():
         return {}
@@ -205,13 +205,13 @@ def with_review(store: CohortStore, version: str, split: Mapping[str, float]) ->
     return {version: (REVIEW,)}
 
 
-def review_of(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
+def find_review(own: MeasuredCohort) -> tuple[Plan, Measurement] | None:
     """Return the newest measured review of a cohort, or None."""
     found = [(each.plan, each.measurement) for each in own.on_request if each.plan.family.name == REVIEW]
     return found[-1] if found else None
 
 
-def plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
+def find_plan_problems(plan: Plan, measurement: Measurement) -> list[str]:
     """Return in words how a measurement differs from its plan."""
     found = []
     if measurement.plan_sha256 != plan.sha256:

@@ -24,9 +24,9 @@ from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read
 from assets.release.anchors import read_published_charges
 from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
-from assets.release.holds import State, state, state_of_release
+from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, list_requested_tables, read_fixed_record, request_plan
+from assets.release.record import CohortRecord, list_requested_tables, read_fixed_record, read_request_plan
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
@@ -78,7 +78,7 @@ class Count:
     needed: int
 
 
-def request_for(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
+def build_next_request(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
     """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
 
     Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
@@ -97,7 +97,7 @@ def request_for(store: CohortStore, version: str, options: ReleaseOptions, *, pu
         return build_measurement_request(store.home, version, councils)
 
 
-def change_of_people(home: Home) -> Request:
+def build_people_request(home: Home) -> Request:
     """Return the request that replaces the recorded people with those of the policy. Raises `NothingToSign`."""
     request = SignOffs(note_signers(home)).change_of_people(load_policy().sign_off)
     if request is None:
@@ -115,7 +115,7 @@ def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed
     """
     ledger, sign_off = note_signers(store.home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
-        _check_holds(store, state_of_release(store.home, request["release"]))
+        _check_holds(store, read_release_state(store.home, request["release"]))
     person, judgement = sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
     if request["stage"] == CHANGE_OF_PEOPLE:
         note_people(ledger, sign_off)
@@ -174,7 +174,7 @@ def check_measurement(
     `WaitsForApproval`; the decision sheet is then ready to read.
     """
     ledger = note_signers(store.home, keys)
-    held, request = state_of_release(store.home, version), build_measurement_request(store.home, version, councils)
+    held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
     if held.open:
         write_sheet(store.home, request)
     _check_holds(store, held)
@@ -196,7 +196,7 @@ def _check_holds(store: CohortStore, held: State) -> None:
 
 def explain_holds(home: Home, request: Request) -> str:
     """Return the open holds that keep a request from being signed, and what to do; empty if there are none."""
-    held = state_of_release(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
+    held = read_release_state(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
     return f"held, so it cannot be signed yet: {_describe_holds(home, held)}" if held and held.open else ""
 
 
@@ -241,7 +241,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
 def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
     """Return the withdrawals that people have signed and that were carried out, each dated by its last signature."""
     books = SignOffs(Ledger(home.ledger))
-    return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.withdrawals()]
+    return [Withdrawal(request["release"], day, request["reason"]) for request, day in books.iter_withdrawals()]
 
 
 def check_to_be_sent(home: Home, version: str) -> str | None:
@@ -385,13 +385,13 @@ def _build_cohort_part(
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
     linked = read_complete_record(store)
-    accepted = {hold.name: acceptance.signature for hold, acceptance in state(store.home, [store.cohort]).closed}
+    accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.list_measured_families(version):
-        plans[REVIEW] = request_plan(store, version, REVIEW).sha256
+        plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
         "measured_in": version,
@@ -423,7 +423,7 @@ def _build_on_request_part(
         "requests": {
             each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
         },
-        "plans": {family: request_plan(store, version, family).sha256 for family in families},
+        "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
-from assets.release.record import review_of
+from assets.release.record import find_review
 from assets.release.tabulate import find_positions, read_bundle_facts, read_measured_cohorts, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.check.content_checks import build_table_layouts
@@ -182,7 +182,7 @@ def _build_inputs(
 ) -> _Inputs:
     absent = list_missing_councils(missing, FAMILY.name)
     plan, measurement = drop_categories(*own.together(FAMILY.name), COUNCIL, absent)
-    published = correct_estimates(plan.family, build_estimates(plan, measurement), review_of(own))
+    published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
     left_out = FAMILY.never_shown
     own_requests = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)

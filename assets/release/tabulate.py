@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
-from assets.release.record import review_of
+from assets.release.record import find_review
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
@@ -225,7 +225,7 @@ def _build_cohort_tables(
     for family in own.plans:
         absent = list_missing_councils(missing, family)
         try:
-            together, review = own.together(family), review_of(own)
+            together, review = own.together(family), find_review(own)
             estimated = _estimate_family(*together, absent, review) if set(councils) - set(absent) else None
             answers: list[Table] = [each.table for each in own_requests if each.family == family]
             defined: list[Table] = [*FAMILIES[family].tables, *answers]

@@ -130,7 +130,7 @@ def release(store: ExtractStore, reason: str) -> None:
     """
     if not is_reason(reason):
         raise NothingToReturn(f"{A_REASON}: nothing was recorded")
-    extract = deliveries.current(store)
+    extract = deliveries.read_current(store)
     if extract is None or read_held_mac(store) != extract.file_mac:
         raise NothingToReturn(
             f"{store.council}/{store.source}, cohort {store.cohort}: no delivery is waiting for review; make the"
@@ -339,7 +339,7 @@ def _read_linked_deliveries(store: CohortStore) -> Extracts:
         raise NothingToReturn(
             f"cohort {store.cohort} has not been linked: run the job linkage first (or `readiness run`)"
         )
-    current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in linked}
+    current = {(council, source): deliveries.read_current(store.extract(source, council)) for council, source in linked}
     gone = {f"{council}/{source}" for (council, source), quality in current.items() if quality is None}
     moved = gone.union(find_changes_since_linkage(store, list_councils(store, SERVICES)))
     if moved:

@@ -119,7 +119,9 @@ def forget_rows(store: CohortStore) -> None:
         return
     with open_in_memory() as con:
         noted = _load(con, path)
-        current = {(council, source): deliveries.current(store.extract(source, council)) for council, source in noted}
+        current = {
+            (council, source): deliveries.read_current(store.extract(source, council)) for council, source in noted
+        }
         still = {key: mac for key, mac in noted.items() if (now := current[key]) and now.file_mac == mac}
         con.register("still", _build_key_table(still))
         con.execute(

@@ -36,7 +36,7 @@ from ndl_export.files.whole_files import lock_folder
 from ndl_export.pages.number_format import join_parts
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import sync
-from privacy.doors.program import list_digests, program_sha256
+from privacy.doors.program import compute_program_sha256, list_digests
 from privacy.doors.sql import quote_text
 
 SCRIPT_FILE, NOTEBOOK_FILE = "database.sql", "questions.py"
@@ -95,7 +95,7 @@ def hash_inputs(release_dir: Path) -> str:
     """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
-    parts = [program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
+    parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

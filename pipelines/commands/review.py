@@ -75,11 +75,11 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
     """
     from assets.linkage.review import take_review
-    from assets.release.record import review_measured_in
+    from assets.release.record import find_measuring_release
     from pipelines.opening import opened
 
     found = opened(home)
-    if release := review_measured_in(found.cohort(cohort.code)):
+    if release := find_measuring_release(found.cohort(cohort.code)):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
     report = take_review(found.cohort(cohort.code), decisions)
     click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")

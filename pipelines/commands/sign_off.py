@@ -68,7 +68,7 @@ def approve(
     release, again = "", ""
     with show_progress("Decision sheet"):
         if people:
-            request = sign_off.change_of_people(home)
+            request = sign_off.build_people_request(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
@@ -76,7 +76,7 @@ def approve(
             release = version or choose_release(home, cohort)
             if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
                 options = sign_off.read_begun_options(home.cohort(cohort.code), release)
-            request = sign_off.request_for(home.cohort(cohort.code), release, options, publish=publish)
+            request = sign_off.build_next_request(home.cohort(cohort.code), release, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )
@@ -211,7 +211,7 @@ def accept(
         by = load_key_or_signature(key_file, sheet_read, signature, sheet_sha256)
         _accept(home, cohort.code, names, reason, sheet_sha256, by, for_dagster=for_dagster)
     if not (names and for_dagster):
-        state = holds.state(home, [cohort.code])
+        state = holds.read_state(home, [cohort.code])
         answer(_build_facts(state, cohort.code), lambda: _format_holds(state, cohort.code))
 
 

@@ -21,7 +21,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, verify
 from assets.home.retention_policy import InvalidRetention, get_retention
 from assets.home.software import software
-from assets.intake.suppressions import objections, out_of_reach
+from assets.intake.suppressions import list_out_of_reach, read_objections
 from assets.keeping.backup import Part
 from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
@@ -359,10 +359,10 @@ def _check_removals(home: Home, keys: Path) -> Answers:
             yield State.LOOK, f"{len(left)} things are past their time: `readiness retention`"
     except InvalidRetention:
         return
-    if not objections(home):
+    if not read_objections(home):
         return
     try:
-        lost = out_of_reach(home, KeyRing.load(keys, RESTRICTED))
+        lost = list_out_of_reach(home, KeyRing.load(keys, RESTRICTED))
     except KeyProblem:
         return
     if lost:

@@ -83,7 +83,7 @@ class Report:
                 yield from wrap_text(sentence, indent=2)
             for grid in section.grids:
                 yield from wrap_text(f"{grid.caption}:", indent=2) if grid.caption else ()
-                yield from grid_lines(grid)
+                yield from iter_grid_lines(grid)
 
 
 def format_minute(moment: str) -> str:
@@ -97,7 +97,7 @@ def wrap_text(text: str, indent: int = 0) -> list[str]:
     return wrap(text, WIDTH, initial_indent=space, subsequent_indent=space, break_on_hyphens=False) or [""]
 
 
-def grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
+def iter_grid_lines(grid: Grid, width: int = WIDTH) -> Iterator[str]:
     """Yield the lines of a table of at most this width, without its caption."""
     widths = _compute_widths(grid, width)
     first_number = len(widths) - grid.numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.reports.document import WIDTH, Grid, grid_lines, wrap_text
+from pipelines.reports.document import WIDTH, Grid, iter_grid_lines, wrap_text
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 
@@ -106,7 +106,7 @@ def _format_waterfall(found: dict[str, Any]) -> Iterator[str]:
             _format_signed(pair["weight"]),
         )
     )
-    yield from grid_lines(Grid("", ("term", "level", "m", "u", "bits", "sum"), rows, numbers=4))
+    yield from iter_grid_lines(Grid("", ("term", "level", "m", "u", "bits", "sum"), rows, numbers=4))
     yield f"threshold: posterior {found['threshold']:g}; model version {found['model_version']}"
 
 

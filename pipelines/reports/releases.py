@@ -13,7 +13,7 @@ from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATES
 from ndl_export.publish.release_diff import ReleaseDiff, Side
 from ndl_export.publish.upload import Published
 from ndl_export.site import SITE_FOLDER
-from pipelines.reports.document import Grid, grid_lines
+from pipelines.reports.document import Grid, iter_grid_lines
 
 _FIGURES_SHOWN = 20
 """Figures that are listed, unless all are asked for."""
@@ -82,7 +82,7 @@ def describe_differences(found: ReleaseDiff, *, everything: bool) -> str:
     blocks = [
         f"{_format_side(found.before)} -> {_format_side(found.now)}",
         _describe_schema(found),
-        *_requested(found),
+        *_describe_requested(found),
         _describe_figures(found),
     ]
     moved = [line for one in found.figures.values() for line in one.moved]
@@ -103,7 +103,7 @@ def _describe_schema(found: ReleaseDiff) -> str:
     return f"Schema\n{listed}\nThese changes ask for schema {found.asked_for}."
 
 
-def _requested(found: ReleaseDiff) -> list[str]:
+def _describe_requested(found: ReleaseDiff) -> list[str]:
     """Return a line about tables on request that are new or gone, if any."""
     came, went = (", ".join(names) for names in found.requested)
     changes = [f"{what}: {names}." for what, names in (("new", came), ("gone", went)) if names]
@@ -141,4 +141,4 @@ def _describe_moved(lines: Sequence[tuple[str, ...]], shown: int) -> str:
 
 
 def _format_grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(grid_lines(Grid("", header, list(rows)), sys.maxsize))
+    return "\n".join(iter_grid_lines(Grid("", header, list(rows)), sys.maxsize))

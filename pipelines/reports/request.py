@@ -58,7 +58,7 @@ def _build_section(request: Facts, own: Facts, delta: float) -> Section:
     return Section(
         f"{request['name']}, {Cohort(own['cohort']).label}: {request['title']}",
         [
-            _accuracy(request),
+            _describe_wanted_accuracy(request),
             _describe_published(own["published"]),
             _describe_free(request, own),
             *_describe_charged(request, own, delta),
@@ -67,7 +67,7 @@ def _build_section(request: Facts, own: Facts, delta: float) -> Section:
     )
 
 
-def _accuracy(request: Facts) -> str:
+def _describe_wanted_accuracy(request: Facts) -> str:
     wanted = request["accuracy"]
     where = "in every area" if request["geography"] == "councils" else "for all councils together"
     return (

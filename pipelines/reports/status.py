@@ -10,7 +10,7 @@ from pathlib import Path
 from assets.home.paths import Home
 from assets.linkage.arrivals import Arrival, State, explain_arrivals, list_arrivals
 from assets.linkage.inputs import NotLinked
-from assets.release.holds import state
+from assets.release.holds import read_state
 from ndl_export.facts.missing import SOURCES
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
@@ -27,7 +27,7 @@ def list_council_arrivals(landing: Path, home: Path, cohort: Cohort, today: dt.d
 def list_open_holds(home: Path, cohort: Cohort) -> list[str]:
     """Return the holds of a release of the linked cohort that a named person must accept; counts are in bands."""
     try:
-        return [f"{hold.sentence} ({hold.name})" for hold in state(Home(home), [cohort.code]).open]
+        return [f"{hold.sentence} ({hold.name})" for hold in read_state(Home(home), [cohort.code]).open]
     except NotLinked:
         return []
 

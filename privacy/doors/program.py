@@ -14,7 +14,7 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 
 
 @cache
-def program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
+def compute_program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
     """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries."""
     sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
     said = [*(f"{name} {version(name)}" for name in libraries), *list_digests(sources, PROJECT)]

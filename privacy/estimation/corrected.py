@@ -400,10 +400,10 @@ def _weigh_cube(cube: Cube, name: str, matrix: Array) -> Cube:
     totals = np.all(weights == 1.0, axis=1)
     # whole again after rounding errors, so that a total is recognised as one
     total[totals] = np.rint(total[totals])
-    return _with(cube, name, total)
+    return _reweigh_cube(cube, name, total)
 
 
-def _with(cube: Cube, name: str, weights: Array) -> Cube:
+def _reweigh_cube(cube: Cube, name: str, weights: Array) -> Cube:
     """Return the cube with other weights of an attribute's categories; all its rows stay."""
     return _replace_selector(cube, _reweigh_selector(_get_selector(cube, name), weights))
 
@@ -465,7 +465,7 @@ def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube
     chosen = left.where if name in left.where else right.where
     if name not in axes:
         where[name] = chosen[name]
-    return _with(Cube(axes, where), name, weights)
+    return _reweigh_cube(Cube(axes, where), name, weights)
 
 
 def _multiply_selectors(left: Selector, right: Selector) -> Selector:

@@ -142,12 +142,12 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
 
     Each cell is left out of its own prediction.
     """
-    expected = _clip_rate(_share(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
+    expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
             noisy.size[..., None] ** 2 * spreads
         )
-        densities = _log_densities(noisy.x - expected * noisy.size, variances)
+        densities = _compute_log_densities(noisy.x - expected * noisy.size, variances)
         variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
         effects = _fit_additive(noisy.x, noisy.size, variance)
         expected = _clip_rate(effects.sum)
@@ -184,13 +184,13 @@ def _compute_posterior(noisy: NoisyRates, fit: _Fit) -> _Mixture:
     strayed = (noisy.x - fit.expected * noisy.size)[..., None]
     variances = noise + size**2 * before
     return _Mixture(
-        scipy.special.softmax(_log_densities(strayed[..., 0], variances), axis=-1),
+        scipy.special.softmax(_compute_log_densities(strayed[..., 0], variances), axis=-1),
         fit.expected[..., None] + before * size * strayed / variances,
         np.sqrt(before * noise / variances),
     )
 
 
-def _log_densities(strayed: Array, variances: Array) -> Array:
+def _compute_log_densities(strayed: Array, variances: Array) -> Array:
     """Return log densities of cells' deviations, (places, groups, 2), weighted by the share of each kind of cell."""
     shares = np.array([1 - STRAYING_SHARE, STRAYING_SHARE])
     return np.asarray(np.log(shares) - (strayed[..., None] ** 2 / variances + np.log(variances)) / 2)
@@ -216,16 +216,16 @@ def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     others.
     """
     weight = y**2 / variance
-    level = _share((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
+    level = _compute_shares((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
     strayed = y * x / variance - weight * level
     of_place = weight.sum(axis=1, keepdims=True)
-    share = _share(weight, of_place)
+    share = _compute_shares(weight, of_place)
     values, vectors = np.linalg.eigh(np.diag(weight.sum(axis=0)) - weight.T @ share)
     informative = values > REDUNDANT * values[-1]
     known, along = values[informative], vectors[:, informative]
     inverse = (along / known) @ along.T
     group = inverse @ (strayed - share * strayed.sum(axis=1, keepdims=True)).sum(axis=0)
-    place = _share((strayed - weight * group).sum(axis=1, keepdims=True), of_place)
+    place = _compute_shares((strayed - weight * group).sum(axis=1, keepdims=True), of_place)
     of_place = np.maximum(of_place, np.finfo(float).tiny)
     contrast = np.eye(y.shape[1]) - share[:, None, :]
     apart = (contrast @ inverse * contrast).sum(axis=-1)
@@ -236,5 +236,5 @@ def _clip_rate(rate: Array) -> Array:
     return np.asarray(np.clip(rate, NEAR_CERTAIN, 1 - NEAR_CERTAIN))
 
 
-def _share(part: Array, whole: Array) -> Array:
+def _compute_shares(part: Array, whole: Array) -> Array:
     return np.asarray(np.where(whole > 0, part, 0.0) / np.where(whole > 0, whole, 1.0))

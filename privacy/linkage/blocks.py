@@ -111,13 +111,13 @@ def _build_rare_pair_sql(children: int, **levels: str) -> str:
     return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 
-def _equal(*tokens: str) -> str:
+def _build_equal_sql(*tokens: str) -> str:
     return "(" + " AND ".join(f"l.t_{token} = r.t_{token}" for token in tokens) + ")"
 
 
 def _build_close_name_sql(name: str) -> str:
     """Return SQL: the name agrees at both ends or sounds the same."""
-    return f"({_equal(f'{name}_start_dob', f'{name}_end_dob')} OR {_equal(f'{name}_sound_dob')})"
+    return f"({_build_equal_sql(f'{name}_start_dob', f'{name}_end_dob')} OR {_build_equal_sql(f'{name}_sound_dob')})"
 
 
 def _build_end_block(name: str, end: str, other: str, children: int) -> Block:
@@ -149,7 +149,7 @@ def _build_alike_ends_sql(children: int) -> str:
         - FREE_BITS
     )
     more = "true" if enough <= 0 else f"({_build_close_name_sql('surname')} OR {_build_close_name_sql('forename')})"
-    return f"{more} AND NOT coalesce({_equal('surname_dob')} OR {_equal('forename_dob')}, false)"
+    return f"{more} AND NOT coalesce({_build_equal_sql('surname_dob')} OR {_build_equal_sql('forename_dob')}, false)"
 
 
 def _build_district_block(name: str, end: str, other: str) -> Block:
@@ -157,8 +157,8 @@ def _build_district_block(name: str, end: str, other: str) -> Block:
 
     An end of the other name must agree too, unless it is missing or `name` itself agrees more closely.
     """
-    similar = " OR ".join(_equal(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
-    more = f"{_equal(f'{name}_dob')} OR {_build_close_name_sql(name)}"
+    similar = " OR ".join(_build_equal_sql(f"{other}_{form}_dob") for form in ("start", "end", "sound"))
+    more = f"{_build_equal_sql(f'{name}_dob')} OR {_build_close_name_sql(name)}"
     also = f"{similar} OR NOT (l.has_{other} AND r.has_{other}) OR {more}"
     return Block(_pair_tokens("dob_outward", f"{name}_{end}_dob"), also)
 

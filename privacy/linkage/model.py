@@ -33,17 +33,19 @@ from privacy.normalise import RAREST_BAND
 from privacy.pseudonyms import RARE_SURNAME
 
 
-def _equal(left: str, right: str | None = None) -> str:
+def _build_equal_sql(left: str, right: str | None = None) -> str:
     return f"t_{left}_l = t_{right or left}_r"
 
 
-def _any(*tests: str) -> str:
+def _join_tests(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
 def _build_alike_sql(name: str, form: str, other: str | None = None) -> str:
     """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
-    return _any(*(_equal(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode")))
+    return _join_tests(
+        *(_build_equal_sql(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode"))
+    )
 
 
 def _build_known_sql(condition: str) -> str:
@@ -55,53 +57,64 @@ def _build_exchanged_sql(context: str) -> str:
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
     ways = []
     for exact, like in (("surname", "forename"), ("forename", "surname")):
-        whole = _any(
+        whole = _join_tests(
             *(
-                _equal(f"surname_{context}", f"{form}_{context}")
+                _build_equal_sql(f"surname_{context}", f"{form}_{context}")
                 if exact == "surname"
-                else _equal(f"{form}_{context}", f"surname_{context}")
+                else _build_equal_sql(f"{form}_{context}", f"surname_{context}")
                 for form in forms
             )
         )
         parts = ("start", "sound") if context == "dob" else ("start",)
-        loose = _any(*(_equal(f"{like}_{part}_{context}", f"{exact}_{part}_{context}") for part in parts))
+        loose = _join_tests(
+            *(_build_equal_sql(f"{like}_{part}_{context}", f"{exact}_{part}_{context}") for part in parts)
+        )
         ways.append(f"({whole} AND {loose})")
-    return _any(*ways)
+    return _join_tests(*ways)
 
 
 def _build_part_sql(name: str) -> str:
     """Return SQL: the whole name in one record is the first or last word of the name in the other."""
     words = (f"{name}_first_dob", f"{name}_last_dob")
-    return _any(*(_equal(w, f"{name}_dob") for w in words), *(_equal(f"{name}_dob", w) for w in words))
+    return _join_tests(
+        *(_build_equal_sql(w, f"{name}_dob") for w in words), *(_build_equal_sql(f"{name}_dob", w) for w in words)
+    )
 
 
 _FORENAME_FORMS = ("forename", "forename_written")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _build_exchanged_sql("dob"), _build_exchanged_sql("postcode")
-_EXCHANGED = _any(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
-_IN_OTHER_PLACE = _any(
+_EXCHANGED = _join_tests(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
+_IN_OTHER_PLACE = _join_tests(
     *(
-        _equal(f"{a}_{c}", f"{b}_{c}")
+        _build_equal_sql(f"{a}_{c}", f"{b}_{c}")
         for c in ("dob", "postcode")
         for a, b in (("surname", "forename"), ("forename", "surname"))
     )
 )
-_SAME_NAMES = _any(*map(_equal, ("names", "names_outward", "names_day", "names_month")))
-_SAME_OUTWARD = _any(
-    _equal("dob_outward"),
-    _equal("names_outward"),
-    f"(surname_band_l < {RARE_SURNAME} AND {_any(_equal('names_day'), _equal('names_month'))})",
+_SAME_NAMES = _join_tests(*map(_build_equal_sql, ("names", "names_outward", "names_day", "names_month")))
+_SAME_OUTWARD = _join_tests(
+    _build_equal_sql("dob_outward"),
+    _build_equal_sql("names_outward"),
+    f"(surname_band_l < {RARE_SURNAME} AND"
+    f" {_join_tests(_build_equal_sql('names_day'), _build_equal_sql('names_month'))})",
 )
 """Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
-_BOTH = _equal("dob_postcode")
-_SAME = {name: _any(_equal(f"{name}_dob"), _equal(f"{name}_postcode"), _SAME_NAMES) for name in ("surname", "forename")}
+_BOTH = _build_equal_sql("dob_postcode")
+_SAME = {
+    name: _join_tests(_build_equal_sql(f"{name}_dob"), _build_equal_sql(f"{name}_postcode"), _SAME_NAMES)
+    for name in ("surname", "forename")
+}
 _STARTS = {name: _build_alike_sql(name, "start") for name in _SAME}
 _ENDS = {name: _build_alike_sql(name, "end") for name in _SAME}
-_NEARLY = {name: _any(_equal(f"{name}_front_postcode"), _equal(f"{name}_rest_postcode")) for name in _SAME}
-_SAME_DOB = _any(
+_NEARLY = {
+    name: _join_tests(_build_equal_sql(f"{name}_front_postcode"), _build_equal_sql(f"{name}_rest_postcode"))
+    for name in _SAME
+}
+_SAME_DOB = _join_tests(
     _BOTH,
-    _equal("dob_outward"),
+    _build_equal_sql("dob_outward"),
     *(
-        _equal(f"{name}_dob" if not form else f"{name}_{form}_dob")
+        _build_equal_sql(f"{name}_dob" if not form else f"{name}_{form}_dob")
         for name in _SAME
         for form in ("", "sound", "start", "end")
     ),
@@ -109,11 +122,11 @@ _SAME_DOB = _any(
     _build_part_sql("forename"),
     _EXCHANGED_WITH_DOB,
 )
-_SAME_POSTCODE = _any(
+_SAME_POSTCODE = _join_tests(
     _BOTH,
-    *map(_equal, ("day_postcode", "month_postcode")),
+    *map(_build_equal_sql, ("day_postcode", "month_postcode")),
     *(
-        _equal(f"{name}_postcode" if not form else f"{name}_{form}_postcode")
+        _build_equal_sql(f"{name}_postcode" if not form else f"{name}_{form}_postcode")
         for name in _SAME
         for form in ("", "start", "end")
     ),
@@ -122,14 +135,14 @@ _SAME_POSTCODE = _any(
 _ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND NOT {_build_known_sql(_SAME_DOB)}"
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND NOT {_build_known_sql(_SAME['forename'])})"
 """Excludes names like Ahmed Ahmed, where both names are the same."""
-_COMPARABLE = _any(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
-_ONE_FAMILY = f"{_equal('surname_postcode')} AND NOT {_build_known_sql(_BOTH)}"
-_ANOTHER_HOME = f"NOT {_build_known_sql(_any(_SAME_POSTCODE, _SAME_OUTWARD))}"
-_END_SURNAME = _any(_STARTS["surname"], _ENDS["surname"])
-_LIKE_SURNAME = _any(
+_COMPARABLE = _join_tests(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
+_ONE_FAMILY = f"{_build_equal_sql('surname_postcode')} AND NOT {_build_known_sql(_BOTH)}"
+_ANOTHER_HOME = f"NOT {_build_known_sql(_join_tests(_SAME_POSTCODE, _SAME_OUTWARD))}"
+_END_SURNAME = _join_tests(_STARTS["surname"], _ENDS["surname"])
+_LIKE_SURNAME = _join_tests(
     _SAME["surname"],
     _build_part_sql("surname"),
-    _equal("surname_sound_dob"),
+    _build_equal_sql("surname_sound_dob"),
     f"{_STARTS['surname']} AND {_ENDS['surname']}",
 )
 
@@ -153,8 +166,8 @@ LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
         "day and month exchanged": f"t_dob_postcode_l <> t_dob_postcode_r AND {_SAME_DOB} AND {_SAME_POSTCODE}",
         "same": _SAME_DOB,
-        "same day of the month": _any(_equal("day_postcode"), _equal("names_day")),
-        "same month": _any(_equal("month_postcode"), _equal("names_month")),
+        "same day of the month": _join_tests(_build_equal_sql("day_postcode"), _build_equal_sql("names_day")),
+        "same month": _join_tests(_build_equal_sql("month_postcode"), _build_equal_sql("names_month")),
     },
     "postcode": {
         "same, of a crowd": f"{_SAME_POSTCODE} AND (crowded_l OR crowded_r)",
@@ -169,10 +182,10 @@ LEVELS: dict[str, dict[str, str]] = {
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND NOT {_build_known_sql(_SAME['forename'])}",
         "part": _build_part_sql("surname"),
         "all but its start or end the same": _NEARLY["surname"],
-        "sounds the same": _equal("surname_sound_dob"),
+        "sounds the same": _build_equal_sql("surname_sound_dob"),
         "starts and ends the same": f"{_STARTS['surname']} AND {_ENDS['surname']}",
         "starts or ends the same, one address, another date": (
-            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_build_known_sql(_equal('day_postcode'))}"
+            f"{_END_SURNAME} AND {_ANOTHER_DATE} AND NOT {_build_known_sql(_build_equal_sql('day_postcode'))}"
         ),
         "starts or ends the same, another forename and home": (
             f"{_END_SURNAME} AND {_ANOTHER_HOME} AND NOT {_build_known_sql(_SAME['forename'])}"
@@ -198,14 +211,15 @@ LEVELS: dict[str, dict[str, str]] = {
         "part": _build_part_sql("forename"),
         "all but its start or end the same, one family": f"{_NEARLY['forename']} AND {_ONE_FAMILY}",
         "all but its start or end the same": _NEARLY["forename"],
-        "sounds the same": _equal("forename_sound_dob"),
+        "sounds the same": _build_equal_sql("forename_sound_dob"),
         "starts and ends the same": f"{_STARTS['forename']} AND {_ENDS['forename']}",
-        "starts or ends the same, one family": f"{_any(_STARTS['forename'], _ENDS['forename'])} AND {_ONE_FAMILY}",
+        "starts or ends the same, one family": f"{_join_tests(_STARTS['forename'], _ENDS['forename'])} AND"
+        f" {_ONE_FAMILY}",
         "starts the same": _STARTS["forename"],
         "ends the same, one address and date": f"{_ENDS['forename']} AND {_BOTH}",
         "ends the same": _ENDS["forename"],
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
-        "different, one family": _equal("surname_postcode"),
+        "different, one family": _build_equal_sql("surname_postcode"),
         "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },

@@ -264,7 +264,7 @@ class SignOffs:
                 found |= {each.entry_hash: each for each in judgement.counting}
         return list(found.values())
 
-    def withdrawals(self) -> Iterator[tuple[Request, str]]:
+    def iter_withdrawals(self) -> Iterator[tuple[Request, str]]:
         """Yield every allowed withdrawal, oldest first, with the day of its last counting signature."""
         for request, judgement in self._allowances:
             if request.get("stage") == WITHDRAWAL:

@@ -71,14 +71,14 @@ def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | No
         _check_columns(connection, names)
         digest.update(("\n".join(names) + "\n").encode())
         connection.execute("SET arrow_large_buffer_size = true")  # identical rows may add up to more than 2 GiB of text
-        distinct = f"SELECT {_line(names)} AS line, count(*) AS n FROM children GROUP BY line"
+        distinct = f"SELECT {_build_line_sql(names)} AS line, count(*) AS n FROM children GROUP BY line"
         lines = connection.sql(f"SELECT repeat(line, n) FROM ({distinct}) ORDER BY line")
         for batch in lines.to_arrow_reader(BATCH_ROWS):
             digest.update(_view_text(batch.column(0)))
     return digest.hexdigest()
 
 
-def _line(names: Sequence[str]) -> str:
+def _build_line_sql(names: Sequence[str]) -> str:
     """Return SQL that writes a row as a line of text: a JSON list of these columns.
 
     Each column is converted separately, because DuckDB then converts a repeated value only once.

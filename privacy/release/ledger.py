@@ -463,8 +463,8 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
     left = _compute_remaining(entries, cohort, unit)
     if amount > left:
         advice = (
-            f"a plan of rho {_format_nano(left)} or less ({_share(left, amount)} of what was asked) would fit, with"
-            f" noise {(amount / left) ** 0.5:.2f} times as wide"
+            f"a plan of rho {_format_nano(left)} or less ({_format_share(left, amount)} of what was asked) would fit,"
+            f" with noise {(amount / left) ** 0.5:.2f} times as wide"
             if left
             else f"nothing more can be released about a {unit} of this cohort"
         )
@@ -487,7 +487,7 @@ def _convert_to_nano(rho: float, rounding: str) -> int:
     return int((amount * NANO).to_integral_value(rounding=rounding))
 
 
-def _share(part: int, whole: int) -> str:
+def _format_share(part: int, whole: int) -> str:
     """Return a percentage with one decimal, rounded down so that the stated share does fit."""
     return f"{1000 * part // whole / 10:g}%"
 

@@ -89,7 +89,7 @@ def _normalise_approver_key(text: str) -> str:
         raise ValueError("must be as `readiness keys approver` prints it") from None
 
 
-def _line_fault(text: str) -> str | None:
+def _find_line_fault(text: str) -> str | None:
     sound = is_line(text) and len(text) <= _LONGEST_TEXT
     return None if sound else f"must be one line of at most {_LONGEST_TEXT} characters"
 
@@ -127,8 +127,8 @@ class Person:
     `key` is an Ed25519 public key, base64 of its DER; `until` is the last day on which it counts.
     """
 
-    name: Annotated[str, build_fault_validator(_line_fault)]
-    role: Annotated[str, build_fault_validator(_line_fault)]
+    name: Annotated[str, build_fault_validator(_find_line_fault)]
+    role: Annotated[str, build_fault_validator(_find_line_fault)]
     key: Annotated[str, AfterValidator(_normalise_approver_key)]
     public: bool
     until: Annotated[Day | None, BeforeValidator(lambda day: day or None)] = None

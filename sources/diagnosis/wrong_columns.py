@@ -94,8 +94,8 @@ class _Comparison:
         other = self._find_likeliest_heading(column, heading) if own < _RIGHT_SHARE else None
         if other is None:
             return None
-        theirs, own = self._format_column_number(other), self._format_column_number(heading)
-        by_number = f"in {theirs} look like {column.name}, those in {own} do not."
+        there, here = self._format_column_number(other), self._format_column_number(heading)
+        by_number = f"in {there} look like {column.name}, those in {here} do not."
         by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
         numbered = column.name in self._forms and column.name != "postcode"
         swapped = other in self._extract.headings.values() and column.name in self._forms

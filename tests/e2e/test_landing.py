@@ -175,7 +175,8 @@ def test_a_run_does_not_take_a_half_written_file(installation: Installation, mon
         run_cohort(installation, Cohort("202425"), None, False, print)
     assert pauses == [arriving.PAUSE_SECONDS]
     taken = [
-        deliveries.current(installation.home.extract("eyfsp", "202425", council)) for council in ("halton", "leeds")
+        deliveries.read_current(installation.home.extract("eyfsp", "202425", council))
+        for council in ("halton", "leeds")
     ]
     assert [each is not None for each in taken] == [False, True]
     monkeypatch.setattr(arriving.time, "sleep", pauses.append)

@@ -130,7 +130,7 @@ def test_what_arrives_is_ingested_and_reported(made: Path, tmp_path: Path, whole
         return root
 
     def outcome(root: Path) -> dict[str, object]:
-        home, quality = _home(root), deliveries.current(_home(root).extract(*KEY))
+        home, quality = _home(root), deliveries.read_current(_home(root).extract(*KEY))
         assert quality
         report = json.loads((home.cohort(COHORT).reports("leeds") / "eyfsp.json").read_text())
         return {
@@ -148,7 +148,7 @@ def test_what_arrives_is_ingested_and_reported(made: Path, tmp_path: Path, whole
     def check(root: Path) -> None:
         home = _home(root)
         home.clear_half_made()
-        if Intake(root / "landing", home, _keys(root)).needing_intake(COHORT, ["leeds"]):
+        if Intake(root / "landing", home, _keys(root)).list_needing_intake(COHORT, ["leeds"]):
             ingest(root)
         assert outcome(root) == wanted
 

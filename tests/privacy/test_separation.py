@@ -19,8 +19,8 @@ import pytest
 
 from assets.pseudonymise import split_writer, stream_extract
 from assets.pseudonymise.split_writer import SenderWriter, SplitWriter
-from assets.pseudonymise.stream_extract import Tools, stream_alone, tools_for
-from assets.pseudonymise.tokens_file import tokens_schema
+from assets.pseudonymise.stream_extract import Tools, make_tools, stream_alone
+from assets.pseudonymise.tokens_file import build_tokens_schema
 from privacy import row_keys
 from privacy.doors import sealed
 from privacy.keys import KeyRing
@@ -44,7 +44,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture(scope="module")
 def tools(keys: KeyRing) -> Tools:
-    return tools_for(keys, None)
+    return make_tools(keys, None)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools
     kept = SplitWriter(
         folder / "kept", of_delivery, keys.get_public_key("tokens"), {}, lambda t: np.zeros(len(t), bool)
     )
-    sent = SenderWriter(folder / "sent", of_sent, keys.get_public_key("intake"), tokens_schema(contract))
+    sent = SenderWriter(folder / "sent", of_sent, keys.get_public_key("intake"), build_tokens_schema(contract))
     passed(kept)
     passed(sent)
     return Written(people, kept, sent)

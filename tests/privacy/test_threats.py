@@ -12,8 +12,8 @@ import pytest
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
 from assets.pseudonymise.split_writer import SenderWriter
-from assets.pseudonymise.stream_extract import stream_alone, tools_for
-from assets.pseudonymise.tokens_file import tokens_schema
+from assets.pseudonymise.stream_extract import make_tools, stream_alone
+from assets.pseudonymise.tokens_file import build_tokens_schema
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy import row_keys
@@ -77,9 +77,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     assert landed
     taken, contract = Intake(root / "landing", home, keys).ingest(landed), CONTRACTS["eyfsp"]
     of_sent = row_keys.derive_sent_file_keys(keys, *landed.key, "sha")
-    with SenderWriter(root, of_sent, keys.get_public_key("intake"), tokens_schema(contract)) as out:
+    with SenderWriter(root, of_sent, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
         stream_alone(
-            tools_for(keys.of_sender(), None, second_keying=False),
+            make_tools(keys.limit_to_sender(), None, second_keying=False),
             open_extract(landed, contract, CONTRACT_DIALECT),
             contract,
             out,

@@ -86,7 +86,7 @@ class Share:
         return self.rows / self.of if self.of else None
 
 
-def changed(now: Share, last: Share) -> bool:
+def has_changed(now: Share, last: Share) -> bool:
     """Return whether a share's change since the last delivery is worth a look."""
     if not now.of or not last.of:
         return False
@@ -95,7 +95,7 @@ def changed(now: Share, last: Share) -> bool:
     return abs(now.rows / now.of - last.rows / last.of) > max(POINTS, STANDARD_ERRORS * error)
 
 
-def departs(now: Share, from_share: float) -> bool:
+def is_departure(now: Share, from_share: float) -> bool:
     """Return whether a share's distance from a published one is worth a look."""
     if not now.of:
         return False
@@ -103,7 +103,7 @@ def departs(now: Share, from_share: float) -> bool:
     return abs(now.rows / now.of - from_share) > max(POINTS, STANDARD_ERRORS * error)
 
 
-def against_published(
+def compare_with_published(
     contract: SourceContract, place: Place, cohort: Cohort, now: Profile, last: Profile | None
 ) -> list[dict[str, Any]]:
     """Return, in report order, the file's measures and the breakdowns that have published figures, with comparisons."""
@@ -112,17 +112,19 @@ def against_published(
     for name, measure in now.by_measure.items():
         was = Share(before[name].rows, before[name].of) if name in before else None
         share, topic = Share(measure.rows, measure.of), MEASURE_TOPICS[contract.name]
-        rows.append(_compared(topic, MEASURES[name], share, was, figures.get(name)))
+        rows.append(_build_comparison(topic, MEASURES[name], share, was, figures.get(name)))
     for column, (topic, groups) in _CODE_GROUPS.items():
         has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
             published = published_figures.find_shares(place, cohort, topic, dict.fromkeys(groups.values()))
             mine, theirs = _mix(now, column, groups), _mix(last, column, groups) if last else {}
-            rows += [_compared(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
+            rows += [_build_comparison(topic, name, mine[name], theirs.get(name), published.get(name)) for name in mine]
     return rows
 
 
-def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, rows: int) -> dict[str, Any] | None:
+def compare_number_of_children(
+    contract: SourceContract, place: Place, cohort: Cohort, rows: int
+) -> dict[str, Any] | None:
     """Return the file's rows compared with the published number of children, or None if none is published."""
     figure = published_figures.find_number_of_children(place, cohort) if contract.name in _OF_ALL_CHILDREN else None
     if not figure:
@@ -138,7 +140,7 @@ def number_of_children(contract: SourceContract, place: Place, cohort: Cohort, r
     }
 
 
-def _compared(
+def _build_comparison(
     topic: str, label: str, now: Share, last: Share | None, figure: published_figures.Published | None
 ) -> dict[str, Any]:
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
@@ -149,11 +151,11 @@ def _compared(
         "of": now.of,
         "share": now.value,
         "last_share": last.value if last else None,
-        "changed": bool(last and changed(now, last)),
+        "changed": bool(last and has_changed(now, last)),
         "published_share": figure.value if figure else None,
         "published_area": figure.area if figure else None,
         "published_cohort": figure.cohort.label if figure else None,
-        "departs": bool(figure and judged and departs(now, figure.value)),
+        "departs": bool(figure and judged and is_departure(now, figure.value)),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
 from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
-from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, bins
+from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, compute_bin_edges
 from assets.pseudonymise.findings import RuleCount
 from ndl_export.pages.number_format import capital, month, percent, points, row_ranges, rows
 from privacy.normalise import VALID
@@ -74,36 +74,36 @@ _CHECKS = {
 _ACROSS_COLUMNS = "Values of several columns agree with each other"
 
 
-def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
+def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again: str = "") -> dict[str, Any]:
     """Return the facts of the report on an accepted extract.
 
     `last` is the previous delivery. `sent_again` is the time the same file was delivered again, or empty.
     """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), get_place(now.council)
-    covered = _covered_by_the_whole(now)
+    covered = _find_covered_rules(now)
     rules = sorted(now.rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
-    completeness = list(_completeness(contract, now, last))
-    values = list(_values(contract, now, last))
-    figures = compare.against_published(contract, area, cohort, now.profile, last.profile if last else None)
-    size = compare.number_of_children(contract, area, cohort, now.rows_kept)
-    passed = Counter(_check(finding) for finding in now.findings if finding.passed)
+    completeness = list(_iter_completeness(contract, now, last))
+    values = list(_iter_values(contract, now, last))
+    figures = compare.compare_with_published(contract, area, cohort, now.profile, last.profile if last else None)
+    size = compare.compare_number_of_children(contract, area, cohort, now.rows_kept)
+    passed = Counter(_describe_check(finding) for finding in now.findings if finding.passed)
     return {
         "report": "extract",
         "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
-        **_about(now.council, now.source, now.cohort, now.file),
+        **_identify_extract(now.council, now.source, now.cohort, now.file),
         "taken_at": now.taken_at,
         "rows_read": now.rows_read,
         "rows_kept": now.rows_kept,
         "rows_rejected": now.rows_rejected,
         "rows_warned": now.rows_warned,
-        "last": _last(last),
-        "parts": _parts(now.parts),
+        "last": _summarise_last(last),
+        "parts": _build_parts(now.parts),
         "sheet": asdict(now.sheet) if now.sheet else None,
         "sent_again": sent_again,
-        "held": list(_held(now)),
-        "whole_file": list(_of_the_whole(now, last)),
-        "findings": [_finding(rule, now) | {"told_of_the_whole": rule.rule in covered} for rule in rules],
+        "held": list(_iter_hold_phrases(now)),
+        "whole_file": list(_iter_whole_file_warnings(now, last)),
+        "findings": [_build_finding(rule, now) | {"told_of_the_whole": rule.rule in covered} for rule in rules],
         "failed_checks": [
             {
                 "sentence": finding.sentence,
@@ -116,8 +116,8 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
             if not finding.passed and finding.rule not in covered | {rule.rule for rule in now.rules}
         ],
         "passed_checks": [{"check": check, "times": times} for check, times in passed.items()],
-        "worth_a_look": list(_worth_a_look(now, last, size, completeness, values, figures)),
-        "identifiers": _identifiers(contract, now),
+        "worth_a_look": list(_iter_worth_a_look(now, last, size, completeness, values, figures)),
+        "identifiers": _build_identifiers(contract, now),
         "completeness": completeness,
         "number_of_children": size,
         "figures": figures,
@@ -126,7 +126,7 @@ def extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_again:
     }
 
 
-def _held(now: ExtractQuality) -> Iterator[str]:
+def _iter_hold_phrases(now: ExtractQuality) -> Iterator[str]:
     """Yield a phrase such as `1,954 of about 3,209 children` for each rule that can hold a release."""
     kept, unit = now.rows_kept, "children" if now.source in SOURCES_OF_CHILDREN else "rows"
     known = {
@@ -142,10 +142,10 @@ def _held(now: ExtractQuality) -> Iterator[str]:
         yield NUMBER_OF_MANY.sentence.removesuffix(".")
 
 
-def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
+def _iter_whole_file_warnings(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[str]:
     """Yield sentences, with counts, on signs that the whole file is wrong. They come first in the report."""
     yield from (other.for_sender for other in now.other_origins)
-    for rule in _too_many(now):
+    for rule in _list_excessive_rules(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
         if rule.rule == _MISDATED:
             yield f"{named}: {rule.sentence} Where a file mixes forms of dates, others may be read as the wrong day."
@@ -161,7 +161,7 @@ def _of_the_whole(now: ExtractQuality, last: ExtractQuality | None) -> Iterator[
         yield "Every count in it is as in your last delivery: is it the newer file?"
 
 
-def _too_many(now: ExtractQuality) -> list[RuleCount]:
+def _list_excessive_rules(now: ExtractQuality) -> list[RuleCount]:
     """Return rules that do not stop the file, but are broken in so many rows that the whole file is wrong."""
     least = max(MUCH * now.rows_read, MANY_ROWS)
     return [
@@ -169,13 +169,13 @@ def _too_many(now: ExtractQuality) -> list[RuleCount]:
     ]
 
 
-def _covered_by_the_whole(now: ExtractQuality) -> set[str]:
-    """Return the rules that `_of_the_whole` already covers."""
+def _find_covered_rules(now: ExtractQuality) -> set[str]:
+    """Return the rules that `_iter_whole_file_warnings` already covers."""
     years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
-    return years | {rule.rule for rule in _too_many(now)} | {finding.rule for finding in now.holds}
+    return years | {rule.rule for rule in _list_excessive_rules(now)} | {finding.rule for finding in now.holds}
 
 
-def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
+def build_stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
     """Return the facts of the report on a stopped extract. `last` is the one that stays in place."""
     file, _, why = stopped.for_sender.partition(": ")
     # without the file's path, because the page names the file
@@ -183,17 +183,17 @@ def stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict
     return {
         "report": "extract",
         "outcome": STOPPED,
-        **_about(stopped.council, stopped.source, stopped.cohort, stopped.file),
+        **_identify_extract(stopped.council, stopped.source, stopped.cohort, stopped.file),
         "taken_at": stopped.stopped_at,
         "held": [],
         "whole_file": [],
         "sentence": f"{reason.removesuffix('.')}.",
         "headings": asdict(stopped.headings) if stopped.headings else None,
-        "last": _last(last),
+        "last": _summarise_last(last),
     }
 
 
-def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
+def _identify_extract(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
     return {
         "council": council,
         "council_name": get_place(council).la_name,
@@ -206,14 +206,14 @@ def _about(council: str, source: str, cohort: str, file: str) -> dict[str, str]:
     }
 
 
-def _last(last: ExtractQuality | None) -> dict[str, Any] | None:
+def _summarise_last(last: ExtractQuality | None) -> dict[str, Any] | None:
     if last is None:
         return None
     same = ("file", "taken_at", "rows_read", "rows_kept", "rows_rejected")
     return {"cohort_label": Cohort(last.cohort).label, **{name: getattr(last, name) for name in same}}
 
 
-def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
+def _build_finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
     return {
         "rule": rule.rule,
         "severity": str(rule.severity),
@@ -221,50 +221,50 @@ def _finding(rule: RuleCount, now: ExtractQuality) -> dict[str, Any]:
         "columns": [{"column": column, "heading": now.headings.get(column, column)} for column in rule.columns],
         "rows": rule.rows,
         "share": rule.rows / max(now.rows_read, 1),
-        "row_numbers": _row_places(rule.first_rows, now),
+        "row_numbers": _format_row_places(rule.first_rows, now),
         "more_rows": rule.rows - len(rule.first_rows),
     }
 
 
-def _row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
+def _format_row_places(numbers: Sequence[int], now: ExtractQuality) -> str:
     """Return `3-7, 12`, or for parts `3-7 of part 1; 12 of part 2`. For workbooks, these are the sheet's numbers."""
     sheets = {part.number: part.sheet for part in now.parts.parts} if now.parts else {0: now.sheet}
     by_part: dict[int, list[int]] = {}
     for part, row in map(split_number, numbers):
-        by_part.setdefault(part, []).append(_in_sheet(row, sheets.get(part)))
+        by_part.setdefault(part, []).append(_get_sheet_row(row, sheets.get(part)))
     of = ((f" of part {part}" if part else "", row_ranges(rows)) for part, rows in sorted(by_part.items()))
     return "; ".join(ranges + named for named, ranges in of)
 
 
-def _in_sheet(row: int, sheet: SheetTaken | None) -> int:
+def _get_sheet_row(row: int, sheet: SheetTaken | None) -> int:
     return sheet.row(row) if sheet else row
 
 
-def _parts(parts: FromParts | None) -> dict[str, Any] | None:
+def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     if parts is None:
         return None
     source = "We see this from the files." if parts.seen else "Your council file says so."
     files = [
         asdict(part)
-        | {"of_no_cohort_numbers": row_ranges(_in_sheet(row, part.sheet) for row in part.first_of_no_cohort)}
+        | {"of_no_cohort_numbers": row_ranges(_get_sheet_row(row, part.sheet) for row in part.first_of_no_cohort)}
         for part in parts.parts
     ]
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
-def _check(finding: Finding) -> str:
+def _describe_check(finding: Finding) -> str:
     rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
     return _CHECKS.get(rule, _ACROSS_COLUMNS)
 
 
-def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
+def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
     # a rule can detect invalid values of columns with a form
     columns = [(c, c.kind is not Kind.TEXT or c.name in VALID) for c in contract.with_role(Role.IDENTIFIER)]
     return [
         {
-            **_named(contract, column.name, now.headings),
+            **_name_column(contract, column.name, now.headings),
             "blank_rows": found.get(f"{column.name}-blank", 0) if column.blank else None,
             "invalid_rows": found.get(f"{column.name}-invalid", 0) if has_a_form else None,
         }
@@ -273,7 +273,7 @@ def _identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str
     ]
 
 
-def _completeness(
+def _iter_completeness(
     contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
 ) -> Iterator[dict[str, Any]]:
     before = last.profile.by_column if last else {}
@@ -281,7 +281,7 @@ def _completeness(
         share = column.filled / now.profile.rows if now.profile.rows else None
         earlier = before.get(column.column)
         last_share = earlier.filled / last.profile.rows if last and earlier and last.profile.rows else None
-        named = _named(contract, column.column, now.headings)
+        named = _name_column(contract, column.column, now.headings)
         note = None
         if share is not None and last_share is not None and last_share - share > FALL:
             note = (
@@ -291,13 +291,15 @@ def _completeness(
         yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
 
 
-def _named(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
+def _name_column(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
     """Return a column's name in the contract, heading in the file, and description."""
     heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
     return {"column": column, "heading": heading, "description": description}
 
 
-def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None) -> Iterator[dict[str, Any]]:
+def _iter_values(
+    contract: SourceContract, now: ExtractQuality, last: ExtractQuality | None
+) -> Iterator[dict[str, Any]]:
     same_cohort = last is not None and last.cohort == now.cohort
     for column in now.profile.columns:
         if not column.groups:
@@ -307,37 +309,37 @@ def _values(contract: SourceContract, now: ExtractQuality, last: ExtractQuality 
         comparable = last is not None and (same_cohort or kind is not Kind.DATE)
         earlier = last.profile.by_column.get(column.column) if last and comparable else None
         yield {
-            **_named(contract, column.column, now.headings),
+            **_name_column(contract, column.column, now.headings),
             "kind": str(Kind.CODE if kind is Kind.TEXT else kind),
             "filled": column.filled,
             "last_filled": earlier.filled if earlier else None,
-            "edges": list(bins(contract[column.column])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
-            "groups": _groups(_by_label(contract, column), _by_label(contract, earlier)),
+            "edges": list(compute_bin_edges(contract[column.column])) if kind in (Kind.INTEGER, Kind.DECIMAL) else None,
+            "groups": _build_groups(_group_by_label(contract, column), _group_by_label(contract, earlier)),
         }
 
 
-def _groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share]) -> list[dict[str, Any]]:
+def _build_groups(now: Mapping[str, compare.Share], last: Mapping[str, compare.Share]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
             "rows": share.rows,
             "share": share.value,
             "last_share": last[label].value if label in last else None,
-            "changed": label in last and compare.changed(share, last[label]),
+            "changed": label in last and compare.has_changed(share, last[label]),
         }
         for label, share in now.items()
     ]
 
 
-def _by_label(contract: SourceContract, column: ColumnProfile | None) -> dict[str, compare.Share]:
+def _group_by_label(contract: SourceContract, column: ColumnProfile | None) -> dict[str, compare.Share]:
     """Return the share of each group by its label in the report. Codes with the same label are added up."""
     counts: Counter[str] = Counter()
-    for group, label in zip(column.groups, _labels(contract, column), strict=True) if column else ():
+    for group, label in zip(column.groups, _label_groups(contract, column), strict=True) if column else ():
         counts[label] += group.rows
     return {label: compare.Share(count, column.filled) for label, count in counts.items()} if column else {}
 
 
-def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
+def _label_groups(contract: SourceContract, column: ColumnProfile) -> list[str]:
     keys = [group.key for group in column.groups]
     if column.column not in contract:
         return [_DERIVED_LABELS.get(column.column, {}).get(key, key) for key in keys]
@@ -352,7 +354,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
             outside = {BEFORE: f"Before {month(inner[0])}", AFTER: f"After {month(inner[-1])}"}
             return [outside.get(key) or month(key) for key in keys]
         case Kind.INTEGER | Kind.DECIMAL:
-            *lower, end = ends = bins(described)
+            *lower, end = ends = compute_bin_edges(described)
             labels = [f"{low:g} to under {high:g}" for low, high in zip(lower[:-1], ends[1:], strict=False)]
             return [
                 *labels,
@@ -362,7 +364,7 @@ def _labels(contract: SourceContract, column: ColumnProfile) -> list[str]:
             return keys
 
 
-def _worth_a_look(
+def _iter_worth_a_look(
     now: ExtractQuality,
     last: ExtractQuality | None,
     size: dict[str, Any] | None,
@@ -389,10 +391,10 @@ def _worth_a_look(
     for figure in figures:
         if figure["changed"] and figure["topic"] in compare.MEASURE_TOPICS.values():
             yield f"{figure['label']}: {percent(figure['share'])}. {was} {percent(figure['last_share'])}."
-    yield from _departures(figures)
+    yield from _iter_departures(figures)
 
 
-def _departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _iter_departures(figures: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a sentence for each measure that departs from its published figure, and at most one for each breakdown."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         departing = [figure for figure in group if figure["departs"]]

@@ -32,7 +32,7 @@ BINS = 10
 OPEN_RANGES = {"asq_se2_score": (0.0, 200.0)}
 """Range to draw for a number without a maximum in its contract. The last bin has no upper end."""
 BEFORE, AFTER = "before", "after"
-"""Groups of dates outside the window of `months`."""
+"""Groups of dates outside the window of `list_months`."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,17 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 
 def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
-    columns, measures, rules = _columns(contract, cohort), _measures(contract), select_payload_rules(contract)
+    columns, measures, rules = (
+        _build_columns_sql(contract, cohort),
+        _build_measures_sql(contract),
+        select_payload_rules(contract),
+    )
     terms = []
     for name, (group, keys) in columns.items():
         terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
-    terms += [_count(condition) for pair in measures.values() for condition in pair]
-    terms += [_count(bound(rule.broken, cohort)) for rule in rules]
-    for extract, (rows, *values) in zip(extracts, _counts(con, extracts, terms), strict=True):
+    terms += [_count_sql(condition) for pair in measures.values() for condition in pair]
+    terms += [_count_sql(bound(rule.broken, cohort)) for rule in rules]
+    for extract, (rows, *values) in zip(extracts, _fetch_counts(con, extracts, terms), strict=True):
         counted, profiles = iter(values), []
         for name, (_, keys) in columns.items():
             filled, histogram = next(counted), next(counted) or {}
@@ -126,7 +130,7 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
         yield extract.kept, Counted(profile, {rule.id: next(counted) for rule in rules})
 
 
-def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
+def _fetch_counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms: list[str]) -> list[list[Any]]:
     """Return, for each extract, the number of rows and the values of the SQL aggregates `terms`."""
     files = parquet([extract.kept for extract in extracts], hive_partitioning=False, filename=True)
     counted = f"count(*), {', '.join(terms)} FROM {files}"
@@ -138,13 +142,13 @@ def _counts(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted], terms
     return [found[str(extract.kept)] for extract in extracts]
 
 
-def rows_warned(quarantine: Path) -> int:
+def count_warned_rows(quarantine: Path) -> int:
     """Return the number of kept rows with at least one warning, from the extract's quarantine file."""
     found = pyarrow.parquet.ParquetFile(quarantine).read(columns=[ROW_KEY, "row_kept"])
     return len(pc.unique(found[ROW_KEY].filter(found["row_kept"])))
 
 
-def bins(column: Column) -> tuple[float, ...]:
+def compute_bin_edges(column: Column) -> tuple[float, ...]:
     """Return the bin edges of a number column: each lower end, and the upper end of the last bin."""
     low, high = OPEN_RANGES.get(column.name, (column.minimum, column.maximum))
     if low is None or high is None:
@@ -152,7 +156,7 @@ def bins(column: Column) -> tuple[float, ...]:
     return tuple(low + (high - low) * step / BINS for step in range(BINS + 1))
 
 
-def months(cohort: Cohort) -> tuple[dt.date, ...]:
+def list_months(cohort: Cohort) -> tuple[dt.date, ...]:
     """Return the first day of each month in which an event about a child of the cohort can be dated.
 
     The months run from nine months before the oldest child is born to the end of the academic year.
@@ -162,34 +166,34 @@ def months(cohort: Cohort) -> tuple[dt.date, ...]:
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
 
 
-def _columns(contract: SourceContract, cohort: Cohort) -> dict[str, tuple[str, tuple[str, ...]]]:
+def _build_columns_sql(contract: SourceContract, cohort: Cohort) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return, by column, SQL for a row's group, and all groups in order."""
-    found = {column.name: _grouped(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+    found = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
     if "date_of_birth" in contract:
         found |= {name: (f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
     return found
 
 
-def _grouped(column: Column, cohort: Cohort) -> tuple[str, tuple[str, ...]]:
+def _build_group_sql(column: Column, cohort: Cohort) -> tuple[str, tuple[str, ...]]:
     name = column.name
     match column.kind:
         case Kind.CODE:
             return name, tuple(column.codes or ())
         case Kind.DATE:
-            window = [f"{month:%Y-%m}" for month in months(cohort)]
+            window = [f"{month:%Y-%m}" for month in list_months(cohort)]
             month = f"strftime({name}, '%Y-%m')"
             outside = f"WHEN {month} < {quote_text(window[0])} THEN {quote_text(BEFORE)}"
             outside += f" WHEN {month} > {quote_text(window[-1])} THEN {quote_text(AFTER)}"
             return f"CASE {outside} ELSE {month} END", (BEFORE, *window, AFTER)
         case Kind.INTEGER | Kind.DECIMAL:
-            lower = [f"{low:g}" for low in bins(column)[:-1]]
+            lower = [f"{low:g}" for low in compute_bin_edges(column)[:-1]]
             cases = " ".join(f"WHEN {name} >= {low} THEN {quote_text(low)}" for low in reversed(lower))
             return f"CASE {cases} END", tuple(lower)
         case Kind.TEXT:
             return name, ()
 
 
-def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
+def _build_measures_sql(contract: SourceContract) -> dict[str, tuple[str, str]]:
     """Return, by measure, SQL conditions for the rows counted and for the denominator."""
     if contract.name == "eyfsp":
         goals = {"gld": GLD_GOALS, "all_goals": tuple(GOALS)}
@@ -202,6 +206,6 @@ def _measures(contract: SourceContract) -> dict[str, tuple[str, str]]:
     return {}
 
 
-def _count(condition: str) -> str:
+def _count_sql(condition: str) -> str:
     """Return SQL that counts rows meeting a condition. `count_if` is NULL if the condition is NULL in every row."""
     return f"coalesce(count_if({condition}), 0)"

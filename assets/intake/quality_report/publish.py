@@ -11,7 +11,7 @@ from typing import Any
 
 from assets.home.paths import CohortStore, Home
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import SEVERITIES, STOPPED, TAKEN, extract_report, stopped_report
+from assets.intake.quality_report.facts import SEVERITIES, STOPPED, TAKEN, build_extract_report, build_stopped_report
 from ndl_export.pages import charts, kit
 from ndl_export.pages.number_format import listed, rows
 from privacy.doors import files
@@ -60,10 +60,10 @@ def report_extract(
     """
     folder = home.cohort(outcome.cohort).reports(outcome.council)
     if isinstance(outcome, StoppedExtract):
-        report = stopped_report(outcome, last)
+        report = build_stopped_report(outcome, last)
     else:
-        report = extract_report(outcome, last, sent_again)
-    pages = _pages(folder, outcome.source, report, render(report))
+        report = build_extract_report(outcome, last, sent_again)
+    pages = _build_pages(folder, outcome.source, report, render(report))
     if isinstance(outcome, ExtractQuality):
         # results of expectations, named as in the suite's file, without values of rows
         expectations = {
@@ -91,28 +91,30 @@ def report_council(store: CohortStore, council: str) -> None:
     if has_council_report(store, council):
         return
     folder = store.reports(council)
-    reports = [json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _of_extracts(folder)]
-    report = council_report(reports)
-    files.write_all(_pages(folder, ALL_EXTRACTS, report, render_council(report)))
+    reports = [
+        json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in _list_extract_pages(folder)
+    ]
+    report = build_council_report(reports)
+    files.write_all(_build_pages(folder, ALL_EXTRACTS, report, render_council(report)))
 
 
 def has_council_report(store: CohortStore, council: str) -> bool:
     """Return whether a council's report is newer than the reports of all its extracts."""
     folder = store.reports(council)
-    gathered, own = folder / f"{ALL_EXTRACTS}.html", _of_extracts(folder)
+    gathered, own = folder / f"{ALL_EXTRACTS}.html", _list_extract_pages(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
     return not own or (gathered.exists() and gathered.stat().st_mtime_ns > newest)
 
 
-def _of_extracts(folder: Path) -> list[Path]:
+def _list_extract_pages(folder: Path) -> list[Path]:
     return [path for source in CONTRACTS if (path := folder / f"{source}.html").exists()]
 
 
-def _pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, bytes]:
+def _build_pages(folder: Path, name: str, report: Facts, page: str) -> dict[Path, bytes]:
     return {folder / f"{name}.json": files.encode_json(report), folder / f"{name}.html": page.encode()}
 
 
-def council_report(reports: Sequence[Facts]) -> Facts:
+def build_council_report(reports: Sequence[Facts]) -> Facts:
     """Gather the extract reports of one council and cohort."""
     by_source = {report["source"]: report for report in reports}
     ordered = [by_source[source] for source in CONTRACTS if source in by_source]
@@ -120,13 +122,13 @@ def council_report(reports: Sequence[Facts]) -> Facts:
     return {
         "report": "council",
         **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
-        "extracts": list(map(_summary, ordered)),
+        "extracts": list(map(_summarise_report, ordered)),
         "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
         "findings": sorted(
-            _gathered(ordered, "findings"),
+            _gather_entries(ordered, "findings"),
             key=lambda rule: (SEVERITIES.index(Severity(rule["severity"])), -rule["share"], rule["rule"]),
         ),
-        "failed_checks": _gathered(ordered, "failed_checks"),
+        "failed_checks": _gather_entries(ordered, "failed_checks"),
         "worth_a_look": [
             {"source_title": report["source_title"], "sentence": sentence}
             for report in ordered
@@ -135,7 +137,7 @@ def council_report(reports: Sequence[Facts]) -> Facts:
     }
 
 
-def _summary(report: Facts) -> Facts:
+def _summarise_report(report: Facts) -> Facts:
     line = {key: report[key] for key in _LINE if key in report}
     filled = [entry for entry in report.get("completeness", ()) if entry["share"] is not None]
     thinnest = min(filled, key=lambda entry: entry["share"], default=None)
@@ -143,7 +145,7 @@ def _summary(report: Facts) -> Facts:
     return line | {"needs_you": report["outcome"] == STOPPED or bool(report["held"] or report["whole_file"])}
 
 
-def _gathered(reports: list[Facts], key: str) -> list[Facts]:
+def _gather_entries(reports: list[Facts], key: str) -> list[Facts]:
     return [
         {"source": report["source"], "source_title": report["source_title"], **entry}
         for report in reports
@@ -164,12 +166,12 @@ def render(report: Facts) -> str:
         report=report,
         warns_of_formulas=any(sheet and not sheet["formulas_checked"] for sheet in sheets),
         formulas_not_checked=FORMULAS_NOT_CHECKED,
-        fix=_to_fix(report),
+        fix=_select_fixes(report),
         rejecting=[rule for rule in broken if rule["severity"] != Severity.WARN],
         warning=[rule for rule in broken if rule["severity"] == Severity.WARN],
-        topics=list(_topics(report["figures"])),
+        topics=list(_group_by_topic(report["figures"])),
         has_last_figures=any(figure["last_share"] is not None for figure in report["figures"]),
-        values=list(_values(report["values"])),
+        values=list(_group_by_display(report["values"])),
         published_by=PUBLISHED_BY,
     )
 
@@ -186,12 +188,12 @@ def render_council(report: Facts) -> str:
         first=[*stopped, *(line for line in extracts if line["needs_you"] and line not in stopped)],
         taken=[line for line in extracts if line["outcome"] != STOPPED],
         whole=all(line["outcome"] == TAKEN for line in extracts),
-        fix=_to_fix(report),
+        fix=_select_fixes(report),
         look=[f"{entry['source_title']}: {entry['sentence']}" for entry in report["worth_a_look"]],
     )
 
 
-def _to_fix(report: Facts) -> Facts:
+def _select_fixes(report: Facts) -> Facts:
     """Return the first rules to fix, each with its row numbers, all failed checks, and the number of rules left out."""
     left = [finding for finding in report["findings"] if not finding["told_of_the_whole"]]
     first, checks = [_with_rows(finding) for finding in left[:FIRST_TO_FIX]], []
@@ -215,7 +217,7 @@ def _with_rows(finding: Facts) -> Facts:
     return finding | {"numbers": finding["row_numbers"] + more, "columns_named": columns}
 
 
-def _topics(figures: list[Facts]) -> Iterator[Facts]:
+def _group_by_topic(figures: list[Facts]) -> Iterator[Facts]:
     """Yield figures by topic, and the first figure of each topic that has a published one."""
     for topic, group in groupby(figures, key=lambda figure: figure["topic"]):
         members = list(group)
@@ -223,7 +225,7 @@ def _topics(figures: list[Facts]) -> Iterator[Facts]:
         yield {"name": topic, "figures": members, "published": published}
 
 
-def _values(columns: list[Facts]) -> Iterator[Facts]:
+def _group_by_display(columns: list[Facts]) -> Iterator[Facts]:
     """Yield groups of columns by display: numbers and dates as charts, columns with the same few codes in one table."""
 
     def codes(column: Facts) -> tuple[str, ...]:
@@ -232,13 +234,13 @@ def _values(columns: list[Facts]) -> Iterator[Facts]:
     for labels, group in groupby(columns, key=codes):
         members = list(group)
         if not labels:
-            yield {"kind": "drawn", "columns": [_drawn(column) for column in members]}
+            yield {"kind": "drawn", "columns": [_add_chart(column) for column in members]}
         else:
             are_together = len(members) >= TOGETHER and len(labels) <= charts.MOST_STACKED
             yield {"kind": "together" if are_together else "apart", "columns": members}
 
 
-def _drawn(column: Facts) -> Facts:
+def _add_chart(column: Facts) -> Facts:
     """Add a column chart to a number or a date, if any row has a value."""
     if not column["filled"]:
         return column

@@ -25,7 +25,7 @@ from assets.release.record import (
     read_fixed_record,
     read_published_plans,
     read_record,
-    request_plans,
+    read_request_plans,
 )
 from assets.release.requests.planning import Known, plan_requests
 from assets.release.requests.released import find_release
@@ -235,7 +235,7 @@ def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]
     return found.version, sorted(found.cohorts, reverse=True)
 
 
-def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
+def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
     """Return the record of a release that answers these requests; keep the plans of what is to be measured.
 
     Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
@@ -255,17 +255,17 @@ def with_requests(home: Home, version: str, record: ReleaseRecord, names: Sequen
     found = dict(record)
     for cohort in sorted(wanted):
         own = [each for each in requests if cohort in each.request.cohorts]
-        found[cohort] = _with_requests_of(home.cohort(cohort), version, record[cohort], own)
+        found[cohort] = _add_cohort_requests(home.cohort(cohort), version, record[cohort], own)
     return found
 
 
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
-    base, on_request = read_published_plans(store, entry.measured_in), request_plans(store, entry)
+    base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
     return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
 
 
-def _with_requests_of(
+def _add_cohort_requests(
     store: CohortStore, version: str, entry: CohortRecord, requests: Sequence[Registered]
 ) -> CohortRecord:
     known = read_known(store, entry)

@@ -93,10 +93,10 @@ def read_request(path: Path) -> Request:
     except InvalidSettings as error:
         raise InvalidRequest(str(error)) from None
     except InvalidDefinition as error:
-        raise InvalidRequest("\n".join(_with_line(document, line) for line in str(error).splitlines())) from None
+        raise InvalidRequest("\n".join(_locate_problem(document, line) for line in str(error).splitlines())) from None
 
 
-def _with_line(document: Document, problem: str) -> str:
+def _locate_problem(document: Document, problem: str) -> str:
     """Return a problem of a definition with file and line; it begins with its key, such as `columns.0.attribute`."""
     dotted, _, rule = problem.partition(": ")
     place = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))

@@ -255,7 +255,7 @@ def test_a_run_after_shredding_goes_on_as_before(place: Place) -> None:
     after = hashes(place.home.release)
     of_release = {name: digest for name, digest in before.items() if name.startswith("2026.11.0")}
     assert of_release == {name: after[name] for name in of_release}
-    assert deliveries.current(place.home.extract("eyfsp", COHORT, "leeds"))
+    assert deliveries.read_current(place.home.extract("eyfsp", COHORT, "leeds"))
 
 
 def test_landing_files_go_after_their_days_and_not_before(place: Place) -> None:

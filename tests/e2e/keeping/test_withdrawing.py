@@ -69,7 +69,7 @@ def test_its_rows_go_and_what_they_replaced_counts_again(place: tuple[Path, Home
     (done,), not_linked = withdraw(landing, home, keys, KEY, 2, REASON)
     assert (done.is_in, not_linked) == (True, [])
     assert sexes(home, keys) == ["F"] * 30
-    quality = deliveries.current(home.extract(*KEY))
+    quality = deliveries.read_current(home.extract(*KEY))
     assert quality
     assert quality.parts
     assert [(part.number, part.in_force, part.withdrawn) for part in quality.parts.parts] == [
@@ -115,7 +115,7 @@ def test_no_row_of_it_is_left_and_its_file_is_not_read_again(place: tuple[Path, 
         assert pq.read_metadata(path).num_rows == 30
     assert not take(landing, home, keys).failures
     assert sexes(home, keys) == ["F"] * 30
-    assert Intake(landing, home, keys).needing_intake(COHORT, ["leeds"]) == []
+    assert Intake(landing, home, keys).list_needing_intake(COHORT, ["leeds"]) == []
     again = landing / "leeds" / "eyfsp" / COHORT / "2026-03.csv"
     again.write_text(text([child(40)]))
     assert take(landing, home, keys).rows_kept == 31
@@ -136,10 +136,10 @@ def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(place: tup
     link_cohort(home.cohort(COHORT), ["leeds"], keys)
     (done,), _ = withdraw(landing, home, keys, KEY, 1, REASON)
     assert not done.is_in
-    assert deliveries.current(store) is None
+    assert deliveries.read_current(store) is None
     assert not store.pseudonymised.exists()
     assert not home.cohort(COHORT).links.exists()
-    stopped = deliveries.stopped(store)
+    stopped = deliveries.read_stopped(store)
     assert stopped
     assert "every part of it was withdrawn" in stopped.sentence
     (folder / "2026-04.csv").write_text(text([child(n) for n in range(50, 80)]))
@@ -160,7 +160,7 @@ def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(place: tuple[P
     number = next(part.number for part in PartStore(home, KEY).held() if part.of_several)
     done, _ = withdraw(landing, home, keys, KEY, number, REASON)
     assert {(each.key[1], each.is_in) for each in done} == {("202425", True), ("202324", False)}
-    quality = deliveries.current(home.extract(*KEY))
+    quality = deliveries.read_current(home.extract(*KEY))
     assert quality
     assert quality.rows_kept == 40
     assert take(landing, home, keys).rows_kept == 40

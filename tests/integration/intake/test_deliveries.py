@@ -58,7 +58,9 @@ def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_pa
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
     sha256 = hash_content(desk.landing / "leeds" / "eyfsp" / "202425.csv")
-    assert deliveries.file_mac(desk.keys, sha256) == quality.file_mac != deliveries.file_mac(other, sha256)
+    assert (
+        deliveries.compute_file_mac(desk.keys, sha256) == quality.file_mac != deliveries.compute_file_mac(other, sha256)
+    )
     kept = [path for path in desk.home.root.rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if sha256.encode() in path.read_bytes()]
@@ -120,14 +122,14 @@ def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, e
     desk.land("upn,surname\n")
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
-    note = deliveries.stopped(desk.home.extract(*KEY))
+    note = deliveries.read_stopped(desk.home.extract(*KEY))
     assert note is not None
     assert note.sentence == str(stopped.value)
     report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html"
     assert "Missing column" in report.read_text(encoding="utf-8")
     desk.land(children(eyfsp, 3))
     desk.take()
-    assert deliveries.stopped(desk.home.extract(*KEY)) is None
+    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
     assert "Your file was taken" in report.read_text(encoding="utf-8")
 
 
@@ -146,10 +148,10 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
         with pytest.raises(ExtractStopped):
             desk.take()
         path.write_text(children(eyfsp, 3), encoding="utf-8")
-    assert deliveries.stopped(desk.home.extract(*KEY))
-    assert desk.intake.needing_intake(COHORT, ["leeds"]) == ["leeds"]
+    assert deliveries.read_stopped(desk.home.extract(*KEY))
+    assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
-    assert deliveries.stopped(desk.home.extract(*KEY)) is None
+    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
     assert list_intakes(desk.home)[KEY][-1].what == Processing.INTAKE
     assert desk.take().unchanged
     assert len(list_intakes(desk.home)[KEY]) == 3

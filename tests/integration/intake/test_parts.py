@@ -80,7 +80,7 @@ def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, e
     land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
     with pytest.raises(ExtractStopped, match="parts 1 and 2 contradict each other"):
         desk.take()
-    assert deliveries.stopped(desk.home.extract(*KEY))
+    assert deliveries.read_stopped(desk.home.extract(*KEY))
     folder = desk.landing / "leeds" / "eyfsp" / COHORT
     (folder / "one.csv").rename(folder / "2026-01.csv")
     (folder / "other.csv").rename(folder / "2026-02.csv")
@@ -152,7 +152,7 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
     landed = find(desk.landing, "leeds", "eyfsp", COHORT)
     assert landed
     assert list(desk.intake.ingest_all([landed])) == [None]
-    assert desk.intake.needing_intake(COHORT, ["leeds"]) == []
+    assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == []
     found = list_arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
     assert {entry.source: entry.state for entry in found}["eyfsp"] is State.MISSING
     land(desk, "2026-04.csv", eyfsp(*map(child, range(1, 25))))
@@ -267,7 +267,7 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [3, 1]
     land_several(desk, "2026-07.csv", eyfsp(born(1, 2018)))
     assert [take(desk, cohort) for cohort in (COHORT, BEFORE)] == [2, 2]
-    assert [desk.intake.needing_intake(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [[], []]
+    assert [desk.intake.list_needing_intake(cohort, ["leeds"]) for cohort in (COHORT, BEFORE)] == [[], []]
 
 
 def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:

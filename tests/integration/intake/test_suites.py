@@ -18,12 +18,12 @@ UPDATE = "python -m assets.intake.quality writes them"
 @pytest.mark.slow
 def test_the_files_are_those_of_the_contracts() -> None:
     held = {path.name: path.read_text(encoding="utf-8") for path in quality.SUITES.glob("*.json")}
-    assert held == quality.suite_files(), UPDATE
+    assert held == quality.build_suite_files(), UPDATE
 
 
 @pytest.mark.parametrize("source", CONTRACTS)
 def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> None:
-    (gx, _, _), rules = quality._great_expectations(), set[str]()
+    (gx, _, _), rules = quality._load_great_expectations(), set[str]()
     for part in ("rows", "extract"):
         content = json.loads((quality.SUITES / f"{source}.{part}.json").read_text(encoding="utf-8"))
         suite = gx.ExpectationSuite(**content)

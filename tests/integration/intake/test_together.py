@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assets.pseudonymise import stream_extract
 from assets.pseudonymise.split_writer import Scope
-from assets.pseudonymise.stream_extract import Tools, Untokenised, tokenise, tokenise_all, tools_for
+from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise, tokenise_all
 from privacy import pseudonyms
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
@@ -45,7 +45,7 @@ EXTRACTS = st.lists(
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    return tools_for(KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
+    return make_tools(KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
 
 
 def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:
@@ -55,8 +55,8 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     contract = CONTRACTS[source]
     extract = open_extract(Landed(council, source, COHORT, path), contract, load_council_file(council).dialect(source))
     rows = pa.Table.from_batches(extract.batches, extract.schema)
-    return stream_extract._untokenised(
-        extract, contract, stream_extract._projection(extract, contract), rows, stream_extract.WHOLE
+    return stream_extract._build_request(
+        extract, contract, stream_extract._build_projection(extract, contract), rows, stream_extract.WHOLE
     )
 
 

@@ -85,7 +85,7 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     assert is_current(store, councils)
     for what in ("program", "parameters_sha256"):
         with monkeypatch.context() as patch:
-            patch.setattr(inputs, what, lambda: "another")
+            patch.setattr(inputs, what, lambda: "copy_for_thread")
             assert not is_current(store, councils)
     assert not is_current(store, [*councils, "wirral", "kent"])
     assert not are_tables_current(store, councils[:-1])

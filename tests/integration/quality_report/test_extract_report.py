@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import extract_report, stopped_report
-from assets.intake.quality_report.publish import council_report, render, render_council
+from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
+from assets.intake.quality_report.publish import build_council_report, render, render_council
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support.daily import first
@@ -39,7 +39,7 @@ def expected_in(goals: int) -> dict[str, str]:
 
 def test_findings_by_importance_with_their_rows(deliver: Deliver, profiles: Text) -> None:
     rows = [*GOOD, *[{"upn": ""}] * 5, {"com_e01": "3"}, {"com_e01": "4"}, {}, {"com_e01": "5"}, {"exp_e17": ""}]
-    report = extract_report(deliver(profiles(*rows)), None)
+    report = build_extract_report(deliver(profiles(*rows)), None)
     assert [finding["rule"] for finding in report["findings"]] == ["com_e01-invalid", "exp_e17-blank", "upn-blank"]
     goal, blank, upn = report["findings"]
     assert (goal["severity"], goal["rows"], goal["row_numbers"]) == ("reject", 3, "66-67, 69")
@@ -63,7 +63,7 @@ def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(desk: Desk, suffix: str) -
         content = {".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}[suffix]({SECRET: titled, "Notes": [["a"]]})
     desk.land(b"", suffix=suffix).write_bytes(content)
     taken = desk.take()
-    report = extract_report(taken, None)
+    report = build_extract_report(taken, None)
     assert [rule.first_rows for rule in taken.rules if rule.rule == "com_e01-invalid"] == [(2,)]
     assert [f["row_numbers"] for f in report["findings"] if f["rule"] == "com_e01-invalid"] == ["5"]
     checked = suffix == ".xlsx"
@@ -77,7 +77,7 @@ def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(desk: Desk, suffix: str) -
 
 def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:
     taken = deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""}))
-    report = extract_report(replace(taken, headings={"com_e01": "EYFSP E01", "upn": "Pupil UPN"}), None)
+    report = build_extract_report(replace(taken, headings={"com_e01": "EYFSP E01", "upn": "Pupil UPN"}), None)
     assert report["findings"][0]["columns"] == [{"column": "com_e01", "heading": "EYFSP E01"}]
     assert {entry["heading"] for entry in report["identifiers"] if entry["column"] == "upn"} == {"Pupil UPN"}
     page = render(report)
@@ -87,7 +87,7 @@ def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text)
 
 def test_a_sound_extract_has_nothing_to_fix(deliver: Deliver, profiles: Text) -> None:
     taken = deliver(profiles(*[{"la_code": "380"}] * 60), council="bradford")
-    report = extract_report(taken, None)
+    report = build_extract_report(taken, None)
     assert (report["outcome"], report["findings"], report["failed_checks"]) == ("taken", [], [])
     assert "Nothing. Every row passed every rule." in render(report)
     assert sum(entry["times"] for entry in report["passed_checks"]) == len(taken.findings) > len(GOALS)
@@ -95,7 +95,7 @@ def test_a_sound_extract_has_nothing_to_fix(deliver: Deliver, profiles: Text) ->
 
 def test_a_check_of_the_whole_file_that_fails(deliver: Deliver, profiles: Text) -> None:
     rows = [{"la_code": "380", "sex": ""}] * 12 + [{"la_code": "380"}] * 48
-    report = extract_report(deliver(profiles(*rows), council="bradford"), None)
+    report = build_extract_report(deliver(profiles(*rows), council="bradford"), None)
     (check,) = report["failed_checks"]
     assert (check["column"], check["severity"]) == ("sex", "warning")
     report["failed_checks"] = [check | {"heading": "Gender", "sentence": "sex is thin.", "rows": 12}]
@@ -105,14 +105,14 @@ def test_a_check_of_the_whole_file_that_fails(deliver: Deliver, profiles: Text) 
 
 
 def test_only_the_first_hundred_rows_are_named(deliver: Deliver, profiles: Text) -> None:
-    report = extract_report(deliver(profiles(*[{"postcode": ""}] * 130)), None)
+    report = build_extract_report(deliver(profiles(*[{"postcode": ""}] * 130)), None)
     (finding,) = report["findings"]
     assert (finding["row_numbers"], finding["more_rows"]) == ("1-100", 30)
     assert "1-100 and 30 rows more" in render(report)
 
 
 def test_identifiers_are_counted_and_have_no_distribution(deliver: Deliver, profiles: Text) -> None:
-    report = extract_report(deliver(profiles(*GOOD, {"upn": ""}, {"upn": "X123"}, {"upn": "X124"})), None)
+    report = build_extract_report(deliver(profiles(*GOOD, {"upn": ""}, {"upn": "X123"}, {"upn": "X124"})), None)
     by_column = {entry["column"]: entry for entry in report["identifiers"]}
     assert (by_column["upn"]["blank_rows"], by_column["upn"]["invalid_rows"]) == (1, 2)
     shown = {entry["column"] for key in ("completeness", "values") for entry in report[key]}
@@ -122,7 +122,7 @@ def test_identifiers_are_counted_and_have_no_distribution(deliver: Deliver, prof
 def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:
     last = deliver(profiles(*[{"sex": "F"}, {"sex": "M"}] * 300), at="2025-10-01T16:05")
     now = deliver(profiles(*[{"sex": "F"}] * 400, *[{"sex": "M"}] * 50, *[{"sex": ""}] * 50))
-    report = extract_report(now, last)
+    report = build_extract_report(now, last)
     assert report["worth_a_look"][:3] == [
         "The file has 500 rows. The last delivery had 600.",
         "We kept 500 rows. The published number of children in Leeds for 2024/25 is 8,985, so the file has 5.6% of that"
@@ -138,7 +138,7 @@ def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:
 
 def test_against_published_figures(deliver: Deliver, profiles: Text) -> None:
     rows = [expected_in(17)] * 400 + [expected_in(12)] * 100 + [expected_in(2)] * 500
-    report = extract_report(deliver(profiles(*rows)), None)
+    report = build_extract_report(deliver(profiles(*rows)), None)
     by_label = {figure["label"]: figure for figure in report["figures"]}
     level = by_label["Good level of development"]
     assert (level["rows"], level["of"], level["published_share"]) == (500, 1000, 0.639)
@@ -159,7 +159,7 @@ def test_against_published_figures(deliver: Deliver, profiles: Text) -> None:
 
 def test_england_is_shown_and_not_held_against_a_council(deliver: Deliver, profiles: Text) -> None:
     rows = [expected_in(2) | {"la_code": "380"}] * 500
-    report = extract_report(deliver(profiles(*rows), council="bradford"), None)
+    report = build_extract_report(deliver(profiles(*rows), council="bradford"), None)
     level = next(figure for figure in report["figures"] if figure["label"] == "Good level of development")
     assert (level["share"], level["published_area"], level["departs"]) == (0, "England", False)
     assert report["number_of_children"] is None
@@ -176,8 +176,8 @@ def test_no_value_of_the_file_is_in_a_report(deliver: Deliver, profiles: Text, p
     text = profiles(*GOOD, changes)
     if place_of_secret == "headings":
         text = "\n".join(f"{line},{SECRET}" for line in text.splitlines()) + "\n"
-    report = extract_report(deliver(text), None)
-    shown = json.dumps(report) + render(report) + render_council(council_report([report]))
+    report = build_extract_report(deliver(text), None)
+    shown = json.dumps(report) + render(report) + render_council(build_council_report([report]))
     for value in (SECRET, SECRET.lower(), "2019-03-07", "March 2019", "Thornton", "Amelia", "LS1 4AP", "700000"):
         assert value not in shown
 
@@ -186,7 +186,7 @@ def test_a_name_in_the_language_column_is_not_in_a_report(deliver: Deliver) -> N
     header = "UPN,Legal Surname,Legal Forename,Gender,DOB,Post Code,Ethnicity Code,Eligible for free meals,SEN Status"
     row = ",Thornton,Amelia,Female,29/02/2020,LS1 4AP,WBRI,No,No SEN"
     text = f"{header},First Language\n" + f"{row},{SECRET}\n{row},English\n{row},POL\n" * 20
-    report = extract_report(deliver(text, "school_census"), None)
+    report = build_extract_report(deliver(text, "school_census"), None)
     (language,) = [entry for entry in report["values"] if entry["column"] == "first_language"]
     assert [(group["label"], group["rows"]) for group in language["groups"]] == [
         ("English (ENG)", 20),
@@ -204,18 +204,20 @@ def test_the_report_of_a_stopped_extract_gives_the_reason_and_what_stays(
     desk.land(",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n")
     with pytest.raises(ExtractStopped) as stopped:
         desk.take()
-    report = stopped_report(replace(STOPPED, for_sender=str(stopped.value)), last)
+    report = build_stopped_report(replace(STOPPED, for_sender=str(stopped.value)), last)
     assert report["outcome"] == "stopped"
     page = render(report)
     assert "pre-2021 early learning goals" in page
     assert "stays in place: 202425.csv, taken on 1 October 2025, 16:05, with 60 rows." in page
-    assert "There is no earlier extract" in render(stopped_report(STOPPED, None))
+    assert "There is no earlier extract" in render(build_stopped_report(STOPPED, None))
 
 
 def test_a_council_sees_all_its_extracts(deliver: Deliver, profiles: Text) -> None:
-    taken = extract_report(deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""})), None)
-    stopped = stopped_report(replace(STOPPED, source="hv_reviews", for_sender="The date column is missing."), None)
-    report = council_report([stopped, taken])
+    taken = build_extract_report(deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""})), None)
+    stopped = build_stopped_report(
+        replace(STOPPED, source="hv_reviews", for_sender="The date column is missing."), None
+    )
+    report = build_council_report([stopped, taken])
     assert [line["source"] for line in report["extracts"]] == ["eyfsp", "hv_reviews"]
     assert len(report["not_received"]) == 3
     assert [(finding["source"], finding["rule"]) for finding in report["findings"]] == [
@@ -251,7 +253,7 @@ def stopped_page(desk: Desk, name: str = "eyfsp") -> str:
 
 
 def test_rows_of_another_year_are_reported_once(deliver: Deliver, profiles: Text) -> None:
-    report = extract_report(deliver(profiles(*OWN, *[{"date_of_birth": "2019-03-07"}] * 12)), None)
+    report = build_extract_report(deliver(profiles(*OWN, *[{"date_of_birth": "2019-03-07"}] * 12)), None)
     (sentence,) = (said for said in report["whole_file"] if "2023/24" in said)
     assert sentence.startswith("Part of this looks like 2023/24: 12 of 72 dates of birth")
     page = render(report)
@@ -269,23 +271,23 @@ def test_a_file_of_another_year_is_stopped_in_one_sentence(desk: Desk, profiles:
 
 def test_another_councils_children(deliver: Deliver, profiles: Text) -> None:
     theirs = [{"upn": upn(344_200_024_000 + number)} for number in range(60)]
-    report = extract_report(deliver(profiles(*theirs)), None)
+    report = build_extract_report(deliver(profiles(*theirs)), None)
     assert report["whole_file"] == [
         "This looks like Wirral’s: 60 of 60 pupil numbers (UPN) were given out there, 0 of Leeds’s own."
     ]
-    assert not extract_report(deliver(profiles(*OWN)), None)["whole_file"]
+    assert not build_extract_report(deliver(profiles(*OWN)), None)["whole_file"]
 
 
 def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
     once = profiles(*OWN)
-    report = extract_report(deliver(once + once.split("\n", 1)[1]), None)
+    report = build_extract_report(deliver(once + once.split("\n", 1)[1]), None)
     assert "60 of 120 rows repeat an earlier row: was the file put together twice?" in report["whole_file"]
     assert "repeats an earlier one" not in render(report).split('id="fix"', 1)[1].split("</section>")[0]
 
 
 def test_dates_of_two_forms(deliver: Deliver, profiles: Text) -> None:
     exchanged = [each | {"date_of_birth": "2020-25-02"} for each in OWN[:25]]
-    report = extract_report(deliver(profiles(*OWN[25:], *exchanged)), None)
+    report = build_extract_report(deliver(profiles(*OWN[25:], *exchanged)), None)
     (sentence,) = report["whole_file"]
     assert sentence.startswith("25 of 60 rows: date_of_birth must be a date written YYYY-MM-DD")
     assert sentence.endswith("others may be read as the wrong day.")
@@ -316,7 +318,7 @@ def test_a_line_shifted_by_a_cell_is_reported_once(deliver: Deliver, profiles: T
     lines.append(["Total", *[""] * (len(EYFSP_HEADER) - 2), "60"])
     text = "\n".join(map(",".join, lines)) + "\n"
     text += profiles({"sex": "X", "com_e01": "9"}, {"sex": "X", "upn": "A1"}).split("\n", 1)[1]
-    report = extract_report(deliver(text), None)
+    report = build_extract_report(deliver(text), None)
     rules = {rule["rule"]: rule["row_numbers"] for rule in report["findings"]}
     assert rules.pop("garbled-row") == "8-10, 61"
     assert rules == {"sex-invalid": "62-63", "com_e01-invalid": "62", "upn-invalid": "63"}, (

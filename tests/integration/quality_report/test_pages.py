@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
-from assets.intake.quality_report.facts import extract_report, stopped_report
-from assets.intake.quality_report.publish import council_report, render, render_council
+from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
+from assets.intake.quality_report.publish import build_council_report, render, render_council
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support.browser import IN_A_BROWSER, started
@@ -37,14 +37,14 @@ def pages(deliver: Deliver, profiles: Text) -> dict[str, str]:
     taken = deliver(profiles(*[{}] * 30, {"com_e01": "3"}, {"sex": ""}))
     headings = {column.name: HOSTILE for column in CONTRACTS["eyfsp"].columns}
     rules = tuple(replace(rule, sentence=HOSTILE) for rule in taken.rules)
-    hostile = extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
+    hostile = build_extract_report(replace(taken, rules=rules, file=HOSTILE, headings=headings), taken)
     stopped = StoppedExtract("leeds", "hv_reviews", "202425", "202425.csv", "", "2025-11-20T09:30", HOSTILE, HOSTILE)
     return {
-        "extract": render(extract_report(taken, taken)),
+        "extract": render(build_extract_report(taken, taken)),
         "hostile": render(hostile),
-        "reviews": render(extract_report(deliver(REVIEWS, "hv_reviews"), None)),
-        "stopped": render(stopped_report(stopped, None)),
-        "council": render_council(council_report([hostile, stopped_report(stopped, None)])),
+        "reviews": render(build_extract_report(deliver(REVIEWS, "hv_reviews"), None)),
+        "stopped": render(build_stopped_report(stopped, None)),
+        "council": render_council(build_council_report([hostile, build_stopped_report(stopped, None)])),
     }
 
 

@@ -157,10 +157,10 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     with begun:
         measure(home, keys)
     accept(home, who=ANNA)
-    assert holds.state(home, [COHORT]).open == []
+    assert holds.read_state(home, [COHORT]).open == []
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [BRAM])))
     change_people(home, ANNA)
-    assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
+    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
 
 
 def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
@@ -172,7 +172,7 @@ def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) 
     for options, said in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
         refused = CliRunner().invoke(main, [*asked, *options])
         assert (refused.exit_code != 0, said in refused.output) == (True, True)
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
 
 
 def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_no_other(
@@ -191,11 +191,11 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
     code = (tmp_path / "signature").read_bytes().hex()
     with pytest.raises(MayNotSign):
         holds.accept_configured(home.cohort(COHORT), keys, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
     assert command(home, *two, *signed, who=None).exit_code == 0
-    assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton", "wirral"]
+    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton", "wirral"]
     put_wirral(home, mac="b")  # another file: the acceptance lapses of it alone
-    assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton"]
+    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton"]
 
 
 def test_in_a_demonstration_its_own_key_alone_accepts(
@@ -209,16 +209,16 @@ def test_in_a_demonstration_its_own_key_alone_accepts(
         measure(home, keys)
     for key in (Ed25519PrivateKey.generate(), keys.signing_key):
         assert accept(home, who=Signer("Demo", "demonstration", key)).exit_code == 1
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
     assert "Accepted" in accept(home, who=Signer("Demo", "demonstration", keys.demonstration_key)).output
-    assert holds.state(home, [COHORT]).open == []
+    assert holds.read_state(home, [COHORT]).open == []
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])
 def test_a_reason_is_a_line_that_the_sheet_can_repeat(home: Home, reason: str) -> None:
     put_wirral(home)
     assert accept(home, reason=reason).exit_code == 1
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
 
 
 def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
@@ -231,7 +231,7 @@ def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
 def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, keys: KeyRing) -> None:
     put_wirral(home)
     printed = accept(home, "--for-dagster").output
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
     assert ANNA.name not in printed
     code = printed.partition("signature: ")[2].strip().strip("'")
     forged = code[:-1] + ("1" if code[-1] == "0" else "0")
@@ -240,7 +240,7 @@ def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, 
             holds.accept_configured(home.cohort(COHORT), keys, [HOLD], reason, signature)
     for _ in range(2):
         holds.accept_configured(home.cohort(COHORT), keys, [HOLD], RIGHT, code)
-    ((_, acceptance),) = holds.state(home, [COHORT]).closed
+    ((_, acceptance),) = holds.read_state(home, [COHORT]).closed
     assert (acceptance.name, acceptance.reason) == (ANNA.name, RIGHT)
 
 
@@ -296,7 +296,7 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
-    (folder / "Reviews of Amelia Thornton.dat").write_text("another")
+    (folder / "Reviews of Amelia Thornton.dat").write_text("copy_for_thread")
     note_landing(home, landing)
     (other,) = holds.iter_holds(home.cohort(COHORT))
     assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
@@ -430,15 +430,15 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
 def test_another_fact_about_an_accepted_file_needs_another_acceptance(home: Home) -> None:
     put_wirral(home)
     accept(home)
-    assert holds.state(home, [COHORT]).open == []
+    assert holds.read_state(home, [COHORT]).open == []
     put(home, "wirral", "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id, expected=3209, last=4000)
-    assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
+    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
     put(home, "wirral", "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3300)
-    assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
+    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
     put_wirral(home)
     sent = dict.fromkeys(CONTRACTS, COUNCILS)
     write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "other rows of it")}))
-    assert [hold.name for hold in holds.state(home, [COHORT]).open] == [HOLD]
+    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
 
 
 def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) -> None:
@@ -454,11 +454,13 @@ def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) ->
     assert command(home, *cause, "--council", "sefton").exit_code == 1
     assert command(home, "--council", "halton", "--reason", RIGHT).exit_code == 2
     assert command(home, "--cause", "no-such", "--reason", RIGHT).exit_code == 1
-    assert holds.state(home, [COHORT]).closed == []
+    assert holds.read_state(home, [COHORT]).closed == []
     assert command(home, *cause, "--council", "halton", "--council", "wirral").exit_code == 0
-    assert [hold.council for hold, _ in holds.state(home, [COHORT]).closed] == ["halton", "wirral"]
+    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton", "wirral"]
     assert command(home, *cause).exit_code == 0
-    assert [hold.name for hold in holds.state(home, [COHORT]).open] == ["leeds/parent_experience/rows-far-from-last"]
+    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [
+        "leeds/parent_experience/rows-far-from-last"
+    ]
 
 
 def test_an_expectation_other_than_the_published_number_is_read_and_signed(home: Home) -> None:

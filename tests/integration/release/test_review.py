@@ -18,7 +18,7 @@ from assets.linkage.review import Sample
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release, publish_bundle
-from assets.release.record import read_record, review_measured_in
+from assets.release.record import find_measuring_release, read_record
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, find_differing_tables, read_measured_cohorts, tabulate
 from ndl_export.bundle.verify import verify
@@ -171,7 +171,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     made: Home, keys: KeyRing, tmp_path: Path
 ) -> None:
     home = Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
-    assert review_measured_in(home.cohort(COHORT)) == VERSION
+    assert find_measuring_release(home.cohort(COHORT)) == VERSION
     bundle = release(home, keys, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
@@ -184,7 +184,7 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     store = home.cohort(COHORT)
     review(home)
     facts = json.loads((store.review / "sample.json").read_bytes())
-    files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
+    files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "copy_for_thread"}})
     fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].on_request == {}
 

@@ -111,7 +111,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
 ) -> None:
     """As a named pipe can: the plan is made of one, and the gate reads the other, which people signed."""
     approve(home, ANNA)
-    planned, content = measuring.plan_of, yaml.safe_load((tmp_path / "policy.yaml").read_text())
+    planned, content = measuring.find_plan, yaml.safe_load((tmp_path / "policy.yaml").read_text())
     for account in content["accounts"].values():
         account["split"] = {family: rho / 2 for family, rho in account["split"].items()}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
@@ -121,7 +121,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
             meanwhile.setenv("READINESS_POLICY", str(tmp_path / "other.yaml"))
             return planned(*about)
 
-    monkeypatch.setattr(measuring, "plan_of", exchanged)
+    monkeypatch.setattr(measuring, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
     assert Ledger(home.ledger).entries() == []

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, token_rows
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, iter_token_rows
 from privacy.keys import KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
@@ -216,7 +216,7 @@ def test_damage_never_gives_other_rows(sender: Sender, keys: KeyRing, tmp_path: 
         end = start + 16
         damaged.write_bytes(content[:start] + bytes(byte ^ 0x55 for byte in content[start:end]) + content[end:])
         try:
-            assert pa.concat_tables(token_rows(landed, keys, contract)).equals(rows)
+            assert pa.concat_tables(iter_token_rows(landed, keys, contract)).equals(rows)
         except ExtractStopped:
             found += 1
     assert found > 60

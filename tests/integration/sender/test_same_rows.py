@@ -12,7 +12,7 @@ import pytest
 from assets.home.paths import Home
 from assets.intake.deliveries import MAC_KEY, ExtractQuality
 from assets.intake.ingest import Intake
-from assets.pseudonymise.tokens_file import tokens_schema
+from assets.pseudonymise.tokens_file import build_tokens_schema
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TOKEN_COLUMNS
 from sources.contracts import CONTRACTS
@@ -113,7 +113,7 @@ def test_a_tokens_file_has_the_columns_that_its_contract_gives(
     source: str, synthetic: Path, sender: Sender, keys: KeyRing
 ) -> None:
     made = unsealed(sender.pseudonymise(synthetic / "leeds" / source / f"{COHORT}.csv"), keys).schema_arrow
-    assert made.remove_metadata().equals(tokens_schema(CONTRACTS[source]))
+    assert made.remove_metadata().equals(build_tokens_schema(CONTRACTS[source]))
     assert (source in PEOPLE) == any(name in TOKEN_COLUMNS for name in made.names)
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.home.paths import Home
-from assets.intake.deliveries import row_keys_of
+from assets.intake.deliveries import derive_row_keys
 from assets.linkage.tokens import open_tokens
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY
@@ -39,5 +39,5 @@ def numbered_quarantine(home: Home, keys: KeyRing, source: str, council: str, co
 
 
 def _by_number(rows: pa.Table, home: Home, keys: KeyRing, source: str, council: str, cohort: str) -> pa.Table:
-    numbers = row_keys_of(home.extract(source, cohort, council), keys).rows(rows[ROW_KEY].to_numpy())
+    numbers = derive_row_keys(home.extract(source, cohort, council), keys).rows(rows[ROW_KEY].to_numpy())
     return rows.add_column(0, "source_row", pa.array(numbers)).sort_by("source_row")

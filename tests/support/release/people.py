@@ -14,7 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.decision_sheet import write_decision_sheet
-from assets.release.sign_off import build_publication_request, build_withdrawal_request, change_of_people, sign_request
+from assets.release.sign_off import (
+    build_people_request,
+    build_publication_request,
+    build_withdrawal_request,
+    sign_request,
+)
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
@@ -95,7 +100,7 @@ def write_publisher(path: Path, **other: str) -> Path:
 
 def change_people(home: Home, *signers: Signer) -> None:
     """Sign the change to the people named in the policy, as the currently recorded people do."""
-    request = change_of_people(home)
+    request = build_people_request(home)
     for signer in signers:
         sign_request(home.cohort(""), request, write_decision_sheet(home.cohort(""), request).sheet_sha256, signer.key)
 

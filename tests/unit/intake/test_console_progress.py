@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from assets.home.paths import Home
-from assets.intake.console_progress import progress_lines
+from assets.intake.console_progress import iter_progress_lines
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile
@@ -25,7 +25,7 @@ WHERE = f"Reports to send back: {HOME.cohort(COHORT).reports('<council>')}/counc
 
 
 def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:
-    return list(progress_lines(HOME, {COHORT}, taken, any_stopped))
+    return list(iter_progress_lines(HOME, {COHORT}, taken, any_stopped))
 
 
 def test_extracts_with_nothing_wrong_are_told_together() -> None:

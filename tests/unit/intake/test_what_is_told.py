@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from assets.home.errors import describe_unexpected_error
-from assets.intake.assets import _metadata, _sentence
-from assets.intake.console_progress import outcomes
+from assets.intake.assets import _build_metadata, _describe_quality
+from assets.intake.console_progress import iter_outcomes
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import Profile
 from assets.linkage.report import coarsen_facts
@@ -65,8 +65,8 @@ def test_the_log_holds_no_count_of_an_extract() -> None:
         "leeds", "parent_experience", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
         "2025-07-10T00:00:00+00:00", {}, 4571, 4523, 48, 457, (rule,), (), Profile(4523, (), ()), 4612, 4498,
     )  # fmt: skip
-    told = list(outcomes(quality))
-    said = f"{_sentence(quality)} {_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
+    told = list(iter_outcomes(quality))
+    said = f"{_describe_quality(quality)} {_build_metadata(quality) | {'file_mac': ''}} {told}".replace(COHORT, "")
     counts = {4571, 4523, 48, 457, 4498, 4571 - 48}
     assert not {int(found) for found in re.findall(r"\d+", said)} & counts
     shares = [value for outcome in told for value in outcome.numbers.values() if isinstance(value, float)]
@@ -153,7 +153,7 @@ def test_no_count_of_rows_can_be_worked_out_from_their_share_of_a_published_numb
         "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"},
         "2025-07-10T00:00:00+00:00", {}, expected, expected, 0, 0, (), (), Profile(expected, (), ()), expected, None,
     )  # fmt: skip
-    told = (outcomes(replace(quality, rows_read=kept, rows_kept=kept)) for kept in range(2 * expected))
+    told = (iter_outcomes(replace(quality, rows_read=kept, rows_kept=kept)) for kept in range(2 * expected))
     shown = Counter(str([(each.sentence, each.numbers) for each in of_size]) for of_size in told)
     assert min(list(shown.values())[1:-1]) >= ALIKE, "every count but none of all, and those beyond what was tried"
 

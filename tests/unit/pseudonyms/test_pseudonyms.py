@@ -141,7 +141,7 @@ def component(plain: dict[str, object], name: str) -> object:
 def test_keying_at_the_sender_then_in_the_pipeline_is_keying_at_once(
     con: duckdb.DuckDBPyConnection, keys: KeyRing
 ) -> None:
-    sent = made(con, keys.of_sender(), second_keying=False)
+    sent = made(con, keys.limit_to_sender(), second_keying=False)
     again = pseudonyms.rekey(sent, list(pseudonyms.TOKEN_COLUMNS), pseudonyms.TokenKeys(keys))
     assert rows(again) == rows(made(con, keys))
 
@@ -302,7 +302,7 @@ def test_tokens_of_other_keys_differ_and_scoped_numbers_at_another_sender(
     here, there = (rows(made(con, keys, council=council))[0] for council in ("leeds", "wirral"))
     assert here["t_patient"] != there["t_patient"]
     assert here["t_nhs"] == there["t_nhs"]
-    others = rows(made(con, KeyRing.create(tmp_path / "another")))[0]
+    others = rows(made(con, KeyRing.create(tmp_path / "copy_for_thread")))[0]
     assert not [name for name in here if name.startswith("t_") and here[name] and here[name] in others.values()]
 
 
@@ -319,4 +319,4 @@ def test_keys_show_in_no_error_and_no_rendering(con: duckdb.DuckDBPyConnection, 
 
 def test_the_second_keying_needs_the_linker_key(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     with pytest.raises(KeyProblem, match=r"linker\.key is needed here"):
-        made(con, keys.of_sender())
+        made(con, keys.limit_to_sender())

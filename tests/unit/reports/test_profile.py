@@ -13,7 +13,15 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from assets.intake.quality_report.profile import AFTER, BEFORE, Profile, Uncounted, bins, count, months
+from assets.intake.quality_report.profile import (
+    AFTER,
+    BEFORE,
+    Profile,
+    Uncounted,
+    compute_bin_edges,
+    count,
+    list_months,
+)
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -57,12 +65,12 @@ def profiled(folder: Path, source: str, rows: list[dict[str, Any]]) -> Profile:
 
 
 def bin_of(column: Column, value: float) -> str:
-    *lower, _ = bins(column)
+    *lower, _ = compute_bin_edges(column)
     return f"{max(low for low in lower if low <= value):g}"
 
 
 def month_of(day: dt.date) -> str:
-    window = months(COHORT)
+    window = list_months(COHORT)
     month = day.replace(day=1)
     return BEFORE if month < window[0] else AFTER if month > window[-1] else f"{month:%Y-%m}"
 
@@ -117,6 +125,6 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
 
 def test_ranges_and_months_are_public() -> None:
     columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
-    assert {len(bins(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
-    window = months(COHORT)
+    assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
+    window = list_months(COHORT)
     assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))

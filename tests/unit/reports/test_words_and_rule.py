@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.intake.quality_report.compare import POINTS, Share, changed, departs
+from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
 from ndl_export.pages.number_format import listed, moment, percent, row_ranges, rows, signed_points
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
@@ -42,13 +42,13 @@ def test_other_words() -> None:
     ],
 )
 def test_a_change_must_be_large_and_no_chance(now: Share, last: Share, expected: bool) -> None:
-    assert changed(now, last) is expected
+    assert has_changed(now, last) is expected
 
 
 @given(counts, counts)
 def test_a_change_is_the_same_both_ways_and_never_small(now: Share, last: Share) -> None:
-    assert changed(now, last) == changed(last, now)
-    if changed(now, last):
+    assert has_changed(now, last) == has_changed(last, now)
+    if has_changed(now, last):
         assert abs(now.rows / now.of - last.rows / last.of) > POINTS
 
 
@@ -62,4 +62,4 @@ def test_a_change_is_the_same_both_ways_and_never_small(now: Share, last: Share)
     ],
 )
 def test_departing_from_a_published_share(now: Share, published: float, expected: bool) -> None:
-    assert departs(now, published) is expected
+    assert is_departure(now, published) is expected
