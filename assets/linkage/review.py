@@ -246,7 +246,7 @@ SELECT file, line, 'reviewer', 'is not a code of 1 to 20 letters or digits' FROM
 UNION ALL
 SELECT file, line, 'reviewer', 'has decided this pair more than once' FROM numbered WHERE times > 1
 UNION ALL
-SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVIEWERS} do' FROM told
+SELECT file, line, 'reviewer', 'is the third to decide this pair: at most {_REVIEWERS} do' FROM numbered
  WHERE place > {_REVIEWERS}
  ORDER BY ALL
 """

@@ -44,8 +44,13 @@ from sources.synthetic.returns import (
 )
 
 DEFAULT_SEED = 20260601
-_RETURNS = (draw_eyfsp, draw_school_census, draw_early_years_census, draw_hv_reviews, draw_parent_experience)
-"""Each function is named after its source."""
+_RETURNS = {
+    "eyfsp": draw_eyfsp,
+    "school_census": draw_school_census,
+    "early_years_census": draw_early_years_census,
+    "hv_reviews": draw_hv_reviews,
+    "parent_experience": draw_parent_experience,
+}
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
@@ -95,8 +100,8 @@ def generate(
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     _write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
     linkable: dict[str, Rows] = {}
-    for rows_of in _RETURNS:
-        source, rows = rows_of.__name__, rows_of(world)
+    for source, draw in _RETURNS.items():
+        rows = draw(world)
         mark_as_synthetic(landing, write_source(landing, source, rows, world))
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent, world, linkable)

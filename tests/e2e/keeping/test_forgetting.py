@@ -217,7 +217,8 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
     ):
         pass
     code = "import sys; from pathlib import Path; from assets.home.paths import Home\n"
-    code += "from assets.home.home_lock import in_use\nwith in_use(Home(Path(sys.argv[1])), patience=0.1): pass"
+    code += "from assets.home.home_lock import block_removals\n"
+    code += "with block_removals(Home(Path(sys.argv[1])), patience=0.1): pass"
     with lock_home(place.home):
         other = subprocess.run(
             [sys.executable, "-c", code, str(place.home.root)], capture_output=True, text=True, cwd=PROJECT, check=False

@@ -51,7 +51,7 @@ def test_dagster_and_it_write_side_by_side(tmp_path: Path) -> None:
 def test_the_death_of_a_process_loses_no_event(tmp_path: Path) -> None:
     dies = (
         "import os, signal; from pathlib import Path; import dagster as dg; from assets.home.paths import Home;"
-        " from pipelines.dagster.instance import instance; ours = instance(Home(Path.cwd()));"
+        " from pipelines.dagster.instance import open_instance; ours = open_instance(Home(Path.cwd()));"
         " [ours.report_runless_asset_event(dg.AssetMaterialization('counted')) for _ in range(20)];"
         " os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -32,7 +32,7 @@ def of_one_extract():
 
 
 def process():
-    return validation_worker._started()._process
+    return validation_worker._start_worker()._process
 
 
 validation_worker.begin()

@@ -189,7 +189,11 @@ def test_one_that_somebody_else_made(safe: Safe, what: str, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("what", "value", "sentence"),
     [
-        ("_digests", lambda held: {name: hashlib.sha256(b"").hexdigest() for name in held}, "that its manifest lists"),
+        (
+            "_hash_contents",
+            lambda held: {name: hashlib.sha256(b"").hexdigest() for name in held},
+            "that its manifest lists",
+        ),
         ("FORMAT", 2, "another version of the software"),
     ],
 )
@@ -307,8 +311,8 @@ def test_keys_of_before_a_rotation_stay_away(safe: Safe) -> None:
 
 _IN_USE = """
 import sys, time; from pathlib import Path; from assets.home.paths import Home
-from assets.home.home_lock import in_use
-with in_use(Home(Path(sys.argv[1]))):"""
+from assets.home.home_lock import block_removals
+with block_removals(Home(Path(sys.argv[1]))):"""
 
 
 def test_a_run_and_a_backup_wait_for_each_other(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +365,7 @@ def test_records_on_another_disk_are_followed(safe: Safe) -> None:
 def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
     def said() -> list[str]:
         found = json.loads(safe.command("doctor", "--json").stdout)
-        return [each["said"] for each in found if each["what"] in ("backup", "home") and each["state"] == "look"]
+        return [each["sentence"] for each in found if each["what"] in ("backup", "home") and each["state"] == "look"]
 
     record(safe.home, Processing.MEASUREMENT, cohort=COHORT)
     said_of_keys = safe.command("backup", "keys", "--into", safe.disk("keys"), *safe.to("keys")).stdout

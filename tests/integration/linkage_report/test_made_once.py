@@ -83,9 +83,9 @@ def test_another_program_or_other_parameters_make_all_again(linked: Home, monkey
     store = linked.cohort(COHORT)
     councils = list_councils(store)
     assert is_current(store, councils)
-    for what in ("program", "parameters_sha256"):
+    for what in ("hash_program", "hash_parameters"):
         with monkeypatch.context() as patch:
-            patch.setattr(inputs, what, lambda: "copy_for_thread")
+            patch.setattr(inputs, what, lambda: "another")
             assert not is_current(store, councils)
     assert not is_current(store, [*councils, "wirral", "kent"])
     assert not are_tables_current(store, councils[:-1])

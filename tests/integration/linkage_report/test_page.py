@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import pytest
 
 from assets.home.paths import Home
 from assets.linkage.report import coarsen_facts, render
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
-from tests.integration.quality_report import test_pages
-from tests.support.browser import started
+from tests.integration.quality_report.test_pages import (
+    check_asks_nothing_of_the_network,
+    check_can_be_read_by_everyone,
+    check_fits_a_telephone_and_a_desk,
+    parsed,
+)
+from tests.support.browser import IN_A_BROWSER, started
 from tests.support.linkage.linked_home import COHORT
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        test_pages.test_is_well_formed_and_names_each_part_once,
-        test_pages.test_asks_nothing_of_the_network,
-        test_pages.test_headings_come_in_order,
-        test_pages.test_tables_and_drawings_have_words,
-    ],
-)
-def test_is_a_page_of_the_house(check: Callable[[str], None], page: str) -> None:
-    check(page)
+def test_is_self_contained_and_can_be_read_by_everyone(page: str) -> None:
+    check_asks_nothing_of_the_network(page)
+    check_can_be_read_by_everyone(page)
 
 
-@test_pages.IN_A_BROWSER
-def test_fits_a_telephone_and_a_desk(page: str, tmp_path: Path) -> None:
-    test_pages.test_fits_a_telephone_and_a_desk(page, tmp_path)
+@IN_A_BROWSER
+def test_fits_a_telephone_and_a_desk(page: str) -> None:
+    check_fits_a_telephone_and_a_desk(page)
 
 
 def test_is_what_the_facts_give(page: str, facts: dict[str, Any]) -> None:
@@ -54,7 +49,7 @@ def test_the_few_facts_that_are_signed_come_first(page: str, facts: dict[str, An
     assert "<table" not in first
 
 
-@test_pages.IN_A_BROWSER
+@IN_A_BROWSER
 def test_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
@@ -67,7 +62,7 @@ def test_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
 
 
 def test_every_level_is_in_the_weight_table(page: str) -> None:
-    said = "".join(test_pages.parsed(page).itertext())
+    said = "".join(parsed(page).itertext())
     for levels in model.LEVELS.values():
         assert all(level in said for level in levels)
 
@@ -89,5 +84,5 @@ def test_a_cohort_without_any_link_has_a_page(facts: dict[str, Any]) -> None:
     empty = facts | {"thresholds": [], "review_patterns": [], "weighted": [], "unlinkable": []}
     empty["negative_control"] = facts["negative_control"] | {"steps": []}
     page = render(coarsen_facts(empty))
-    test_pages.test_tables_and_drawings_have_words(page)
+    check_can_be_read_by_everyone(page)
     assert "No step has a link" in page
