@@ -92,7 +92,7 @@ def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk, eyfsp: Text
         desk.take()
     assert SECRET not in str(stopped.value)
     assert desk.kept(columns="*") == before
-    assert not [path for path in desk.home.restricted.iterdir() if path.name.startswith("open_staging")]
+    assert not [path for path in desk.home.restricted.iterdir() if path.name.startswith("staging")]
 
 
 def test_two_files_for_one_extract_are_refused(desk: Desk, eyfsp: Text) -> None:

@@ -42,7 +42,7 @@ def _truth(frames: Frames, links: pa.Table) -> pd.DataFrame:
 def _pairs(linked: pd.DataFrame, source: str) -> pd.DataFrame:
     """Distinct (true child in eyfsp, true child in `source`) pairs that share a child_id."""
     left, right = linked[linked.source == "eyfsp"], linked[linked.source == source]
-    pairs = left.merge(right, on="child_id", suffixes=("", "_find_other"))
+    pairs = left.merge(right, on="child_id", suffixes=("", "_other"))
     return pairs.drop_duplicates(["child", "child_other"])
 
 

@@ -306,7 +306,7 @@ def test_a_sample_of_other_links_is_not_taken_in(sampled: Home, tmp_path: Path) 
     store = sampled.cohort(COHORT)
     path = store.review / "sample.json"
     facts = json.loads(path.read_bytes())
-    path.write_text(json.dumps(facts | {"deliveries": {"leeds/eyfsp": "copy_for_thread"}}), encoding="utf-8")
+    path.write_text(json.dumps(facts | {"deliveries": {"leeds/eyfsp": "another"}}), encoding="utf-8")
     sample = Sample.read(store)
     assert sample is not None
     assert not sample.is_of_links(store)

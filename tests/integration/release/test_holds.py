@@ -296,7 +296,7 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
-    (folder / "Reviews of Amelia Thornton.dat").write_text("copy_for_thread")
+    (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
     (other,) = holds.iter_holds(home.cohort(COHORT))
     assert (other.name, other.held.about != hold.held.about) == (hold.name, True)
@@ -344,14 +344,14 @@ def test_a_replacement_that_cannot_be_compared_is_held(home: Home) -> None:
 
 def test_what_people_signed_is_what_later_deliveries_are_compared_with(home: Home, keys: KeyRing) -> None:
     put(home, "wirral", "eyfsp", 3209, "older")
-    put(home, "wirral", "eyfsp", 3209, "choose_newer")
-    note_compared(home, 1.0, "choose_newer", "wirral/eyfsp")
+    put(home, "wirral", "eyfsp", 3209, "newer")
+    note_compared(home, 1.0, "newer", "wirral/eyfsp")
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
     assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "older"
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     measure(home, keys)
-    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "choose_newer"
+    assert read_overlaps(home.cohort(COHORT))["wirral/eyfsp"].compared_with == "newer"
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut short", "of another delivery", "without the log"])
@@ -487,7 +487,7 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
 
 def test_what_a_number_of_many_children_says(home: Home) -> None:
     quality = quality_of("leeds", "hv_reviews", 1000, "a", NUMBER_OF_MANY.id)
-    count = RuleCount(OF_MANY["nhs_number"].id, "warn", "", ("nhs_number",), 990, (1,))
+    count = RuleCount(OF_MANY["nhs_number"].id, "warn", "shared", ("nhs_number",), 990, (1,))
     note_taken(home, replace(quality, rules=(count,)))
     (hold,) = holds.iter_holds(home.cohort(COHORT))
     assert hold.name == "leeds/hv_reviews/number-of-many-children"

@@ -125,9 +125,7 @@ def test_what_is_published_is_said_with_its_tables(made: Home) -> None:
     tables = ["gld_headline", "readiness_pathway", "funded_entitlement"]
     assert answer["published"] == {"figures": 2, "of": 2, "tables": tables}
     loose = {"half_width_points": 5.0, "share_of_rates": 0.5}
-    by_council = only(
-        made, request(name="vary_by_council", columns=["ethnic_group"], geography="councils", accuracy=loose)
-    )
+    by_council = only(made, request(name="by_council", columns=["ethnic_group"], geography="councils", accuracy=loose))
     assert 0 < by_council["published"]["figures"] < by_council["published"]["of"] == 5 * 10
     levels = {"All with a score": ["One domain below the cut-off", "Two or more domains below the cut-off"]}
     other = only(made, request(name="other", columns=[{"attribute": "asq3", "levels": levels}]))

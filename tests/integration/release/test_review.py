@@ -184,7 +184,7 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     store = home.cohort(COHORT)
     review(home)
     facts = json.loads((store.review / "sample.json").read_bytes())
-    files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "copy_for_thread"}})
+    files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
     fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert read_record(home, VERSION)[COHORT].on_request == {}
 

@@ -177,7 +177,7 @@ def test_rows_of_a_person_are_alike(rows: dict[str, pd.DataFrame]) -> None:
     profile = rows["eyfsp"].drop_duplicates("person_id").set_index("person_id")
     for source in ("school_census", "early_years_census", "hv_reviews"):
         other = rows[source].drop_duplicates("person_id").set_index("person_id")
-        both = profile.merge(other, left_index=True, right_index=True, suffixes=("", "_find_other"))
+        both = profile.merge(other, left_index=True, right_index=True, suffixes=("", "_other"))
         assert (both.date_of_birth == both.date_of_birth_other).mean() > 0.97
         assert (both.surname.str.upper() == both.surname_other.str.upper()).mean() > 0.93
     by_number = rows["hv_reviews"].query("nhs_number != ''").groupby("nhs_number").person_id.nunique()

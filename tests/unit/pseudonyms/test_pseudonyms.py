@@ -302,7 +302,7 @@ def test_tokens_of_other_keys_differ_and_scoped_numbers_at_another_sender(
     here, there = (rows(made(con, keys, council=council))[0] for council in ("leeds", "wirral"))
     assert here["t_patient"] != there["t_patient"]
     assert here["t_nhs"] == there["t_nhs"]
-    others = rows(made(con, KeyRing.create(tmp_path / "copy_for_thread")))[0]
+    others = rows(made(con, KeyRing.create(tmp_path / "another")))[0]
     assert not [name for name in here if name.startswith("t_") and here[name] and here[name] in others.values()]
 
 
