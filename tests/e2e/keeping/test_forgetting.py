@@ -244,7 +244,7 @@ from assets.keeping.forgetting import forget, find_rows
 from privacy.keys import RESTRICTED, KeyRing
 home = Home(root / "home")
 keys = KeyRing.load(root / "keys", RESTRICTED)
-found = find_rows(home, "202425", "leeds", "eyfsp", [int(sys.argv[3])], keys, linked=True)
+found = find_rows(home.extract("eyfsp", "202425", "leeds"), [int(sys.argv[3])], keys, linked=True)
 forget(home, found, keys, objection=True)
 """
 
