@@ -14,6 +14,7 @@ from typing import Any
 from privacy.doors import files
 
 _OTHERS = 0o077  # all permissions of group and others
+# pyrage raises one error for a wrong key and for a damaged file; only its text tells them apart.
 _ANOTHER_KEY = "No matching keys"
 
 
@@ -67,6 +68,7 @@ def read_identity(path: Path) -> Any:
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise AgeProblem(f"{path} {what}; give the private key that `readiness returns keygen` wrote")
+    # On Windows the mode does not say who may read a file.
     if os.name == "posix" and path.stat().st_mode & _OTHERS:
         raise AgeProblem(f"{path} can be read by others than its owner; run: chmod 600 {path}")
     try:

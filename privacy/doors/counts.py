@@ -33,7 +33,7 @@ def describe_count(count: int) -> str:
 
 
 def find_least_count(count: int) -> int:
-    """Return the smallest count with the same `magnitude`; 0 for a count under a hundred."""
+    """Return the smallest count that `describe_count` describes alike; 0 for a count under a hundred."""
     for unit, end, _ in _UNITS:
         if unit <= count and (end is None or count < end):
             return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
@@ -47,6 +47,7 @@ def round_share(part: float, whole: int) -> float | None:
     Someone who knows the total, such as a published council total, cannot work out the part. The step depends on the
     order of magnitude of the total, from a tenth (100 to 999) to a thousandth (10,000 and more).
     """
+    # Judged by the least total of the same order, so that the step reveals nothing more about the total than its order.
     fit = [step for step in _SHARE_STEPS if find_least_count(whole) >= _COUNTS_OF_A_SHARE * step]
     return round(round(part / whole * max(fit)) / max(fit), 3) if fit else None
 

@@ -21,6 +21,7 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 def destroy(path: Path) -> None:
     """Overwrite and unlink a file, or a folder of files; a link is only unlinked. Raises `IsADirectoryError` for a
     folder that contains folders, and other `OSError`."""
+    # Names are looked up in the open folder, so a folder that is replaced by a link meanwhile leads nowhere else.
     parent = os.open(path.parent, os.O_RDONLY | _FOLDER)
     try:
         _destroy(parent, path.name)
@@ -52,6 +53,7 @@ def _destroy_file(folder: int, name: str) -> None:
     else:
         try:
             found = os.fstat(file)
+            # With a second hard link the content also belongs to a file elsewhere, which must not be lost.
             if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                 overwrite(file)
         finally:

@@ -1,6 +1,6 @@
 """Settings of an installation: the `READINESS_` environment variables, read and validated together in one place.
 
-Call `settings()` to get them. Secrets (a ledger URL with its password, the address of an alert) stay in this object
+Call `get_settings()` to get them. Secrets (a ledger URL with its password, the address of an alert) stay in this object
 and out of every configuration, log and `repr`. The module imports quickly, because the command line validates the
 environment when it starts.
 """
@@ -26,6 +26,7 @@ AGREEMENTS = "READINESS_AGREEMENTS"
 _PREFIX = "READINESS_"
 _PREFIXES_OF_TESTS = ("READINESS_AUDIT", "READINESS_FUZZ_", "READINESS_TEST_")
 
+# In the URL of a database, # begins a fragment and ? the options.
 _UNUSABLE = re.compile(r"[#?\\]")
 _CHECK = "check"
 """Key in a field's metadata of the function that checks a variable and returns the field's value."""

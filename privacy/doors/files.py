@@ -27,6 +27,7 @@ def make_folder(folder: Path) -> None:
     """Create `folder` and its missing parents, accessible only to their owner and durable on return."""
     missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
     for each in reversed(missing):
+        # The entry of a new folder is in its parent, so the parent is what must reach the disk.
         each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
         sync(each.parent)
 
@@ -40,6 +41,7 @@ def close_to_others(folder: Path) -> None:
 
 def create(path: Path) -> BinaryIO:
     """Create and open a file that only its owner can read. Raises `FileExistsError`: no file is ever replaced."""
+    # O_EXCL also refuses a symbolic link at the path, wherever it leads.
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY_FILE), "wb")
 
 
@@ -53,6 +55,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     for path, content in contents.items():
         make_folder(path.parent)
         staged = get_unfinished_path(path)
+        # A process that died may have left one, and `create` replaces no file.
         staged.unlink(missing_ok=True)
         with create(staged) as file:
             file.write(content)
@@ -93,6 +96,7 @@ def promote_all(moves: Sequence[tuple[Path, Path]]) -> None:
     for staged, final in moves:
         make_folder(final.parent)
         staged.chmod(OWNER_ONLY_FILE)
+    # Content before names: after a power cut no final name may lead to an incomplete file.
     sync_all([staged for staged, _ in moves])
     for staged, final in moves:
         staged.replace(final)
@@ -108,8 +112,9 @@ def overwrite(handle: int) -> None:
 
 
 def sync_all(paths: Sequence[Path]) -> None:
-    """Sync files and folders to disk in parallel. A journalling file system writes all pending data at once, so two
-    hundred files take a twentieth of the time that they take one by one."""
+    """Sync files and folders to disk in parallel."""
+    # A journalling file system writes all pending data at once: 200 files take a twentieth of the time that they take
+    # one by one.
     if len(paths) == 1:
         return sync(paths[0])
     list(_get_sync_pool().map(sync, paths))

@@ -62,7 +62,7 @@ def take_if_free(place: Path) -> int | None:
 
 
 def clear_scratch(folder: Path, prefix: str) -> None:
-    """Remove temporary folders in `folder` that `scratch` created for processes that died."""
+    """Remove temporary folders in `folder` that `open_scratch` created for processes that died."""
     for left in folder.glob(f"{prefix}*"):
         if (handle := take_if_free(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
@@ -72,6 +72,7 @@ def clear_scratch(folder: Path, prefix: str) -> None:
 @contextmanager
 def open_scratch(folder: Path, prefix: str) -> Iterator[Path]:
     """Create a temporary folder in `folder` for the block; first remove those of processes that died."""
+    # Until the new folder has its own lock, another process would take it for one left behind, and remove it.
     with hold_lock(folder):
         clear_scratch(folder, prefix)
         made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
@@ -87,6 +88,7 @@ def open_scratch(folder: Path, prefix: str) -> Iterator[Path]:
 def _take(handle: int, kind: int, refusal: Exception | None, patience: float) -> None:
     if refusal is None:
         return fcntl.flock(handle, kind)
+    # flock has no time limit of its own, so the lock is tried repeatedly.
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -26,14 +26,14 @@ class LeadsOut(OSError):
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     """Open the file at `path` for reading, following links only within `within`. Raises `NotRegular`, `LeadsOut` or
     another `OSError`.
-
-    The path is checked before it is opened, because opening a device can have effects, and again afterwards, because
-    it may have been replaced in between.
     """
+    # Before it is opened, because opening a device can have effects; again afterwards, because the path may have been
+    # replaced in between.
     _check(path.stat())
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
         _check(os.fstat(handle))
+        # The open file is asked, because a link may be put into the path after any check of the path.
         if within and not _find_place(handle, path).is_relative_to(within.resolve(strict=True)):
             raise LeadsOut(errno.EXDEV, "a link that leaves its folder")
         return BufferedReader(FileIO(handle))
@@ -46,6 +46,7 @@ def is_link_out(path: Path, folder: Path) -> bool:
     """Return whether `path` is a link out of `folder` or a broken link, such as a link to itself."""
     try:
         return not path.resolve(strict=True).is_relative_to(folder.resolve(strict=True))
+    # Before Python 3.13 a link to itself raises RuntimeError.
     except (OSError, RuntimeError):
         return True
 

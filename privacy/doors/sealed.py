@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _INFO = b"readiness sealed Parquet 1"
+# The first and last four bytes of a Parquet file say whether its footer is encrypted.
 _OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
 _LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 16}
-"""Limits of sizes stated in a footer."""
+"""Limits of the sizes stated in a footer, because the file of a sender may state any."""
 
 
 class NotForThisKey(Exception):
@@ -49,6 +50,7 @@ class _Sealing(modular.KmsClient):
 
 def build_encryption(key: X25519PublicKey) -> Any:
     """Return encryption properties for one file that only the holder of the private key can read."""
+    # Uniform: the file has one reader, so no column needs a key of its own.
     how = modular.EncryptionConfiguration(
         "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
     )
@@ -71,6 +73,7 @@ def open_sealed(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) 
     how = factory.file_decryption_properties(modular.KmsConnectionConfig())
     try:
         return pyarrow.parquet.ParquetFile(source, decryption_properties=how, **_LIMITS, **options)
+    # HPKE authenticates: the private key of somebody else does not unwrap the key of the file.
     except InvalidTag:
         raise NotForThisKey from None
 
@@ -98,6 +101,7 @@ def is_whole(path: Path) -> bool:
 def read_metadata(file: pyarrow.parquet.ParquetFile) -> Mapping[str, str]:
     """Return the file's key-value metadata."""
     found = file.metadata.metadata or {}
+    # Arrow adds its schema itself.
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
 

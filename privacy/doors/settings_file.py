@@ -98,6 +98,7 @@ def read_document(path: Path) -> Document:
         if not path.is_file():
             raise _build_invalid_settings(path.name, "there is no such file")
         with path.open("rb") as file:
+            # One byte more than is allowed shows that a file is too large, however large it is.
             content = file.read(MAX_BYTES + 1)
     except OSError:
         raise _build_invalid_settings(path.name, "the file cannot be read") from None
@@ -146,6 +147,7 @@ class Document:
     def parse(cls, name: str, content: bytes) -> Self:
         """Parse the content of a file called `name`; raises `InvalidSettings` if it is not YAML."""
         try:
+            # Editors on Windows may begin UTF-8 with a byte order mark.
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content.count(b"\n", 0, error.start) + 1
@@ -166,6 +168,7 @@ class Document:
 
     def _convert_node(self, node: Node) -> Any:
         """Return the content of a node; an empty value, `~` or `null` is None."""
+        # Counted while aliases expand: a small file can expand to billions of values.
         self._values += 1
         if self._values > _MAX_VALUES:
             raise yaml.MarkedYAMLError(problem="its aliases unfold to too many values", problem_mark=node.start_mark)
@@ -250,6 +253,7 @@ class Faults:
     def add(self, place: Place, sentence: str | None, *, key: bool = False) -> None:
         """Add a sentence about the value at `place`, or about its key; None is ignored."""
         if sentence:
+            # Without the input, so that no message can repeat a refused value.
             error = PydanticCustomError("rule", "{rule}", {"rule": sentence})
             self._found.append(InitErrorDetails(type=error, loc=(*place, _KEY) if key else place, input=None))
 
@@ -275,10 +279,12 @@ class Settings(BaseModel):
     @classmethod
     def _check_known_keys(cls, content: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         names = [field.alias or name for name, field in cls.model_fields.items()]
+        # An empty section is a mapping without keys, so that each missing key is reported by name.
         content = {} if content is None else content
         if not isinstance(content, dict):
             raise ValueError(f"must be a mapping of {', '.join(names)}")
         with Faults() as faults:
+            # Unknown keys are removed first, because pydantic would report them without the closest valid name.
             for name in content:
                 if name not in names:
                     faults.add((name,), f"{name!r} is not a key here{suggest_names(name, names)}", key=True)
