@@ -37,6 +37,8 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             "previous_hash": last["entry_hash"] if last else _NO_HASH,
         }
         entry["entry_hash"] = _hash(entry)
+        # The line before its head: a crash in between leaves one line more than the head says, which `_check_end`
+        # accepts.
         files.append(log, json.dumps(entry).encode() + b"\n")
         _note_head(path, entry)
     return entry
@@ -46,6 +48,7 @@ def get_account_name() -> str:
     """Return the name of the current operating-system account, or its number if it has no name."""
     try:
         return getpass.getuser()
+    # For an account without a name Python raises KeyError before 3.13, OSError since.
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
 
@@ -87,12 +90,15 @@ def _hash(entry: Mapping[str, Any]) -> str:
 def _read_whole_lines(log: int) -> bytes:
     """Return the end of the log, at least its last line, after removing an incomplete line left by a crash."""
     size = os.fstat(log).st_size
+    # Only the end is read, so a line costs the same however long the log is.
     for length in (_USUAL_LINES_BYTES, _LONGEST_LINE_BYTES):
         tail = os.pread(log, length, max(0, size - length))
         lines = tail[: tail.rfind(b"\n") + 1]
+        # Two line ends show that the whole last line is in this part of the file.
         if lines.count(b"\n") > 1 or length >= size:
             break
     if len(lines) < len(tail):
+        # No caller was told that this line is durable: `append` returns only after the sync.
         os.ftruncate(log, size - len(tail) + len(lines))
     return lines
 

@@ -161,6 +161,7 @@ class KeyRing:
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         ring = cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
         if demonstration:
+            # Only after the set is loaded, because the binding is computed with a sub-key of the set.
             key = Ed25519PrivateKey.generate()
             _write_set(directory, {DEMONSTRATION_FILE: ring._build_binding(key) + b"\n" + _encode_pem(key)})
             ring.demonstration_key = key
@@ -195,6 +196,7 @@ class KeyRing:
         if key not in self._symmetric:
             raise KeyProblem(f"{self._directory / (key + '.key')} is needed here and is not in this key set")
         info = f"readiness/{key}/{purpose}".encode()
+        # RFC 5869 needs a salt only for key material that is not uniformly random.
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
     def get_public_key(self, pair: str) -> X25519PublicKey:
@@ -286,6 +288,7 @@ def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateK
     """
     remedy = "`readiness keys approver` makes one"
     content = sys.stdin.buffer.read() if path == STANDARD_INPUT else _read_private_bytes(path, remedy)
+    # Asked for only if needed: the library refuses a password for a key that is not encrypted.
     password = ask_password().encode() if b"BEGIN ENCRYPTED PRIVATE KEY" in content else None
     try:
         key = serialization.load_pem_private_key(content, password)
@@ -301,6 +304,7 @@ def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
     """Write files (mode 0600) into a directory (mode 0700). Raises `KeyProblem` rather than replace a file."""
     files.make_folder(directory)
     directory.chmod(files.OWNER_ONLY_FOLDER)
+    # All names are checked before any file is written, so that a refused set leaves no files.
     present = [file for file in contents if (directory / file).exists()]
     if present:
         raise KeyProblem(f"{directory} already holds {', '.join(present)}; keys are never replaced in place")
@@ -318,6 +322,7 @@ def _read_epoch(path: Path) -> int:
 
 def _read_symmetric_key(path: Path, remedy: str) -> bytes:
     content = _read_private_bytes(path, remedy)
+    # Only hexadecimal digits are stripped: a raw key may begin or end with a byte that is white space.
     text = content.strip()
     if text and all(byte in b"0123456789abcdefABCDEF" for byte in text) and len(text) % 2 == 0:
         content = bytes.fromhex(text.decode())

@@ -56,6 +56,8 @@ def build_marks_sql(relation: str, columns: Collection[str]) -> str:
 
 def prepare(con: duckdb.DuckDBPyConnection, keys: KeyRing) -> None:
     """Pass the key of the marks to a connection, as bound values."""
+    # HMAC is written out in SQL, because DuckDB has only the hash. Bound values keep the key out of query texts and
+    # plans.
     key = keys.derive_subkey("linker", "marks").ljust(_BLOCK_BYTES, b"\0")
     pads = [bytes(byte ^ pad for byte in key) for pad in (0x36, 0x5C)]  # HMAC's inner and outer pad (FIPS 198-1)
     con.execute("CREATE OR REPLACE TEMP TABLE mark_pads AS SELECT ?::BLOB AS inner_pad, ?::BLOB AS outer_pad", pads)
@@ -85,8 +87,10 @@ def _build_mark_sql(kind: str, tokens: tuple[str, ...], columns: Collection[str]
     if not set(tokens) <= set(columns):
         return "NULL::VARCHAR"
     by_name = {token.name: token for token in pseudonyms.TOKENS}
+    # Bands are cleared, because tokens of one domain that must match may carry different bands or none.
     parts = [f"printf('%016x', {pseudonyms.build_bare_sql(by_name[token])})" for token in tokens]
     parts += ["council"] if kind == "names_dob_council" else []
+    # The kind is part of the message, so that marks of different kinds never match.
     message = f"encode(concat_ws(chr(31), {quote_text(kind)}, {', '.join(parts)}))"
     filled = " AND ".join(f"{token} IS NOT NULL" for token in tokens)
     made = f"left(sha256(outer_pad || unhex(sha256(inner_pad || {message}))), {_DIGITS})"

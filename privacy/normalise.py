@@ -46,6 +46,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(f"CREATE OR REPLACE MACRO rarest_band() AS {RAREST_BAND}").fetchall()
     con.execute(_MACROS).fetchall()
     con.execute("CREATE OR REPLACE TABLE given_name_forms (form VARCHAR, canonical VARCHAR)").fetchall()
+    # A canonical name is its own canonical form, unless the table lists it as a form of another.
     forms = {canonical: canonical for canonical in load_given_name_forms().values()} | load_given_name_forms()
     con.execute(
         "INSERT INTO given_name_forms SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[])",

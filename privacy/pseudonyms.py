@@ -126,6 +126,7 @@ missing, so are their known postcodes. A token of the names then matches only on
 
 TOKENS: tuple[TokenColumn, ...] = (
     TokenColumn("t_upn", "upn", "upn", ("n_upn",), ("upn",)),
+    # Temporary UPNs and patient numbers are unique only within a council, so these tokens include it.
     TokenColumn("t_upn_temporary", "upn", "upn-temporary", ("n_upn_temporary", "council"), ("upn",)),
     TokenColumn("t_nhs", "nhs", "nhs", ("n_nhs",), ("nhs_number",)),
     TokenColumn(
@@ -232,9 +233,8 @@ def prepare(con: duckdb.DuckDBPyConnection) -> None:
     The connection must be in memory, without a temporary directory, because it reads identifiers.
     """
     normalise.install(con)
-    con.execute(
-        "SET GLOBAL disabled_optimizers = 'build_side_probe_side,join_order'"
-    ).fetchall()  # the small table is the build side
+    # Joins stay in the order in which the SQL writes them, with the small table as the build side.
+    con.execute("SET GLOBAL disabled_optimizers = 'build_side_probe_side,join_order'").fetchall()
 
 
 def list_token_columns(source_columns: set[str]) -> list[TokenColumn]:
@@ -248,7 +248,9 @@ def list_row_marks(
     """Return the marks of the rows of a source. `record` lists sets of columns, of which the first complete one
     identifies the record. `said` are all columns of a row; `columns` as in `tokenise`."""
     of_source = [quote_text(source), "council"]
+    # The number of the set is part of the mark, so that equal values of different columns are different records.
     sets = (_join_sql([str(number), *map(_build_compared_sql, names)]) for number, names in enumerate(record))
+    # A missing value needs a character of its own: a NULL component would make the whole mark NULL.
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
     components = {
         "record": (*of_source, f"coalesce({', '.join(sets)})"),
@@ -286,8 +288,7 @@ def _join_sql(texts: Sequence[str]) -> str:
 
 
 def clear_sole_bearers(table: pa.Table) -> pa.Table:
-    """Return the rows of an extract as rows of a part: `t_names` is kept only for names that are rare by the public
-    lists."""
+    """Clear `t_names` in the rows of an extract unless its names are rare by the public lists, as in rows of a part."""
     if "t_names" not in table.column_names:
         return table
     values, missing = split_values_and_mask(_combine_chunks(table["t_names"]))
@@ -334,6 +335,7 @@ def rekey(table: pa.Table, columns: list[str], keys: TokenKeys) -> pa.Table:
     """Return `table` with its token `columns` under the second keying. Raises `KeyProblem` without `linker.key`."""
     tokens = {token.name: token for token in (*TOKENS, *MARKS) if token.name in columns}
     first = {name: _combine_chunks(table[name]) for name in tokens}
+    # Hashed without bands, which are copied: tokens of one domain carry different bands and must still match.
     bare = {name: encode_as_bytes(_clear_bands(first[name], token)) for name, token in tokens.items()}
     hashed = compute_hmac_64(bare, {name: keys.second(token.domain) for name, token in tokens.items()})
     for name, token in tokens.items():

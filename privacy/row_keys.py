@@ -26,6 +26,7 @@ class RowKeys:
     """The permutation of the rows of one delivery."""
 
     def __init__(self, subkey: bytes) -> None:
+        # ECB, because every block is one separate value of the round function.
         self._aes = Cipher(algorithms.AES(subkey), modes.ECB())
 
     def of(self, rows: np.ndarray) -> np.ndarray:
@@ -86,6 +87,7 @@ def parse_row_number(text: str) -> int | None:
     """Return the number in the whole extract of a row as people write it; None if the text is not a row number."""
     part, colon, row = text.rpartition(":")
     digits = [row, *([part] if colon else [])]
+    # `isdigit` alone also accepts digits of other scripts.
     if not all(each.isascii() and each.isdigit() and len(each) < _MOST_DIGITS for each in digits):
         return None
     if int(part or 0) >= _MOST_PARTS or int(row) > int(_ROW_OF_PART):
