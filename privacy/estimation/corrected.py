@@ -103,6 +103,7 @@ class Corrected:
     def variance(self, figures: Figures) -> Array:
         def ask(each: Figures) -> Array:
             of_noise = self.moments.variance(self._correct_figures(each))
+            # Computed from noisy counts, so it may come out negative.
             return of_noise + np.maximum(self._compute_linkage_covariance(each, each), 0.0)
 
         return self._compute_in_blocks(ask, figures)
@@ -262,6 +263,7 @@ class Corrected:
         terms = [(coefficient, _weigh_cube(cube, name, self._inverses[name]))]
         for local in self.local if not _is_total(cube, name) else ():
             for group, along in enumerate(self._along):
+                # M^-1 already has the overall rates, so each place adds its factor less 1.
                 scale, there = self._weigh_by_factor(local, cube, group, less=1.0)
                 if scale:
                     terms.append((coefficient * scale, _weigh_cube(there, name, along[name])))
@@ -366,6 +368,7 @@ def _sum_over_places(one: Array, other: Array, covariances: Array) -> Array:
     for g in range(one.shape[-1]):
         for h in range(one.shape[-1]):
             by_place = by_place + one[..., g] * other[..., h] * covariances[:, g, h]
+    # cumsum adds one by one in order, which sum does not.
     total: Array = np.cumsum(by_place, axis=-1)[..., -1]
     return total
 
@@ -469,6 +472,7 @@ def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube
 
 
 def _multiply_selectors(left: Selector, right: Selector) -> Selector:
+    # Zeros and ones are their own squares, and the same object is found again in caches by identity.
     if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
         return left
     return _reweigh_selector(left, left.matrix * right.matrix)

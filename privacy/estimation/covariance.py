@@ -58,6 +58,7 @@ class Covariances:
             total = total + coefficient**2 * self._compute_between(cube, cube)
             for other_coefficient, other in terms[:index]:
                 total = total + 2 * coefficient * other_coefficient * self._compute_between(cube, other)
+        # Rounding may leave a variance of zero just below it.
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
@@ -82,6 +83,7 @@ class Covariances:
         for known in self._known:
             if set(known.over) <= set(pair.shared):
                 by_group = by_group - pair.compute_removed(known)
+        # Added group by group: the order in which numpy sums an axis depends on the shape of the array.
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _place_selectors(self, cube: Cube) -> dict[str, _Placed]:
@@ -129,6 +131,7 @@ def _group_constraints(constraints: Sequence[tuple[Constraint, ...]]) -> list[_K
             by_over.setdefault(constraint.over, {})[group] = constraint
     known = []
     for over, by_group in by_over.items():
+        # Equalities may have a lower rank in some groups; zeros add nothing to an inner product.
         rank = max(len(gain) for constraint in by_group.values() for gain in constraint.gains.values())
         gains = {
             block: np.zeros((*gain.shape[1:], rank, len(constraints)))
@@ -171,6 +174,7 @@ class _Groups:
         left, right = left or self._everything, right or self._everything
         key = (id(left), id(right))
         if key not in self._found:
+            # The selectors are kept with the answer, so that no identity is reused.
             self._found[key] = left, right, self._multiply_selectors(left, right)
         return self._found[key][-1]
 

@@ -106,6 +106,7 @@ class Estimates:
     def _compute_cube(self, cube: Cube) -> Array:
         """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
         values = np.empty(cube.shape)
+        # A total comes from the smallest marginal that has it, so that it is the same float in every cube.
         splits = [_split(self._is_summed_out(selector)) for selector in cube.selectors.values()]
         restrictions = {
             name: self._get_weights(s) for name, s in cube.where.items() if not self._is_summed_out(s).all()
@@ -211,6 +212,7 @@ class NestedEstimates(Estimates):
     def _impose(self, components: dict[Component, Array]) -> None:
         """Make the components obey the identities, group by group."""
         for group, (constraints, part) in enumerate(zip(self._covariances.constraints, self._parts, strict=True)):
+            # Views, so that the corrected values are written into the components themselves.
             views = {}
             for component, values in components.items() if constraints else ():
                 names = self._names(component)
@@ -249,6 +251,7 @@ class NestedEstimates(Estimates):
     def _compute_cube(self, cube: Cube) -> Array:
         inner = self._nest.inner
         if inner not in (*cube.selectors, *cube.where):
+            # A figure that does not name the inner attribute is the sum over all groups.
             cube = replace(cube, where={**cube.where, inner: self._nest.everything})
         return super()._compute_cube(cube)
 
@@ -265,6 +268,7 @@ class NestedEstimates(Estimates):
         return self._laid[id(selector)][1]
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
+        # Whole groups need no table of members, which the workload may not have.
         tells_apart = rows[self._nest.inner][:, : len(self._nest.order)].any()
         self._lattice.index(name for name in rows if tells_apart or name != self._nest.inner)
         return super()._compute_block(rows)

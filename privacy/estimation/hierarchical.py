@@ -151,10 +151,12 @@ def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
         variance = 1 / (scipy.special.softmax(densities, axis=-1) / variances).sum(axis=-1)
         effects = _fit_additive(noisy.x, noisy.size, variance)
         expected = _clip_rate(effects.sum)
-    # below 1, so that the division by 1 - own stays finite
+    # Below 1, so that the division by 1 - own stays finite.
     own = np.minimum(noisy.size**2 / variance * effects.variance, 1 - 1e-9)
     uncertainty = np.minimum(effects.variance / (1 - own), LARGEST_UNCERTAINTY)
+    # The prediction from all other cells, without fitting again (leave-one-out formula of least squares).
     without = expected - uncertainty * noisy.size * (noisy.x - expected * noisy.size) / variance
+    # Laplace's approximation: the effects are integrated out through their information.
     evidence = float(scipy.special.logsumexp(densities, axis=-1).sum() - effects.information / 2)
     return _Fit(spreads, _clip_rate(without), uncertainty, evidence)
 
@@ -218,6 +220,7 @@ def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     weight = y**2 / variance
     level = _compute_shares((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))
     strayed = y * x / variance - weight * level
+    # Eliminating the places leaves a system as small as the number of groups.
     of_place = weight.sum(axis=1, keepdims=True)
     share = _compute_shares(weight, of_place)
     values, vectors = np.linalg.eigh(np.diag(weight.sum(axis=0)) - weight.T @ share)
@@ -226,6 +229,7 @@ def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     inverse = (along / known) @ along.T
     group = inverse @ (strayed - share * strayed.sum(axis=1, keepdims=True)).sum(axis=0)
     place = _compute_shares((strayed - weight * group).sum(axis=1, keepdims=True), of_place)
+    # A place without data has a very large variance, which `LARGEST_UNCERTAINTY` limits.
     of_place = np.maximum(of_place, np.finfo(float).tiny)
     contrast = np.eye(y.shape[1]) - share[:, None, :]
     apart = (contrast @ inverse * contrast).sum(axis=-1)

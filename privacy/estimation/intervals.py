@@ -4,8 +4,9 @@ Everything is computed from noisy values and public variances, elementwise over 
 for every input: negative or zero denominators, zero variances, unbounded intervals. Intervals cover the noise that was
 added for privacy; `corrected` adds the uncertainty of a correction for missed and false links.
 
-The `expected_*` functions give the accuracy that a plan will deliver before any budget is spent, using public counts in
-place of the confidential ones. Last year's official counts are public and may be used for this; this year's may not.
+The `compute_*_half_widths` functions give the accuracy that a plan will deliver before any budget is spent, using
+public counts in place of the confidential ones. Last year's official counts are public and may be used for this; this
+year's may not.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ class RatioTable:
 
 def compute_published_counts(moments: Moments, figures: Figures) -> CountTable:
     """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
+    # Only what is shown is rounded and cut at 0; nothing is ever added up from it.
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
     return CountTable(
@@ -244,6 +246,7 @@ class _Pair:
     @cached_property
     def ratio(self) -> Array:
         """x / y within [0, largest], and 0 if y is not positive (such a ratio is always withheld)."""
+        # A very small denominator may give infinity, which is then cut to the range.
         with np.errstate(over="ignore"):
             ratio = np.where(self.y > 0, self.x, 0.0) / np.where(self.y > 0, self.y, 1.0)
         return np.clip(ratio, 0.0, self.largest)
