@@ -48,6 +48,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
     """
     mbi = _import_library()
     if not problem.rows:
+        # A region may be estimated to have no child.
         nobody = np.zeros(0, dtype=np.int64)
         return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
     place = {each.name: number for number, each in enumerate(problem.attributes)}
@@ -65,6 +66,7 @@ def draw(problem: Problem, seed: int) -> Drawn:
     while mbi.junction_tree.hypothetical_model_size(domain, [*map(clique, fitted), *pairs]) > LARGEST_MIB:
         fitted.remove(max(fitted, key=lambda each: each.counts.size))
     measured = [mbi.LinearMeasurement(each.counts.ravel(), clique(each), each.sigma) for each in fitted]
+    # The total is that of the release; without it the library would estimate its own from the noisy marginals.
     model = mbi.estimation.MirrorDescent().estimate(
         domain, measured, known_total=float(problem.rows), iters=STEPS, tol=SETTLED, constraints=constraints
     )

@@ -132,6 +132,7 @@ def _compute_correction(family: Family, names: Names, estimates: Estimates, publ
     for name in names:
         attribute = family.attribute(name)
         if nesting is not None and name == nesting.outer:
+            # Published figures of a region are sums over its councils.
             attribute = family.attribute(nesting.inner)
             groups = {group: nesting.members[group] for group in family.attribute(name).categories}
             selectors[attribute.name] = Selector.of(attribute, groups)
@@ -147,6 +148,7 @@ def _iter_totals(family: Family, measured: Sequence[Names], place: str, publishe
         others = tuple(name for name in names if name != place)
         if len(others) < len(names) and len(others) > 1 and others not in measured:
             cells = Cube({name: Selector.each(family.attribute(name)) for name in others})
+            # The model takes one scale for a whole marginal: the root of the mean variance.
             yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
 
 

@@ -1,10 +1,10 @@
 """Changes as few rows as possible until every requested rate is in its interval.
 
 Rows drawn from a model miss some rates: a number of rows is whole and never negative, and a noisy count need not be. A
-change gives a row new values for one set of attributes tied together by impossible pairs (`tied`). The values are
-copied from another row, so that impossible combinations stay impossible. The gradient of the loss (the squared number
-of rows by which rates are outside) shows which changes bring the rates closest. The best are made together, and half as
-many if that overshoots.
+change gives a row new values for one set of attributes tied together by impossible pairs (`find_tied_sets`). The
+values are copied from another row, so that impossible combinations stay impossible. The gradient of the loss (the
+squared number of rows by which rates are outside) shows which changes bring the rates closest. The best are made
+together, and half as many if that overshoots.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
 def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
     """Change as few rows as possible; the same seed gives the same rows.
 
-    Only `movable` sets of attributes, as returned by `tied`, get new values. Rates that cannot be reached stay outside
-    their interval, as `compute_rates` shows.
+    Only `movable` sets of attributes, as returned by `find_tied_sets`, get new values. Rates that cannot be reached
+    stay outside their interval, as `compute_rates` shows.
     """
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
@@ -88,6 +88,7 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
     while loss > 0 and number and futile < _FUTILE:
         sample = np.sort(generator.choice(number, min(number, _SAMPLED), replace=False))
         moves = _choose_moves(now, slopes, candidates, sample)
+        # The loss is a sum of squared rows, so its root is about the number of rows that are wrong.
         many = min(len(moves.rows), ceil(np.sqrt(loss)))
         futile += 1
         while many:
@@ -139,6 +140,7 @@ def _choose_moves(
         best = gain[np.arange(len(sample)), most]
         better = best > gains
         gains[better], sets[better], values[better] = best[better], number, most[better]
+    # Stable, so that equal gains keep their order and a seed gives the same rows everywhere.
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > 0]
     return _Moves(sample[order], sets[order], values[order])
@@ -192,6 +194,8 @@ def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tu
     for rates in wanted:
         part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
         margin = np.minimum(MARGIN, _MARGIN_SHARE * (rates.upper - rates.lower) * whole)
+        # No rate is below 0 or above 1, so an interval that ends there needs no margin; NaN, for no interval, is neither
+        # greater nor less.
         below = np.where(rates.lower > 0, np.maximum(rates.lower * whole - part + margin, 0.0), 0.0)
         above = np.where(rates.upper < 1, np.maximum(part - rates.upper * whole + margin, 0.0), 0.0)
         if not (below.any() or above.any()):
