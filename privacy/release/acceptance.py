@@ -79,6 +79,7 @@ def sign(
 
     Raises `MayNotSign` if the signature does not count.
     """
+    # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
     signed = unsigned.signed(by, books.recorded)

@@ -94,6 +94,7 @@ class Signature:
         """
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
+        # A signature made elsewhere does not name its key, so every recorded key is tried.
         found = (replace(self, key=key, signature=by.hex()) for key in recorded.keys)
         genuine = next((each for each in found if each.is_genuine), None)
         if genuine is None:
@@ -319,6 +320,7 @@ class SignOffs:
                 try:
                     named = SignOff.parse(people)
                 except PolicyError:
+                    # A forged line need not hold valid people; it changes nothing.
                     return before
                 if before.sign_off is not None:
                     change = self._change(before, people)
@@ -364,10 +366,12 @@ class SignOffs:
                 reason = f"{_describe_signature(person, line)} does not count, because this differs: {', '.join(moved)}"
                 passed_over.append(Signed(approval, line, person, reason))
                 continue
+            # Never judged at a time before the line's own, even if the clock was set back.
             judged = self._judge_signature(approval, line, recorded, max(at, line.recorded_at))
             if judged.why_not:
                 passed_over.append(judged)
             else:
+                # By key, because a person counts once however often they sign.
                 counting.setdefault(approval.key, judged)
         return Judgement(list(counting.values()), passed_over, recorded.needed(request["stage"]))
 
@@ -378,6 +382,7 @@ class SignOffs:
     def _identify_signer(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
         """Return who gave a signature, and why it does not count, if so: the one rule."""
         person = _find_holder(signature.key, recorded)
+        # First of all, because this key never counts, whoever is recorded with it.
         if signature.key in self.release_keys:
             return person, "is of the key that signs releases, which may not sign them off"
         if person is STRANGER:
@@ -414,7 +419,7 @@ def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record the people of the policy and how many must sign; a later change, once enough of them have signed it."""
+    """Record who may sign by the policy and how many must; a change, once enough of those recorded have signed it."""
     if not sign_off.people:
         return
     books = SignOffs(ledger)
@@ -456,6 +461,7 @@ def sign(
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
+    # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
     approval = build_approval(plain, cohort, sheet_sha256).signed(by, books.recorded)
     person = check_may_sign(books, approval)
@@ -534,6 +540,7 @@ def _iter_differences(approval: Approval, now: Request, sheet_sha256: str) -> It
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
         differences += _iter_cohort_differences(was[cohort], is_now[cohort])
+    # A difference without words of its own above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
     if not differences and sheet_sha256 not in ("", approval.sheet_sha256):

@@ -26,7 +26,7 @@ def compute_sha256(content: bytes) -> str:
 
 
 def check_name(kind: str, value: str) -> str:
-    """Return `value` if it is safe in a path and a message. Raises ValueError unless letters, digits, `.`, `_`, `-`."""
+    """Return `value` if it is safe in a path and a message. Raises ValueError for any other."""
     if not _NAME.fullmatch(value):
         raise ValueError(f"{kind} {value!r} may hold only letters, digits, '.', '_' and '-'")
     return value

@@ -47,6 +47,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
         codes = ", ".join(_build_code_sql(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         _check_domains(connection, plan.family.attributes)
+        # Coded once for all marginals, of which the pilot has 81 over pupils.
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
     counts = {}
     for attributes in plan.sigmas:
@@ -69,8 +70,10 @@ def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | No
     with _open_table(table) as connection:
         names = sorted(columns or (name for name in _list_columns(connection) if name != UNIT_COLUMN))
         _check_columns(connection, names)
+        # Names are covered too: the same values in other columns are another table.
         digest.update(("\n".join(names) + "\n").encode())
         connection.execute("SET arrow_large_buffer_size = true")  # identical rows may add up to more than 2 GiB of text
+        # Grouped first, so that equal rows are sorted as one.
         distinct = f"SELECT {_build_line_sql(names)} AS line, count(*) AS n FROM children GROUP BY line"
         lines = connection.sql(f"SELECT repeat(line, n) FROM ({distinct}) ORDER BY line")
         for batch in lines.to_arrow_reader(BATCH_ROWS):

@@ -174,6 +174,7 @@ def impose(
 ) -> dict[tuple[str, ...], Array]:
     """Return the residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
     updated = dict(residuals)
+    # Their order does not matter: constraints on different D act on different components D + E.
     for constraint in constraints:
         over = constraint.over
         layouts = {block: _Layout(family, over, block) for block in constraint.rows}
@@ -198,6 +199,7 @@ class _Layout:
         return residual.transpose(self._order).reshape(self._cells, -1)
 
     def merge(self, matrix: Array) -> Array:
+        # argsort of a permutation is its inverse.
         return matrix.reshape(self._split_shape).transpose(np.argsort(self._order))
 
 
@@ -259,6 +261,7 @@ def _compute_whitener(covariance: Array, reference: Array) -> Array:
     deviations = np.sqrt(np.diag(covariance))
     informative = np.diag(covariance) > VACUOUS * reference
     scale = np.where(informative, 1 / np.where(informative, deviations, 1.0), 0.0)
+    # Of correlations, so that `REDUNDANT` does not depend on the size of the counts.
     eigenvalues, vectors = np.linalg.eigh(covariance * scale[:, None] * scale[None, :])
     kept = eigenvalues > REDUNDANT
     return (vectors[:, kept] / np.sqrt(eigenvalues[kept])).T * scale[None, :]

@@ -188,6 +188,7 @@ class Ledger:
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
                     "release. To measure it again, publish a new release."
                 )
+            # Checked and charged in one transaction, or two processes could both be given the last of the budget.
             _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
             charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac, unit=unit)
             return Reservation(_append(log, entries, charge))
@@ -256,6 +257,7 @@ class Ledger:
 
     def identity(self) -> str:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
+        # In a write transaction, so that two processes cannot both write the first line.
         with self._storage.signing() as log:
             lines = _check_chain(log.entries())
             made = SignOffLine(0, encode_canonical_json({"kind": "ledger", "random": _make_nonce()}).decode())
@@ -330,6 +332,7 @@ class Ledger:
 
         Raises LedgerCorrupt, with nothing added, if neither continues the other.
         """
+        # Only for the error that it raises.
         copy.choose_newer(self.copy())
         with self._storage.begin_writing_both() as logs:
             for entry in copy.entries[len(logs.entries.entries()) :]:
@@ -374,6 +377,7 @@ def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
     """Add an entry after checking that its names are safe in a path and a message."""
     check_name("unit", new.unit)
     for what, name in (("cohort", new.cohort), ("release", new.release), ("family", new.family)):
+        # The approval of a budget has neither release nor family.
         if name or new.kind != EntryKind.APPROVE:
             check_name(what, name)
     return _append_line(log, entries, replace(new, kind=str(new.kind)))
@@ -462,6 +466,7 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
         )
     left = _compute_remaining(entries, cohort, unit)
     if amount > left:
+        # Sigma is proportional to 1 / sqrt(rho).
         advice = (
             f"a plan of rho {_format_nano(left)} or less ({_format_share(left, amount)} of what was asked) would fit,"
             f" with noise {(amount / left) ** 0.5:.2f} times as wide"
@@ -481,6 +486,7 @@ def _convert_to_nano(rho: float, rounding: str) -> int:
 
     Raises ValueError unless it is positive and finite.
     """
+    # As it prints: the float 0.1 is a little more than a tenth, and rounding that up would charge one nano-rho more.
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")

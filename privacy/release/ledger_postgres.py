@@ -41,6 +41,7 @@ except ImportError as error:
 LOCK_SECONDS = 60
 """How long a writer waits for another."""
 
+# Two locks, because a process that measures also writes, over other connections.
 _WRITING, _MEASURING = (0x5EAD, 1), (0x5EAD, 2)
 """Advisory locks, as (class, number): for a write transaction, and for a process that measures."""
 
@@ -79,6 +80,7 @@ class _Table:
 
         Raises LedgerUnavailable if this role does not own the schema.
         """
+        # Asked first, because the role of a worker may not create anything.
         if _fetch_value(connection, f"SELECT to_regclass({quote_text(self.place)})") is not None:
             return
         try:
@@ -91,6 +93,7 @@ class _Table:
                 "with readiness budget"
             ) from None
         for trigger in _TRIGGERS:
+            # An ordinary trigger does not fire in a session that sets session_replication_role to replica.
             connection.execute(f"ALTER TABLE {self.place} ENABLE ALWAYS TRIGGER {trigger}")
 
 
@@ -127,6 +130,7 @@ class PostgresStorage(Storage):
     def begin_reading(self) -> Iterator[Logs]:
         """Open a transaction that sees the lines of one moment."""
         with self._connection() as connection, connection.transaction():
+            # By default each statement sees a moment of its own, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield _build_logs(connection)
 
@@ -149,6 +153,7 @@ class PostgresStorage(Storage):
     def lock_exclusively(self) -> Iterator[None]:
         """Hold a lock across machines; the server releases it when the holder's connection ends."""
         with self._connection() as connection:
+            # A measurement may take longer than `LOCK_SECONDS`, and the next one waits for it.
             connection.execute("SET lock_timeout = 0")
             _lock(connection, "pg_advisory_lock", _MEASURING)
             yield
@@ -163,6 +168,7 @@ class PostgresStorage(Storage):
             ) from None
         try:
             with connection:
+                # A database or role may be set to off, with which a crash of the server may lose a finished charge.
                 connection.execute("SET synchronous_commit = 'on'")
                 connection.execute(f"SET lock_timeout = {quote_text(f'{LOCK_SECONDS}s')}")
                 yield connection

@@ -226,7 +226,9 @@ class SQLiteStorage(Storage):
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._translate_errors(), closing(self._connect()) as connection:
+            # Under the write lock, because two processes may open a new ledger at once.
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
+            # Fails here, and not halfway through a release, if another version of the software made the table.
             _build_logs(connection).entries.entries()
 
     @contextmanager
@@ -263,6 +265,7 @@ class SQLiteStorage(Storage):
             yield
 
     def _connect(self) -> sqlite3.Connection:
+        # Without isolation_level=None the module would begin and end transactions by itself.
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -281,7 +284,7 @@ class SQLiteStorage(Storage):
             ) from None
 
 
-# constants of statx(2): the mask of the creation time, and "relative to the current folder"
+# Constants of statx(2): the mask of the creation time, and "relative to the current folder"
 _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 

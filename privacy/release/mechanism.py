@@ -3,8 +3,8 @@
 - `OpenDPNoise` draws discrete Gaussian noise; it is the only noise source in production.
 - `charge` asks OpenDP what the whole plan costs. The charge is OpenDP's privacy map, not our arithmetic.
 - `measure` puts the two together and returns a `Measurement`.
-- `combined` merges several measurements of one child table. A marginal measured more than once becomes the average
-  weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
+- `combine_measurements` merges several measurements of one child table. A marginal measured more than once becomes the
+  average weighted by inverse variance, with noise of precision sum of 1/sigma^2; any other stays as it was drawn.
 
 Unit and neighbours: one row of the child table, added or removed. That changes one cell of every marginal by one, so
 every marginal has L2 sensitivity 1, and a discrete Gaussian of parameter sigma costs rho = 1/(2 sigma^2).
@@ -78,6 +78,7 @@ class OpenDPNoise:
         Raises ChargeError, now and on every later call, if all draws together would exceed `rho`.
         """
         draws = [_make_gaussian(sigma) for sigma in sigmas]
+        # Added before the check, so that a source that refused once gives nothing more.
         self._drawn += draws
         if _compute_cost(self._drawn) > self._rho:
             raise ChargeError("The noise would cost more than the reserved rho. Nothing was drawn.")
@@ -88,7 +89,7 @@ class OpenDPNoise:
 class Measurement:
     """The noisy integers of every measured marginal, and how they were made. Safe to keep; made once.
 
-    After `combined` they are weighted averages of integers.
+    After `combine_measurements` they are weighted averages of integers.
     """
 
     plan_sha256: str
@@ -152,8 +153,8 @@ def _make_gaussian(sigma: float) -> mod.Measurement:
 def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
     """Return the plan that describes all measurements together: those of `plan` and of each `further` plan.
 
-    Nothing is measured under it; it gives the accuracy of the figures of `combined`. Raises ValueError if the plans are
-    not for one family with the same attributes.
+    Nothing is measured under it; it gives the accuracy of figures from `combine_measurements`. Raises ValueError if the
+    plans are not for one family with the same attributes.
     """
     if not further:
         return plan
@@ -188,6 +189,7 @@ def combine_measurements(
     for names, sigma in whole.sigmas.items():
         own = [(of.sigmas[names], counts.noisy[names]) for of, counts in measured if names in of.sigmas]
         if len(own) == 1:
+            # As drawn, because dividing and multiplying by the variance would round.
             noisy[names] = own[0][1]
         else:
             noisy[names] = np.sum([counts / scale**2 for scale, counts in own], axis=0) * sigma**2

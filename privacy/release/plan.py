@@ -113,6 +113,7 @@ class Plan:
             raise PlanError(f"the noise scales cost rho {spent:.9f}, more than the declared {self.rho}")
         if not (self.component_precisions > 0).all():
             raise PlanError("the measured marginals do not determine every table of the workload")
+        # Makes the plan of each group, which checks that the plan determines the tables of the group.
         _ = self.parts
 
     @cached_property
@@ -167,6 +168,7 @@ class Plan:
             plan = cls(family, content["rho"], content["delta"], sigmas, content.get("detail", {}))
         except (KeyError, TypeError, json.JSONDecodeError, ValidationError) as error:
             raise PlanError(f"this is not a plan document: {error!r}") from error
+        # The hash is over the bytes: the same plan in other bytes would have another identity.
         if plan.to_json() != document:
             raise PlanError("this plan document is not in canonical form")
         return plan
@@ -256,6 +258,7 @@ def _compute_noise_scales(
     precisions = np.where(kept, allocated, 0.0)
     precisions *= budget / precisions.sum()
     return {
+        # Rounded up, because a greater scale costs less.
         lattice.subsets[k]: math.ceil(1 / math.sqrt(precisions[k]) / SIGMA_STEP) * SIGMA_STEP
         for k in np.flatnonzero(kept)
     }
@@ -310,4 +313,5 @@ def _compute_gain(information: Array, weights: Array, known: Array) -> Array:
 
 
 def _compute_precisions(information: Array, measured: Array) -> Array:
+    # Not a matrix product, whose order of summation differs between machines.
     return np.asarray((information * measured[None, :]).sum(axis=1))

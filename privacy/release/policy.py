@@ -148,6 +148,7 @@ class SignOff:
     __pydantic_config__ = _NO_OTHER_KEYS
 
     def __post_init__(self) -> None:
+        # Two spellings of one name, or one key twice, would let a person count twice.
         names = [" ".join(person.name.casefold().split()) for person in self.people]
         if len(set(names)) < len(names) or len({person.key for person in self.people}) < len(names):
             raise PolicyError("sign_off.people: list each person once, with one key that nobody else has")
@@ -161,6 +162,7 @@ class SignOff:
 
     def content(self) -> dict[str, Any]:
         """Return the `sign_off` section of the policy file, JSON-ready; `parse` reads it back."""
+        # In the order of the keys, so that another order in the policy is no change of people.
         people = [asdict(person) | {"until": str(person.until or "")} for person in self.people]
         return {"people": sorted(people, key=itemgetter("key")), "persons": dict(self.persons)}
 
@@ -209,6 +211,7 @@ class Policy:
             for what, rho in (("cap_rho", account.cap_rho), *account.split.items()):
                 if not rho > 0:
                     raise PolicyError(f"{unit}: {what}: rho must be positive, not {rho}")
+            # Floats may add up to a little more than the same decimals, and so to more than the cap.
             spent = sum(Decimal(repr(rho)) for rho in account.split.values())
             if spent > Decimal(repr(account.cap_rho)):
                 raise PolicyError(

@@ -10,9 +10,9 @@
 A run killed before step 5 leaves nothing: the next run deletes its file unread and gives its charge back (VOID). A run
 killed after step 5 leaves everything, and the next run promotes the file. `settle` does both. It holds the lock that a
 measuring process holds from reading the ledger to promoting the file, so any earlier reservation belongs to a process
-that has died or lost its connection to the ledger. One that lost its connection and lives cannot commit, because its
-charge has ended. No draw has two charges and no charge has two stored draws, because a file carries the hash of the
-RESERVE entry that paid for it.
+that has died or lost its connection to the ledger. A process that lost its connection but still runs cannot commit,
+because its charge has ended. No draw has two charges and no charge has two stored draws, because a file carries the
+hash of the RESERVE entry that paid for it.
 
     charge in the ledger            its file                     what a run does
     --------------------------      -------------------------    ---------------------------------------------
@@ -86,6 +86,7 @@ def measure_once(
     """
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.lock_exclusively():
+        # A committed charge needs nothing settled, and nothing published is looked up.
         if (found := _find_committed(wanted)) is None:
             _settle(ledger, store_dir, cohort, published)
             found = _find_committed(wanted)
@@ -116,8 +117,10 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
     for begun in _list_open_charges(ledger):
+        # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
         if sha256 := store.hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
             ledger.commit(begun, sha256)
+    # Before anything is given back: another ledger or an old copy must not hand out spent budget.
     ledger.check_known([*store.read_charges(store_dir, cohort), *published()])
     for begun in _list_open_charges(ledger):
         ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
@@ -197,6 +200,7 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
     """Return the measurement of a committed charge: exactly the file that the ledger recorded."""
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
     paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
+    # The process that committed may have been killed before it moved the file.
     store.promote(wanted.store_dir, *wanted.key, paid_by)
     source = noise.name if noise else OPENDP
     stored = store.read(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)

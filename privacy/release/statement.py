@@ -5,12 +5,13 @@ under which definition and parameters, by which mechanism, who is trusted, and w
 is public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
 Sentences that are true of every release are in `statement.yaml`, the page in `statement.md.j2`.
 
-`inference` says what an attacker could find out at most, for each kind of neighbour. The attacker knows every other
-row, everything published elsewhere, the plans and every noisy count. What remains is a statistical test between two
-tables. The question decides which two: whether a child is counted (one row more), or which category a child known to be
-counted is in (one row replaced). The second costs twice the rho.
+`compute_inference` says what an attacker could find out at most, for each kind of neighbour. The attacker knows every
+other row, everything published elsewhere, the plans and every noisy count. What remains is a statistical test between
+two tables. The question decides which two: whether a child is counted (one row more), or which category a child known
+to be counted is in (one row replaced). The second costs twice the rho.
 
-`deployment` gives the same in the fields of the OpenDP registry of differential privacy deployments: `registry.yaml`.
+`build_deployment` gives the same in the fields of the OpenDP registry of differential privacy deployments
+(`registry.yaml`).
 """
 
 from __future__ import annotations
@@ -222,6 +223,7 @@ def render_privacy_page(record: Record) -> str:
 
 def _fill_template(text: str, record: Record, **more: Any) -> str:
     """Fill in a template with the values of the record."""
+    # Strict, so that a misspelt name is an error and not a gap in the statement.
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

@@ -69,6 +69,7 @@ def promote(restricted: Path, cohort: str, release: str, family: str, ledger_ent
 def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
     """Delete, unread, everything drawn for charges other than these (hashes of RESERVE entries), complete or not."""
     names = {f"{ledger_entry}.json" for ledger_entry in committed}
+    # This also finds unfinished files, whose names begin with a dot.
     for path in (restricted / "drawn").glob("*"):
         if path.name not in names:
             path.unlink(missing_ok=True)
@@ -158,8 +159,8 @@ def _encode_measurement(stored: StoredMeasurement) -> bytes:
         ],
     }
     document = encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
-    # padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
-    # disk, does not depend on what was drawn
+    # Padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
+    # disk, does not depend on what was drawn.
     numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
     return document + b" " * sum(_LONGEST - len(number) for number in numbers)
 

@@ -87,6 +87,7 @@ class Term:
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
+        # As weights, so that equal terms compare equal however they were written.
         weights = {name: _parse_weights(name, vector) for name, vector in self.vectors.items()}
         object.__setattr__(self, "vectors", weights)
 
@@ -233,6 +234,7 @@ class Family:
             for name, vector in term.vectors.items():
                 self.attribute(name).weights(vector)
             marginal = self.ordered((*identity.over, *term.vectors))
+            # Without it some of the components on which the equality acts are never measured.
             if not self.covers(marginal):
                 raise WorkloadError(
                     f"identity {identity.description!r} needs the marginal {_format_names(marginal)}, "
@@ -257,6 +259,7 @@ class Family:
     def _check_identity_roles(self) -> None:
         over = {name for identity in self.identities for name in identity.over}
         weighed = {name for i in self.identities for _, term in i.iter_signed_terms() for name in term.vectors}
+        # Otherwise the equalities do not split into one small problem for each residual component.
         if over & weighed:
             raise WorkloadError(
                 f"family {self.name!r}: identities run over {min(over & weighed)!r} and also weigh its categories; "
@@ -380,6 +383,7 @@ def list_terms(figures: Figures) -> tuple[tuple[float, Cube], ...]:
 
 
 def _parse_weights(name: str, vector: Vector) -> dict[str, float]:
+    # A text is a sequence too, of letters.
     if isinstance(vector, str):
         raise WorkloadError(f"attribute {name!r}: give a tuple of categories, not the text {vector!r}")
     if not vector:
