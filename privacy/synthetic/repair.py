@@ -194,8 +194,8 @@ def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tu
     for rates in wanted:
         part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
         margin = np.minimum(MARGIN, _MARGIN_SHARE * (rates.upper - rates.lower) * whole)
-        # No rate is below 0 or above 1, so an interval that ends there needs no margin; NaN, for no interval, is neither
-        # greater nor less.
+        # No rate is below 0 or above 1, so an interval that ends there needs no margin. Comparisons with NaN are false,
+        # so a rate without an interval adds no loss.
         below = np.where(rates.lower > 0, np.maximum(rates.lower * whole - part + margin, 0.0), 0.0)
         above = np.where(rates.upper < 1, np.maximum(part - rates.upper * whole + margin, 0.0), 0.0)
         if not (below.any() or above.any()):
