@@ -293,6 +293,7 @@ class SignOffs:
         """Yield the keys that have declared to this ledger that they sign releases."""
         for content, _ in self.iter_lines(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
+            # A declaration that the key signed for another ledger does not count here.
             if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
 
@@ -343,6 +344,7 @@ class SignOffs:
                 request = next((by_line[each] for each in content.get("approvals", ()) if each in by_line), None)
                 if request is None or compute_sha256(encode_canonical_json(request)) != content.get("request_sha256"):
                     continue
+                # As of that line: somebody who has left since does not undo what was allowed.
                 judgement = self.judge(request, at=number)
                 if judgement.is_enough:
                     found.append((request, judgement))
@@ -394,6 +396,7 @@ class SignOffs:
 
 def _find_holder(key: str, recorded: Recorded) -> Person:
     """Return the recorded holder of a key."""
+    # An empty key would equal that of a ledger without a demonstration key.
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
     return (recorded.sign_off and recorded.sign_off.find_person(key)) or STRANGER
@@ -501,6 +504,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": compute_sha256(encode_canonical_json(request))}
+    # Once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
 

@@ -60,12 +60,12 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
 def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
     """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
-    The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column. A
-    plain hash would let somebody confirm a guessed data set; this needs the key. Raises ValueError for a key under 32
-    bytes.
+    The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column.
+    Raises ValueError for a key under 32 bytes.
     """
     if len(key) < MINIMUM_KEY_BYTES:
         raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
+    # With a key, because a plain hash would let somebody confirm a guessed data set.
     digest = hmac.new(key, digestmod=hashlib.sha256)
     with _open_table(table) as connection:
         names = sorted(columns or (name for name in _list_columns(connection) if name != UNIT_COLUMN))
@@ -82,10 +82,8 @@ def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | No
 
 
 def _build_line_sql(names: Sequence[str]) -> str:
-    """Return SQL that writes a row as a line of text: a JSON list of these columns.
-
-    Each column is converted separately, because DuckDB then converts a repeated value only once.
-    """
+    """Return SQL that writes a row as a line of text: a JSON list of these columns."""
+    # Each column is converted separately, because DuckDB then converts a repeated value only once.
     values = (
         f"coalesce(CAST(to_json(CAST({quote_identifier(name)} AS VARCHAR)) AS VARCHAR), 'null')" for name in names
     )

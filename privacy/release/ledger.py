@@ -335,6 +335,7 @@ class Ledger:
         # Only for the error that it raises.
         copy.choose_newer(self.copy())
         with self._storage.begin_writing_both() as logs:
+            # Lines are added as they are in the copy, because new times would give them other hashes.
             for entry in copy.entries[len(logs.entries.entries()) :]:
                 logs.entries.append(entry)
             for line in copy.sign_offs[len(logs.sign_offs.entries()) :]:
@@ -445,6 +446,7 @@ def collect_charges(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Rese
         if (before is not None) if entry.kind == EntryKind.RESERVE else (before is None or before.end is not None):
             raise LedgerCorrupt(f"entry {entry.seq} of the ledger, {entry.kind}, does not follow from those before it")
         if entry.kind == EntryKind.VOID:
+            # Given back, so the family may be charged again.
             del found[key]
         else:
             found[key] = Reservation(entry) if before is None else replace(before, end=entry)

@@ -161,6 +161,7 @@ class PostgresStorage(Storage):
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:
         try:
+            # With autocommit, only `connection.transaction()` begins a transaction.
             connection = psycopg.connect(self._url, autocommit=True)
         except psycopg.OperationalError as error:
             raise LedgerUnavailable(

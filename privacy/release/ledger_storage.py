@@ -212,6 +212,7 @@ _TRIGGERS = _build_triggers_sql("entries", "", build_rules_sql("entries")) + _bu
     "sign_offs", "sign_offs_", [ONLY_APPEND]
 )
 
+# STRICT, because SQLite otherwise stores text in a column of integers.
 _TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
 _SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
 

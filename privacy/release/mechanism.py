@@ -60,10 +60,6 @@ class OpenDPNoise:
 
     A second safeguard behind the ledger: it adds up what this object has drawn, by OpenDP's own map, and refuses a draw
     that would exceed `rho`, whatever the caller believes. A row added or removed moves each vector by at most 1 in L2.
-
-    OpenDP is called on plain vectors. Its user-defined transformations and queryables call back into Python, and an
-    exception that a signal raises there (an interrupt, a timeout) corrupts its memory and ends the process: version
-    0.16 died within ten seconds of draws interrupted at random, while 900 interrupts of plain vectors did no harm.
     """
 
     name = OPENDP
@@ -82,6 +78,9 @@ class OpenDPNoise:
         self._drawn += draws
         if _compute_cost(self._drawn) > self._rho:
             raise ChargeError("The noise would cost more than the reserved rho. Nothing was drawn.")
+        # On plain vectors: user-defined transformations and queryables call back into Python, and an exception that a
+        # signal raises there corrupts OpenDP's memory. Version 0.16 died within ten seconds of draws interrupted at
+        # random, while 900 interrupts of plain vectors did no harm.
         return [np.array(draw(vector), dtype=np.int64) for draw, vector in zip(draws, vectors, strict=True)]
 
 

@@ -293,6 +293,7 @@ def _exchange_precision(information: Array, weights: Array, precisions: Array, k
     direction = information[:, receiver] - information[:, giver]
 
     def still_falls(moved: float) -> bool:
+        # Moving all of it may leave a component without precision, that is an infinite variance.
         with np.errstate(divide="ignore"):
             return bool((weights * direction / (known + moved * direction) ** 2).sum() > 0)
 

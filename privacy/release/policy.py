@@ -84,6 +84,7 @@ def format_public_key(key: Ed25519PublicKey) -> str:
 
 def _normalise_approver_key(text: str) -> str:
     try:
+        # In one form, so that a key that is written in two ways is still one key.
         return format_public_key(parse_public_key(text))
     except ValueError:
         raise ValueError("must be as `readiness keys approver` prints it") from None
@@ -229,6 +230,7 @@ class Policy:
     def sha256(self) -> str:
         """SHA-256 of the policy's rules on budget and accuracy, without who signs."""
         content = asdict(self)
+        # A change of the people is signed on its own, and leaves signatures under a release valid.
         del content["sign_off"]
         return compute_sha256(encode_canonical_json(content))
 
@@ -247,6 +249,7 @@ class Policy:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
 
         def scaled(rho: float) -> float:
+            # Down, so that shares that add up to 1 never spend more than the whole.
             return float((Decimal(repr(rho)) * Decimal(repr(share))).quantize(NANO, ROUND_FLOOR))
 
         accounts = {

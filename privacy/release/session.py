@@ -187,6 +187,7 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
         unit = wanted.plan.family.unit
         return wanted.ledger.reserve(*wanted.key, rho, wanted.plan.sha256, wanted.input_mac, unit=unit)
     except BudgetExceeded as refused:
+        # With nothing left there is no smaller plan whose epsilon could be named.
         if not refused.left:
             raise
         would_fit, requested = (

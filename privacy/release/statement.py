@@ -96,6 +96,7 @@ def compute_most_found(rho: float, false_alarms: float = FALSE_ALARMS) -> float:
     """
 
     def excess(found: float) -> float:
+        # In logarithms, because powers of orders up to 1,001 underflow.
         yes = _ORDERS * np.log(found) + (1 - _ORDERS) * np.log(false_alarms)
         no = _ORDERS * np.log1p(-found) + (1 - _ORDERS) * np.log1p(-false_alarms)
         return float(np.max(np.logaddexp(yes, no) / (_ORDERS - 1) - rho * _ORDERS))
@@ -323,11 +324,9 @@ def _build_account(
 
 
 def _build_approval(signed: Signed) -> Record:
-    """Return who approved a measurement, with the name only if the policy makes it public.
-
-    The hash of the decision sheet is left out: the sheet has bands and numbers of rows, and the hash would confirm a
-    guess of them. The line of the ledger covers it, under a signature that cannot be guessed.
-    """
+    """Return who approved a measurement, with the name only if the policy makes it public."""
+    # Without the hash of the decision sheet, which has bands and numbers of rows: the hash would confirm a guess of
+    # them. The line of the ledger covers it, under a signature that cannot be guessed.
     person = signed.person
     return {
         "role": person.role,
@@ -373,6 +372,7 @@ def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurem
 
 def _build_parameters(rho: float, delta: float) -> Record:
     """Return rho, and the epsilon it gives at delta, rounded up to four decimals."""
+    # Up, so that the statement never claims more protection than there is.
     return {"rho": round(rho, 9), "epsilon": math.ceil(compute_epsilon(rho, delta) * 1e4) / 1e4, "delta": delta}
 
 

@@ -62,6 +62,7 @@ def promote(restricted: Path, cohort: str, release: str, family: str, ledger_ent
         _build_drawn_path(restricted, ledger_entry),
         build_measurement_path(restricted, cohort, release, family),
     )
+    # A file in place may have been seen, so it is never replaced.
     if waiting.exists() and not place.exists():
         files.promote(waiting, place)
 

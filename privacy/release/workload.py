@@ -319,7 +319,8 @@ class Selector:
 
     @cached_property
     def means(self) -> Array:
-        """Per row, the mean of its weights, added up in category order so that other rows cannot change the result."""
+        """Per row, the mean of its weights."""
+        # Added up category by category, so that other rows cannot change the last bits of a mean.
         total = np.zeros(len(self.rows))
         for column in self.matrix.T:
             total = total + column
