@@ -71,7 +71,8 @@ class Local:
 
     @cached_property
     def mean(self) -> Array:
-        """Mean factor of each group, rounded so that the order of summation cannot change it."""
+        """Mean factor of each group."""
+        # Rounded, so that the order of summation cannot change it.
         whole = self.sizes.sum()
         return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
@@ -360,26 +361,21 @@ def _select_rows(cube: Cube, block: _Block) -> Cube:
 
 
 def _sum_over_places(one: Array, other: Array, covariances: Array) -> Array:
-    """Return the sum over places and pairs of groups of one . other . covariance.
-
-    Places are added in order, so the result is the same on every machine.
-    """
+    """Return the sum over places and pairs of groups of one . other . covariance."""
     by_place = np.zeros(one.shape[:-1])
     for g in range(one.shape[-1]):
         for h in range(one.shape[-1]):
             by_place = by_place + one[..., g] * other[..., h] * covariances[:, g, h]
-    # cumsum adds one by one in order, which sum does not.
+    # cumsum adds the places in order, which sum does not, so the result is the same on every machine.
     total: Array = np.cumsum(by_place, axis=-1)[..., -1]
     return total
 
 
 def invert_matrix(matrix: Array) -> Array:
-    """Return the inverse of a square matrix by Gauss-Jordan elimination, identical to the last bit on any machine.
-
-    Rows are not exchanged, because the pivots of M are near 1.
-    """
+    """Return the inverse of a square matrix by Gauss-Jordan elimination, identical to the last bit on any machine."""
     size = len(matrix)
     rows = np.concatenate([matrix, np.eye(size)], axis=1)
+    # Rows are not exchanged, because the pivots of M are near 1.
     for pivot in range(size):
         rows[pivot] = rows[pivot] / rows[pivot, pivot]
         for other in range(size):

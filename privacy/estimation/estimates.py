@@ -94,6 +94,7 @@ class Estimates:
 
     def _rebuild_marginal(self, attributes: tuple[str, ...]) -> Array:
         """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
+        # Raises WorkloadError for a table outside the workload.
         self._plan.lattice.index(attributes)
         shape = self._plan.family.shape(attributes)
         table = np.zeros(shape)
@@ -171,15 +172,13 @@ def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
 
 
 def _weigh_axis(table: Array, axis: int, rows: Array) -> Array:
-    """Return the table with an axis of categories replaced by one of rows.
-
-    Categories are added one by one, so that rows do not affect each other.
-    """
+    """Return the table with an axis of categories replaced by one of rows."""
     slabs = np.moveaxis(table, axis, 0)
     result = np.zeros((len(rows), *slabs.shape[1:]))
     single = (rows != 0).sum(axis=1) == 1
     only = (rows[single] != 0).argmax(axis=1)
     result[single] = slabs[only] * rows[single, only].reshape(-1, *[1] * (slabs.ndim - 1))
+    # Categories are added one by one, so that rows do not affect each other.
     for index in np.flatnonzero(~single):
         for category in np.flatnonzero(rows[index]):
             result[index] += rows[index, category] * slabs[category]

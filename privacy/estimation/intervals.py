@@ -62,11 +62,9 @@ class Remembered:
         return self._answer(2, left, right, ask=self._moments.covariance)
 
     def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
-        """Return a cached answer, keyed by the identity of figures.
-
-        Comparing their arrays would take longer than asking again. The figures are kept alive so that no identity is
-        reused.
-        """
+        """Return a cached answer, keyed by the identity of figures."""
+        # Comparing their arrays would take longer than asking again. The figures are kept alive, so that no identity is
+        # reused.
         key = (kind, *map(id, figures))
         if key not in self._answers:
             self._figures += figures
@@ -292,4 +290,5 @@ def _compute_correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Ar
 
 
 def _compute_arm(one: Array, other: Array, correlation: Array) -> Array:
+    # Negative only by rounding, because no correlation is outside -1 to 1.
     return np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0.0))
