@@ -3,9 +3,6 @@
 The model has the greatest entropy among the distributions whose marginals fit best: attributes that were not measured
 together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model based estimation and
 inference for differential privacy"). The library is `mbi`, by the same authors; it is an optional extra.
-
-Attributes are numbered because the library orders sets of them, and the order of strings in a set changes from run to
-run.
 """
 
 from __future__ import annotations
@@ -51,6 +48,8 @@ def draw(problem: Problem, seed: int) -> Drawn:
         # A region may be estimated to have no child.
         nobody = np.zeros(0, dtype=np.int64)
         return Drawn({each.name: nobody for each in problem.attributes if each.name != FIRST}, ())
+    # Numbers instead of names, because the library orders sets of attributes, and the order of strings in a set changes
+    # from run to run.
     place = {each.name: number for number, each in enumerate(problem.attributes)}
     domain = mbi.Domain(list(place.values()), [each.size for each in problem.attributes])
     constraints = [

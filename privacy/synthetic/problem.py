@@ -161,6 +161,7 @@ def _build_problem(
     family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
 ) -> Problem:
     with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
+    # The marginal without attributes is left out, because the number of rows is given.
     marginals = tuple(
         Noisy(names, noisy[names], sigma, with_place.get(names, ())) for names, sigma in sigmas.items() if names
     )
@@ -169,6 +170,7 @@ def _build_problem(
     impossible: dict[tuple[str, str], NDArray[np.bool_]] = {}
     for identity in family.identities:
         if (found := _find_impossible_pairs(family, identity)) and set(found[0]) <= measured:
+            # Several identities may rule out pairs of the same two attributes.
             impossible[found[0]] = impossible.get(found[0], False) | found[1]
     if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
         attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))

@@ -157,6 +157,7 @@ def _compute_gains(
     for names, slope in slopes.items():
         if not set(names) & set(changed):
             continue
+        # Cells by which each attribute moves in the flattened table.
         steps = dict(zip(names, np.array(slope.strides) // slope.itemsize, strict=True))
         stays = sum((rows[name][sample] * step for name, step in steps.items() if name not in changed), np.int64(0))
         goes = sum((rows[name][sample] * step for name, step in steps.items() if name in changed), np.int64(0))
