@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+# HPKE binds the sealed key to this text, so that one sealed for another purpose cannot be opened.
 _INFO = b"readiness sealed Parquet 1"
 # The first and last four bytes of a Parquet file say whether its footer is encrypted.
 _OPEN_MAGIC, _SEALED_MAGIC = b"PAR1", b"PARE"
