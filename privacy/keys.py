@@ -235,6 +235,7 @@ class KeyRing:
     def fingerprints(self) -> dict[str, str]:
         """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
         said = {
+            # From a sub-key of its own, so that a published fingerprint shows nothing of a sub-key in use.
             name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }
@@ -303,6 +304,7 @@ def load_own_key(path: Path, ask_password: Callable[[], str]) -> Ed25519PrivateK
 def _write_set(directory: Path, contents: dict[str, bytes]) -> None:
     """Write files (mode 0600) into a directory (mode 0700). Raises `KeyProblem` rather than replace a file."""
     files.make_folder(directory)
+    # `make_folder` leaves the mode of a folder that exists.
     directory.chmod(files.OWNER_ONLY_FOLDER)
     # All names are checked before any file is written, so that a refused set leaves no files.
     present = [file for file in contents if (directory / file).exists()]
@@ -366,10 +368,10 @@ def _read_private_bytes(path: Path, remedy: str) -> bytes:
 
 
 def _is_exposed(status: os.stat_result) -> bool:
-    """Return whether other accounts can read a key. A key owned by root may be readable by its group, as mounted
-    secrets are (PostgreSQL applies the same rule to its private key)."""
+    """Return whether other accounts can read a key."""
     if os.name != "posix":  # the mode does not say who may read
         return False
+    # A key of root may be readable by its group, as mounted secrets are; PostgreSQL applies the same rule to its own.
     mounted = status.st_uid == 0 and os.geteuid() != 0
     return bool(status.st_mode & (_OTHERS & ~0o040 if mounted else _OTHERS))
 
