@@ -98,7 +98,7 @@ def _read_whole_lines(log: int) -> bytes:
         if lines.count(b"\n") > 1 or length >= size:
             break
     if len(lines) < len(tail):
-        # No caller was told that this line is durable: `append` returns only after the sync.
+        # An incomplete line was never acknowledged: `append` returns only after the sync.
         os.ftruncate(log, size - len(tail) + len(lines))
     return lines
 
@@ -110,8 +110,10 @@ def _parse_last_entry(path: Path, lines: bytes) -> dict[str, Any] | None:
 
 
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
-    """Raise `LogBroken` unless the log ends where its head file says, or one line later, as after a crash between the
-    two writes."""
+    """Raise `LogBroken` unless the log ends where its head file says.
+
+    One line more is accepted, as a crash between the two writes leaves it.
+    """
     head = _get_head_path(path)
     known = json.loads(head.read_text(encoding="utf-8")) if head.exists() else {"seq": 0, "entry_hash": _NO_HASH}
     ends = (last["seq"], last["entry_hash"]) if last else (0, _NO_HASH)

@@ -61,8 +61,10 @@ _REMEDY = f"{FROM_BACKUP}. `readiness keys create` makes a set for a new install
 
 @dataclass(frozen=True)
 class Holder:
-    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`. `remedy` is the advice
-    if one is missing."""
+    """A holder of keys and the keys it needs: public keys to seal `to`, private keys to `open`.
+
+    `remedy` is the advice if one is missing.
+    """
 
     symmetric: tuple[str, ...] = ()
     signing: bool = False
@@ -235,7 +237,7 @@ class KeyRing:
     def fingerprints(self) -> dict[str, str]:
         """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
         said = {
-            # From a sub-key of its own, so that a published fingerprint shows nothing of a sub-key in use.
+            # From a separate sub-key, so that a published fingerprint shows nothing of a sub-key in use.
             name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }

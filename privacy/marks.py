@@ -44,10 +44,10 @@ def get_mark_versions(keys: KeyRing) -> dict[str, Any]:
 
 
 def build_marks_sql(relation: str, columns: Collection[str]) -> str:
-    """Return a SELECT with a column of marks for each kind, NULL if tokens are missing, and `PLACE` if `relation` has
-    it.
+    """Return a SELECT with a column of marks for each kind, NULL if tokens are missing.
 
-    `columns` are the columns of the relation, including council. Call `prepare` on the connection first.
+    `columns` are the columns of the relation, including council; `PLACE` is selected too if it is one of them. Call
+    `prepare` on the connection first.
     """
     marks = ", ".join(f"{_build_mark_sql(kind, tokens, columns)} AS {kind}" for kind, tokens in KINDS.items())
     numbered = f"{PLACE}, " if PLACE in columns else ""

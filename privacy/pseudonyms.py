@@ -245,12 +245,15 @@ def list_token_columns(source_columns: set[str]) -> list[TokenColumn]:
 def list_row_marks(
     source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
-    """Return the marks of the rows of a source. `record` lists sets of columns, of which the first complete one
-    identifies the record. `said` are all columns of a row; `columns` as in `tokenise`."""
+    """Return the marks of the rows of a source.
+
+    `record` lists sets of columns, of which the first complete one identifies the record. `said` are all columns of a
+    row; `columns` as in `tokenise`.
+    """
     of_source = [quote_text(source), "council"]
     # The number of the set is part of the mark, so that equal values of different columns are different records.
     sets = (_join_sql([str(number), *map(_build_compared_sql, names)]) for number, names in enumerate(record))
-    # A missing value needs a character of its own: a NULL component would make the whole mark NULL.
+    # A missing value is a character that no value contains: a NULL component would make the whole mark NULL.
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
     components = {
         "record": (*of_source, f"coalesce({', '.join(sets)})"),

@@ -29,8 +29,10 @@ def encrypt(content: bytes, recipients: Sequence[str]) -> bytes:
 
 
 def decrypt(path: Path, identities: Sequence[Any]) -> bytes:
-    """Return the content of an encrypted file. Raises `AgeProblem` if it is encrypted to other keys, was changed or is
-    truncated."""
+    """Return the content of an encrypted file.
+
+    Raises `AgeProblem` if it is encrypted to other keys, was changed or is truncated.
+    """
     age = import_pyrage()
     try:
         content: bytes = age.decrypt(path.read_bytes(), list(identities))

@@ -41,11 +41,11 @@ def find_least_count(count: int) -> int:
 
 
 def round_share(part: float, whole: int) -> float | None:
-    """Round a share of true counts to steps wide enough that at least ten counts give the same result; return None for
-    a total under a hundred.
+    """Round a share of true counts to steps wide enough that at least ten counts give the same result.
 
-    Someone who knows the total, such as a published council total, cannot work out the part. The step depends on the
-    order of magnitude of the total, from a tenth (100 to 999) to a thousandth (10,000 and more).
+    Returns None for a total under a hundred. Someone who knows the total, such as a published council total, cannot
+    work out the part. The step depends on the order of magnitude of the total, from a tenth (100 to 999) to a
+    thousandth (10,000 and more).
     """
     # Judged by the least total of the same order, so that the step reveals nothing more about the total than its order.
     fit = [step for step in _SHARE_STEPS if find_least_count(whole) >= _COUNTS_OF_A_SHARE * step]

@@ -23,8 +23,10 @@ def open_in_memory(**limits: str) -> duckdb.DuckDBPyConnection:
 
 
 def get_memory_gib() -> float:
-    """Return the memory this process may use, in GiB: the machine's, or its container's limit if that is lower, as
-    DuckDB detects it."""
+    """Return the memory that this process may use, in GiB, as DuckDB detects it.
+
+    It is that of the machine, or the limit of its container if that is lower.
+    """
     # DuckDB's default limit is 80% of the memory that it detects.
     with open_in_memory(memory_limit="100%") as con:
         (found,) = con.execute("SELECT parse_formatted_bytes(current_setting('memory_limit'))").fetchall()[0]

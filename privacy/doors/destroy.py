@@ -19,8 +19,10 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 
 def destroy(path: Path) -> None:
-    """Overwrite and unlink a file, or a folder of files; a link is only unlinked. Raises `IsADirectoryError` for a
-    folder that contains folders, and other `OSError`."""
+    """Overwrite and unlink a file, or a folder of files; a link is only unlinked.
+
+    Raises `IsADirectoryError` for a folder that contains folders, and other `OSError`.
+    """
     # Names are looked up in the open folder, so a folder that is replaced by a link meanwhile leads nowhere else.
     parent = os.open(path.parent, os.O_RDONLY | _FOLDER)
     try:

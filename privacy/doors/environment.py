@@ -37,8 +37,10 @@ class InvalidSettings(ValueError):
 
 
 def check_home(folder: Path) -> Path:
-    """Return the folder; raises `InvalidSettings` if its path contains characters that a database address may not: `#`,
-    `?`, a backslash that is not a separator, or unprintable characters."""
+    """Return the folder if a database address may contain its path.
+
+    Raises `InvalidSettings` for `#`, `?`, a backslash that is not a separator, and unprintable characters.
+    """
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
     if wrong or not is_line(path):

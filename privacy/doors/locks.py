@@ -89,7 +89,7 @@ def open_scratch(folder: Path, prefix: str) -> Iterator[Path]:
 def _take(handle: int, kind: int, refusal: Exception | None, patience: float) -> None:
     if refusal is None:
         return fcntl.flock(handle, kind)
-    # flock has no time limit of its own, so the lock is tried repeatedly.
+    # flock has no time limit, so the lock is tried repeatedly.
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -24,8 +24,9 @@ class LeadsOut(OSError):
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
-    """Open the file at `path` for reading, following links only within `within`. Raises `NotRegular`, `LeadsOut` or
-    another `OSError`.
+    """Open the file at `path` for reading, following links only within `within`.
+
+    Raises `NotRegular`, `LeadsOut` or another `OSError`.
     """
     # Before it is opened, because opening a device can have effects; again afterwards, because the path may have been
     # replaced in between.

@@ -51,7 +51,7 @@ class _Sealing(modular.KmsClient):
 
 def build_encryption(key: X25519PublicKey) -> Any:
     """Return encryption properties for one file that only the holder of the private key can read."""
-    # Uniform: the file has one reader, so no column needs a key of its own.
+    # Uniform: the file has one reader, so its columns need no separate keys.
     how = modular.EncryptionConfiguration(
         "holder", uniform_encryption=True, double_wrapping=False, data_key_length_bits=256
     )
@@ -66,8 +66,10 @@ def build_process_encryption(key: bytes) -> tuple[Any, Any]:
 
 
 def open_sealed(source: Path | BinaryIO, key: X25519PrivateKey, **options: Any) -> pyarrow.parquet.ParquetFile:
-    """Open the file for reading; `options` are those of `ParquetFile`. Raises `NotForThisKey`, and pyarrow's errors for
-    a damaged file."""
+    """Open the file for reading; `options` are those of `ParquetFile`.
+
+    Raises `NotForThisKey`, and pyarrow's errors for a damaged file.
+    """
     if is_open(source):
         raise NotForThisKey
     factory = modular.CryptoFactory(lambda _: _Sealing(private=key))

@@ -140,7 +140,7 @@ class _Fit:
 def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
     """Return a maximum-likelihood fit by iterated weighted least squares.
 
-    Each cell is left out of its own prediction.
+    The prediction of a cell leaves out the cell itself.
     """
     expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):

@@ -544,7 +544,7 @@ def _iter_differences(approval: Approval, now: Request, sheet_sha256: str) -> It
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
         differences += _iter_cohort_differences(was[cohort], is_now[cohort])
-    # A difference without words of its own above must not go unnoticed.
+    # A difference that has no words above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
     if not differences and sheet_sha256 not in ("", approval.sheet_sha256):

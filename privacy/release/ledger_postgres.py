@@ -130,7 +130,7 @@ class PostgresStorage(Storage):
     def begin_reading(self) -> Iterator[Logs]:
         """Open a transaction that sees the lines of one moment."""
         with self._connection() as connection, connection.transaction():
-            # By default each statement sees a moment of its own, and the two chains are read by two statements.
+            # By default each statement sees the lines of its own moment, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             yield _build_logs(connection)
 

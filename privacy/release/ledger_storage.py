@@ -36,7 +36,7 @@ _FOLDER = resources.files("privacy.release")
 
 
 class LedgerError(Exception):
-    """Something the ledger refuses. The message says what, and what would be possible."""
+    """A refusal of the ledger; the message says what it refuses, and what would be possible."""
 
 
 class LedgerUnavailable(LedgerError):

@@ -9,7 +9,7 @@ possible table, including a table of one row, so a row that counts on one side c
 attributes that follow from others. To express this in pairs, a problem has an additional attribute: the first of the
 parts that does not hold. It determines each whole, and each part up to that one. It is drawn and then dropped.
 
-With a nesting, each group is a problem of its own, as in `privacy.estimation.estimates`.
+With a nesting, each group is a separate problem, as in `privacy.estimation.estimates`.
 """
 
 from __future__ import annotations

@@ -33,8 +33,10 @@ Tables = dict[Names, Array]
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates of one cube of counts over another of the same shape, from 0 to 1, and the interval of each; NaN if it
-    has none."""
+    """Rates of one cube of counts over another of the same shape, from 0 to 1, with their intervals.
+
+    The ends of an interval are NaN for a rate without one.
+    """
 
     part: Cube
     whole: Cube
@@ -110,8 +112,10 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """Rows that would improve the loss, best first, with the set of attributes to change and the candidate to change
-    it to."""
+    """Changes of rows that would reduce the loss, best first.
+
+    Each has the number of the row, of the set of attributes to change, and of the candidate to change it to.
+    """
 
     rows: NDArray[np.int64]
     sets: NDArray[np.int64]
@@ -189,8 +193,10 @@ def _update_tables(family: Family, tables: Tables, rows: Codes, after: Codes, ch
 
 
 def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
-    """Return the squared number of rows by which rates miss their intervals and margins, and its slope per table
-    cell."""
+    """Return the loss, and its slope for each table cell.
+
+    The loss is the squared number of rows by which rates miss their intervals and margins.
+    """
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
         part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
