@@ -198,7 +198,7 @@ class KeyRing:
         if key not in self._symmetric:
             raise KeyProblem(f"{self._directory / (key + '.key')} is needed here and is not in this key set")
         info = f"readiness/{key}/{purpose}".encode()
-        # RFC 5869 needs a salt only for key material that is not uniformly random.
+        # Without the optional salt, because the key material is uniformly random already (RFC 5869, section 3).
         return HKDF(hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self._symmetric[key])
 
     def get_public_key(self, pair: str) -> X25519PublicKey:
