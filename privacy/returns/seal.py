@@ -113,6 +113,7 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
     """
     document, recipient = unseal_document(FORMAT, path, key, signer)
     header, facts = _parse_document(path.name, document)
+    # A recipient can encrypt a signed return again, to another service. The signed header still names the right one.
     check_recipient(path, header.recipient, recipient)
     if header.rows != len(facts):
         raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
@@ -158,6 +159,7 @@ def _decrypt_file(path: Path, identity: Any) -> bytes:
     try:
         return bytes(age.import_pyrage().decrypt(sealed, [identity]))
     except age.import_pyrage().DecryptError as error:
+        # pyrage has one exception for another key and for damage, and only its text tells them apart.
         if "No matching keys" in str(error):
             raise ReturnProblem(
                 f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
