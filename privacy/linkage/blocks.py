@@ -110,8 +110,7 @@ def _build_rare_pair_sql(children: int, **levels: str) -> str:
         for forename, of_forename in model.EXACT["forename"].items()
         if model.compute_weight("surname", of_surname) + model.compute_weight("forename", of_forename) >= needed
     ]
-    # One sum stands for a list of pairs of bands. Pairs that it lets through in excess are dropped when they are
-    # scored.
+    # One sum replaces a list of pairs of bands. Pairs that it lets through in excess are dropped when they are scored.
     return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 

@@ -263,6 +263,7 @@ def _derive_traits_sql(columns: Collection[str]) -> str:
 
 
 def _hash_token_sql(token: str) -> str:
+    # DuckDB hashes NULL to a number, with which all rows without the token would agree.
     return f"CASE WHEN {token} IS NOT NULL THEN hash({token}, $salt) END"
 
 

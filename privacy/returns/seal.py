@@ -89,6 +89,7 @@ def encode_content(header: Header, facts: list[str]) -> bytes:
 
 
 def _encode_document(header: Header, facts: list[str]) -> bytes:
+    # Sorted keys, because these bytes are signed and show whether a return has changed.
     first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
     return "\n".join([first, *facts]).encode()
 
@@ -128,6 +129,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
     """
     identity, public = age.read_identity(key), read_signer_key(signer)
     first, _, document = _decrypt_file(path, identity).partition(b"\n")
+    # Anybody can encrypt to a public key, so the first line can be any bytes.
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
     if kind != word or len(signature) != _SIGNATURE_DIGITS:
         raise ReturnProblem(f"{path.name}: is not a signed return of this version; ask for the original")
@@ -200,6 +202,7 @@ def read_signer_key(path: Path) -> Ed25519PublicKey:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing two copies by telephone."""
+    # A key has one encoding in DER, while copies of a PEM file can differ in line ends.
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
