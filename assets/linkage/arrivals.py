@@ -159,6 +159,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
     try:
         landed = find(landing, council, source, cohort.code)
     except ExtractStopped as stop:
+        # What is in landing now can be unreadable before any intake has looked at it.
         landed, stopped_now = None, str(stop)
     if (
         landed
@@ -172,6 +173,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
     state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
+    # Before the last stop: a file that came in after it is waiting, and the stop is about another one.
     elif landed and _is_newer(home, landed, taken, stopped):
         state, since = State.LANDED, _find_last_change(landed.paths).date()
     elif stopped:
@@ -219,6 +221,7 @@ def _find_last_change(paths: Iterable[Path]) -> dt.datetime:
     found = list(paths)
     inside = [file for path in found for file in path.rglob("*") if not is_clutter(file.name)]
     looks = [path.stat() for path in found if not path.is_dir()] + [file.lstat() for file in inside]  # links may dangle
+    # The time of change: a file moved into landing keeps the modification time that it had elsewhere.
     return dt.datetime.fromtimestamp(max((look.st_ctime for look in looks), default=0), dt.UTC)
 
 

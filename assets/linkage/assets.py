@@ -40,6 +40,7 @@ def _depend_on_every_council(key: dg.AssetKey) -> dg.AssetDep:
 
 @dg.asset(
     key=LINKS,
+    # Without it, the launchpad asks for options that nothing reads.
     config_schema={},
     deps=[_depend_on_every_council(key) for source, key in EXTRACTS.items() if source in SERVICES],
     partitions_def=COHORTS,
@@ -152,6 +153,7 @@ def confidential_tables(
     came = derive_confidential_tables(store, councils, ring)
     if came:
         context.log.warning(f"{join_names(came)} came in or changed after the linkage, so the cohort was linked again")
+        # The links were made outside their own step, so Dagster is told of them here.
         context.log_event(
             dg.AssetMaterialization(
                 LINKS,

@@ -71,10 +71,12 @@ def build_confidential_tables(
     con.execute(f"CREATE TEMP TABLE reviews AS {_select_reviews_sql()}")
     con.execute(f"CREATE TEMP TABLE settings AS {_group_by_child_sql('early_years_census', _derive_setting_columns())}")
     con.execute(f"CREATE TEMP TABLE census AS {_group_by_child_sql('school_census', _derive_census_columns())}")
+    # Code A is "not assessed": such a Profile counts only if the child has no other.
     counted = _select_one_per_child_sql("profiles", f"(com_e01 = 'A'), council, {_hash_content_sql('eyfsp')}")
     units = {
         "pupil": _PUPIL.read_text(encoding="utf-8").replace("PROFILES", counted),
         "health": f"SELECT * EXCLUDE ({', '.join(DOMAINS)}) FROM reviews",
+        # Responses are never linked to children, so each row is a unit.
         "parents": "SELECT concat_ws('-', council, row_key) AS child_id, * FROM parent_experience",
     }
     for family, path in out.items():
@@ -86,10 +88,8 @@ def build_confidential_tables(
 
 def _cast_to_domains_sql(family: str) -> str:
     """Return SQL for the columns of a family's table. A value outside its public domain becomes NULL, for
-    `check_table`.
-
-    Values are cast to an ENUM because DuckDB sorts and writes small numbers faster than text.
-    """
+    `check_table`."""
+    # DuckDB sorts and writes the small numbers of an ENUM faster than text.
     domains = {each.name: ", ".join(map(quote_text, each.categories)) for each in FAMILIES[family].attributes}
     columns = get_derivations(family).items()
     return ", ".join(f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}" for name, each in columns)
@@ -97,6 +97,7 @@ def _cast_to_domains_sql(family: str) -> str:
 
 def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
+    # DuckDB would read columns off folder names such as `cohort=202425`.
     rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _build_empty_source_sql(source)
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
@@ -129,10 +130,8 @@ def _hash_content_sql(source: str) -> str:
 
 
 def _select_one_per_child_sql(rows: str, order: str) -> str:
-    """Return SQL for the first row of each child in the given order, with a fixed result for equal rows.
-
-    Only children with several rows are sorted, because there are few of them.
-    """
+    """Return SQL for the first row of each child in the given order, with a fixed result for equal rows."""
+    # Few children have several rows, so only these are sorted.
     return f"""
         FROM {rows} ANTI JOIN (
             SELECT council, row_key FROM {rows}
@@ -179,6 +178,7 @@ def _derive_pupil_columns() -> dict[str, Derivation]:
 
 
 def _label_by_number_sql(column: str, words: Sequence[str]) -> str:
+    # Lists count from 1 in DuckDB. A child without a number has the first label.
     return f"[{', '.join(map(quote_text, words))}][coalesce({column}, 0) + 1]"
 
 
@@ -242,10 +242,8 @@ def _score_reviews_sql() -> str:
 
 
 def _select_reviews_sql() -> str:
-    """Return SQL for one review per child: the latest with a complete ASQ-3, otherwise the latest.
-
-    Between several in one month a hash of their content decides, so that their position in the file does not.
-    """
+    """Return SQL for one review per child: the latest with a complete ASQ-3, otherwise the latest."""
+    # The hash decides between reviews of one month, so that their position in the file does not.
     order = f"(scored = {len(DOMAINS)}) DESC, review_date DESC NULLS LAST, council, content"
     all_five = _label_cases_sql(
         {"below >= 1": health.BELOW, f"scored = {len(DOMAINS)}": health.AT_OR_ABOVE}, health.NO_SCORE
@@ -363,6 +361,7 @@ class TableCheck:
 def check_table(path: Path, family: str) -> TableCheck:
     """Check the confidential table of a family in one pass."""
     outside = " OR ".join(
+        # NULL NOT IN is NULL, and a missing value is outside the domain too.
         f"coalesce({quote_identifier(each.name)} NOT IN ({', '.join(map(quote_text, each.categories))}), true)"
         for each in FAMILIES[family].attributes
     )

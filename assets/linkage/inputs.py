@@ -105,6 +105,7 @@ def list_extract_paths(store: CohortStore, source: str, councils: Iterable[str])
 
 def list_councils(store: CohortStore, sources: Iterable[str] = tuple(CONTRACTS)) -> list[str]:
     """Return the councils with an extract of any of these sources."""
+    # The folder is the same for every council.
     folders = (store.extract(source, "any").pseudonymised.parent for source in sources)
     return sorted({path.stem for folder in folders for path in folder.glob("*.parquet")})
 
@@ -157,8 +158,9 @@ EXTRACTS_LINKED, PARAMETERS, CHILDREN, PROGRAM = (
     "published_children",
     "program",
 )
-"""Metadata keys, in a cohort's links, of the inputs that determined them: see `fingerprint`."""
+"""Metadata keys, in a cohort's links, of the inputs that determined them: see `build_fingerprint`."""
 _CODE = ("assets/linkage", "ndl_export/tables", "privacy", "sources/contracts", "sources/reference")
+# Other versions of these may score, match or round differently.
 _LIBRARIES = ("duckdb", "numpy", "scipy", "splink")
 _EXTRACTS = TypeAdapter(dict[str, Extract])
 
@@ -186,7 +188,7 @@ def is_current(store: CohortStore, councils: Sequence[str]) -> bool:
 
 
 def are_links_current(store: CohortStore, made_from: Mapping[str, str]) -> bool:
-    """Return whether the links, and the files written with them, exist and have this `fingerprint`."""
+    """Return whether the links, and the files written with them, exist and have this fingerprint."""
     report = store.linkage_report
     made = (store.links, store.doubts, store.agreement, report, report.with_suffix(".html"))
     if not all(path.is_file() for path in made):

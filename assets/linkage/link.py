@@ -68,8 +68,8 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     Child ids of an earlier linkage are kept, and its pairs are not scored again. If the links are up to date, nothing
     is done or logged.
 
-    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what `tokens.readers`
-    raises.
+    `keys` open the tokens. Raises `NothingToLink`, `CannotBeLinked`, `NotEnoughMemory`, and what
+    `tokens.open_readers` raises.
     """
     extracts = _list_readable_extracts(store, councils)
     linked = {source: extracts[source] for source in SERVICES}
@@ -80,7 +80,9 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     made_from = build_fingerprint(sum_published_children(councils), sent)
     if are_links_current(store, made_from):
         return
+    # With 2 GiB the system kills England's linkage after two minutes, without a message.
     check_suffices(chain.from_iterable(linked.values()))
+    # Logged before any token is opened, so that an interrupted linkage is logged too.
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
@@ -91,6 +93,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         _write(agreement.children(result.links), staging / "agreement.parquet")
         with ThreadPoolExecutor(1) as beside:
             found = staging / "links.parquet", staging / "agreement.parquet"
+            # DuckDB builds the tables while Python works out the report.
             building = beside.submit(_build_tables, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
@@ -98,6 +101,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
+        # Removed before the links are replaced: links without doubts count as unfinished.
         store.doubts.unlink(missing_ok=True)
         page = store.linkage_report
         made = {"links.parquet": store.links, "doubts.parquet": store.doubts}
@@ -122,6 +126,7 @@ def _link_reusing_pairs(
         with StoredPairs(store, kept, keys, build_fingerprint(children)) as cache:
             read = tokens.open_readers(store, keys, extracts)
             result = link(read, previous, watchers, children, cache)
+        # Only after the linkage has finished, so that an interrupted one leaves the earlier pairs.
         promote(kept, store.pair_cache)
     return result
 
@@ -143,6 +148,7 @@ def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping
 
 def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
     """Move confidential tables into place, then record what they were made from."""
+    # An incomplete record first: if writing is interrupted, no table passes for complete.
     write_record(store, LinkageRecord(sorted(councils)))
     promote_all([(path, store.confidential(family)) for family, path in staged.items()])
     write_record(store, build_current_record(store, councils))
@@ -160,6 +166,7 @@ def _read_earlier_links(store: CohortStore) -> pa.Table | None:
     if ROW_KEY not in pyarrow.parquet.read_schema(links).names:
         return None
     senders = ["source", "council"]
+    # Few senders stand for millions of rows, so their names are read as a dictionary.
     return pyarrow.parquet.read_table(
         links, columns=[*senders, ROW_KEY, "child_id"], partitioning=None, read_dictionary=senders
     )
@@ -176,6 +183,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     """
     extracts = _list_readable_extracts(store, councils)
     came = find_changes_since_linkage(store, councils)
+    # Links join extracts by row key, so rows of an extract that came in since would get other children.
     link_cohort(store, councils, keys)
     if not are_tables_current(store, councils):
         with store.home.open_staging() as staging:
@@ -187,6 +195,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
 def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]) -> None:
     """Raise `CannotBeLinked` unless all tokens were made with the same keys and the current pseudonyms and
     normaliser."""
+    # Tokens made in two ways never agree: the rows would be linked to nobody, without an error.
     own = {"pseudonyms": pseudonyms.PSEUDONYM_VERSION, "normaliser": normalise.NORMALISER_VERSION}
     keys, foreign = "", []
     for source, paths in extracts.items():

@@ -89,6 +89,8 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
             if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
             if (
+                # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
+                # asked too.
                 known is None
                 and not store.home.extract(*key).token_sample.exists()
                 and not is_replacement(store.home, key, extract.file_mac)
@@ -142,6 +144,7 @@ def _write_sample(home: Home, keys: KeyRing, key: Key, made: Path) -> float | No
     }
     described = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
+    # The sample consists of tokens, so it is sealed like them.
     seal = sealed.build_encryption(keys.get_private_key("tokens").public_key())
     pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
     earlier = home.extract(*key).token_sample
@@ -160,6 +163,7 @@ def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:
     except (sealed.NotForThisKey, pa.ArrowException, OSError):
         return {}
     metadata, table = sealed.read_metadata(file), file.read()
+    # Tokens made in another way share nothing, and the right file would look like a wrong one.
     if metadata.get(TOKENS_KEY) != made_under:
         return {}
     return {name: (table[name][0].values.to_numpy(), int(metadata[name])) for name in table.column_names}
@@ -179,7 +183,9 @@ def _estimate_overlap(before: _Sample, now: _Sample) -> float:
     """Estimate the share of the tokens of `before` that are in `now`, from the samples of both."""
     (mine, mine_all), (theirs, theirs_all) = before, now
     least = np.union1d(mine, theirs)[:SAMPLE]
+    # An empty delivery has no child that could be missing.
     if not mine_all or not len(least):
         return 1.0
+    # The Jaccard index J of the two sets. What they share is J / (1 + J) of their sizes added up.
     overlap = float((np.isin(least, mine) & np.isin(least, theirs)).mean())
     return min(1.0, overlap / (1 + overlap) * (mine_all + theirs_all) / mine_all)

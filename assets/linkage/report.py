@@ -58,6 +58,7 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
     none = dict.fromkeys(("children", *LINKED_TO), 0)
     by_group: dict[_Key, dict[str, int]] = {}
     for row in found.to_pylist():
+        # The table has no missing values, so a NULL means that the row is not grouped by this column.
         key = next(((column, row[column]) for column in columns if row[column] is not None), None)
         by_group[key] = {each: row[each] for each in none}
     return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in _iter_groups(by_group)]
@@ -228,6 +229,7 @@ def coarsen_facts(facts: Facts) -> Facts:
         "unlinkable": unlinkable,
         "pairs_in_review_band": in_band,
     }
+    # Counts last: the shares above are computed from exact counts.
     found = {name: _coarsen_counts(value, always=name in _MEASURED) for name, value in facts.items()}
     steps = [_coarsen_counts(_round_limits(step), always=False) for step in control["steps"]]
     return found | {"negative_control": control | {"steps": steps}}
@@ -259,6 +261,7 @@ def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
 def _coarsen_weighted_rates(line: dict[str, Any]) -> dict[str, Any]:
     """Return rates of a category's linked children, in steps that suit their number."""
     of = line["children"]
+    # As if each were a count of these children, so that it is as coarse as the unweighted rate.
     weighted = {name: round_share(share * of, of) for name, share in line["weighted"].items()}
     return line | {"unweighted": round_share(line["unweighted"] * of, of), "weighted": weighted}
 

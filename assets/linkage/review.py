@@ -101,16 +101,20 @@ def draw_review(
     record(store.home, Processing.REVIEW, cohort=store.cohort, note="sample drawn")
     folder, sample = store.review, Sample.read(store)
     if sample is None or not sample.is_of_links(store):
+        # The key of the draw changes only when a release has measured a sample, so nobody can draw until a sample
+        # suits.
         number = 1 + len(list_measured_reviews(store))
         watcher = ReviewPairs(keys.derive_subkey("row", f"review/{store.cohort}/{number}"))
         parameters, children = read_link_parameters(store)
         extracts = {source: list_extract_paths(store, source, councils) for source in SERVICES}
         links = pyarrow.parquet.read_table(store.links)
         link(open_readers(store, keys, extracts), links, [watcher], children)
+        # Decisions on an earlier sample are about other pairs.
         shutil.rmtree(folder, ignore_errors=True)
         files.write(folder / "pairs.parquet", encode_table(watcher.sample(links, children), ".parquet"))
         sample = Sample(number, get_delivery_macs(read_linked_extracts(store)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
+    # Agreements may have changed, so every sheet is made again from those of today.
     for path in folder.glob("*/*.age"):
         path.unlink()
     compared = _select_permitted_pairs(pyarrow.parquet.read_table(folder / "pairs.parquet"), agreements, on)
@@ -132,6 +136,7 @@ def draw_review(
 
 def list_measured_reviews(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
+    # Opening a ledger creates its file, which asking must not do.
     if isinstance(store.home.ledger, Path) and not store.home.ledger.exists():
         return []
     found = [each for each in Ledger(store.home.ledger).charges() if each.is_committed]
@@ -154,6 +159,7 @@ def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str,
     """Yield council, source and sheet (CSV) of each sender. The pupil's side decides."""
     with open_in_memory() as con:
         con.register("compared", compared)
+        # Ordered by the pair's id, a hash, so that the order of a sheet says nothing about the strata.
         ends = con.sql(
             f"""
             SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
@@ -219,6 +225,7 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
 def _read(path: Path) -> pa.Table:
     """Return the rows of a file of decisions as text: file, line, pair, decision, reviewer."""
     try:
+        # As text: a code such as 007 would lose its zeros as a number.
         rows = pyarrow.csv.read_csv(
             path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_NEEDED, pa.string()))
         )
@@ -228,6 +235,7 @@ def _read(path: Path) -> pa.Table:
         ) from None
     if missing := [name for name in _NEEDED if rows.column_names.count(name) != 1]:
         raise ReviewProblem(f"{path.name}, row 1: the column {missing[0]} is needed once. Keep the sheet's headings.")
+    # Row 1 of the file is the heading.
     own = {name: pc.fill_null(pc.utf8_trim_whitespace(rows[name]), "") for name in _NEEDED}
     return pa.table({"file": pa.repeat(path.name, len(rows)), "line": pa.array(range(2, len(rows) + 2)), **own})
 

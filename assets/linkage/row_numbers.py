@@ -1,4 +1,4 @@
-"""Links as people refer to rows: their numbers, the links of a cohort by number, and why two rows are linked or not."""
+"""Rows as people refer to them, by number: the links of a cohort, and why two rows are linked or not."""
 
 from __future__ import annotations
 
@@ -103,6 +103,7 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     check_readable(store.home, store.links)
     rows = RowNumbers(store, keys).numbered(pyarrow.parquet.read_table(store.links))
     rows = _split_part_numbers(rows.replace_schema_metadata(None))
+    # Logged before the file exists, so that none is without its line.
     record(store.home, Processing.AUDIT, cohort=store.cohort, note="rows of every child, by number")
     files.write(out, encode_table(rows, out.suffix))
     return rows.num_rows
@@ -172,6 +173,7 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
         facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     except NoSuchRow:
         raise CannotExplain(_explain_out_of_date(store.cohort)) from None
+    # Links that differ from those on disk would explain other decisions than the ones that were made.
     if not now.select(_ROW_AND_RULE_COLUMNS).equals(links.select(_ROW_AND_RULE_COLUMNS)):
         raise CannotExplain(_explain_out_of_date(store.cohort))
     return facts

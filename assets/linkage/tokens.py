@@ -81,6 +81,7 @@ class TokensOfParts:
         wanted = list(columns or self.schema_arrow.names)
         schema = pa.schema([self.schema_arrow.field(name) for name in dict.fromkeys((ROW_KEY, *wanted))])
         rows = pa.Table.from_batches(self.iter_batches(columns=schema.names), schema.remove_metadata())
+        # The payload is in the order of keys too.
         return rows.take(pa.array(np.argsort(rows[ROW_KEY].to_numpy()))).select(wanted)
 
     def _select_valid(self, batch: pa.RecordBatch, place: int) -> pa.RecordBatch:
@@ -100,7 +101,7 @@ Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 
 
 def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
-    """Open the tokens of an extract. Raises what `readers` raises."""
+    """Open the tokens of an extract. Raises what `open_readers` raises."""
     path, payload = store.tokens, store.pseudonymised
     name = f"{store.council}/{store.source}/{store.cohort}"
     if not path.exists():
@@ -119,9 +120,11 @@ def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     except FileNotFoundError:
         raise TokensUnusable(f"{name}: the tokens of one of its parts are gone: {_AGAIN}") from None
     except (pa.ArrowException, OSError) as error:
+        # pyarrow raises an OSError without a number for damaged content. With one, the disk or its rights are at fault.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise build_damage_error(store.home, path) from None
+    # Tokens and payload are in one order of rows. Files of two deliveries would give rows the tokens of other children.
     deliveries = [
         {key: sealed.read_metadata(file).get(key) for key in (MAC_KEY, TOKENS_KEY)} for file in (tokens, rows)
     ]
@@ -134,6 +137,7 @@ def _iter_batches(files: Sequence[Tokens], columns: list[str]) -> Iterator[pa.Re
     """Yield the rows of the files in turn, reading the next files meanwhile."""
 
     def rows(file: Tokens) -> pa.Table:
+        # One thread a file, because several files are read at a time.
         return file.read(columns=columns, use_threads=False).select(columns)
 
     waiting = iter(files)
@@ -154,7 +158,7 @@ _PARTS = "row_groups"
 
 
 class StoredPairs(PairCache):
-    """Reads the cohort's file if its fingerprint is `made_with`, and writes a new one to `now` if given.
+    """The stored pairs of a cohort, read if their fingerprint is `made_with`, and new ones written to `now` if given.
 
     `read` raises `Damaged` if the file's bytes have changed.
     """
@@ -199,6 +203,7 @@ class StoredPairs(PairCache):
         first = sum(map(len, self._parts.values()))
         self._parts[part] = []
         for batch in rows:
+            # Batch by batch, so that no part is held in memory as a whole.
             self._writer.write_table(pa.Table.from_batches([batch]), row_group_size=max(batch.num_rows, 1))
             self._parts[part].append(first + len(self._parts[part]))
 
@@ -206,6 +211,7 @@ class StoredPairs(PairCache):
         """Return the file if it can be read and used, otherwise None."""
         try:
             file = sealed.open_sealed(self._place, self._key)
+        # Pairs only save time: if they cannot be read, they are scored again.
         except (sealed.NotForThisKey, pa.ArrowException, OSError):
             return None
         metadata = sealed.read_metadata(file)

@@ -62,6 +62,7 @@ def list_permitted_flows(agreements: Mapping[str, Agreement], on: dt.date) -> di
     services = [Sender(council, service) for council, each in agreements.items() for service in each.recipients]
     for receiver in services:
         for teller, facts in list_permitted(agreements, receiver, on).items():
+            # A service without a key may tell others, but nothing can be encrypted to it.
             if teller in services:
                 found.setdefault(teller, {})["/".join(receiver)] = sorted(fact.value for fact in facts)
     return found
@@ -123,6 +124,7 @@ def write_summary(
     are None if another service of the council has not sent everything. `held` are the deliveries that wait for a
     person, by source.
     """
+    # A missing extract could hold children who seem to be known to one service only.
     missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
     counted = con.execute(_COUNTS.read_text(encoding="utf-8"), {"council": council}).fetchall()
     services = [

@@ -69,6 +69,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
     holders: dict[str, str] = {}
     for council, agreement in found.items():
         for service, recipient in agreement.recipients.items():
+            # Within one file the same is checked when it is read; this compares councils.
             holder = holders.setdefault(recipient.key, f"{council}/{service}")
             if holder != f"{council}/{service}":
                 sentence = f"recipients.{service}.key: is the key of {holder} too; each service has a key of its own"
@@ -183,6 +184,7 @@ class _File(Settings):
     @field_validator("council")
     @classmethod
     def _is_of_the_file(cls, name: str, info: ValidationInfo) -> str:
+        # Agreements are found by file name, so a copied file must not pass for another council's.
         council = resolve(name).council
         if info.context != f"{council}.yaml":
             raise ValueError(f"is {council!r} and the file is {info.context}; call it {council}.yaml")

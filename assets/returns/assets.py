@@ -17,6 +17,7 @@ RETURNS = dg.AssetKey([RESTRICTED, "returns"])
 
 @dg.asset(
     key=RETURNS,
+    # Without it, the launchpad asks for options that nothing reads.
     config_schema={},
     deps=[LINKS],
     partitions_def=COHORTS,

@@ -18,6 +18,7 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Processing
 from privacy import chained_log
 
+# The recipient's name before it is free text, so the anchor is read off the end.
 _ANCHOR = re.compile(r".*; line (\d+) ([0-9a-f]{64})", re.DOTALL)
 
 
@@ -75,6 +76,7 @@ class LogState:
 
 def read_state(store: CohortStore) -> LogState:
     """Read every line of the log. Raises `LogBroken`."""
+    # A line also has its time, its account and its place in the chain.
     known = {each.name for each in fields(LogEntry)}
     lines = chained_log.read_entries(store.home.disclosures)
     own = [line for line in lines if line["cohort"] == store.cohort]
@@ -86,6 +88,7 @@ def read_state(store: CohortStore) -> LogState:
         },
         made=Counter((line["council"], line["source"]) for line in own if line["what"] == ReturnState.MADE),
         released=frozenset(line["extract_mac"] for line in own if line["what"] == ReturnState.RELEASED),
+        # Of any cohort, because it is compared with the clock.
         last_day=dt.datetime.fromisoformat(lines[-1]["time"]).date() if lines else None,
     )
 
@@ -93,6 +96,7 @@ def read_state(store: CohortStore) -> LogState:
 def record(home: Home, entry: LogEntry) -> None:
     """Add a line and its anchor in the processing log, durable on return. Raises `LogBroken`."""
     now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    # The line first: without its anchor it passes the check, while an anchor without its line stops every return.
     line = chained_log.append(home.disclosures, {"time": now, "by": chained_log.get_account_name(), **asdict(entry)})
     processing_log.record(
         home,

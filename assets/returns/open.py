@@ -134,6 +134,7 @@ def _update_newest_serial(key: Path, header: Header) -> int:
         newest = int(seen.get(name, 0))
         if header.serial > newest:
             files.write_json(path, seen | {name: header.serial})
+    # Not ignored, because an older return would then pass for the newest.
     except (OSError, ValueError, TypeError, AttributeError):
         raise ReturnProblem(
             f"{path}: numbers of the returns that were opened with this key cannot be kept there; make it readable"
@@ -154,6 +155,7 @@ def _list_warnings(header: Header, today: dt.date, newest: int) -> tuple[str, ..
         found.append(
             f"the agreement {header.reference} ended on {ended}: ask for a new one before anybody acts on this"
         )
+    # Time zones differ by up to a day.
     if made > today + dt.timedelta(days=1):
         found.append(
             f"it was made on {made}, which is in the future by this machine's clock: find out whose clock is wrong"
@@ -181,6 +183,7 @@ def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, header: Header, f
                 extract = open_extract(landed, contract, dialect)
                 _read(con, join_parts({number: extract}, number_rows), contract)
                 present |= {*extract.headings}
+                # Rows of a return count from the first data row; the team counts from the first row of the sheet.
                 above[number] = extract.table.sheet.header_row if extract.table.sheet else 0
             ((rows,),) = con.execute("SELECT count(*) FROM own").fetchall()
             if rows != header.extract_rows:  # with another council file, facts could go to the wrong child

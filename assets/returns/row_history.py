@@ -95,12 +95,14 @@ def observe(
     unusual = {
         key: found
         for key, mac in macs.items()
+        # A first delivery has none before it to differ from.
         if noted.get(key, mac) != mac and mac not in released and (found := _judge_delivery(con, *key, mac)).reasons
     }
     con.register("waiting_extracts", _build_key_table(unusual))
     con.execute(_HISTORY, {"on": on})
     con.execute(_TO_KEEP)
     con.execute(_RECORDS)
+    # A delivery that waits must not become the one that the next is compared with.
     _keep(con, store, macs | {key: mac for key, mac in noted.items() if key in unusual})
     return unusual
 

@@ -107,6 +107,7 @@ def _format_contact(contact: dict[str, object]) -> str:
     return _name_senders(str(contact["sender"])) + seen
 
 
+# Spreadsheet programs run a cell that begins with one of these.
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
 _WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7, "Row": 7}
@@ -141,6 +142,7 @@ def render_csv(headings: Sequence[str], rows: Iterable[Sequence[int | str]]) -> 
     text = io.StringIO(newline="")
     harmless = ([f"'{cell}" if str(cell).startswith(_STARTS_A_FORMULA) else cell for cell in row] for row in rows)
     csv.writer(text).writerows([headings, *harmless])
+    # Without the mark, Excel reads the file in the code page of the machine.
     return text.getvalue().encode("utf-8-sig")
 
 
@@ -151,6 +153,7 @@ def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]
     except ImportError:
         raise ReturnProblem("the workbook needs the library xlsxwriter: install the extra `returns`") from None
     content = io.BytesIO()
+    # In memory, because temporary files would hold names of children.
     with xlsxwriter.Workbook(
         content, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     ) as book:

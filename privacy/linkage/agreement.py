@@ -57,11 +57,11 @@ _AGREES = {
 _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
 """Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
 counted from here."""
-_ROUNDING_BITS = 0.011
+_ROUNDING_BITS = 0.011  # patterns keep two decimals of each weight
 
 
 class Agreement:
-    """Watches a linkage; `children` returns each child's cell and whether the child could be searched for."""
+    """A watcher of `link`; `children` returns each child's cell and whether the child could be searched for."""
 
     def __init__(self) -> None:
         self._cells: pa.Table | None = None
@@ -149,6 +149,7 @@ def _add_rows(con: duckdb.DuckDBPyConnection, found: pa.Table) -> pa.Table:
 def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the units linked to both services and the cell of each."""
     of_setting = reviews["of_setting"].to_numpy()
+    # In the order of `PAIRS`.
     sides = [
         _extract_bits(reviews.filter(pa.array(~of_setting))),
         _extract_bits(settings),
@@ -159,6 +160,7 @@ def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tupl
     bits = np.zeros((len(both), len(PAIRS), len(model.LEVELS)))
     for pair, (unit, of_pair) in enumerate(sides):
         bits[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
+    # A pair without a pattern was too light for its pattern to be kept: several fields differ.
     return both, np.where(np.all(seen, axis=0), _classify_cells(bits, children), CELLS.index(SEVERAL))
 
 
@@ -180,6 +182,8 @@ def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
     differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + convert_to_bits(model.compute_prior(children))
+    # A review linked by NHS number was not chosen by its weight, so only the other pair shows how much agreement
+    # weighs.
     mean = np.where(numbered, weight[:, PAIRS.index("pupil and setting")], weight.mean(axis=1))
     step = np.clip((mean - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
     cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)

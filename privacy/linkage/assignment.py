@@ -46,14 +46,14 @@ def compute_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, t
 
     Belief propagation for matchings (Bayati and others, 2007; the monomer-dimer model): exact if the pairs form trees
     and approximate otherwise. The probabilities of one unit's pairs add up to less than 1. Each message is the chance
-    that a unit is free for a pair, given the other pairs it could be in. Steps are halved on the log scale so that
-    equal rivals do not oscillate. Sure pairs, and the pairs they exclude, are settled first, which leaves few to
-    iterate over.
+    that a unit is free for a pair, given the other pairs it could be in. Sure pairs, and the
+    pairs they exclude, are settled first, which leaves few to iterate over.
     """
     spare = weight - _SURE_BITS
     sure = (spare >= 0) & (spare >= _find_rival_weight(left, weight)) & (spare >= _find_rival_weight(right, weight))
     probability = np.where(sure, 1 / (1 + np.exp2(-np.minimum(weight, _MOST_BITS))), 0.0)
     open_ = np.flatnonzero(~_find_sharing(left, sure) & ~_find_sharing(right, sure))
+    # Sums of rounded numbers depend on their order, so the order comes from the content and not from the rows.
     order = open_[np.argsort(tie[open_], kind="stable")]
     odds = np.exp2(np.clip(weight[order], -_MOST_BITS, _MOST_BITS))
     free_l, free_r = _compute_free_chances(left[order], right[order], odds)
@@ -63,7 +63,7 @@ def compute_posterior(left: np.ndarray, right: np.ndarray, weight: np.ndarray, t
 
 
 def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each pair, the chance that each of its units is free for it: the messages of `posterior`.
+    """Return, for each pair, the chance that each of its units is free for it: the messages of `compute_posterior`.
 
     Connected components do not affect each other, so each is iterated only until it has converged.
     """
@@ -78,6 +78,7 @@ def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray)
         for _ in range(_ROUNDS_AT_ONCE):
             before = now.copy()
             for near in (0, 1):
+                # The square root halves the step on the log scale. Otherwise equal rivals oscillate.
                 now[near] = np.sqrt(now[near] / (1 + ends[near].others(odds[at_work] * now[1 - near])))
         for side, values in zip(free, now, strict=True):
             side[at_work] = values
@@ -109,6 +110,7 @@ class _End:
         order = np.argsort(units, kind="stable")
         starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         sizes = np.diff(starts, append=len(units))
+        # With two pairs in a unit each is the other's only rival, so nothing has to be added up.
         one, other = order[starts[sizes == 2]], order[starts[sizes == 2] + 1]
         self._in_pairs, self._its_other = np.r_[one, other], np.r_[other, one]
         self._order = order[np.repeat(sizes > 2, sizes)]
@@ -117,6 +119,7 @@ class _End:
         self._group = np.repeat(np.arange(len(sizes)), sizes)
 
     def others(self, values: np.ndarray) -> np.ndarray:
+        """Return, for each pair, the sum of the values of the other pairs of its unit."""
         result = np.zeros(len(values))
         result[self._in_pairs] = values[self._its_other]
         if len(self._order):
@@ -165,7 +168,10 @@ def _find_matching(left: np.ndarray, right: np.ndarray, weight: np.ndarray) -> n
     _, ends_l = np.unique(left, return_inverse=True)
     _, ends_r = np.unique(right, return_inverse=True)
     lefts, rights = int(ends_l.max()) + 1, int(ends_r.max()) + 1
+    # The solver minimises and takes a cost of 0 for a missing edge: starting above the heaviest keeps every cost
+    # positive.
     top = weight.max() + 1
+    # A column for each left unit lets it stay unmatched at weight 0, because the solver must match every row.
     cost = np.r_[top - weight, np.full(lefts, top)]
     columns = np.r_[ends_r, rights + np.arange(lefts)]
     matrix = scipy.sparse.coo_array(

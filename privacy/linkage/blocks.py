@@ -74,7 +74,7 @@ def _find_least_band(name: str, bits: float) -> int:
     """Return the lowest band at which a name that agrees weighs at least this much."""
     return next(
         (band for band, label in model.EXACT[name].items() if model.compute_weight(name, label) >= bits),
-        RAREST_BAND + 1,
+        RAREST_BAND + 1,  # no name is so rare, so the condition never holds
     )
 
 
@@ -95,6 +95,8 @@ def _list_common_bands(name: str, other: str, children: int) -> list[int]:
     pairs that share a common name are like this.
     """
     levels = {"date_of_birth": "same", "postcode": "different", "sex": "same", other: "different, at another home"}
+    # `LEAST_BITS` is held against the weight before it is raised. The hundredth covers rounding, so that no pair is
+    # lost that scoring would keep.
     needed = _compute_missing_bits(children, levels, raised=0) + LEAST_BITS - 0.01
     return [band for band, label in model.EXACT[name].items() if model.compute_weight(name, label) < needed]
 
@@ -108,6 +110,7 @@ def _build_rare_pair_sql(children: int, **levels: str) -> str:
         for forename, of_forename in model.EXACT["forename"].items()
         if model.compute_weight("surname", of_surname) + model.compute_weight("forename", of_forename) >= needed
     ]
+    # One sum replaces a list of pairs of bands. Pairs that it lets through in excess are dropped when they are scored.
     return f"l.surname_band + l.forename_band >= {min(enough, default=2 * RAREST_BAND + 1)}"
 
 
@@ -143,12 +146,14 @@ def _build_alike_ends_sql(children: int) -> str:
         "forename": "starts the same",
         "sex": "same",
     }
+    # The levels include no postcode, so their weights do not depend on the number of children.
     enough = (
         -math.log2(model.compute_prior(children))
         - sum(model.compute_weight(*level) for level in levels.items())
         - FREE_BITS
     )
     more = "true" if enough <= 0 else f"({_build_close_name_sql('surname')} OR {_build_close_name_sql('forename')})"
+    # A missing token makes the comparison NULL, which must not exclude the pair.
     return f"{more} AND NOT coalesce({_build_equal_sql('surname_dob')} OR {_build_equal_sql('forename_dob')}, false)"
 
 
@@ -189,6 +194,7 @@ def _build_one_name_blocks(name: str, other: str, children: int) -> list[Block]:
     ]
     listed = ", ".join(str(each) for each in common if each >= rare)
     if rare <= RAREST_BAND:
+        # SQL has no empty list, and -1 is no band.
         found.append(Block(_pair_tokens(date), of_left=f"{band} >= {rare} AND {band} NOT IN ({listed or -1})"))
     if listed:
         found += [
@@ -215,6 +221,7 @@ def build_blocks(children: int) -> list[Block]:
         *(
             Block(
                 _pair_tokens(f"names_{part}"),
+                # Tokens of a common surname also contain a part of the postcode, so the pair need not be rare.
                 of_left=f"l.surname_band < {RARE_SURNAME} OR {_build_rare_pair_sql(children, date_of_birth=level)}",
             )
             for part, level in (("day", "same day of the month"), ("month", "same month"))

@@ -58,6 +58,8 @@ class PairCache:
 
 def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
+    # Everything that decides how a pattern is compared goes into its mark. Bands are not in its tie, and whether it is
+    # of a crowd or has a UPN in its unit depends on other rows.
     marks = con.sql(
         """
         SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
@@ -69,6 +71,7 @@ def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
         for known, _ in iter_matches(marks["mark"].to_numpy(), before.read_all()["mark_l"].to_numpy()):
             fresh[known] = False
     con.register("marks", marks.append_column("fresh", pa.array(fresh)))
+    # All parts are row groups of one Parquet file, so this one has the columns of a scored pair too.
     nothing = ", ".join(f"NULL::{kind} AS {name}" for name, kind in PAIR.items() if name != "mark_l")
     cache.keep(MARKS, con.sql(f"SELECT mark AS mark_l, {nothing} FROM marks").to_arrow_reader())
 
@@ -107,6 +110,7 @@ is not kept."""
 def _build_level_sql(comparison: str, level: str) -> str:
     """Return SQL: a prediction has this level of a comparison, whose weight does not depend on the number of
     children."""
+    # Splink computes the weight again from m and u, so it is equal only within rounding.
     return f"abs(mw_{comparison} - {model.compute_weight(comparison, level)}) < 0.01"
 
 
@@ -119,6 +123,7 @@ _HOUSEHOLD = (
 
 def load_splink_beside() -> None:
     """Import Splink in a background thread while DuckDB works, because the import takes seconds."""
+    # A daemon thread, so that a linkage that fails early does not wait for the import.
     threading.Thread(target=import_module, args=("splink",), daemon=True).start()
 
 
@@ -126,7 +131,7 @@ class Candidates:
     """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
-    services, as in `model.prior`. Creates `shapes` and `copies` (`_weigh_copies`).
+    services, as in `model.compute_prior`. Creates `shapes` and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -148,6 +153,7 @@ class Candidates:
         for left, right in self._sides:  # known pairs of patterns are recalled, others compared
             compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
             self._found.append(look_up(con, patterns, compared, build_blocks(children)))
+        # Pairs of all steps and the copies are weighed together, so that Splink runs once.
         copies = _find_copies(con)
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
         kinds = _weigh(con, patterns, (left, right), children)
@@ -198,6 +204,7 @@ SELECT unit_l, unit_r, of_setting_l AS of_setting, hash(tie_l, tie_r) AS tie, {"
  WHERE weight > {LEAST_BITS}
 """
 """SQL: pairs of units that were `found` and are heavy enough, one row per pair of patterns."""
+# By weight and tie, so that the strongest of equally heavy pairs does not depend on the order of rows.
 _SCORED = f"""
 SELECT best.* EXCLUDE (place), {", ".join(_EVIDENCE)}
   FROM (SELECT unit_l, unit_r, max(weight) AS weight, min(tie) AS tie, arg_max(rowid, (weight, tie)) AS place
@@ -220,11 +227,13 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
     of_pair = ", ".join(f"{name} {kind}" for name, kind in PAIR.items() if not name.startswith("mark"))
     con.execute(f"CREATE TABLE weights (kind BIGINT, nhs_bits DOUBLE, {of_pair})").fetchall()
     settings = model.build_splink_settings(children)
+    # Weighing one pair of each kind is enough: for England 112 thousand kinds stand for 3.0 million pairs.
     numbers = _compute_kinds(con, patterns, pairs, model.list_conditions(settings))
     _, one_of_each, kinds = np.unique(numbers, return_index=True, return_inverse=True)
     if len(one_of_each):
         left, right = (end[one_of_each] for end in pairs)
         con.register("kinds", pa.table({"kind": np.arange(len(left)), "join_key_l": left, "join_key_r": right}))
+        # Splink expects with each pair the number of the blocking rule that found it.
         con.execute("CREATE TABLE pairs AS SELECT '0' AS match_key, join_key_l, join_key_r FROM kinds").fetchall()
         predictions = _predict_pairs(con, settings)
         con.execute(f"INSERT INTO weights BY NAME {_select_weights_sql(predictions)}").fetchall()
@@ -267,7 +276,9 @@ def _compute_kinds(
     sql = f"hash({', '.join(conditions)})"
 
     def some(start: int) -> np.ndarray:
+        # In batches, because the columns of both patterns are copied side by side and memory would grow with the pairs.
         at = slice(start, start + _PAIRS_AT_ONCE)
+        # A DuckDB connection runs one statement at a time, so each thread opens another one to the same database.
         with con.cursor() as own:
             own.register("beside", patterns.join_sides(sql, (pairs[0][at], pairs[1][at])))
             return np.asarray(own.execute(f"SELECT {sql} AS kind FROM beside").fetchnumpy()["kind"])
@@ -291,6 +302,7 @@ def _weigh_copies(
     compared)."""
     looked_at = " OR ".join(f"({block.sql})" for block in (ONE_HOME, *build_blocks(children)))
     alike = evaluate_condition(con, patterns, looked_at, (copies, copies)) if len(copies) else np.zeros(0, bool)
+    # The NHS number is left out, because it links only if the other service holds it too.
     con.register("weighed_copies", pa.table({"pattern": copies, "kind": kinds, "alike": alike}))
     con.execute(
         """
@@ -302,11 +314,11 @@ def _weigh_copies(
 
 
 def score_pairs(con: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[int, int]], children: int) -> pa.Table:
-    """Return the weights of these pairs of patterns as `score` gives them, whether or not a block finds them.
+    """Return the weights that `Candidates.score` gives these pairs of patterns, whether or not a block finds them.
 
     One row per pair: left, right (patterns), weight (log2 odds), household, same_number and alike (why the pair would
     be compared: an NHS number, shared tokens), and for each model comparison `mw_` (log2 Bayes factor) and `gamma_`
-    (its level, numbered as in `model.level_name`). `children` is as in `model.prior`.
+    (its level, numbered as in `model.get_level_name`). `children` is as in `model.compute_prior`.
     """
     values = ", ".join(f"({left}, {right})" for left, right in pairs)
     con.execute(

@@ -48,6 +48,7 @@ class Differs:
         return f"{self.field.replace('_', ' ')} of {self.record} differs{nearly}"
 
 
+# A child without a cell counts as the first of a list (index 0), here and in `JOINS`.
 NOT_BOTH, SEVERAL = "not linked to both services", "more than one thing differs"
 ALL_AGREE = tuple(
     f"everything agrees, {low} to {low + WEIGHT_STEP} bits"

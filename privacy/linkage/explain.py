@@ -107,6 +107,7 @@ def _explain_no_link(seen: dict[str, Any]) -> Why:
     decision = seen["decision"]
     if decision is None:
         return Why.SAME_SERVICE
+    # The step has no such pair: no block found it, or it was dropped as too light (`blocks.LEAST_BITS`).
     if decision["weight"] is None:
         return Why.BELOW_THRESHOLD if seen["pair"]["looked_at"] else Why.NOT_LOOKED_AT
     if decision["posterior_alone"] < THRESHOLD:
@@ -122,6 +123,7 @@ def _find_link(links: pa.Table, row: Row) -> dict[str, Any]:
     found = links.filter(
         (pc.field("source") == row.source)
         & (pc.field("council") == row.council)
+        # Row keys use all 64 bits, so the number is compared as unsigned.
         & (pc.field("row_key") == pa.scalar(row.row_key, pa.uint64()))
     ).to_pylist()
     return dict(found[0])
@@ -140,6 +142,7 @@ class _Follower:
         self.seen: dict[str, Any] = {}
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+        # Units merge from the first step on, so the entities of the rows are looked up before it.
         if not self.seen:
             self._start(con, step)
         sides = self._sides(con, step)
@@ -209,6 +212,7 @@ def _build_decision(
     unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
     decision = step.decision
     at = np.flatnonzero((unit_l == left) & (unit_r == right))
+    # A rival shares exactly one end. The pair itself shares both.
     rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
     chosen = [_build_rival(con, step, i, left, ends, name) for i in rivals]
     if not len(at):

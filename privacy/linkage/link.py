@@ -123,9 +123,11 @@ def link(
         con.execute("CREATE TABLE joins (unit BIGINT, rule VARCHAR, probability DOUBLE)").fetchall()
         con.execute("CREATE TABLE review (step VARCHAR, pattern DOUBLE[], weight DOUBLE)").fetchall()
         mark_patterns(con, cache)
+        # The pairs of every step are found before any unit is merged, so that Splink runs once for all of them.
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
         steps = [_run_step(con, found, *step, children, watchers, cache, n) for n, step in enumerate(STEPS, MARKS + 1)]
         review, rules = _review_patterns(con), assign_rules(con, patterns)
+        # Freed before the links are built, because both together are the peak memory of a corrected cohort.
         del found, patterns
         for relation in ("patterns", "marks"):
             con.unregister(relation)
@@ -134,6 +136,7 @@ def link(
         return LinkResult(build_links(con, rules, previous), steps, review)
 
 
+# Settings come before health reviews: a review can then also be linked to a child whom only a setting knows.
 STEPS = (
     (
         "education rows without a permanent UPN to education",
@@ -198,6 +201,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
     left, right, weight, tie, forename, household = (
         pairs.column(c).to_numpy() for c in ("unit_l", "unit_r", "weight", "tie", "forename", "household")
     )
+    # Equal rivals are left unlinked only if the forename does not support them: otherwise they mostly are one child.
     vague = assignment.find_undecided(left, right, weight) & (forename <= 0)
     # The weight of a household pair is its final log odds (`candidates.REPLACED_FORENAME`), so it is not raised.
     alone = weight + blocks.FREE_BITS * ~household if one_to_one else weight
@@ -213,6 +217,7 @@ def decide(pairs: pa.Table, one_to_one: bool) -> Decision:
 
 def choose_pairs(pairs: pa.Table, posterior: np.ndarray, vague: np.ndarray, threshold: float) -> np.ndarray:
     """Return the indices of the pairs linked one to one at a posterior threshold; `vague` is as in `Decision`."""
+    # Rounded, so that the last digit of a sum does not decide between records that fit equally well.
     near = np.round(posterior, _POSTERIOR_DIGITS)
     at = np.flatnonzero((near > threshold) | (near == threshold) & ~vague)
     left, right, tie = (pairs.column(c).to_numpy()[at] for c in ("unit_l", "unit_r", "tie"))
@@ -301,6 +306,7 @@ def build_links(con: duckdb.DuckDBPyConnection, ruled: Ruled, previous: pa.Table
     rows = con.sql("SELECT sender, row_key, pattern FROM rows JOIN senders USING (source, council)").to_arrow_table()
     sender, row_key, pattern = (rows[name].to_numpy() for name in ("sender", "row_key", "pattern"))
     units = read_by_pattern(con, "units", "unit", len(rule))
+    # Units that were merged into others leave gaps in the numbers.
     child = (np.cumsum(np.bincount(units) > 0) - 1)[units]
     order = np.lexsort((row_key, sender))
     at = pattern[order]
@@ -323,11 +329,14 @@ def assign_rules(con: duckdb.DuckDBPyConnection, patterns: Patterns) -> Ruled:
     sent = np.bincount(pattern, minlength=len(patterns))
     entity = read_by_pattern(con, "entities", "entity", len(patterns))
     with_others = np.bincount(entity)[entity] > 1
+    # A pattern sent twice is one child by its content, even if no other pattern joined it.
     of_many = with_others | (sent > 1)
     rule = np.where(of_many, _RULES.index("identical_demographics"), _RULES.index("none"))
     probability = np.where(of_many, 1.0, np.nan)
+    # The weakest first, so that a stronger identifier overwrites its rule.
     for number, its_rule in reversed(_NUMBERS.items()):
         rule[_find_sharing(patterns, number, entity, with_others, sent)] = _RULES.index(its_rule)
+    # A step between services overwrites the rule within one: it is what brought these rows to the child.
     joins = con.sql("SELECT unit, rule, probability FROM joins").to_arrow_table()
     joined = np.full(int(entity.max(initial=-1)) + 1, -1)
     joined[joins["unit"].to_numpy()] = np.arange(joins.num_rows)
@@ -363,6 +372,7 @@ def _assign_child_ids(con: duckdb.DuckDBPyConnection, linked: pa.Table, previous
     earlier = previous["child_id"].combine_chunks().dictionary_encode()
     con.register("linked", linked.append_column("place", pa.array(np.arange(linked.num_rows))))
     con.register("previous", previous.select(["source", "council", "row_key"]).append_column("kept", earlier.indices))
+    # SQL takes 2.0 s for the 3 million rows of England; the same on arrays takes 3.3 s.
     claims = con.sql(_CLAIMS).to_arrow_table()
     chosen = np.arange(count)
     chosen[claims["child"].to_numpy()] = count + claims["kept"].to_numpy()

@@ -19,7 +19,7 @@ import pyarrow as pa
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER, Block
 
 _BLOCKS_AT_ONCE, _PAIRS_AT_ONCE = 2, 500_000
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2 ** 64 over the golden ratio
 """An odd multiplier, so that combining tokens loses no bits."""
 _FAR_MORE = 8
 """If one side has at least this many times the other's patterns, patterns without a match are dropped before
@@ -35,6 +35,7 @@ class Patterns:
     """The table `patterns` created by `rows.load`; a pattern's number is its position."""
 
     def __init__(self, table: pa.Table) -> None:
+        # One batch, because `get_tokens` reads a column's only buffer. A table without rows has no batch.
         (batch,) = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
         self._columns = dict(zip(table.column_names, batch.columns, strict=True))
         self._has: dict[str, np.ndarray] = {}
@@ -51,12 +52,14 @@ class Patterns:
     def get_tokens(self, token: str, at: np.ndarray) -> np.ndarray:
         """Return the token of each given pattern; the value is arbitrary for patterns without it."""
         column = self._columns[f"t_{token}"]
+        # The buffer is read in place: converting a column with missing values gives floats, which lose bits of a token.
         found: np.ndarray = np.frombuffer(column.buffers()[1], np.uint64, len(column), column.offset * 8)[at]
         return found
 
     def share(self, tokens: tuple[str, str], left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return a mask of the pairs in which the left pattern's first token equals the right pattern's second
         token."""
+        # Values first: few pairs are equal, and only these are checked for missing tokens.
         same = self.get_tokens(tokens[0], left) == self.get_tokens(tokens[1], right)
         at = np.flatnonzero(same)
         same[at] = self.has(tokens[0], left[at]) & self.has(tokens[1], right[at])
@@ -88,6 +91,7 @@ def look_up(
     def look_up_block(block: Block) -> np.ndarray:
         with con.cursor() as own:
             found = [pairs for left, right in sides for pairs in _iter_block_pairs(own, patterns, block, left, right)]
+        # A pair as one number, so that one sort removes the pairs that several blocks find.
         return _sort_unique([a * len(patterns) + b for a, b in found])
 
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE) as threads:
@@ -116,6 +120,7 @@ def _iter_block_pairs(
         _combine_tokens(patterns, left, of_left), _combine_tokens(patterns, right, of_right)
     ):
         a, b = left[at_left], right[at_right]
+        # `ONE_HOME` finds these already.
         if block is not ONE_HOME:
             apart = ~patterns.share(ONE_HOME.equal[0], a, b)
             a, b = a[apart], b[apart]
@@ -134,6 +139,7 @@ def _select_with_tokens(patterns: Patterns, side: np.ndarray, tokens: Sequence[s
 
 def _combine_tokens(patterns: Patterns, side: np.ndarray, tokens: Sequence[str]) -> np.ndarray:
     """Return one number that combines each pattern's tokens."""
+    # Overflow wraps round. Tokens are keyed hashes, so others give the same number only by a chance of 2 ** -64.
     first, *others = (patterns.get_tokens(token, side) for token in tokens)
     for other in others:
         first = first * _FACTOR + other
@@ -156,6 +162,7 @@ def iter_matches(left: np.ndarray, right: np.ndarray) -> Iterator[Pairs]:
     left, right = left.astype(np.uint64) * _FACTOR, right.astype(np.uint64) * _FACTOR  # spreads small numbers too
     at_left, at_right = _find_possible_matches(left, right), _find_possible_matches(right, left)
     together = np.concatenate([left[at_left], right[at_right]])
+    # The position replaces the last bits of each number, so that one sort of plain integers in place is enough.
     places = np.uint64((1 << len(together).bit_length()) - 1)
     together &= ~places
     together |= np.arange(len(together), dtype=np.uint64)
@@ -185,6 +192,7 @@ def _iter_runs(as_before: np.ndarray, middle: np.ndarray) -> Iterator[tuple[np.n
         starts = np.flatnonzero(~as_before)
         after = np.searchsorted(starts, middle)
         first, end = starts[after - 1], starts[after]
+        # A run of n left and m right patterns gives n x m pairs, so batches are cut by pairs and not by runs.
         so_far = np.cumsum((middle - first) * (end - middle))
         cuts = np.flatnonzero(np.diff(so_far // _PAIRS_AT_ONCE)) + 1
         yield from zip(*(np.split(each, cuts) for each in (first, middle, end)), strict=True)
@@ -208,6 +216,7 @@ def _find_possible_matches(numbers: np.ndarray, others: np.ndarray) -> np.ndarra
     if len(numbers) < _FAR_MORE * len(others):
         return np.arange(len(numbers))
     shift = np.uint64(64 - (_FAR_MORE * len(others)).bit_length())
+    # At least `_FAR_MORE` places for each of the others, so at most one in eight numbers without a match stays.
     seen = np.zeros(1 << (64 - int(shift)), bool)
     seen[others >> shift] = True
     return np.flatnonzero(seen[numbers >> shift])

@@ -1,6 +1,6 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-`missed` derives the rates and their covariance from how well the links that were found agree (`agreement`).
+`estimate_missed` derives the rates and their covariance from how well the links that were found agree (`agreement`).
 
 The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, in any record,
 independently of the other fields and of the weight of the pair when everything agrees. How often each field differs,
@@ -23,7 +23,7 @@ never from the cohort:
   in one field), and how many names are too far from each other to be found (`CUT_OFF`)
 - how much both vary from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`)
 
-A second record of a pupil under another identifier is not covered: see `unjoined`.
+A second record of a pupil under another identifier is not covered: see `estimate_unjoined`.
 """
 
 from __future__ import annotations
@@ -129,15 +129,19 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     weights, shares = counts[_ALL_AGREE].sum(), _compute_shares(counts)
     found = _build_tensor()
     rates = _contract_tensor(found, shares)
+    # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
     for number, field in enumerate(FIELDS):
         without = _contract_tensor(found, shares, but=number)
+        # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
         slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
     rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
     off = RELATIVE_SD * rates
     cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(_compute_cut_off(), shares)
+    # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all is
+    # common.
     covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
     return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
@@ -199,12 +203,12 @@ def _build_tensor() -> Array:
 
 @cache
 def _compute_cut_off() -> Array:
-    """Return what is added to `_tensor` because names that are far apart are not found for that reason alone."""
+    """Return what is added to `_build_tensor` because names that are far apart are not found for that reason alone."""
     return _build_tensor_at(_LOST_BITS) - _build_tensor_at(COST_BITS["names", "far"])
 
 
 def _build_tensor_at(far_names: float) -> Array:
-    """Return `_tensor` if names in a service's record that are far from the others' cost this many bits."""
+    """Return `_build_tensor` if names in a service's record that are far from the others' cost this many bits."""
     by_field = [
         [[_compute_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS
     ]
@@ -215,9 +219,11 @@ def _build_tensor_at(far_names: float) -> Array:
     names = cost[:, FIELDS.index(NAMES)].any(axis=1)
     points = np.where(names, _MEAN_BITS, weights[:, None])[:, :, None]
     at_home = (cost[:, [FIELDS.index(field) for field in _AT_HOME]] == 0).all(axis=1)
+    # The threshold of 0.5 is 0 bits.
     found = (points - lost + FREE_BITS >= 0) | at_home
     review, setting, bridged = (found[:, :, pair] for pair in range(len(PAIRS)))
     fits_better = lost[:, 0] <= lost[:, 2]
+    # Linked to the pupil, the setting's record is a second way to the review; otherwise the two compete for the review.
     seen = np.where(setting, review | bridged, review & (fits_better | ~bridged))
     missed_links = np.stack([~seen & ~setting, ~seen & setting, seen & ~setting, ~review, ~setting])
     by_step = missed_links.reshape(len(RATES), len(ALL_AGREE), _POINTS, -1).mean(axis=2)
@@ -333,8 +339,8 @@ def estimate_factors(
 ) -> Factors:
     """Estimate in which councils, or ethnic groups, more links are missed, from how often linked records differ there.
 
-    `counts` and `variances` are the cells of all councils together (see `missed`). `kinds` are the children of each
-    council in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the
+    `counts` and `variances` are the cells of all councils together (see `estimate_missed`). `kinds` are the children of
+    each council in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the
     children seen by both services, by the health visitor only, and in a setting only; they weight the rates.
 
     Councils record more or less carefully, and families move more or less often. The number of a council's children in
@@ -355,6 +361,7 @@ def estimate_factors(
     over_all = weights @ compute_local_rates(counts, np.ones((1, len(CELLS))))[0]
     against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
     for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
+        # The estimate, then the same with one factor moved by a small step at a time, for numerical derivatives.
         there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
         values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
@@ -377,6 +384,7 @@ def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array,
     record, of_record = _shrink_to_one(counted, expected * np.maximum(sort, _STEP)[:, :, None], noise)
     by_sort, by_record = record[..., None] * _CELLS_OF, sort[:, :, None, None] * _CELLS_OF
     slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(CELLS))], axis=1)
+    # Cells in which no single field differs are as common as overall.
     times = np.where(_CELLS_OF.any(axis=(0, 1)), (sort[:, :, None, None] * by_sort).sum(axis=(1, 2)), 1.0)
     return times, slopes, np.concatenate([of_sort, of_record.reshape(len(kinds), -1)], axis=1)
 

@@ -11,8 +11,8 @@ another's with day and month swapped, has different names, or shares no more tha
 birth agrees as well, the pair is either a child whose forename was replaced or a twin whose own record is missing:
 `candidates` weighs the two.
 
-`waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the model
-alone, so that it can be explained without a record.
+`build_waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the
+model alone, so that it can be explained without a record.
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def _build_alike_sql(name: str, form: str, other: str | None = None) -> str:
 
 
 def _build_known_sql(condition: str) -> str:
+    # A missing token makes a condition NULL, and NOT NULL would not hold either.
     return f"coalesce({condition}, false)"
 
 
 def _build_exchanged_sql(context: str) -> str:
     """Return SQL: the two names are swapped, one exactly and the other at least in its start or its sound."""
+    # Tokens of the written form and of the sound exist only with the date of birth.
     forms = _FORENAME_FORMS if context == "dob" else ("forename",)
     ways = []
     for exact, like in (("surname", "forename"), ("forename", "surname")):
@@ -99,6 +101,8 @@ _SAME_OUTWARD = _join_tests(
     f" {_join_tests(_build_equal_sql('names_day'), _build_equal_sql('names_month'))})",
 )
 """Tokens of a common surname with the day or month of birth also contain a part of the postcode."""
+# There is no token of a date or a postcode alone, because its frequency would give it away. Whether one agrees shows in
+# any token that contains it.
 _BOTH = _build_equal_sql("dob_postcode")
 _SAME = {
     name: _join_tests(_build_equal_sql(f"{name}_dob"), _build_equal_sql(f"{name}_postcode"), _SAME_NAMES)
@@ -146,9 +150,11 @@ _LIKE_SURNAME = _join_tests(
     f"{_STARTS['surname']} AND {_ENDS['surname']}",
 )
 
+# The commonest surnames share one band, so that no band gives a surname away.
 BANDS = {"surname": (0, 2, 3, 4, RAREST_BAND), "forename": tuple(range(RAREST_BAND + 1))}
 EXACT = {name: {band: f"exact, band {band}" for band in bands} for name, bands in BANDS.items()}
 """Labels of the levels at which a name is the same, by its band, most common names first."""
+# Two children often have two forms of one of the commonest names (Mohammed, Muhammad), twins among them.
 OTHER_FORM_OF_COMMON = "another form, band 0"
 
 NULL_LEVELS: dict[str, str] = {
@@ -164,6 +170,7 @@ level."""
 
 LEVELS: dict[str, dict[str, str]] = {
     "date_of_birth": {
+        # Only `dob_postcode` keeps day and month in order; other tokens of a whole date sort the two.
         "day and month exchanged": f"t_dob_postcode_l <> t_dob_postcode_r AND {_SAME_DOB} AND {_SAME_POSTCODE}",
         "same": _SAME_DOB,
         "same day of the month": _join_tests(_build_equal_sql("day_postcode"), _build_equal_sql("names_day")),
@@ -218,12 +225,14 @@ LEVELS: dict[str, dict[str, str]] = {
         "starts the same": _STARTS["forename"],
         "ends the same, one address and date": f"{_ENDS['forename']} AND {_BOTH}",
         "ends the same": _ENDS["forename"],
+        # A stranger of one date and postcode is a twin far more often than by chance (50 times in a cohort of 3,000).
         "different, one household": f"{_BOTH} AND {_LIKE_SURNAME}",
         "different, one family": _build_equal_sql("surname_postcode"),
         "different, one address and date": f"{_BOTH} AND NOT {_build_known_sql(_SAME['surname'])}",
         "different, at another home": _ANOTHER_HOME,
     },
     "sex": {
+        # A forename mostly tells the sex, so an equal sex adds nothing to an equal forename.
         "same, as the forename": f"sex_l = sex_r AND {_SAME['forename']}",
         "same": "sex_l = sex_r",
         "different, the forename is the same": _SAME["forename"],
@@ -304,6 +313,7 @@ def compute_chance_share(comparison: str, level: str, records: int) -> float:
 def build_splink_settings(records: int) -> dict[str, Any]:
     """Return the settings of a Splink linker over the table of patterns (`unique_id`, sex, has_*, token columns)."""
     return {
+        # `lookup` finds the pairs, so one table without blocking rules is enough.
         "link_type": "dedupe_only",
         "probability_two_random_records_match": compute_prior(records),
         "retain_matching_columns": False,
@@ -327,6 +337,7 @@ def list_conditions(settings: Mapping[str, Any]) -> list[str]:
     levels = [
         level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
     ]
+    # Kinds of pairs are told apart by these conditions. One that is not recognised would give unlike pairs one weight.
     left = set(re.findall(r"[^\s(),]+", " ".join(_CONDITION.sub(" ", level) for level in levels)))
     if left - {"AND", "OR", "NOT", "coalesce", "false", "ELSE"}:
         raise ValueError("a level of the model has a condition of another form than those known")

@@ -136,6 +136,8 @@ def _compute_sensitivity(step: Scored) -> list[dict[str, Any]]:
     now[step.decision.kept] = True
     lines = []
     for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
+        # With the linkage's own posterior: weighing every pair anew, here and in the control, is half of the linkage's
+        # time for England.
         kept = choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
@@ -223,6 +225,7 @@ class Control:
 
     def close_limit(self) -> float:
         """Return the closer upper limit F, which solves F = without x (right units - links + F) + outdone x links."""
+        # Both chances have to hold, so each gets half of the risk.
         confidence = 1 - (1 - CONFIDENCE) / 2
         without = _compute_chance(self.linked, self.subjects, confidence)
         outdone = _compute_chance(self.outdoing, self.subjects, confidence)
@@ -237,11 +240,12 @@ def compute_upper_limit(events: int, trials: int, confidence: float = CONFIDENCE
 
 
 def _compute_chance(events: int, trials: int, confidence: float) -> float:
+    # A subject meets only the strangers of the other parts.
     return compute_upper_limit(events, trials, confidence) / (1 - 1 / FOLDS)
 
 
 class NegativeControl:
-    """Counts how often a record is linked to somebody else when its own partner is missing: a watcher of `link`.
+    """A watcher of `link` that counts how often a record is linked to somebody else when its own partner is missing.
 
     Tokens cannot be given another date of birth, so strangers cannot be made up. But a partner can be removed. The left
     units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the step is
@@ -290,6 +294,7 @@ class NegativeControl:
         found = found[np.isfinite(found)]
         # Strangers that weigh at least as much as another subject's partner: the mean over all ways to pair them.
         lighter = np.searchsorted(np.sort(np.concatenate(partners)), found, side="right")
+        # Rounded up, so that the limit is never too low.
         outdoing = math.ceil(lighter.sum() / subjects)
         self.controls.append(Control(step.name, subjects, len(found), outdoing, step.right_units, len(linked)))
 

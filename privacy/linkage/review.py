@@ -99,6 +99,7 @@ def _select_tokens_sql(condition: str) -> str:
 
 def _create_frame_sql(right: str) -> str:
     """Return SQL that creates the frame of a step whose right side is `right`, with parameters key and service."""
+    # One pair for each pupil, then one for each other record: a child is in at most two pairs as the pupil.
     return f"""
     CREATE TEMP TABLE review_frame AS
     WITH own AS (FROM review_pairs WHERE kept), pupils AS (
@@ -134,6 +135,7 @@ def _create_frame_sql(right: str) -> str:
     """
 
 
+# Each use takes other digits of the keyed hash, so the draw, the second review and a pair's id are independent.
 _SAMPLE = f"""
 WITH known AS (
     SELECT child_id, bool_or(source = 'early_years_census') AS settings, bool_or(source = 'hv_reviews') AS health

@@ -115,6 +115,7 @@ def update_rates(
         mean = rates + gain @ contrast
         likely = expected @ mean
     after = wider * (covariance - gain @ expected @ covariance)
+    # Rounding errors leave the product slightly asymmetric.
     return np.round(mean, _DECIMALS), np.round((after + after.T) / 2, 2 * _DECIMALS)
 
 
@@ -142,8 +143,10 @@ def _iter_tallies(plan: Plan, measurement: Measurement) -> Iterator[_Tally]:
             found = {each: float(noisy[place[format_category(stratum, each)]]) for each in Decision}
             a, b, unknown = (found[each] for each in (Decision.MATCH, Decision.OTHER, Decision.UNKNOWN))
             if stratum == WEAK:
+                # The error of a weak link is a false link: two children.
                 a, b = b, a
             decided = max(a, 0.0) + max(b, 0.0)
+            # Without a decided pair either answer is as likely.
             p, q = max(a, 0.0) / decided if decided else 0.5, sampled[stratum]
             # u ** 2 / 12 is the variance of a uniform distribution from none to all of the undecided pairs.
             spread = ((1 + p**2) * noise + max(unknown, 0.0) ** 2 / 12) / q**2

@@ -47,6 +47,7 @@ from twice this number. Adding or removing a record therefore moves at most two 
 
 COMPLETE = "t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL AND t_dob_postcode IS NOT NULL"
 """SQL condition: the row has names, date of birth and postcode."""
+# Otherwise a row sent twice ties with its copy and neither is linked: 12 of 14 children with an initial as forename.
 ENOUGH = (
     "t_dob_postcode IS NOT NULL"
     " OR t_surname_dob IS NOT NULL AND t_forename_dob IS NOT NULL"
@@ -97,6 +98,7 @@ def load(con: duckdb.DuckDBPyConnection, extracts: Mapping[str, Extract]) -> pa.
         "CREATE TABLE rows (row BIGINT, source VARCHAR, council VARCHAR, row_key UBIGINT, pattern BIGINT)"
     ).fetchall()
     services: list[pa.Table] = []
+    # One service at a time: this and joins by number save a fifth of the memory and processor time of linking England.
     for service in SERVICE_NAMES:
         of_service = {source: extract for source, extract in extracts.items() if SERVICES[source] == service}
         if of_service:
@@ -198,6 +200,7 @@ def build_compared_sql(present: set[str]) -> str:
 
 def _find_defaults(con: duckdb.DuckDBPyConnection, number: str) -> int:
     """Create `default_<number>`, the values shared by many unrelated children; return how many there are."""
+    # Only values on many rows have their children counted. A row without names or date counts as another child.
     found = con.sql(
         f"""
         WITH many AS MATERIALIZED (
@@ -241,6 +244,7 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
         _add_edges(con, number, f"({_build_any_equal_sql(_FORENAME_AND_DOB)} OR {forename_missing})")
     _add_edges(con, "t_forename_dob", SAME_RECORD)
     _connect(con)
+    # This looks at whole units, so the edges so far are connected first.
     _join_by_upn(con)
     _connect(con)
     con.execute("DROP TABLE edges").fetchall()
@@ -265,6 +269,7 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
     UPN usually leave a trace: both are in both files, or the one who has the other's UPN in one file has a UPN in the
     other.
     """
+    # Of 429 pairs of two children who were given one UPN, this joins 2.
     namesakes = " UNION ALL ".join(
         f"""
         SELECT here.unit FROM concerned AS here JOIN patterns a USING (pattern)

@@ -1,6 +1,6 @@
 """Sharing agreements: which service of a council may disclose what to which other service, until when, under which key.
 
-The gate is `permitted`. A fact may flow from service s of council A to service t of council B on a day if:
+The gate is `list_permitted`. A fact may flow from service s of council A to service t of council B on a day if:
 
 - A's agreement is in force, and lets s disclose this fact to t of B;
 - B's agreement is in force, and names a recipient with a key for t;
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 
 class Fact(StrEnum):
-    """A fact about a child that the receiver already knows. Each is switched on separately."""
+    """A fact about a child whose record the receiver holds. Each is switched on separately."""
 
     KNOWN_TO = "known_to"
     """Which services, in which council, know the child."""
@@ -53,7 +53,7 @@ class First(StrEnum):
 
 @dataclass(frozen=True)
 class NewChildren:
-    """Limits what is disclosed about new rows, because a sender can add a child just to find out about it.
+    """The limit on what is disclosed about new rows, because a sender can add a child just to find out about it.
 
     A row is new until everything in it that identifies its child (identifiers, names, date of birth, postcode, sex) has
     been in the sender's extracts, unchanged, in `after_deliveries` of them and for `after_days` days. `until_then` are
@@ -104,7 +104,7 @@ class Recipient:
 
 @dataclass(frozen=True)
 class Disclosure:
-    """Lets `teller`, a service of the agreement's council, disclose facts to `receiver` in council `to_council`."""
+    """The facts that `teller`, a service of the agreement's council, may disclose to `receiver` in `to_council`."""
 
     teller: str
     receiver: str
@@ -146,6 +146,7 @@ class Agreement:
     def version(self) -> str:
         """SHA-256 of the agreement's content, independent of the file's comments and layout."""
         content = asdict(self)
+        # The same flows in another order are the same agreement.
         content["tells"] = sorted(
             json.dumps(each, sort_keys=True, default=_convert_to_json) for each in content["tells"]
         )
@@ -178,6 +179,7 @@ def list_permitted(agreements: Mapping[str, Agreement], receiver: Sender, on: dt
             facts = disclosure.facts if receiver.service == ABSENCE_TO else disclosure.facts - {Fact.NO_OTHER}
             if (disclosure.to_council, disclosure.receiver) == receiver and teller != receiver and facts:
                 found[teller] = found.get(teller, frozenset()) | facts
+    # Sorted, so that the order of the agreements does not change a return.
     return dict(sorted(found.items()))
 
 

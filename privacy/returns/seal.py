@@ -89,6 +89,7 @@ def encode_content(header: Header, facts: list[str]) -> bytes:
 
 
 def _encode_document(header: Header, facts: list[str]) -> bytes:
+    # Sorted keys, because these bytes are signed and show whether a return has changed.
     first = json.dumps(asdict(header), sort_keys=True, ensure_ascii=False)
     return "\n".join([first, *facts]).encode()
 
@@ -113,6 +114,7 @@ def unseal(path: Path, key: Path, signer: Path) -> Opened:
     """
     document, recipient = unseal_document(FORMAT, path, key, signer)
     header, facts = _parse_document(path.name, document)
+    # A recipient can encrypt a signed return again, to another service. The signed header still names the right one.
     check_recipient(path, header.recipient, recipient)
     if header.rows != len(facts):
         raise ReturnProblem(f"{path.name}: does not hold the rows that it says; ask for the original")
@@ -127,6 +129,7 @@ def unseal_document(word: str, path: Path, key: Path, signer: Path) -> tuple[byt
     """
     identity, public = age.read_identity(key), read_signer_key(signer)
     first, _, document = _decrypt_file(path, identity).partition(b"\n")
+    # Anybody can encrypt to a public key, so the first line can be any bytes.
     kind, _, signature = first.decode("ascii", errors="replace").partition(" ")
     if kind != word or len(signature) != _SIGNATURE_DIGITS:
         raise ReturnProblem(f"{path.name}: is not a signed return of this version; ask for the original")
@@ -158,6 +161,7 @@ def _decrypt_file(path: Path, identity: Any) -> bytes:
     try:
         return bytes(age.import_pyrage().decrypt(sealed, [identity]))
     except age.import_pyrage().DecryptError as error:
+        # pyrage has one exception for another key and for damage, and only its text tells them apart.
         if "No matching keys" in str(error):
             raise ReturnProblem(
                 f"{path.name}: is not encrypted to your key; it is another recipient's, or to an older key of yours:"
@@ -198,6 +202,7 @@ def read_signer_key(path: Path) -> Ed25519PublicKey:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing two copies by telephone."""
+    # A key has one encoding in DER, while copies of a PEM file can differ in line ends.
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
