@@ -220,6 +220,7 @@ def measurements(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, version, checked = context.partition_key, _get_version(context), MEASUREMENTS["pupil"]
     config = context.op_execution_context.op_config
+    # a run started in the UI has no tags of its release, by which the list of runs is searched
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
     home = installation.open_home()
     store = home.cohort(cohort)

@@ -185,6 +185,7 @@ def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: Requ
 def _iter_published(bundle: Path) -> Iterator[Usable]:
     """Yield the figures by table, from the flags in the bundle, which are computed from noisy figures alone."""
     for name, table in TABLES.items():
+        # counts are never withheld, so their flags say nothing about how much of a table can be used
         columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
         flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
         shown = [

@@ -210,6 +210,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
     delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
+    # facts about rows first, because an extract that is itself held is no measure of the others
     rows_of = {key: list(_find_row_facts(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _compare_with_census(quality, extracts, rows_of)
@@ -221,6 +222,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         of_rows = [*rows_of[source, council], *_compare_with_others(quality, per_child.get(source, {}))]
         shared = _find_shared_fraction(store.home, quality, compared)
         superseded = any(store.home.extract(*quality.key).history.glob("*.json"))
+        # the log knows an earlier delivery whose result is gone: deleting a file must not remove a hold
         has_lost_last = (
             quality.rows_last is None and not superseded and is_replacement(store.home, quality.key, quality.file_mac)
         )
@@ -293,6 +295,7 @@ def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int
     It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
     """
     known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
+    # a Profile with too few rows would make the council's other sources look too many
     sound = (each.rows_kept for key, each in known if not rows_of[key])
     expected = (each.rows_expected for _, each in known if each.rows_expected)
     return next(chain(sound, expected), None)
@@ -408,6 +411,7 @@ class _Delivered:
         for name, extract in self.linked.extracts.items():
             council, source = name.split("/")
             quality = self.extracts.get((source, council))
+            # a result that is not in the chained log was not written by an intake
             taken = {line.file_mac for line in self._lines(source, council)}
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
@@ -421,6 +425,7 @@ class _Delivered:
         missing = dict(self._iter_missing(seen.folders if seen else ()))
         for source in CONTRACTS:
             for council in self.linked.taking_part:
+                # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 name, found = f"{council}/{source}", list[tuple[str, str, str]]()
                 if stopped := self._stopped(source, council):
                     found.append((STOPPED.id, *stopped))
@@ -439,6 +444,7 @@ class _Delivered:
 
     def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
+        # the note can be deleted without a trace; the lines of the processing log are chained
         note, logged = (
             deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
             self._lines(source, council),
@@ -462,6 +468,7 @@ class _Delivered:
             day, is_due = due.isoformat(), due < dt.date.today()
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)
+                # a source that nobody collects is not due, or every release would wait for it
                 expected = sent.get(source) or earlier or f"{council}/{source}" in folders
                 if self._was_taken(source, council):
                     yield f"{council}/{source}", ("it was taken in before, and is not in", "taken in before")

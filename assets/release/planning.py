@@ -77,6 +77,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
             if p not in together and _is_unreadable_by_council(each, plan, readable)
         }
         unread = {p: each for p, each in weighed.items() if p not in left_out and _may_go(each, family, readable)}
+        # councils go before blocks do: what no council can read may still be readable for all of them together
         if too_detailed:
             together |= _select_most_detailed(too_detailed)
         elif unread:
@@ -93,6 +94,7 @@ def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
 
 def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
     """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
+    # a single council is the area of all councils together, so there is nothing to merge
     if len(plan.family.attribute(COUNCIL).categories) == 1:
         return False
     if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
@@ -170,9 +172,8 @@ Children = tuple[tuple[str, int], ...]
 
 def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
     """Return the half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _compute_expected_widths(
-        replace(plan, detail={}), tuple(councils), children
-    )  # no width depends on the detail
+    # no width depends on the detail
+    return _compute_expected_widths(replace(plan, detail={}), tuple(councils), children)
 
 
 @lru_cache(maxsize=32)
@@ -243,6 +244,7 @@ class _Public:
     def _compute_ratio(self, ratio: Ratio) -> tuple[Array, Array]:
         """Return denominator and rate."""
         whole = self._count(ratio.whole)
+        # an empty group has the rate 0, because NaN means that there is no such figure
         part = np.sum([self._count(count) for count in ratio.parts], axis=0)
         return whole, part / np.maximum(whole, np.finfo(float).tiny)
 
@@ -445,7 +447,9 @@ def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limit
     `council` is the name of the council, if the area is one.
     """
     counts = np.concatenate([each.counts.ravel() for each in widths])
+    # a withheld rate shows no interval to a reader, so the median is over the published ones
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
+    # `concatenate` refuses an empty list, which a table of counts alone would give
     count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])
     return {
         "table": table,

@@ -33,6 +33,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.store import build_measurement_path
 
+# intake and linkage are left out: a bundle is made from stored measurements, whatever made the tables
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")
 _LIBRARIES = ("numpy", "opendp", "pyarrow", "scipy")
 _MADE_BY_ITSELF = ".duckdb"
@@ -109,6 +110,7 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
 
 def _iter_files(home: Home) -> Iterator[Path]:
     """Yield the measurements of every release, and the files of the release directory."""
+    # cohort and release are placeholders: only the folder above all measurements is wanted
     for folder in (build_measurement_path(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
         for path in folder.rglob("*"):
             if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
@@ -140,6 +142,7 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
         kept = Day(json.loads(published.read_bytes())["created"][:10])
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
         return kept
+    # a kept day may be an announced one that is still to come
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
     days = (each.date for each in read_calendar(get_settings().calendar) if each.version == version and each.date)
     announced = next((day for day in days if day >= made), None)

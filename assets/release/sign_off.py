@@ -87,6 +87,7 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
     if publish:
         return build_publication_request(store.home, version)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
+        # as linked, because signing needs the home folder and the ledger alone: landing may not be mounted
         councils = read_record(store).taking_part
         settle(
             Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
@@ -176,6 +177,7 @@ def check_measurement(
     ledger = note_signers(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
     if held.open:
+        # written before it is refused, so that people can read what is held
         write_sheet(store.home, request)
     _check_holds(store, held)
     own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
@@ -285,6 +287,7 @@ def list_ready_releases(home: Home) -> list[Ready]:
     """
     signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
     found = []
+    # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
@@ -385,6 +388,7 @@ def _build_cohort_part(
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
     linked = read_complete_record(store)
+    # part of what is signed: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
@@ -402,6 +406,7 @@ def _build_cohort_part(
             name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
         },
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
+        # a charge that is made meanwhile needs new signatures: people sign knowing what is left
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
         },

@@ -95,6 +95,7 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
     request that no budget up to the cap of its account answers.
     """
+    # sorted, so that the plan does not depend on the order in which requests are named
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
         key=lambda request: (request.name, encode_canonical_json(request.document())),
@@ -224,6 +225,7 @@ class Sizes:
         family, estimates = plan.family, build_estimates(plan, measurement)
         rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
         others = [family.attribute(name) for name in family.columns if name != COUNCIL]
+        # a noisy count may be negative, a number of rows may not
         return cls(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
     def values(self, figures: Figures) -> Array:

@@ -93,6 +93,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
                 f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
                 " another name"
             )
+        # a refused request may be made again under another name
         if not known.refused and _build_request_key(known.request) == _build_request_key(request):
             raise AskedBefore(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
@@ -205,6 +206,7 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
 def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
     cohorts = sorted({charge.entry.cohort for charge in ledger.charges()})
     return [
+        # the ledger counts in billionths of rho
         Budget(cohort, unit, cap, round(cap - left, 9), left)
         for cohort in cohorts
         for unit in load_policy().accounts
