@@ -94,6 +94,7 @@ def withdraw(
         finish(home, keys)
         for place, own in _find_parts_of_file(home, keys, key, _find_part(home, key, number)):
             record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
+        # an absolute path, because another process, started elsewhere, may have to finish it
         withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
         return _finish(home, keys, withdrawal)
