@@ -128,11 +128,9 @@ def linked_freshness() -> dg.FreshnessPolicy:
 
 
 def linked_at_night() -> dg.AutomationCondition:
-    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs.
-
-    Extracts of a cohort arrive one by one over weeks. Linking after each would link about forty times.
-    """
+    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    # extracts arrive one by one over weeks: linking after each would link a cohort about forty times
     tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)
     at_work = dg.AutomationCondition.any_deps_in_progress() | dg.AutomationCondition.in_progress()
     return (changed & tonight & ~at_work).with_label("extracts changed since the last linkage, at 04:00")
@@ -154,6 +152,7 @@ def redact_errors(step: F) -> F:
         with _log_errors():
             yield from step(*args, **kwargs)
 
+    # Dagster handles a generator function in another way, so the wrapper must be of the same kind
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
 
 
