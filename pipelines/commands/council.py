@@ -148,6 +148,7 @@ def _list_samples(council_name: str, samples: Sequence[str], source: str | None,
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")
+        # a path may have an equals sign itself
         has_own = sign and "/" not in before and not Path(sample).exists()
         own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():

@@ -180,6 +180,7 @@ def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
         console.add_council_option("; whose extract", required=True),
         console.add_source_option("; which extract", required=True),
     )
+    # decorators apply from the last to the first, and `--help` lists them as they are written
     for option in reversed(options):
         command = option(command)
     return command

@@ -56,6 +56,7 @@ class Jobs:
             raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
         place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
+        # a release that waits is a run that succeeded: its step ends with this check and draws nothing
         if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
             raise RunStopped(waiting[0].description or "", Ending.HOLD)
         if not result.success:

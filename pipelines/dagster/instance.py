@@ -46,6 +46,7 @@ def prepare_storage(home: Home) -> Path:
     """Return the folder of Dagster's storage in a home folder, created if needed, with the project's settings."""
     home.prepare()
     folder = home.dagster
+    # each time, because the project's settings may have changed since the home folder was made
     shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
     return folder
 
@@ -99,6 +100,7 @@ def _mark_alive(folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
+    # locked before it has the name by which others look: unlocked, it would be taken for that of a dead process
     with hold_lock(unlocked):
         try:
             unlocked.rename(place)
@@ -152,6 +154,7 @@ def expire_all(
     ]
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
     before = now - dt.timedelta(days=policy.dagster_days)
+    # the storage of a job, which may be elsewhere than in the home folder
     if storage is not None:
         return sentences + _remove_runs(home, storage, before, dry_run)
     if home.dagster.is_dir():

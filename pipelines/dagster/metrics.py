@@ -64,6 +64,7 @@ class InstallationCollector(Collector):
 
     def _collect_newest(self) -> Iterator[Sample]:
         for source in sorted((self._home.restricted / "quality").glob("source=*")):
+            # from the files' times, so that no result of an intake is opened
             times = [path.stat().st_mtime for path in source.glob("cohort=*/*.json")]
             if times:
                 yield (source.name.removeprefix("source="),), max(times)

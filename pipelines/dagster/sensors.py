@@ -73,11 +73,13 @@ def landing_sensor(
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
         whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
+        # files that left landing, such as shredded ones, are no reason for an intake
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
             runs.append(
                 dg.RunRequest(
+                    # Dagster starts one run for a key, so the same files are taken in once
                     run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
                     partition_key=partition,
                     tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
@@ -185,6 +187,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
 
 def _get_error_kind(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
+    # Dagster wraps the error of a step in its own
     while error is not None and error.cause is not None:
         error = error.cause
     return (error.cls_name or "an error").rpartition(".")[2] if error else "an error"
