@@ -252,6 +252,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
     if parsed in known:
         return
     if not read_record(store.home, version):
+        # versions only rise, so a mistyped 9999.12.0 would leave none for later releases
         parsed.check_is_new(dt.date.today())
     if (newest := max(known, default=parsed)) > parsed:
         raise InvalidVersion(

@@ -139,6 +139,7 @@ def read_release_state(home: Home, version: str) -> State:
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
     found = {hold.held: hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))}
+    # asking a ledger that does not exist would make it
     if not found:
         return State({}, {})
     accepted = acceptance.find_counting_acceptances(Ledger(home.ledger))
@@ -337,6 +338,7 @@ def _find_shared_fraction(home: Home, quality: ExtractQuality, compared: Mapping
 
     1 if it is the first delivery; None if it cannot be computed.
     """
+    # children are compared by tokens, which only linked sources have
     if quality.source not in SERVICES or not is_replacement(home, quality.key, quality.file_mac):
         return 1.0
     entry = compared.get(f"{quality.council}/{quality.source}")
@@ -403,6 +405,7 @@ class _Delivered:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
         own = [each for (of, _), each in self.extracts.items() if of == source]
         known = [share for each in own if (share := compute_share(each.rows_kept, each.rows_expected)) is not None]
+        # all of them must be small: a single small extract is held in a demonstration too
         small = bool(known) and max(known) < SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 

@@ -164,6 +164,7 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
         made = _make_bundle(store, ledger, keys, version, councils)
         if made.parent != store.home.release:
             publish_approved(store, keys, version)
+        # the release may answer requests, and the register lists what was charged
         publish_register(store.home)
     return store.home.release / version
 

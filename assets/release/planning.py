@@ -161,6 +161,7 @@ class Widths:
         return np.asarray(self.judged.min(axis=0))
 
 
+# one assumed share would not do: with 65% assumed where a quarter of parents answered so, none of 59 rates was usable
 SCENARIOS = 32
 """Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
 # one for each range of `_drawn`
@@ -447,7 +448,6 @@ def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limit
     `council` is the name of the council, if the area is one.
     """
     counts = np.concatenate([each.counts.ravel() for each in widths])
-    # a withheld rate shows no interval to a reader, so the median is over the published ones
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give
     count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])

@@ -68,6 +68,7 @@ def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
         return False
     if json.loads(path.read_bytes()) != _hash_release(home, keys, version, councils):
         return False
+    # also where nothing changed here: another home may have published to the same place since
     Ledger(home.ledger).check_known(read_published_charges(home, keys))
     return True
 
@@ -83,6 +84,7 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
     Files are named by their path in the home folder.
     """
     files_of = {
+        # a link by its target: `latest` leads to a bundle whose files are listed themselves
         str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
         for path in _iter_files(home)
     }

@@ -137,6 +137,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
     cohorts = {
         each: _build_cohort_part(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed
     }
+    # place and restore are signed for, so that a copy or an older state of the ledger cannot draw a second time
     restored = find_last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
@@ -149,6 +150,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
 
 def build_publication_request(home: Home, version: str) -> Request:
     """Return the request to publish a bundle. Raises `NothingToSign` and `BundleRefused`."""
+    # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version)))
 
 
@@ -236,6 +238,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
+    # a withdrawal that is repeated keeps its day and reason
     found = known.get(version) or signed[version, request["reason"]]
     return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
 
@@ -350,6 +353,7 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     ledger, sign_off = note_signers(store.home, keys), load_policy().sign_off
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
+    # another set's demonstration key, left beside real keys, must sign nothing
     signs_itself = (
         own and is_demonstration(ledger, sign_off) and format_public_key(own.public_key()) in books.recorded.keys
     )
@@ -392,6 +396,7 @@ def _build_cohort_part(
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
+    # an operator who expects a tenth of the rows makes holds disappear, so people sign what is expected
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.list_measured_families(version):

@@ -239,6 +239,7 @@ def _convert_to_nano(rho: float) -> int:
     return round(rho * NANO)
 
 
+# half the width costs four to six times as much
 COARSER = (1.5, 2.0)
 _LONGEST_LABEL = 80
 

@@ -245,6 +245,7 @@ def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequenc
     """
     requests = [open_request(home, name) for name in dict.fromkeys(names)]
     for each in requests:
+        # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
             raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
     wanted = {cohort for each in requests for cohort in each.request.cohorts}
