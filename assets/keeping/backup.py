@@ -128,6 +128,7 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     _check_place(home, keys_folder, folder, part)
     # the log keeps these hashes, by which a backup of the other kind is refused to the same person
     to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
+    # named after its location: keys restored to the other one would be noticed at the next run, perhaps long after
     place = _find_free_path(folder, part, find_key_location(keys_folder) if part is Part.KEYS else "")
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:

@@ -411,6 +411,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     councils = list_linked_councils(store)
     for path in store.all_returns:
         path.unlink()
+    # the rows leave the links first, because linking again may fail
     _drop_links(store, gone)
     forget_rows(store)
     # removed whole: the sheets of a review may show the child to a sender

@@ -78,6 +78,7 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
     staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
     try:
+        # the last part of each name only, so that nothing is written outside the folder
         files.write_all({staged / Path(name).name: content for name, content in archive.files.items()})
         ring = KeyRing.load(staged, ANY_HOLDER)
         archive.check_made_by(ring)

@@ -293,6 +293,7 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
+    # the sender may have changed its folder for a link since it was looked at
     if landed.within and is_link_out(landed.path, landed.within):
         return False
     try:

@@ -116,6 +116,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
         # if the withdrawal is repeated, the first reason is kept
         _withdraw_part(home, keys, place, replace(own, withdrawn=own.withdrawn or withdrawal.reason))
     if part.of_several:
+        # a file of several cohorts is not read again for any of them
         SortedFiles(home, key[0], key[2]).close(part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(place, own.number, _rebuild(landing, home, intake, place)) for place, own in entries]
