@@ -132,6 +132,7 @@ def _take(
 ) -> Path:
     """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
     place = store.home.restricted / "turns" / f"cohort={store.cohort}{f'.{council}' if council else ''}"
+    # a kernel lock on a second opening of the same file would wait for this process's own
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
