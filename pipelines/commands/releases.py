@@ -286,6 +286,7 @@ def withdraw(
         return
     with translate_errors(), show_progress(f"Withdrawing {version}"):
         if yes:
+            # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
             newest = sign_off.withdraw_approved(home, own, version, reason)
             # requests that the release answered are open again

@@ -49,6 +49,7 @@ class Jobs:
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:
+            # not raised, because the events name the step and hold the sentence of its error
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance, raise_on_error=False, **options
             )

@@ -70,6 +70,7 @@ class InstallationCollector(Collector):
                 yield (source.name.removeprefix("source="),), max(times)
 
     def _collect_waiting(self) -> Iterator[Sample]:
+        # a decision sheet is written for everything that waits for signatures
         sheets = self._home.decision_sheet("", "").parent
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]

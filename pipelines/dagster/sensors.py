@@ -131,6 +131,7 @@ def approved_releases(
             else build_publication_run(ready.cohort, ready.release)
         )
         yield dg.RunRequest(
+            # the newest signature is part of the key, so that each is acted on once, whatever became of its run
             run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
             job_name=(release_job if measures else republish_job).name,
             partition_key=run["partition_key"],

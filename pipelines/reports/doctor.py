@@ -301,6 +301,7 @@ def _check_disk(home: Home, landing: Path) -> Answers:
 
 
 def _check_memory(landing: Path) -> Answers:
+    # under a limit of 2 GiB the system killed the linkage of England without a word, after two minutes
     there, wanted = get_memory_gib(), estimate_run_gib(list_councils(landing) if landing.is_dir() else [])
     sentence = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
     yield State.OK if there >= wanted else State.LOOK, sentence
