@@ -76,6 +76,7 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
         _estimate_places(family, estimates, *each) for each in ((COUNCIL, FACTOR_SD), (pupil.ETHNIC.name, GROUP_SD))
     )
     transitions = _Transitions(family, _estimate_children(family, estimates))
+    # census rows that were not found come first: the correction of links applies to what this gives
     joined = _correct_unjoined(family, estimates)
     return Corrected(joined, transitions, found.rates, found.covariance, local)
 

@@ -66,6 +66,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
     places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
     together, left_out = set[int](), set[int]()
+    # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
         measured = build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.rho(name), delta=policy.delta)
@@ -161,7 +162,7 @@ class Widths:
         return np.asarray(self.judged.min(axis=0))
 
 
-# one assumed share would not do: with 65% assumed where a quarter of parents answered so, none of 59 rates was usable
+# a plan for one assumed share fails elsewhere: with 65% of parents assumed and 25% found, none of 59 rates was usable
 SCENARIOS = 32
 """Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
 # one for each range of `_drawn`

@@ -195,6 +195,7 @@ class _Search:
         return all(found is not None and found.meets(each) for each, found in self._estimate_each(requests, plan))
 
     def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
+        # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
         whole = combine_plans(self.base, [*self.on_request, *([plan] if plan else [])])
         return [(each, estimate_accuracy(each, whole, self.sizes, self.policy)) for each in requests]
 
