@@ -170,6 +170,7 @@ def _iter_cohort_steps(
 
     @cache
     def needing_intake() -> list[str]:
+        # asked by the check and by the work; each time it would hash every file in landing
         return Intake(landing, home, folders.load_keys(INTAKE)).list_needing_intake(cohort.code, arrived)
 
     yield _Step(

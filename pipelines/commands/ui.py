@@ -55,7 +55,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
         **{LANDING: str(folder)},
         **{KEYS: str(keys)},
     )
-    # `dagster dev` reads workspace.yaml in the working directory
+    # `dagster dev` finds the code location by the files in the working directory
     os.chdir(PROJECT)
     own = os.getpid()  # this process becomes Dagster and gets its signals; its child waits until it listens
     if not os.fork():
