@@ -141,10 +141,8 @@ def render_sheet(home: Home, request: Request) -> str:
 
 
 def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
-    """Yield the expected figures by table, from public figures alone, then those of every requested table.
-
-    Only the first measured cohort is used, because the others have the same plan.
-    """
+    """Yield the expected figures by table, from public figures alone, then those of every requested table."""
+    # the first cohort alone, because the others have the same plan
     for cohort in measured[:1]:
         councils = list(read_record(home.cohort(cohort)).taking_part)
         found = compute_expected_accuracy(councils, record[cohort].share, _get_expected_children(home.cohort(cohort)))

@@ -155,16 +155,14 @@ def _estimate_factors(family: Family, estimates: Estimates, by: str, factor_sd: 
 
 
 def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
-    """Return the councils, or the ethnic groups, with more missed links than others.
-
-    Factors of groups are scaled to a mean of 1, because the rates already hold what all of them together miss.
-    """
+    """Return the councils, or the ethnic groups, with more missed links than others."""
     more = _estimate_factors(family, estimates, by, factor_sd)
     linked = np.maximum(_estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
     groups = np.append(SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
     local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
     if local.added_up:
         return local
+    # to a mean of 1, because the rates already hold what all groups together miss
     scale = 1 / np.where(local.mean > 0, local.mean, 1.0)
     return replace(local, factors=more.values * scale[:, None], covariances=more.covariances * np.outer(scale, scale))
 

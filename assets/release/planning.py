@@ -296,10 +296,10 @@ def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
     """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
 
-    Shares are drawn alike in all councils. Several shares add up to 1. The fractional parts of multiples of square
-    roots of primes fill the ranges evenly, and are the same on every platform.
+    Shares are drawn alike in all councils. Several shares add up to 1.
     """
-    # the checksum of the name gives each attribute its own starting point, the same in every process
+    # fractional parts of multiples of square roots of primes fill the ranges evenly, alike on every platform; the
+    # checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
         np.sqrt(np.array(_PRIMES)[: len(ranges)]) * np.arange(SCENARIOS)[:, None] + zlib.crc32(name.encode()) / 2**32
     )

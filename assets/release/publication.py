@@ -135,13 +135,13 @@ class Day:
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
 
-    The day is kept, so that the bundle is the same whenever it is made again. A changed calendar counts only until the
-    publication is signed. Raises `InvalidCalendar`.
+    The day is kept, so that the bundle is the same whenever it is made again. Raises `InvalidCalendar`.
     """
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
     if kept is None and published.exists():  # published before days were kept
         kept = Day(json.loads(published.read_bytes())["created"][:10])
+    # a changed calendar counts only until the publication is signed
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
         return kept
     # a kept day may be an announced one that is still to come

@@ -421,10 +421,7 @@ def _build_cohort_part(
 def _build_on_request_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
 ) -> dict[str, object]:
-    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
-
-    The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
-    """
+    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing."""
     families = fixed.list_measured_families(version)
     if not families:
         return {}
@@ -434,6 +431,7 @@ def _build_on_request_part(
             each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
         },
         "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
+        # the inputs of the reused measurement, identified by the ledger entry that paid for it
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts

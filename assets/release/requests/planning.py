@@ -165,12 +165,10 @@ class _Search:
     most: int
 
     def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
-        """Return the plan of least rho under which each request is met, found by bisection.
-
-        The weights of each request are divided by what another unit of precision would gain for it alone. At the sum of
-        their separate costs, that balances tables that have nothing in common.
-        """
+        """Return the plan of least rho under which each request is met, found by bisection."""
         requests = [each for each, _ in weighed]
+        # weights are divided by what another unit of precision would gain for a request alone: at the sum of their
+        # separate costs, that balances tables that have nothing in common
         family = build_requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
 
         def plan(steps: int) -> Plan:

@@ -302,11 +302,11 @@ def check_same_records(store: CohortStore, origin: str) -> None:
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
     """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
 
-    Children removed on request since then are in no later measurement. The same deliveries without those few count as
-    the same records: the difference is far below the noise, and a revision would cost everybody budget.
+    The same deliveries without the rows removed on request since then count as the same records.
     """
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
+    # the few children removed are far below the noise, and a revision would cost everybody budget
     if not (same or store.any_forgotten):
         raise _build_moved_error(store.cohort, origin)
 
