@@ -401,14 +401,12 @@ def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) 
 
 
 def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
-    """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run.
-
-    Files for return to services are deleted: they cannot be opened here, and their own job rebuilds them.
-    """
+    """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run."""
     if not store.linked.exists():
         return []
     # read from the links and their record, before either is changed
     councils = list_linked_councils(store)
+    # returns are encrypted to services and cannot be opened here; their own job makes them again
     for path in store.all_returns:
         path.unlink()
     # the rows leave the links first, because linking again may fail

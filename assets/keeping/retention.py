@@ -287,9 +287,9 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Record, overwrite and unlink a file. Return False if the sender has replaced it, or put a link or folder there.
+    """Record, overwrite and unlink a file.
 
-    The file is first renamed to a name that no extract has, so that `_finish_shredding` can finish an interrupted call.
+    Return False if the sender has replaced it, or put a link or folder there.
     """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
@@ -297,7 +297,8 @@ def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     if landed.within and is_link_out(landed.path, landed.within):
         return False
     try:
-        # a delivery that comes from here on is another file, and stays
+        # to a name that no extract has, by which `_finish_shredding` can finish an interrupted call; a delivery that
+        # comes meanwhile is another file, and stays
         landed.path.rename(begun)
     except OSError as error:
         if error.errno not in _IN_THE_WAY:
