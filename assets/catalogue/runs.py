@@ -71,11 +71,9 @@ def parse_partition_key(key: str) -> tuple[str, str]:
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Add missing partitions for these councils, and return all council partitions in order.
-
-    Partitions that are not a council are removed, because anyone can add them in the UI and a range could include them.
-    """
+    """Add missing partitions for these councils, remove those of no council, and return all of them in order."""
     name = str(COUNCILS.name)
+    # anyone can add a partition in the UI, and a range of councils could include it
     for stray in instance.get_dynamic_partitions(name):
         if stray not in load_places():
             instance.delete_dynamic_partition(name, stray)
