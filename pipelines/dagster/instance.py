@@ -116,15 +116,13 @@ def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Mark the runs of dead processes as failed.
-
-    Anyone who starts a run in Dagster can write its tags, so no path is built from a tag. Runs that were executed again
-    in Dagster are skipped, because they have inherited their tags.
-    """
+    """Mark the runs of dead processes as failed."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
     # Read after the runs, because a process has its file before it has a run.
     alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}
     for run in unfinished:
+        # anyone who starts a run in Dagster can write its tags, so no path is built from one; a run that was executed
+        # again there has inherited them
         if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
