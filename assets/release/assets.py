@@ -240,7 +240,7 @@ def measurements(
         )
     except WaitsForApproval as waiting:
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
-        # to wait is no failure: the run succeeds with checks that say for what, and an alert would be for nothing
+        # waiting is no failure: the run succeeds, its checks say what it waits for, and nobody is alerted
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         yield from (_build_plan_result(key, None) for key in MEASUREMENTS.values())

@@ -232,8 +232,8 @@ def _build_cohort_tables(
             for table in defined:
                 own_layout, on_request = layouts[table.name], table in answers
                 tables[table.name] = _build_table(own_layout, estimated, councils, absent, reliability, on_request)
-        # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
         except (KeyError, WorkloadError) as error:
+            # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
                 f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
