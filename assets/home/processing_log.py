@@ -110,11 +110,9 @@ def read_entries(home: Home) -> list[LogEntry]:
 
 def find_last_restore(home: Home) -> LogEntry | None:
     """Return the line of the last restore of the home folder or its records, or None."""
+    # restored keys change neither ledger nor measurements
     restored = (
-        # restored keys change neither ledger nor measurements
-        line
-        for line in read_entries(home)
-        if line.what == Processing.RESTORE and not line.note.startswith("keys")
+        line for line in read_entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys")
     )
     return max(restored, key=lambda line: line.seq, default=None)
 
