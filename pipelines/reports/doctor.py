@@ -416,8 +416,8 @@ def _check_clock(home: Home) -> Answers:
         where = home.ledger
         if isinstance(where, str) or where.exists():
             last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
-    # the checks of ledger and log report these
     except (LedgerError, LogBroken):
+        # the checks of ledger and log report these
         pass
     behind = [time for time in last if now + _CLOCK_TOLERANCE < time]
     if behind:
