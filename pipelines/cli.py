@@ -19,6 +19,7 @@ from pipelines.commands.ui import ui
 @click.group(cls=PlainGroup, context_settings=HELP)
 def main() -> None:
     """From councils' extracts to safe school-readiness statistics."""
+    # `doctor` lists every setting that cannot be used, and must not be stopped by the first
     if click.get_current_context().invoked_subcommand != runs.doctor.name:
         check_environment()
 

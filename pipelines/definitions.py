@@ -63,6 +63,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         assets=[
             *(_RESTRICTED_ASSETS if restricted else ()),
             *(_RELEASE_ASSETS if release else ()),
+            # returns need the keys of both parts, so they are made only where one location holds everything
             *((returns,) if restricted and release else ()),
         ],
         jobs=[
@@ -85,6 +86,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         },
         loggers={"console": progress_logger},
         metadata={"readiness": software()},
+        # no retries: nothing that spends budget may start again by itself
         executor=dg.in_process_executor.configured(lambda _: {"retries": {"disabled": {}}}, config_schema={}),
     )
 

@@ -15,6 +15,7 @@ def opened(home: Home, keys: Path | None = None) -> Home:
     Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.
     """
     if home.is_removal_unfinished:
+        # loads intake and linkage, which an ordinary opening does not need
         from assets.keeping.withdrawing import finish
 
         finish(home, KeyRing.load(keys or get_settings().keys, RESTRICTED))

@@ -58,8 +58,10 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
     Raises `NotPublished`, and the errors of `check_to_be_sent` and `upload.publish`.
     """
     check_may_be_published(version, dt.datetime.now(dt.UTC))
+    # passed on, because somebody could exchange the bundle between this check and the reading of its files
     approved = check_to_be_sent(home, version)
     tell_readers(home.release)
+    # a bundle at that place that the ledger does not know comes from another home, or from a newer ledger
     known = partial(check_known, home)
     return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)
 

@@ -79,6 +79,7 @@ def run_cohort(
     home, others = folders.home, [each.code for each in with_cohorts]
     with show_progress("Looking through ledger and landing"):
         home.prepare()
+        # an intake in a location without the signing key leaves the people it found in files, for the ledger to record
         note_signers(home)
         release = version or choose_release(home, cohort)
         options = ReleaseOptions(allow_missing, share, others, reuse, requests)
@@ -91,6 +92,7 @@ def run_cohort(
             _check_landing(folders.landing, home, each)
             arriving += find_still_arriving(folders.landing, each.code)
         late = {name.partition("/")[0] for name in arriving}
+        # a file that is still being written keeps back its own council; the others are taken in
         arrived = [council for council in list_councils(folders.landing) if council not in late]
         still_written = f"{', '.join(arriving)}: still being written; run again when it has arrived whole"
         if late and not arrived:
@@ -107,7 +109,9 @@ def run_cohort(
         _build_release_step(folders, cohort, release, options, spends=bool(measured or requests)),
     ]
     if until is not None:
+        # the last of that name, because each cohort of a series has its own
         steps = steps[: max(number for number, step in enumerate(steps, 1) if step.name == until)]
+    # a late extract changes the linkage and everything after it, so these wait for the next run
     _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
     if late:
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
@@ -117,6 +121,7 @@ def run_cohort(
 def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str], None]) -> None:
     """Run the steps whose results are not up to date, in order; all steps if a process died during its work."""
     home = folders.home
+    # not left to the steps: on a night without deliveries none of them runs
     home.clear_half_made()
     unfinished = home.is_removal_unfinished or any(home.processes.glob("*"))
     with ExitStack() as opened:
@@ -150,6 +155,7 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
     Raises the errors of `settle`.
     """
     home, ledger = folders.home, Ledger(folders.home.ledger)
+    # a repeated release charges nothing, so it needs no ledger that is fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
         keys = folders.load_keys(KEYS_OF_RELEASE)
         settle(ledger, home.restricted, cohort.code, lambda: read_published_charges(home, keys))
@@ -164,12 +170,14 @@ def _iter_cohort_steps(
 
     @cache
     def needing_intake() -> list[str]:
+        # asked by the check and by the work; each time it would hash every file in landing
         return Intake(landing, home, folders.load_keys(INTAKE)).list_needing_intake(cohort.code, arrived)
 
     yield _Step(
         "intake",
         f"Intake{about}: read, check, pseudonymise",
         lambda: not needing_intake(),
+        # after a process died the step runs in any case, also if no extract needs it
         lambda jobs: jobs.intake(needing_intake() or arrived, cohort.code),
     )
     yield _Step(
@@ -211,6 +219,7 @@ def choose_release(home: Home, cohort: Cohort) -> str:
     release, or the first unused version of this month. A revision must name its version.
     """
     ledger = Ledger(home.ledger)
+    # what people have signed comes first: another version would need their signatures again
     signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort.code and not each.why_not]
     newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
     if newest and not ledger.list_charged_cohorts(newest[-1]):

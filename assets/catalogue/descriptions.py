@@ -1,7 +1,7 @@
 """Builds asset descriptions for the catalogue: columns, column lineage and links to documentation.
 
-Columns are public: names and descriptions from contracts and published domains. `checked` is the gate for metadata:
-only the keys in `ALLOWED` pass, and none of them counts rows of linked children or holds a value of a row.
+Columns are public: names and descriptions from contracts and published domains. `check_metadata` is the gate for
+metadata: only the keys in `ALLOWED` pass, and none of them counts rows of linked children or holds a value of a row.
 """
 
 from __future__ import annotations

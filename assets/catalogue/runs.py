@@ -71,11 +71,9 @@ def parse_partition_key(key: str) -> tuple[str, str]:
 
 
 def note_councils(instance: dg.DagsterInstance, councils: Iterable[str]) -> list[str]:
-    """Add missing partitions for these councils, and return all council partitions in order.
-
-    Partitions that are not a council are removed, because anyone can add them in the UI and a range could include them.
-    """
+    """Add missing partitions for these councils, remove those of no council, and return all of them in order."""
     name = str(COUNCILS.name)
+    # anyone can add a partition in the UI, and a range of councils could include it
     for stray in instance.get_dynamic_partitions(name):
         if stray not in load_places():
             instance.delete_dynamic_partition(name, stray)
@@ -128,11 +126,9 @@ def linked_freshness() -> dg.FreshnessPolicy:
 
 
 def linked_at_night() -> dg.AutomationCondition:
-    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs.
-
-    Extracts of a cohort arrive one by one over weeks. Linking after each would link about forty times.
-    """
+    """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
+    # extracts arrive one by one over weeks: linking after each would link a cohort about forty times
     tonight = dg.AutomationCondition.cron_tick_passed(LINK_AT, _TIMEZONE)
     at_work = dg.AutomationCondition.any_deps_in_progress() | dg.AutomationCondition.in_progress()
     return (changed & tonight & ~at_work).with_label("extracts changed since the last linkage, at 04:00")
@@ -154,6 +150,7 @@ def redact_errors(step: F) -> F:
         with _log_errors():
             yield from step(*args, **kwargs)
 
+    # Dagster handles a generator function in another way, so the wrapper must be of the same kind
     return stepwise if inspect.isgeneratorfunction(step) else whole  # type: ignore[return-value]
 
 

@@ -21,6 +21,7 @@ from sources.contracts import CONTRACTS
 from sources.extract.landed import is_extract_name
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
+# errno 27, 28 and 122: file too large, no space left on device, disk quota exceeded
 _DISK_FULL = re.compile(
     r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)", re.IGNORECASE
 )

@@ -101,6 +101,7 @@ def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
     home.prepare()
     mine = _mine.get()
     with ExitStack() as held:
+        # in one order everywhere, so that no two processes wait for each other
         places = [_take(held, home.cohort(cohort), mine) for cohort in sorted(set(cohorts))]
         token = _mine.set(mine | set(places))
         try:
@@ -113,7 +114,7 @@ def lock_cohorts(home: Home, cohorts: Iterable[str]) -> Iterator[None]:
 def lock_senders(home: Home, senders: Iterable[tuple[str, str]]) -> Iterator[None]:
     """Lock the extracts of these (council, cohort) during the block, against intakes and work on the whole cohorts.
 
-    Other councils' extracts can still be ingested in parallel. Raises `Busy` as `turn` does.
+    Other councils' extracts can still be ingested in parallel. Raises `Busy` as `lock_cohorts` does.
     """
     home.prepare()
     mine, ordered = _mine.get(), sorted({(cohort, council) for council, cohort in senders})
@@ -131,6 +132,7 @@ def _take(
 ) -> Path:
     """Lock a cohort, or one council's part of it, until `held` closes, and return the lock's path."""
     place = store.home.restricted / "turns" / f"cohort={store.cohort}{f'.{council}' if council else ''}"
+    # a kernel lock on a second opening of the same file would wait for this process's own
     if place not in mine:
         place.parent.mkdir(exist_ok=True)
         of = f"{council} of cohort {store.cohort}" if council else f"cohort {store.cohort}"
@@ -152,6 +154,7 @@ def with_cohort_lock(step: Callable[Concatenate[S, P], R]) -> Callable[Concatena
 
 def _clear(home: Home) -> None:
     """Remove unfinished files of steps that died."""
+    # nobody else is at work, so whatever is unfinished belongs to a process that died
     for folder in home.restricted.glob("staging-*"):
         shutil.rmtree(folder)
     for folder in (home.tokens_zone, *(home.restricted / kind for kind in _WRITTEN_BY_STEPS)):

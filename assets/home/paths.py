@@ -22,6 +22,7 @@ from privacy.doors.files import close_to_others, make_folder, sync, write
 from privacy.doors.locks import clear_scratch, hold_lock, open_scratch
 
 _STAGING = "staging-"
+# while a home folder is restored, its marker stops every process but the one that restores it
 _restored_by_this_process: set[Path] = set()
 
 
@@ -189,6 +190,7 @@ class Home:
         """Remove unfinished files of processes that died, in the restricted zone and the release folder."""
         with hold_lock(self.restricted):
             clear_scratch(self.restricted, _STAGING)
+        # taking this lock removes what dead publishers left
         with lock_folder(self.release):
             pass
 

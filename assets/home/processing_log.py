@@ -110,6 +110,7 @@ def read_entries(home: Home) -> list[LogEntry]:
 
 def find_last_restore(home: Home) -> LogEntry | None:
     """Return the line of the last restore of the home folder or its records, or None."""
+    # restored keys change neither ledger nor measurements
     restored = (
         line for line in read_entries(home) if line.what == Processing.RESTORE and not line.note.startswith("keys")
     )
@@ -131,7 +132,7 @@ def list_intakes(home: Home) -> Mapping[Key, Sequence[LogEntry]]:
 
 @lru_cache(maxsize=2)
 def _read_intakes(home: Home, size: int, mtime_ns: int) -> Mapping[Key, Sequence[LogEntry]]:
-    """Return `intakes`, cached by the log's size and modification time, because a gate asks once for each family."""
+    """Return the lines for `list_intakes`, cached by the log's size and time: a gate asks once for each family."""
     found: dict[Key, list[LogEntry]] = {}
     with hold_lock(home.processing_log, shared=True):  # a run of another cohort may be adding lines
         lines = verify(home)

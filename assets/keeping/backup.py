@@ -126,10 +126,13 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     `LedgerError`, `UnusableBackup` if the disk does not return the bytes that were written, and `OSError`.
     """
     _check_place(home, keys_folder, folder, part)
+    # the log keeps these hashes, by which a backup of the other kind is refused to the same person
     to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
+    # named after its location: keys restored to the other one would be noticed at the next run, perhaps long after
     place = _find_free_path(folder, part, find_key_location(keys_folder) if part is Part.KEYS else "")
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:
+        # keys can be backed up before there is a home folder
         if home.root.is_dir():
             _check_apart(home, part, to)
             record(home, Processing.BACKUP, note=note)
@@ -154,6 +157,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
         with tarfile.open(fileobj=io.BytesIO(age.decrypt(place, identities)), mode="r:") as archive:
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
+                # its MAC is checked later, so anyone may have made it: no link, no repeated name, no path upwards
                 if source is None or member.name in found or {"", ".", ".."} & set(member.name.split("/")):
                     raise ValueError
                 found[member.name] = source.read()
@@ -176,6 +180,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
 def list_expired_backups(folder: Path, policy: Retention, now: dt.datetime) -> list[Path]:
     """Return the backups in a folder that are older than the policy allows."""
     made = ((path, _NAME.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    # only named, never removed: a wrong clock must not destroy the last backup
     limit = now - dt.timedelta(days=policy.backup_days)
     return [path for path, name in made if name and dt.datetime.fromisoformat(name[2]).replace(tzinfo=dt.UTC) < limit]
 
@@ -184,6 +189,7 @@ def list_record_paths(home: Home) -> list[Path]:
     """Return the paths of a home folder's records, without the ledger."""
     found = [home.restricted / f"{log}{suffix}" for log in _LOGS for suffix in (".jsonl", ".head.json")]
     for top in _FOLDERS:
+        # a folder of records may be a link to another disk
         for folder, _, names in os.walk(home.restricted / top, followlinks=True):
             found += [Path(folder) / name for name in names if not name.startswith(".") and not name.endswith(".lock")]
     return [path for path in sorted(found) if path.is_file()]
@@ -218,6 +224,7 @@ def _copy_ledger(home: Home) -> LedgerCopy | None:
             raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it, or back up where it can be read")
         return None
     ledger = Ledger(home.ledger)
+    # a backup of an older copy of the ledger would bring spent budget back
     ledger.check_known(kept)
     return ledger.copy()
 
@@ -239,6 +246,7 @@ def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes
     ).document()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        # the manifest and its MAC end the archive, so that one that was cut short lacks them
         for name, content in (
             *sorted(contents.items()),
             (MANIFEST, document),
@@ -311,4 +319,5 @@ def _hash_contents(contents: dict[str, bytes]) -> dict[str, str]:
 
 
 def _compute_mac(keys: KeyRing, document: bytes) -> str:
+    # the one key that intake and release both hold when they run apart, and that a rotation keeps
     return hmac.digest(keys.derive_subkey("input-mac", "backup"), document, "sha256").hex()

@@ -177,6 +177,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
     """
     with lock_home(home):
         finish(home, keys)
+        # after any earlier removal, because one file holds the removal in progress
         objections = _build_objections(home, found, keys) if objection else []
         if objection:
             found = Forgotten(_merge_extract_rows([*found.extracts, *_find_matching_rows(home, keys, objections)]))
@@ -194,6 +195,7 @@ def remove_again(
     """
     with lock_home(home):
         finish(home, keys)
+        # marks of other keys or versions match nothing
         in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
         extracts = [
             _build_extract_rows(
@@ -228,6 +230,7 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
         quality = deliveries.read_current(home.extract(*extract.key))
         if quality is None or quality.file_mac != extract.file_mac:
             raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
+        # called for their errors: with other keys than those of the extract nothing must begin
         derive_row_keys(home.extract(*extract.key), keys)
         if extract.source in SERVICES:
             open_tokens(home.extract(*extract.key), keys)
@@ -250,6 +253,7 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             macs = {number: mac for mac, number in _read_part_numbers(home, extract.key).items()}
             rows = (split_number(row) for row in extract.rows)
             of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
+            # the list comes first, so that the same file cannot bring the rows back if this is interrupted
             suppress(home.extract(*extract.key), of_files)
             _remove(home.extract(*extract.key), keys)
         cohorts = sorted({extract.cohort for extract in removal.extracts})
@@ -345,6 +349,7 @@ def write_without(
     missing.
     """
     with home.open_staging() as staging:
+        # each file is replaced whole, so that this can be repeated after an interruption
         for path in filter(Path.exists, unsealed):
             if has_gone_rows(path, gone):
                 copy_file_without(path, staging / path.name, gone)
@@ -396,19 +401,21 @@ def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) 
 
 
 def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
-    """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run.
-
-    Files for return to services are deleted: they cannot be opened here, and their own job rebuilds them.
-    """
+    """Rebuild links, tables and report without the rows that are `gone`. Return a sentence if that needs a run."""
     if not store.linked.exists():
         return []
+    # read from the links and their record, before either is changed
     councils = list_linked_councils(store)
+    # returns are encrypted to services and cannot be opened here; their own job makes them again
     for path in store.all_returns:
         path.unlink()
+    # the rows leave the links first, because linking again may fail
     _drop_links(store, gone)
     forget_rows(store)
+    # removed whole: the sheets of a review may show the child to a sender
     shutil.rmtree(store.review, ignore_errors=True)
     write_record(store, LinkageRecord(councils))
+    # the links stay, because they keep the ids of all other children; the pairs are weighed anew
     store.pair_cache.unlink(missing_ok=True)
     for path in store.linked.iterdir():
         if path not in (store.links, store.linkage_record):
@@ -494,6 +501,7 @@ def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[Extrac
     value = _parse_token(token)
     if value is None:
         return []
+    # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
     for source, council in _list_linked_extracts(store):
         for batch in open_tokens(store.extract(source, council), keys).iter_batches():

@@ -74,9 +74,11 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
             f"{place} is not empty, and nothing in it is replaced: move it away, or restore to another folder"
         )
     archive = read_archive(backup, identities, Part.KEYS)
+    # checked in a folder beside it, so that the keys are restored whole or not at all
     staged = files.get_unfinished_path(place)
     shutil.rmtree(staged, ignore_errors=True)
     try:
+        # the last part of each name only, so that nothing is written outside the folder
         files.write_all({staged / Path(name).name: content for name, content in archive.files.items()})
         ring = KeyRing.load(staged, ANY_HOLDER)
         archive.check_made_by(ring)
@@ -117,6 +119,7 @@ def restore_records(
     with lock_home(home), home.open_staging() as folder:
         files.write_all({folder / name: content for name, content in archive.files.items()})
         newest, found = Home(folder), Restored(archive.manifest)
+        # a copy and its records belong together if one log continues the other
         log, newest_log = verify(home), verify(newest)
         is_older = _is_older(log, newest_log)
         content = archive.files.get(LEDGER_FILE)
@@ -143,6 +146,7 @@ def restore_records(
                     _bring_up_to_date(home, keys, new_rows, new_objections, found)
                 else:
                     record(home, Processing.RESTORE, note=f"records of {_format_minute(archive.manifest.made_at)}")
+                    # only what never changes once written; everything else here is newer than the backup
                     files.promote_all([(newest.root / path, home.root / path) for path in missing])
                 if ledger is not None:
                     Ledger(home.ledger).restore(ledger)
@@ -197,6 +201,7 @@ def _find_missing_records(newest: Home, home: Home) -> list[Path]:
 
 
 def _replace_records(newest: Home, home: Home) -> None:
+    # not one step: if it is interrupted, the marker of `hold_for_restore` keeps all other work out
     for path in list_record_paths(home):
         path.unlink()
     files.promote_all([(path, home.root / path.relative_to(newest.root)) for path in list_record_paths(newest)])
@@ -204,6 +209,7 @@ def _replace_records(newest: Home, home: Home) -> None:
 
 def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, place: Path | str) -> LedgerCopy | None:
     """Return the longer of the backup's ledger and the current one."""
+    # opening a missing file would begin an empty ledger
     is_there = not isinstance(place, Path) or place.exists()
     live = Ledger(place).copy() if is_there else None
     further = ledger.choose_newer(live) if ledger and live else ledger or live
@@ -237,6 +243,7 @@ def _look_for_charges(
             f"the ledger knows nothing of {named}: give a newer backup of records; until then nothing is charged or"
             " published"
         )
+    # an open charge has no measurement yet, and the next run gives it back
     ended = [charge.entry for charge in checked.charges() if charge.is_committed]
     places = {
         e.release: [build_measurement_path(home.restricted, e.cohort, e.release, e.family) for home in homes]
@@ -291,6 +298,7 @@ def _bring_up_to_date(
             )
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)
+    # without landing, which is part of no backup
     over = expire(home, None, None, get_retention(), dt.datetime.now(dt.UTC)).held
     if over:
         found.done.append(f"removed, because its time is over: {len(over)} files and folders")

@@ -101,7 +101,7 @@ def find_due_items(
 
 
 def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime) -> Expiry:
-    """Remove all items that are `due`, each recorded before it is removed. Raises `InUse` if a run is in progress."""
+    """Remove all items past their time, each recorded before it is removed. Raises `InUse` if a run is in progress."""
     with lock_home(home):
         found = find_due_items(home, landing, keys, policy, now)
         for entry in found.held:
@@ -206,6 +206,7 @@ def find_shreddable(landing: Path, home: Home, keys: KeyRing, cohort: str | None
         for source in CONTRACTS:
             folder = landing / council / source
             names = {path.name.partition(".")[0] for path in folder.iterdir()} if folder.is_dir() else set()
+            # a cohort past its retention, or in no partition yet, may lie in landing too
             for code in [cohort] if cohort else (code for code in list_cohort_codes(_LAST_YEAR) if code in names):
                 try:
                     landed = find(landing, council, source, code)
@@ -259,7 +260,7 @@ def _list_files(landed: Landed | None) -> list[Landed]:
 
 
 def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = None) -> LandingCheck:
-    """Shred all `shreddable` files. Raises `InUse` if a run is in progress."""
+    """Shred the files that `find_shreddable` returns. Raises `InUse` if a run is in progress."""
     with lock_home(home):
         found = find_shreddable(landing, home, keys, cohort)
         odd = _finish_shredding(home, landing)
@@ -286,23 +287,25 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 
 
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
-    """Record, overwrite and unlink a file. Return False if the sender has replaced it, or put a link or folder there.
+    """Record, overwrite and unlink a file.
 
-    The file is first renamed to a name that no extract has, so that `_finish_shredding` can finish an interrupted call.
+    Return False if the sender has replaced it, or put a link or folder there.
     """
     landed = file.landed
     begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
+    # the sender may have changed its folder for a link since it was looked at
     if landed.within and is_link_out(landed.path, landed.within):
         return False
     try:
+        # to a name that no extract has, by which `_finish_shredding` can finish an interrupted call; a delivery that
+        # comes meanwhile is another file, and stays
         landed.path.rename(begun)
     except OSError as error:
         if error.errno not in _IN_THE_WAY:
             raise
         return False
-    if (
-        _compute_mac(keys, replace(landed, path=begun)) != file.file_mac
-    ):  # replaced: put it back, unless a newer one is there
+    # the sender replaced it since it was looked at: put it back, unless a newer one is there
+    if _compute_mac(keys, replace(landed, path=begun)) != file.file_mac:
         if not landed.path.exists():
             begun.rename(landed.path)
         return False

@@ -94,6 +94,7 @@ def withdraw(
         finish(home, keys)
         for place, own in _find_parts_of_file(home, keys, key, _find_part(home, key, number)):
             record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
+        # an absolute path, because another process, started elsewhere, may have to finish it
         withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
         return _finish(home, keys, withdrawal)
@@ -115,6 +116,7 @@ def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Wi
         # if the withdrawal is repeated, the first reason is kept
         _withdraw_part(home, keys, place, replace(own, withdrawn=own.withdrawn or withdrawal.reason))
     if part.of_several:
+        # a file of several cohorts is not read again for any of them
         SortedFiles(home, key[0], key[2]).close(part.file_mac)
     intake = Intake(landing, home, keys)
     done = [Withdrawn(place, own.number, _rebuild(landing, home, intake, place)) for place, own in entries]

@@ -51,6 +51,7 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     """
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
+    # opening the path would begin an empty ledger
     if isinstance(home.ledger, Path) and not home.ledger.exists():
         raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
     Ledger(home.ledger).check_known(list_stated_charges(anchors))

@@ -220,9 +220,11 @@ def measurements(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     cohort, version, checked = context.partition_key, _get_version(context), MEASUREMENTS["pupil"]
     config = context.op_execution_context.op_config
+    # a run started in the UI has no tags of its release, by which the list of runs is searched
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
     home = installation.open_home()
     store = home.cohort(cohort)
+    # landing is not mounted where releases are made in a code location of their own
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
@@ -238,6 +240,7 @@ def measurements(
         )
     except WaitsForApproval as waiting:
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
+        # waiting is no failure: the run succeeds, its checks say what it waits for, and nobody is alerted
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         yield from (_build_plan_result(key, None) for key in MEASUREMENTS.values())
@@ -299,6 +302,7 @@ def bundle(
         found = verify(folder)
         built.result()
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
+    # what is noted as sound is not verified again while nothing changes
     if found.ok:
         note_sound(home, keys, version, councils)
     yield _build_verify_result(found)

@@ -141,10 +141,8 @@ def render_sheet(home: Home, request: Request) -> str:
 
 
 def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
-    """Yield the expected figures by table, from public figures alone, then those of every requested table.
-
-    Only the first measured cohort is used, because the others have the same plan.
-    """
+    """Yield the expected figures by table, from public figures alone, then those of every requested table."""
+    # the first cohort alone, because the others have the same plan
     for cohort in measured[:1]:
         councils = list(read_record(home.cohort(cohort)).taking_part)
         found = compute_expected_accuracy(councils, record[cohort].share, _get_expected_children(home.cohort(cohort)))
@@ -185,6 +183,7 @@ def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: Requ
 def _iter_published(bundle: Path) -> Iterator[Usable]:
     """Yield the figures by table, from the flags in the bundle, which are computed from noisy figures alone."""
     for name, table in TABLES.items():
+        # counts are never withheld, so their flags say nothing about how much of a table can be used
         columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
         flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
         shown = [
@@ -354,6 +353,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
         lines = [*render(request), "", f"Request {compute_sha256(encode_canonical_json(request))}", ""]
+        # rendered once, so that what is written is what is hashed
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
         sheet_sha256 = compute_sha256(page)

@@ -111,6 +111,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
+    # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
     load_publisher(demonstration=has_no_signers(ledger, policy.sign_off))
     series = find_series(store, version, options)
     cohorts = list_measured_cohorts(series, version)
@@ -132,6 +133,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     for each in cohorts:
         begun = before.get(each, record[each])
         spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
+        # once charged, it stays as it was begun, whatever has arrived since
         if each in charged and each in before:
             record[each] = begun
         else:
@@ -168,6 +170,7 @@ def _reuse_records(
     named = {table.name for table in list_requested_tables(begun) if table.release == version}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
+    # until something is charged or published, the same version may be begun anew for other requests
     if named and (ledger.list_charged_cohorts(version) or (home.release / version).exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
@@ -210,6 +213,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
             " another release: give it a new version."
         )
+    # until something is charged or published, a release may be begun anew with other cohorts
     if fixed and (charged or (store.home.release / version).exists()):
         if (options.others and fixed.keys() != wanted) or store.cohort not in fixed:
             raise ReleaseConflict(
@@ -243,10 +247,12 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
     if options.share is not None:
         _load_scaled_policy(options.share)
     charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).charges())
+    # a held bundle counts too: it is published as soon as people have signed it
     known = {*charged, *list_versions(store.home.release), *list_versions(store.home.held)}
     if parsed in known:
         return
     if not read_record(store.home, version):
+        # versions only rise, so a mistyped 9999.12.0 would leave none for later releases
         parsed.check_is_new(dt.date.today())
     if (newest := max(known, default=parsed)) > parsed:
         raise InvalidVersion(
@@ -282,6 +288,7 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     for each in published:
         if each in measured and each not in withdrawn:
             stated = index_cohort_entries(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
+            # a bundle may publish the cohort from the noisy counts of a release before it
             if store.cohort in stated and stated[store.cohort]["measured_in"] == each:
                 fit.append(each)
     if not fit:
@@ -345,6 +352,7 @@ def check_fits(store: CohortStore, version: str, share: float) -> None:
     for unit, account in policy.scaled(share).accounts.items():
         if not ledger.cap(store.cohort, unit):
             continue
+        # writes nothing: it refuses a policy whose cap is not the approved one, because a budget is approved once
         ledger.approve(store.cohort, account.cap_rho, unit=unit)
         try:
             ledger.check_fits(store.cohort, version, account.split, unit=unit)
@@ -394,6 +402,7 @@ def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> R
         share,
         {unit: amount / NANO for unit, amount in amounts.items()},
         left,
+        # in billionths, as the ledger compares, so that nothing fits here that it refuses later
         all(amount <= round(left[unit] * NANO) for unit, amount in amounts.items()),
         # in thousandths, rounded down
         min(WHOLE, *(1000 * round(left[unit] * NANO) // _sum_nano_rho(each) / 1000 for unit, each in whole.items())),

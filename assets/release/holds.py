@@ -139,6 +139,7 @@ def read_release_state(home: Home, version: str) -> State:
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
     """Return the holds of these cohorts, which must be linked."""
     found = {hold.held: hold for cohort in cohorts for hold in iter_holds(home.cohort(cohort))}
+    # asking a ledger that does not exist would make it
     if not found:
         return State({}, {})
     accepted = acceptance.find_counting_acceptances(Ledger(home.ledger))
@@ -210,6 +211,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
     delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
+    # facts about rows first, because an extract that is itself held is no measure of the others
     rows_of = {key: list(_find_row_facts(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _compare_with_census(quality, extracts, rows_of)
@@ -221,6 +223,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         of_rows = [*rows_of[source, council], *_compare_with_others(quality, per_child.get(source, {}))]
         shared = _find_shared_fraction(store.home, quality, compared)
         superseded = any(store.home.extract(*quality.key).history.glob("*.json"))
+        # the log knows an earlier delivery whose result is gone: deleting a file must not remove a hold
         has_lost_last = (
             quality.rows_last is None and not superseded and is_replacement(store.home, quality.key, quality.file_mac)
         )
@@ -293,6 +296,7 @@ def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int
     It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
     """
     known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
+    # a Profile with too few rows would make the council's other sources look too many
     sound = (each.rows_kept for key, each in known if not rows_of[key])
     expected = (each.rows_expected for _, each in known if each.rows_expected)
     return next(chain(sound, expected), None)
@@ -334,6 +338,7 @@ def _find_shared_fraction(home: Home, quality: ExtractQuality, compared: Mapping
 
     1 if it is the first delivery; None if it cannot be computed.
     """
+    # children are compared by tokens, which only linked sources have
     if quality.source not in SERVICES or not is_replacement(home, quality.key, quality.file_mac):
         return 1.0
     entry = compared.get(f"{quality.council}/{quality.source}")
@@ -400,6 +405,7 @@ class _Delivered:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
         own = [each for (of, _), each in self.extracts.items() if of == source]
         known = [share for each in own if (share := compute_share(each.rows_kept, each.rows_expected)) is not None]
+        # all of them must be small: a single small extract is held in a demonstration too
         small = bool(known) and max(known) < SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
@@ -408,6 +414,7 @@ class _Delivered:
         for name, extract in self.linked.extracts.items():
             council, source = name.split("/")
             quality = self.extracts.get((source, council))
+            # a result that is not in the chained log was not written by an intake
             taken = {line.file_mac for line in self._lines(source, council)}
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
@@ -421,6 +428,7 @@ class _Delivered:
         missing = dict(self._iter_missing(seen.folders if seen else ()))
         for source in CONTRACTS:
             for council in self.linked.taking_part:
+                # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 name, found = f"{council}/{source}", list[tuple[str, str, str]]()
                 if stopped := self._stopped(source, council):
                     found.append((STOPPED.id, *stopped))
@@ -439,6 +447,7 @@ class _Delivered:
 
     def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
+        # the note can be deleted without a trace; the lines of the processing log are chained
         note, logged = (
             deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
             self._lines(source, council),
@@ -462,6 +471,7 @@ class _Delivered:
             day, is_due = due.isoformat(), due < dt.date.today()
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)
+                # a source that nobody collects is not due, or every release would wait for it
                 expected = sent.get(source) or earlier or f"{council}/{source}" in folders
                 if self._was_taken(source, council):
                     yield f"{council}/{source}", ("it was taken in before, and is not in", "taken in before")

@@ -72,6 +72,7 @@ def measure_release(
     """
     check_options(store, version, options)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
+        # an open charge of a dead process counts against the cap until it is given back, so this precedes every check
         if not all(is_current(store.home.cohort(each), version, councils) for each in {store.cohort, *options.others}):
             settle(
                 Ledger(store.home.ledger),
@@ -88,6 +89,8 @@ def measure_release(
             if family in entry.list_measured_families(version)
         }
         for each in [each for each, entry in record.items() if entry.measured_in == version]:
+            # later deliveries are compared with what people signed for: a wrong file sent twice would otherwise be
+            # compared with itself, and a series of small steps would never leave the bounds
             set_baseline(store.home.cohort(each))
         return made
 
@@ -104,6 +107,7 @@ def measure_family(
     before.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
+    # read once, because what is signed for must be what is drawn: the policy file may be replaced between two readings
     policy, plan = load_policy(), find_plan(store, version, councils, family)
     on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
     is_done = (
@@ -112,14 +116,17 @@ def measure_family(
     if is_done:
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
     charged = ledger.find(store.cohort, version, family)
+    # a committed charge was signed for, and reading its measurement back draws nothing
     if charged is None or charged.end is None:
         approved = check_measurement(store, keys, version, councils, policy, plan)
         unit = plan.family.unit
         ledger.approve(store.cohort, policy.accounts[unit].cap_rho, approved, unit=unit)
+    # logged before the table is opened: a line of the processing log precedes what it describes
     record(store.home, Processing.MEASUREMENT, cohort=store.cohort, release=version, note=family)
     table = store.reviewed if family == REVIEW else store.confidential(family)
     check_readable(store.home, table)
     with ThreadPoolExecutor(1) as beside:
+        # the count and the MAC each pass over the whole table
         counted = beside.submit(count_cells, table, plan)
         mac = compute_input_mac(table, keys.derive_subkey("input-mac", family), plan.family.columns)
     if on_request:
@@ -150,11 +157,14 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
     announce(store.home, keys, version, dt.date.today())
     if not is_bundle_current(store.home, keys, version, councils):
         ledger = Ledger(store.home.ledger)
+        # a lost, new or old ledger must not publish beside bundles that it does not know
         ledger.check_known(read_published_charges(store.home, keys, excluding=version))
+        # a bundle that is already published is written again only if its publication was approved
         check_publication(store.home, version)
         made = _make_bundle(store, ledger, keys, version, councils)
         if made.parent != store.home.release:
             publish_approved(store, keys, version)
+        # the release may answer requests, and the register lists what was charged
         publish_register(store.home)
     return store.home.release / version
 
@@ -165,6 +175,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     policy = load_cohort_policy(fixed, store.cohort)
     measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
     requested = list_requested_tables(fixed)
+    # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
     missing = {

@@ -58,6 +58,7 @@ def build_noise_family(
     weights = _compute_weights(
         ((block, block.councils and number not in together) for number, block in measured), nesting, policy
     )
+    # counted to estimate linkage error: no table shows them, so no block brings them in
     for names, kind in family.measured_apart:
         for level in _list_levels(frozenset(names), nesting):
             weights[level] = policy.weight(kind)
@@ -101,6 +102,7 @@ def _compute_weights(
 
 
 def _sort_marginals(weights: Mapping[frozenset[str], float], order: Sequence[str]) -> tuple[noise.Marginal, ...]:
+    # sets of names are iterated in another order by each process, and the plan's hash must not depend on it
     return tuple(
         noise.Marginal(tuple(sorted(marginal, key=order.index)), weight)
         for marginal, weight in sorted(weights.items(), key=lambda item: sorted(map(order.index, item[0])))
@@ -122,6 +124,7 @@ def _list_levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> lis
     """
     if nesting is None:
         return [marginal]
+    # England is the sum of its regions, so nothing is measured for all of it at once
     by_region = marginal - {COUNCIL} | {REGION}
     return [marginal, by_region] if COUNCIL in marginal else [by_region]
 
@@ -236,6 +239,7 @@ def _select_places(
     council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], reach: _Reach
 ) -> _Places | None:
     available = tuple(area for area in list_geographies(councils, not_sent) if area.available)
+    # the first area is that of all councils together
     areas = tuple(area for area in available[1 if reach.others else 0 :] if area in reach)
     if not areas:
         return None
@@ -288,6 +292,7 @@ def _build_identity(shared: SharedTotal, marginals: Collection[frozenset[str]]) 
         sides = ({*over, name} for name, _ in (shared.left, shared.right))
         return all(any(side <= marginal for marginal in marginals) for side in sides)
 
+    # finest first: an identity holds for sums over councils or categories if it holds for each of them
     details: tuple[tuple[str, ...], ...] = ((COUNCIL, shared.within), (COUNCIL,), (shared.within,), ())
     over = next((over for over in details if measured(over)), None)
     if over is None:
@@ -323,6 +328,8 @@ def compute_noise_covariance(measured: Sequence[MeasuredCohort], missing: Missin
 
 def _iter_plan_covariances(plan: Plan) -> Iterator[tuple[str | float, ...]]:
     """Yield the covariances by region, block and pair of rows."""
+    # covariances are the same for every council of a region, so that a few kilobytes hold them all; councils of
+    # different regions share no noise
     nesting, covariances = plan.family.nesting, Covariances(plan)
     everyone = plan.family.attribute(COUNCIL).categories
     for region, councils in (nesting.members if nesting else {"": everyone}).items():
@@ -344,6 +351,7 @@ def _iter_block_covariances(
     ]
     # adding 0.0 turns -0.0 into 0.0
     values = np.round(np.stack(found), _DECIMALS) + 0.0  # (counts, same or apart, pairs of levels of each axis)
+    # `_lay_out_pairs` has then compared the only council with itself
     if len(councils) == 1:
         values[:, 1] = 0.0
     by_pair = values.swapaxes(0, 1).reshape(len(WITHIN) * len(COVARIANCE_COUNTS), -1).T

@@ -66,6 +66,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
     places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
     together, left_out = set[int](), set[int]()
+    # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
         measured = build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.rho(name), delta=policy.delta)
@@ -77,6 +78,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
             if p not in together and _is_unreadable_by_council(each, plan, readable)
         }
         unread = {p: each for p, each in weighed.items() if p not in left_out and _may_go(each, family, readable)}
+        # councils go before blocks do: what no council can read may still be readable for all of them together
         if too_detailed:
             together |= _select_most_detailed(too_detailed)
         elif unread:
@@ -93,6 +95,7 @@ def _select_most_detailed(unreadable: Mapping[int, Widths]) -> set[int]:
 
 def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bool:
     """Return whether a block is broken down by council but mostly unreadable in every council and devolved area."""
+    # a single council is the area of all councils together, so there is nothing to merge
     if len(plan.family.attribute(COUNCIL).categories) == 1:
         return False
     if not widths.block.councils or not is_measured(widths.block, plan.family, {COUNCIL}):
@@ -159,6 +162,7 @@ class Widths:
         return np.asarray(self.judged.min(axis=0))
 
 
+# a plan for one assumed share fails elsewhere: with 65% of parents assumed and 25% found, none of 59 rates was usable
 SCENARIOS = 32
 """Number of populations a plan is judged over: the middle of all plausible shares, and others anywhere in them."""
 # one for each range of `_drawn`
@@ -170,9 +174,8 @@ Children = tuple[tuple[str, int], ...]
 
 def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
     """Return the half-widths of every block that has a figure in some area, in order of the definitions."""
-    return _compute_expected_widths(
-        replace(plan, detail={}), tuple(councils), children
-    )  # no width depends on the detail
+    # no width depends on the detail
+    return _compute_expected_widths(replace(plan, detail={}), tuple(councils), children)
 
 
 @lru_cache(maxsize=32)
@@ -243,6 +246,7 @@ class _Public:
     def _compute_ratio(self, ratio: Ratio) -> tuple[Array, Array]:
         """Return denominator and rate."""
         whole = self._count(ratio.whole)
+        # an empty group has the rate 0, because NaN means that there is no such figure
         part = np.sum([self._count(count) for count in ratio.parts], axis=0)
         return whole, part / np.maximum(whole, np.finfo(float).tiny)
 
@@ -292,10 +296,10 @@ def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
     """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
 
-    Shares are drawn alike in all councils. Several shares add up to 1. The fractional parts of multiples of square
-    roots of primes fill the ranges evenly, and are the same on every platform.
+    Shares are drawn alike in all councils. Several shares add up to 1.
     """
-    # the checksum of the name gives each attribute its own starting point, the same in every process
+    # fractional parts of multiples of square roots of primes fill the ranges evenly, alike on every platform; the
+    # checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
         np.sqrt(np.array(_PRIMES)[: len(ranges)]) * np.arange(SCENARIOS)[:, None] + zlib.crc32(name.encode()) / 2**32
     )
@@ -446,6 +450,7 @@ def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limit
     """
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
+    # `concatenate` refuses an empty list, which a table of counts alone would give
     count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])
     return {
         "table": table,

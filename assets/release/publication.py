@@ -33,6 +33,7 @@ from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.store import build_measurement_path
 
+# intake and linkage are left out: a bundle is made from stored measurements, whatever made the tables
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")
 _LIBRARIES = ("numpy", "opendp", "pyarrow", "scipy")
 _MADE_BY_ITSELF = ".duckdb"
@@ -67,6 +68,7 @@ def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
         return False
     if json.loads(path.read_bytes()) != _hash_release(home, keys, version, councils):
         return False
+    # also where nothing changed here: another home may have published to the same place since
     Ledger(home.ledger).check_known(read_published_charges(home, keys))
     return True
 
@@ -82,6 +84,7 @@ def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[st
     Files are named by their path in the home folder.
     """
     files_of = {
+        # a link by its target: `latest` leads to a bundle whose files are listed themselves
         str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
         for path in _iter_files(home)
     }
@@ -109,6 +112,7 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
 
 def _iter_files(home: Home) -> Iterator[Path]:
     """Yield the measurements of every release, and the files of the release directory."""
+    # cohort and release are placeholders: only the folder above all measurements is wanted
     for folder in (build_measurement_path(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
         for path in folder.rglob("*"):
             if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
@@ -131,15 +135,16 @@ class Day:
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
 
-    The day is kept, so that the bundle is the same whenever it is made again. A changed calendar counts only until the
-    publication is signed. Raises `InvalidCalendar`.
+    The day is kept, so that the bundle is the same whenever it is made again. Raises `InvalidCalendar`.
     """
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
     if kept is None and published.exists():  # published before days were kept
         kept = Day(json.loads(published.read_bytes())["created"][:10])
+    # a changed calendar counts only until the publication is signed
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).allowed(Stage.PUBLICATION, version)):
         return kept
+    # a kept day may be an announced one that is still to come
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
     days = (each.date for each in read_calendar(get_settings().calendar) if each.version == version and each.date)
     announced = next((day for day in days if day >= made), None)

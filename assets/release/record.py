@@ -113,6 +113,7 @@ def find_plan(store: CohortStore, version: str, councils: Sequence[str], family:
     Raises `StoreError`.
     """
     record = read_record(store.home, version)
+    # a review, and what a reused cohort is asked for, are measured under stored plans of their own
     if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
         return read_request_plan(store, version, family)
     return plan_family(family, councils, load_cohort_policy(record, store.cohort))
@@ -140,6 +141,7 @@ def read_request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[st
 
 def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
     """Return the plan of what a release measures of a family for requested tables. Raises `StoreError`."""
+    # the bundle's copy is signed; the one in the home folder serves until there is a bundle
     published = store.home.release / release / Further(store.cohort, family, release).plan_file
     return _read(store, published if published.exists() else store.request_plan(release, family), release)
 
@@ -171,6 +173,7 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
         plan = Plan.from_json(path.read_bytes())
     except (OSError, PlanError):
         raise StoreError(f"{path} is no plan any more: restore it from a backup, and keep earlier releases") from None
+    # every variance is computed from the plan, so under another one the intervals would be wrong
     charged = Ledger(store.home.ledger).find(store.cohort, release, plan.family.name)
     if charged is not None and charged.entry.plan_sha256 != plan.sha256:
         raise StoreError(
@@ -194,6 +197,7 @@ def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> 
     sample = Sample.read(store)
     if sample is None or not sample.is_of_links(store):
         return {}
+    # a sample costs a child rho 0.02 once; later releases use what was measured of it
     if earlier := find_measuring_release(store):
         return {earlier: (REVIEW,)}
     if not store.reviewed.exists():

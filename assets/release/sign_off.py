@@ -87,6 +87,7 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
     if publish:
         return build_publication_request(store.home, version)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
+        # as linked, because signing needs the home folder and the ledger alone: landing may not be mounted
         councils = read_record(store).taking_part
         settle(
             Ledger(store.home.ledger), store.home.restricted, store.cohort, lambda: read_published_charges(store.home)
@@ -136,6 +137,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
     cohorts = {
         each: _build_cohort_part(home.cohort(each), ledger, policy, version, councils, fixed[each]) for each in fixed
     }
+    # place and restore are signed for, so that a copy or an older state of the ledger cannot draw a second time
     restored = find_last_restore(home)
     return _request(
         *(ledger, Stage.MEASUREMENT, version),
@@ -148,6 +150,7 @@ def build_measurement_request(home: Home, version: str, councils: Sequence[str])
 
 def build_publication_request(home: Home, version: str) -> Request:
     """Return the request to publish a bundle. Raises `NothingToSign` and `BundleRefused`."""
+    # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
     return _request(Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version)))
 
 
@@ -176,6 +179,7 @@ def check_measurement(
     ledger = note_signers(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
     if held.open:
+        # written before it is refused, so that people can read what is held
         write_sheet(store.home, request)
     _check_holds(store, held)
     own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
@@ -234,6 +238,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
+    # a withdrawal that is repeated keeps its day and reason
     found = known.get(version) or signed[version, request["reason"]]
     return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
 
@@ -285,6 +290,7 @@ def list_ready_releases(home: Home) -> list[Ready]:
     """
     signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
     found = []
+    # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
@@ -347,6 +353,7 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     ledger, sign_off = note_signers(store.home, keys), load_policy().sign_off
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
+    # another set's demonstration key, left beside real keys, must sign nothing
     signs_itself = (
         own and is_demonstration(ledger, sign_off) and format_public_key(own.public_key()) in books.recorded.keys
     )
@@ -385,9 +392,11 @@ def _build_cohort_part(
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
     linked = read_complete_record(store)
+    # part of what is signed: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
+    # an operator who expects a tenth of the rows makes holds disappear, so people sign what is expected
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.list_measured_families(version):
@@ -402,6 +411,7 @@ def _build_cohort_part(
             name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
         },
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
+        # a charge that is made meanwhile needs new signatures: people sign knowing what is left
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
         },
@@ -411,10 +421,7 @@ def _build_cohort_part(
 def _build_on_request_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
 ) -> dict[str, object]:
-    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing.
-
-    The ledger entry that paid for the reused measurement represents its inputs, which must be the same.
-    """
+    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing."""
     families = fixed.list_measured_families(version)
     if not families:
         return {}
@@ -424,6 +431,7 @@ def _build_on_request_part(
             each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
         },
         "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
+        # the inputs of the reused measurement, identified by the ledger entry that paid for it
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts

@@ -1,6 +1,6 @@
 """Builds published tables from consistent estimates: every row of the definition, with intervals and flags.
 
-`recomputed` makes the tables of a bundle again from its noisy counts, which proves that nothing else went in.
+`recompute_tables` makes the tables of a bundle again from its noisy counts, which proves that nothing else went in.
 """
 
 from __future__ import annotations
@@ -233,6 +233,7 @@ def _build_cohort_tables(
                 own_layout, on_request = layouts[table.name], table in answers
                 tables[table.name] = _build_table(own_layout, estimated, councils, absent, reliability, on_request)
         except (KeyError, WorkloadError) as error:
+            # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise NotGiven(
                 f"the noisy counts of {family}, cohort {own.cohort}, drawn for release {own.release}, do not give the"
                 f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
@@ -261,6 +262,7 @@ class _Estimated:
 def _estimate_family(
     plan: Plan, measurement: Measurement, absent: Collection[str], review: tuple[Plan, Measurement] | None
 ) -> _Estimated:
+    # noise is drawn for every council of the plan; of one that sent nothing, the counts are noise alone
     plan, measurement = drop_categories(plan, measurement, COUNCIL, absent)
     estimates = build_estimates(plan, measurement)
     return _Estimated(
@@ -312,10 +314,11 @@ def _iter_block_measures(
     doubtful = partial(_find_doubtful, block, FAMILIES[table.family], estimated.doubtful)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.measure(name).as_linked else moments
+        # counts are never withheld
         count, nothing = (
             compute_published_counts(of_count, cube),
             np.full(cube.shape, RELIABLE),
-        )  # counts are never withheld
+        )
         value = count.count.astype(np.float64)
         counted = _build_figures(value, of_count.values(cube), count.lower, count.upper, nothing)
         yield name, _mark_not_applicable(_flag_doubtful(counted, doubtful((block.counts[name],))), impossible)
@@ -324,6 +327,7 @@ def _iter_block_measures(
         if taken_off is not None:
             found = compute_rate_differences(moments, rate, taken_off, reliability)
         else:
+            # an average over several counts, such as of the goals that a child meets, is at most their number
             largest = float(len(block.ratios[name].parts))
             found = compute_published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
         model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
@@ -333,7 +337,7 @@ def _iter_block_measures(
         yield name, _mark_not_applicable(shown | model, impossible)
 
 
-# processors and numerical libraries differ beyond this: see `differing`
+# sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
 SAME_DIGITS = 9
 _ROLES = (ColumnRole.FIGURE, ColumnRole.ESTIMATE, ColumnRole.LOWER, ColumnRole.UPPER, ColumnRole.FLAG)
 

@@ -49,6 +49,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
 
     limit = get_retention()
     with show_progress(f"Backing up the {part}"):
+        # either code location may make a backup, so no more is asked of its keys than what both hold
         made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
     old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
     lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]

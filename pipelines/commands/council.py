@@ -67,6 +67,7 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
             stop(f"{file}: {describe_problem_count(invalid.problems)}\n{invalid}")
         answer({"problems": [vars(problem) for problem in invalid.problems]}, str)
         end(Ending.INPUT)
+    # with `utf-8-sig`, because editors on Windows may begin a file with a byte order mark
     todo = [n for n, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1) if "# TODO" in line]
     with show_progress("Reading samples"):
         checked = list(_check_samples(found, samples, source, cohort))
@@ -148,6 +149,7 @@ def _list_samples(council_name: str, samples: Sequence[str], source: str | None,
     found: list[Any] = []
     for sample in samples:
         before, sign, after = sample.partition("=")
+        # a path may have an equals sign itself
         has_own = sign and "/" not in before and not Path(sample).exists()
         own, path = (SOURCE.convert(before, None, None), after) if has_own else (source, sample)
         if not Path(path).is_file():

@@ -161,6 +161,7 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     from privacy.keys import RESTRICTED, KeyRing
 
     with show_progress("Removing what is past its time" if yes else "Looking for what is past its time"):
+        # keys only recognise files in landing; everything else is removed by its age
         found = expire_all(home, landing, KeyRing.load(keys, RESTRICTED) if landing else None, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
     lines = lines or ["Nothing has been kept longer than it may be."]
@@ -180,6 +181,7 @@ def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
         console.add_council_option("; whose extract", required=True),
         console.add_source_option("; which extract", required=True),
     )
+    # decorators apply from the last to the first, and `--help` lists them as they are written
     for option in reversed(options):
         command = option(command)
     return command

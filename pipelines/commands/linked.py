@@ -90,6 +90,7 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
     try:
+        # said before the job starts, and not in the log of its run
         load_all(agreements)
     except InvalidAgreement as invalid:
         stop(

@@ -52,6 +52,7 @@ def plan(
     from sources.extract.landed import list_councils
     from sources.reference.places import PILOT
 
+    # a plan reads no extract: the folders in landing say only who takes part
     councils = list_councils(landing) if landing else sorted(PILOT)
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
@@ -285,8 +286,10 @@ def withdraw(
         return
     with translate_errors(), show_progress(f"Withdrawing {version}"):
         if yes:
+            # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
             newest = sign_off.withdraw_approved(home, own, version, reason)
+            # requests that the release answered are open again
             publish_register(home)
         else:
             newest = check_withdrawal(release_dir, version, reason)

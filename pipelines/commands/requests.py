@@ -170,6 +170,7 @@ def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, versio
         folders,
         newest,
         version or choose_request_release(folders.home, base, names),
+        # the release whose noisy counts are used has settled which councils are missing
         allow_missing=True,
         say=click.echo,
         with_cohorts=others,

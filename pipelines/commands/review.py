@@ -79,6 +79,7 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     from pipelines.opening import opened
 
     found = opened(home)
+    # a sample is measured once: with other decisions its noisy counts would be of something else
     if release := find_measuring_release(found.cohort(cohort.code)):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
     report = take_review(found.cohort(cohort.code), decisions)

@@ -211,6 +211,7 @@ def status(landing: Path, home: Home, cohort: Cohort) -> None:
 
 
 @click.command()
+# without `envvar`: a setting that cannot be used is a finding here, and must not end the command
 @add_home_option(required=False, envvar=None)
 @console.add_landing_option(envvar=None)
 @console.add_keys_option(envvar=None, default=None)

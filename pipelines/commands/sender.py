@@ -59,6 +59,7 @@ def pseudonymise(
     read = _read_council_file(extract, council, council_file)
     found, done, why = _find_extracts(extract, read.council, source, cohort), [], ""
     ring = KeyRing.load(keys, SENDER)
+    # with the linker key a sender could look up its own tokens among those that the pipeline keeps
     if ring.holds("linker"):
         click.echo(f"warning: {keys} holds linker.key, which a sender must not have; it is not used here", err=True)
     for landed in found:

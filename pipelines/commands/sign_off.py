@@ -74,6 +74,7 @@ def approve(
         else:
             options = fix_release.ReleaseOptions(allow_missing, share, [each.code for each in with_cohorts], reuse)
             release = version or choose_release(home, cohort)
+            # without options a release goes on as it was begun, so that people need not repeat them
             if options == fix_release.ReleaseOptions(others=[]) and cohort.code in read_record(home, release):
                 options = sign_off.read_begun_options(home.cohort(cohort.code), release)
             request = sign_off.build_next_request(home.cohort(cohort.code), release, options, publish=publish)
@@ -204,6 +205,7 @@ def accept(
     names = holds.select_hold_names(store, names, causes, council)
     sheet_sha256 = holds.list_sha256(store)
     if not (names and for_dagster):
+        # with --json standard output is one document and nothing else
         click.echo(f"List of holds: {store.list_of_holds}\n  SHA-256 {sheet_sha256}", err=is_json_wanted())
     if names:
         if reason is None:

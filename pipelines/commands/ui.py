@@ -55,6 +55,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
         **{LANDING: str(folder)},
         **{KEYS: str(keys)},
     )
+    # `dagster dev` finds the code location by the files in the working directory
     os.chdir(PROJECT)
     own = os.getpid()  # this process becomes Dagster and gets its signals; its child waits until it listens
     if not os.fork():
@@ -63,6 +64,7 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
             is_ready=lambda: is_listening(host, port),
             is_running=lambda: os.getppid() == own,
         )
+        # not `sys.exit`, which would run the exit handlers of the process that was forked
         os._exit(0)
     os.execve(dagster, [str(dagster), "dev", "--host", host, "--port", str(port)], environment)
 

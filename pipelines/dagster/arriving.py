@@ -83,6 +83,7 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         ]
         if landed.several and not home.extract(*key).parts.exists() and (sorted_ := home.several(*key[::2])).exists():
             results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
+        # the time of change, because a copy may keep the modification time of its original
         came = max((path.stat().st_ctime for each in landed.paths for path in list_files(each)), default=now)
         settled = look.ready or (not look.unfinished and came < now - SETTLED_SECONDS)
         if settled and came > max(results, default=0.0):
@@ -98,6 +99,7 @@ def _iter_files(landed: Landed) -> Iterator[Path]:
 
 def _is_marked(path: Path) -> bool:
     """Check whether a marker says that the file is complete."""
+    # an older marker is of the file that this one replaced
     changed = max((times[1] for times in get_state(path)), default=0)
     try:
         return path.with_name(path.name + READY).stat().st_mtime_ns >= changed

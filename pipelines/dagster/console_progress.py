@@ -18,6 +18,7 @@ _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
 
 def _build_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    # not from `getLogger`, where each run of a process would add one more handler
     logger = logging.Logger("readiness", logging.DEBUG)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_Plain())

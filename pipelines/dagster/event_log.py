@@ -65,11 +65,9 @@ class OpenEventLog(SqliteEventLogStorage):
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def _configure_connection(connection: object, _: Any) -> None:
-    """Set up a connection to one of Dagster's files, the only ones that SQLAlchemy opens here.
-
-    A write-ahead log stays consistent without a sync for each transaction.
-    """
+    """Set up a connection to one of Dagster's files, the only ones that SQLAlchemy opens here."""
     if isinstance(connection, sqlite3.Connection):
         with suppress(sqlite3.OperationalError):  # another process is creating the file
             connection.execute("PRAGMA journal_mode = WAL")
+        # a write-ahead log stays consistent without a sync for each transaction
         connection.execute("PRAGMA synchronous = NORMAL")

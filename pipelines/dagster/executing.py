@@ -49,6 +49,7 @@ class Jobs:
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:
+            # not raised, because the events name the step and hold the sentence of its error
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance, raise_on_error=False, **options
             )
@@ -56,6 +57,7 @@ class Jobs:
             raise RunStopped(describe_unexpected_error(error), Ending.FAULT) from None
         place_in_history(self._instance, result.dagster_run)
         checks = result.get_asset_check_evaluations()
+        # a release that waits is a run that succeeded: its step ends with this check and draws nothing
         if waiting := [check for check in checks if check.check_name == WAITS and not check.passed]:
             raise RunStopped(waiting[0].description or "", Ending.HOLD)
         if not result.success:

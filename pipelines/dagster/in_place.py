@@ -21,17 +21,14 @@ class WatchedLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Return the health of a run that has started.
-
-        A server at an address that cannot be reached is asked again later. If a local server's socket cannot be
-        reached, the server is gone.
-        """
+        """Return the health of a run that has started."""
         server = self._get_grpc_client_for_termination(run.run_id)
         if server is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         try:
             answer = server.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=10)
         except DagsterUserCodeUnreachableError as unreachable:
+            # a server at an address is asked again later; behind a local socket that cannot be reached there is none
             is_gone = server.socket and "UNAVAILABLE" in str(unreachable)
             return _LOST if is_gone else CheckRunHealthResult(WorkerStatus.RUNNING)
         if dg.deserialize_value(answer, CanCancelExecutionResult).can_cancel:

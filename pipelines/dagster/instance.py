@@ -46,6 +46,7 @@ def prepare_storage(home: Home) -> Path:
     """Return the folder of Dagster's storage in a home folder, created if needed, with the project's settings."""
     home.prepare()
     folder = home.dagster
+    # each time, because the project's settings may have changed since the home folder was made
     shutil.copyfile(INSTANCE_SETTINGS, folder / INSTANCE_SETTINGS.name)
     return folder
 
@@ -99,6 +100,7 @@ def _mark_alive(folder: Path) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{uuid.uuid4().hex}{_ALIVE}"
     unlocked = place.with_suffix("")
+    # locked before it has the name by which others look: unlocked, it would be taken for that of a dead process
     with hold_lock(unlocked):
         try:
             unlocked.rename(place)
@@ -114,15 +116,13 @@ def place_in_history(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def _end_left_over(instance: dg.DagsterInstance, folder: Path) -> None:
-    """Mark the runs of dead processes as failed.
-
-    Anyone who starts a run in Dagster can write its tags, so no path is built from a tag. Runs that were executed again
-    in Dagster are skipped, because they have inherited their tags.
-    """
+    """Mark the runs of dead processes as failed."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED))
     # Read after the runs, because a process has its file before it has a run.
     alive = {place.name for place in folder.glob(f"*{_ALIVE}") if is_held(place)}
     for run in unfinished:
+        # anyone who starts a run in Dagster can write its tags, so no path is built from one; a run that was executed
+        # again there has inherited them
         if (name := run.tags.get(PROCESS)) and name not in alive and not run.parent_run_id:
             instance.report_run_failed(run, "The process of this run ended before it did. The next one picks it up.")
             place_in_history(instance, instance.get_run_by_id(run.run_id) or run)
@@ -152,6 +152,7 @@ def expire_all(
     ]
     sentences += [f"landing file {file.landed.name}" for file in found.landing]
     before = now - dt.timedelta(days=policy.dagster_days)
+    # the storage of a job, which may be elsewhere than in the home folder
     if storage is not None:
         return sentences + _remove_runs(home, storage, before, dry_run)
     if home.dagster.is_dir():

@@ -64,11 +64,13 @@ class InstallationCollector(Collector):
 
     def _collect_newest(self) -> Iterator[Sample]:
         for source in sorted((self._home.restricted / "quality").glob("source=*")):
+            # from the files' times, so that no result of an intake is opened
             times = [path.stat().st_mtime for path in source.glob("cohort=*/*.json")]
             if times:
                 yield (source.name.removeprefix("source="),), max(times)
 
     def _collect_waiting(self) -> Iterator[Sample]:
+        # a decision sheet is written for everything that waits for signatures
         sheets = self._home.decision_sheet("", "").parent
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]

@@ -29,6 +29,7 @@ def nightly_intake(
     waiting = find_not_taken(installation.landing, installation.home_folder)
     known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
     for cohort, councils in sorted(waiting.items()):
+        # landing may hold a cohort that has no partition
         if cohort in COHORTS.get_partition_keys():
             yield dg.RunRequest(
                 run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",

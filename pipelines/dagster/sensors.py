@@ -73,11 +73,13 @@ def landing_sensor(
         before = earlier.get("seen", {}).get(partition, {})
         now = seen[partition] = {look.landed.name: look.identity for look in extracts}
         whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
+        # files that left landing, such as shredded ones, are no reason for an intake
         if whole and not now.items() <= requested.get(partition, {}).items():
             new = now.items() - requested.get(partition, {}).items()
             requested[partition] = now
             runs.append(
                 dg.RunRequest(
+                    # Dagster starts one run for a key, so the same files are taken in once
                     run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
                     partition_key=partition,
                     tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
@@ -129,6 +131,7 @@ def approved_releases(
             else build_publication_run(ready.cohort, ready.release)
         )
         yield dg.RunRequest(
+            # the newest signature is part of the key, so that each is acted on once, whatever became of its run
             run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
             job_name=(release_job if measures else republish_job).name,
             partition_key=run["partition_key"],
@@ -185,6 +188,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
 
 def _get_error_kind(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
+    # Dagster wraps the error of a step in its own
     while error is not None and error.cause is not None:
         error = error.cause
     return (error.cls_name or "an error").rpartition(".")[2] if error else "an error"

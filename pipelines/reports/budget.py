@@ -29,6 +29,7 @@ def build_statement(location: Path | str) -> list[Account]:
     ledger.verify_chain()
     entries, delta, signed = ledger.entries(), load_policy().delta, SignOffs(ledger)
     approved = [(entry.cohort, entry.unit) for entry in entries if entry.kind == EntryKind.APPROVE]
+    # a cohort has no cap before its first charge, but people may have signed for it
     waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
     return [
         _build_account(cohort, unit, entries, delta) | {"approvals": list(_iter_approvals(cohort, signed))}

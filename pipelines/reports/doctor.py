@@ -168,6 +168,7 @@ def _check_python() -> Answers:
 
 def _check_libraries() -> Answers:
     required = [Requirement(line) for line in importlib.metadata.requires("readiness") or ()]
+    # a requirement with a marker belongs to an extra
     needed = [entry for entry in required if entry.marker is None]
     installed = {entry.name: _find_version(entry.name) for entry in needed}
     wrong = [
@@ -190,6 +191,7 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
     for sentence in environment.list_unknown_variables():
         yield State.LOOK, sentence
     try:
+        # whether a placeholder publisher may stay depends on who signs, which has a check of its own
         load_publisher(demonstration=True)
         get_retention()
         entries = read_calendar(found.calendar)
@@ -204,6 +206,7 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
 def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
     """Return the use of a key set (empty if it has none), its keys, and what it lacks for full use."""
     lacks = ""
+    # the widest use first; what it lacks is what people are told
     for use, holder in _USES.items():
         try:
             return use, KeyRing.load(folder, holder), lacks
@@ -298,6 +301,7 @@ def _check_disk(home: Home, landing: Path) -> Answers:
 
 
 def _check_memory(landing: Path) -> Answers:
+    # under a limit of 2 GiB the system killed the linkage of England without a word, after two minutes
     there, wanted = get_memory_gib(), estimate_run_gib(list_councils(landing) if landing.is_dir() else [])
     sentence = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
     yield State.OK if there >= wanted else State.LOOK, sentence
@@ -325,6 +329,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         )
         yield State.MISSING if spent else State.OK, f"{shown} does not exist; {sentence}"
         return
+    # a ledger that lacks a measurement or a bundle would refuse every charge
     cohorts = [path.name.removeprefix("cohort=") for path in home.restricted.glob("measurements/cohort=*")]
     ledger = Ledger(where)
     number = len(ledger.copy().entries)
@@ -412,6 +417,7 @@ def _check_clock(home: Home) -> Answers:
         if isinstance(where, str) or where.exists():
             last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(where).entries()[-1:]]
     except (LedgerError, LogBroken):
+        # the checks of ledger and log report these
         pass
     behind = [time for time in last if now + _CLOCK_TOLERANCE < time]
     if behind:

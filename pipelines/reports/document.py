@@ -121,6 +121,7 @@ def _compute_widths(grid: Grid, most: int) -> list[int]:
         widths[number] = max(of_rows, *(len(word) for word in grid.header[number].split()))
     while sum(widths) + _GAP * len(widths) > most:
         widest = max(words, key=widths.__getitem__)
+        # narrower columns would break most words, so the table is then wider than a terminal
         if widths[widest] <= _NARROWEST:
             break
         widths[widest] -= 1

@@ -39,6 +39,7 @@ def report(found: Sequence[LogEntry], *, checked: bool, everything: bool) -> Rep
 def _summarise_by_kind(found: Sequence[LogEntry]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each kind of processing of a cohort or of its release, in order of first occurrence."""
     kinds = list(dict.fromkeys((entry.what, _format_subject(entry)) for entry in found))
+    # the sort is stable, so the lines of a kind stay in order of time
     ordered = sorted(found, key=lambda entry: kinds.index((entry.what, _format_subject(entry))))
     for (what, of), own in groupby(ordered, key=lambda entry: (entry.what, _format_subject(entry))):
         lines = list(own)

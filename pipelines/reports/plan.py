@@ -51,6 +51,7 @@ def report(found: Row, *, council: str | None = None, everything: bool = False) 
             explain_budget_units(found["delta"]),
         ],
         facts=found,
+        # a cohort that has its release needs no room for another
         good=(found["budget"]["fits"] or bool(found["budget"]["releases"])) and not minima,
     )
 

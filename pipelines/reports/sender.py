@@ -38,6 +38,7 @@ def report(landed: Sequence[Landed], done: Sequence[Pseudonymised], stopped: str
 
     `stopped` says why no tokens were written for the last one; it is empty if they were.
     """
+    # the last extract may have been stopped before it had a result
     first, read = landed[0], list(zip(landed, done, strict=False))
     sent = [f"Send {of.outputs.tokens}: it holds no identifier, and only the pipeline can open it." for of in done]
     no_quintile = [_NO_DIRECTORY] if any(map(_is_quintile_missing, done)) else []

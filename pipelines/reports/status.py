@@ -35,7 +35,7 @@ def list_open_holds(home: Path, cohort: Cohort) -> list[str]:
 def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held: Sequence[str] = ()) -> Report:
     """Report the arrivals and their meaning for a release: holds, stopped deliveries, and files that are not read.
 
-    A table has a line for each council and a column for each source. `unread` comes from `not_read`.
+    A table has a line for each council and a column for each source. `unread` comes from `describe_unread_entries`.
     """
     meant = explain_arrivals(found, cohort).splitlines()
     meant += ["something in landing is not read, and may be an extract: see below"] if unread else []

@@ -95,6 +95,7 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
     A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
     request that no budget up to the cap of its account answers.
     """
+    # sorted, so that the plan does not depend on the order in which requests are named
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
         key=lambda request: (request.name, encode_canonical_json(request.document())),
@@ -164,12 +165,10 @@ class _Search:
     most: int
 
     def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
-        """Return the plan of least rho under which each request is met, found by bisection.
-
-        The weights of each request are divided by what another unit of precision would gain for it alone. At the sum of
-        their separate costs, that balances tables that have nothing in common.
-        """
+        """Return the plan of least rho under which each request is met, found by bisection."""
         requests = [each for each, _ in weighed]
+        # weights are divided by what another unit of precision would gain for a request alone: at the sum of their
+        # separate costs, that balances tables that have nothing in common
         family = build_requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
 
         def plan(steps: int) -> Plan:
@@ -194,6 +193,7 @@ class _Search:
         return all(found is not None and found.meets(each) for each, found in self._estimate_each(requests, plan))
 
     def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
+        # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
         whole = combine_plans(self.base, [*self.on_request, *([plan] if plan else [])])
         return [(each, estimate_accuracy(each, whole, self.sizes, self.policy)) for each in requests]
 
@@ -224,6 +224,7 @@ class Sizes:
         family, estimates = plan.family, build_estimates(plan, measurement)
         rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
         others = [family.attribute(name) for name in family.columns if name != COUNCIL]
+        # a noisy count may be negative, a number of rows may not
         return cls(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
     def values(self, figures: Figures) -> Array:

@@ -93,6 +93,7 @@ def register(home: Home, request: Request, today: dt.date) -> Registered:
                 f"{known.name} was registered on {known.asked_on} and asks for something else: give this request"
                 " another name"
             )
+        # a refused request may be made again under another name
         if not known.refused and _build_request_key(known.request) == _build_request_key(request):
             raise AskedBefore(
                 f"{request.name} asks what {known.name} asks, which was registered on {known.asked_on}"
@@ -205,6 +206,7 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
 def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
     cohorts = sorted({charge.entry.cohort for charge in ledger.charges()})
     return [
+        # the ledger counts in billionths of rho
         Budget(cohort, unit, cap, round(cap - left, 9), left)
         for cohort in cohorts
         for unit in load_policy().accounts
@@ -243,6 +245,7 @@ def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequenc
     """
     requests = [open_request(home, name) for name in dict.fromkeys(names)]
     for each in requests:
+        # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
             raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
     wanted = {cohort for each in requests for cohort in each.request.cohorts}
@@ -299,11 +302,11 @@ def check_same_records(store: CohortStore, origin: str) -> None:
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
     """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
 
-    Children removed on request since then are in no later measurement. The same deliveries without those few count as
-    the same records: the difference is far below the noise, and a revision would cost everybody budget.
+    The same deliveries without the rows removed on request since then count as the same records.
     """
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
+    # the few children removed are far below the noise, and a revision would cost everybody budget
     if not (same or store.any_forgotten):
         raise _build_moved_error(store.cohort, origin)
 

@@ -41,6 +41,7 @@ def _parse_cohort(code: str) -> str:
 
 
 def _find_address_fault(organisation: str) -> str | None:
+    # the register is public, and an address may name a person
     return "is the name of an organisation, and no address" if "@" in organisation else None
 
 
