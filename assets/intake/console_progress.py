@@ -93,6 +93,7 @@ def _build_size_outcome(quality: ExtractQuality) -> Outcome:
     words = [f"{describe_share(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
     numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}  # as `about` rounds
     if quality.rows_expected:
+        # an operator's number may be close to the row count, so only a published one is exact
         is_public = quality.rows_expected == find_published_rows(quality.source, quality.council)
         numbers["expected_rows"] = quality.rows_expected if is_public else describe_count(quality.rows_expected)
     is_near = not _OF_SIZE & {finding.rule for finding in quality.holds}
