@@ -82,9 +82,9 @@ def match(
 
 
 def _find_heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
-    """Return the heading of the contract column `column`: the first of `called` in the header, exactly or by `key`.
+    """Return the heading of the contract column `column`: the first of `called` in the header, exactly or normalised.
 
-    Raises `ExtractStopped` if two headings have the same key, because either could be meant.
+    Raises `ExtractStopped` if two headings are the same when normalised, because either could be meant.
     """
     for wanted in called:
         similar = [heading for heading in header if normalise_heading(heading) == normalise_heading(wanted)]

@@ -130,6 +130,7 @@ def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[
     if there are more rows, or more unusable rows, than an extract can have; `name` is the file's name in messages.
     """
     for batch in table.read(names):
+        # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
             raise build_error(name, TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:

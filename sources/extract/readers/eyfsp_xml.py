@@ -272,6 +272,7 @@ class _Pupils:
             self._scopes[-1].setdefault(PLACE[key], value)
 
     def _keep_header_leaf(self, key: str, value: str) -> None:
+        # the school that a transfer file is sent to is not the pupils' own
         if "destschool" in self._path:
             return
         if key in PLACE:
@@ -314,6 +315,7 @@ class _Pupils:
         found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
         self._is_impossible |= any(map(_is_impossible, found[:2]))
         results = self._stage_results if KEY_STAGE in self._path else self._results
+        # the latest result counts, by year and then by date
         if goal not in results or found[:2] >= results[goal][:2]:
             results[goal] = found
 

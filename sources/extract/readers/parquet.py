@@ -63,6 +63,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
+        # a damaged schema shows only when it is used
         _ = file.schema_arrow
         return file
 
@@ -145,6 +146,7 @@ def _convert_numbers(values: pa.Array) -> pa.Array:
     """Return floating-point numbers as text; NaN is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
+    # larger floats cannot tell neighbouring integers apart, so they keep their own form
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_BELOW))
     as_integer = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
     return pc.coalesce(as_integer, values.cast(pa.string()))
@@ -160,6 +162,7 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
     """Yield a tokens file's rows, unchecked, after an empty batch with its columns."""
     file = _open_sealed(landed, key)
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
+    # after the empty batch, so that other columns than expected are reported first
     _stop_unless_plain(landed, file.metadata)
     texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
     try:

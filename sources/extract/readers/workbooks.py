@@ -246,7 +246,7 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None = None
 def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names used to find the header row (`sources.extract.match.known_keys`).
+    `known` are the keys of the column names used to find the header row (`match.collect_known_keys`).
     """
     row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:
@@ -349,6 +349,7 @@ def format_cell(value: object) -> str:
             number = float(value)
             return str(int(number)) if number.is_integer() and abs(number) < 1e15 else format(number, ".15g")
         case dt.datetime():
+            # Excel stores a time as a fraction of a day, which may fall just short of a second
             moment = (value + dt.timedelta(milliseconds=500)).replace(microsecond=0)
             return moment.isoformat(" ") if moment.time() != dt.time() else moment.date().isoformat()
     return str(value)
