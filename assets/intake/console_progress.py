@@ -91,7 +91,8 @@ def _build_size_outcome(quality: ExtractQuality) -> Outcome:
     }
     known = {name: share for name, share in shares.items() if share is not None}
     words = [f"{describe_share(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
-    numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}  # as `about` rounds
+    # in the steps of `describe_share`, so that the number says no more than the words
+    numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}
     if quality.rows_expected:
         # an operator's number may be close to the row count, so only a published one is exact
         is_public = quality.rows_expected == find_published_rows(quality.source, quality.council)

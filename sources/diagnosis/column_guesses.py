@@ -132,7 +132,7 @@ class Guess:
 
 
 class Guesser:
-    """Guesses columns of one sample. `valid` has SQL conditions for identifiers with a check digit (`project_extract`)."""
+    """Guesses the columns of one sample. `valid` as in `build_identifier_sql`."""
 
     def __init__(self, sample: TextSample, contract: SourceContract, valid: Mapping[str, str]) -> None:
         self.sample, self.contract, self._forms = sample, contract, build_identifier_sql(valid)

@@ -278,6 +278,7 @@ def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> 
 
 
 def _is_there(path: Path) -> bool:
+    # true of a broken link too, which is refused and not overlooked
     return bool(list_entries(path)) if path.is_dir() else os.path.lexists(path)
 
 
@@ -396,6 +397,7 @@ def get_size(path: Path) -> int:
 
 
 def _hash_file(path: Path, within: Path | None) -> str:
+    # the file may have been replaced by a link since it was found
     with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -63,6 +63,7 @@ def match(
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
+        # only headings that nothing is read from can be renamed ones
         used = {*found.values(), *inputs.values()}
         spare = [column for column in header if column not in used]
         likely = _suggest_renames(contract, missing, spare)

@@ -99,6 +99,7 @@ def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> lis
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
         raise build_error(name, LONG_HEADING, format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
+    # a header line that has run into a row holds values, which no message may name
     if repeated and doubt:
         raise build_error(name, doubt)
     if repeated:

@@ -293,6 +293,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             if rows:
                 of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
                 set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
+                # unusable rows are counted too, so that the rows of the next file are numbered on
                 last = max(last, *rows)
         passed += last
     con.execute(_build_current_sql(table))

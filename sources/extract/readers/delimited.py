@@ -319,6 +319,7 @@ def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
     while piece:
         yield decoder.decode(piece).encode("utf-8", "replace")
         piece = stream.read(BLOCK_BYTES)
+    # bytes are left over if the file breaks off within a character
     if decoder.getstate()[0]:
         raise rules.build_error(name, rules.DAMAGED)
 
@@ -362,6 +363,7 @@ def _register_error_handler(encoding: str) -> str:
         try:
             return stray.decode(codec), error.end
         except UnicodeError:
+            # Windows-1252 leaves five bytes undefined
             return stray.decode("latin-1"), error.end
 
     handler = f"readiness-{codec}"

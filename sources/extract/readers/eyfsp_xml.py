@@ -259,6 +259,7 @@ class _Pupils:
             self._end_pupil()
 
     def _keep_leaf(self, key: str, value: str) -> None:
+        # a value outside the pupils is repeated in the row of each of them
         if not self._depth and len(value) > _LONGEST_NAME:
             raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         if self._assessment is not None:

@@ -95,6 +95,7 @@ def _iter_batches(
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
+            # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
                 raise build_error(content.name, UNPACKS_TOO_LARGE)
@@ -132,6 +133,7 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         values = values.cast(pa.large_binary())
     try:
         text = values.cast(pa.string())
+        # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise build_error(file, NOT_TEXT, column, name) from None

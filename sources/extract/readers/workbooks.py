@@ -164,6 +164,7 @@ class OtherWorkbook(Book):
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
             raise build_error(self.name, WORKBOOK_TOO_LARGE)
+        # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
@@ -205,6 +206,7 @@ def _check_parts(content: Content, size: int) -> None:
         parser = expat.ParserCreate()
         parser.StartElementHandler = lambda name, _, elements=elements: elements.append(name)
         parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
+        # parts that are no XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
                 raise build_error(content.name, PASSWORD)
