@@ -98,6 +98,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     Raises `ExtractStopped`, immediately or while batches are read.
     """
     table = open_table(landed, contract, council_dialect)
+    # before headings are matched, because a doubtful header may hold values, which messages about headings name
     if table.doubt:
         raise build_error(landed.name, table.doubt)
     dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect

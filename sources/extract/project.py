@@ -106,6 +106,7 @@ def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[
     """Return the rules that follow from the columns, then the contract's own."""
     rules: list[Rule] = []
     for column in contract.columns:
+        # a missing column has no rules, because every row would break the one about blank values
         if extract.origin(column.name) == "missing":
             continue
         name, raw = column.name, f"raw_{column.name}"

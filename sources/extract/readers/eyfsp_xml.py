@@ -112,6 +112,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
         rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
         raise build_error(name, rule, f"line {error.lineno}") from None
     except (LookupError, ValueError):
+        # the declared encoding is unknown, or a multi-byte one that Expat cannot read
         raise build_error(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
         raise build_error(name, *refused.args) from None
@@ -123,6 +124,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
 
 def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
     parser = expat.ParserCreate(_override_encoding(start))
+    # otherwise Expat would call `text` for each line of a value
     parser.buffer_text, parser.buffer_size = True, _TEXT_BYTES
     parser.StartDoctypeDeclHandler = pupils.refuse_doctype
     parser.StartElementHandler = pupils.start
