@@ -225,6 +225,7 @@ def _report_accepted(
         )
     )
     for outcome in iter_outcomes(quality):
+        # a warning, because the extract was taken: the linkage decides whether its doubts hold a release
         context.log_event(_build_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
 
 

@@ -83,6 +83,7 @@ def run_batches(jobs: Iterable[tuple[int, Steps[R]]], answers: Answers, judge: J
 
 def _answer(answer: Callable[[Sequence[Any]], Sequence[Any]], kind: type, group: list[_Job[R]]) -> None:
     """Answer all requests of this type in a group with one call."""
+    # requests differ, because extracts stop early and a tokens file has no rows to tokenise
     waiting = [job for job in group if isinstance(job.waits_for, kind)]
     answers = _answer_all(answer, [job.waits_for for job in waiting]) if waiting else []
     for job, each in zip(waiting, answers, strict=True):

@@ -91,8 +91,10 @@ def _build_size_outcome(quality: ExtractQuality) -> Outcome:
     }
     known = {name: share for name, share in shares.items() if share is not None}
     words = [f"{describe_share(share)} {name.removeprefix('rows_').replace('_', ' ')}" for name, share in known.items()]
-    numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}  # as `about` rounds
+    # in the steps of `describe_share`, so that the number says no more than the words
+    numbers: dict[str, Number] = {name: round(share * 10) / 10 for name, share in known.items()}
     if quality.rows_expected:
+        # an operator's number may be close to the row count, so only a published one is exact
         is_public = quality.rows_expected == find_published_rows(quality.source, quality.council)
         numbers["expected_rows"] = quality.rows_expected if is_public else describe_count(quality.rows_expected)
     is_near = not _OF_SIZE & {finding.rule for finding in quality.holds}

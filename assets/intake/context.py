@@ -83,6 +83,7 @@ class IntakeContext:
             "postcode_directory": self.directory_sha256,
         }
         self._synthetic = read_synthetic_hashes(landing)
+        # built by the first extract to need it, because a postcode directory has about two million postcodes
         self._first: Tools | None = None
         self._idle: SimpleQueue[Tools] = SimpleQueue()
         self._lock = Lock()
@@ -100,11 +101,14 @@ class IntakeContext:
         if manifest:
             made_under |= {
                 "sender_software": manifest.software,
+                # a MAC, because a plain hash of the extract would let anyone test a guess at it
                 "extract_mac": compute_file_mac(self.keys, manifest.extract_sha256),
+                # the sender looked quintiles up in its own directory
                 "postcode_directory": manifest.postcode_directory_sha256,
             }
         else:
             made_under |= {"dialect": load_dialect(landed).sha256}
+        # of the identifiable file, which the sender still has when a return comes back
         own_mac = compute_sender_mac(key, manifest.extract_sha256 if manifest else sha256)
         return Delivery(landed, self.make_stored_name(landed.path), contract, own_mac, mac, manifest, made_under)
 
@@ -151,6 +155,7 @@ class IntakeContext:
         landed, contract = delivery.landed, delivery.contract
         held_back = HeldBack(self.home, self.keys, landed, parts or {delivery.mac: 0})
         if parts:
+            # not by MAC: an extract in parts gets a new one with each part, and its rows must keep their keys
             row_keys_, intake = row_keys.derive_part_keys(self.keys, *landed.key), self.keys.get_public_key("intake")
         else:
             row_keys_, intake = row_keys.derive_delivery_keys(self.keys, *landed.key, delivery.mac), None

@@ -215,6 +215,7 @@ def read_current(store: ExtractStore) -> ExtractQuality | None:
         mac = read_mac(store.pseudonymised)  # the MAC in the payload itself
     except (FileNotFoundError, pa.ArrowInvalid):
         return None
+    # without its key a tokens file can only be checked for truncation
     if store.source in SERVICES and not sealed.is_whole(store.tokens):
         return None
     return quality if quality and quality.file_mac == mac else None
@@ -236,18 +237,16 @@ def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
-    """Replace the earlier extract with a validated one.
-
-    The earlier tokens are removed first and the quality result is written last. If the process dies in between, no
-    tokens remain next to another delivery's rows, and a stored result proves that the extract is complete.
-    """
+    """Replace the earlier extract with a validated one, so that an interruption leaves no mixture of the two."""
     key = quality.key
     store = home.extract(*key)
     earlier = read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
         keep(store.history / f"{earlier.file_mac}.json", earlier)
+    # first: if the process dies later on, no tokens remain next to another delivery's rows
     store.tokens.unlink(missing_ok=True)
     promote_all(staged.list_moves(store.pseudonymised, store.quarantine, store.tokens))
+    # after all rows: a stored result proves that the extract is complete
     keep(store.quality, quality)
     store.stopped.unlink(missing_ok=True)
 
@@ -256,6 +255,7 @@ def take_out(home: Home, key: tuple[str, str, str]) -> None:
     """Remove an extract's current files, and move its result to the superseded ones."""
     store = home.extract(*key)
     earlier = read(store.quality)
+    # tokens first, for the same reason as in `accept`
     for path in (store.tokens, store.pseudonymised, store.quarantine):
         path.unlink(missing_ok=True)
     if earlier:

@@ -154,6 +154,7 @@ class Intake:
                 delivery = self._describe_delivery_in_parts(landed, kept)
                 mac = delivery.mac
             else:
+                # the state is taken before the hash, so that a file still being written is noticed after the pass
                 seen, (sha256, mac) = get_state(landed.path), self._context.fingerprint(landed)
                 delivery = self._describe_delivery(landed, sha256, mac)
             if current := self._find_current(delivery):
@@ -169,6 +170,7 @@ class Intake:
             rows = yield Uncounted(delivery.contract, landed.cohort, staged.kept)
             if not in_parts:
                 stop_if_wrong(landed, staged, moved=get_state(landed.path) != seen)
+        # whatever goes wrong in one extract, the others are still ingested
         except Exception as error:
             return self._stop(landed, mac, wrap_error(landed.name, error))
         return (yield from self._finish(delivery, staged, rows, parts))
@@ -180,9 +182,10 @@ class Intake:
         quality = yield from self._validate(delivery, staged, rows, parts, previous)
         if quality.failures:
             return self._stop(landed, delivery.mac, _build_stop(quality.failures, landed, staged))
-        # the log gets its line before the rows are promoted
+        # the log comes first, so that no promoted rows are missing from it
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
-        if parts is None:  # a whole file replaces all parts
+        if parts is None:
+            # a whole file replaces all parts, and removing them first lets none outlive it
             PartStore(self.home, landed.key).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, next(iter(previous), None))
@@ -252,6 +255,7 @@ class Intake:
 
     def _with_expected_rows(self, delivery: Delivery) -> Delivery:
         expected = self._context.expected.get(delivery.landed.key)
+        # part of the settings, so that another expected number gets the extract judged again
         more = {} if expected is None else {EXPECTED_ROWS: expected}
         return replace(delivery, made_under=delivery.made_under | more)
 
@@ -267,6 +271,7 @@ class Intake:
         found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.held()]
         current = {**self._context.settings, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
+            # rows of parts are compared by marks, which must be made under the same keys and rules
             if any(part.made_under.get(what) != current[what] for what in _COMPARED):
                 raise ExtractStopped(
                     f"{landed.name}: part {part.number} was read under other keys or by another version, and its file"
@@ -299,6 +304,7 @@ class Intake:
         if self.home.extract(*landed.key).stopped.exists():
             return True
         checked_at = self.home.extract(*landed.key).quality.stat().st_mtime
+        # not the modification time, which a copied or moved file may keep from its original
         return any(path.stat().st_ctime > checked_at for each in landed.paths for path in list_files(each))
 
     def _refresh_current(self, current: ExtractQuality, landed: Landed) -> ExtractQuality:
@@ -321,6 +327,7 @@ class Intake:
             landed.council,
             landed.source,
             landed.cohort,
+            # a name that is not the contract's may be a child's
             file=landed.path.name if landed.path.name in landed.name else "",
             file_mac=mac,
             stopped_at=format_now(),

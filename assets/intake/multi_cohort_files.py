@@ -113,6 +113,7 @@ def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
         # `2024/25`, `202425` and `2024.0` all begin with the first year, once only digits are left
         digits = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
         year = f"try_cast(left({digits}, 4) AS INTEGER)"
+    # 1900-01-01 is a placeholder for an unknown date of birth
     born = f"CASE WHEN year(date_of_birth) > 1900 THEN {_BORN_IN} END"
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"

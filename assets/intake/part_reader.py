@@ -122,6 +122,7 @@ class PartsReader:
                 if landed.in_parts:
                     raise
                 self.not_read.append(str(stop))
+        # a whole file and parts of one cohort are never added up
         if landed.cohort in cohorts and not landed.in_parts:
             raise ExtractStopped(
                 f"{landed.name}: another file in its folder, whose name is no cohort, has rows of {landed.cohort} too;"
@@ -250,6 +251,7 @@ class PartsReader:
         for part in unread:
             with suppress(ExtractStopped):  # reported when the part is read alone
                 part = self._open_part(part)
+            # tokens, and files that cannot be opened, have no form and are read alone
             groups.setdefault(part.extract.form if part.extract else part.delivery.mac, []).append(part)
         return [*groups.values()]
 
@@ -278,6 +280,7 @@ class PartsReader:
                 own.check_rejected(landed.name)
         except Exception as error:
             return wrap_error(landed.name, error)
+        # logged before the parts are kept, so that no kept rows are missing from the log
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
@@ -291,6 +294,7 @@ def _describe_part(unread: Unread, staged: Staged, out: SplitWriter, held_back: 
     kept, rejected, deleted = (out.counts[number, str(state)] for state in RowState)
     forgotten = sum(split_number(row)[0] == number for row in held_back.rows)
     aside = sum(map(len, unread.extract.set_aside.values())) if unread.extract else 0
+    # tokens come without the rejected rows, which only the manifest counts
     read = staged.rows_read if delivery.manifest else kept + rejected + aside + forgotten
     rules = tuple(
         replace(

@@ -154,12 +154,14 @@ class PartStore:
     def drop(self) -> None:
         """Remove all parts after a whole file replaced them. Their numbers are not reused."""
         for folder in self._folders:
+            # the file `numbers` has no suffix, and stays
             for path in (*folder.glob("*.json"), *folder.glob("*.parquet")):
                 path.unlink()
 
     def note(self, part: Part) -> None:
         """Write the note of a part if it has changed."""
         path = self._folders[0] / f"{part.number}.json"
+        # every intake notes all parts, and a durable write is slow
         if not path.exists() or _PART.validate_json(path.read_bytes()) != part:
             write_json(path, asdict(part))
 
@@ -200,9 +202,11 @@ def group_by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
 
 def compute_moved_mac(keys: KeyRing, mac: str) -> str:
     """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
+    # not the file's own MAC, under which the same cohort may hold other rows of it
     return compute_file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
 
 
 def _make_stem(parts: Sequence[Part]) -> str:
+    # settings count too: a part that is read again must not overwrite files that its note still names
     content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
     return f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

@@ -130,6 +130,7 @@ def _judge_values(contract: SourceContract, extracts: Sequence[ValidationRequest
                     values = values.dictionary_decode()
                 found[name] = pc.unique(pa.concat_arrays([found[name], values])) if name in found else values
     most = max(map(len, found.values()), default=0)
+    # repeated, because padding with nulls would break the rules on blank values
     filled = {name: values.take(np.arange(most) % max(len(values), 1)) for name, values in found.items()}
     return _judge_table(contract, pa.table(filled))
 
@@ -151,6 +152,7 @@ def _iter_batches(contract: SourceContract, extract: ValidationRequest) -> Itera
     names = [column.name for column in contract.with_role(Role.PAYLOAD)]
     file = pyarrow.parquet.ParquetFile(extract.kept, read_dictionary=coded)
     if not file.metadata.num_rows:  # iter_batches yields nothing then
+        # suites need the columns even if there is no row to judge
         yield from file.schema_arrow.empty_table().select(names).combine_chunks().to_batches()
     yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=names)
 
@@ -212,6 +214,7 @@ def _run(suite: _Suite, frame: pd.DataFrame) -> dict[str, tuple[Finding, set[int
     for outcome in validated.results:
         config, result = outcome.expectation_config, outcome.result
         rule = config.meta["rule"]
+        # Great Expectations stores an exception in the result and does not raise it
         if outcome.exception_info.get("raised_exception"):
             raise RuntimeError(f"expectation {rule} could not be evaluated")
         finding = replace(

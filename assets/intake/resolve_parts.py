@@ -65,6 +65,7 @@ def order_parts(parts: Sequence[Part]) -> Ordered:
         apart = {run: are_comparable(of_run) for run, of_run in runs.items()}
         keys = [(part.arrived, own if apart[part.arrived] else ()) for own, part in zip(numbers, parts, strict=True)]
     ordered = sorted(zip(keys, parts, strict=True), key=lambda pair: (pair[0], pair[1].number))
+    # reversed, so that the first place of each key is the one kept
     first = {key: place for place, (key, _) in reversed([*enumerate(ordered)])}
     return Ordered(tuple(part for _, part in ordered), tuple(first[key] for key, _ in ordered), by)
 
@@ -237,7 +238,8 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
     if not len(there):
         return key
     known, keys = [values[there] for values in marks], key[there]
-    silent = np.logical_or.reduce([values == 0 for values in known])  # their keys are not split
+    # a missing value could be anyone's, so keys with one are not split
+    silent = np.logical_or.reduce([values == 0 for values in known])
     pairs = [one * _ODD ^ other for one, other in combinations(known, 2)]
     child = _find_components([*pairs, np.where(np.isin(keys, keys[silent]), keys, 0)])
     apart = key.copy()
@@ -248,6 +250,7 @@ def _separate_children(con: duckdb.DuckDBPyConnection, key: np.ndarray, marks: S
 def _find_components(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Return the connected component of each row. An equal, non-zero value in any column connects two rows."""
     count = len(columns[0])
+    # rows are connected through values, because pairs of rows would grow with their square
     rows, nodes, first = [], [], count
     for values in columns:
         there = np.flatnonzero(values)
@@ -269,6 +272,7 @@ def _are_cumulative(con: duckdb.DuckDBPyConnection, ordered: Ordered) -> bool:
     found = con.execute(
         "WITH held AS (SELECT key, place FROM states WHERE has_kept) SELECT count(later.key) / count(*)"
         " FROM held AS one LEFT JOIN held AS later ON later.key = one.key AND later.place = one.place + 1"
+        # whole numbers only: parts without rows have places in between
         f" WHERE one.place IN (SELECT unnest(range({len(own) - 1}))) GROUP BY one.place"
     ).fetchall()
     return len(found) == len(own) - 1 and all(share >= NEARLY_ALL for (share,) in found)
@@ -300,6 +304,7 @@ def find_sent_again(parts: Sequence[Part], marks: Mapping[int, pa.Table]) -> dic
 
     def records(part: Part) -> np.ndarray:
         of_part = marks[part.number]
+        # if no row of a part identifies its record, contents are compared
         named = of_part["record"].drop_null() if of_part["record"].null_count < len(of_part) else of_part["content"]
         return np.unique(named.to_numpy())
 

@@ -32,6 +32,7 @@ _RESOLVED_UNDER = "1"
 
 def hash_parts(parts: Sequence[Part], stated: Parts | None) -> str:
     """Return a SHA-256 of the inputs of an extract in parts."""
+    # names and runs are inputs too, because they put the parts in order
     inputs = [[part.number, part.file_mac, part.file, part.arrived, part.kept_in] for part in parts]
     return hashlib.sha256(json.dumps([_RESOLVED_UNDER, stated, inputs]).encode()).hexdigest()
 
@@ -161,9 +162,8 @@ def _collect_findings(
     counts: Counter[str] = Counter()
     for stem, parts in group_by_stem([part for part in resolved.parts.parts if not part.moved]).items():
         path = store.files(stem).quarantine
-        found = (
-            pa.concat_tables(_iter_tables(path)) if path.exists() else _build_empty_lines()
-        )  # removed when its retention ends
+        # a quarantine is removed when its retention ends
+        found = pa.concat_tables(_iter_tables(path)) if path.exists() else _build_empty_lines()
         keys, kept_rows = found[ROW_KEY].to_numpy(), found["row_kept"].to_numpy()
         of, _ = split_number(of_extract.rows(keys))
         still = np.isin(of, [part.number for part in parts]) & np.where(

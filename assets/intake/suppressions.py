@@ -191,6 +191,7 @@ class HeldBack:
         suppressed_rows = np.isin(rows, [row.source_row for row in self._listed])
         if self._any_objection:
             with open_mark_database(self._keys) as con:
+                # before matching: an objection made under other keys first gets marks under these, from its listed rows
                 self._renew(con, table)
                 now = marks.get_mark_versions(self._keys)
                 # marks are comparable only under the same keys and versions

@@ -114,6 +114,7 @@ class _Beside:
 def _answer(pipe: Connection) -> None:
     """Run the worker: answer requests until the pipe is closed or an error occurs."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # exits at once, but releases resources
+    # the parent meets the same error when it validates, and reports it as usual
     with suppress(Exception):
         with pause_garbage_collection():
             _leave_out()

@@ -46,6 +46,7 @@ class Quintiles:
         _check_edition(con, directory)
         # deciles 1 and 2 are quintile 1
         rows = f"SELECT {HASH_SQL} AS postcode, (try_cast(imd_decile AS INTEGER) + 1) // 2 AS quintile"
+        # min, because a postcode that is listed twice must get the same quintile in whatever order rows are read
         found = fetch_rows(
             con,
             f"SELECT postcode, min(quintile) AS quintile FROM ({rows} FROM {csv(directory, all_varchar=True)})"
@@ -62,6 +63,7 @@ class Quintiles:
         """Return the quintile (int32) of each hash, or NULL if the directory does not have it."""
         wanted = hashes.fill_null(0).to_numpy()
         places = np.searchsorted(self.hashes, wanted)
+        # a hash above all others gets a place past the end
         known = hashes.is_valid().to_numpy() & (places < len(self.hashes))
         known[known] = self.hashes[places[known]] == wanted[known]
         quintiles = np.zeros(len(wanted), np.int32)

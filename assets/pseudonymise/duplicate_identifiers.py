@@ -32,7 +32,9 @@ HASHES = (*map(_name_hash_column, (*NUMBERS, *_TELLING)), *map(_name_child_colum
 def build_hashes_sql(contract: SourceContract) -> str:
     """Return SQL for the columns that `DuplicateIdentifiers` reads, after a comma; empty if there are no numbers."""
     numbers = [number for number in NUMBERS if number in contract]
+    # hashes include the part, so that a part's findings do not depend on the parts that are read with it
     part = row_keys.build_part_sql(SOURCE_ROW)
+    # one number may be written with and without spaces or hyphens
     plain = {name: f"translate(lower({name}::VARCHAR), ' -', '')" for name in numbers}
     columns = {_name_hash_column(name): f"hash({sql}, {part})" for name, sql in plain.items()}
     if "upn" in numbers:
@@ -103,6 +105,7 @@ def _find_rows_of_many(seen: np.ndarray) -> np.ndarray:
 
     `seen` has a column each for number, child and row.
     """
+    # the hash of number and child counts each child of a number once, however many rows it has
     _, first = np.unique(seen[:, 1], return_index=True)
     numbers, children = np.unique(seen[first, 0], return_counts=True)
     many = np.isin(seen[:, 0], numbers[children > MAX_CHILDREN_A_NUMBER])

@@ -146,6 +146,7 @@ class Staged:
 
     def describe_frequency(self, count: RuleCount) -> tuple[str, str]:
         """Return how many rows break a rule: as a rounded share for operators, and as exact counts for the sender."""
+        # operators see shares and fixed sentences only: others may quote the sender's headings
         public = f" {count.sentence}" if count.sentence in _SENTENCES else ""
         return (
             f"{describe_row_share(count.rows, self.rows_read)} break {count.rule}{':' if public else '.'}{public}",
@@ -205,6 +206,7 @@ class Findings:
         rows = chunk[SOURCE_ROW].to_numpy()
         # each issue column is a bit mask, with one bit for each check
         masks = [chunk[name].to_numpy() for name in self.issue_columns]
+        # most rules are broken by no row of a chunk: one OR for each mask finds those, without a pass for each rule
         present = [int(np.bitwise_or.reduce(mask)) for mask in masks]
         broken = {}
         for check in self._checks:
@@ -242,6 +244,7 @@ class Findings:
             self.rows_read += len(numbers)
             self._note(rule, np.array(numbers, np.int64), np.zeros(len(numbers), bool), out)
         for rule, rows in self._shared.rows.items():
+            # the quarantine must not call a row kept that another rule rejected
             self._note(rule, rows, ~np.isin(rows, np.concatenate(self._rejected)), out)
 
     def counts(self) -> tuple[RuleCount, ...]:

@@ -99,6 +99,7 @@ def pseudonymise(
         contract = CONTRACTS[landed.source]
         row_keys_ = row_keys.derive_sent_file_keys(keys, *landed.key, sha256)
         files.make_folder(folder)
+        # in the output folder, because files are moved into place within one file system
         unfinished = TemporaryDirectory(prefix=".working-", dir=folder, ignore_cleanup_errors=True)
         with _open_tools(keys, postcode_directory) as tools, unfinished as name:
             work = Path(name)
@@ -137,6 +138,7 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
     if not outputs.tokens.exists():
         return
     try:
+        # tokens are named by cohort only, so those of another council or source could be overwritten
         earlier = Manifest.from_json(outputs.manifest.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
@@ -162,6 +164,7 @@ def _find_stop_reason(landed: Landed, staged: Staged, *, moved: bool) -> str | N
 @contextmanager
 def _open_tools(keys: KeyRing, postcode_directory: Path | None) -> Iterator[Tools]:
     try:
+        # with the linker's key a sender could look up its own tokens in the pipeline's store
         tools = make_tools(keys.limit_to_sender(), postcode_directory, second_keying=False)
     except duckdb.Error:
         raise ExtractStopped(

@@ -63,6 +63,7 @@ class TableWriter:
         if self._writer is None:
             plain = self._encryption is not None  # uncompressed, so that its reader need not trust a decompressor
             text = [field.name for field in table.schema if pa.types.is_string(field.type) and not plain]
+            # row keys are spread evenly over 64 bits, so they do not compress
             packed = {name: "none" if plain or name == ROW_KEY else "zstd" for name in table.column_names}
             self._writer = pyarrow.parquet.ParquetWriter(
                 self._path,
@@ -118,6 +119,7 @@ class KeyedWriter:
 
     def _put_aside(self) -> None:
         table = sort_by_key(pa.concat_tables(self._in_memory))
+        # each chunk is cut at the same keys, so that a piece is complete once all its slices are read
         cuts = [0, *np.searchsorted(table[ROW_KEY].to_numpy(), _STARTS).tolist(), table.num_rows]
         for piece, (start, end) in enumerate(pairwise(cuts)):
             if end > start:
@@ -257,6 +259,7 @@ class SplitWriter(RowWriter):
 
     def write(self, table: pa.Table) -> None:
         if self._marks:
+            # a part cannot show that only one child of the extract has its names
             table = pseudonyms.clear_sole_bearers(table)
         table = _drop_marks(self._write_marks(table, RowState.KEPT))
         tokens = [name for name in table.column_names if name in _TOKENS]

@@ -81,6 +81,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
     They are slow to build (a directory has about two million postcodes), and hold no keys and no data from an extract.
     """
     con = open_in_memory()
+    # rows are put in order by `_split_by_part`
     con.execute("SET GLOBAL preserve_insertion_order = false")
     con.execute("SET GLOBAL threads = 1")  # statements run concurrently; threads within one double its processor time
     pseudonyms.prepare(con)
@@ -118,11 +119,13 @@ def stream_extract(
     """
     projection, chunks = _build_projection(extract, contract), _iter_chunks(extract)
     findings = Findings(projection, contract)
+    # creates the quarantine even if no rule is broken
     out.note(QUARANTINE.empty_table())
     first, second = next(chunks), next(chunks, None)
     if second is None:  # a small extract, which fits into one chunk
         _write((yield _build_request(extract, contract, projection, first, out.scope)), findings, out)
     else:
+        # reading, tokenising and writing overlap, each one chunk behind the other
         pieces = (
             _build_request(extract, contract, projection, chunk, replace(out.scope, whole=False))
             for chunk in prefetch(chain([first, second], chunks))
@@ -132,6 +135,7 @@ def stream_extract(
                 _write(chunk, findings, out)
     findings.finish(extract.set_aside, out)
     hints: tuple[Suspicion, ...] = ()
+    # this reads the first rows of the file again, so it is done only for columns that are mostly wrong
     if wrong := findings.find_mostly_wrong(contract):
         with borrow_tools() as tools:
             hints = suspect_columns(tools.con, extract, contract, normalise.VALID, wrong)
@@ -188,8 +192,10 @@ def _build_request(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
 ) -> Untokenised:
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
+    # columns and not literals, so that the extracts of several councils share one statement
     for name, value in place_columns(extract.landed).items():
         rows = rows.append_column(name, pa.repeat(value, len(rows)))
+    # rows repeat each other only within a part: between parts, the intake resolves which row is in force
     part, keys = row_keys.build_part_sql(SOURCE_ROW), contract.repeated.columns
     row_hash = f"hash({', '.join((*(keys or (column.name for column in contract.columns)), part))})"
     if keys:

@@ -120,6 +120,7 @@ def _iter_problems(manifest: Manifest) -> Iterator[str]:
     """Yield what in a manifest contradicts the contracts, or itself."""
     read, rules = manifest.rows_read, manifest.rules
     ids = [rule.rule for rule in rules]
+    # counts decide whether the file is stopped, so they must be possible
     if read != manifest.rows_kept + manifest.rows_rejected:
         yield "rows do not add up"
     if len(set(ids)) < len(ids) or not set(ids) <= _list_rules(manifest.source):
@@ -177,6 +178,7 @@ def iter_token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> 
     any_rows = False
     for batch in _make_reader(landed, keys, serve_rows, CHUNK_ROWS):
         assert isinstance(batch, pa.RecordBatch)
+        # the reader sends an empty batch first, so columns are checked before any row is decoded
         _stop_unless_columns_fit(landed, batch.schema, contract)
         if batch.num_rows:
             yield pa.table(batch)
@@ -259,6 +261,7 @@ def _stop_unless_columns_fit(landed: Landed, found: pa.Schema, contract: SourceC
 
 
 def _make_reader(landed: Landed, keys: KeyRing, serve: Serve, *arguments: Any) -> Reader:
+    # as bytes, because key objects cannot be pickled for the reader process
     key = keys.get_private_key("intake").private_bytes_raw()
     return Reader(landed.name, get_size(landed.path), serve, landed, key, *arguments)
 
@@ -298,6 +301,7 @@ def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None
 def _number_rows(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.rows(chunk[ROW_KEY].to_numpy())
+    # a forged key almost surely gives a number out of range
     if ((rows < 1) | (rows > manifest.rows_read)).any():
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} gives rows that the extract does not have; {MAKE_AGAIN}")
     chunk = chunk.drop_columns([ROW_KEY]).add_column(0, SOURCE_ROW, pa.array(rows))

@@ -132,7 +132,7 @@ class Guess:
 
 
 class Guesser:
-    """Guesses columns of one sample. `valid` has SQL conditions for identifiers with a check digit, as in `project`."""
+    """Guesses the columns of one sample. `valid` as in `build_identifier_sql`."""
 
     def __init__(self, sample: TextSample, contract: SourceContract, valid: Mapping[str, str]) -> None:
         self.sample, self.contract, self._forms = sample, contract, build_identifier_sql(valid)
@@ -144,6 +144,7 @@ class Guesser:
 
     def guesses(self) -> dict[str, Guess]:
         """Return a guess for each contract column for which one is found; no heading is used twice."""
+        # best matches first, because each heading and each column is used once
         scored = sorted(
             (
                 (-score, contract_index, index, guess)
@@ -275,6 +276,7 @@ class Guesser:
             if all(run[index] == found[goal].heading for index, goal in enumerate(GOALS) if goal in found)
             and not {guess.heading for column, guess in found.items() if column not in GOALS} & set(run)
         ]
+        # with eighteen such columns side by side, nothing says where the goals begin
         if len(in_place) != 1:
             return {}
         why = "seventeen columns side by side share their values; taken to be in the order of the goals"

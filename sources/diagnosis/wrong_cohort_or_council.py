@@ -125,6 +125,7 @@ class OriginCounter:
         for value, rows in self._counts.get(by, Counter()).items():
             counts[names.get(value, "")] += rows
         total = counts.total()
+        # "" collects the codes of no known year or authority
         others = [(rows, name) for name, rows in counts.items() if name not in ("", own)]
         rows, name = max(others, default=(0, ""))
         if total < MANY_ROWS or rows <= share * total:

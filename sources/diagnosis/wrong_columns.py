@@ -54,6 +54,7 @@ def suspect_columns(
     if not rows:
         return ()
     sample, forms = TextSample(con, headings, rows), build_identifier_sql(valid)
+    # a column whose own values are right cannot be where another's values went
     settled = {
         extract.headings.get(column.name)
         for column in contract.columns
@@ -97,6 +98,7 @@ class _Comparison:
         there, here = self._format_column_number(other), self._format_column_number(heading)
         by_number = f"in {there} look like {column.name}, those in {here} do not."
         by_name = f"under {other!r} look like {column.name}, those under {heading!r} do not."
+        # a postcode has no check digit that makes it certain
         numbered = column.name in self._forms and column.name != "postcode"
         swapped = other in self._extract.headings.values() and column.name in self._forms
         return Suspicion(f"The values {by_number}", f"The values {by_name}", moved=numbered or swapped)

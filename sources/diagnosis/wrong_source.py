@@ -24,6 +24,7 @@ def open_recognised(landed: Landed, contract: SourceContract, dialect: Dialect) 
     try:
         return open_extract(landed, contract, dialect)
     except ExtractStopped:
+        # it is the right file, so its own error says more
         if _has_all(_read_header(landed, contract, [dialect]), contract, dialect):
             raise
         other = _find_match(landed)
@@ -42,6 +43,7 @@ def _find_match(landed: Landed) -> tuple[str, SourceContract] | None:
                 return landed.council, contract
     contract = CONTRACTS[landed.source]
     written = _load_dialects((council for council in load_places() if council != landed.council), contract)
+    # a council without mapped headings uses the contract's, which tell no councils apart
     others = {council: dialect for council, dialect in written.items() if dialect.columns}
     header = _read_header(landed, contract, others.values())
     found = (council for council, dialect in others.items() if _has_all(header, contract, dialect))

@@ -38,7 +38,7 @@ SUFFIXES = (
     ".csv.zip",
     ".xlsx.zip",
 )
-"""Suffixes of extracts, in upper or lower case. Its first bytes decide how a file is read."""
+"""Suffixes of extracts, in upper or lower case. How a file is read depends on its first bytes, not on its suffix."""
 REFUSED_SUFFIXES: dict[str, Rule] = {
     ".xlsm": rules.MACRO_WORKBOOK,
     **dict.fromkeys((".7z", ".rar", ".tar", ".tar.gz", ".tgz", ".bz2", ".gpg", ".pgp", ".age"), rules.OTHER_ARCHIVE),
@@ -183,7 +183,7 @@ def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
 
 
 def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
-    """Return the entries that `not_read` describes, by name of their folder."""
+    """Return the entries that `describe_unread_entries` describes, by the name of their folder."""
     found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *list_misplaced_files(landing)]}
     for council in list_councils(landing):
         within = list_arrived(landing / council)
@@ -278,6 +278,7 @@ def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> 
 
 
 def _is_there(path: Path) -> bool:
+    # true of a broken link too, which is refused and not overlooked
     return bool(list_entries(path)) if path.is_dir() else os.path.lexists(path)
 
 
@@ -311,6 +312,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
             raise rules.build_error(f"a part of {landed.name}", rule)
         if is_link_out(part, within):
             raise rules.build_error(f"a part of {landed.name}", rules.LINK)
+    # refused by name before it is opened, with the advice for that kind of file
     refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
     if refused:
         raise rules.build_error(landed.name, refused)
@@ -371,6 +373,7 @@ def hash_content(path: Path, name: str = "a file", within: Path | None = None) -
     try:
         if path.is_dir():
             lines = (f"{_hash_file(file, within)}  {file.name}\n" for file in list_files(path))
+            # file names need not be valid UTF-8
             return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
         return _hash_file(path, within)
     except LeadsOut:
@@ -394,6 +397,7 @@ def get_size(path: Path) -> int:
 
 
 def _hash_file(path: Path, within: Path | None) -> str:
+    # the file may have been replaced by a link since it was found
     with open_regular(path, within) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -63,6 +63,7 @@ def match(
     missing = find_missing_columns(contract, dialect, header)
     if missing:
         stop_at_values(name, header)
+        # only headings that nothing is read from can be renamed ones
         used = {*found.values(), *inputs.values()}
         spare = [column for column in header if column not in used]
         likely = _suggest_renames(contract, missing, spare)
@@ -82,9 +83,9 @@ def match(
 
 
 def _find_heading(name: str, header: Sequence[str], column: str, *called: str) -> str | None:
-    """Return the heading of the contract column `column`: the first of `called` in the header, exactly or by `key`.
+    """Return the heading of the contract column `column`: the first of `called` in the header, exactly or normalised.
 
-    Raises `ExtractStopped` if two headings have the same key, because either could be meant.
+    Raises `ExtractStopped` if two headings are the same when normalised, because either could be meant.
     """
     for wanted in called:
         similar = [heading for heading in header if normalise_heading(heading) == normalise_heading(wanted)]
@@ -149,6 +150,7 @@ def _suggest_renames(contract: SourceContract, missing: Mapping[str, str], spare
 
 def _score_likeness(column: Column, local: str, heading: str) -> float:
     """Score how similar a heading is to the names of a column, from 0 to 1: by its letters, or as a known synonym."""
+    # with a bound most pairs need no full comparison, which took 250 s for half a megabyte of headings
     letters = (
         compute_likeness(normalise_heading(heading), normalise_heading(name), _RENAMED_LIKENESS)
         for name in (local, column.name)

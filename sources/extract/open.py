@@ -87,6 +87,7 @@ def join_parts(parts: Mapping[int, OpenExtract], numbered: Callable[[int, np.nda
             for rule, rows in extract.set_aside.items():
                 set_aside.setdefault(rule, []).extend(numbered(part, np.array(rows, np.int64)).tolist())
 
+    # parts may come from different sheets
     table = replace(first.table, sheet=None)
     return replace(first, batches=batches(), set_aside=set_aside, table=table)
 
@@ -97,6 +98,7 @@ def open_extract(landed: Landed, contract: SourceContract, council_dialect: Dial
     Raises `ExtractStopped`, immediately or while batches are read.
     """
     table = open_table(landed, contract, council_dialect)
+    # before headings are matched, because a doubtful header may hold values, which messages about headings name
     if table.doubt:
         raise build_error(landed.name, table.doubt)
     dialect = council_dialect.in_contract_form if table.in_contract_form else council_dialect
@@ -125,6 +127,7 @@ def open_table(
     known = known if known is not None else collect_known_keys(contract, council_dialect)
     if not APART:
         return _open_here(landed, contract, council_dialect, known)
+    # absolute, because the template keeps the working directory that it was started in
     landed = replace(landed, path=landed.path.absolute(), within=landed.within and landed.within.absolute())
 
     def start() -> tuple[dict[str, Any], Reader]:
@@ -132,6 +135,7 @@ def open_table(
         return json.loads(reader.receive_bytes()), reader
 
     opened, waiting = start()
+    # files are opened before any is read, and each open reader is a process with memory
     _readers_waiting.append(waiting)
     if len(_readers_waiting) > MAX_READERS_WAITING:
         _readers_waiting.popleft().close()

@@ -26,6 +26,7 @@ _YEAR, _MONTH, _DAY = r"(?P<year>20\d\d)", r"(?P<month>0[1-9]|1[0-2])", r"(?P<da
 _SHORT_DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
 _NAMED = rf"(?P<named>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})"
 _PARTED = r"[-_. /]{1,2}"
+# full dates come before months, because the first form that matches is taken
 _DATES = tuple(
     re.compile(rf"(?<![0-9a-z]){form}(?![0-9a-z])")
     for form in (
@@ -83,6 +84,7 @@ def mark_words(name: str, key: bytes) -> str:
         text = word[0].lower()
         if text in _KNOWN_WORDS or word.start() in kept:
             return word[0]
+        # file names need not be valid UTF-8
         mac = hmac.digest(key, text.encode(errors="surrogateescape"), hashlib.sha256).hex()
         return mac[:_MARK_LETTERS].translate(_AS_LETTERS)
 

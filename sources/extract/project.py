@@ -106,6 +106,7 @@ def _build_rules(contract: SourceContract, extract: OpenExtract, valid: Mapping[
     """Return the rules that follow from the columns, then the contract's own."""
     rules: list[Rule] = []
     for column in contract.columns:
+        # a missing column has no rules, because every row would break the one about blank values
         if extract.origin(column.name) == "missing":
             continue
         name, raw = column.name, f"raw_{column.name}"
@@ -258,6 +259,7 @@ def _build_cases_sql(text: str, mapping: Mapping[str, str | None], otherwise: st
 
 
 def _build_bounded_sql(column: Column, number: str) -> str:
+    # `inf` and `nan` are numbers to DuckDB
     bounds = [f"isfinite({number})"] if column.kind is Kind.DECIMAL else []
     bounds += [
         f"{number} {operator} {bound:g}"
@@ -272,6 +274,7 @@ def bound(condition: str, cohort: Cohort, la_codes: Sequence[str] = ()) -> str:
     values = {
         "$cohort_start": f"DATE '{cohort.born_from}'",
         "$cohort_end": f"DATE '{cohort.born_to}'",
+        # after the two names that begin with it
         "$cohort": quote_text(cohort.code),
     }
     if la_codes:

@@ -62,6 +62,7 @@ class Reader:
         self._name = name
         self._limits = Limits(MEMORY_BYTES, CPU_SECONDS + CPU_SECONDS_PER_MIB * (file_bytes >> 20))
         self._pipe, theirs = Pipe()
+        # brings the reader's exit code; closing it tells the template to kill the reader
         self._watch, watching = Pipe()
         with theirs, watching:
             _fork(theirs.fileno(), watching.fileno())

@@ -49,6 +49,7 @@ def _run_template(requests: socket.socket) -> None:
                     # A copy of another reader's descriptors would hide that that reader has ended.
                     for handle in (requests.detach(), ends[1], *waiting, *watches, alive):
                         os.close(handle)
+                    # not `sys.exit`, which would run the template's clean-up in each reader
                     os._exit(_run_reader(Connection(ends[0])))
                 os.close(lives)
                 os.close(ends[0])
@@ -111,6 +112,7 @@ def _limit(limits: Limits) -> None:
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
         with suppress(ValueError, OSError):  # macOS has no memory limit
+            # only a privileged process may set a limit above the hard one
             hard = resource.getrlimit(what)[1]
             resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     with suppress(OSError):  # if memory runs out, the reader is killed first
@@ -127,5 +129,6 @@ def _leave_pandas_out() -> None:
 
 if __name__ == "__main__":
     _leave_pandas_out()
+    # a garbage collection in a reader would otherwise copy the memory pages that it shares with the template
     gc.freeze()
     _run_template(socket.socket(fileno=int(sys.argv[1])))

@@ -99,6 +99,7 @@ def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> lis
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
         raise build_error(name, LONG_HEADING, format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
+    # a header line that has run into a row holds values, which no message may name
     if repeated and doubt:
         raise build_error(name, doubt)
     if repeated:
@@ -130,6 +131,7 @@ def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[
     if there are more rows, or more unusable rows, than an extract can have; `name` is the file's name in messages.
     """
     for batch in table.read(names):
+        # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
             raise build_error(name, TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:

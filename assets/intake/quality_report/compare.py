@@ -143,6 +143,7 @@ def compare_number_of_children(
 def _build_comparison(
     topic: str, label: str, now: Share, last: Share | None, figure: published_figures.Published | None
 ) -> dict[str, Any]:
+    # another area's figure says little about this council, except for shares that hardly differ anywhere
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)
     return {
         "topic": topic,

@@ -116,6 +116,7 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
     )
     terms = []
     for name, (group, keys) in columns.items():
+        # no histogram of free text, whose groups would be values of rows
         terms += [f"count({name})", f"histogram({group})" if keys else "NULL"]
     terms += [_count_sql(condition) for pair in measures.values() for condition in pair]
     terms += [_count_sql(bound(rule.broken, cohort)) for rule in rules]

@@ -101,6 +101,7 @@ def report_council(store: CohortStore, council: str) -> None:
 def has_council_report(store: CohortStore, council: str) -> bool:
     """Return whether a council's report is newer than the reports of all its extracts."""
     folder = store.reports(council)
+    # gathered from files, because a run may have read only some of the council's extracts
     gathered, own = folder / f"{ALL_EXTRACTS}.html", _list_extract_pages(folder)
     newest = max((path.stat().st_mtime_ns for path in own), default=0)
     return not own or (gathered.exists() and gathered.stat().st_mtime_ns > newest)

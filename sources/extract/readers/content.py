@@ -206,6 +206,7 @@ _REFUSED: tuple[tuple[bytes, Rule, str], ...] = (
     (b"\0\1\0\0Standard ", rules.OTHER_FORMAT, "it is an Access database"),
     (b"ARROW1", rules.OTHER_FORMAT, "it is an Arrow file"),
     (b"$FL2", rules.OTHER_FORMAT, "it is an SPSS file"),
+    # first records of BIFF 2, 3, 4, 5 and 8 outside a compound file
     (b"\x09\0\4\0", rules.OLD_WORKBOOK, ""),
     (b"\x09\2\6\0", rules.OLD_WORKBOOK, ""),
     (b"\x09\4\6\0", rules.OLD_WORKBOOK, ""),
@@ -230,6 +231,7 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
     with open_stream() as stream:
         start = stream.read(LOOK_BYTES)
         if start.startswith(_OLE):
+            # an encrypted .xlsx is a compound file, like an old workbook
             if _ENCRYPTED_PACKAGE in start + stream.read(1 << 20):
                 raise rules.build_error(name, rules.PASSWORD)
             return Format.OLD_WORKBOOK
@@ -242,6 +244,7 @@ def detect_format(name: str, open_stream: Callable[[], BinaryIO]) -> Format:
         return Format.GZIP
     if start.startswith((b"PAR1", b"PARE")):
         return Format.PARQUET
+    # without zero bytes, UTF-16 markup reads as ASCII
     return _detect_markup(name, start.replace(b"\0", b"").lstrip(_BLANK).lower())
 
 
@@ -371,6 +374,7 @@ def open_member(name: str, archive: BinaryIO, info: zipfile.ZipInfo, packed_size
             stream = directory.open(info)
     except DAMAGE:
         raise rules.build_error(name, rules.DAMAGED) from None
+    # the directory may state any size, but a member cannot be larger than its archive
     return Guarded(name, stream, min(info.compress_size, packed_size), archive)  # type: ignore[arg-type, return-value]
 
 
@@ -427,6 +431,7 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
 
 def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
     path = PurePosixPath(info.filename.replace("\\", "/"))
+    # a colon in the first part of a path is a Windows drive
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise rules.build_error(name, rules.UNSAFE_MEMBER)
     if path.suffix.lower() in ARCHIVE_SUFFIXES:

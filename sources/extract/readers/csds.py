@@ -265,6 +265,7 @@ def _iter_batches(
     except duckdb.OutOfMemoryException:
         raise build_error(name, TABLES_TOO_LARGE) from None
     except duckdb.Error as error:
+        # the message of the error may quote a value
         kind = type(error).__name__
         raise ExtractStopped(f"{name}: the tables could not be joined ({kind}); please report this") from None
 
@@ -292,6 +293,7 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
             if rows:
                 of_table = _build_orphan_rule(f"{rule.id}-{table.lower()}", rule.sentence, table)
                 set_aside.setdefault(of_table, []).extend(row + passed for row in rows)
+                # unusable rows are counted too, so that the rows of the next file are numbered on
                 last = max(last, *rows)
         passed += last
     con.execute(_build_current_sql(table))
@@ -302,6 +304,7 @@ def _keep(table: str) -> str:
     columns = ", ".join(f"{_build_cleaned_sql(item)} AS {item.item}" for item in list_items(table))
     activity_type = ""
     if table == "CYP202":
+        # a spreadsheet reads code 08 as the number 8
         activity_type = " REPLACE (lpad(coalesce(activity_type, older_activity_type), 2, '0') AS activity_type)"
     return f"SELECT * FROM (SELECT *{activity_type} FROM (SELECT row, {columns} FROM incoming)) WHERE {_WANTED[table]}"
 
@@ -314,6 +317,7 @@ def _build_cleaned_sql(item: Item) -> str:
 def _build_current_sql(table: str) -> str:
     """Return the SQL that keeps the latest row of each identifier, and every row without one."""
     identifier = [item.item for item in list_items(table) if item.key]
+    # rows without an identifier are not versions of each other
     alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
     return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_build_latest_sql(', '.join((*identifier, alone)))}"
 

@@ -48,6 +48,7 @@ FALLBACK_ENCODING = "windows-1252"
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
+    # before UTF-16, whose little-endian mark is the beginning of this one
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -75,7 +76,7 @@ class TextLayout:
 def open_delimited(content: Content, known: Container[str], dialect: Dialect) -> TextTable:
     """Open text as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names used to find the header line (`sources.extract.match.known_keys`).
+    `known` are the keys of the column names used to find the header line (`match.collect_known_keys`).
     """
     layout = _detect_layout(content, known, dialect)
     table = TextTable(
@@ -146,6 +147,7 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
         unusable.append(row)
         return "skip"
 
+    # one thread and one Arrow block, so that the numbers of unusable rows are exact
     table = pyarrow.csv.read_csv(
         pa.BufferReader(block.data),
         read_options=pyarrow.csv.ReadOptions(
@@ -205,6 +207,7 @@ def _detect_layout(content: Content, known: Container[str], dialect: Dialect) ->
         for start in range(min(len(lines), MAX_SKIPPED + 1))
         for order, delimiter in enumerate(delimiters)
     ]
+    # most known names, then the earliest line, then the order of `delimiters`
     count, start, _, delimiter = min(found)
     if -count < MIN_KNOWN:
         raise rules.build_error(content.name, rules.NO_HEADER)
@@ -290,6 +293,7 @@ def iter_whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[byt
     carry = b""
     for piece in _iter_pieces(name, stream):
         piece = carry + (piece.replace(b"\0", b"") if b"\0" in piece else piece)
+        # not a carriage return at the very end, because its line feed may begin the next piece
         end = piece.rfind(b"\n") + 1 or piece.rfind(b"\r", 0, -1) + 1
         lines, carry = piece[:end], piece[end:]
         if len(carry) > MAX_ROW_BYTES:
@@ -315,6 +319,7 @@ def _iter_pieces(name: str, stream: BinaryIO) -> Iterator[bytes]:
     while piece:
         yield decoder.decode(piece).encode("utf-8", "replace")
         piece = stream.read(BLOCK_BYTES)
+    # bytes are left over if the file breaks off within a character
     if decoder.getstate()[0]:
         raise rules.build_error(name, rules.DAMAGED)
 
@@ -332,6 +337,7 @@ def detect_utf_16(start: bytes) -> str:
 def _convert_to_utf8(lines: bytes, encoding: str) -> bytes:
     if lines.isascii():
         return lines
+    # files that were joined have marks within the text
     lines = lines.replace(b"\n" + codecs.BOM_UTF8, b"\n")
     try:
         lines.decode("utf-8")
@@ -357,6 +363,7 @@ def _register_error_handler(encoding: str) -> str:
         try:
             return stray.decode(codec), error.end
         except UnicodeError:
+            # Windows-1252 leaves five bytes undefined
             return stray.decode("latin-1"), error.end
 
     handler = f"readiness-{codec}"
@@ -415,6 +422,7 @@ def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:
 @lru_cache
 def _build_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Return patterns of consecutive whole rows, and of the start of a row with a quoted field still open."""
+    # quantifiers are possessive: without backtracking, time grows with the length of a line, whatever it holds
     end = rb"[%b\r\n]" % re.escape(delimiter.encode())
     other = rb"[^%b\r\n]" % re.escape(delimiter.encode())
     inside = rb'"(?:[^"]++|"")*+'

@@ -112,6 +112,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
         rule = DAMAGED if error.code in _BREAKS_OFF else NOT_WELL_FORMED
         raise build_error(name, rule, f"line {error.lineno}") from None
     except (LookupError, ValueError):
+        # the declared encoding is unknown, or a multi-byte one that Expat cannot read
         raise build_error(name, NOT_WELL_FORMED, "line 1") from None
     except _Refused as refused:
         raise build_error(name, *refused.args) from None
@@ -123,6 +124,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
 
 def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
     parser = expat.ParserCreate(_override_encoding(start))
+    # otherwise Expat would call `text` for each line of a value
     parser.buffer_text, parser.buffer_size = True, _TEXT_BYTES
     parser.StartDoctypeDeclHandler = pupils.refuse_doctype
     parser.StartElementHandler = pupils.start
@@ -259,6 +261,7 @@ class _Pupils:
             self._end_pupil()
 
     def _keep_leaf(self, key: str, value: str) -> None:
+        # a value outside the pupils is repeated in the row of each of them
         if not self._depth and len(value) > _LONGEST_NAME:
             raise _Refused(NOT_A_RETURN, f"what it says of all its pupils is longer than {_LONGEST_NAME} characters")
         if self._assessment is not None:
@@ -272,6 +275,7 @@ class _Pupils:
             self._scopes[-1].setdefault(PLACE[key], value)
 
     def _keep_header_leaf(self, key: str, value: str) -> None:
+        # the school that a transfer file is sent to is not the pupils' own
         if "destschool" in self._path:
             return
         if key in PLACE:
@@ -314,6 +318,7 @@ class _Pupils:
         found = (assessment.get("year", ""), assessment.get("resultdate", ""), result)
         self._is_impossible |= any(map(_is_impossible, found[:2]))
         results = self._stage_results if KEY_STAGE in self._path else self._results
+        # the latest result counts, by year and then by date
         if goal not in results or found[:2] >= results[goal][:2]:
             results[goal] = found
 

@@ -63,6 +63,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
+        # a damaged schema shows only when it is used
         _ = file.schema_arrow
         return file
 
@@ -94,6 +95,7 @@ def _iter_batches(
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=in_file):
+            # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
                 raise build_error(content.name, UNPACKS_TOO_LARGE)
@@ -131,6 +133,7 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         values = values.cast(pa.large_binary())
     try:
         text = values.cast(pa.string())
+        # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise build_error(file, NOT_TEXT, column, name) from None
@@ -145,6 +148,7 @@ def _convert_numbers(values: pa.Array) -> pa.Array:
     """Return floating-point numbers as text; NaN is a missing value."""
     values = values.cast(pa.float32()) if types.is_float16(values.type) else values
     values = pc.if_else(pc.is_nan(values), None, values)
+    # larger floats cannot tell neighbouring integers apart, so they keep their own form
     whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_BELOW))
     as_integer = pc.if_else(whole, values, None).cast(pa.int64()).cast(pa.string())
     return pc.coalesce(as_integer, values.cast(pa.string()))
@@ -160,6 +164,7 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
     """Yield a tokens file's rows, unchecked, after an empty batch with its columns."""
     file = _open_sealed(landed, key)
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
+    # after the empty batch, so that other columns than expected are reported first
     _stop_unless_plain(landed, file.metadata)
     texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
     try:

@@ -164,6 +164,7 @@ class OtherWorkbook(Book):
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
             raise build_error(self.name, WORKBOOK_TOO_LARGE)
+        # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
             yield (blank_columns + [format_cell(cell) for cell in row[:width]])[:width]
@@ -205,6 +206,7 @@ def _check_parts(content: Content, size: int) -> None:
         parser = expat.ParserCreate()
         parser.StartElementHandler = lambda name, _, elements=elements: elements.append(name)
         parser.StartDoctypeDeclHandler = lambda *_: _refuse_document_type(content.name)
+        # parts that are no XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
                 raise build_error(content.name, PASSWORD)
@@ -246,7 +248,7 @@ def open_best_sheet(book: Book, known: Container[str], called: str | None = None
 def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """Open one sheet as a table; raises `ExtractStopped`, immediately or while its batches are read.
 
-    `known` are the keys of the column names used to find the header row (`sources.extract.match.known_keys`).
+    `known` are the keys of the column names used to find the header row (`match.collect_known_keys`).
     """
     row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:
@@ -349,6 +351,7 @@ def format_cell(value: object) -> str:
             number = float(value)
             return str(int(number)) if number.is_integer() and abs(number) < 1e15 else format(number, ".15g")
         case dt.datetime():
+            # Excel stores a time as a fraction of a day, which may fall just short of a second
             moment = (value + dt.timedelta(milliseconds=500)).replace(microsecond=0)
             return moment.isoformat(" ") if moment.time() != dt.time() else moment.date().isoformat()
     return str(value)
