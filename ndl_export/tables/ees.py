@@ -104,6 +104,7 @@ class CsvColumn:
         if not self.official or not (self.is_number or self.source.symbols):
             return self.source.description
         if self.source.symbols:
+            # The description is that of the Parquet file, in which the symbol is NULL.
             return self.source.description.replace("NULL", NOTHING)
         return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in INSTEAD.items())})"
 
@@ -115,6 +116,8 @@ class CsvColumn:
     @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible value of a figure; in official files, of its interval too."""
+        # Estimates may be negative. Ends of intervals may pass a limit by a rounding error, which only the decimals of
+        # official files remove.
         limited = set(_GROUPS) - {ColumnRole.ESTIMATE} if self.official else {ColumnRole.FIGURE}
         measure = self.source.measure
         return measure.limits if measure and self.is_number and self.source.role in limited else {}
@@ -193,16 +196,20 @@ def _build_cell_sql(column: CsvColumn) -> str:
     if measure is None:
         return name
     flag = quote_identifier(get_column_name(measure, ColumnRole.FLAG))
+    # A withheld figure keeps its interval and estimate: only the cell of the figure has the symbol.
     absent = [Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE, *([Flag.WITHHELD] if role is ColumnRole.FIGURE else [])]
     cases = f"WHEN {flag} IN ({', '.join(map(quote_text, absent))}) THEN {flag}"
     if role in MODEL_WITH_INTERVAL:
+        # A model covers councils only, and in rows of other areas an indicator must not be blank either.
         cases += f" WHEN {name} IS NULL THEN {quote_text(Flag.NOT_APPLICABLE)}"
+    # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
 def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
     default = choose_default_level(table, entry)
+    # The grouping column needs a metadata row too, and a topic with one level has none.
     grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
     return {
         "col_name": entry.name,
@@ -228,6 +235,7 @@ def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
             if measure is None or role is ColumnRole.FLAG:
                 yield described | {"indicator_unit": "", "indicator_dp": "0"}
             else:
+                # Only counts have estimates; these are not whole numbers, although the count shown is.
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
                 yield described | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
 

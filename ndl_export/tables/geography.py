@@ -70,6 +70,7 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
     present = tuple(council for council in members if council not in not_sent)
     regions: dict[str, list[str]] = {}
     if len(present) > REGIONS_ABOVE:
+        # All councils of England, not only those that take part: a region is published only if none is missing.
         for council, entry in load_places().items():
             regions.setdefault(entry.region_code, []).append(council)
     devolved = list_devolved_area_members(LIVERPOOL_CITY_REGION)
@@ -99,6 +100,7 @@ def _build_area(level: str, councils: tuple[str, ...], available: bool = True) -
 def _build_columns(level: str, **filled: str) -> dict[str, str | None]:
     code, name = COUNTRY
     known = {LEVEL: level, "country_code": code, "country_name": name, **filled}
+    # All councils together have no official code: the level fills both columns, so that they are never empty.
     own = (known[columns[level]] if level in columns else level for columns in (CODE_COLUMNS, NAME_COLUMNS))
     known |= dict(zip(OWN_AREA, own, strict=True))
     return {column.name: known.get(column.name) for column in PLACE_COLUMNS}

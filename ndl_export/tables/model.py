@@ -282,6 +282,7 @@ class DifferenceBlock(Block):
 
     @property
     def measured(self) -> tuple[Count, ...]:
+        # Both rates are measured for other blocks, so a difference costs no budget.
         return ()
 
     def _build_rate(self, group: Group | None, *, all_together: bool = False) -> Ratio:
@@ -290,6 +291,7 @@ class DifferenceBlock(Block):
         return Ratio((part,), Count(groups, all_together=all_together))
 
 
+# Compared by identity: functions cache by table, and the mappings in its blocks cannot be hashed.
 @dataclass(frozen=True, eq=False)
 class Table:
     """A published table."""

@@ -63,6 +63,7 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
     if NOT_APPLICABLE not in question.categories:
         yield shared
         return
+    # Not applicable is counted but is no part of the whole: the length of a wait is a share of the parents who waited.
     yield block
     applying = tuple(level for level in answers.selections if level.label != NOT_APPLICABLE)
     whole = tuple(level.label for level in applying)

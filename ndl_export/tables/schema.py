@@ -200,6 +200,7 @@ def _choose_type(measure: Measure, role: ColumnRole) -> pa.DataType:
 
 
 _ABSENT_ROLES = {
+    # (True, True) is missing on purpose: no count is modelled.
     (True, False): set(MODEL_WITH_INTERVAL),
     (False, False): {ColumnRole.ESTIMATE, *MODEL_WITH_INTERVAL},
     (False, True): {ColumnRole.ESTIMATE},
