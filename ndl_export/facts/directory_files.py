@@ -162,6 +162,7 @@ def read_calendar(path: Path | None) -> list[Announced]:
 def find_calendar_gaps(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
     """Yield a sentence for each respect in which the calendar does not meet practice 3.1 today."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
+    # An entry without a day is still to come until its month is over.
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
     if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
         yield "the release calendar announces nothing for the next twelve months: READINESS_CALENDAR names it"
@@ -174,6 +175,7 @@ def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) ->
     """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
     before = {(each.version, each.date): each for each in read_announcements(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
+    # Keyed by version and day: an entry whose day changes is announced anew.
     kept = [before.get((each.version, each.date), each) for each in new]
     if read_announcements(release_dir) == kept:
         return False

@@ -150,6 +150,7 @@ def _explain_areas_left_out(missing: Missing, councils: tuple[str, ...], tables:
     found = []
     for family in FAMILIES.values():
         absent = list_missing_councils(missing, family.name)
+        # Codes tell England from its remainder: without one council, all together are `Pilot councils`.
         kept = {area.code for area in list_geographies(councils, absent)}
         own = _format_tables(name for name, table in tables.items() if table.family == family.name)
         found += [
@@ -188,6 +189,7 @@ def _format_labels(each: Break) -> str:
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
     labels = {
         "each early learning goal" if attribute.name in GOALS else attribute.label: None
+        # Goals last, so that the 17 of them are named once, after the attributes with labels of their own.
         for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
         if attribute.name in each.attributes
     }
@@ -202,6 +204,7 @@ def _explain_changed_councils(
             frozenset(list_geographies(councils, list_missing_councils(missing.get(each, {}), family.name))[0].councils)
             for each in (before, cohort)
         )
+        # In a cohort whose source nobody sent, no figure is available that could be compared.
         if earlier and now and earlier != now:
             parts = (("new", now - earlier), ("gone", earlier - now))
             yield (

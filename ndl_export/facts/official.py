@@ -84,6 +84,7 @@ def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
     for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
         figure = OfficialFigure(cohort, *_get_area(row), *breakdown, float(percent), source)
+        # Sources come in order of their decimals, so the first one of a figure is kept.
         found.setdefault(figure.key, figure)
     return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
 

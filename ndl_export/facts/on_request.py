@@ -57,6 +57,7 @@ def is_taken(name: str) -> bool:
     return name in TAKEN or name.endswith(_TAKEN_ENDING)
 
 
+# These names come from a file of a bundle and become names of files to read: none may lead out of its folder.
 _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
@@ -108,6 +109,7 @@ class RequestedTable:
 
     def document(self) -> dict[str, Any]:
         """Return the request as JSON-ready values."""
+        # Once used, `table` is in `vars` too, because it is cached there.
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
@@ -117,6 +119,7 @@ class RequestedTable:
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
         found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
+        # Built here so that a definition which its family does not publish is an error of reading.
         _ = found.table
         return found
 
@@ -164,7 +167,7 @@ class OnRequest:
         return frozenset((ON_REQUEST_FILE, *counts) if self else ())
 
     def write(self, folder: Path, version: str) -> None:
-        """Write these `files` into `folder`."""
+        """Write the files named in `files` into `folder`."""
         if not self:
             return
         (folder / ON_REQUEST_FILE).write_bytes(self.to_json())

@@ -48,6 +48,7 @@ class Previous:
             for cohort, release in measured_in.items()
             if self.measured_in.get(cohort) == release
             and (
+                # Only if one has all that the other has is the variance of a change the difference of the variances.
                 _select_cohort(cohort, self.further) < _select_cohort(cohort, further)
                 or _select_cohort(cohort, self.further) > _select_cohort(cohort, further)
             )
@@ -68,6 +69,7 @@ def read_previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
+    # Oldest first: the newest release that fits replaces the others.
     for path in sorted(older, key=lambda path: Version.parse(path.name)):
         cohorts = _read_json(path / DATAPACKAGE_FILE)["cohorts"]
         if set(cohorts) <= set(facts.cohorts):
@@ -92,6 +94,7 @@ def read_release(bundle: Path) -> Previous:
         missing=package["missing"],
         epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
+        # A bundle of another schema may lack a table.
         tables={name: pq.read_table(file) for name in defined if (file := bundle / f"{name}.parquet").is_file()},
         requested=on_request.tables,
         further=frozenset(on_request.noisy_counts),

@@ -74,9 +74,11 @@ def load_publisher(*, demonstration: bool) -> Publisher:
     """
     own = get_settings().publisher
     if not demonstration:
+        # The template holds placeholders, so a real release without a publisher file is refused.
         return _read_real_publisher(own or _TEMPLATE)
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
+    # Without a file of the installation both notices are the same one.
     return stated.model_copy(update={"notice": " ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip()})
 
 
@@ -120,6 +122,7 @@ class Version:
     def parse(cls, text: str) -> Version:
         """Read a version. Raises `InvalidVersion`."""
         match = _VERSION.fullmatch(text)
+        # Without this, 2026.11.00 would be a second name of 2026.11.0.
         if not match or str(int(match[3])) != match[3]:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))

@@ -246,6 +246,7 @@ class Layout:
         the area's set of councils."""
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._select_areas(index - 1) if index else []
+        # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
         members = {(area.level, area.code): area.councils for area in earlier}
         # An area that the cohort before lacks breaks no series.
