@@ -52,6 +52,7 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
     """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with lock_folder(release_dir):
+        # Before the first release there is no catalogue, feed or page to update.
         if announce(release_dir, entries, today) and list_versions(release_dir):
             refresh(release_dir)
 

@@ -189,7 +189,7 @@ def _format_labels(each: Break) -> str:
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
     labels = {
         "each early learning goal" if attribute.name in GOALS else attribute.label: None
-        # Goals last, so that the 17 of them are named once, after the attributes with labels of their own.
+        # Goals last, so that the one label they share comes after all others.
         for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
         if attribute.name in each.attributes
     }

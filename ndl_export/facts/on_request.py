@@ -199,6 +199,7 @@ class OnRequest:
         measured = [Further(**each) for each in document["measured"]]
         cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
         drawn = {each: _read_counts(files[each.plan_file], cells, each) for each in measured}
+        # Each plan reads its own cells and no others, so cells that none names would go unseen.
         if sum(len(own) for own in map(_build_cells, drawn, drawn.values())) != len(cells):
             raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
         return cls(tables, drawn)

@@ -196,6 +196,7 @@ class ReleaseFacts:
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
+        # Every cohort has an entry, in one order, whatever was given: it is written into the bundle.
         object.__setattr__(self, "missing", {cohort: self.missing.get(cohort, {}) for cohort in sorted(self.cohorts)})
 
     @property
