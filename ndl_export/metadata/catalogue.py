@@ -1,12 +1,11 @@
 """Files that list all releases: `catalogue.jsonld` for harvesters (DCAT-AP 3.0) and `feed.xml` for readers (Atom).
 
 In the catalogue, each release is the dataset of its own record (`dcat.jsonld`). All are in one series in version order,
-with a status from the tables of the EU Publications Office. CKAN's harvester makes a package of each `dcat:Dataset` and
-reads only the status of distributions, so these have a status too, and the description of a withdrawn release begins
-with the reason. The feed (RFC 4287) lists the newest release first, dated by its publication or, if withdrawn, by its
-withdrawal. Both files list announced releases separately. Synthetic children of a release are a separate dataset in the
-catalogue and have the status of the release. The catalogue links to the requests for tables, and the feed lists the
-answered ones.
+with a status from the tables of the EU Publications Office; the description of a withdrawn one begins with the reason.
+CKAN's harvester makes a package of each `dcat:Dataset`. The feed (RFC 4287) lists the newest release first, dated by
+its publication or, if withdrawn, by its withdrawal. Both files list announced releases separately. Synthetic children
+of a release are a separate dataset in the catalogue and have the status of the release. The catalogue links to the
+requests for tables, and the feed lists the answered ones.
 """
 
 from __future__ import annotations
@@ -119,6 +118,7 @@ def _build_request_links(releases: Sequence[Published]) -> dict[str, Any]:
     """Return the links to the register of requests: for programs, and for people if it has a page."""
     directory = releases[-1].directory
     found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
+    # If every release is withdrawn, the directory has no `site`.
     if all(each.withdrawal for each in releases):
         return found
     page = {
@@ -146,6 +146,7 @@ def _build_series(releases: Sequence[Published], name: str) -> dict[str, Any]:
         ),
         "dct:issued": build_date(first.issued),
         "dct:modified": build_date(_find_last_change(releases)),
+        # Releases can cover the same period, and dictionaries cannot be members of a set.
         "dct:temporal": list({str(period): period for period in periods}.values()),
         "dcat:first": {"@id": first.address},
         "dcat:last": {"@id": newest.address},
@@ -164,11 +165,13 @@ def _build_dataset(releases: Sequence[Published], position: int, series: str) ->
         "dct:modified": build_date(release.changed),
         "dcat:inSeries": {"@id": series},
         "adms:status": build_concept(f"dataset-status/{code}", label),
+        # CKAN's harvester reads the status of distributions only, so each has one.
         "dcat:distribution": [
             entry | {"adms:status": build_concept(f"distribution-status/{code}", label)}
             for entry in record["dcat:distribution"]
         ],
     }
+    # It reads the description of a dataset, but not its status.
     if release.withdrawal:
         for name in ("dct:description", "adms:versionNotes"):
             record[name] = build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
@@ -364,4 +367,5 @@ def _add(parent: ET.Element, name: str, text: str) -> None:
 
 
 def _format_moment(day: str) -> str:
+    # Atom's dates have a time, and a release has only a day.
     return f"{day}T00:00:00Z"

@@ -106,6 +106,7 @@ def build_file_object(name: str, description: str, content: bytes) -> dict[str, 
         "@id": name,
         "name": name,
         "description": description,
+        # The name alone, so that a downloaded bundle loads without the web.
         "contentUrl": name,
         "contentSize": f"{len(content)} B",
         "encodingFormat": "application/x-parquet",

@@ -201,8 +201,10 @@ def _build_csvw_column(column: CsvColumn) -> dict[str, Any]:
         filled = source.role in (ColumnRole.TIME, ColumnRole.FILTER) or column.name == LEVEL
         described["required"] = filled if official else column.required
     if column.words:
+        # Python escapes spaces too, which not every engine of regular expressions accepts.
         words = "|".join(re.escape(value).replace("\\ ", " ") for value in column.words)
         return described | {"datatype": {"base": "string", "format": words}}
+    # Cells for EES are decimals; plain ones are unrounded doubles, which may be written with an exponent.
     base = {"string": "string", "int64": "integer", "double": "decimal" if official else "double"}[str(source.type)]
     form = {"format": _FORMS[column.name]} if column.name in _FORMS else {}
     if official and base == "string" and not form:
