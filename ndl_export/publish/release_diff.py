@@ -56,6 +56,7 @@ def read_dictionary(content: str) -> Dictionary:
     """Read the schema in a `data_dictionary.csv`. Raises ValueError if it is not a data dictionary."""
     found: Dictionary = {}
     for line in csv.DictReader(io.StringIO(content)):
+        # `csv` gives None for the fields that a short line lacks.
         if not line.get("table") or not line.get("column") or None in line.values():
             raise ValueError("it is not a data dictionary")
         found.setdefault(line["table"], {})[line["column"]] = line
