@@ -421,6 +421,7 @@ def _promote(staged: Path, directory: Path) -> Path:
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)
+        # The new name is in the directory, so that has to reach the disk too.
         sync(directory)
         return place
     there, new = _read(place), _read(staged)

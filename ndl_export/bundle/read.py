@@ -109,6 +109,7 @@ def _read_folder(bundle: Path) -> dict[str, bytes]:
     # A link could lead to a file outside the bundle.
     if odd := sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER})):
         raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
+    # Before anything is read into memory.
     _check_bounds({name: path.stat().st_size for name, path in plain.items()})
     return {name: path.read_bytes() for name, path in plain.items()}
 

@@ -107,7 +107,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     """
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
-        # For its error: a trusted key that is none must be named before anything is read.
+        # For its error: an unusable key is reported before anything is fetched.
         signing.fingerprint(trusted)
     source = BundlePlace.of(str(bundle))
     try:

@@ -93,7 +93,7 @@ def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *adde
 
 
 UPCOMING_FILE = "upcoming.json"
-# The time at which the Code of Practice for Statistics 3.0, standard 3, has releases published.
+# A standard time, usually 09:30: Code of Practice for Statistics 3.0, standard 3.
 TIME_OF_DAY = dt.time(9, 30)
 _A_MONTH, _FOUR_WEEKS, _TWELVE_MONTHS = dt.timedelta(30), dt.timedelta(weeks=4), dt.timedelta(366)
 NO_CALENDAR = "No release calendar has been given: months and days of further releases are not announced."
