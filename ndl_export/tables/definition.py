@@ -154,8 +154,10 @@ def _explain_rule(error: Any) -> str:
 
 
 def build_table(definition: Definition, family: Family) -> Table:
-    """Return the table that a definition describes. Raises `InvalidDefinition` for attributes or categories that the
-    family does not publish."""
+    """Return the table that a definition describes.
+
+    Raises `InvalidDefinition` for attributes or categories that the family does not publish.
+    """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
     filters = tuple(_build_filter(column, family) for column in definition.columns)

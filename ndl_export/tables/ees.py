@@ -155,8 +155,10 @@ def select_official_rows(data: pa.Table) -> pa.Table:
 
 
 def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
-    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` maps names to
-    tables."""
+    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`.
+
+    `defined` has the table definitions, by name.
+    """
     with open_in_memory() as connection:
         for name, data in tables.items():
             cells = ", ".join(
@@ -246,8 +248,10 @@ _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
 def build_ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
-    """Return the archive of the tables in `defined`: their CSV and metadata files, taken from `files` (content by
-    name)."""
+    """Return the bulk upload of the tables in `defined`.
+
+    Their CSV and metadata files are taken from `files` (content by name).
+    """
     taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
     return pack_flat_zip({_NAMES_FILE: _build_dataset_names(taken)} | {name: files[name] for name in names})
@@ -262,6 +266,6 @@ def _build_dataset_names(tables: Iterable[Table]) -> bytes:
 
 
 def format_upload_title(table: Table) -> str:
-    """Return the title without characters such as colons: in a bulk upload, EES allows only those valid in a file
-    name."""
+    """Return the title of a table without colons and similar characters."""
+    # In a bulk upload, EES allows only characters that are valid in a file name.
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

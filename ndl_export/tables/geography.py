@@ -59,10 +59,10 @@ class Geography:
 
 
 def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
-    """Return the areas of a release, all councils together first; councils in `not_sent` are in no area except their
-    own.
+    """Return the areas of a release, all councils together first.
 
-    Raises `sources.reference.places.UnknownCouncil`, and ValueError if no council takes part.
+    Councils in `not_sent` are in no area except their own. Raises `sources.reference.places.UnknownCouncil`, and
+    ValueError if no council takes part.
     """
     members = sorted({get_place(council).council for council in councils})
     if not members:
@@ -86,10 +86,10 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
 _OF_LEVEL = {
     REGIONAL: ("region_code", "region_name"),
     DEVOLVED: ("english_devolved_area_code", "english_devolved_area_name"),
+    # Without the devolved area, which Explore Education Statistics rejects on rows of its members.
     LOCAL_AUTHORITY: ("region_code", "region_name", "old_la_code", "new_la_code", "la_name"),
 }
-"""Place columns filled at each level, in addition to the country's. Explore Education Statistics rejects a devolved
-area on rows of its members."""
+"""Place columns filled at each level, in addition to the country's."""
 
 
 def _build_area(level: str, councils: tuple[str, ...], available: bool = True) -> Geography:

@@ -275,6 +275,7 @@ def _list_seen_by(*services: str) -> tuple[str, ...]:
 def _build_concern_axis(*services: str) -> Axis:
     """Return the axis of services that raised a concern, for children seen by any of these services."""
     seen = set(_list_seen_by(*services))
+    # A level adds up only those services seen for which this concern is possible.
     selections = (
         Selection(concern, tuple(c for each in services if (c := format_dots_category(each, concern)) in seen))
         for concern in CONCERN_GIVEN_SEEN[BOTH]

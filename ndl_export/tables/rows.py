@@ -88,8 +88,11 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a definition: the level of each filter, in order; the measures that apply; the children that each
-    count counts; and the attributes that its figures depend on."""
+    """One row of a definition.
+
+    It has the level of each filter, in order; the measures that apply; the children that each count counts; and the
+    attributes that its figures depend on.
+    """
 
     levels: tuple[str, ...]
     applies: frozenset[str]
@@ -170,6 +173,7 @@ def _list_all_levels(table: Table) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
+# Not compared by value: comparing arrays gives an array.
 @dataclass(frozen=True, eq=False)
 class Layout:
     """All rows of a table: by cohort, then by area, in the order of the definition.
@@ -242,8 +246,10 @@ class Layout:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
-        """Return whether each row of a cohort has a break: a change in what its area's councils record, or a change in
-        the area's set of councils."""
+        """Return whether each row of a cohort has a break.
+
+        A break is a change in what the area's councils record, or a change in the set of these councils.
+        """
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._select_areas(index - 1) if index else []
         # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
