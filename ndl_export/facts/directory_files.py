@@ -1,7 +1,7 @@
-"""Files of a release directory that belong to no single release: withdrawals, announcements and the register of
-requests.
+"""Files of a release directory that belong to no single release.
 
-They are beside the bundles, which never change, and are not signed: readers have to trust the server of the directory.
+These are withdrawals, announcements and the register of requests. They are beside the bundles, which never change, and
+are not signed: readers have to trust the server of the directory.
 
 `withdrawn.json` lists withdrawn releases with date and reason. People sign each withdrawal, and the file is compared
 with the signed withdrawals before it is sent.
@@ -87,6 +87,7 @@ def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
 
 def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
     """Write the file with the known and the added withdrawals."""
+    # By version, so that the same withdrawals give the same bytes in whatever order they were made.
     every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
     write_whole(release_dir / WITHDRAWN_FILE, format_json(content))
@@ -130,8 +131,10 @@ class _Calendar(Settings):
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An announced release: its version, its day (2026-11-26; empty if only the month is known) and the day of
-    announcement."""
+    """An announced release: its version, its day and the day of announcement.
+
+    Days are written 2026-11-26; `date` is empty if only the month is known.
+    """
 
     version: str
     date: str
@@ -242,6 +245,7 @@ class AskedTable:
         for what in ("name", "title", "asked_by", "purpose"):
             if not is_line(getattr(self, what)):
                 yield f"{what} is not one line of text"
+        # Called for its ValueError, like `Cohort` and `Version.parse` below.
         dt.date.fromisoformat(self.asked_on)
         if not self.cohorts:
             yield "it names no cohort"

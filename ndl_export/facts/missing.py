@@ -1,10 +1,9 @@
-"""Sentences about sources that councils have not sent, and about breaks in the time series. All of them are public
-facts.
+"""Sentences about sources that councils have not sent, and about breaks in the time series.
 
-The sources that each council had sent are recorded when a cohort is measured. A council that takes part in one cohort
-of a release and not in another has sent nothing for the other. A family of tables counts the rows of one source
-(`Family.source`): a council without it has no rows there, and its figures are not available. The other sources add
-characteristics and links to the children of that source.
+All of them are public facts. The sources that each council had sent are recorded when a cohort is measured. A council
+that takes part in one cohort of a release and not in another has sent nothing for the other. A family of tables counts
+the rows of one source (`Family.source`): a council without it has no rows there, and its figures are not available. The
+other sources add characteristics and links to the children of that source.
 
 A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.cohorts`), or the figures of
 several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
@@ -125,8 +124,10 @@ def _find_cohort_faults(missing: Missing, councils: Collection[str]) -> list[str
 
 
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Return pairs of source and council. Councils that have sent nothing come first, once each, with an empty
-    source."""
+    """Return pairs of source and council.
+
+    Councils that have sent nothing come first, once each, with an empty source.
+    """
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)

@@ -145,10 +145,10 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
 def find_noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield errors in the plans (by cohort and family) and cells, checked against the plan hashes in the privacy
-    record.
+    """Yield errors in plans and cells, given the plan hashes in the privacy record.
 
-    Entries measured later, on request, are skipped: they have their own plans and cells.
+    Plans are by cohort and family. Entries measured later, on request, are skipped: they have their own plans and
+    cells.
     """
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")

@@ -1,5 +1,4 @@
-"""Requested tables that a release publishes in addition to its standard tables, with the noisy counts measured for
-them.
+"""Requested tables of a release, in addition to its standard tables, and the noisy counts measured for them.
 
 `on_request.json` has the definition of each table, who requested it and why; a release without requested tables has no
 such file. Counts measured for them later than the cohort itself have a plan for each cohort, family and release,
@@ -49,6 +48,7 @@ TAKEN = frozenset(
 )
 """Names that a requested table cannot have, because they belong to files of a bundle, tables and views of the analyst
 database, sheets of the workbook, or files of synthetic children."""
+# Such a table's CSV file would have the name of another table's file with all rows.
 _TAKEN_ENDING = "_all_rows"
 
 

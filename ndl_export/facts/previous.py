@@ -57,8 +57,11 @@ class Previous:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The version that a release replaces (None if it is the first), and for each cohort the newest older release that
-    has it."""
+    """The releases before a new one.
+
+    `replaced` is the version that it replaces (None if it is the first), and `of` has, for each cohort, the newest
+    older release with that cohort.
+    """
 
     replaced: str | None
     of: Mapping[str, Previous]

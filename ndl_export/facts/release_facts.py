@@ -67,10 +67,10 @@ class Publisher(Settings):
 
 
 def load_publisher(*, demonstration: bool) -> Publisher:
-    """Return the publisher of this installation; a `demonstration` adds the notice that no record is about a real
-    child.
+    """Return the publisher of this installation.
 
-    Raises `InvalidPublisher`, also for a placeholder outside a demonstration.
+    A `demonstration` adds the notice that no record is about a real child. Raises `InvalidPublisher`, also for a
+    placeholder outside a demonstration.
     """
     own = get_settings().publisher
     if not demonstration:
@@ -128,8 +128,7 @@ class Version:
         return cls(*(int(part) for part in match.groups()))
 
     def check_is_new(self, today: dt.date) -> None:
-        """Raise `InvalidVersion` if no release of this version can be started today: its month is too far ahead or too
-        old."""
+        """Raise `InvalidVersion` if its month is too far ahead of today, or too old, to start a release."""
         ahead = 12 * (self.year - today.year) + self.month - today.month
         if self.year < EARLIEST_YEAR or ahead > MONTHS_AHEAD:
             raise InvalidVersion(
@@ -149,8 +148,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits beyond which a percentage or average is flagged; half-widths of the 95% interval in points per hundred of
-    its range."""
+    """Limits beyond which a percentage or average is flagged.
+
+    Half-widths are those of the 95% interval, in points per hundred of the figure's range.
+    """
 
     unreliable_half_width: float
     withheld_half_width: float
@@ -216,8 +217,7 @@ class ReleaseFacts:
 
     @property
     def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of a child, for all tables of its cohort together; those of the largest
-        cohort."""
+        """`rho`, `epsilon` and `delta` of a child for all tables together, in the cohort with the largest."""
         parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
         return parameters
 
