@@ -89,8 +89,7 @@ def fetch_version(directory: Store, version: Version) -> dict[str, bytes]:
 
 
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Return the content of several files, read in parallel; None for a file that does not exist. Raises
-    `StoreError`."""
+    """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
     wanted = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))

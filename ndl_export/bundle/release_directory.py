@@ -88,8 +88,10 @@ def refresh(release_dir: Path) -> None:
 
 
 def _build_latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """Return the content of `latest.json`: paths are relative to the release directory, `sha256sums` is the SHA-256 of
-    the file of sums."""
+    """Return the content of `latest.json`.
+
+    Paths are relative to the release directory; `sha256sums` is the SHA-256 of the file of sums.
+    """
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),

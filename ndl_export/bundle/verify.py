@@ -107,7 +107,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     """
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
-        # For its error: an unusable key is reported before anything is fetched.
+        # Called for its error: an unusable key is reported before anything is fetched.
         signing.fingerprint(trusted)
     source = BundlePlace.of(str(bundle))
     try:
@@ -166,7 +166,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
         plans = {key: files[name] for key, name in list_plan_files(cohorts).items()}
-        # For its errors: councils that do not exist, or plans without a readable detail.
+        # Called for its errors: councils that do not exist, or plans without a readable detail.
         build_table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
