@@ -32,8 +32,10 @@ _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity"
 
 @dataclass(frozen=True)
 class Published:
-    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal or None, and the
-    notice that begins everything (may be empty)."""
+    """A release in its directory.
+
+    `record` is the one in its bundle (`dcat.jsonld`), and `notice`, which may be empty, begins everything about it.
+    """
 
     version: str
     record: dict[str, Any]
@@ -190,8 +192,7 @@ _AS_THE_RELEASE = (
 
 
 def _build_synthetic_dataset(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the synthetic children of a release as a separate dataset, in no series, with the status of the
-    release."""
+    """Return the synthetic children of a release as a dataset in no series, with the status of the release."""
     code, label = _STATUS[release.withdrawal is not None]
     withdrawn = release.withdrawal.sentence if release.withdrawal else ""
     address, rows = package["homepage"], (CSV_FILE, PARQUET_FILE)
@@ -268,6 +269,7 @@ def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -
 
 def is_announced(dataset: Mapping[str, Any]) -> bool:
     """Return whether a dataset of a catalogue is a release that is only announced."""
+    # The catalogue may come from a place that others write to, so its form is not taken for granted.
     status = dataset.get("adms:status")
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
@@ -293,6 +295,7 @@ def build_feed(
     an entry after the release that answered it.
     """
     newest = releases[-1]
+    # `xmlns` as an attribute, so that ElementTree writes no prefix before every name.
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
     _add(root, "id", address)

@@ -90,6 +90,7 @@ def build_dataset(
         "sdLicense": OGL_ADDRESS,
         "url": url,
         "version": version,
+        # A release never changes, so its three dates are one day.
         **dict.fromkeys(("datePublished", "dateCreated", "dateModified"), day),
         "inLanguage": LANGUAGE,
         "publisher": organisation,
