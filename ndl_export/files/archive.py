@@ -53,8 +53,10 @@ ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": pack_zip, "tar": pa
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Return folder and files of an archive made by this module. Raises ValueError for an archive with any other
-    bytes."""
+    """Return folder and files of an archive made by this module.
+
+    Raises ValueError for an archive with any other bytes.
+    """
     read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)
@@ -100,8 +102,8 @@ def _untar(content: bytes) -> dict[str, bytes]:
 
 
 def _check_sizes(sizes: list[int], content: bytes) -> None:
-    """Raise ValueError if the files claim to be larger than the archive. Nothing is compressed, so this would be an
-    attempt to exhaust memory."""
+    """Raise ValueError if the files claim to be larger than the archive."""
+    # Nothing is compressed, so this would be an attempt to exhaust memory.
     if sum(sizes) > len(content):
         raise ValueError("its files claim to be larger than the archive itself")
 
