@@ -69,16 +69,16 @@ def build_table_layouts(
     return found
 
 
+# A release is laid out once, however often its tables are checked.
 @lru_cache(maxsize=8)
 def _build_layouts(
     councils: tuple[str, ...],
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without the counted
-    source.
+    """Return the layouts of the standard tables.
 
-    Cached, so that a release is laid out once, however often its tables are checked.
+    `not_sent` has cohort, family and the councils without the counted source.
     """
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
@@ -298,8 +298,8 @@ def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterat
 
 
 def _compute_gaussian_delta(rho: float, epsilon: float) -> float:
-    """Return the delta of the Gaussian mechanism with this rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018,
-    theorem 8)."""
+    """Return the delta of the Gaussian mechanism with this rho at epsilon."""
+    # Balle and Wang 2018, theorem 8.
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
     return above - math.exp(epsilon) * below

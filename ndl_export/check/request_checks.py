@@ -42,7 +42,7 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
             yield f"{each.name} is of cohort {', '.join(odd)}, which the release has not"
         if Version.parse(each.release) > Version.parse(version):
             yield f"{each.name} was first published in {each.release}, which is later than this release"
-        # For its ValueError, which the caller reports.
+        # Called for its ValueError, which the caller reports.
         dt.date.fromisoformat(each.asked_on)
         for what, words in (("who asked for it", each.asked_by), ("what for", each.purpose)):
             if not is_line(words):
@@ -50,7 +50,7 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
 
 
 def _find_name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
-    # As EES writes them: it drops characters, and refuses an upload with a title twice.
+    # As written in a bulk upload, which cannot have every character and must not have a title twice.
     titles = Counter(format_upload_title(table) for table in (*TABLES.values(), *(each.table for each in tables)))
     for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
         yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)
