@@ -163,8 +163,10 @@ class ReleaseDiff:
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables in both whose figures cannot be compared: their rows are redefined, or this software does not know the
-        table."""
+        """Tables in both whose figures cannot be compared.
+
+        Their rows are redefined, or this software does not know them.
+        """
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
@@ -208,8 +210,8 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
 
 
 def _drop_requested_tables(side: Side, other: Side) -> Dictionary:
-    """Return the schema without requested tables that the other release lacks: they belong to a release, not to the
-    schema."""
+    """Return the schema without requested tables that the other release lacks."""
+    # A requested table belongs to a release, not to the schema.
     own = {each.name for each in side.release.requested} - other.dictionary.keys()
     return {table: columns for table, columns in side.dictionary.items() if table not in own}
 
