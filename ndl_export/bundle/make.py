@@ -340,7 +340,7 @@ def _fill(
     names = _list_files_beside_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
     for name, content in build_site_files(facts, tables, _read(folder), names, concluded).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
-    # Last, over every other file: nothing may be written after the sums.
+    # Over every other file, so only their signature may be written after the sums.
     covered = build_sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))

@@ -48,7 +48,7 @@ class Previous:
             for cohort, release in measured_in.items()
             if self.measured_in.get(cohort) == release
             and (
-                # Only if one has all measurements of the other is the variance of a change the difference of both.
+                # If one has all counts of the other, the variance of a change is the difference of both variances.
                 _select_cohort(cohort, self.further) < _select_cohort(cohort, further)
                 or _select_cohort(cohort, self.further) > _select_cohort(cohort, further)
             )
