@@ -59,6 +59,7 @@ def read_anchors(release_dir: Path, leaving_out: str | None = None) -> list[Anch
     folders = [
         name
         for name, path in names.items()
+        # `latest` is a link to a bundle that is in the list; a bundle under another name still has its sums.
         if path.is_dir() and not path.is_symlink() and (_is_version(name) or (path / SUMS_FILE).exists())
     ]
     found = [
@@ -79,6 +80,7 @@ def fetch_anchors(store: Store, arriving: str | None = None) -> list[Anchor]:
     parts = {name.partition("/")[0] for name in names if "/" in name}
     folders = [name for name in parts if _is_version(name) or f"{name}/{SUMS_FILE}" in names]
     found = []
+    # A release that the catalogue lists and whose folder is gone is an error, not one charge fewer.
     for name in _select_visible({*folders, *map(str, fetch_catalogued(store))}):
         read = read_all(store, [f"{name}/{file}" for file in ANCHOR_FILES], LARGEST)
         if name != arriving or read[f"{name}/{PRIVACY_RECORD_FILE}"] is not None:
@@ -134,9 +136,11 @@ def _build_anchor(place: str, files: Files) -> Anchor:
         record = json.loads(statement)
         if not isinstance(record, dict):
             raise ValueError(f"{PRIVACY_RECORD_FILE} is not a privacy statement")
+        # The statement is sent before these three: an interrupted publication leaves it without them.
         if key is None or sums is None or signature is None:
             return Anchor(place, record, None)
         covered, listed = {PRIVACY_RECORD_FILE: statement, PUBLIC_KEY_FILE: key}, read_sums(sums)
+        # `list_changed` looks at listed files only: one that the sums leave out is not covered by the signature.
         if not is_signed(key, sums, signature) or not covered.keys() <= listed.keys() or list_changed(covered, listed):
             raise ValueError("it is not as it was signed")
         return Anchor(place, record, fingerprint(key))

@@ -190,9 +190,9 @@ def write_bundle(
 ) -> Path:
     """Write the release to `release_dir`, or hold it in `held_in` until `publish_held`; return the bundle's folder.
 
-    `tables` by name, with the columns of `schema.arrow_schema` and exactly the rows of `rows.layout`, in any order. If
-    the version is already published with the same bytes, nothing changes. Raises `BundleRefused` if the tables or the
-    privacy record fail a check, or if the version is already published with other bytes.
+    `tables` are by name, with the columns of `build_arrow_schema` and exactly the rows of `build_layout`, in any order.
+    If the version is already published with the same bytes, nothing changes. Raises `BundleRefused` if the tables or
+    the privacy record fail a check, or if the version is already published with other bytes.
     """
     ordered = _check_tables(facts, tables)
     release_dir.mkdir(parents=True, exist_ok=True)
@@ -200,8 +200,10 @@ def write_bundle(
         if held_in is not None and not (release_dir / facts.version).exists():
             make_folder(held_in)
             with lock_folder(held_in):
+                # A held bundle may be replaced, and `_promote` would refuse other bytes of the same version.
                 _discard(held_in, facts.version)
                 bundle = _write(held_in, release_dir, facts, ordered, signing_key)
+                # Nobody but its owner may read a release before it is approved.
                 set_modes(held_in, OWNER_ONLY_FOLDER, OWNER_ONLY_FILE)
                 return bundle
         bundle = _write(release_dir, release_dir, facts, ordered, signing_key)
@@ -227,6 +229,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
     """
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{version}.", dir=release_dir) as scratch:
         folder = Path(shutil.copytree(held_in / version, Path(scratch) / version))
+        # The copy is checked, not what it was copied from, which could be exchanged in between.
         if hash_sums(folder) != approved:
             raise BundleRefused(f"release {version}, as it is held, is not the one that was approved")
         set_modes(folder, _FOLDER_MODE, _FILE_MODE)
@@ -234,6 +237,7 @@ def publish_held(held_in: Path, release_dir: Path, version: str, approved: str) 
         bundle = _promote(folder, release_dir)
         _write_archives(files, version, release_dir)
         refresh(release_dir)
+        # Last: until everything is in place, the same bundle can be published again.
         _discard(held_in, version)
     return bundle
 
@@ -254,6 +258,7 @@ def _write(
 ) -> Path:
     """Write the bundle's folder into `place`, comparing with the releases in `release_dir`."""
     earlier = read_previous_releases([release_dir / str(version) for version in list_versions(release_dir)], facts)
+    # In `place` itself, because a rename is one step only within a file system.
     with tempfile.TemporaryDirectory(prefix=f".{facts.version}.", dir=place) as scratch:
         staged = Path(scratch) / facts.version
         staged.mkdir()
@@ -329,14 +334,17 @@ def _fill(
     for name, record in _RECORDS.items():
         (folder / name).write_bytes(format_json(record(described, files, earlier.replaced)))
     (folder / CITATION_FILE).write_bytes(build_citation(described).encode())
+    # After all other records, because it lists them with size and hash; the pages link to everything.
     (folder / DATAPACKAGE_FILE).write_bytes(format_json(build_datapackage(facts, _read(folder))))
     (folder / SITE_FOLDER).mkdir()
     names = _list_files_beside_page(facts.cohorts, facts.on_request.definitions, facts.on_request.files)
     for name, content in build_site_files(facts, tables, _read(folder), names, concluded).items():
         (folder / SITE_FOLDER / name).write_bytes(content)
+    # Over every other file, so only their signature may be written after the sums.
     covered = build_sums(_read(folder))
     (folder / SUMS_FILE).write_bytes(covered)
     (folder / SIGNATURE_FILE).write_bytes(signing.sign(signing_key, covered))
+    # The umask of the process must not decide who can read a release.
     set_modes(folder, _FOLDER_MODE, _FILE_MODE)
 
 
@@ -413,10 +421,12 @@ def _promote(staged: Path, directory: Path) -> Path:
     place = directory / staged.name
     if not place.exists():
         staged.rename(place)
+        # The new name is in the directory, so that has to reach the disk too.
         sync(directory)
         return place
     there, new = _read(place), _read(staged)
     differing = sorted(name for name in there.keys() | new.keys() if there.get(name) != new.get(name))
+    # An archive has no sums, but is packed from a bundle that is equal, so other bytes can only be damage.
     if differing and (place.is_file() or _is_damaged(there)):
         raise BundleRefused(
             f"{place} was damaged since it was written: {', '.join(differing)} is not as signed. Put back a copy of it,"

@@ -30,7 +30,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class BundlePlace:
-    """The place of a bundle: a local path, or a URL that `stores` accepts."""
+    """The place of a bundle: a local path, or a URL that `files.stores` accepts."""
 
     place: Path | str
 
@@ -70,6 +70,7 @@ class BundlePlace:
         """
         if isinstance(self.place, Path):
             beside = self.place.resolve().parent
+            # Synthetic children are one folder deeper in the release directory.
             return load_withdrawals(beside.parent if beside.name == SYNTHETIC_FOLDER else beside).get(version)
         directory = self._directory()
         content = directory.read(WITHDRAWN_FILE, LARGEST)
@@ -77,6 +78,7 @@ class BundlePlace:
         return found.get(version)
 
     def _directory(self) -> Store:
+        # The query may hold a key to the store, which the directory above needs as well.
         address, mark, query = str(self.place).partition("?")
         return open_store(address.rstrip("/").rpartition("/")[0] + mark + query)
 
@@ -87,8 +89,7 @@ def fetch_version(directory: Store, version: Version) -> dict[str, bytes]:
 
 
 def read_all(store: Store, names: Iterable[str], limit: int) -> dict[str, bytes | None]:
-    """Return the content of several files, read in parallel; None for a file that does not exist. Raises
-    `StoreError`."""
+    """Return the content of several files, read in parallel; None for a missing file. Raises `StoreError`."""
     wanted = list(names)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda name: store.read(name, limit), wanted), strict=True))
@@ -104,8 +105,10 @@ def _read_folder(bundle: Path) -> dict[str, bytes]:
     found = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*")}
     plain = {name: path for name, path in found.items() if path.is_file() and not path.is_symlink()}
     folders = {name for name, path in found.items() if path.is_dir() and not path.is_symlink()}
+    # A link could lead to a file outside the bundle.
     if odd := sorted(found.keys() - plain.keys() - (folders & {SITE_FOLDER})):
         raise ValueError(f"it holds things that are not plain files: {', '.join(odd)}")
+    # Before anything is read into memory.
     _check_bounds({name: path.stat().st_size for name, path in plain.items()})
     return {name: path.read_bytes() for name, path in plain.items()}
 
@@ -121,6 +124,7 @@ def _fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     _check_bounds(sizes)
     found = read_all(store, sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
+    # A store that lists nothing gave no sizes, so what was read is measured too.
     _check_bounds({name: len(content) for name, content in files.items()})
     return files
 

@@ -52,6 +52,7 @@ def announce_upcoming(release_dir: Path, entries: Sequence[Announced], today: dt
     """Replace the announcements that readers see. Raises `UnreadableWithdrawals`."""
     release_dir.mkdir(parents=True, exist_ok=True)
     with lock_folder(release_dir):
+        # Before the first release there is no catalogue, feed or page to update.
         if announce(release_dir, entries, today) and list_versions(release_dir):
             refresh(release_dir)
 
@@ -87,8 +88,10 @@ def refresh(release_dir: Path) -> None:
 
 
 def _build_latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """Return the content of `latest.json`: paths are relative to the release directory, `sha256sums` is the SHA-256 of
-    the file of sums."""
+    """Return the content of `latest.json`.
+
+    Paths are relative to the release directory; `sha256sums` is the SHA-256 of the file of sums.
+    """
     listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
     return {
         "version": str(newest),

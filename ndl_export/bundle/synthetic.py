@@ -212,6 +212,7 @@ def write_synthetic(release_dir: Path, made: SyntheticChildren, signing_key: Ed2
     files[SIGNATURE_FILE] = signing.sign(signing_key, files[SUMS_FILE])
     place = release_dir / SYNTHETIC_FOLDER
     with lock_folder(release_dir):
+        # Within the lock, because the release may be withdrawn while its children are made.
         check_wanted(release_dir, version)
         place.mkdir(exist_ok=True)
         place.chmod(_FOLDER_MODE)
@@ -240,6 +241,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
             (staged / name).write_bytes(content)
         set_modes(staged, _FOLDER_MODE, _FILE_MODE)
+        # Fails if the folder has files, so nothing is ever written over.
         staged.replace(folder)
     sync(folder.parent)
 

@@ -107,6 +107,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     """
     trusted = trusted_key.read_bytes() if trusted_key else None
     if trusted is not None:
+        # Called for its error: an unusable key is reported before anything is fetched.
         signing.fingerprint(trusted)
     source = BundlePlace.of(str(bundle))
     try:
@@ -165,6 +166,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
         plans = {key: files[name] for key, name in list_plan_files(cohorts).items()}
+        # Called for its errors: councils that do not exist, or plans without a readable detail.
         build_table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
         return None, [(DATAPACKAGE_FILE, f"it does not say what the release is: {error!r}")]
@@ -193,6 +195,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in find_table_faults(tables, layouts)
     ]
+    # What was made from the tables can be made again only if their rows are the expected ones.
     if wrong:
         return version, faults + wrong
     downloads = build_site_downloads(tables, councils, cohorts, absent, on_request.tables)
@@ -260,6 +263,7 @@ def find_integrity_faults(files: Mapping[str, bytes], trusted: bytes | None) -> 
     """
     faults = [(name, "missing") for name in sorted(_list_due_files(files) - files.keys())]
     faults += [(name, "not part of a bundle") for name in sorted(files.keys() - _list_due_files(files))]
+    # A release without requests has no such file, so one that names neither table nor plan is a fault.
     if (
         ON_REQUEST_FILE in files
         and not OnRequest.list_table_names(files)

@@ -69,16 +69,16 @@ def build_table_layouts(
     return found
 
 
+# A release is laid out once, however often its tables are checked.
 @lru_cache(maxsize=8)
 def _build_layouts(
     councils: tuple[str, ...],
     not_sent: tuple[tuple[str, str, tuple[str, ...]], ...],
     plans: tuple[tuple[tuple[str, str], bytes], ...],
 ) -> dict[str, Layout]:
-    """Return the layouts of the standard tables; `not_sent` has cohort, family and the councils without the counted
-    source.
+    """Return the layouts of the standard tables.
 
-    Cached, so that a release is laid out once, however often its tables are checked.
+    `not_sent` has cohort, family and the councils without the counted source.
     """
     areas: dict[str, dict[str, tuple[Geography, ...]]] = {}
     for cohort, family, absent in not_sent:
@@ -112,6 +112,7 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
         faults += [
             (name, fault) for measure in measures for fault in _find_measure_faults(data, layouts[name], measure)
         ]
+    # One wrong row would be reported again in every sum that it is part of.
     if not faults:
         faults += find_disagreements(ordered, layouts)
     return sorted(faults)
@@ -265,6 +266,7 @@ def _find_cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str
     for unit, parameters in by_unit.items():
         yield from _find_parameter_faults(f"{what}, {unit}", parameters)
         total = math.fsum(family["rho"] for name, family in stated.items() if charged[name] == unit)
+        # Parameters are stated with nine decimals, so their sum is not exact.
         if not math.isclose(total, parameters["rho"], abs_tol=1e-6):
             yield f"{what}: rho of the families adds up to {total:g}, not to that of a {unit}"
     total = math.fsum(float(each["rho"]) for each in by_unit.values())
@@ -288,6 +290,7 @@ def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterat
     rho, epsilon, delta = parameters["rho"], parameters["epsilon"], parameters["delta"]
     if not (0 < rho < 100 and 0 < delta <= 1e-5 and epsilon > 0):
         yield f"{what}: rho {rho}, epsilon {epsilon}, delta {delta} are out of range"
+    # Bun and Steinke 2016, proposition 1.3; a thousandth more, because epsilon is rounded up to four decimals.
     elif epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
         yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
     elif _compute_gaussian_delta(rho, epsilon) > delta:
@@ -295,8 +298,8 @@ def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterat
 
 
 def _compute_gaussian_delta(rho: float, epsilon: float) -> float:
-    """Return the delta of the Gaussian mechanism with this rho at epsilon, mu = sqrt(2 rho) (Balle and Wang 2018,
-    theorem 8)."""
+    """Return the delta of the Gaussian mechanism with this rho at epsilon."""
+    # Balle and Wang 2018, theorem 8.
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
     return above - math.exp(epsilon) * below
@@ -309,11 +312,14 @@ Sums = dict[Children, NDArray[np.float64]]
 """Estimates by the children counted: (areas,), NaN if not published for the area."""
 
 Splits = dict[tuple[Children, str], list[frozenset[str]]]
-"""Sets of categories, smallest first, that a published number is further split by: by (children, attribute)."""
+"""By (children, attribute), the sets of categories by which their published number is split, smallest first."""
 
 
 def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> Iterator[tuple[str, str]]:
-    """Yield (table or family, fault) for the tables of one release, ordered, and their layouts, both by table name."""
+    """Yield (table or family, fault) for numbers of a release that disagree.
+
+    `tables`, with rows in the order of their definitions, and `layouts` are by table name.
+    """
     for family in FAMILIES.values():
         of_family = [name for name, rows in layouts.items() if rows.table.family == family.name and name in tables]
         for period in layouts[of_family[0]].cohorts if of_family else ():
@@ -325,6 +331,7 @@ def find_disagreements(tables: Mapping[str, pa.Table], layouts: Mapping[str, Lay
                 for name in present:
                     for counted, values in _iter_estimates(data[name], own[name], as_linked):
                         known = sums.get(counted)
+                        # Another table may publish the same number for areas in which this one does not.
                         sums[counted] = values if known is None else np.where(np.isnan(known), values, known)
                         if known is not None and not _are_equal(known, values):
                             yield name, f"{period}: {_describe_count(counted)} differs from the same number elsewhere"
@@ -350,6 +357,7 @@ def _iter_estimates(data: pa.Table, layout: Layout, as_linked: bool) -> Iterator
             grid[layout.area_of, layout.row_of] = data[get_column_name(measure, ColumnRole.ESTIMATE)].to_numpy()
             for index, row in enumerate(layout.rows):
                 if measure.name in row.counts:
+                    # A copy, because the next measure fills the same grid.
                     yield row.counts[measure.name], grid[:, index].copy()
 
 
@@ -389,6 +397,7 @@ def _sum_over(
     """Return the sum over `categories` of the numbers that split `whole` by `name`; None if some are not published."""
     total, left = np.zeros(()), categories
     for chosen in splits.get((whole, name), ()):
+        # Smallest first: a level that adds up categories is used only where these are not published one by one.
         if chosen <= left:
             total, left = total + sums[whole | {(name, chosen)}], left - chosen
     return None if left else total
@@ -400,6 +409,7 @@ def _find_unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]
     counted, values = list(sums), np.array(list(sums.values()))
     for index, area in enumerate(areas):
         inside = [councils[council] for council in area.councils]
+        # A sum is NaN if a part is not published, and no comparison with NaN is true.
         differs = np.abs(values[:, inside].sum(axis=1) - values[:, index]) > TOLERANCE
         for position in np.flatnonzero(differs):
             yield f"{_describe_count(counted[position])} of {area.name} is not the sum of its councils"
@@ -407,6 +417,7 @@ def _find_unequal_areas(sums: Sums, areas: Sequence[Geography]) -> Iterator[str]
 
 def _are_equal(left: NDArray[np.float64], right: NDArray[np.float64]) -> bool:
     """Return whether both are equal in every area where both are published."""
+    # Where one is not published the difference is NaN, which no comparison finds.
     return not (np.abs(left - right) > TOLERANCE).any()
 
 

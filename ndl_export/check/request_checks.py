@@ -42,6 +42,7 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
             yield f"{each.name} is of cohort {', '.join(odd)}, which the release has not"
         if Version.parse(each.release) > Version.parse(version):
             yield f"{each.name} was first published in {each.release}, which is later than this release"
+        # Called for its ValueError, which the caller reports.
         dt.date.fromisoformat(each.asked_on)
         for what, words in (("who asked for it", each.asked_by), ("what for", each.purpose)):
             if not is_line(words):
@@ -49,6 +50,7 @@ def _find_table_faults(tables: Collection[RequestedTable], version: str, cohorts
 
 
 def _find_name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
+    # As written in a bulk upload, which cannot have every character and must not have a title twice.
     titles = Counter(format_upload_title(table) for table in (*TABLES.values(), *(each.table for each in tables)))
     for what, counted in (("are called", Counter(each.name for each in tables)), ("have the title", titles)):
         yield from (f"{number} tables {what} {words}" for words, number in counted.items() if number > 1)
@@ -96,6 +98,7 @@ def _is_same_definition(table: RequestedTable, request: Mapping[str, Any]) -> bo
     except InvalidDefinition:
         return False
     now = table.definition
+    # As text, because dictionaries of levels are equal in any order.
     return (now.model_dump_json(), table.family) == (then.model_dump_json(), request["family"])
 
 

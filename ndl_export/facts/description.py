@@ -148,6 +148,7 @@ def _iter_data_files(facts: ReleaseFacts, files: Mapping[str, bytes]) -> Iterato
         if name in files:
             size, digest = len(files[name]), hashlib.sha256(files[name]).hexdigest()
             yield DataFile(f"{facts.folder_address}/{name}", title, about, table, size, digest)
+    # Not in `files`: an archive is packed after the records that describe it.
     for suffix in ARCHIVES:
         title, about = f"The whole release as one {suffix.upper()} file", "Every file of the release, with checksums"
         yield DataFile(f"{facts.folder_address}.{suffix}", title, f"{about} and signature")

@@ -1,7 +1,7 @@
-"""Files of a release directory that belong to no single release: withdrawals, announcements and the register of
-requests.
+"""Files of a release directory that belong to no single release.
 
-They are beside the bundles, which never change, and are not signed: readers have to trust the server of the directory.
+These are withdrawals, announcements and the register of requests. They are beside the bundles, which never change, and
+are not signed: readers have to trust the server of the directory.
 
 `withdrawn.json` lists withdrawn releases with date and reason. People sign each withdrawal, and the file is compared
 with the signed withdrawals before it is sent.
@@ -87,12 +87,14 @@ def read_withdrawals(content: bytes, name: str) -> dict[str, Withdrawal]:
 
 def record_withdrawals(release_dir: Path, known: Mapping[str, Withdrawal], *added: Withdrawal) -> None:
     """Write the file with the known and the added withdrawals."""
+    # By version, so that the same withdrawals give the same bytes in whatever order they were made.
     every = sorted([*known.values(), *added], key=lambda each: Version.parse(each.version))
     content = {"withdrawn": [asdict(each) for each in every]}
     write_whole(release_dir / WITHDRAWN_FILE, format_json(content))
 
 
 UPCOMING_FILE = "upcoming.json"
+# A standard time, usually 09:30: Code of Practice for Statistics 3.0, standard 3.
 TIME_OF_DAY = dt.time(9, 30)
 _A_MONTH, _FOUR_WEEKS, _TWELVE_MONTHS = dt.timedelta(30), dt.timedelta(weeks=4), dt.timedelta(366)
 NO_CALENDAR = "No release calendar has been given: months and days of further releases are not announced."
@@ -129,8 +131,10 @@ class _Calendar(Settings):
 
 @dataclass(frozen=True)
 class Upcoming:
-    """An announced release: its version, its day (2026-11-26; empty if only the month is known) and the day of
-    announcement."""
+    """An announced release: its version, its day and the day of announcement.
+
+    Days are written 2026-11-26; `date` is empty if only the month is known.
+    """
 
     version: str
     date: str
@@ -162,6 +166,7 @@ def read_calendar(path: Path | None) -> list[Announced]:
 def find_calendar_gaps(entries: Sequence[Announced], today: dt.date) -> Iterator[str]:
     """Yield a sentence for each respect in which the calendar does not meet practice 3.1 today."""
     first_days = {each: dt.date.fromisoformat(f"{Version.parse(each.version).published_in}-01") for each in entries}
+    # An entry without a day is still to come until its month is over.
     coming = [each for each, first in first_days.items() if today <= (each.date or first + _A_MONTH)]
     if not any((each.date or first_days[each]) <= today + _TWELVE_MONTHS for each in coming):
         yield "the release calendar announces nothing for the next twelve months: READINESS_CALENDAR names it"
@@ -174,6 +179,7 @@ def announce(release_dir: Path, entries: Sequence[Announced], today: dt.date) ->
     """Write the announcements and return whether they changed. An unchanged entry keeps its day of announcement."""
     before = {(each.version, each.date): each for each in read_announcements(release_dir) or ()}
     new = [Upcoming(each.version, each.date.isoformat() if each.date else "", today.isoformat()) for each in entries]
+    # Keyed by version and day: an entry whose day changes is announced anew.
     kept = [before.get((each.version, each.date), each) for each in new]
     if read_announcements(release_dir) == kept:
         return False
@@ -239,6 +245,7 @@ class AskedTable:
         for what in ("name", "title", "asked_by", "purpose"):
             if not is_line(getattr(self, what)):
                 yield f"{what} is not one line of text"
+        # Called for its ValueError, like `Cohort` and `Version.parse` below.
         dt.date.fromisoformat(self.asked_on)
         if not self.cohorts:
             yield "it names no cohort"

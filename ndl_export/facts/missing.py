@@ -1,10 +1,9 @@
-"""Sentences about sources that councils have not sent, and about breaks in the time series. All of them are public
-facts.
+"""Sentences about sources that councils have not sent, and about breaks in the time series.
 
-The sources that each council had sent are recorded when a cohort is measured. A council that takes part in one cohort
-of a release and not in another has sent nothing for the other. A family of tables counts the rows of one source
-(`Family.source`): a council without it has no rows there, and its figures are not available. The other sources add
-characteristics and links to the children of that source.
+All of them are public facts. The sources that each council had sent are recorded when a cohort is measured. A council
+that takes part in one cohort of a release and not in another has sent nothing for the other. A family of tables counts
+the rows of one source (`Family.source`): a council without it has no rows there, and its figures are not available. The
+other sources add characteristics and links to the children of that source.
 
 A series breaks in two ways: the meaning of what is recorded changes (`sources.reference.cohorts`), or the figures of
 several councils cover other councils than in the cohort before. `rows.Layout.breaks` decides which rows are flagged
@@ -125,8 +124,10 @@ def _find_cohort_faults(missing: Missing, councils: Collection[str]) -> list[str
 
 
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
-    """Return pairs of source and council. Councils that have sent nothing come first, once each, with an empty
-    source."""
+    """Return pairs of source and council.
+
+    Councils that have sent nothing come first, once each, with an empty source.
+    """
     nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
@@ -150,6 +151,7 @@ def _explain_areas_left_out(missing: Missing, councils: tuple[str, ...], tables:
     found = []
     for family in FAMILIES.values():
         absent = list_missing_councils(missing, family.name)
+        # Codes tell England from its remainder: without one council, all together are `Pilot councils`.
         kept = {area.code for area in list_geographies(councils, absent)}
         own = _format_tables(name for name, table in tables.items() if table.family == family.name)
         found += [
@@ -188,6 +190,7 @@ def _format_labels(each: Break) -> str:
     attributes = [attribute for family in FAMILIES.values() for attribute in family.attributes]
     labels = {
         "each early learning goal" if attribute.name in GOALS else attribute.label: None
+        # Goals last, so that the one label they share comes after all others.
         for attribute in sorted(attributes, key=lambda attribute: attribute.name in GOALS)
         if attribute.name in each.attributes
     }
@@ -202,6 +205,7 @@ def _explain_changed_councils(
             frozenset(list_geographies(councils, list_missing_councils(missing.get(each, {}), family.name))[0].councils)
             for each in (before, cohort)
         )
+        # In a cohort whose source nobody sent, no figure is available that could be compared.
         if earlier and now and earlier != now:
             parts = (("new", now - earlier), ("gone", earlier - now))
             yield (

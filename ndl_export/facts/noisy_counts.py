@@ -78,11 +78,13 @@ class NoisyCounts:
         empty = {
             names: np.zeros(tuple(map(len, domains)), dtype=np.int64) for names, _, domains in _parse_measured(plan)
         }
+        # All but the drawn numbers follows from the plan, so cells are compared with it as a whole, order included.
         expected = cls(plan, empty).table(cohort, family)
         if not own.drop_columns(["noisy_count"]).equals(expected.drop_columns(["noisy_count"])):
             raise ValueError(f"the noisy counts of {family}, cohort {cohort}, are not those of its plan")
         drawn, counts, start = own["noisy_count"].to_numpy(), {}, 0
         for attributes, cell in empty.items():
+            # `product` varies the last attribute fastest, as does an array in C order.
             counts[attributes] = drawn[start : start + cell.size].reshape(cell.shape)
             start += cell.size
         return cls(plan, counts)
@@ -120,6 +122,7 @@ def write_noisy_counts(folder: Path, noisy: NoisyByCohort, version: str) -> None
     """Write the plans and the cells of every cohort and family into `folder`."""
     names = list_plan_files(noisy.keys())
     for key, plan in collect_plans(noisy).items():
+        # Not formatted again: the ledger has the hash of these bytes.
         (folder / names[key]).write_bytes(plan)
     cells = pa.concat_tables(
         [entry.table(cohort, family) for cohort, own in sorted(noisy.items()) for family, entry in own.items()]
@@ -142,10 +145,10 @@ def write_cells(cells: pa.Table, path: Path, version: str) -> None:
 def find_noisy_faults(
     plans: Mapping[tuple[str, str], bytes], cells: pa.Table | None, record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield errors in the plans (by cohort and family) and cells, checked against the plan hashes in the privacy
-    record.
+    """Yield errors in plans and cells, given the plan hashes in the privacy record.
 
-    Entries measured later, on request, are skipped: they have their own plans and cells.
+    Plans are by cohort and family. Entries measured later, on request, are skipped: they have their own plans and
+    cells.
     """
     stated = {
         (each["cohort"], each["family"]): each.get("plan_sha256")

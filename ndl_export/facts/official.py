@@ -84,13 +84,13 @@ def read_official_figures(cohort: str) -> tuple[OfficialFigure, ...]:
     for row, percent, source in _iter_published(cohort):
         breakdown = (row["breakdown_topic"], row["breakdown"], row["sex"])
         figure = OfficialFigure(cohort, *_get_area(row), *breakdown, float(percent), source)
+        # Sources come in order of their decimals, so the first one of a figure is kept.
         found.setdefault(figure.key, figure)
     return tuple(sorted(found.values(), key=lambda figure: (figure.geographic_level != NATIONAL, figure.area_name)))
 
 
 def _iter_published(cohort: str) -> Iterator[tuple[dict[str, str], str, str]]:
-    """Yield row, percentage and source of every published figure, from the source with most decimals to that with
-    fewest."""
+    """Yield row, percentage and source of every published figure, the source with most decimals first."""
     profile = FOLDER / f"published_eyfsp_{cohort}.csv"
     for row in read_rows(profile) if profile.is_file() else ():
         if row["gld_children_percent"]:
@@ -112,8 +112,10 @@ def read_official_cohorts() -> tuple[str, ...]:
 
 @cache
 def read_official_reviews(cohort: str) -> tuple[OfficialReview, ...]:
-    """Return published figures on the two-year review, from the financial year in which the cohort's children turned
-    2½."""
+    """Return the published figures on the two-year review of a cohort.
+
+    They are those of the financial year in which its children turned 2½.
+    """
     first = Cohort(cohort).first_year - _YEARS_FROM_REVIEW
     year = f"{first}{(first + 1) % 100:02d}"
     return tuple(

@@ -1,5 +1,4 @@
-"""Requested tables that a release publishes in addition to its standard tables, with the noisy counts measured for
-them.
+"""Requested tables of a release, in addition to its standard tables, and the noisy counts measured for them.
 
 `on_request.json` has the definition of each table, who requested it and why; a release without requested tables has no
 such file. Counts measured for them later than the cohort itself have a plan for each cohort, family and release,
@@ -49,6 +48,7 @@ TAKEN = frozenset(
 )
 """Names that a requested table cannot have, because they belong to files of a bundle, tables and views of the analyst
 database, sheets of the workbook, or files of synthetic children."""
+# Such a table's CSV file would have the name of another table's file with all rows.
 _TAKEN_ENDING = "_all_rows"
 
 
@@ -57,6 +57,7 @@ def is_taken(name: str) -> bool:
     return name in TAKEN or name.endswith(_TAKEN_ENDING)
 
 
+# These names come from a file of a bundle and become names of files to read: none may lead out of its folder.
 _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
@@ -108,6 +109,7 @@ class RequestedTable:
 
     def document(self) -> dict[str, Any]:
         """Return the request as JSON-ready values."""
+        # Once used, `table` is in `vars` too, because it is cached there.
         own = {key: value for key, value in vars(self).items() if key not in ("definition", "table")}
         return own | {"cohorts": list(self.cohorts), "definition": self.definition.model_dump(mode="json")}
 
@@ -117,6 +119,7 @@ class RequestedTable:
         facts = dict(document)
         definition = read_definition(facts.pop("definition"))
         found = cls(definition, **facts | {"cohorts": tuple(facts["cohorts"])})
+        # Built here so that a definition which its family does not publish is an error of reading.
         _ = found.table
         return found
 
@@ -164,7 +167,7 @@ class OnRequest:
         return frozenset((ON_REQUEST_FILE, *counts) if self else ())
 
     def write(self, folder: Path, version: str) -> None:
-        """Write these `files` into `folder`."""
+        """Write the files named in `files` into `folder`."""
         if not self:
             return
         (folder / ON_REQUEST_FILE).write_bytes(self.to_json())
@@ -196,6 +199,7 @@ class OnRequest:
         measured = [Further(**each) for each in document["measured"]]
         cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
         drawn = {each: _read_counts(files[each.plan_file], cells, each) for each in measured}
+        # Each plan reads its own cells and no others, so cells that none names would go unseen.
         if sum(len(own) for own in map(_build_cells, drawn, drawn.values())) != len(cells):
             raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
         return cls(tables, drawn)

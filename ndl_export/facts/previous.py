@@ -48,6 +48,7 @@ class Previous:
             for cohort, release in measured_in.items()
             if self.measured_in.get(cohort) == release
             and (
+                # If one has all counts of the other, the variance of a change is the difference of both variances.
                 _select_cohort(cohort, self.further) < _select_cohort(cohort, further)
                 or _select_cohort(cohort, self.further) > _select_cohort(cohort, further)
             )
@@ -56,8 +57,11 @@ class Previous:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The version that a release replaces (None if it is the first), and for each cohort the newest older release that
-    has it."""
+    """The releases before a new one.
+
+    `replaced` is the version that it replaces (None if it is the first), and `of` has, for each cohort, the newest
+    older release with that cohort.
+    """
 
     replaced: str | None
     of: Mapping[str, Previous]
@@ -68,6 +72,7 @@ def read_previous_releases(bundles: list[Path], facts: ReleaseFacts) -> Earlier:
     older = [path for path in bundles if Version.parse(path.name) < Version.parse(facts.version)]
     replaced: str | None = None
     newest: dict[str, Path] = {}
+    # Oldest first: the newest release that fits replaces the others.
     for path in sorted(older, key=lambda path: Version.parse(path.name)):
         cohorts = _read_json(path / DATAPACKAGE_FILE)["cohorts"]
         if set(cohorts) <= set(facts.cohorts):
@@ -92,6 +97,7 @@ def read_release(bundle: Path) -> Previous:
         missing=package["missing"],
         epsilon={cohort: entry["privacy_parameters"]["epsilon"] for cohort, entry in stated.items()},
         measured_in={cohort: entry["measured_in"] for cohort, entry in stated.items()},
+        # A bundle of another schema may lack a table.
         tables={name: pq.read_table(file) for name in defined if (file := bundle / f"{name}.parquet").is_file()},
         requested=on_request.tables,
         further=frozenset(on_request.noisy_counts),

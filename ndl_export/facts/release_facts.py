@@ -67,16 +67,18 @@ class Publisher(Settings):
 
 
 def load_publisher(*, demonstration: bool) -> Publisher:
-    """Return the publisher of this installation; a `demonstration` adds the notice that no record is about a real
-    child.
+    """Return the publisher of this installation.
 
-    Raises `InvalidPublisher`, also for a placeholder outside a demonstration.
+    A `demonstration` adds the notice that no record is about a real child. Raises `InvalidPublisher`, also for a
+    placeholder outside a demonstration.
     """
     own = get_settings().publisher
     if not demonstration:
+        # The template holds placeholders, so a real release without a publisher file is refused.
         return _read_real_publisher(own or _TEMPLATE)
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
+    # Without a file of the installation both notices are the same one.
     return stated.model_copy(update={"notice": " ".join(dict.fromkeys((synthetic.notice, stated.notice))).strip()})
 
 
@@ -120,13 +122,13 @@ class Version:
     def parse(cls, text: str) -> Version:
         """Read a version. Raises `InvalidVersion`."""
         match = _VERSION.fullmatch(text)
+        # Without this, 2026.11.00 would be a second name of 2026.11.0.
         if not match or str(int(match[3])) != match[3]:
             raise InvalidVersion(f"{text!r} is not a release version: write year.month.number as 2026.11.0")
         return cls(*(int(part) for part in match.groups()))
 
     def check_is_new(self, today: dt.date) -> None:
-        """Raise `InvalidVersion` if no release of this version can be started today: its month is too far ahead or too
-        old."""
+        """Raise `InvalidVersion` if its month is too far ahead of today, or too old, to start a release."""
         ahead = 12 * (self.year - today.year) + self.month - today.month
         if self.year < EARLIEST_YEAR or ahead > MONTHS_AHEAD:
             raise InvalidVersion(
@@ -146,8 +148,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits beyond which a percentage or average is flagged; half-widths of the 95% interval in points per hundred of
-    its range."""
+    """Limits beyond which a percentage or average is flagged.
+
+    Half-widths are those of the 95% interval, in points per hundred of the figure's range.
+    """
 
     unreliable_half_width: float
     withheld_half_width: float
@@ -193,6 +197,7 @@ class ReleaseFacts:
 
     def __post_init__(self) -> None:
         Version.parse(self.version)
+        # Every cohort has an entry, in one order, whatever was given: it is written into the bundle.
         object.__setattr__(self, "missing", {cohort: self.missing.get(cohort, {}) for cohort in sorted(self.cohorts)})
 
     @property
@@ -212,8 +217,7 @@ class ReleaseFacts:
 
     @property
     def privacy_parameters(self) -> Mapping[str, float]:
-        """`rho`, `epsilon` and `delta` of a child, for all tables of its cohort together; those of the largest
-        cohort."""
+        """`rho`, `epsilon` and `delta` of a child for all tables together, in the cohort with the largest."""
         parameters: dict[str, float] = self.privacy_record["privacy_parameters"]
         return parameters
 

@@ -18,6 +18,7 @@ def list_versions(release_dir: Path) -> list[Version]:
             continue
         try:
             found.append(Version.parse(path.name))
+        # Temporary folders, `site` and `synthetic_children` are beside the bundles.
         except InvalidVersion:
             continue
     return sorted(found)

@@ -1,5 +1,4 @@
-"""Synthetic children of a release: their rows, the measurements of their quality, and their place in a release
-directory.
+"""Synthetic children of a release: their rows and the measurements of their quality.
 
 Their folder, `synthetic_children/<version>`, is beside the bundles and is not a bundle.
 """
@@ -46,10 +45,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How rates of a good level of development compare, in points, if the children are drawn without the marginal that
-    gives these rates.
+    """How rates of a good level of development compare if children are drawn without the marginal that gives them.
 
-    They are compared with the release's estimates. `noise` is the median error of the estimates from their own noise.
+    Values are in points. The rates are compared with the release's estimates. `noise` is the median error of the
+    estimates from their own noise.
     """
 
     attributes: tuple[str, ...]

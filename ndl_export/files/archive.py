@@ -53,8 +53,10 @@ ARCHIVES: dict[str, Callable[[Files, str], bytes]] = {"zip": pack_zip, "tar": pa
 
 
 def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
-    """Return folder and files of an archive made by this module. Raises ValueError for an archive with any other
-    bytes."""
+    """Return folder and files of an archive made by this module.
+
+    Raises ValueError for an archive with any other bytes.
+    """
     read, pack, kind = (_unzip, pack_zip, "ZIP") if content[:2] == b"PK" else (_untar, pack_tar, "ZIP or tar")
     try:
         members = read(content)
@@ -73,6 +75,7 @@ def unpack(content: bytes) -> tuple[str, dict[str, bytes]]:
     if len(folders) != 1 or not all(_is_plain(name) for name in files):
         raise ValueError("it does not hold one folder of files and folders of files")
     folder = folders.pop()
+    # Readers skip gaps, comments and trailing bytes; an archive that is equal when packed again has none.
     if pack(files, folder) != content:
         raise ValueError("it was not packed by the publisher: names, times, modes or order differ")
     return folder, files
@@ -87,8 +90,10 @@ def _unzip(content: bytes) -> dict[str, bytes]:
 
 
 def _untar(content: bytes) -> dict[str, bytes]:
+    # `r:` reads no compressed tar, which could unpack to any size.
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         entries = archive.getmembers()
+        # A sparse file is longer than what the archive holds of it.
         if not all(entry.isreg() and not entry.issparse() for entry in entries):
             raise ValueError("it holds things that are not plain files")
         _check_sizes([entry.size for entry in entries], content)
@@ -97,8 +102,8 @@ def _untar(content: bytes) -> dict[str, bytes]:
 
 
 def _check_sizes(sizes: list[int], content: bytes) -> None:
-    """Raise ValueError if the files claim to be larger than the archive. Nothing is compressed, so this would be an
-    attempt to exhaust memory."""
+    """Raise ValueError if the files claim to be larger than the archive."""
+    # Nothing is compressed, so this would be an attempt to exhaust memory.
     if sum(sizes) > len(content):
         raise ValueError("its files claim to be larger than the archive itself")
 
@@ -106,4 +111,5 @@ def _check_sizes(sizes: list[int], content: bytes) -> None:
 def _is_plain(name: str) -> bool:
     """Return whether a file is in the folder itself or in a direct subfolder."""
     parts = name.split("/")
+    # `..`, or the empty part of a second slash, would lead out of the folder.
     return len(parts) <= _DEEPEST and all(part not in ("", ".", "..") for part in parts)

@@ -84,6 +84,7 @@ def build_workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
     parts = (book.meta, book.content, book.styles, book.manifest)
     for part in parts:
         part.root.set_attribute("manifest:version" if part is book.manifest else "office:version", _VERSION)
+    # OpenDocument requires `mimetype` to be the first member, uncompressed.
     return pack_flat_zip({"mimetype": book.mimetype.encode(), **{part.part_name: part.serialize() for part in parts}})
 
 
@@ -97,6 +98,7 @@ def find_differing_sheets(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             book.set_part("content", archive.read("content.xml"))
         found = _read_tables(book)
+    # SyntaxError is lxml's error for XML that is not well-formed.
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError) as error:
         raise ValueError(str(error)) from None
     made = _read_tables(_build_book(sheets))
@@ -105,6 +107,7 @@ def find_differing_sheets(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
 
 def _read_tables(book: odfdo.Document) -> dict[str | None, list[str]]:
     """Return the tables of all sheets by sheet name, as XML from the headings on."""
+    # Lists, because a second sheet of the same name must not hide the first.
     found: dict[str | None, list[str]] = {}
     for sheet in book.content.get_elements("//table:table"):
         _, headings, rows = sheet.serialize(with_ns=True).partition("<table:table-header-rows>")
@@ -177,6 +180,7 @@ def _render_row(*cells: str) -> str:
 def _render_cell(cell: Words | float, decimals: int | None) -> str:
     if not isinstance(cell, int | float):
         return _render_words(cell)
+    # With `z`, a number that rounds to zero has no minus sign.
     shown = f"{float(cell):z,.{decimals or 0}f}"
     typed = f'office:value-type="float" office:value="{shown.replace(",", "")}"'
     return f"<table:table-cell {typed}><text:p>{shown}</text:p></table:table-cell>"

@@ -19,6 +19,7 @@ PUBLIC_KEY_FILE = "public_key.pem"
 UNCOVERED = (SUMS_FILE, SIGNATURE_FILE)
 """Files that the sums do not cover: the sums themselves and the signature over them."""
 
+# Names at most one folder deep, without the backslashes and line breaks that `sha256sum` escapes.
 _LINE = re.compile(r"([0-9a-f]{64})  ((?:[^/\\\s]+/)?[^/\\\s]+)")
 
 
@@ -73,6 +74,7 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def fingerprint(public: bytes) -> str:
     """Return the SHA-256 of the public key in DER, in hexadecimal, for comparing keys. Raises `UnusableKey`."""
+    # One key has one form in DER, but in PEM it may differ in line ends.
     der = load_public_key(public).public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )

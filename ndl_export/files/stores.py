@@ -106,9 +106,11 @@ class Store:
         if self.protocol in _WEB:
             return None
         with explain_errors(self.url):
+            # A listing that fsspec kept would miss what another publisher has sent since.
             self.system.invalidate_cache()
             found = self.system.find(self._path(folder), detail=True)
         start = f"{self.root.strip('/')}/"
+        # Paths begin with a slash in a file system, and without one in an object store.
         sizes = {path.lstrip("/").removeprefix(start): int(each["size"]) for path, each in found.items()}
         return {name: size for name, size in sizes.items() if name and not name.startswith((_STAGING, start))}
 
@@ -179,6 +181,7 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
 
 def _check(url: str, protocol: str, to_write: bool) -> None:
     before, at, _ = url.partition("://")[2].partition("@")
+    # Azure writes abfs://container@account, so an @ without a colon before it is no credential.
     if (at and ":" in before) or ("?" in url and (to_write or protocol not in _WEB)):
         raise UnusableAddress(
             "a URL must not hold credentials: give them in the environment, as the store's library asks"
@@ -210,6 +213,7 @@ def _explain_error(error: Exception) -> str:
     status = getattr(error, "status_code", None) or getattr(error, "status", None)
     if status in _STATUS:
         return _STATUS[status]
+    # By name, because the stores' libraries are an extra that need not be installed.
     kinds = [kind.__name__ for kind in type(error).__mro__]
     if known := next((_WHAT[kind] for kind in kinds if kind in _WHAT), None):
         return known

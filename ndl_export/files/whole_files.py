@@ -46,6 +46,7 @@ def write_whole(path: Path, content: bytes) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
         staged = Path(scratch) / path.name
         staged.write_bytes(content)
+        # Whatever the umask of the process, readers can open the file.
         staged.chmod(_MODE)
         sync(staged)
         staged.replace(path)

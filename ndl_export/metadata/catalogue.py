@@ -1,12 +1,11 @@
 """Files that list all releases: `catalogue.jsonld` for harvesters (DCAT-AP 3.0) and `feed.xml` for readers (Atom).
 
 In the catalogue, each release is the dataset of its own record (`dcat.jsonld`). All are in one series in version order,
-with a status from the tables of the EU Publications Office. CKAN's harvester makes a package of each `dcat:Dataset` and
-reads only the status of distributions, so these have a status too, and the description of a withdrawn release begins
-with the reason. The feed (RFC 4287) lists the newest release first, dated by its publication or, if withdrawn, by its
-withdrawal. Both files list announced releases separately. Synthetic children of a release are a separate dataset in the
-catalogue and have the status of the release. The catalogue links to the requests for tables, and the feed lists the
-answered ones.
+with a status from the tables of the EU Publications Office; the description of a withdrawn one begins with the reason.
+CKAN's harvester makes a package of each `dcat:Dataset`. The feed (RFC 4287) lists the newest release first, dated by
+its publication or, if withdrawn, by its withdrawal. Both files list announced releases separately. Synthetic children
+of a release are a separate dataset in the catalogue and have the status of the release. The catalogue links to the
+requests for tables, and the feed lists the answered ones.
 """
 
 from __future__ import annotations
@@ -33,8 +32,10 @@ _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity"
 
 @dataclass(frozen=True)
 class Published:
-    """A release in its directory: version, the record in its bundle (`dcat.jsonld`), its withdrawal or None, and the
-    notice that begins everything (may be empty)."""
+    """A release in its directory.
+
+    `record` is the one in its bundle (`dcat.jsonld`), and `notice`, which may be empty, begins everything about it.
+    """
 
     version: str
     record: dict[str, Any]
@@ -119,6 +120,7 @@ def _build_request_links(releases: Sequence[Published]) -> dict[str, Any]:
     """Return the links to the register of requests: for programs, and for people if it has a page."""
     directory = releases[-1].directory
     found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
+    # If every release is withdrawn, the directory has no `site`.
     if all(each.withdrawal for each in releases):
         return found
     page = {
@@ -146,6 +148,7 @@ def _build_series(releases: Sequence[Published], name: str) -> dict[str, Any]:
         ),
         "dct:issued": build_date(first.issued),
         "dct:modified": build_date(_find_last_change(releases)),
+        # Releases can cover the same period, and dictionaries cannot be members of a set.
         "dct:temporal": list({str(period): period for period in periods}.values()),
         "dcat:first": {"@id": first.address},
         "dcat:last": {"@id": newest.address},
@@ -164,11 +167,13 @@ def _build_dataset(releases: Sequence[Published], position: int, series: str) ->
         "dct:modified": build_date(release.changed),
         "dcat:inSeries": {"@id": series},
         "adms:status": build_concept(f"dataset-status/{code}", label),
+        # CKAN's harvester reads the status of distributions only, so each has one.
         "dcat:distribution": [
             entry | {"adms:status": build_concept(f"distribution-status/{code}", label)}
             for entry in record["dcat:distribution"]
         ],
     }
+    # It reads the description of a dataset, but not its status.
     if release.withdrawal:
         for name in ("dct:description", "adms:versionNotes"):
             record[name] = build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
@@ -187,8 +192,7 @@ _AS_THE_RELEASE = (
 
 
 def _build_synthetic_dataset(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the synthetic children of a release as a separate dataset, in no series, with the status of the
-    release."""
+    """Return the synthetic children of a release as a dataset in no series, with the status of the release."""
     code, label = _STATUS[release.withdrawal is not None]
     withdrawn = release.withdrawal.sentence if release.withdrawal else ""
     address, rows = package["homepage"], (CSV_FILE, PARQUET_FILE)
@@ -265,6 +269,7 @@ def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -
 
 def is_announced(dataset: Mapping[str, Any]) -> bool:
     """Return whether a dataset of a catalogue is a release that is only announced."""
+    # The catalogue may come from a place that others write to, so its form is not taken for granted.
     status = dataset.get("adms:status")
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
@@ -290,6 +295,7 @@ def build_feed(
     an entry after the release that answered it.
     """
     newest = releases[-1]
+    # `xmlns` as an attribute, so that ElementTree writes no prefix before every name.
     root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
     address = f"{newest.directory}/feed.xml"
     _add(root, "id", address)
@@ -364,4 +370,5 @@ def _add(parent: ET.Element, name: str, text: str) -> None:
 
 
 def _format_moment(day: str) -> str:
+    # Atom's dates have a time, and a release has only a day.
     return f"{day}T00:00:00Z"

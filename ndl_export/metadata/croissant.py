@@ -90,6 +90,7 @@ def build_dataset(
         "sdLicense": OGL_ADDRESS,
         "url": url,
         "version": version,
+        # A release never changes, so its three dates are one day.
         **dict.fromkeys(("datePublished", "dateCreated", "dateModified"), day),
         "inLanguage": LANGUAGE,
         "publisher": organisation,
@@ -106,6 +107,7 @@ def build_file_object(name: str, description: str, content: bytes) -> dict[str, 
         "@id": name,
         "name": name,
         "description": description,
+        # The name alone, so that a downloaded bundle loads without the web.
         "contentUrl": name,
         "contentSize": f"{len(content)} B",
         "encodingFormat": "application/x-parquet",

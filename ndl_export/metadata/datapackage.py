@@ -1,5 +1,7 @@
-"""`datapackage.json` and `csv-metadata.json`: the files of a bundle as a Frictionless Data Package
-(specs.frictionlessdata.io, version 1), and its CSV files in CSV on the Web (W3C).
+"""`datapackage.json` and `csv-metadata.json`: the files of a bundle for programs.
+
+The first describes all files as a Frictionless Data Package (specs.frictionlessdata.io, version 1), the second the CSV
+files in CSV on the Web (W3C).
 
 In the Data Package, the CSV files of tables are tabular resources with a schema for validation; every other file is a
 plain resource with size and hash. Columns of symbols define their own missing values, as in version 2: only `none` is
@@ -107,9 +109,11 @@ def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str,
             "description": file.about,
             "profile": "tabular-data-resource",
             "type": "table",
+            # The default of a Data Package's dialect is CRLF.
             "dialect": _DIALECT | {"lineTerminator": "\n"},
             "schema": {
                 "fields": [_build_field(column) for column in file.columns],
+                # In a file for EES, a symbol takes the place of a figure and is read as missing.
                 "missingValues": ["", *(INSTEAD if file.columns[0].official else ())],
                 "primaryKey": list(file.key),
             },
@@ -148,6 +152,7 @@ def _build_field(column: CsvColumn) -> dict[str, Any]:
         "description": column.description,
         "type": _TYPES[str(column.source.type)],
         "constraints": constraints | ({"enum": list(column.words)} if column.words else {}),
+        # As in version 2 of the standard: here the symbols are values, and only `none` is missing.
     } | ({"missingValues": [NOTHING]} if column.official and column.source.symbols else {})
 
 
@@ -201,8 +206,10 @@ def _build_csvw_column(column: CsvColumn) -> dict[str, Any]:
         filled = source.role in (ColumnRole.TIME, ColumnRole.FILTER) or column.name == LEVEL
         described["required"] = filled if official else column.required
     if column.words:
+        # Python escapes spaces too, which not every engine of regular expressions accepts.
         words = "|".join(re.escape(value).replace("\\ ", " ") for value in column.words)
         return described | {"datatype": {"base": "string", "format": words}}
+    # Cells for EES are decimals; plain ones are unrounded doubles, which may be written with an exponent.
     base = {"string": "string", "int64": "integer", "double": "decimal" if official else "double"}[str(source.type)]
     form = {"format": _FORMS[column.name]} if column.name in _FORMS else {}
     if official and base == "string" and not form:

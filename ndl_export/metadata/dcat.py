@@ -103,6 +103,7 @@ def _build_distribution(described: Description, entry: DataFile) -> dict[str, An
     published = build_date(described.facts.published_on)
     media_type = {"@id": f"{_MEDIA_TYPE}/{entry.media_type}", "@type": "dct:MediaType"}
     own: dict[str, Any] = {"dcat:packageFormat": media_type} if entry.format in ARCHIVES else {}
+    # An archive holds this record, which therefore cannot state its size and hash.
     if entry.sha256:
         own["dcat:byteSize"] = {"@value": str(entry.size), "@type": "xsd:nonNegativeInteger"}
         own["spdx:checksum"] = {

@@ -38,6 +38,7 @@ def build_ckan_package(described: Description) -> dict[str, Any]:
         "language": "eng",
     }
     return {
+        # A name in CKAN is a part of its address and has no dots.
         "name": f"{NAME}-{re.sub('[^0-9]', '-', facts.version)}",
         "title": described.title,
         "notes": described.description,
@@ -150,6 +151,7 @@ def build_citation(described: Description) -> str:
         "title": described.title,
         "abstract": described.summary,
         "authors": [entity],
+        # A copy, because YAML would write the same dictionary as an alias of the author.
         "contact": [dict(entity)],
         "version": facts.version,
         "date-released": facts.published_on,
@@ -159,5 +161,6 @@ def build_citation(described: Description) -> str:
         "license-url": OGL_ADDRESS,
         "keywords": list(KEYWORDS),
     }
+    # The format has no field for a notice, so it is a comment in the first line.
     first = f"# {facts.notice}\n" if facts.notice else ""
     return first + yaml.safe_dump(record, sort_keys=False, allow_unicode=True, width=120)

@@ -48,6 +48,7 @@ def _lock_folder(store: Store) -> Iterator[Callable[[], None]]:
     if handle is None:
         raise _build_busy_error(store)
     try:
+        # Nobody can take over a kernel lock, so there is nothing to check.
         yield lambda: None
     finally:
         os.close(handle)
@@ -61,6 +62,7 @@ def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
     _write_marker(store, mine, 0)
     try:
         while others := _list_markers(store) - {mine}:
+            # Two that began together would otherwise each wait for the marker of the other.
             store.remove(mine)
             _wait_for(store, others)
             _write_marker(store, mine, 0)
@@ -78,8 +80,10 @@ def _hold_marker(store: Store) -> Iterator[Callable[[], None]]:
 
 def _wait_for(store: Store, others: set[str]) -> None:
     """Wait until these markers are gone, and delete those of dead publishers. Raises `PlaceBusy` if one is alive."""
+    # Changes are looked for, not times compared, since the clocks of two machines may differ.
     before, since = {name: store.read(name, _MARKER_LIMIT) for name in others}, time.monotonic()
     while others:
+        # At random, so that two do not look and write in step for ever.
         time.sleep(random.uniform(0.1, _LOOK_AGAIN_SECONDS))
         now = {name: store.read(name, _MARKER_LIMIT) for name in others}
         others = {name for name, content in now.items() if content is not None}
@@ -94,6 +98,7 @@ def _keep_alive(store: Store, mine: str, over: threading.Event) -> None:
     number = 0
     while not over.wait(BEAT_SECONDS):
         try:
+            # Whoever took this publisher for dead removed the marker, and it must not come back.
             if store.read(mine, _MARKER_LIMIT) is None:
                 return
             _write_marker(store, mine, number := number + 1)

@@ -56,6 +56,7 @@ def read_dictionary(content: str) -> Dictionary:
     """Read the schema in a `data_dictionary.csv`. Raises ValueError if it is not a data dictionary."""
     found: Dictionary = {}
     for line in csv.DictReader(io.StringIO(content)):
+        # `csv` gives None for the fields that a short line lacks.
         if not line.get("table") or not line.get("column") or None in line.values():
             raise ValueError("it is not a data dictionary")
         found.setdefault(line["table"], {})[line["column"]] = line
@@ -162,8 +163,10 @@ class ReleaseDiff:
 
     @property
     def not_compared(self) -> tuple[str, ...]:
-        """Tables in both whose figures cannot be compared: their rows are redefined, or this software does not know the
-        table."""
+        """Tables in both whose figures cannot be compared.
+
+        Their rows are redefined, or this software does not know them.
+        """
         return tuple(
             name for name in self.now.dictionary if name in self.before.dictionary and name not in self.figures
         )
@@ -207,8 +210,8 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
 
 
 def _drop_requested_tables(side: Side, other: Side) -> Dictionary:
-    """Return the schema without requested tables that the other release lacks: they belong to a release, not to the
-    schema."""
+    """Return the schema without requested tables that the other release lacks."""
+    # A requested table belongs to a release, not to the schema.
     own = {each.name for each in side.release.requested} - other.dictionary.keys()
     return {table: columns for table, columns in side.dictionary.items() if table not in own}
 

@@ -1,4 +1,4 @@
-"""Publishes a release to a folder in S3, in Azure or on a file system (`stores`).
+"""Publishes a release to a folder in S3, in Azure or on a file system (`files.stores`).
 
 The bundle's folder and archives are sent first, and each file is read back. The files that lead readers to the release
 are replaced last, each in one step. If the process is interrupted, readers still find complete releases, and the next
@@ -106,6 +106,7 @@ def publish(
     """
     with lock_out_writers(release_dir):
         content = _read_verified(release_dir, version, trusted_key)
+    # The hash is of the bytes that are sent, so an exchange after the approval was checked is noticed.
     if approved not in (None, hashlib.sha256(content[f"{version}/{SUMS_FILE}"]).hexdigest()):
         raise PublishRefused(f"release {version} was exchanged after it was approved, so nothing was sent")
     parsed = Version.parse(version)
@@ -119,9 +120,11 @@ def publish(
             outcome, replaced = _plan(release_dir, parsed, content, store, known)
             store.clear()
             _send_content(store, {name: content[name] for name in outcome.sent if name in content}, tell)
+            # A publisher that was taken for dead has been overtaken: its catalogue would lack the other's release.
             check_alone()
             for name, each in replaced.items():
                 _send(store, name, each, changes=True)
+            # After the replacement, because until then a page may link to them.
             for name in outcome.removed:
                 store.remove(name)
             store.clear()
@@ -143,6 +146,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     except UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
+    # One that is there already may be published again: that is how readers learn of its withdrawal.
     if version in withdrawn and (missing or parsed not in published):
         raise PublishRefused(f"{withdrawn[version].sentence} It is not published.")
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as beside:
@@ -183,6 +187,7 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
         raise PublishRefused(f"release {version} does not verify, so nothing was sent: {first}{others}")
     paths = {path.relative_to(bundle).as_posix(): path for path in bundle.rglob("*") if path.is_file()}
     files = {name: path.read_bytes() for name, path in sorted(paths.items())}
+    # Files are read after they were verified, so their sums are checked once more.
     if report.version != version or find_integrity_faults(files, None):
         raise PublishRefused(
             f"{bundle} is release {report.version}, or was changed while it was read: nothing was sent"
@@ -201,6 +206,7 @@ def _read_synthetic(release_dir: Path, version: str) -> Files:
     folder = release_dir / SYNTHETIC_FOLDER / version
     if not folder.is_dir() or version in load_withdrawals(release_dir):
         return {}
+    # With the key of the release: signed by another, they need not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
     if not report.ok:
         raise PublishRefused(f"{folder} does not verify, so nothing was sent: {report.faults[0]}")
@@ -227,6 +233,7 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     """Return the names of files that the place lacks. Raises `PublishRefused` if it has other bytes for one of them."""
     sizes = store.sizes() or {}
     there = [name for name in sizes if name in content or name.startswith(f"{version}/")]
+    # A file of another size has other bytes, so it is not read.
     doubtful = [name for name in there if sizes[name] == len(content.get(name, b""))]
     found = read_all(store, doubtful, LARGEST)
     if other := sorted(name for name in there if name not in content or found.get(name) != content[name]):
@@ -319,6 +326,7 @@ _ORDER = (
     FEED_FILE,
     f"{SITE_FOLDER}/",
     _FIRST_PAGE,
+    # Last, because scripts take from it which version to fetch.
     LATEST_FILE,
 )
 """The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
@@ -349,6 +357,7 @@ def write_leading_files(
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
     build_database(scratch)
+    # Not `latest` either: an object store has no links, and `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
     return dict(
@@ -395,6 +404,7 @@ def _hash_database(path: Path) -> str:
     """Return a hash of a database's definitions and rows, independent of the order of rows."""
     with open_in_memory() as connection:
         connection.execute(f"ATTACH {quote_text(path)} AS built (READ_ONLY)")
+        # One of the two was fetched, and nothing that it defines may open another file.
         connection.execute("SET enable_external_access = false")
         defined = connection.execute(_DEFINED).fetchall()
         tables = [(schema, name) for kind, schema, name, *_ in defined if kind == "table"]

@@ -41,6 +41,7 @@ def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Vers
         if version not in known:
             record_withdrawals(release_dir, known, Withdrawal(version, day.isoformat(), shown))
         refresh(release_dir)  # also after an interrupted withdrawal, when the command is repeated
+    # After the block, because building takes the same lock.
     build_database(release_dir)
     if version in known:
         raise _build_repeat_error(known[version])

@@ -67,11 +67,13 @@ class Column(_Part):
     @field_validator("levels", mode="before")
     @classmethod
     def _listed(cls, levels: object) -> object:
-        """Accept levels as a list of labels with categories too: JSON with sorted keys cannot keep the order of an
-        object."""
+        """Accept levels as a list of labels with categories too."""
+        # Plans and bundles are JSON with sorted keys, which cannot keep the order of an object's levels.
         if not isinstance(levels, list | tuple) or not all(map(_is_level, levels)):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
+        # A label that comes twice would be lost in the dictionary, so the list is left as it is, which pydantic
+        # refuses.
         return found if len(found) == len(levels) else levels
 
     @field_serializer("levels", when_used="json-unless-none")
@@ -143,6 +145,7 @@ def _explain_rule(error: Any) -> str:
     match error["type"]:
         case "missing":
             return "is missing"
+        # pydantic does not name the type that was broken; only the pattern of names has letters.
         case "string_pattern_mismatch" if "a-z" in error["ctx"]["pattern"]:
             return "is written in small letters, digits and single underscores, beginning with a letter"
         case "string_pattern_mismatch":
@@ -151,8 +154,10 @@ def _explain_rule(error: Any) -> str:
 
 
 def build_table(definition: Definition, family: Family) -> Table:
-    """Return the table that a definition describes. Raises `InvalidDefinition` for attributes or categories that the
-    family does not publish."""
+    """Return the table that a definition describes.
+
+    Raises `InvalidDefinition` for attributes or categories that the family does not publish.
+    """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
     filters = tuple(_build_filter(column, family) for column in definition.columns)
@@ -161,6 +166,7 @@ def build_table(definition: Definition, family: Family) -> Table:
         for entry, column in zip(filters, definition.columns, strict=True)
     )
     measures = [MEASURES[family.counted]]
+    # Figures by an attribute found by linkage are corrected, so the count before correction is published beside them.
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])
@@ -245,8 +251,10 @@ def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family:
         yield from _find_figure_problems(figure, family)
     filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
+    # Time, place, filters and figures are columns of one table, and views of the analyst database add theirs.
     taken = {*_RESERVED, *MEASURES, *_list_figure_columns(figure, family)}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
+    # Without levels, an attribute that does not exist has no number of rows.
     if all(column.attribute in known for column in columns.values()):
         rows = math.prod(len(_build_selections(column, known[column.attribute])) for column in columns.values())
         if rows > MOST_ROWS:

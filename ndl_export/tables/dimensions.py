@@ -1,5 +1,7 @@
-"""Attributes and filters shared by several families, in the wording of the Department for Education's tables, and all
-measures, which are read from `measures.csv`."""
+"""Attributes and filters shared by several families, and all measures, which are read from `measures.csv`.
+
+The wording is that of the Department for Education's tables.
+"""
 
 from __future__ import annotations
 

@@ -104,6 +104,7 @@ class CsvColumn:
         if not self.official or not (self.is_number or self.source.symbols):
             return self.source.description
         if self.source.symbols:
+            # The description is that of the Parquet file, in which the symbol is NULL.
             return self.source.description.replace("NULL", NOTHING)
         return f"{self.source.description} ({'; '.join(f'{symbol}: {meaning}' for symbol, meaning in INSTEAD.items())})"
 
@@ -115,6 +116,8 @@ class CsvColumn:
     @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible value of a figure; in official files, of its interval too."""
+        # Estimates may be negative. Ends of intervals may pass a limit by a rounding error, which only the decimals of
+        # official files remove.
         limited = set(_GROUPS) - {ColumnRole.ESTIMATE} if self.official else {ColumnRole.FIGURE}
         measure = self.source.measure
         return measure.limits if measure and self.is_number and self.source.role in limited else {}
@@ -152,8 +155,10 @@ def select_official_rows(data: pa.Table) -> pa.Table:
 
 
 def write_csvs(tables: Mapping[str, pa.Table], folder: Path, defined: Mapping[str, Table] = TABLES) -> None:
-    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`; `defined` maps names to
-    tables."""
+    """Write the official rows of each table, in their order, to `<name>.csv` in `folder`.
+
+    `defined` has the table definitions, by name.
+    """
     with open_in_memory() as connection:
         for name, data in tables.items():
             cells = ", ".join(
@@ -193,16 +198,20 @@ def _build_cell_sql(column: CsvColumn) -> str:
     if measure is None:
         return name
     flag = quote_identifier(get_column_name(measure, ColumnRole.FLAG))
+    # A withheld figure keeps its interval and estimate: only the cell of the figure has the symbol.
     absent = [Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE, *([Flag.WITHHELD] if role is ColumnRole.FIGURE else [])]
     cases = f"WHEN {flag} IN ({', '.join(map(quote_text, absent))}) THEN {flag}"
     if role in MODEL_WITH_INTERVAL:
+        # A model covers councils only, and in rows of other areas an indicator must not be blank either.
         cases += f" WHEN {name} IS NULL THEN {quote_text(Flag.NOT_APPLICABLE)}"
+    # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
 
 
 def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
     default = choose_default_level(table, entry)
+    # The grouping column needs a metadata row too, and a topic with one level has none.
     grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
     return {
         "col_name": entry.name,
@@ -228,6 +237,7 @@ def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:
             if measure is None or role is ColumnRole.FLAG:
                 yield described | {"indicator_unit": "", "indicator_dp": "0"}
             else:
+                # Only counts have estimates; these are not whole numbers, although the count shown is.
                 decimals = max(measure.decimals, 1) if role is ColumnRole.ESTIMATE else measure.decimals
                 yield described | {"indicator_unit": measure.unit, "indicator_dp": str(decimals)}
 
@@ -238,8 +248,10 @@ _NOT_IN_NAMES = re.compile(r'["<>|:*?\\/]')
 
 
 def build_ees_upload(files: Mapping[str, bytes], defined: Mapping[str, Table] = TABLES) -> bytes:
-    """Return the archive of the tables in `defined`: their CSV and metadata files, taken from `files` (content by
-    name)."""
+    """Return the bulk upload of the tables in `defined`.
+
+    Their CSV and metadata files are taken from `files` (content by name).
+    """
     taken = [table for table in defined.values() if files[f"{table.name}.csv"].count(b"\n") > 1]  # more than a header
     names = (f"{table.name}{suffix}" for table in taken for suffix in (".csv", ".meta.csv"))
     return pack_flat_zip({_NAMES_FILE: _build_dataset_names(taken)} | {name: files[name] for name in names})
@@ -254,6 +266,6 @@ def _build_dataset_names(tables: Iterable[Table]) -> bytes:
 
 
 def format_upload_title(table: Table) -> str:
-    """Return the title without characters such as colons: in a bulk upload, EES allows only those valid in a file
-    name."""
+    """Return the title of a table without colons and similar characters."""
+    # In a bulk upload, EES allows only characters that are valid in a file name.
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))

@@ -59,10 +59,10 @@ class Geography:
 
 
 def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
-    """Return the areas of a release, all councils together first; councils in `not_sent` are in no area except their
-    own.
+    """Return the areas of a release, all councils together first.
 
-    Raises `sources.reference.places.UnknownCouncil`, and ValueError if no council takes part.
+    Councils in `not_sent` are in no area except their own. Raises `sources.reference.places.UnknownCouncil`, and
+    ValueError if no council takes part.
     """
     members = sorted({get_place(council).council for council in councils})
     if not members:
@@ -70,6 +70,7 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
     present = tuple(council for council in members if council not in not_sent)
     regions: dict[str, list[str]] = {}
     if len(present) > REGIONS_ABOVE:
+        # All councils of England, not only those that take part: a region is published only if none is missing.
         for council, entry in load_places().items():
             regions.setdefault(entry.region_code, []).append(council)
     devolved = list_devolved_area_members(LIVERPOOL_CITY_REGION)
@@ -85,10 +86,10 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
 _OF_LEVEL = {
     REGIONAL: ("region_code", "region_name"),
     DEVOLVED: ("english_devolved_area_code", "english_devolved_area_name"),
+    # Without the devolved area, which Explore Education Statistics rejects on rows of its members.
     LOCAL_AUTHORITY: ("region_code", "region_name", "old_la_code", "new_la_code", "la_name"),
 }
-"""Place columns filled at each level, in addition to the country's. Explore Education Statistics rejects a devolved
-area on rows of its members."""
+"""Place columns filled at each level, in addition to the country's."""
 
 
 def _build_area(level: str, councils: tuple[str, ...], available: bool = True) -> Geography:
@@ -99,6 +100,7 @@ def _build_area(level: str, councils: tuple[str, ...], available: bool = True) -
 def _build_columns(level: str, **filled: str) -> dict[str, str | None]:
     code, name = COUNTRY
     known = {LEVEL: level, "country_code": code, "country_name": name, **filled}
+    # All councils together have no official code: the level fills both columns, so that they are never empty.
     own = (known[columns[level]] if level in columns else level for columns in (CODE_COLUMNS, NAME_COLUMNS))
     known |= dict(zip(OWN_AREA, own, strict=True))
     return {column.name: known.get(column.name) for column in PLACE_COLUMNS}

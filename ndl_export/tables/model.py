@@ -47,10 +47,10 @@ class Axis:
 
 
 class MeasureKind(Enum):
-    """The kind of number a measure is: its name, its unit as a symbol and in words, and its lowest and highest possible
-    value.
+    """The kind of number a measure is.
 
-    `scale` is the factor applied to a ratio of two counts; 1 for a measure that is not a ratio.
+    Each has its name, its unit as a symbol and in words, and its lowest and highest possible value. `scale` is the
+    factor applied to a ratio of two counts; 1 for a measure that is not a ratio.
     """
 
     COUNT = ("count", "", "{of}", 1.0, 0, None)
@@ -189,8 +189,10 @@ class Block:
 
     @property
     def measured(self) -> tuple[Count, ...]:
-        """The counts that noise is added to for this block. Its other counts are derived from these or from other
-        blocks."""
+        """The counts that noise is added to for this block.
+
+        Its other counts are derived from these or from other blocks.
+        """
         return (Count(),)
 
     @property
@@ -282,6 +284,7 @@ class DifferenceBlock(Block):
 
     @property
     def measured(self) -> tuple[Count, ...]:
+        # Both rates are measured for other blocks, so a difference costs no budget.
         return ()
 
     def _build_rate(self, group: Group | None, *, all_together: bool = False) -> Ratio:
@@ -290,6 +293,7 @@ class DifferenceBlock(Block):
         return Ratio((part,), Count(groups, all_together=all_together))
 
 
+# Compared by identity: functions cache by table, and the mappings in its blocks cannot be hashed.
 @dataclass(frozen=True, eq=False)
 class Table:
     """A published table."""

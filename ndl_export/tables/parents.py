@@ -38,19 +38,21 @@ QUESTIONS = tuple(
 _AGES = AGE_BAND.categories[:-1]
 _BREAKDOWNS = {
     AGE_BAND: (
+        # Ages in two groups as well, for areas with few responses.
         Selection("Under three", _AGES[:3]),
         Selection("Three or over", _AGES[3:]),
         *(Selection(age, (age,)) for age in _AGES),
     ),
     FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
 }
-"""Levels of each breakdown. Ages are also grouped, for areas with few responses. Responses without an age, or unsure of
-a funded place, count only in the totals."""
+"""Levels of each breakdown. Responses without an age, or unsure of a funded place, count only in the totals."""
 
 
 def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str, str]) -> Iterator[Block]:
-    """Yield the blocks of a question: responses with each answer, and their share of those to which the question
-    applies."""
+    """Yield the blocks of a question.
+
+    They give the responses with each answer, and their share of those to which the question applies.
+    """
     answers = Axis("answer", question.name, select_each(question))
     block = Block(
         axes=(*levels, answers),
@@ -63,6 +65,7 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
     if NOT_APPLICABLE not in question.categories:
         yield shared
         return
+    # Not applicable is counted but is no part of the whole: the length of a wait is a share of the parents who waited.
     yield block
     applying = tuple(level for level in answers.selections if level.label != NOT_APPLICABLE)
     whole = tuple(level.label for level in applying)

@@ -85,6 +85,7 @@ CONCERN_GIVEN_SEEN = {
     HV_ONLY: (HV_ONLY, NONE),
     SETTING_ONLY: (SETTING_ONLY, NONE),
     NEITHER: (NONE,),
+    # Nothing was linked to these children, so no service's concern can be known.
     UNSEARCHABLE: (NONE,),
 }
 """The services that can have raised a concern, by the services that have seen the child."""
@@ -95,6 +96,7 @@ def format_dots_category(seen_by: str, concern_by: str) -> str:
     return f"Seen by: {seen_by}; concern: {concern_by}"
 
 
+# One attribute, not two: of the sixteen combinations of who saw and who was concerned, seven cannot occur.
 DOTS = Attribute(
     "dots",
     "Seen by and concern raised by",
@@ -273,6 +275,7 @@ def _list_seen_by(*services: str) -> tuple[str, ...]:
 def _build_concern_axis(*services: str) -> Axis:
     """Return the axis of services that raised a concern, for children seen by any of these services."""
     seen = set(_list_seen_by(*services))
+    # A level adds up only those services seen for which this concern is possible.
     selections = (
         Selection(concern, tuple(c for each in services if (c := format_dots_category(each, concern)) in seen))
         for concern in CONCERN_GIVEN_SEEN[BOTH]
@@ -298,6 +301,7 @@ JOINED_DOTS = _table(
     ),
     measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
     blocks=(
+        # A block gives one kind of figure; rates and shares of the same levels share a row.
         _gld(as_linked=AS_LINKED.name, axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, everywhere=True),
         _share(axes=(_SEEN_AXIS,), constants={"concern_by": "Total"}, share_of="seen_by", everywhere=True),
         _gld(
@@ -471,6 +475,7 @@ FAMILY = Family(
     measured_apart=(
         ((AGREEMENT.name,), "linkage_error"),
         ((CENSUS_JOIN.name,), "linkage_error"),
+        # How often linked records differ in a council or group shows how many times as many links are missed there.
         ((COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
         ((ETHNIC.name, DIFFERENCES.name), "linkage_error_by_group"),
     ),

@@ -73,6 +73,7 @@ Children = frozenset[tuple[str, frozenset[str]]]
 """A set of children, defined by the categories it is restricted to: (attribute, categories). Empty means all
 children."""
 
+# ASCII's unit separator, which no level and no name of an area contains.
 _SEPARATOR = "\x1f"
 _SHOWN = 3  # rows quoted in an error message
 
@@ -87,8 +88,11 @@ Said = tuple[Children, Children | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a definition: the level of each filter, in order; the measures that apply; the children that each
-    count counts; and the attributes that its figures depend on."""
+    """One row of a definition.
+
+    It has the level of each filter, in order; the measures that apply; the children that each count counts; and the
+    attributes that its figures depend on.
+    """
 
     levels: tuple[str, ...]
     applies: frozenset[str]
@@ -110,9 +114,11 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
         if not (block.councils or all_together or every):
             continue
         for levels, chosen, possible in _iter_rows(table, block):
+            # A row that cannot occur is published too, with every figure flagged as not applicable.
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
             attributes.setdefault(levels, set()).update(_collect_attributes(block, chosen))
+            # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
                 applies[levels] |= block.measures
                 counts[levels] |= {
@@ -161,11 +167,13 @@ def list_levels(table: Table, name: str) -> tuple[str, ...]:
 @cache
 def _list_all_levels(table: Table) -> dict[str, tuple[str, ...]]:
     """Return the levels of every filter of a table, by filter name."""
+    # All councils together have every row of a table; single councils lack some.
     found = zip(*(row.levels for row in list_rows(table, all_together=True)), strict=True)
     names = (entry.name for entry in table.filters)
     return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
 
 
+# Not compared by value: comparing arrays gives an array.
 @dataclass(frozen=True, eq=False)
 class Layout:
     """All rows of a table: by cohort, then by area, in the order of the definition.
@@ -229,6 +237,7 @@ class Layout:
             areas=tuple(self.areas[area] for area in areas),
             cohort_of_area=self.cohort_of_area[areas] * 0,
             cohort_of=self.cohort_of[own] * 0,
+            # Areas of a cohort follow each other, so this numbers them from 0.
             area_of=self.area_of[own] - areas[0],
             row_of=self.row_of[own],
         )
@@ -237,12 +246,16 @@ class Layout:
         return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
 
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
-        """Return whether each row of a cohort has a break: a change in what its area's councils record, or a change in
-        the area's set of councils."""
+        """Return whether each row of a cohort has a break.
+
+        A break is a change in what the area's councils record, or a change in the set of these councils.
+        """
         own, cohort = self.cohort_of == index, self.cohorts[index]
         earlier = self._select_areas(index - 1) if index else []
+        # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
         members = {(area.level, area.code): area.councils for area in earlier}
+        # An area that the cohort before lacks breaks no series.
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]
         for each in load_breaks():
@@ -292,7 +305,7 @@ def build_layout(
 ) -> Layout:
     """Return the rows of `table` for the areas of each cohort, limited to those that the cohort's detail publishes.
 
-    `areas` are as `geographies` returns them, all councils together first.
+    `areas` are as `list_geographies` returns them, all councils together first.
     """
     top, others = list_rows(table, all_together=True), list_rows(table, all_together=False, every=True)
     at_councils = {row.levels for row in list_rows(table, all_together=False)}
@@ -315,6 +328,7 @@ def build_layout(
         cohorts,
         tuple(area for cohort in cohorts for area in areas[cohort]),
         cohort_of_area,
+        # All councils together have other rows than the areas, so both lists are kept, one after the other.
         (*top, *others),
         np.repeat(cohort_of_area, sizes),
         np.repeat(np.arange(len(per_area)), sizes),
@@ -352,6 +366,7 @@ def _intersect_groups(table: Table, groups: Iterable[Group]) -> Children:
 
 def _build_key_strings(data: pa.Table, names: tuple[str, ...]) -> pa.Array:
     """Return a string for each row that is unique to its combination of key values."""
+    # One NULL, such as the region of all councils together, would make the whole key NULL.
     parts = [pc.fill_null(data[name].combine_chunks(), "") for name in names]
     return pc.binary_join_element_wise(*parts, _SEPARATOR)
 

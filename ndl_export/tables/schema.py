@@ -1,10 +1,10 @@
-"""Columns of a published table, in order: the contract between the code that fills tables and the code that publishes
-them.
+"""Columns of a published table, in order.
 
-Every table has time and place columns, its filters and a column for breaks in the time series. Each measure then has
-the figure shown, the unbiased estimate behind it (counts only), both ends of the 95% interval, a flag, and, if the
-definition asks for it, a model's estimate with both ends of its interval. Names, types and descriptions are derived
-from the table definition and written nowhere else.
+They are the contract between the code that fills tables and the code that publishes them. Every table has time and
+place columns, its filters and a column for breaks in the time series. Each measure then has the figure shown, the
+unbiased estimate behind it (counts only), both ends of the 95% interval, a flag, and, if the definition asks for it, a
+model's estimate with both ends of its interval. Names, types and descriptions are derived from the table definition and
+written nowhere else.
 """
 
 from __future__ import annotations
@@ -172,8 +172,10 @@ def list_key_names(table: Table) -> tuple[str, ...]:
 
 
 def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
-    """Return the columns of one measure: figure, estimate (counts only), ends of the interval, flag, and the model's
-    figure and ends (if modelled)."""
+    """Return the columns of one measure, in order.
+
+    They are figure, estimate (counts only), ends of the interval, flag, and the model's figure and ends (if modelled).
+    """
     found = []
     for role, (_, label, description) in _OF_MEASURE.items():
         if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]:
@@ -200,6 +202,7 @@ def _choose_type(measure: Measure, role: ColumnRole) -> pa.DataType:
 
 
 _ABSENT_ROLES = {
+    # (True, True) is missing on purpose: no count is modelled.
     (True, False): set(MODEL_WITH_INTERVAL),
     (False, False): {ColumnRole.ESTIMATE, *MODEL_WITH_INTERVAL},
     (False, True): {ColumnRole.ESTIMATE},
