@@ -85,6 +85,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
         each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
     }
     compared = [
+        # `gld_compared` without cohorts compares each cohort with the one before.
         (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")
         for name in (EVERYONE, GAP)
     ]
@@ -202,6 +203,7 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
         sure = "there would be a gap" if each.is_certain else "there might be none"
+        # The difference is of those not eligible less those eligible, and the heading begins with those eligible.
         where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
         heading = f"Children eligible for free school meals are {where} the others" if where else ""
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
