@@ -171,6 +171,7 @@ def _select_version_sql(release: Release) -> str:
 
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
+    # With every release withdrawn the view exists and is empty, so the macros and views over it can still be created.
     version = quote_text(str(newest.version) if newest else "")
     query = (
         f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)} WHERE release_version = {version}"

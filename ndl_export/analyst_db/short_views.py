@@ -80,6 +80,7 @@ def add_short_view(
     """
     unit = "percent" if figure.unit == "%" else "points"
     columns = {
+        # NOCASE, so that `WHERE area = 'leeds'` finds Leeds.
         "area": "t.area_name COLLATE NOCASE",
         "cohort": "c.label",
         **{column: f"{sql} COLLATE NOCASE" for column, (sql, _) in words.items()},
@@ -96,6 +97,7 @@ def add_short_view(
         f" FROM latest.{quote_identifier(table.name)} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
+        # The flag of a reliable figure is NULL, and `<>` would drop its row.
         f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quote_text(Flag.NOT_APPLICABLE)}{total}"
         f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {ordered}"
     )
