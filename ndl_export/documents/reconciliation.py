@@ -1,4 +1,4 @@
-"""Compares our percentages at a good level of development with those published by the Department for Education.
+"""Comparison of our percentages at a good level of development with those of the Department for Education.
 
 Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
 in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
@@ -52,6 +52,7 @@ def _build_key(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    # A withheld figure still has its interval, so the comparison counts it.
     available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     return (
