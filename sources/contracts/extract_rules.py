@@ -171,6 +171,7 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
             column=column.name,
         )
     for rule in select_payload_rules(contract):
+        # Intake rejects such rows, so one among the kept rows is a fault of the intake.
         severity = Severity.STOP if rule.severity is Severity.REJECT else rule.severity
         yield ExtractRule(rule.id, severity, rule.sentence, name_broken_rows(rule), high=0)
 

@@ -172,5 +172,6 @@ class SourceContract:
     @cached_property
     def sha256(self) -> str:
         """Hash of the contract without `due` and `concern`, stored in every file made under it."""
+        # Neither changes what the intake writes, so a file made before a change of theirs stays current.
         content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()
