@@ -1,4 +1,4 @@
-"""Reads a sample with a council file, as the intake would, and reports on each column."""
+"""Check of a sample: it is read with a council file as the intake would read it, and each column is reported."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def check_sample(
     header = read_header(landed, council_dialect)
     dialect = choose_dialect(contract, header, council_dialect)
     missing = find_missing_columns(contract, dialect, header)
+    # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
     columns = tuple(map(reading.column, contract.columns))
