@@ -109,6 +109,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
         ):
             found.targets.setdefault((cohort, area), []).append(Distance(*distance))
     for name, arguments, where in compared:
+        # The verdict is NULL across a break in the series, where nothing may be concluded.
         differences = f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
         for cohort, area, *difference in rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
             found.differences[name, cohort, area] = Difference(*difference)

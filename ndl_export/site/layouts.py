@@ -146,6 +146,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     lines = tuple(map(line, shape.lines))
     beside = areas.name(areas.together) if shape.official is say_nothing else ENGLAND
     headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
+    # A column of official figures in which none is published would be empty from top to bottom.
     shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
     inferred = release.infer(shape.infer, lines, cohort)
     return Panel(
@@ -179,6 +180,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     )
 
     def line(cohort: str, area: Geography) -> Line:
+        # A council that did not take part in this cohort has no rows, and a missing row would count as withheld.
         known = area.code in {each.code for each in of_cohort[cohort].every}
         figures = release.figures(wanted, cohort, area) if known else absent
         broken = known and any(release.released.is_broken(each, cohort, area.code) for each in wanted)

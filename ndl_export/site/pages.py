@@ -86,10 +86,12 @@ class Page:
     @property
     def tab(self) -> str:
         """The title, shortened for a browser tab."""
+        # It counts an escaped character, such as `&amp;`, by its markup.
         for_markup = len(html.escape(self.title)) - len(self.title)
         return textwrap.shorten(self.title, _MOST_IN_A_TAB - for_markup, placeholder="…")
 
 
+# html-validate accepts 70 characters, and ` – School readiness` takes 19 of them.
 _MOST_IN_A_TAB = 51
 """Characters of a title that a browser tab has room for."""
 REQUESTS = Page("requests", "Requests for tables", "")
@@ -142,6 +144,7 @@ def build_site_files(
     pages: dict[str, bytes] = {}
 
     def add(page: Page, template: str, **own: object) -> None:
+        # Own values last: a table on request may have fewer cohorts than the release.
         pages[page.file] = _render(page, common | own, template)
 
     for page in PAGES:
