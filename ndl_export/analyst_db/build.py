@@ -98,6 +98,7 @@ def hash_inputs(release_dir: Path) -> str:
     """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
+    # With the program, so that a changed macro reaches the database without a new release.
     parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -190,7 +190,10 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         upper=upper,
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
+        # Their error rates are estimated again as well, so the variance of a change is not the difference of two
+        # variances.
         is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
+        # A change of this size is rounding, however close the two variances are.
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
 

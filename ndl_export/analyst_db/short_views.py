@@ -86,6 +86,7 @@ def add_short_view(
         **{column: f"{sql} COLLATE NOCASE" for column, (sql, _) in words.items()},
         **({count.of: f"t.{count.name}"} if count else {}),
         unit: f"t.{figure.name}",
+        # By macros that keep a figure within its interval, whichever way both are rounded.
         "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name})",
         "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
         "flag": "f.in_short",
