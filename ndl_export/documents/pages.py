@@ -170,6 +170,7 @@ def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str,
 def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
     found = Counter(data[get_column_name(measure, ColumnRole.FLAG)].to_pylist())
     lower, upper = (data[get_column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    # Figures that are not available have no interval.
     widths = pc.subtract(upper, lower).drop_null().to_numpy()
     half = float(np.median(widths)) / 2 if len(widths) else 0.0
     shown = f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
@@ -198,6 +199,7 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
     for row in newest:
+        # The first row is about all councils together, whatever that level is called in the release.
         is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
         is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
         if is_first_area and is_group and row[LINKED_PERCENT] is not None:

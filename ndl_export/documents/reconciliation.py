@@ -41,6 +41,7 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
     """Return one line for each official figure of an area in the release; only the header if there are none."""
     ours = {_build_key(row): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
+    # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
     return format_csv(_HEADER, (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours))
 
 
