@@ -152,6 +152,7 @@ def scale_note(scale: Scale) -> str:
 MOST_SHADES = 6
 """Number of shades, which limits the classes of a map."""
 _CLASS_WIDTHS = (5, 10, 20)
+# 35 is 40 times the square root of 3, halved and rounded: rows of regular hexagons.
 TILE_WIDTH, TILE_ROW = 40, 35
 """Distance between the centres of two hexagons in a row, and between two rows."""
 
@@ -255,6 +256,7 @@ _ROW = 12
 def span(scale: Scale, start: float, end: float, kind: str) -> Bars:
     """Return a bar from one value to another, over a line at 0."""
     left, right = sorted((100 * scale.share(start), 100 * scale.share(end)))
+    # Listed first below, so that the bar is drawn over it.
     line = Rect(100 * scale.share(0) - 0.15, 0, 0.3, _ROW, "mark")
     # At least 0.4 wide, so that a bar between equal values shows.
     return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
