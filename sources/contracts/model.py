@@ -82,6 +82,7 @@ class Column:
             return value
         if value in self.also:
             return self.also[value]
+        # An unknown code of a long list counts as other only if it has the form of one: a slip is still reported.
         return self.other if self.other and re.fullmatch(self.pattern or "", value) else None
 
 

@@ -60,6 +60,7 @@ BORN_OUTSIDE_COHORT = warn(
     "The date of birth is outside the cohort's school year (1 September to 31 August); the row is kept.",
     ("date_of_birth",),
     "date_of_birth NOT BETWEEN $cohort_start AND $cohort_end"
+    # A date further away breaks the next rule instead.
     " AND date_of_birth BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,
 )
