@@ -144,6 +144,7 @@ class _Reading:
         valid: Mapping[str, str],
     ) -> None:
         self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
+        # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
         con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
@@ -193,6 +194,7 @@ class _Reading:
         """Return the reasons why the intake would not accept the sample if it were the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
+        # Rules without a share never stop an extract, whatever they find.
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
         found = [
             f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"

@@ -100,6 +100,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
 
 
 def _find_source(path: Path, council: str) -> str:
+    # The file's own name first, then its folders from the inside out.
     for part in reversed((*path.parts[:-1], path.name.partition(".")[0])):
         if part in CONTRACTS:
             return part
@@ -130,6 +131,7 @@ def detect_encoding(path: Path) -> str:
     Otherwise it is windows-1252, the most common encoding of other exports.
     """
     with get_content(path.name, path).open() as stream:
+        # As many blocks of 1 MiB as `_MIB_SNIFFED` at most, so that a packed file cannot fill the memory.
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -161,6 +163,7 @@ def build_shape_sql(column: Column, text: str) -> str:
             " ELSE 'over 12 letters' END"
         )
     shape = text
+    # Classes of Unicode, so that letters with accents and of other scripts are hidden too.
     for characters, sign in ((r"\p{Lu}", "A"), (r"[\p{Ll}\p{Lm}\p{Lo}\p{Lt}\p{M}]", "a"), (r"\p{N}", "9")):
         shape = f"regexp_replace({shape}, '{characters}', '{sign}', 'g')"
     return f"left({shape}, {MAX_LENGTH})"

@@ -43,6 +43,7 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
     """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
     sample = open_sample(con, landed)
+    # A council file would add nothing: such an extract is read in contract form whatever the file says.
     if is_in_contract_form(contract, list(sample.text.headings)):
         return Draft(landed.source, needed=False)
     guesser = Guesser(sample.text, contract, valid)
