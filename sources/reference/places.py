@@ -51,7 +51,8 @@ def load_places() -> dict[str, Place]:
 def load_tiles() -> dict[str, tuple[int, int]]:
     """Return each authority's position on a map of hexagons, by ONS code.
 
-    Positions are in half columns from the left and rows from the top. Neighbours in a row are two half columns apart, and each row is shifted by one half column against the next.
+    Positions are in half columns from the left and rows from the top. Neighbours in a row are two half columns apart,
+    and each row is shifted by one half column against the next.
     """
     rows = read_rows(Path(__file__).with_name("tiles.csv"))
     return {row["new_la_code"]: (int(row["half_columns"]), int(row["row"])) for row in rows}

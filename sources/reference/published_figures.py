@@ -166,6 +166,7 @@ def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], 
     """
     if attribute in _load_stated_ranges():
         return _build_ranges({name: _load_stated_ranges()[attribute][name] for name in categories})
+    # Unknown is not published as a category; it gets a range up to `_UNPUBLISHED`.
     named = [name for name in categories if name != "Unknown"]
     if found := find_shares(where, Cohort(PUBLISHED_COHORT), label, named):
         known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
