@@ -71,6 +71,7 @@ def build_margins(england: bool, scale: float) -> Margins:
     full = _build_england() if england else _build_pilot()
     if scale == 1:
         return full
+    # At least one child, so that every council has files at any scale.
     children = np.maximum(1, np.round(full.children * scale)).astype(np.int64)
     counts = {topic: round_to_totals(counts.astype(float), children) for topic, counts in full.counts.items()}
     return replace(full, children=children, gld=full.gld * children / full.children, counts=counts)
