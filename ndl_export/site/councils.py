@@ -31,7 +31,7 @@ _SERIES = Shape(
 
 @dataclass(frozen=True)
 class Findings:
-    """How many children of an area were ready, their gap by free school meals, and who had seen them.
+    """Findings about an area: how many children were ready, their gap by free school meals, and who had seen them.
 
     `official` are the official figures of all children, of the council and of England.
     """

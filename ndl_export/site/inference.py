@@ -84,6 +84,8 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
     groups = {
         each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
     }
+    # The macros allow for all comparisons of a release: one at a time, half of the pilot's releases and all of
+    # England's would call something certain even if councils were equal.
     compared = [
         # `gld_compared` without cohorts compares each cohort with the one before.
         (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")

@@ -23,7 +23,7 @@ def say_nothing(*_: object) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a chart shows, and the common properties of its panels.
+    """Definition of a chart: what it shows, and what its panels have in common.
 
     `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
     of a heading if nothing is concluded, formatted with the figures of a line by column if lines are areas, else with
