@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What happens to a column at intake."""
+    """Treatment of a column at intake."""
 
     IDENTIFIER = "identifier"
     """Identifies a person: replaced by tokens within the intake pass and never written."""
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 
 class Severity(StrEnum):
-    """What happens when a rule is broken."""
+    """Consequence of a broken rule."""
 
     STOP = "stop"
     """The extract is not accepted; the previous good one stays in place."""
