@@ -257,7 +257,7 @@ def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bo
 
 
 class Parts(StrEnum):
-    """How the parts of an extract are combined."""
+    """Way in which the parts of an extract are combined."""
 
     CUMULATIVE = "cumulative"
     """Each part has all records up to its date: only the latest counts."""
