@@ -41,11 +41,12 @@ _REPORT = Path(__file__).with_name("check.txt.j2")
 
 @dataclass(frozen=True)
 class ColumnCheck:
-    """How one contract column is read. Shares are of the sample's rows; `refused` is of filled rows.
+    """Reading of one contract column.
 
-    `origin` is "column", "derived", "constant" or "missing"; `headings` are the headings that it is read from.
-    `shape` is the most frequent shape, `refused_shape` that of refused values; coded payload columns have
-    `refused_values` instead. `lost` counts rows in which a derived column is blank although all its inputs are filled.
+    Shares are of the sample's rows; `refused` is of filled rows. `origin` is "column", "derived", "constant" or
+    "missing"; `headings` are the headings that it is read from. `shape` is the most frequent shape, `refused_shape`
+    that of refused values; coded payload columns have `refused_values` instead. `lost` counts rows in which a derived
+    column is blank although all its inputs are filled.
     """
 
     column: str
@@ -73,7 +74,7 @@ class RuleCheck:
 
 @dataclass(frozen=True)
 class SampleCheck:
-    """How one sample is read. `stops` are the reasons why the intake would not accept it."""
+    """Reading of one sample; `stops` are the reasons why the intake would not accept it."""
 
     source: str
     file: str
