@@ -1,4 +1,4 @@
-"""How services record the true children of a cohort (`World`): with the errors of real records.
+"""Records that services keep of the true children of a cohort (`World`), with the errors of real records.
 
 Rows of a source are Arrow columns in contract form, under contract column names.
 """
