@@ -63,7 +63,9 @@ def build_database(release_dir: Path) -> Path:
     if not list_versions(release_dir):
         raise NothingReleased(f"{release_dir} holds no release bundle")
     place = release_dir / DATABASE_FILE
+    # Beside the old file: a rename is one step only within a file system.
     with lock_folder(release_dir), tempfile.TemporaryDirectory(prefix=f".{DATABASE_FILE}.", dir=release_dir) as scratch:
+        # Asked under the lock, because another process may have built it while this one waited.
         if is_database_current(release_dir):
             return place
         found, content = read_releases(release_dir), hash_inputs(release_dir)
@@ -76,6 +78,7 @@ def build_database(release_dir: Path) -> Path:
             add_all(Database(connection), found)
             connection.execute("INSERT INTO help.made_from VALUES (?)", [content])
             connection.execute("COMMIT; USE memory; DETACH building")
+        # On disk before the rename, so that after a power cut the name never leads to half a file.
         sync(building)
         building.replace(place)
     sync(release_dir)
@@ -95,6 +98,7 @@ def hash_inputs(release_dir: Path) -> str:
     """Return the SHA-256 of what determines the content: checksums of bundles, withdrawals and the program."""
     sums = [release_dir / str(version) / SUMS_FILE for version in list_versions(release_dir)]
     withdrawn = release_dir / WITHDRAWN_FILE
+    # With the program, so that a changed macro reaches the database without a new release.
     parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), *list_digests([*sums, withdrawn], release_dir)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -108,6 +112,7 @@ def is_database_current(release_dir: Path) -> bool:
         with open_in_memory() as con:
             con.execute(f"ATTACH {quote_text(place)} AS existing (READ_ONLY)")
             recorded = con.execute("SELECT content_sha256 FROM existing.help.made_from").fetchall()
+    # A damaged file, or one without this table, is built again.
     except duckdb.Error:
         return False
     return bool(recorded == [(hash_inputs(release_dir),)])
@@ -117,6 +122,7 @@ def add_all(database: Database, found: list[Release]) -> None:
     """Build everything; the releases `found` are ordered oldest first."""
     for schema in SCHEMAS:
         database.execute(f"CREATE SCHEMA {schema}")
+    # In this order: columns need the types, names the areas, views and macros the facts.
     categories = add_types(database, found)
     database.create_written("tables.sql")
     add_dimensions(database, found, categories)

@@ -47,6 +47,8 @@ def merge_sequences(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
     before: dict[str, set[str]] = {item: set() for item in chain.from_iterable(sequences)}
     for first, second in chain.from_iterable(map(pairwise, sequences)):
         before[second].add(first)
+    # One item at a time: `graphlib.TopologicalSorter` gives them level by level, which separates categories that follow
+    # each other in every table.
     ordered: dict[str, None] = {}
     while len(ordered) < len(before):
         ready = (item for item, needed in before.items() if item not in ordered and needed <= ordered.keys())

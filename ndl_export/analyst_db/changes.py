@@ -102,6 +102,7 @@ def compare(
         if all(name in release and _has(release[name], list_key_names(table)) for release in (previous.tables, tables))
     }
     with open_in_memory() as connection:
+        # The macros of the database itself, so the changelog concludes what an analyst would conclude with them.
         Database(connection).create_written("macros.sql", _HOLM)
         connection.execute(_CHANGED)
         for table, before, now in both.values():
@@ -129,6 +130,7 @@ def build_changes_csv(comparisons: Mapping[str, Mapping[str, Compared]]) -> str:
 
 def _register(connection: duckdb.DuckDBPyConnection, before: pa.Table, now: pa.Table) -> None:
     connection.register("before", before)
+    # A result of SQL has no order; `position` keeps that of the table.
     connection.register("now", now.append_column("position", pa.array(range(now.num_rows))))
 
 
@@ -171,6 +173,7 @@ def _get_column_names(measure: Measure) -> tuple[str, str, str]:
 
 def _match_rows_sql(table: Table) -> str:
     """Return the SQL condition for joining the same row of both releases."""
+    # Codes of levels that a row is not about are NULL, which `=` would never match.
     return " AND ".join(f"now.{key} IS NOT DISTINCT FROM before.{key}" for key in list_key_names(table))
 
 
@@ -187,7 +190,10 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         upper=upper,
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
+        # Their error rates are estimated again as well, so the variance of a change is not the difference of two
+        # variances.
         is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
+        # A change of this size is rounding, however close the two variances are.
         rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
 

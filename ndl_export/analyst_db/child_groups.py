@@ -46,6 +46,7 @@ def list_characteristics() -> tuple[Characteristic, ...]:
     attributes: set[str] = set()
     for table in TABLES.values():
         if GLD_PERCENT in table.measures:
+            # By attribute too, because a later table may give the same groups under another name.
             new = [c for c in _iter_characteristics(table) if c.name not in found and c.attribute not in attributes]
             found |= {c.name: c for c in new}
             attributes |= {c.attribute for c in new}
@@ -87,6 +88,7 @@ def _query(characteristic: Characteristic) -> str:
     if characteristic.name != EVERYONE:
         conditions.append(f"{characteristic.column} <> {quote_text(EVERYONE)}")
     return (
+        # As text: each filter has its own ENUM type, and UNION ALL needs one type for all.
         "SELECT release_version, time_period, geographic_level, area_code, area_name, is_all_together,"
         f" {quote_text(characteristic.name)} AS characteristic, {characteristic.column}::VARCHAR AS child_group,"
         " children_count_estimate, gld_children_percent, gld_children_percent_lower_ci,"

@@ -74,6 +74,7 @@ class Database:
 
     def fill(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         """Insert rows into a table; values are in the order of its columns."""
+        # Literals instead of parameters, because the statement is also kept for the script.
         values = [f"({', '.join(map(_format_literal, row))})" for row in rows]
         for first in range(0, len(values), _ROWS_AT_ONCE):
             self.execute(f"INSERT INTO {name} VALUES {', '.join(values[first : first + _ROWS_AT_ONCE])}")

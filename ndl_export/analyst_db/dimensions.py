@@ -76,6 +76,7 @@ Rows = Iterable[Sequence[object]]
 def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
+    # The newest release first, so that an area has the name that it has there.
     for *_, area in _iter_areas(found[::-1]):
         areas.setdefault(area.code, area)
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})

@@ -33,6 +33,7 @@ def render_analyst_database_page() -> str:
 def _list_tables() -> dict[str, list[tuple[str, str]]]:
     """Return tables by schema with the first sentence of their comments; `releases` omits those that `main` has."""
     with open_in_memory() as connection:
+        # Without releases: the page follows from the definitions alone, so it is the same on every machine.
         add_all(Database(connection), [])
         found = connection.execute(
             "SELECT schema_name, table_name, comment FROM duckdb_tables()"

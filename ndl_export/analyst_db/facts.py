@@ -54,6 +54,7 @@ _GROUP_COLUMNS = {
     "group_key": "Name of the group that no other has, as the macros take it: 'SEN provision: No SEN provision'",
     "position": "Order of the groups: Total first",
 }
+# By position, the order of versions: as text, revision 10 would come before revision 2.
 _CURRENT = """
         SELECT time_period, max_by(release_version, position) AS release_version
         FROM (SELECT unnest(cohorts) AS time_period, release_version, position
@@ -85,6 +86,7 @@ def add_facts(database: Database, found: list[Release]) -> None:
     cohorts = sorted({cohort for release in found for cohort in release.cohorts})
     figures = chain.from_iterable(read_official_figures(cohort) for cohort in cohorts)
     reviews = chain.from_iterable(read_official_reviews(cohort) for cohort in cohorts)
+    # Fields are in the order of the columns of `tables.sql`.
     database.fill("official.gld", (astuple(figure) for figure in figures))
     database.fill("official.asq3", (astuple(review) for review in reviews))
 
@@ -171,6 +173,7 @@ def _select_version_sql(release: Release) -> str:
 
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
+    # With every release withdrawn the view exists and is empty, so the macros and views over it can still be created.
     version = quote_text(str(newest.version) if newest else "")
     query = (
         f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)} WHERE release_version = {version}"

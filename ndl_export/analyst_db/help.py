@@ -64,6 +64,7 @@ STEPS = tuple((what, sql) for (what,), sql in read_statements("start.sql"))
 
 def add_help(database: Database, notices: Iterable[str]) -> None:
     """Fill the tables of `help`; the notices of releases come before the first step."""
+    # Notices have the steps 0 and below, so that the first step is 1 with and without them.
     first = [(notice, "SELECT release_version, notice FROM releases.release;") for notice in notices]
     database.fill("help.start", ((n, *step) for n, step in enumerate((*first, *STEPS), start=1 - len(first))))
     queries = ((query.title, query.question, query.sql.strip(), query.meaning) for query in WORKED_QUERIES)

@@ -43,11 +43,13 @@ def add_names(database: Database) -> None:
                LATERAL (SELECT unnest([area_name, area_code, old_la_code, council]) AS called) WHERE called IS NOT NULL
         UNION ALL SELECT 'cohort', unnest([time_period, label]), time_period, label FROM dimension.cohort"""
     )
+    # One release may be of some councils and another of all England; names of all together refer to the first.
     areas = database.connection.execute(
         f"SELECT area_code, area_name, council, is_all_together FROM dimension.area"
         f" ORDER BY area_code = {quote_text(ALL_TOGETHER)} DESC"
     ).fetchall()
     rows = [*_iter_area_names(areas), *_iter_characteristic_names(), *_iter_group_names()]
+    # Lists overlap, and kind and name are the primary key.
     database.fill("dimension.name", {row[:2]: row for row in rows}.values())
 
 

@@ -108,6 +108,7 @@ def collect_categories(found: list[Release]) -> dict[str, tuple[str, ...]]:
         for release in found:
             rows = release.read(get_file_name(table), [f.name for f in table.filters])
             for name, levels in zip(rows.column_names, rows.columns, strict=True) if rows is not None else ():
+                # Sorted, because the order of rows in a file says nothing about the order of categories.
                 there = sorted(pc.unique(levels).to_pylist())
                 known[name] += [category for category in there if category not in known[name]]
     return {name: tuple(categories) for name, categories in known.items()}

@@ -79,6 +79,7 @@ def _list_requested(found: Sequence[Release]) -> list[_Requested]:
 def _build_requested(having: list[tuple[Release, RequestedTable]]) -> _Requested:
     standing = [request for release, request in having if release.withdrawal is None]
     request = standing[-1] if standing else having[-1][1]
+    # One table has one set of columns: releases that define others are left out of it.
     same = [(release, each) for release, each in having if _list_column_names(each) == _list_column_names(request)]
     return _Requested(request, *map(tuple, zip(*same, strict=True)))
 

@@ -80,11 +80,13 @@ def add_short_view(
     """
     unit = "percent" if figure.unit == "%" else "points"
     columns = {
+        # NOCASE, so that `WHERE area = 'leeds'` finds Leeds.
         "area": "t.area_name COLLATE NOCASE",
         "cohort": "c.label",
         **{column: f"{sql} COLLATE NOCASE" for column, (sql, _) in words.items()},
         **({count.of: f"t.{count.name}"} if count else {}),
         unit: f"t.{figure.name}",
+        # By macros that keep a figure within its interval, whichever way both are rounded.
         "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name})",
         "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
         "flag": "f.in_short",
@@ -96,6 +98,7 @@ def add_short_view(
         f" FROM latest.{quote_identifier(table.name)} AS t"
         f" JOIN dimension.cohort AS c ON c.time_period = t.time_period"
         f" LEFT JOIN dimension.flag AS f ON f.flag = t.{figure.name}_flag"
+        # The flag of a reliable figure is NULL, and `<>` would drop its row.
         f" WHERE t.{figure.name}_flag IS DISTINCT FROM {quote_text(Flag.NOT_APPLICABLE)}{total}"
         f" ORDER BY t.time_period DESC, t.is_all_together DESC, t.geographic_level, t.area_name, {ordered}"
     )

@@ -51,6 +51,7 @@ def render_data_dictionary_page(requested: Sequence[RequestedTable] = ()) -> str
         "data_dictionary.md",
         nothing=NOTHING,
         symbols=build_symbols_grid(),
+        # Time and place columns are the same in every table, so the first table has them all.
         shared=[column for column in list_columns(next(iter(TABLES.values()))) if column.role in _SHARED],
         parts=[tables, *([on_request] if requested else [])],
         own_columns=lambda table: [column for column in list_columns(table) if column.role not in _SHARED],

@@ -25,6 +25,7 @@ def format_bullets(lines: Iterable[str]) -> str:
 def format_grid(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; vertical bars in cells are escaped."""
     lines = [header, ["---"] * len(header), *body]
+    # A bar in a cell would begin another cell.
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 

@@ -76,8 +76,10 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
 
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: str) -> str:
-    """Render quality.md: quality of the figures and of linkage; `reconciliation` is the text of
-    `reconciliation.csv`."""
+    """Render quality.md: quality of the figures and of linkage.
+
+    `reconciliation` is the text of `reconciliation.csv`.
+    """
     return _render_template(
         "quality.md",
         facts,
@@ -97,14 +99,15 @@ def render_five_safes_page(facts: ReleaseFacts) -> str:
 
 
 def render_code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
-    """Render code_of_practice.md: status, contact and revisions; `previous` is the version that this one replaces, or
-    None."""
+    """Render code_of_practice.md: status, contact and revisions.
+
+    `previous` is the version that this one replaces, or None.
+    """
     return _render_template("code_of_practice.md", facts, previous=previous)
 
 
 def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
-    """Render ai_readiness.md: the four pillars of the government's guidelines, with the files that show how each is
-    met."""
+    """Render ai_readiness.md: the pillars of the government's guidelines, and the files that meet each."""
     flags = Counter(
         flag
         for name, table in facts.tables.items()
@@ -167,6 +170,7 @@ def build_reliability_grid(tables: Mapping[str, pa.Table], defined: Mapping[str,
 def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple[str, ...]:
     found = Counter(data[get_column_name(measure, ColumnRole.FLAG)].to_pylist())
     lower, upper = (data[get_column_name(measure, role)] for role in (ColumnRole.LOWER, ColumnRole.UPPER))
+    # Figures that are not available have no interval.
     widths = pc.subtract(upper, lower).drop_null().to_numpy()
     half = float(np.median(widths)) / 2 if len(widths) else 0.0
     shown = f"{half:.1f} points" if measure.kind.unit else f"{half:.2f} {measure.of}"
@@ -195,11 +199,13 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
     topics: dict[str, list[dict[str, Any]]] = {}
     for row in newest:
+        # The first row is about all councils together, whatever that level is called in the release.
         is_first_area = row["geographic_level"] == newest[0]["geographic_level"]
         is_group = row["linked_to_review"] == "Total" != row["breakdown_topic"]
         if is_first_area and is_group and row[LINKED_PERCENT] is not None:
             topics.setdefault(row["breakdown_topic"], []).append(row)
     ordered = {topic: sorted(rows, key=lambda row: row[LINKED_PERCENT]) for topic, rows in topics.items()}
+    # A topic with one group that is shown has no lowest and highest.
     several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
     return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
 
@@ -222,8 +228,10 @@ def _build_linkage_row(row: Mapping[str, object], name: str) -> tuple[str, str, 
 
 
 def describe_coherence(reconciliation: str) -> str:
-    """Return a sentence on how many official figures are within our intervals; `reconciliation` is the text of
-    `reconciliation.csv`."""
+    """Return a sentence on how many official figures are within our intervals.
+
+    `reconciliation` is the text of `reconciliation.csv`.
+    """
     within = [
         line["within_interval"] for line in csv.DictReader(io.StringIO(reconciliation)) if line["within_interval"]
     ]

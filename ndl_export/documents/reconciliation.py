@@ -1,4 +1,4 @@
-"""Compares our percentages at a good level of development with those published by the Department for Education.
+"""Comparison of our percentages at a good level of development with those of the Department for Education.
 
 Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
 in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
@@ -41,6 +41,7 @@ def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -
     """Return one line for each official figure of an area in the release; only the header if there are none."""
     ours = {_build_key(row): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
+    # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
     return format_csv(_HEADER, (_line(figure, ours[figure.key]) for figure in figures if figure.key in ours))
 
 
@@ -52,6 +53,7 @@ def _build_key(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _line(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
     percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    # A withheld figure still has its interval, so the comparison counts it.
     available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
     inside = available and lower <= figure.percent <= upper
     return (

@@ -59,6 +59,7 @@ def build_synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
     """
     table = _build_table(made)
     parquet, rows = io.BytesIO(), io.BytesIO()
+    # Format and compression written out, so that the bytes do not follow defaults of the library.
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
     return {
@@ -121,6 +122,7 @@ def _join_labels(names: Iterable[str]) -> str:
 def _build_table(made: SyntheticChildren) -> pa.Table:
     """Return the rows as text, with columns and metadata that mark them as synthetic."""
     children = made.rows.num_rows
+    # Text, not a number, so that a row says what it is wherever it is copied to.
     numbers = pa.array([f"synthetic-{child:07}" for child in range(1, children + 1)], pa.string())
     values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
     fields = [

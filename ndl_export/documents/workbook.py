@@ -2,7 +2,7 @@
 
 Each table has a worksheet with figures as shown, their 95% limits and, in words, their reliability. Values for programs
 are in other files: estimates for adding up, and models' estimates. Large tables leave out rows of councils: first those
-below the totals, then all of them. This depends on the layout of the release, which is public, not on figures.
+below the totals, then all of them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from ndl_export.tables.schema import (
 )
 from sources.reference.cohorts import Cohort
 
+# The pilot fits (2,106 rows); with all 153 authorities six of the eleven tables are cut.
 MOST_ROWS = 3_000
 """Largest number of rows on a worksheet. It is exceeded only by the rows above council level that are not broken
 down."""
@@ -101,6 +102,7 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
+        # A filter without a total, such as the question of the survey, keeps all its levels.
         if ALL.label in list_levels(table, entry.name):
             totals = pc.and_(totals, pc.equal(data[entry.name], ALL.label))
     choices = {
@@ -109,6 +111,7 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
         "It has no rows of councils.": above,
         "It has no rows of councils, and of other areas only those that are not broken down.": pc.and_(above, totals),
     }
+    # From the least left out to the most. It depends on the layout of the release, which is public, not on figures.
     fitting = (words for words, kept in choices.items() if pc.sum(kept).as_py() <= MOST_ROWS)
     left_out = next(fitting, list(choices)[-1])
     return data.filter(choices[left_out]), left_out

@@ -124,6 +124,7 @@ def scale_of_counts(figures: Iterable[Drawable]) -> Scale:
     rough = max(largest, 1.0) / _TICKS
     power = 10 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= rough)
+    # Counts are whole: no grid line at half a child.
     step = max(step, 1)
     return Scale(0, step * math.ceil(max(largest, 1.0) / step), step, "")
 
@@ -132,6 +133,7 @@ def scale_of_points(figures: Iterable[Drawable]) -> Scale:
     """Return a scale of percentage points that includes 0 and every interval, between multiples of its step."""
     ends = [end for figure in figures for end in (figure.lower, figure.upper, figure.value) if end is not None]
     step = 10 if max([*ends, 0]) - min([*ends, 0]) <= _MOST_TENS else 20
+    # The 1 keeps the width above 0 if every figure is 0.
     low, high = step * math.floor(min([*ends, 0]) / step), step * math.ceil(max([*ends, 1]) / step)
     return Scale(low, high, step, "")
 
@@ -150,6 +152,7 @@ def scale_note(scale: Scale) -> str:
 MOST_SHADES = 6
 """Number of shades, which limits the classes of a map."""
 _CLASS_WIDTHS = (5, 10, 20)
+# 35 is 40 times the square root of 3, halved and rounded: rows of regular hexagons.
 TILE_WIDTH, TILE_ROW = 40, 35
 """Distance between the centres of two hexagons in a row, and between two rows."""
 
@@ -253,6 +256,7 @@ _ROW = 12
 def span(scale: Scale, start: float, end: float, kind: str) -> Bars:
     """Return a bar from one value to another, over a line at 0."""
     left, right = sorted((100 * scale.share(start), 100 * scale.share(end)))
+    # Listed first below, so that the bar is drawn over it.
     line = Rect(100 * scale.share(0) - 0.15, 0, 0.3, _ROW, "mark")
     # At least 0.4 wide, so that a bar between equal values shows.
     return Bars(_ROW, (line, Rect(left, 2, max(right - left, 0.4), _ROW - 4, kind)))
@@ -300,6 +304,7 @@ def columns(
     """
     top = _round_up(max([*parts, *last], default=0))
     step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
+    # The last delivery may have more groups than this one.
     edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
     floor = _compute_height(0, top)
     return Columns(

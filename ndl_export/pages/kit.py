@@ -43,7 +43,9 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         loader=jinja2.ChoiceLoader(
             [jinja2.FileSystemLoader(folder), jinja2.PrefixLoader({"kit": jinja2.FileSystemLoader(_OWN)})]
         ),
+        # Not `select_autoescape`, which goes by the last suffix and would not escape `.html.j2`.
         autoescape=lambda name: not (name or "").endswith((".md", ".sql")),
+        # A value that is not given must be an error, never a blank on a page.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

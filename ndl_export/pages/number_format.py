@@ -31,6 +31,7 @@ def points(difference: float) -> str:
 
 def signed(value: float) -> str:
     """Format a number with its sign and one decimal; zero has no sign."""
+    # Rounded before the sign is chosen, or -0.04 would become −0.0.
     rounded = f"{abs(value):.1f}"
     return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
 

@@ -31,7 +31,7 @@ _SERIES = Shape(
 
 @dataclass(frozen=True)
 class Findings:
-    """How many children of an area were ready, their gap by free school meals, and who had seen them.
+    """Findings about an area: how many children were ready, their gap by free school meals, and who had seen them.
 
     `official` are the official figures of all children, of the council and of England.
     """
@@ -100,7 +100,9 @@ def _line(panel: Panel, code: str) -> Line:
 def _iter_conclusions(charts: Charts, code: str, cohort: str) -> Iterator[tuple[Concluded, str, Shape]]:
     """Yield every conclusion about the council's children in which the data can say something."""
     for page, shown in charts.items():
+        # The survey is about responses, not children.
         for chart in (chart for chart in shown if chart.shape.table != "parent_experience"):
+            # Panels over time have no cohort.
             for panel in (panel for panel in chart.panels if panel.cohort in ("", cohort)):
                 of_lines = [line for line in panel.lines if chart.shape.by_area and line.area.code == code]
                 own = panel.area and panel.area.code == code
@@ -123,6 +125,7 @@ def _reduce_panel(panel: Panel, area: Geography, *, of_region: bool) -> Panel:
         and line is not own
         and (not of_region or line.area.columns["region_code"] == region)
     )
+    # The council first; the others stay in alphabetical order, never in the order of their figures.
     lines = tuple(replace(line, text="", inferred=(), finding="") for line in (own, together, *others))
     return replace(
         panel,

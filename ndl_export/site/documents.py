@@ -1,4 +1,4 @@
-"""Documents of a bundle as pages in the style of the release page, and the list of its files from the README.
+"""The documents of a bundle as pages in the style of the release page, and its files as the README lists them.
 
 HTML in a document is shown as text, images are not shown, and names of the bundle's files become links.
 """
@@ -74,6 +74,7 @@ def render_document(name: str, text: str, addresses: Mapping[str, str]) -> Docum
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
     title = tokens[titles[0] + 1].content if titles else page_of(name)
     if titles:
+        # A heading is three tokens: opening, text and closing. The page shows the title itself.
         del tokens[titles[0] : titles[0] + 3]
     _link(tokens, addresses)
     _mark_headings(tokens)
@@ -131,6 +132,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
             if isinstance(target, str):
                 file, mark, anchor = target.partition("#")
                 child.attrSet("href", addresses.get(file, file) + mark + anchor)
+            # Not within a link: links cannot be nested.
             if child.type == "code_inline" and not within and child.content in addresses:
                 opening = Token("link_open", "a", 1, {"href": addresses[child.content]})
                 linked += [opening, child, Token("link_close", "a", -1)]
@@ -172,6 +174,7 @@ class _Renderer(RendererHTML):
     """HTML renderer whose tables scroll in a labelled section that can be reached with the keyboard."""
 
     def table_open(self, tokens: Sequence[Token], at: int, *_: Any) -> str:
+        # Numbered, because two tables may follow one heading and each section needs a different name.
         number = sum(token.type == "table_open" for token in tokens[: at + 1])
         heading = next((tokens[i + 1].content for i in range(at, -1, -1) if tokens[i].type == "heading_open"), "")
         name = f"Table {number}: {heading}" if heading else f"Table {number}"
@@ -182,6 +185,7 @@ class _Renderer(RendererHTML):
         return "</table>\n</section>\n"
 
 
+# A document may quote what people typed, so nothing in it may become markup that a browser runs or fetches.
 _MARKUP = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table").disable("image")
 
 
@@ -281,6 +285,7 @@ def _iter_kinds(files: Mapping[str, bytes], names: Collection[str], tables: Coll
     of_row: dict[int, list[str]] = {number: [] for number in range(len(listed))}
     left: list[str] = []
     for name in sorted(names):
+        # A row that names the file goes before one whose placeholder happens to fit it.
         exact = (number for number, (written, _) in enumerate(listed) if name in written)
         matching = (number for number, pattern in enumerate(patterns) if re.fullmatch(pattern, name))
         of_row.get(next(chain(exact, matching), -1), left).append(name)

@@ -109,6 +109,7 @@ def format_points(number: float) -> str:
 
 def _format_signed(number: float, decimals: int) -> str:
     written = f"{abs(number):,.{decimals}f}"
+    # What is rounded to zero has no sign.
     return _MINUS + written if number < 0 and written.strip("0.,") else written
 
 
@@ -197,6 +198,7 @@ def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]
     """
     groups: dict[object, list[Row]] = {}
     for row in list_rows(table, all_together=True):
+        # A row that counts nothing cannot be recognised by its counts and is a group by itself.
         groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
     return {
         row.levels: (row, *(same for same in group if same is not row)) for group in groups.values() for row in group
@@ -297,6 +299,8 @@ def review_remarks(cohort: str, area: Geography) -> Sentences:
         official.insert(0, f"{children} all five areas")
     if not official:
         return ()
+    # Eleven in twelve: children who turn 2½ from April to March were born from October to September, and cohorts are
+    # born from September to August.
     year = next(iter(found.values())).financial_year
     return (
         f"Official statistics (OHID) of children who turned 2½ in the financial year {year[:4]}/{year[4:]}, eleven in"

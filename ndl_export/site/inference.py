@@ -84,7 +84,10 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
     groups = {
         each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
     }
+    # The macros allow for all comparisons of a release: one at a time, half of the pilot's releases and all of
+    # England's would call something certain even if councils were equal.
     compared = [
+        # `gld_compared` without cohorts compares each cohort with the one before.
         (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")
         for name in (EVERYONE, GAP)
     ]
@@ -108,6 +111,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
         ):
             found.targets.setdefault((cohort, area), []).append(Distance(*distance))
     for name, arguments, where in compared:
+        # The verdict is NULL across a break in the series, where nothing may be concluded.
         differences = f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
         for cohort, area, *difference in rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
             found.differences[name, cohort, area] = Difference(*difference)
@@ -202,6 +206,7 @@ def gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
         sure = "there would be a gap" if each.is_certain else "there might be none"
+        # The difference is of those not eligible less those eligible, and the heading begins with those eligible.
         where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
         heading = f"Children eligible for free school meals are {where} the others" if where else ""
         yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)

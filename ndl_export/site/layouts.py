@@ -73,6 +73,7 @@ def release_of(
     requested: Sequence[RequestedTable] = (),
     conclusions: Conclusions | None = None,
 ) -> Release:
+    """Return the release of these tables; without `conclusions` its panels have figures only."""
     areas = {}
     for family, cohort in product(FAMILIES, cohorts):
         absent = list_missing_councils(missing.get(cohort, {}), family)
@@ -81,7 +82,7 @@ def release_of(
 
 
 def build_panels(shape: Shape, release: Release) -> tuple[Panel, ...]:
-    """Return the panels of a chart: for each cohort, and each area unless lines are areas."""
+    """Build the panels of a chart: one for each cohort, and for each area unless lines are areas."""
     if shape.over_time:
         return tuple(_iter_panels_over_time(shape, release))
     found: list[Panel] = []
@@ -145,6 +146,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     lines = tuple(map(line, shape.lines))
     beside = areas.name(areas.together) if shape.official is say_nothing else ENGLAND
     headings = ("England, official", f"{area.name}, official")[: len(lines[0].official)]
+    # A column of official figures in which none is published would be empty from top to bottom.
     shown = [any(official) for official in zip(*(line.official for line in lines), strict=True)]
     inferred = release.infer(shape.infer, lines, cohort)
     return Panel(
@@ -178,6 +180,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
     )
 
     def line(cohort: str, area: Geography) -> Line:
+        # A council that did not take part in this cohort has no rows, and a missing row would count as withheld.
         known = area.code in {each.code for each in of_cohort[cohort].every}
         figures = release.figures(wanted, cohort, area) if known else absent
         broken = known and any(release.released.is_broken(each, cohort, area.code) for each in wanted)
@@ -190,6 +193,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         drawn = [line.figures[column] for line in lines for column in shape.drawn]
         shown = drawn + [line.compared for line in lines if line.compared]
         scale = scale_of_points(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fit_scale(shown)
+        # Not `Areas.name`, which names absent councils: they may differ from cohort to cohort.
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         inferred = release.infer(shape.infer, lines, "")
         yield Panel(
@@ -202,6 +206,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
             name,
             area == together,
             inferred=inferred,
+            # Of several changes the heading has the newest; the text has them all.
             finding=_choose_finding(shape, inferred[-1:]),
         )
 
@@ -233,4 +238,5 @@ def _scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, 
         return WHOLE
     if figures[0].measure.kind is MeasureKind.COUNT:
         return scale_of_counts(figures)
+    # A chart by area is one drawing and may fit its intervals; panels within areas are compared with each other.
     return fit_scale(figures) if shape.by_area else WHOLE

@@ -86,10 +86,12 @@ class Page:
     @property
     def tab(self) -> str:
         """The title, shortened for a browser tab."""
+        # It counts an escaped character, such as `&amp;`, by its markup.
         for_markup = len(html.escape(self.title)) - len(self.title)
         return textwrap.shorten(self.title, _MOST_IN_A_TAB - for_markup, placeholder="…")
 
 
+# html-validate accepts 70 characters, and ` – School readiness` takes 19 of them.
 _MOST_IN_A_TAB = 51
 """Characters of a title that a browser tab has room for."""
 REQUESTS = Page("requests", "Requests for tables", "")
@@ -100,11 +102,12 @@ PAGES = tuple(Page(**each) for each in yaml.safe_load((_TEMPLATES / "pages.yaml"
 def list_site_names(
     cohorts: Collection[str], councils: Iterable[str], names: Iterable[str], requested: Iterable[str] = ()
 ) -> tuple[str, ...]:
-    """Return the file names of all pages and downloads of a bundle.
+    """List the file names of all pages and downloads of a bundle.
 
     `names` are the bundle's other files, `requested` the names of its tables on request.
     """
     shapes = chain.from_iterable(SHAPES.values())
+    # A chart over time shows nothing with one cohort (`build_panels`), so it has no download either.
     charts = (shape.name for shape in shapes if len(cohorts) > 1 or not shape.over_time)
     on_request = [get_page_name(name) for name in requested]
     of_councils = map(page_of_council, councils)
@@ -121,7 +124,7 @@ def build_site_files(
 ) -> dict[str, bytes]:
     """Return every file of the folder by name, made only from the facts, the released tables and `files`.
 
-    `concluded` comes from `conclusions_of`. `names` are all other files of the bundle, and `files` the contents of
+    `concluded` comes from `query_conclusions`. `names` are all other files of the bundle, and `files` the contents of
     those that exist already: all except checksums, signature and similar files.
     """
     requested = facts.on_request.tables
@@ -141,6 +144,7 @@ def build_site_files(
     pages: dict[str, bytes] = {}
 
     def add(page: Page, template: str, **own: object) -> None:
+        # Own values last: a table on request may have fewer cohorts than the release.
         pages[page.file] = _render(page, common | own, template)
 
     for page in PAGES:
@@ -231,6 +235,7 @@ def _label_cohorts(cohorts: Iterable[str]) -> dict[str, str]:
 
 def _render(page: Page, values: Mapping[str, Any], template: str) -> bytes:
     script = (_TEMPLATES / "script.js").read_text(encoding="utf-8").strip()
+    # The security policy of the page runs the script with this hash and no other.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     own = {"page": page, "script": script, "script_digest": digest}
     return kit.render(_TEMPLATES, f"{template}.html.j2", **values, **own).encode()
@@ -258,12 +263,12 @@ def publish_site(
     versions.
 
     Pages are replaced one after the other, but each links to the pages of one release only, so a reader never mixes
-    two. It is a copy and not a symbolic link because browsers resolve links from the address that they opened, and some
-    web servers do not follow symbolic links. Each file is replaced in one step, and pages that the release does not
-    have are removed.
+    two. Pages that the release does not have are removed.
     """
     place, scratch = release_dir / SITE_FOLDER, release_dir / f".{SITE_FOLDER}"
     shutil.rmtree(scratch, ignore_errors=True)
+    # A copy, not a symbolic link: browsers resolve links from the address that they opened, and some web servers do not
+    # follow symbolic links.
     shutil.copytree(release_dir / version / SITE_FOLDER, scratch)
     values: dict[str, Any] = {
         "upcoming": upcoming,
@@ -289,12 +294,16 @@ def publish_site(
         (scratch / REQUESTS.file).write_bytes(_render_requests_page(release_dir / version))
     fragments = {name: kit.render(_TEMPLATES, f"{name}.html.j2", **values).strip() for name in names}
     for page in scratch.glob("*.html"):
+        # Both steps together: a link to another page becomes `../site/`, and every link out of the folder then gets the
+        # version, so that pages link to the pages of one release only.
         text = _TO_PAGE.sub(f'href="../{SITE_FOLDER}/', page.read_text(encoding="utf-8"))
         text = _REPLACED.sub(lambda found: fragments[found[1]], text.replace(_TO_BUNDLE, f"{_TO_BUNDLE}{version}/"))
         page.write_text(text, encoding="utf-8", newline="\n")
     place.mkdir(exist_ok=True)
+    # `mkdir` follows the umask of this process; the folder needs the permissions of the one in the bundle.
     shutil.copymode(scratch, place)
     files = {file.name: file for file in scratch.iterdir()}
+    # Each file in one step, so a reader gets the old page or the new one, never half of it.
     for name, file in files.items():
         file.replace(place / name)
     scratch.rmdir()

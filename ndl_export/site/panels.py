@@ -23,7 +23,7 @@ def say_nothing(*_: object) -> tuple[()]:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a chart shows, and the common properties of its panels.
+    """Definition of a chart: what it shows, and what its panels have in common.
 
     `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
     of a heading if nothing is concluded, formatted with the figures of a line by column if lines are areas, else with
@@ -85,9 +85,11 @@ class Shape:
     def say(self, lines: Sequence[Line]) -> Sentences:
         """Return the sentences about the children in the data."""
         shown = sorted((line for line in lines if line.figures[0].value is not None), key=_get_first_value)
+        # With one figure, the lowest and the highest would be the same line.
         needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
         if len(shown) < needed:
             return (self.otherwise,) if self.otherwise else ()
+        # Not the last of `shown`: of equal figures `max` takes the first line, as the lowest does.
         ends = {"lowest": shown[0], "highest": max(shown, key=_get_first_value)} if shown else {}
         return tuple(each.format(*lines, **ends) for each in self.says)
 
@@ -201,6 +203,7 @@ class Panel:
         shown = [value for value in values if value is not None]
         if not self.shape.whole or len(shown) < len(values) or not sum(shown):
             return None
+        # Shares of noisy counts need not add up to 100%, and a bar has one length.
         return charts.stacked([value / sum(shown) for value in shown])
 
     @cached_property

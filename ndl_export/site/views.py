@@ -1,4 +1,4 @@
-"""The charts of each page, as `charts.yaml` describes them, of the survey of parents and of each table on request."""
+"""The charts of each page: those in `charts.yaml`, those of the survey of parents and of each table on request."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def _build_shape(name: str, stated: dict[str, Any]) -> Shape:
     """Return a shape from its entry in `charts.yaml`."""
     lines = stated.get("lines", ())
     lines = _LINES[lines] if isinstance(lines, str) else lines if isinstance(lines, dict) else {"": lines}
+    # `charts.yaml` names functions; only functions of these two modules can be named there.
     functions = {
         key: getattr(module, stated[key])
         for module, keys in ((inference, ("infer", "infer_each")), (figures, ("official", "remarks")))
@@ -75,6 +76,7 @@ def _iter_survey_shapes() -> Iterator[Shape]:
     """Yield the chart of each question of the survey of parents."""
     for question in QUESTIONS:
         wording = WORDINGS[question.name].wording
+        # Their shares are of the responses to which the question applies, so the rest has no line among them.
         answers = [answer for answer in question.categories if answer != NOT_APPLICABLE]
         yield Shape(
             f"parents-{question.name.replace('_', '-')}",

@@ -51,6 +51,7 @@ CONTRACT = SourceContract(
             "progress-check-after-reception",
             "The progress check at age two is dated after the cohort's Reception year; the row is kept.",
             ("progress_check_date",),
+            # The youngest child of a cohort turns five on the last day of its Reception year.
             "progress_check_date > $cohort_end + INTERVAL 5 YEAR",
         ),
     ),

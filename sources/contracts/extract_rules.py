@@ -112,11 +112,14 @@ FAR_FROM_CENSUS = _hold(
     f"The EYFS Profile has fewer than {HOLD_BELOW:.0%} or more than {HOLD_ABOVE:.0%} of the rows of the council's"
     " school census, which should be of the same children. For councils without an expected number.",
 )
+# Not compared with the delivery before: a wrong file that is sent twice would be compared with itself, and several
+# small steps would each be within the bound.
 OTHER_CHILDREN = _hold(
     "other-children-than-before",
     f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it: of"
     " the one that a release was last measured from, or of the first.",
 )
+# What cannot be judged is held, or deleting a file would remove a hold. So also `NOT_JUDGED` and `NOT_SEEN`.
 NOT_COMPARED = _hold(
     "not-compared",
     "The delivery replaces another, and what is needed to compare the two is gone or was made under other keys.",
@@ -171,6 +174,7 @@ def extract_rules(contract: SourceContract) -> Iterator[ExtractRule]:
             column=column.name,
         )
     for rule in select_payload_rules(contract):
+        # Intake rejects such rows, so one among the kept rows is a fault of the intake.
         severity = Severity.STOP if rule.severity is Severity.REJECT else rule.severity
         yield ExtractRule(rule.id, severity, rule.sentence, name_broken_rows(rule), high=0)
 

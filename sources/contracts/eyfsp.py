@@ -8,6 +8,7 @@ GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
 _NO_EXCEEDING = "3 (exceeding) ended with the framework of September 2021"
 PRE_2021_PREFIXES = ("com_g", "phy_g", "pse_g", "lit_g", "mat_g", "utw_g", "exp_g")
 
+# A spreadsheet may write 202425.0, people 2024/25 or 2024/2025: compared are the first four and the last two digits.
 _PLAIN_YEAR = r"regexp_replace(regexp_replace(academic_year, '\.0+$', ''), '[^0-9]', '', 'g')"
 _ANY_A = " OR ".join(f"{goal} = 'A'" for goal in GOALS)
 _ALL_A = " AND ".join(f"{goal} = 'A'" for goal in GOALS)
@@ -18,6 +19,7 @@ DUE = Due(
 """In the second calendar year. GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024:
 deadline for submitting 12 July 2024, final date to correct errors 31 July 2024."""
 
+# One such row is a mistake in the row; more than half of them mean that the file is of another year or council.
 ANOTHER_YEAR = reject(
     "another-academic-year",
     "The academic year in the row is not the cohort of the file.",
@@ -29,6 +31,7 @@ ANOTHER_COUNCIL = reject(
     "another-council",
     "The local authority code in the row is not the sending council's.",
     ("la_code",),
+    # A spreadsheet may write 383.0.
     r"la_code NOT IN $la_codes AND regexp_replace(la_code, '\.0+$', '') NOT IN $la_codes",
     stop_share=0.5,
 )

@@ -22,6 +22,7 @@ the end of February 2023. There is no official date by cohort. Providers submit 
 (data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
 three months cover the submissions of the last reviews."""
 
+# Without `coalesce`, one missing score would make the whole condition NULL.
 _BELOW_CUT_OFF = " OR ".join(
     f"coalesce(asq3_months = '{months}' AND {domain} < {cut_off}, false)"
     for (domain, months), cut_off in load_cut_offs().items()
@@ -68,6 +69,7 @@ CONTRACT = SourceContract(
             "review-before-birth",
             "The review is dated before the child was born; the row is kept.",
             ("review_date", "date_of_birth"),
+            # The antenatal visit is before the birth.
             "review <> 'ANV' AND review_date < date_of_birth",
         ),
         warn(
@@ -80,6 +82,7 @@ CONTRACT = SourceContract(
             "two-year-review-at-another-age",
             "The child was younger than 18 months or older than 42 at the two-year review; the row is kept.",
             ("review", "review_date", "date_of_birth"),
+            # The placeholder would put every child at a wrong age.
             f"review = '{TWO_YEAR_REVIEW}' AND date_of_birth <> DATE '1900-01-01'"
             " AND datediff('month', date_of_birth, review_date) NOT BETWEEN 18 AND 42",
         ),

@@ -25,7 +25,7 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What happens to a column at intake."""
+    """Treatment of a column at intake."""
 
     IDENTIFIER = "identifier"
     """Identifies a person: replaced by tokens within the intake pass and never written."""
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 
 class Severity(StrEnum):
-    """What happens when a rule is broken."""
+    """Consequence of a broken rule."""
 
     STOP = "stop"
     """The extract is not accepted; the previous good one stays in place."""
@@ -82,6 +82,7 @@ class Column:
             return value
         if value in self.also:
             return self.also[value]
+        # An unknown code of a long list counts as other only if it has the form of one: a slip is still reported.
         return self.other if self.other and re.fullmatch(self.pattern or "", value) else None
 
 
@@ -172,5 +173,6 @@ class SourceContract:
     @cached_property
     def sha256(self) -> str:
         """Hash of the contract without `due` and `concern`, stored in every file made under it."""
+        # Neither changes what the intake writes, so a file made before a change of theirs stays current.
         content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

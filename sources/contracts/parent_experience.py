@@ -24,6 +24,7 @@ CONTRACT = SourceContract(
         *(kept(name, question.wording, Kind.CODE, question.answers) for name, question in QUESTIONS.items()),
     ),
     record=(("response_id", "wave"), ("response_id",)),
+    # Responses are counted as they are, not found by linkage, so a second one would count twice.
     repeated=reject(
         "response-sent-twice",
         "An earlier row has the same response number and wave; the first is kept.",

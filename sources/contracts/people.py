@@ -25,6 +25,7 @@ NHS_NUMBER = identifier(
 )
 SURNAME = identifier("surname", "Family name", Kind.TEXT, blank=Severity.WARN)
 FORENAME = identifier("forename", "Given name", Kind.TEXT, blank=Severity.WARN)
+# A missing value is published as Unknown and only warns; a wrong one would be counted, so the row is rejected.
 SEX = kept("sex", "Sex as recorded by the sender", Kind.CODE, SEX_CODES, blank=Severity.WARN, invalid=Severity.REJECT)
 DATE_OF_BIRTH = identifier(
     "date_of_birth",
@@ -59,6 +60,7 @@ BORN_OUTSIDE_COHORT = warn(
     "The date of birth is outside the cohort's school year (1 September to 31 August); the row is kept.",
     ("date_of_birth",),
     "date_of_birth NOT BETWEEN $cohort_start AND $cohort_end"
+    # A date further away breaks the next rule instead.
     " AND date_of_birth BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,
 )
@@ -66,6 +68,7 @@ BORN_IN_ANOTHER_COHORT = reject(
     "born-in-another-cohort",
     "The date of birth is more than a year outside the cohort: the row is of another cohort or the year is wrong.",
     ("date_of_birth",),
+    # The placeholder has a rule above, which keeps the row.
     "date_of_birth <> DATE '1900-01-01'"
     " AND date_of_birth NOT BETWEEN $cohort_start - INTERVAL 1 YEAR AND $cohort_end + INTERVAL 1 YEAR",
     stop_share=0.5,

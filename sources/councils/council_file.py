@@ -1,4 +1,4 @@
-"""Reads council files and reports every mistake in a file at once.
+"""Reading of council files: every mistake in a file is reported at once.
 
     council: leeds
     sources:
@@ -112,6 +112,7 @@ def load_council_file(council: str) -> CouncilFile:
     Raises `UnknownCouncil` and `InvalidCouncilFile`.
     """
     get_place(council)
+    # `get_place` has refused any other text, so the name is safe as part of a path.
     for folder in (*_find_operators_folder(council), SHIPPED):
         path = folder / f"{council}.yaml"
         if path.is_file():
@@ -134,6 +135,7 @@ def _find_operators_folder(council: str) -> tuple[Path, ...]:
     folder = get_settings().councils
     if folder is None:
         return ()
+    # `Leeds.yaml` or `leeds.yml` would be passed over, and the shipped file or contract form used without a word.
     for path in folder.iterdir():
         stem, ending = path.stem.lower(), path.suffix.lower()
         if ending in (".yaml", ".yml") and stem == council and path.name != f"{council}.yaml":
@@ -300,6 +302,7 @@ class _Source(Settings):
             for name in content.keys() - set(names):
                 sentence = f"{name!r} is not a column of {cls.contract.name}{suggest_names(name, names)}"
                 faults.add((name,), sentence, key=True)
+            # The known ones are checked all the same, so that every mistake is reported at once.
             return handler({name: value for name, value in content.items() if name in names})
 
     @field_validator("date_formats")
@@ -328,6 +331,7 @@ class _Source(Settings):
     @field_validator("constants")
     @classmethod
     def _can_be_constant(cls, constants: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        # pydantic validates in order of declaration: codes and date formats are here already, unless they were invalid.
         codes, own = info.data.get("codes", {}), info.data.get("date_formats", {})
         formats = info.data.get("date_format", CONTRACT_DIALECT.date_formats)
         with Faults() as faults:
@@ -380,6 +384,7 @@ class _Source(Settings):
                 )
 
 
+# A class for each source, because its validators need the contract of that source.
 _Sources: type[Settings] = create_model(  # type: ignore[call-overload]
     "_Sources",
     __base__=Settings,
@@ -401,6 +406,7 @@ def _find_value_fault(column: Column, value: str, seen: Mapping[str, str]) -> st
         return "a blank value needs no code"
     if value.lower() in seen:
         return f"{value!r} and {seen[value.lower()]!r} are the same value; letter case makes no difference"
+    # Spreadsheets write 2 as 2.0, so the reader drops the .0 of whole numbers before it looks up codes.
     if column.kind is Kind.CODE and re.fullmatch(r"\d+\.0+", value):
         return f"{value!r} is never met: whole numbers lose their .0; write {value.partition('.')[0]!r}"
     return None

@@ -48,18 +48,21 @@ def format_in_words(form: str) -> str:
 
 
 def build_date_sql(text: str, formats: Iterable[str]) -> str:
-    """Return SQL (DATE) that reads the SQL expression `text` in the first of `formats` that fits, then as ISO, or else
-    is NULL.
+    """Return SQL (DATE) that reads the SQL expression `text` in the first of `formats` that fits, or else as ISO.
 
-    Formats with two-digit years come first: `%Y` would read 20 as the year 20, `%y` never reads four digits. DuckDB
-    reads 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
+    It is NULL if none fits.
+
+    DuckDB reads two-digit years 00 to 68 as 2000 to 2068 and 69 to 99 as 1969 to 1999.
     """
+    # `%Y` would read 20 as the year 20; `%y` never reads four digits. So two-digit years come first.
     strptime = sorted((form for form in formats if form != EXCEL), key=lambda form: "%y" not in form)
     listed = ", ".join(quote_text(form) for form in dict.fromkeys((*strptime, *ISO_DATES)))
     date = f"try_strptime({text}, [{listed}])::DATE"
     if EXCEL not in formats:
         return date
     day = f"try_cast({text} AS DOUBLE)"
+    # Excel counts a 29 February 1900, so its days from March 1900 on are counted from 1899-12-30; a fraction is the
+    # time.
     from_day = f"CASE WHEN {day} BETWEEN 1 AND {_LAST_EXCEL_DAY} THEN DATE '1899-12-30' + floor({day})::INTEGER END"
     return f"coalesce({date}, {from_day})"
 
@@ -67,9 +70,9 @@ def build_date_sql(text: str, formats: Iterable[str]) -> str:
 def build_mended_date_sql(text: str, formats: Iterable[str]) -> str:
     """Return SQL (DATE) that repairs a `text` that `build_date_sql` cannot read, or is NULL.
 
-    Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits. Formats with
-    month names are left out because they contain letters.
+    Repairs are day and month exchanged (the month is above 12) and letters in place of similar digits.
     """
+    # Not formats with month names: the letters in them would be taken for digits.
     numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
     exchanged = list(map(_exchange_day_and_month, numeric))
     digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
@@ -82,6 +85,7 @@ def find_likeliest_format(shares: Mapping[str, float]) -> tuple[str, str | None]
 
     `shares` has the share of values that each format reads.
     """
+    # Rounded, so that a few odd cells do not outweigh the order of `USUAL_FORMATS`, day before month.
     best = max(shares, key=lambda form: round(shares[form], 2))
     other = _exchange_day_and_month(best)
     return best, other if other != best and shares.get(other, 0.0) >= shares[best] else None
@@ -129,8 +133,10 @@ def find_format_fault(form: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def find_ambiguity(formats: tuple[str, ...]) -> str | None:
-    """Return a sentence about two of `formats` (each valid alone) that read the same text as different dates, or
-    None."""
+    """Return a sentence about two of `formats` that read the same text as different dates, or None.
+
+    Each format must be valid alone.
+    """
     with _open_trial_database().cursor() as con:
         for index, first in enumerate(formats):
             for second in formats[:index]:
@@ -152,6 +158,7 @@ def _build_difference_sql(written: str, formats: tuple[str, ...]) -> str:
 def _translate_format(form: str) -> str | None:
     """Return a format such as `DD/MM/YYYY` as strptime; None if that is not a date format."""
     rest = form.lower()
+    # Clock times first: `mm` is minutes in them and months elsewhere.
     for clock, theirs in _CLOCK.items():
         rest = rest.replace(clock, theirs)
     for placeholder, theirs in _PLACEHOLDERS:
@@ -240,6 +247,7 @@ def find_pattern_fault(pattern: str) -> str | None:
 
 
 def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bool:
+    # DuckDB cannot count the groups of a pattern, but refuses more names than it has groups.
     names = [f"part_{index}" for index in range(number)]
     try:
         con.execute(f"SELECT regexp_extract('', {literal}, {names})").fetchall()
@@ -249,7 +257,7 @@ def _has_groups(con: duckdb.DuckDBPyConnection, literal: str, number: int) -> bo
 
 
 class Parts(StrEnum):
-    """How the parts of an extract are combined."""
+    """Way in which the parts of an extract are combined."""
 
     CUMULATIVE = "cumulative"
     """Each part has all records up to its date: only the latest counts."""
@@ -317,6 +325,7 @@ class Dialect:
     @cached_property
     def sha256(self) -> str:
         """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
+        # `asdict` would drop the class of a derived column, and with it the operation.
         content = asdict(self) | {"derived": {name: repr(derived) for name, derived in self.derived.items()}}
         content.pop("parts")  # does not change how a file is read
         if self.sheet is None:

@@ -52,8 +52,10 @@ def score_heading(column: Column, heading: str) -> float:
 
 
 def score_part(part: str, heading: str) -> float:
-    """Score from 0 to 1 how well `heading` matches an input of derived columns, such as `full_name` (see
-    headings.yaml)."""
+    """Score from 0 to 1 how well `heading` matches an input of derived columns, such as `full_name`.
+
+    Inputs are under `parts` in headings.yaml.
+    """
     return _score(heading, tuple(_load_headings()["parts"][part]))
 
 
@@ -83,6 +85,7 @@ def find_code(column: Column, value: str) -> tuple[str, bool] | None:
         return led[1], True
     if len(numbers := [number for number in re.findall(r"\d\d", value) if number in codes]) == 1:  # ASQ-3 27m
         return numbers[0], True
+    # Shorter values resemble too many others.
     if len(folded) < 4:
         return None
     near = difflib.get_close_matches(folded, [form for form in known if len(form) >= 4], n=1, cutoff=_NEAR_LIKENESS)
@@ -100,6 +103,7 @@ def _score(heading: str, known: Iterable[str]) -> float:
             len(folded) >= _TELLING_LENGTH
             and (near := compute_likeness(folded, squash(form), _NEAR_LIKENESS)) >= _NEAR_LIKENESS
         ):
+            # Always below SURE_SCORE: a spelling that is only near must be checked by a person.
             best = max(best, near * _NEAR_LIKENESS)
     return best
 
@@ -117,6 +121,7 @@ def compute_likeness(one: str, other: str, least: float) -> float:
 
 @cache
 def _load_headings() -> Mapping[str, Any]:
+    # BaseLoader leaves every value text; other loaders would read `No` as false.
     table = yaml.load(_HEADINGS_FILE.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     assert isinstance(table, dict)
     return table
@@ -127,6 +132,7 @@ def _build_known_values(column: Column) -> dict[str, str]:
     if column.kind is not Kind.CODE:
         return {}
     codes = column.codes or {}
+    # The 17 goals have the same codes, so `headings.yaml` has them once.
     groups = ["goal" if column.name in GOALS else column.name, *(["yes_no"] if {"Y", "N"} <= set(codes) else [])]
     forms = {
         (squash(value) or value): code

@@ -1,4 +1,4 @@
-"""Onboarding of councils: drafts a council file from samples, and reports how a sample is read with it.
+"""Onboarding of councils: a council file is drafted from samples, and a sample is read with it and reported.
 
 `write.py` drafts a file (`readiness council new`), `check.py` reads a sample with one (`readiness council check`).
 Both read identifiable extracts in memory and disclose only what `sample.py` allows: headings, shares, shapes, and

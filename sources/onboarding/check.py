@@ -1,4 +1,4 @@
-"""Reads a sample with a council file, as the intake would, and reports on each column."""
+"""Check of a sample: it is read with a council file as the intake would read it, and each column is reported."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ _REPORT = Path(__file__).with_name("check.txt.j2")
 
 @dataclass(frozen=True)
 class ColumnCheck:
-    """How one contract column is read. Shares are of the sample's rows; `refused` is of filled rows.
+    """Reading of one contract column.
 
-    `origin` is "column", "derived", "constant" or "missing"; `headings` are the headings that it is read from.
-    `shape` is the most frequent shape, `refused_shape` that of refused values; coded payload columns have
-    `refused_values` instead. `lost` counts rows in which a derived column is blank although all its inputs are filled.
+    Shares are of the sample's rows; `refused` is of filled rows. `origin` is "column", "derived", "constant" or
+    "missing"; `headings` are the headings that it is read from. `shape` is the most frequent shape, `refused_shape`
+    that of refused values; coded payload columns have `refused_values` instead. `lost` counts rows in which a derived
+    column is blank although all its inputs are filled.
     """
 
     column: str
@@ -73,7 +74,7 @@ class RuleCheck:
 
 @dataclass(frozen=True)
 class SampleCheck:
-    """How one sample is read. `stops` are the reasons why the intake would not accept it."""
+    """Reading of one sample; `stops` are the reasons why the intake would not accept it."""
 
     source: str
     file: str
@@ -104,6 +105,7 @@ def check_sample(
     header = read_header(landed, council_dialect)
     dialect = choose_dialect(contract, header, council_dialect)
     missing = find_missing_columns(contract, dialect, header)
+    # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
     columns = tuple(map(reading.column, contract.columns))
@@ -143,6 +145,7 @@ class _Reading:
         valid: Mapping[str, str],
     ) -> None:
         self.con, self.contract, self.dialect, self.valid = con, contract, dialect, valid
+        # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
         con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
         self.cohort = Cohort(extract.landed.cohort or self._cohort())
@@ -192,6 +195,7 @@ class _Reading:
         """Return the reasons why the intake would not accept the sample if it were the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
+        # Rules without a share never stop an extract, whatever they find.
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
         found = [
             f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"

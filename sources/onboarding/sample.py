@@ -1,5 +1,7 @@
-"""Samples of extracts: the first rows, opened in memory by the intake's readers, and what may be disclosed about their
-values: shapes, and codes that many rows share."""
+"""Samples of extracts: the first rows, opened in memory by the intake's readers.
+
+What may be disclosed about their values is decided here: shapes, and codes that many rows share.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ _MAX_DISTINCT = 40
 _CODED_SHARE = 0.8
 """A column contains codes if values in `MIN_ROWS` rows or more make up this share of it."""
 _NAMES = ("surname", "forename")
+# Long numbers, dates, postcodes and e-mail addresses: never shown, however many rows have them.
 _LIKE_IDENTIFIER = (
     r"[0-9]{5,}|[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|^[A-Za-z]{1,2}[0-9][0-9A-Za-z]? ?[0-9][A-Za-z]{2}$|@"
 )
@@ -54,8 +57,10 @@ class Sample:
 
 
 def build_landed_sample(path: Path, council: str, source: str | None = None, cohort: str | None = None) -> Landed:
-    """Return the sample as a landed file. Unless given, the source is found from its path or headings, and the cohort
-    from its name."""
+    """Return the sample as a landed file.
+
+    Unless given, the source is found from its path or headings, and the cohort from its name.
+    """
     return Landed(council, source or _find_source(path, council), cohort or _parse_cohort(path) or "", path)
 
 
@@ -95,6 +100,7 @@ def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
 
 
 def _find_source(path: Path, council: str) -> str:
+    # The file's own name first, then its folders from the inside out.
     for part in reversed((*path.parts[:-1], path.name.partition(".")[0])):
         if part in CONTRACTS:
             return part
@@ -125,6 +131,7 @@ def detect_encoding(path: Path) -> str:
     Otherwise it is windows-1252, the most common encoding of other exports.
     """
     with get_content(path.name, path).open() as stream:
+        # As many blocks of 1 MiB as `_MIB_SNIFFED` at most, so that a packed file cannot fill the memory.
         content = b"".join(islice(iter(lambda: stream.read(1 << 20), b""), _MIB_SNIFFED))
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -149,12 +156,14 @@ class Shown:
 
 def build_shape_sql(column: Column, text: str) -> str:
     """Return the SQL of the shape of the SQL expression `text`: `AA9 9AA` for a postcode, a length band for a name."""
+    # A shape would give the exact length of each part of a name.
     if column.name in _NAMES:
         return (
             f"CASE WHEN length({text}) <= 2 THEN '1-2 letters' WHEN length({text}) <= 12 THEN '3-12 letters'"
             " ELSE 'over 12 letters' END"
         )
     shape = text
+    # Classes of Unicode, so that letters with accents and of other scripts are hidden too.
     for characters, sign in ((r"\p{Lu}", "A"), (r"[\p{Ll}\p{Lm}\p{Lo}\p{Lt}\p{M}]", "a"), (r"\p{N}", "9")):
         shape = f"regexp_replace({shape}, '{characters}', '{sign}', 'g')"
     return f"left({shape}, {MAX_LENGTH})"
@@ -186,6 +195,7 @@ def select_shown_values(
     Values are shown only for coded payload columns, unless the heading is one of an identifier or the file's column has
     many different values or mostly rare ones. No value is shown that looks like a person's number, date or postcode.
     """
+    # Over the whole column: whether it has codes must not depend on the rows that are asked for.
     distinct, frequent, filled = con.execute(
         f"SELECT count(*), coalesce(sum(n) FILTER (n >= {MIN_ROWS}), 0), coalesce(sum(n), 0)"
         f" FROM (SELECT count(*) AS n FROM {relation} WHERE {text} IS NOT NULL GROUP BY {text})"

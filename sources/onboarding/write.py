@@ -1,4 +1,4 @@
-"""Drafts a council file from samples; whatever a person must decide is marked TODO."""
+"""Drafts of council files, made from samples; whatever a person must decide is marked TODO."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sources.extract.match import is_in_contract_form
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, select_shown_values
 
 _MAX_CODES = 40
+# Many YAML parsers read these as booleans or null.
 _YAML_WORDS = ("y", "n", "yes", "no", "true", "false", "null", "on", "off")
 _TODO = "TODO"
 
@@ -42,6 +43,7 @@ def draft_source(con: duckdb.DuckDBPyConnection, landed: Landed, valid: Mapping[
     """Draft one source of a council file; raises `ExtractStopped` for a sample that cannot be read."""
     contract = CONTRACTS[landed.source]
     sample = open_sample(con, landed)
+    # A council file would add nothing: such an extract is read in contract form whatever the file says.
     if is_in_contract_form(contract, list(sample.text.headings)):
         return Draft(landed.source, needed=False)
     guesser = Guesser(sample.text, contract, valid)
@@ -100,6 +102,7 @@ def _iter_date_lines(contract: SourceContract, guesser: Guesser, guesses: Mappin
     written = [form.form for form in forms.values()]
     usual = max(written, key=written.count, default="%Y-%m-%d")
     if usual != "%Y-%m-%d":
+        # One column with a day above 12 shows the order for all that are written alike.
         settled = any(form.form == usual and not form.exchanged for form in forms.values())
         doubt = "" if settled else f"   # {_TODO}: no date in the sample shows whether the day or the month is first"
         yield f"    date_format: {format_scalar(usual)}{doubt}" + _pivot(usual)
@@ -173,6 +176,7 @@ def _iter_code_maps(
     if lines:
         real = any(not line.lstrip().startswith("#") for line in lines)
         yield "    codes:" if real else "    # codes:"
+    # An anchor that nothing refers to would only puzzle the reader of the file.
     again = set(re.findall(r"\*(\w+)$", "\n".join(lines), re.MULTILINE))
     for line in lines:
         anchor = re.search(r": &(\w+)$", line)
@@ -184,6 +188,7 @@ def _iter_code_lines(
 ) -> Iterator[str]:
     own = sorted({code.lower() for code in column.codes or ()})
     text = guesser.sample.column(heading)
+    # Compared as the intake reads codes: without letter case, and 2.0 as 2.
     foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quote_text, own))})"
     shown = select_shown_values(
         con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES
@@ -213,6 +218,7 @@ def format_operation(derived: Derived) -> str:
     first, headings = format_scalar(derived.inputs[0]), f"[{', '.join(map(format_scalar, derived.inputs))}]"
     match derived:
         case Pattern(pattern=pattern):
+            # In single quotes, where YAML leaves backslashes alone.
             keys = {"from": first, "pattern": "'" + pattern.replace("'", "''") + "'"}
         case Characters(first=start, last=end):
             keys = {"from": first, "characters": f"{start}-{end}"}

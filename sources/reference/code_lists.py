@@ -54,6 +54,7 @@ def load_cut_offs() -> dict[tuple[str, str], float]:
 def load_snomed_codes() -> dict[str, tuple[str, str]]:
     """Map the SNOMED CT concept of each score in the Community Services Data Set to (column, questionnaire age)."""
     columns = {name: column for column, name in DOMAINS.items()}
+    # ASQ:SE-2 has one total score, under a name that is no domain of ASQ-3.
     return {
         row["snomed_code"]: (columns.get(row["domain"], ASQ_SE2), row["age_months"]) for row in read_rows(_CUT_OFFS)
     }

@@ -77,7 +77,9 @@ def list_cohort_codes(until_year: int) -> list[str]:
 @dataclass(frozen=True)
 class Break:
     """A change from a cohort onwards that affects figures by one of `attributes`, in `councils` or, if empty, in all.
-    `not_known` says what is still unknown about it. Codes of cohorts sort by time as text."""
+
+    `not_known` says what is still unknown about it.
+    """
 
     name: str
     cohort: str
@@ -88,8 +90,11 @@ class Break:
     not_known: str = ""
 
     def parts(self, before: str | None, cohort: str) -> bool:
-        """Return whether the break is between two cohorts; `before` is the earlier one, or None for all earlier
-        cohorts."""
+        """Return whether the break is between two cohorts.
+
+        `before` is the earlier one, or None for all earlier cohorts.
+        """
+        # Codes of cohorts sort by time as text.
         return (before is None or before < self.cohort) and self.cohort <= cohort
 
 
@@ -104,6 +109,7 @@ def load_breaks() -> tuple[Break, ...]:
             frozenset(entry["attributes"]),
             entry["what"].strip(),
             entry["source"],
+            # The condition is never false: `get_place` raises for a name that is no council.
             frozenset(council for council in entry.get("councils", ()) if get_place(council)),
             entry.get("not_known", "").strip(),
         )

@@ -13,6 +13,7 @@ _ROWS = read_rows(FOLDER / "goals.csv")
 GOALS = {row["goal"]: row["label"] for row in _ROWS}
 """The 17 early learning goals of the EYFS statutory framework in force since September 2021."""
 
+# Goals 1 to 12 are those of the prime areas, literacy and mathematics.
 GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
 """A good level of development is "expected" in all of these (DfE, EYFSP methodology)."""
 
@@ -24,8 +25,10 @@ _TARGETS = FOLDER / "gld_targets.csv"
 
 @dataclass(frozen=True)
 class Target:
-    """Percentage of an area's children who should reach a good level of development in the academic year that ends in
-    `year`; a target without `area_code` is for every area."""
+    """Percentage of an area's children who should reach a good level of development in a year.
+
+    `year` is the one in which the academic year ends; a target without `area_code` is for every area.
+    """
 
     area_code: str | None
     percent: float

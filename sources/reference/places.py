@@ -49,10 +49,10 @@ def load_places() -> dict[str, Place]:
 
 @cache
 def load_tiles() -> dict[str, tuple[int, int]]:
-    """Return each authority's position on a map of hexagons, by ONS code: half columns from the left, rows from the
-    top.
+    """Return each authority's position on a map of hexagons, by ONS code.
 
-    Neighbours in a row are two half columns apart, and each row is shifted by one half column against the next.
+    Positions are in half columns from the left and rows from the top. Neighbours in a row are two half columns apart,
+    and each row is shifted by one half column against the next.
     """
     rows = read_rows(Path(__file__).with_name("tiles.csv"))
     return {row["new_la_code"]: (int(row["half_columns"]), int(row["row"])) for row in rows}
@@ -80,6 +80,7 @@ def resolve(text: str) -> Place:
         for name in (entry.old_la_code, entry.new_la_code, entry.la_name, entry.council)
     }
     wanted = " ".join(text.lower().replace("_", " ").split())
+    # Folders are written with hyphens, official names with spaces and sometimes with hyphens.
     found = known.get(wanted) or known.get(wanted.replace(" ", "-"))
     if found is None:
         near = difflib.get_close_matches(wanted.replace(" ", "-"), load_places(), n=1)

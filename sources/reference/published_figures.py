@@ -98,6 +98,7 @@ def load_children(topic: str) -> _ByAreaAndCohort:
     found: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
     for file, cohort in (("published_children_202122.csv", "202122"), ("published_eyfsp_202425.csv", PUBLISHED_COHORT)):
         for row in read_rows(FOLDER / file):
+            # Figures by sex alone are published under the topic Total.
             if row["breakdown_topic"] == (TOTAL if topic == SEX else topic):
                 name = row["sex"] if topic == SEX else row["breakdown"]
                 found.setdefault((row["new_la_code"], cohort), {})[name] = row
@@ -109,6 +110,7 @@ def _find_nearest(
 ) -> tuple[_Rows, Callable[[float], Published]] | None:
     """Return the rows of the area and year to compare with, and a function that turns a value into a `Published`."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
+        # Sorted, so that of two years equally near the earlier one is taken.
         years = [Cohort(year) for area, year in sorted(figures) if area == code]
         if years:
             year = min(years, key=lambda held: abs(held.first_year - cohort.first_year))
@@ -164,6 +166,7 @@ def get_plausible_shares(attribute: str, label: str, categories: Sequence[str], 
     """
     if attribute in _load_stated_ranges():
         return _build_ranges({name: _load_stated_ranges()[attribute][name] for name in categories})
+    # Unknown is not published as a category; it gets a range up to `_UNPUBLISHED`.
     named = [name for name in categories if name != "Unknown"]
     if found := find_shares(where, Cohort(PUBLISHED_COHORT), label, named):
         known = {name: Range.around(each.value, OWN if each.own else COUNTRYWIDE) for name, each in found.items()}
@@ -208,6 +211,7 @@ def read_expected_rows(path: Path) -> ExpectedRows:
         try:
             council, source, cohort, rows = (row[name].strip() for name in _COLUMNS)
             found[source, Cohort.parse(cohort).code, get_place(council).council] = int(rows)
+        # A line that is too short has None for its last values.
         except (KeyError, AttributeError, ValueError, TypeError):
             raise InvalidExpectedRows(f"{path.name}, line {line}: it needs {', '.join(_COLUMNS)}") from None
     return found

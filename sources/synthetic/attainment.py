@@ -64,6 +64,7 @@ def draw_attainment(streams: Streams, people: People, margins: Margins, quintile
     above_threshold = _draw_deviates(streams("ability"), people, chance) + ndtri(np.clip(chance, 1e-6, 1 - 1e-6))
     gld = above_threshold > 0
     pupils = int(people.pupil.sum())
+    # Pupils come first among the people, so the first ones are theirs.
     goals = _draw_goals(streams("goals"), people, above_threshold[:pupils], gld[:pupils], margins)
     ability = (above_threshold - above_threshold.mean()) / above_threshold.std()
     return Attainment(ability, gld, goals)
@@ -92,12 +93,15 @@ def _iter_targets(people: People, margins: Margins) -> Iterator[_Target]:
         size = np.bincount(group[pupils], minlength=by_council.size)
         expected = np.clip(by_council.ravel(), 0.003, 0.997) * size
         yield group, np.where(size < _SMALLEST_FITTED, np.nan, expected)
+    # Just below all children: a logistic model reaches 100% only at infinity.
     yield people.council, np.clip(margins.gld, None, margins.children - 1e-3)
 
 
 def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: float = 0.02, rounds: int = 80) -> Floats:
-    """Fit the linear predictor of the logistic model: one Newton step per group, for each target in turn, until all
-    targets are met."""
+    """Fit the linear predictor of the logistic model.
+
+    Each group takes one Newton step for each target in turn, until all targets are met.
+    """
     linear = linear.copy()
     for _ in range(rounds):
         furthest = 0.0
@@ -105,7 +109,10 @@ def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: floa
             chance = expit(linear)
             now = np.bincount(group, chance * weights, len(expected))
             slope = np.bincount(group, chance * (1 - chance) * weights, len(expected))
+            # A group without a target (NaN) is left as it is.
             gap = np.nan_to_num(expected - now)
+            # At most 1 at a time: where nearly all or no children are at GLD, the slope is near 0 and a full step
+            # overshoots.
             linear += np.clip(gap / np.maximum(slope, 1e-3), -1, 1)[group]
             furthest = max(furthest, float(np.abs(gap).max()))
         if furthest < tolerance * np.sqrt(weights.sum()):
@@ -121,6 +128,7 @@ def _draw_goals(
     goals[gld, : len(GLD_GOALS)] = EXPECTED
     others = len(GOALS) - len(GLD_GOALS)
     goals[gld, len(GLD_GOALS) :] = rng.random((int(gld.sum()), others), dtype=np.float32) < _OTHER_GOALS_IF_GLD
+    # Children with GLD have all twelve goals by definition, so ability decides only the goals of the others.
     below = np.flatnonzero(~gld)
     not_assessed = np.array([_NOT_ASSESSED_SHARE.get(label, _NOT_ASSESSED_OTHERS) for label in TOPICS[SEN]])
     assessed = rng.random(len(below)) >= not_assessed[people.categories[SEN][below]]
@@ -131,6 +139,7 @@ def _draw_goals(
     )
     drawn = _draw_goals_below(rng, above_threshold[below], people.council[below], wanted)
     all_twelve = drawn[:, : len(GLD_GOALS)].all(axis=1)
+    # All twelve would mean GLD, which these children do not have. Writing has the lowest national share of all goals.
     drawn[all_twelve, list(GOALS).index("lit_e10")] = EMERGING
     goals[below] = drawn
     return goals
@@ -141,6 +150,7 @@ def _draw_goals_below(rng: np.random.Generator, above_threshold: Floats, council
     areas = np.array([list(dict.fromkeys(goal[:3] for goal in GOALS)).index(goal[:3]) for goal in GOALS])
     area_effect = rng.normal(0, _AREA_SPREAD, (len(council), areas.max() + 1)).astype(np.float32)
     linear = area_effect[:, areas] + (_ABILITY_SLOPE * above_threshold).astype(np.float32)[:, None]
+    # National shares less what children with GLD contribute: all of them in twelve goals, nearly all in the other five.
     ceiling = np.where(np.arange(len(GOALS)) < len(GLD_GOALS), 1.0, _OTHER_GOALS_IF_GLD) * _NATIONAL_GLD
     share = np.clip((_NATIONAL_SHARE - ceiling) / (1 - _NATIONAL_GLD), 0.02, 0.98)
     children = np.bincount(council, minlength=len(wanted))

@@ -28,6 +28,7 @@ class Streams:
         self._entropy = (seed, int(cohort.code))
 
     def __call__(self, name: str) -> np.random.Generator:
+        # Not `hash`, which differs from one process to the next.
         return np.random.default_rng((*self._entropy, zlib.crc32(name.encode())))
 
 
@@ -35,6 +36,7 @@ def round_to_totals(shares: Floats, totals: Ints) -> Ints:
     """Return integers in proportion to `shares` (row x category) that sum to `totals`, by largest remainders."""
     exact = shares / shares.sum(axis=1, keepdims=True) * totals[:, None]
     counts = np.floor(exact).astype(np.int64)
+    # Stable sorts, so that equal remainders give the same numbers on every machine.
     order = np.argsort(np.argsort(counts - exact, axis=1, kind="stable"), axis=1, kind="stable")
     counts += order < (totals - counts.sum(axis=1))[:, None]
     return counts
@@ -51,6 +53,7 @@ def assign(
     category = np.full(len(stratum), counts.shape[1] - 1)
     free = np.arange(len(stratum))
     for index in range(counts.shape[1] - 1):
+        # The largest sums of log weight and Gumbel noise are a draw without replacement in proportion to the weights.
         key = rng.gumbel(size=len(free))
         if log_weights and index in log_weights:
             key += log_weights[index][free]

@@ -24,6 +24,7 @@ from sources.synthetic.drawing import Bools, Ints, Texts, pick
 _DISTRICTS = yaml.safe_load(Path(__file__).with_name("pilot_districts.yaml").read_text(encoding="utf-8"))
 ROYAL_MAIL_AREAS = frozenset((Path(__file__).parent / "royal_mail_areas.txt").read_text(encoding="ascii").split())
 """Two-letter postcode areas in use, which invented ones avoid."""
+# The last two letters of a postcode are never C, I, K, M, O or V.
 _UNIT_LETTERS = "ABDEFGHJLNPQRSTUWXYZ"
 _UNITS_A_DISTRICT = 9 * len(_UNIT_LETTERS) ** 2  # sectors 1 to 9 and two letters
 _POSTCODES_A_CHILD = 1.2
@@ -70,6 +71,7 @@ class Geography:
 
 def build_geography(england: bool) -> Geography:
     """Build the map of the pilot councils or of all England; the pilot councils are the same in both."""
+    # At full size, so that the map is the same at every scale.
     full = margins.build_margins(england, 1.0)
     fsm_share = full.counts[margins.FSM][:, 1] / full.children
     parts = [
@@ -84,6 +86,7 @@ def build_geography(england: bool) -> Geography:
 
 def _build_council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:
     """Build one council's postcodes, LSOA codes, deciles and whether each is in the directory, sorted by decile."""
+    # By name alone, so that a pilot council has the same postcodes in the pilot and in England.
     rng = np.random.default_rng(zlib.crc32(council.encode()))
     wanted = int(size * _POSTCODES_A_CHILD) + 60
     districts = _DISTRICTS.get(council) or _invent_districts(index, wanted)
@@ -110,6 +113,7 @@ def _format_postcodes(districts: Texts, unit: Ints) -> Texts:
 
 def _invent_districts(index: int, postcodes: int) -> list[str]:
     """Return enough districts of one area whose letters no real postcode has."""
+    # Postcodes never have Q, V or X in the first place, nor I, J or Z in the second; I is left out of the first too.
     firsts, seconds = "ABCDEFGHJKLMNOPRSTUWYZ", "ABCDEFGHKLMNOPQRSTUVWXY"
     areas = [first + second for first, second in product(firsts, seconds) if first + second not in ROYAL_MAIL_AREAS]
     count = postcodes // 2500 + 1

@@ -71,6 +71,7 @@ def build_margins(england: bool, scale: float) -> Margins:
     full = _build_england() if england else _build_pilot()
     if scale == 1:
         return full
+    # At least one child, so that every council has files at any scale.
     children = np.maximum(1, np.round(full.children * scale)).astype(np.int64)
     counts = {topic: round_to_totals(counts.astype(float), children) for topic, counts in full.counts.items()}
     return replace(full, children=children, gld=full.gld * children / full.children, counts=counts)
@@ -85,6 +86,7 @@ def _build_pilot() -> Margins:
     elgs = np.array([float(row["elgs_expected_average"]) for row in totals])
     counts = {topic: _compute_pilot_counts(topic, councils, children) for topic in TOPICS}
     rates = {topic: _compute_pilot_rates(topic, councils, gld / children) for topic in (SEX, FSM, ETHNICITY, SEN)}
+    # First language and term of birth have the national rates, moved by the distance of the pilot from England.
     gap = gld.sum() / children.sum() - _get_national_gld()
     pooled = {topic: _compute_national_rates(topic) + gap for topic in (LANGUAGE, TERM)}
     return Margins(councils, children, gld, elgs, counts, rates, pooled)
@@ -98,6 +100,7 @@ def _build_england() -> Margins:
     national = _get_published(SEX, COUNTRY[0])[TOTAL]
     sizes = _draw_other_sizes(rng, others, int(national["children_count"]) - int(pilot.children.sum()))
     counts = {topic: _draw_other_counts(rng, topic, others, sizes, pilot.counts[topic]) for topic in TOPICS}
+    # Councils with more children on free school meals have lower rates; `+=` keeps the national number.
     fsm_share = counts[FSM][:, 1] / sizes
     rate = 0.7 - 0.5 * fsm_share + rng.normal(0, 0.018, len(others))
     rate += (float(national["gld_children_count"]) - pilot.gld.sum() - (rate * sizes).sum()) / sizes.sum()
@@ -115,8 +118,10 @@ def _build_england() -> Margins:
 
 
 def _draw_other_sizes(rng: np.random.Generator, councils: tuple[Place, ...], total: int) -> Ints:
-    """Draw sizes of councils without published figures: log-normal around the size of their kind, summing to
-    `total`."""
+    """Draw sizes of councils without published figures.
+
+    They are log-normal around the size of their kind and sum to `total`.
+    """
     kind = np.array([_SIZE_BY_KIND[place.new_la_code[:3]] for place in councils])
     size = kind * rng.lognormal(0, 0.45, len(councils))
     tiny = np.array([_TINY.get(place.council, 0) for place in councils])
@@ -130,10 +135,12 @@ def _draw_other_counts(
     """Draw children by breakdown in the other councils, spread around the national mix and fitted to both totals."""
     totals = _compute_national_counts(topic) - pilot_counts.sum(axis=0)
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
+    # Above 0, because fitting multiplies and could never fill an empty cell.
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
     tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
     minority = np.isin(TOPICS[topic], _MINORITY)
     table[:, minority] *= tilt[:, None]
+    # Iterative proportional fitting, to the national totals and then to the sizes of the councils.
     for _ in range(200):
         table *= (totals / table.sum(axis=0))[None, :]
         table *= (sizes / table.sum(axis=1))[:, None]
@@ -185,6 +192,7 @@ def _list_national_rows(topic: str) -> list[Mapping[str, str]]:
 
 def _compute_national_counts(topic: str) -> Ints:
     counts = np.array([int(row["children_count"]) for row in _list_national_rows(topic)])
+    # Published breakdowns need not add up to the total; the last one takes the difference.
     counts[-1] += int(_get_published(SEX, COUNTRY[0])[TOTAL]["children_count"]) - counts.sum()
     return counts
 

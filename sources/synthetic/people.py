@@ -84,6 +84,7 @@ def draw_name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str
     """Draw the name groups of children's forename and surname by ethnicity (index of `codes`)."""
     mix = np.array([[ETHNICITIES[code].names.get(group, 0.0) for group in _GROUPS] for code in codes])
     forename = pick(rng, mix[ethnicity])
+    # Codes of mixed heritage begin with M; forename and surname may then come from different groups.
     mixed = np.array([code.startswith("M") for code in codes])[ethnicity]
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)
 
@@ -105,6 +106,7 @@ def _load_vocabulary(group: str, column: str) -> tuple[Texts, Floats]:
         share = _DOUBLE_FORENAME_SHARE if tail else 0.0
     weights = 1 / (np.arange(len(head)) + 10) ** 0.9
     weights = np.concatenate([weights / weights.sum() * (1 - share), np.full(len(tail), share / max(1, len(tail)))])
+    # Lists are split at spaces, so a name of two words has an underscore in them.
     words = np.array([word.replace("_", " ") for word in (*head, *tail)], dtype=NAME_TYPE)
     return words, weights
 
@@ -199,6 +201,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
     council = np.repeat(np.tile(np.arange(len(margins.councils)), 2), np.concatenate([margins.children, leavers]))
     pupil = np.arange(len(council)) < margins.children.sum()
     nhs_number = draw_nhs_numbers(streams("nhs numbers"), len(council))
+    # Published margins count pupils; leavers are separate strata, so they change none.
     stratum = council + np.where(pupil, 0, len(margins.councils))
     counts = {
         topic: np.vstack([c, round_to_totals(c.astype(np.float64) + 1e-9, leavers)])
@@ -239,6 +242,7 @@ def draw_people(streams: Streams, cohort: Cohort, margins: Margins, geography: G
 def _pair_families(rng: np.random.Generator, stratum: Ints) -> _Families:
     """Pair neighbours of the same stratum as twins or cousins."""
     index = np.arange(len(stratum))
+    # Odd positions alone, so that no child is in two pairs.
     second = (index % 2 == 1) & (stratum == np.roll(stratum, 1))
     lot = rng.random(len(stratum))
     twin, cousin = second & (lot < TWIN_SHARE), second & (lot >= 1 - _COUSIN_SHARE)
@@ -271,6 +275,7 @@ def _draw_characteristics(
     major, minor, language, fsm = (values[families.home] for values in (major, minor, language, fsm))
     need = 0.9 * sex + 0.6 * (fsm == 1) + 0.35 * (term == 2)
     sen = assign(rng, stratum, counts[SEN], missing | {1: need, 2: need})
+    # Children who are not in the census have no characteristic from it, whatever was drawn.
     sen = np.where(in_census, sen, 0)
     return {SEX: sex, FSM: fsm, ETHNICITY: major, LANGUAGE: language, SEN: sen, TERM: term}, minor
 
@@ -280,8 +285,10 @@ def _get_by_code(likelihood: str) -> Floats:
 
 
 def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language: Floats) -> Ints:
-    """Draw the ethnicity code (index of `CODES`) within the major group; councils with more speakers of other languages
-    have more children of another White background."""
+    """Draw the ethnicity code (index of `CODES`) within the major group.
+
+    Councils with more speakers of other languages have more children of another White background.
+    """
     groups = np.array([MAJOR_GROUP.get(code, UNKNOWN) for code in CODES])
     mix = np.array([np.where(groups == label, _get_by_code("share"), 0.0) for label in TOPICS[ETHNICITY]])
     probabilities = mix[major]
@@ -292,8 +299,10 @@ def _draw_minor_ethnicity(rng: np.random.Generator, major: Ints, other_language:
 
 
 def _draw_languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -> Ints:
-    """Draw the first-language code (index of `LANGUAGE_CODES`) by ethnicity and `language`: Unknown, other or
-    English."""
+    """Draw the first-language code (index of `LANGUAGE_CODES`).
+
+    It depends on ethnicity and on `language`: Unknown, other or English.
+    """
     mixes = [ETHNICITIES[code].languages for code in CODES]
     table = np.array([[mix.get(code, 0.0) for code in LANGUAGE_CODES] for mix in mixes])
     return np.select([language == 0, language == 2], [0, 1], pick(rng, table[ethnicity]))
@@ -329,6 +338,7 @@ def _draw_names(rng: np.random.Generator, ethnicity: Ints, female: Bools, famili
     surname = draw_surnames(rng, surname_group[families.home])[families.home]
     forename = draw_forenames(rng, forename_group, female)
     twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))
+    # Again until they differ: with one forename, twins could not be told apart by name.
     while len(twins := twins[forename[twins] == forename[families.birth[twins]]]):
         forename[twins] = draw_forenames(rng, forename_group[twins], female[twins])
     return surname, forename
@@ -351,6 +361,7 @@ def _draw_upns(
     lot = rng.random(len(council))
     temporary, second = lot < _TEMPORARY_UPN, lot > 1 - _SECOND_UPN
     census_upn = upn.copy()
+    # Serials of temporary numbers end in a letter, so none is equal to a permanent one.
     spare = _build_upns(la_code, estab, cohort.first_year, serial, UPN_LETTERS)
     census_upn[temporary] = spare[temporary]
     earlier = _build_upns(la_code, estab, cohort.first_year - 1, serial, _DIGITS)

@@ -1,4 +1,4 @@
-"""How services record the true children of a cohort (`World`): with the errors of real records.
+"""Records that services keep of the true children of a cohort (`World`), with the errors of real records.
 
 Rows of a source are Arrow columns in contract form, under contract column names.
 """
@@ -90,10 +90,7 @@ class Identity:
 
 
 def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode: Bools) -> Identity:
-    """Return these children as recorded by a service; `holds_unicode` says whether its system can store any script.
-
-    Changes to names draw from separate streams, so the number of records with one kind of error does not affect others.
-    """
+    """Return these children as recorded by a service; `holds_unicode` says whether its system can store any script."""
     size = len(true.surname)
 
     def some(share: float) -> Bools:
@@ -107,6 +104,7 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         _change(
             rng,
             names,
+            # An array of fixed-width text is one of code points; from 128 on are accents and other scripts.
             some(slips.accents_lost) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: strip_accents(chosen),
         )
@@ -127,10 +125,13 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
 
 
 def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
-    """Return words with one typing error each after the first letter: a neighbouring key, two letters swapped, or one
-    left out."""
+    """Return words with one typing error each after the first letter; words under four letters are unchanged.
+
+    The error is a neighbouring key, two letters swapped, or one left out.
+    """
     letters = words.astype(NAME_TYPE).view(np.uint32).reshape(len(words), -1).copy()
     length = np.strings.str_len(words)
+    # Kind 3 leaves the word as it is.
     kind = np.where(length < 4, 3, rng.integers(0, 3, len(words)))
     place = 1 + np.floor(rng.random(len(words)) * np.maximum(1, length - 2)).astype(np.int64)
     row = np.arange(len(words))
@@ -142,6 +143,7 @@ def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
     swap = row[kind == 1]
     letters[swap, place[swap]], letters[swap, place[swap] + 1] = letters[swap, place[swap] + 1], key[swap]
     gone = row[kind == 2]
+    # 39 is the last place of `NAME_TYPE`.
     shifted = np.minimum(np.arange(letters.shape[1]) + (np.arange(letters.shape[1]) >= place[gone, None]), 39)
     letters[gone] = np.take_along_axis(letters[gone], shifted, axis=1)
     return letters.reshape(-1).view(NAME_TYPE)
@@ -150,8 +152,10 @@ def mistype_words(rng: np.random.Generator, words: Texts) -> Texts:
 def strip_accents(names: Texts) -> Texts:
     """Return names without accents; letters of other scripts are unchanged."""
     folded = pa.array(names, pa.string())
+    # Letters such as ø have no mark to remove.
     for row in _PLAIN_LETTERS:
         folded = pc.replace_substring(folded, row["letter"], row["plain"])
+    # Only marks after Latin letters: in other scripts they are part of the spelling.
     marks_apart = pc.utf8_normalize(folded, form="NFD")
     plain = pc.utf8_normalize(pc.replace_substring_regex(marks_apart, r"([A-Za-z])\p{Mn}+", r"\1"), form="NFC")
     return np.asarray(plain.to_numpy(zero_copy_only=False), dtype=NAME_TYPE)
@@ -164,6 +168,7 @@ def swap_day_month(born: Dates) -> Dates:
     month = months.astype(np.int64) % 12 + 1
     january = born.astype("datetime64[Y]").astype("datetime64[M]")
     swapped = (january + (day - 1)).astype("datetime64[D]") + (month - 1)
+    # Day 13 and above is no month.
     return np.where(day <= 12, swapped, born)
 
 
@@ -201,6 +206,7 @@ def _change(
 ) -> None:
     """Apply `change` in place to the chosen names."""
     rows = np.flatnonzero(chosen)
+    # A stream for each change, even if no name is chosen: more records with one kind of error must not move others.
     own = rng.spawn(1)[0]
     if len(rows):
         names[rows] = change(own, names[rows])
@@ -313,6 +319,7 @@ class World:
             people.born[person],
             self.geography.postcode[postcode],
         )
+        # What a system can store shows in the encoding of its exports.
         encodings = [self.dialect(place.council, source).encoding for place in self.margins.councils]
         holds_unicode = np.array([encoding.lower().startswith("utf") for encoding in encodings])
         return record(rng, true, slips, holds_unicode[council])
@@ -324,9 +331,10 @@ class World:
 
 
 def draw_world(cohort: Cohort, seed: int, england: bool, scale: float, contract_names: bool) -> World:
-    """Draw a cohort."""
+    """Draw the children of a cohort and everything that their records follow from."""
     streams = Streams(seed, cohort)
     figures, places = build_margins(england, scale), build_geography(england)
+    # In this order: attainment depends on deprivation, which follows from the homes.
     people = draw_people(streams, cohort, figures, places)
     attainment = draw_attainment(streams, people, figures, places.quintile(people.postcode))
     return World(cohort, streams, figures, places, people, attainment, contract_names)

@@ -80,6 +80,7 @@ def draw_eyfsp(world: World) -> Rows:
     council = np.concatenate([people.council[pupils], people.early_council[both]])
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
+    # A child in two councils is recorded twice, with different errors; a row sent twice has the same ones.
     identity = world.record_children(rng, "eyfsp", council, person, home, EDUCATION)
 
     lot = rng.random(len(person))
@@ -148,6 +149,7 @@ def draw_early_years_census(world: World) -> Rows:
     """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
     coverage = world.vary_by_council("early years census", *_COVERAGE)[people.council]
+    # Pupils who joined late (5%) cannot attend, so the others do more often: coverage is of all pupils.
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
     child = np.flatnonzero(attends)
     second = child[rng.random(len(child)) < _TWO_SETTINGS]
@@ -239,7 +241,7 @@ class _Reviews(NamedTuple):
 
 
 def draw_hv_reviews(world: World) -> Rows:
-    """Return the rows of every council's file."""
+    """Return the rows of health-visitor reviews of every council."""
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
     moved = people.early_council[known] != people.council[known]
@@ -256,6 +258,7 @@ def draw_hv_reviews(world: World) -> Rows:
     on_file = _draw_unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
     on_file = replace(on_file, surname=uppercase(on_file.surname, capitals))
+    # By registration: a provider that lacks a child's number lacks it in every review.
     missing = (rng.random(len(person)) < _NHS_NUMBER_MISSING)[reviews.enrolment]
     table = pa.table(
         {
@@ -272,14 +275,18 @@ def draw_hv_reviews(world: World) -> Rows:
 
 
 def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: int, seen_later: Bools) -> _Reviews:
-    """Draw the reviews of each registration. The first `known` registrations are where the child was born; a child
-    `seen_later` has its review at two years at its later registration, which follows them."""
+    """Draw the reviews of each registration.
+
+    The first `known` registrations are where the child was born; a child `seen_later` has its review at two years at
+    its later registration, which follows them.
+    """
     born = world.people.born[person]
     parts = []
     for kind, (share, days) in enumerate(zip(_EARLIER_SENT, _REVIEW_DAYS, strict=True)):
         enrolment = np.flatnonzero(rng.random(known) < share)
         parts.append(_Reviews(enrolment, np.full(len(enrolment), kind), _draw_dates_after(rng, born[enrolment], *days)))
     coverage = world.vary_by_council("two-year review", *_REVIEW_COVERAGE)[world.people.council[person[:known]]]
+    # As in the early years census: pupils who joined late (5%) have no review.
     coverage = coverage / (1 - 0.05 * world.people.pupil[person[:known]])
     coverage = coverage + np.array([-0.04, -0.03, 0.008])[world.people.categories[FSM][person[:known]]]
     at_birthplace = np.flatnonzero((rng.random(known) < coverage) & ~seen_later)
@@ -334,6 +341,7 @@ def _draw_scores(
 ) -> tuple[dict[str, Floats], Ints]:
     """Draw scores by domain, NaN without a questionnaire, and the number of domains below the cut-off."""
     common = _ABILITY_WEIGHT * ability + _COMMON_WEIGHT * rng.standard_normal(len(ability))
+    # The three parts of a score have a variance of 1 together, so that the shares below the cut-off are as stated.
     own = np.sqrt(1 - _ABILITY_WEIGHT**2 - _COMMON_WEIGHT**2)
     scaled_up = rng.random(len(ability)) < _DECIMAL_SCORES
     scores, below = {}, np.zeros(len(ability), dtype=np.int64)
@@ -375,13 +383,14 @@ _DONT_KNOW = 0.04
 
 
 def draw_parent_experience(world: World) -> Rows:
-    """Return the responses of every council's file."""
+    """Return the responses to the survey of parents of every council."""
     rng, figures = world.streams("parent experience"), world.margins
     responses = np.round(figures.children * world.vary_by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)
     council = np.repeat(np.arange(len(responses)), responses)
     fsm_share = (figures.counts[FSM][:, 1] / figures.children)[council]
     low_income = rng.random(len(council)) < fsm_share
     send = _draw(rng, _SEND, len(council))
+    # Codes 1 (yes) and 3 (being assessed).
     needs = np.isin(send, [0, 2])
     sought = pick(rng, np.array(list(_SOUGHT.values())).T[needs.astype(np.int64)])
     ease = (
@@ -431,6 +440,7 @@ def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease:
         return weight * ease + np.sqrt(1 - weight**2) * rng.standard_normal(len(ease))
 
     story = near(0.6) - 0.5 * needs
+    # Who did not seek support (code 4) did not wait: code 5, not applicable.
     wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -near(0.8)))
     hard = (near(0.7) < 0).astype(np.int64)
     barrier = pick(rng, np.stack([_BARRIERS_IF_EASY, _BARRIERS_IF_HARD])[hard])

@@ -1,6 +1,6 @@
-"""Writes the extracts of one cohort, each as its council would send it, by applying its council file in reverse.
+"""Writing of the extracts of one cohort, each as its council would send it: its council file is applied in reverse.
 
-Also writes the truth: the child that each row is about, and the published figures of the true children.
+The truth is written too: the child that each row is about, and the published figures of the true children.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def generate(
     for source, draw in _RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, write_source(landing, source, rows, world))
+        # The truth needs only which child each row is about, so the values are let go.
         linkable[source] = Rows(rows.council, rows.person, rows.table.select([]))
     _write_truth(landing.resolve().parent, world, linkable)
 
@@ -115,6 +116,7 @@ def _write_expected(path: Path, world: World, scale: float) -> None:
         for entry in world.margins.councils
         if (published := find_published_rows(source, entry.council))
     }
+    # An existing file may have the numbers of this cohort at another size.
     if scale != 1 or path.exists():
         write_expected_rows(path, expected)
 
@@ -144,6 +146,7 @@ def list_columns_sent(contract: SourceContract, council: str, contract_names: bo
     """
     own = load_council_file(council).dialect(contract.name)
     if own is CONTRACT_DIALECT:
+        # Not drawn: a council has NHS numbers in all its education returns of every cohort, or in none.
         known = contract.name == "hv_reviews" or zlib.crc32(council.encode()) % _SENDS_NHS_NUMBER == 0
         return [column for column in contract.columns if known or column.name != "nhs_number"]
     kept = (column.name for column in contract.with_role(Role.PAYLOAD))
@@ -173,6 +176,7 @@ def convert_to_dialect(table: pa.Table, columns: Sequence[Column], dialect: Dial
     for column in columns:
         values = table[column.name].combine_chunks()
         if column.kind is Kind.DATE:
+            # Each different date is formatted once.
             values = pc.strftime(values.dictionary_encode().dictionary, dialect.date_format).take(
                 values.dictionary_encode().indices
             )
@@ -187,6 +191,7 @@ def _draw_local_codes(rng: np.random.Generator, values: pa.DictionaryArray, code
     own: dict[str, list[str]] = {}
     for local, code in codes.items():
         own.setdefault(code, []).append(local)
+    # A code without a value in the council file is written as in the contract, which is always read.
     forms = [own.get(code, [code]) for code in values.dictionary.to_pylist()]
     first = np.cumsum([0, *(len(form) for form in forms[:-1])])
     width = np.array([len(form) for form in forms])
@@ -200,11 +205,13 @@ def _write(path: Path, table: pa.Table, dialect: Dialect) -> None:
         pyarrow.parquet.write_table(table, path, compression="zstd")
         return
     content = _encode_text(_format_csv(table, dialect.delimiter), dialect.encoding)
+    # mtime=0, because the same arguments must give the same bytes.
     path.write_bytes(gzip.compress(content, compresslevel=5, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _format_csv(table: pa.Table, delimiter: str) -> bytes:
     """Return the table as UTF-8 CSV, with quotes only if a value needs them."""
+    # Arrow refuses to write a value that needs quotes without them.
     for style in ("none", "needed"):
         buffer = io.BytesIO()
         options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style=style, quoting_header=style)
@@ -267,6 +274,7 @@ def _build_links(world: World, source: str, rows: Rows) -> pa.Table:
             "council": councils.take(pa.array(rows.council)),
             "cohort": pa.repeat(world.cohort.code, size),
             "source_row": np.arange(size) - np.searchsorted(rows.council, rows.council) + 1,
+            # The truth has several cohorts in one file, so numbers must not repeat between them.
             "person_id": world.cohort.first_year * 10_000_000 + rows.person,
             "is_twin": world.people.twin[rows.person],
         }
