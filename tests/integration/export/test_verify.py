@@ -112,7 +112,7 @@ def test_links_and_folders_inside_a_bundle_are_refused(copy: Path) -> None:
 def test_a_trusted_key_that_is_no_key_is_refused(bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_text("no key")
-    with pytest.raises(signing.UnusableKey, match=r"key\.pem"):
+    with pytest.raises(signing.UnusableKey):
         verify(bundle, path)
 
 

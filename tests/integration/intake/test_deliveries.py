@@ -251,8 +251,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
 def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
     desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reading, quintiles = Mock(wraps=assets.intake.context.look_ups), []
-    monkeypatch.setattr(assets.intake.context, "look_ups", reading)
+    reading, quintiles = Mock(wraps=assets.intake.context.build_look_ups), []
+    monkeypatch.setattr(assets.intake.context, "build_look_ups", reading)
     directory = desk.landing / "reference" / "postcode_directory.csv"
     for decile in ("3", "3", "8"):
         directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")

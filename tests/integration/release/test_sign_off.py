@@ -393,7 +393,7 @@ def killed(*_: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["_archive", "refresh", "_discard"])
+@pytest.mark.parametrize("step", ["_write_archives", "refresh", "_discard"])
 def test_a_publication_that_broke_off_is_finished(
     home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

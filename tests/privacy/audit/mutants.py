@@ -104,7 +104,7 @@ def _leaking_count() -> Iterator[None]:
     def publish(store: CohortStore, record: Any) -> Any:
         return record | {"rows": pq.read_metadata(store.confidential("pupil")).num_rows}
 
-    with _publishing("privacy_record", publish):
+    with _publishing("build_privacy_record", publish):
         yield
 
 
