@@ -266,7 +266,8 @@ def test_cohorts_go_side_by_side_and_locks_reach_across_containers(deployed: Dep
     linkage = deployed.launch("restricted", "linkage", COHORT)
     intake = deployed.launch("restricted", "intake", f"{EARLIER}|leeds")
     home = "Home(pathlib.Path('/data/home'))"
-    alone = f"import pathlib; from assets.home.home_lock import *; alone({home}, 0.0).__enter__()"
+    paths = "import pathlib; from assets.home.paths import Home; from assets.home.home_lock import lock_home"
+    alone = f"{paths}; lock_home({home}, 0.0).__enter__()"
     refused = False
     while not refused and not set(deployed.status(linkage, intake)) <= ENDED:
         told = deployed.inside("release", "sh", "-c", f'python -c "{alone}" 2>&1 || true')
