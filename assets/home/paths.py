@@ -272,7 +272,7 @@ class CohortStore:
 
 @dataclass(frozen=True)
 class ExtractStore:
-    """Paths of what is kept about one extract in a home folder."""
+    """Paths of one extract in a home folder."""
 
     home: Home
     source: str
@@ -303,6 +303,15 @@ class ExtractStore:
     return_file = _Below("restricted", "returns", "{0.council}", "{0.source}", "{0.cohort}.age")
     told_file = _Below("restricted", "returns", "{0.council}", "told-{0.source}-{0.cohort}.age")
     """Record of facts disclosed about a service's rows, encrypted for that service, which is the `source`."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, cohort and council."""
+        return self.source, self.cohort, self.council
+
+    @property
+    def cohort_store(self) -> CohortStore:
+        return self.home.cohort(self.cohort)
 
     @property
     def root(self) -> Path:

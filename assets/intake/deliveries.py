@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -226,20 +226,19 @@ def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
 
     They are those of the cohort, then the current one of the previous cohort.
     """
-    key, before = (store.source, store.cohort, store.council), Cohort(store.cohort).previous
-    superseded = [quality for path in store.home.extract(*key).history.glob("*.json") if (quality := read(path))]
+    before = Cohort(store.cohort).previous
+    superseded = [quality for path in store.history.glob("*.json") if (quality := read(path))]
     found = [
-        read(store.home.extract(*key).quality),  # first, whatever the clock said when it was ingested
+        read(store.quality),  # first, whatever the clock said when it was ingested
         *sorted(superseded, key=lambda quality: quality.taken_at, reverse=True),
-        read(store.home.extract(store.source, before.code, store.council).quality) if before else None,
+        read(replace(store, cohort=before.code).quality) if before else None,
     ]
     return [quality for quality in found if quality and (quality.file_mac != mac or quality.cohort != store.cohort)]
 
 
 def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     """Replace the earlier extract with a validated one, so that an interruption leaves no mixture of the two."""
-    key = quality.key
-    store = home.extract(*key)
+    store = home.extract(*quality.key)
     earlier = read(store.quality)
     if earlier and earlier.file_mac != quality.file_mac:
         keep(store.history / f"{earlier.file_mac}.json", earlier)
@@ -273,10 +272,8 @@ def derive_row_keys(store: ExtractStore, keys: KeyRing) -> RowKeys:
             " time, or ingest it again"
         )
     if quality and quality.parts:
-        return row_keys.derive_part_keys(keys, store.source, store.cohort, store.council)
-    return row_keys.derive_delivery_keys(
-        keys, store.source, store.cohort, store.council, quality.file_mac if quality else ""
-    )
+        return row_keys.derive_part_keys(keys, *store.key)
+    return row_keys.derive_delivery_keys(keys, *store.key, quality.file_mac if quality else "")
 
 
 def read_stopped(store: ExtractStore) -> StoppedExtract | None:

@@ -141,12 +141,11 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
             f"{store.council}/{store.source}/{store.cohort} has no row {format_row_number(beyond[0])}: {has}"
         )
     found = [_build_extract_rows(store, rows)]
-    if linked and store.source in SERVICES and store.home.cohort(store.cohort).links.exists():
-        _check_links(store.home.cohort(store.cohort))
+    whole = store.cohort_store
+    if linked and store.source in SERVICES and whole.links.exists():
+        _check_links(whole)
         named_rows = _build_key_table(store.source, store.council, derive_row_keys(store, keys).of(np.array(rows)))
-        found += _find_rows_of_children(
-            store.home.cohort(store.cohort), keys, _find_children(store.home.cohort(store.cohort), named_rows)
-        )
+        found += _find_rows_of_children(whole, keys, _find_children(whole, named_rows))
     return Forgotten(_merge_extract_rows(found))
 
 
@@ -198,9 +197,7 @@ def remove_again(
         # marks of other keys or versions match nothing
         in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
         extracts = [
-            _build_extract_rows(
-                home.extract(key[0], key[1], key[2]), list_suppressed_numbers(home, key, _read_part_numbers(home, key))
-            )
+            _build_extract_rows(home.extract(*key), list_suppressed_numbers(home, key, _read_part_numbers(home, key)))
             for key in changed
         ]
         extracts += [
@@ -303,41 +300,33 @@ def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Itera
 
 def _remove(store: ExtractStore, keys: KeyRing) -> None:
     """Rewrite all files of an extract without its suppressed rows."""
-    key = (store.source, store.cohort, store.council)
-    for path in store.home.extract(*key).history.glob("*.json"):
+    for path in store.history.glob("*.json"):
         # Rows of superseded deliveries are no longer kept, so it is unknown which numbers were the child's.
         earlier = deliveries.read(path)
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
-    quality, kept_parts = deliveries.read(store.home.extract(*key).quality), PartStore(store.home, key).held()
-    rows = list_suppressed_numbers(store.home, key, _read_part_numbers(store.home, key))
+    parts_in = PartStore(store.home, store.key)
+    quality, kept_parts = deliveries.read(store.quality), parts_in.held()
+    rows = list_suppressed_numbers(store.home, store.key, _read_part_numbers(store.home, store.key))
     if not rows:
         return
-    of_extract = (
-        row_keys.derive_part_keys(keys, *key) if kept_parts else derive_row_keys(store.home.extract(*key), keys)
-    )
+    of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
     gone = of_extract.of(np.array(rows))
-    kept = [PartStore(store.home, key).files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
-    unsealed = [
-        store.home.extract(*key).pseudonymised,
-        store.home.extract(*key).quarantine,
-        *(path for each in kept for path in each.unsealed),
-    ]
-    sealed_files = [(store.home.extract(*key).tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
+    kept = [parts_in.files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
+    unsealed = [store.pseudonymised, store.quarantine, *(path for each in kept for path in each.unsealed)]
+    sealed_files = [(store.tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
     write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in kept_parts:
-        _update_note(store.home, keys, key, part, rows)
+        _update_note(store.home, keys, store.key, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
     now = _recount_intake(store.home, quality, rows)
-    deliveries.keep(store.home.extract(*key).quality, now)
-    if stopped := deliveries.read_stopped(store.home.extract(*key)):
+    deliveries.keep(store.quality, now)
+    if stopped := deliveries.read_stopped(store):
         report_extract(store.home, stopped, now)
     else:
-        report_extract(
-            store.home, now, next(iter(deliveries.read_previous(store.home.extract(*key), now.file_mac)), None)
-        )
-    report_council(store.home.cohort(quality.cohort), quality.council)
+        report_extract(store.home, now, next(iter(deliveries.read_previous(store, now.file_mac)), None))
+    report_council(store.cohort_store, store.council)
 
 
 def write_without(

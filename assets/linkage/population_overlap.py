@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.paths import CohortStore, Home
+from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Key, Processing, list_intakes
 from assets.intake.deliveries import TOKENS_KEY
 from assets.linkage import tokens
@@ -80,20 +80,18 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         def compared(name: str) -> Overlap:
             council, source = name.split("/")
             known, extract = before.get(name), extracts[name]
-            key = source, store.cohort, council
-            if known and known.compared_with == known.file_mac and store.home.extract(*key).newest_sample.exists():
-                promote(
-                    store.home.extract(*key).newest_sample, store.home.extract(*key).token_sample
-                )  # signed off since then
-            shared = _write_sample(store.home, keys, key, staging / f"{source}.{council}")
+            own = store.extract(source, council)
+            if known and known.compared_with == known.file_mac and own.newest_sample.exists():
+                promote(own.newest_sample, own.token_sample)  # signed off since then
+            shared = _write_sample(own, keys, staging / f"{source}.{council}")
             if known and known.file_mac == extract.file_mac:  # the same file with some rows removed
                 return replace(known, sha256=extract.sha256)
             if (
                 # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
                 # asked too.
                 known is None
-                and not store.home.extract(*key).token_sample.exists()
-                and not is_replacement(store.home, key, extract.file_mac)
+                and not own.token_sample.exists()
+                and not is_replacement(store.home, own.key, extract.file_mac)
             ):
                 return Overlap(extract.file_mac, extract.sha256, compared_with=extract.file_mac)
             with_what = known.compared_with if known else ""
@@ -134,9 +132,9 @@ def _choose_path(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> P
     return extract.token_sample if is_first else extract.newest_sample
 
 
-def _write_sample(home: Home, keys: KeyRing, key: Key, made: Path) -> float | None:
+def _write_sample(store: ExtractStore, keys: KeyRing, made: Path) -> float | None:
     """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
-    file = tokens.open_tokens(home.extract(*key), keys)
+    file = tokens.open_tokens(store, keys)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.read_metadata(file).get(TOKENS_KEY, "")
     least = {
@@ -147,7 +145,7 @@ def _write_sample(home: Home, keys: KeyRing, key: Key, made: Path) -> float | No
     # The sample consists of tokens, so it is sealed like them.
     seal = sealed.build_encryption(keys.get_private_key("tokens").public_key())
     pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
-    earlier = home.extract(*key).token_sample
+    earlier = store.token_sample
     return _estimate_shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
 
 

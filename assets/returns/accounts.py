@@ -148,6 +148,6 @@ def write_summary(
 
 def read_held_mac(store: ExtractStore) -> str | None:
     """Return the MAC of the delivery that waits for a person, according to the latest summary."""
-    path = store.home.cohort(store.cohort).return_summary(store.council)
+    path = store.cohort_store.return_summary(store.council)
     waiting = json.loads(path.read_bytes())["held"] if path.exists() else {}
     return str(waiting[store.source]["file_mac"]) if store.source in waiting else None
