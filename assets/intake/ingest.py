@@ -117,7 +117,7 @@ class Intake:
         report_council(self.home.cohort(cohort), council)
 
     def _is_current(self, council: str, source: str, cohort: str) -> bool:
-        """Return whether an extract was ingested from what is in landing, under these settings, and reported."""
+        """Return whether an extract was ingested from the file in landing, under these settings, and reported."""
         try:
             landed = find(self._context.landing, council, source, cohort)
             if landed is None:

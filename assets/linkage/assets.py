@@ -153,7 +153,7 @@ def confidential_tables(
     came = derive_confidential_tables(store, councils, ring)
     if came:
         context.log.warning(f"{join_names(came)} came in or changed after the linkage, so the cohort was linked again")
-        # The links were made outside their own step, so Dagster is told of them here.
+        # The links were made outside their own step, so they are reported to Dagster here.
         context.log_event(
             dg.AssetMaterialization(
                 LINKS,

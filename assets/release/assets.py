@@ -302,7 +302,7 @@ def bundle(
         found = verify(folder)
         built.result()
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
-    # what is noted as sound is not verified again while nothing changes
+    # a bundle that passed is not verified again while nothing changes
     if found.ok:
         note_sound(home, keys, version, councils)
     yield _build_verify_result(found)

@@ -353,7 +353,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
         lines = [*render(request), "", f"Request {compute_sha256(encode_canonical_json(request))}", ""]
-        # rendered once, so that what is written is what is hashed
+        # rendered once, so that the page written is the page hashed
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
         sheet_sha256 = compute_sha256(page)

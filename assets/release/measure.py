@@ -107,7 +107,7 @@ def measure_family(
     before.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
-    # read once, because what is signed for must be what is drawn: the policy file may be replaced between two readings
+    # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
     policy, plan = load_policy(), find_plan(store, version, councils, family)
     on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
     is_done = (

@@ -61,7 +61,7 @@ def is_release_current(
 def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
     """Return whether a bundle is unchanged since it was last verified, would come out the same, and matches the ledger.
 
-    Everything beside it must be unchanged too. Raises `LedgerError`, and what `read_published_charges` raises.
+    The files next to it must be unchanged too. Raises `LedgerError` and the errors of `read_published_charges`.
     """
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
@@ -74,7 +74,7 @@ def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequenc
 
 
 def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> None:
-    """Keep hashes of a verified bundle and of everything beside it, for `is_bundle_current` to compare with."""
+    """Keep hashes of a verified bundle and of the files next to it, for `is_bundle_current` to compare with."""
     files.write_json(home.release_made(version), _hash_release(home, keys, version, councils))
 
 

@@ -179,7 +179,7 @@ def check_measurement(
     ledger = note_signers(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
     if held.open:
-        # written before it is refused, so that people can read what is held
+        # written before the refusal, so that people can read the held bundle
         write_sheet(store.home, request)
     _check_holds(store, held)
     own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
@@ -392,11 +392,11 @@ def _build_cohort_part(
     if fixed.measured_in != version:
         return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
     linked = read_complete_record(store)
-    # part of what is signed: a hold that is accepted later needs new signatures
+    # part of the signed content: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
     expected = hash_expectations(store)
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
-    # an operator who expects a tenth of the rows makes holds disappear, so people sign what is expected
+    # an operator who expects a tenth of the rows makes holds disappear, so people sign the expected numbers
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in fixed.list_measured_families(version):
@@ -411,7 +411,7 @@ def _build_cohort_part(
             name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
         },
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        # a charge that is made meanwhile needs new signatures: people sign knowing what is left
+        # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
         "charged_besides_nano_rho": {
             unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
         },

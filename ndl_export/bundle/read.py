@@ -124,7 +124,7 @@ def _fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     _check_bounds(sizes)
     found = read_all(store, sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
-    # A store that lists nothing gave no sizes, so what was read is measured too.
+    # A store that lists nothing gave no sizes, so the content read is measured too.
     _check_bounds({name: len(content) for name, content in files.items()})
     return files
 

@@ -18,7 +18,7 @@ def list_versions(release_dir: Path) -> list[Version]:
             continue
         try:
             found.append(Version.parse(path.name))
-        # Temporary folders, `site` and `synthetic_children` are beside the bundles.
+        # Temporary folders, `site` and `synthetic_children` are in the same folder as the bundles.
         except InvalidVersion:
             continue
     return sorted(found)

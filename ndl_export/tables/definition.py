@@ -166,7 +166,7 @@ def build_table(definition: Definition, family: Family) -> Table:
         for entry, column in zip(filters, definition.columns, strict=True)
     )
     measures = [MEASURES[family.counted]]
-    # Figures by an attribute found by linkage are corrected, so the count before correction is published beside them.
+    # Figures by an attribute found by linkage are corrected, so the count before correction is published with them.
     linked = any(column.attribute in family.found_by_linkage for column in definition.columns)
     if linked and family.counted_as_linked:
         measures.append(MEASURES[family.counted_as_linked])

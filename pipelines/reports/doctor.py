@@ -191,7 +191,7 @@ def _check_settings(found: environment.Settings, problems: list[environment.Inva
     for sentence in environment.list_unknown_variables():
         yield State.LOOK, sentence
     try:
-        # whether a placeholder publisher may stay depends on who signs, which has a check of its own
+        # whether a placeholder publisher may stay depends on who signs, which another check covers
         load_publisher(demonstration=True)
         get_retention()
         entries = read_calendar(found.calendar)

@@ -96,7 +96,7 @@ class RatioTable:
 
 def compute_published_counts(moments: Moments, figures: Figures) -> CountTable:
     """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity)."""
-    # Only what is shown is rounded and cut at 0; nothing is ever added up from it.
+    # Only shown values are rounded and cut at 0; no sum is computed from them.
     estimate = moments.values(figures)
     half_width = Z95 * np.sqrt(moments.variance(figures))
     return CountTable(

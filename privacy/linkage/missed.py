@@ -203,7 +203,7 @@ def _build_tensor() -> Array:
 
 @cache
 def _compute_cut_off() -> Array:
-    """Return what is added to `_build_tensor` because names that are far apart are not found for that reason alone."""
+    """Return how much the tensor grows if records whose names are far apart are never linked."""
     return _build_tensor_at(_LOST_BITS) - _build_tensor_at(COST_BITS["names", "far"])
 
 

@@ -337,7 +337,7 @@ def list_conditions(settings: Mapping[str, Any]) -> list[str]:
     levels = [
         level["sql_condition"] for comparison in settings["comparisons"] for level in comparison["comparison_levels"]
     ]
-    # Kinds of pairs are told apart by these conditions. One that is not recognised would give unlike pairs one weight.
+    # These conditions distinguish kinds of pairs. A missing one would give different pairs the same weight.
     left = set(re.findall(r"[^\s(),]+", " ".join(_CONDITION.sub(" ", level) for level in levels)))
     if left - {"AND", "OR", "NOT", "coalesce", "false", "ELSE"}:
         raise ValueError("a level of the model has a condition of another form than those known")

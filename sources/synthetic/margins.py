@@ -135,7 +135,7 @@ def _draw_other_counts(
     """Draw children by breakdown in the other councils, spread around the national mix and fitted to both totals."""
     totals = _compute_national_counts(topic) - pilot_counts.sum(axis=0)
     spread = {SEX: 4000, TERM: 4000, FSM: 60, ETHNICITY: 25, LANGUAGE: 15, SEN: 150}[topic]
-    # Above 0, because fitting multiplies and could never fill an empty cell.
+    # Above 0, because fitting multiplies, and an empty cell would stay empty.
     table = rng.gamma(spread * totals / totals.sum(), size=(len(councils), len(totals))) + 1e-4
     tilt = np.array([_MINORITY_TILT.get(place.region_name, 1.0) for place in councils])
     minority = np.isin(TOPICS[topic], _MINORITY)

@@ -338,7 +338,7 @@ def _draw_names(rng: np.random.Generator, ethnicity: Ints, female: Bools, famili
     surname = draw_surnames(rng, surname_group[families.home])[families.home]
     forename = draw_forenames(rng, forename_group, female)
     twins = np.flatnonzero(families.birth != np.arange(len(ethnicity)))
-    # Again until they differ: with one forename, twins could not be told apart by name.
+    # Again until they differ: with one forename, twins could not be distinguished by name.
     while len(twins := twins[forename[twins] == forename[families.birth[twins]]]):
         forename[twins] = draw_forenames(rng, forename_group[twins], female[twins])
     return surname, forename

@@ -211,7 +211,7 @@ def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
 def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     """Return the cost of measuring all requests within reach at once, and the sum of each alone, in rho by unit."""
     own = [each for each in requests if cohort.code in each.cohorts]
-    # the cost does not depend on what is published, so that is not looked up
+    # the cost does not depend on published figures, so none are read
     alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
     plans = [plan for plan in cohort.planned(within_reach).values() if plan]

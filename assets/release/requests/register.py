@@ -263,7 +263,7 @@ def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequenc
 
 
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
-    """Return what is known of a cohort that a release publishes from earlier noisy counts. Raises `StoreError`."""
+    """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
     return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
 

@@ -76,7 +76,7 @@ def find_release(home: Home, requests: Sequence[Request], version: str | None) -
     """
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
-    # a request is answered beside a published release, and a withdrawn one must not be built on
+    # an answer adds to a published release, so a withdrawn release cannot take one
     there = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
     found = []
     for each in there:
