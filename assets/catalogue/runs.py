@@ -28,8 +28,9 @@ from sources.contracts import SourceContract
 from sources.reference.cohorts import Cohort, list_cohort_codes
 from sources.reference.places import get_place, load_places
 
-LAST_COHORT_YEAR = 2030
-"""First year of the last cohort that has a partition (2030/31)."""
+LAST_COHORT_YEAR = 2035
+"""First year of the last cohort that has a partition (2035/36), whose children are born from September 2030. Partitions
+do not depend on the date: a code server that runs for months would not see a new one."""
 
 COHORTS = dg.StaticPartitionsDefinition(list_cohort_codes(LAST_COHORT_YEAR))
 COUNCILS = dg.DynamicPartitionsDefinition(name="councils")
@@ -113,8 +114,9 @@ def tag_versions(data: str, code: str) -> dict[str, str]:
 
 def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     """Return a policy that is stale from the source's yearly due date until every participating council has sent it."""
+    due = contract.due_on(Cohort(COHORTS.get_partition_keys()[0]))
     return dg.FreshnessPolicy.cron(
-        deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
+        deadline_cron=f"59 23 {due.day} {due.month} *",
         lower_bound_delta=WINDOW,
         timezone=_TIMEZONE,
     )

@@ -170,7 +170,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         landed = None
     key = (source, cohort.code, council)
     taken, stopped = deliveries.read_current(home.extract(*key)), deliveries.read_stopped(home.extract(*key))
-    state, since, why = State.MISSING, CONTRACTS[source].due.on(cohort), ""
+    state, since, why = State.MISSING, CONTRACTS[source].due_on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
     # Before the last stop: a file that came in after it is waiting, and the stop is about another one.

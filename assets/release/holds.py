@@ -467,7 +467,7 @@ class _Delivered:
         """
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
-            due = contract.due.on(Cohort(self.cohort))
+            due = contract.due_on(Cohort(self.cohort))
             day, is_due = due.isoformat(), due < dt.date.today()
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
@@ -54,8 +55,9 @@ from privacy.returns.facts import (
     select_left_out,
 )
 from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
+from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
-from sources.contracts import CONTRACTS
+from sources.contracts import CONTRACTS, RecordOnDay
 from sources.reference.cohorts import Cohort
 
 Payload = Mapping[str, Sequence[Path]]
@@ -108,7 +110,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         for source in SERVICES
     }
     with open_in_memory() as con:
-        load_records(con, store.home, Cohort(store.cohort), keys, payload, on)
+        load_records(con, store, keys, payload, extracts, on)
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in active}
         unusual = observe(con, store, watched, log.released, on)
@@ -367,17 +369,22 @@ def _hash_bytes(content: bytes) -> str:
 
 
 def load_records(
-    con: duckdb.DuckDBPyConnection, home: Home, cohort: Cohort, keys: KeyRing, payload: Payload, on: dt.date
+    con: duckdb.DuckDBPyConnection,
+    store: CohortStore,
+    keys: KeyRing,
+    payload: Payload,
+    extracts: Extracts,
+    on: dt.date,
 ) -> None:
     """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
-    store = home.cohort(cohort.code)
     links = pyarrow.parquet.read_table(store.links)
     numbers = RowNumbers(store, keys).numbers(links)
     con.register("links", links.append_column("row", numbers))
+    con.register("census_months", _list_census_months(extracts, Cohort(store.cohort)))
     con.register("traits", derive_traits(open_readers(store, keys, payload), keys))
     selects = [
         f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
-        f" {_build_last_contact_sql(source, cohort, on)} AS last_contact,"
+        f" {_build_last_contact_sql(source, on)} AS last_contact,"
         f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern FROM {parquet(paths, hive_partitioning=False)}"
         for source, paths in payload.items()
         if paths
@@ -386,10 +393,12 @@ def load_records(
     con.execute(
         f"""
         CREATE TEMP TABLE records AS
-        SELECT sent.*, traits.* EXCLUDE (source, council, row_key), row, child_id,
-               coalesce(match_probability, 1) AS probability
+        SELECT sent.* EXCLUDE last_contact, traits.* EXCLUDE (source, council, row_key), row, child_id,
+               coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
           FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
           JOIN traits USING (source, council, row_key)
+          LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
+               AND part = {build_part_sql("row")}
         """
     )
 
@@ -433,21 +442,31 @@ CREATE OR REPLACE TEMP VIEW doubts AS FROM doubts_without;
 """
 
 
-def _build_last_contact_sql(source: str, cohort: Cohort, on: dt.date) -> str:
-    """Return SQL for the month of the service's last contact with the child, according to its record.
+def _build_last_contact_sql(source: str, on: dt.date) -> str:
+    """Return SQL for the month of a review, unless it is in the future; NULL for sources without a date of contact."""
+    if source != "hv_reviews":
+        return "NULL"
+    return f"CASE WHEN review_date <= {quote_text(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
 
-    This is a review's own date; for the school census January, and for the Profile June, when its assessments end, in
-    the cohort's Reception year; for the early years census its census day, in the January before. Future dates are
-    ignored.
+
+def _list_census_months(extracts: Extracts, cohort: Cohort) -> pa.Table:
+    """Return the month of contact of the rows of each part of a census: source, council, part, census_month.
+
+    This is the month of the last census, or of the Profile, before the part was read, so that a child at a nursery two
+    years before Reception is not said to have been there last January.
     """
-    match source:
-        case "hv_reviews":
-            return (
-                f"CASE WHEN review_date <= {quote_text(on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
-            )
-        case "eyfsp":
-            return quote_text(f"{cohort.first_year + 1}-06")
-        case "school_census":
-            return quote_text(f"{cohort.first_year + 1}-01")
-        case _:
-            return quote_text(f"{CONTRACTS[source].due.on(cohort).year}-01")
+    rows = []
+    for (council, source), extract in extracts.items():
+        days = [each.possible.on(cohort) for each in CONTRACTS[source].expected if isinstance(each, RecordOnDay)]
+        parts = extract.parts.parts if extract.parts else ()
+        for number, at in {part.number: part.read_at for part in parts}.items() or [(0, extract.taken_at)]:
+            read_on = dt.datetime.fromisoformat(at).date()
+            if held := [day for day in days if day <= read_on]:
+                month = f"{held[-1]:%Y-%m}"
+                rows.append({"source": source, "council": council, "part": number, "census_month": month})
+    return pa.Table.from_pylist(rows, _CENSUS_MONTHS)
+
+
+_CENSUS_MONTHS = pa.schema(
+    [("source", pa.string()), ("council", pa.string()), ("part", pa.int64()), ("census_month", pa.string())]
+)

@@ -194,18 +194,29 @@ def _shorten_path(path: Path) -> str:
 @click.command()
 @console.add_landing_option(required=True)
 @add_home_option()
-@console.add_cohort_option()
+@console.add_cohort_option(", unless --timeline is given")
+@click.option(
+    "--timeline", is_flag=True, help="What is in, due and late for every cohort from birth to Reception, by age."
+)
 @as_html
 @console.as_json
-def status(landing: Path, home: Home, cohort: Cohort) -> None:
+def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> None:
     """Who has sent what of a cohort, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
+    if timeline == (cohort is not None):
+        raise click.UsageError("Give either --cohort or --timeline.")
+    today = dt.date.today()
+    if cohort is None:
+        from assets.linkage.timeline import build_timeline
+        from pipelines.reports.timeline import report_timeline
+
+        return show(report_timeline(build_timeline(landing, home, today), today))
     from pipelines.reports.status import list_council_arrivals, list_open_holds, report
     from sources.extract.landed import describe_unread_entries
 
     with show_progress("Looking through landing"):
-        found = list_council_arrivals(landing, home.root, cohort, dt.date.today())
+        found = list_council_arrivals(landing, home.root, cohort, today)
         made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home.root, cohort))
     show(made)
 

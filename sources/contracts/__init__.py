@@ -5,11 +5,21 @@ are derived from these declarations.
 """
 
 from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
-from sources.contracts.model import Column, Due, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Kind, RecordAtAge, RecordOnDay, Role, Rule, Severity, SourceContract
 
 CONTRACTS: dict[str, SourceContract] = {
     module.CONTRACT.name: module.CONTRACT
     for module in (eyfsp, school_census, early_years_census, hv_reviews, parent_experience)
 }
 
-__all__ = ["CONTRACTS", "Column", "Due", "Kind", "Role", "Rule", "Severity", "SourceContract"]
+__all__ = [
+    "CONTRACTS",
+    "Column",
+    "Kind",
+    "RecordAtAge",
+    "RecordOnDay",
+    "Role",
+    "Rule",
+    "Severity",
+    "SourceContract",
+]

@@ -1,6 +1,6 @@
 """`early_years_census`: children at nurseries and childminders, one row per child and setting."""
 
-from sources.contracts.model import Due, Kind, SourceContract, checked, kept, warn
+from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION, YES_NO
 
 ENTITLEMENT_CODES = {
@@ -14,17 +14,23 @@ PROGRESS_CHECK_CODES = {
     "not_done": "Progress check at age two not done",
 }
 
-DUE = Due(3, 15, 0, "early years census returns of January are loaded by mid-March")
-"""In the first calendar year: its census is the last before the cohort's children start Reception. Census day is the
-third Thursday of January. Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March 2023 (GOV.UK, Early
-years census guides of these years). Corrections are accepted until mid-April.
-"""
+_CENSUSES = {-2: "First early years census", -1: "Second early years census", 0: "Last early years census"}
+"""Title of a census by calendar year after the cohort's first one. Settings return children from the age of two: in the
+first of these censuses those born by December, in the others the whole cohort."""
+_RETURNS = "early years census returns of January are loaded by mid-March"
+
+EXPECTED = tuple(
+    RecordOnDay(title, Due(3, 15, years, _RETURNS), Due(1, 15, years, "earliest census day"))
+    for years, title in _CENSUSES.items()
+)
+"""Census day is the third Thursday of January. Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March
+2023 (GOV.UK, Early years census guides of these years). Corrections are accepted until mid-April."""
 
 CONTRACT = SourceContract(
     name="early_years_census",
     title="Early years census",
     row_per="child and setting",
-    due=DUE,
+    expected=EXPECTED,
     columns=(
         checked("setting_urn", "Unique reference number of the setting"),
         NHS_NUMBER,

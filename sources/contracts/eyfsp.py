@@ -1,6 +1,6 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
-from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, kept, reject
+from sources.contracts.model import Due, Kind, RecordOnDay, Severity, SourceContract, checked, kept, reject
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, UPN, UPN_OF_TWO
 from sources.reference.goals import GOALS
 
@@ -40,7 +40,7 @@ CONTRACT = SourceContract(
     name="eyfsp",
     title="EYFS Profile return",
     row_per="child assessed",
-    due=DUE,
+    expected=(RecordOnDay("EYFS Profile", DUE, Due(6, 1, 1, "assessments end in June")),),
     columns=(
         checked("la_code", "DfE three-digit code of the local authority"),
         checked("estab", "DfE four-digit establishment number"),

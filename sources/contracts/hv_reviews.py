@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sources.contracts.model import Due, Kind, Severity, SourceContract, checked, identifier, kept, warn
+from sources.contracts.model import Kind, RecordAtAge, Severity, SourceContract, checked, identifier, kept, warn
 from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
 from sources.reference.code_lists import DOMAINS, load_cut_offs
 
@@ -16,11 +16,28 @@ REVIEW_CODES = {
 TWO_YEAR_REVIEW = "2-2.5Y"
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
-DUE = Due(5, 31, -1, "policy of the programme: three months after the youngest child of the cohort is two and a half")
-"""In the year before the cohort's first: children of 202425 are born by 31 August 2020 and two and a half years old by
-the end of February 2023. There is no official date by cohort. Providers submit the Community Services Data Set monthly
-(data provision notice of 2017; GOV.UK, Healthy child programme: supplementary guidance for completing the CSDS), so
-three months cover the submissions of the last reviews."""
+_DELIVERED_MONTHS = 3
+"""Providers submit the Community Services Data Set monthly (data provision notice of 2017; GOV.UK, Healthy child
+programme: supplementary guidance for completing the CSDS), so three months cover the submissions of a review."""
+_AGES = {"ANV": (0, 0), "NBV": (0, 14), "6-8W": (0, 56), "12M": (12, 0), TWO_YEAR_REVIEW: (30, 0)}
+"""Age by which each review is due, in months and days: by birth, 14 days, 8 weeks, 12 months and two and a half years
+(OHID, Health visitor service delivery metrics)."""
+
+EXPECTED = tuple(
+    RecordAtAge(
+        title=REVIEW_CODES[code],
+        kind="review",
+        code=code,
+        dated="review_date",
+        delivered_months=_DELIVERED_MONTHS,
+        reason="policy of the programme: three months after the youngest child reaches the age of the last review",
+        months=months,
+        days=days,
+    )
+    for code, (months, days) in _AGES.items()
+)
+"""Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
+official date by cohort."""
 
 # Without `coalesce`, one missing score would make the whole condition NULL.
 _BELOW_CUT_OFF = " OR ".join(
@@ -39,7 +56,7 @@ CONTRACT = SourceContract(
     name="hv_reviews",
     title="Health-visitor reviews",
     row_per="review",
-    due=DUE,
+    expected=EXPECTED,
     columns=(
         identifier("local_patient_id", "The provider's own patient number", Kind.TEXT, required=False),
         NHS_NUMBER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import hashlib
 import json
@@ -134,13 +135,69 @@ class Due:
 
 
 @dataclass(frozen=True)
+class RecordOnDay:
+    """A record that one delivery has of every child the service knows, such as a census.
+
+    `possible` is the first day on which a delivery can have it.
+    """
+
+    title: str
+    due: Due
+    possible: Due
+
+    @property
+    def reason(self) -> str:
+        return self.due.reason
+
+    def find_window(self, cohort: Cohort) -> tuple[dt.date, dt.date]:
+        """Return the days on which the records of the cohort's oldest and youngest child are due."""
+        return self.due.on(cohort), self.due.on(cohort)
+
+
+@dataclass(frozen=True)
+class RecordAtAge:
+    """A record made when a child reaches an age in `months` and `days`, such as a review.
+
+    The source's column `kind` has the value `code`, and the column `dated` its date. Deliveries are monthly: a record
+    is due `delivered_months` after that age.
+    """
+
+    title: str
+    kind: str
+    code: str
+    dated: str
+    delivered_months: int
+    reason: str
+    months: int = 0
+    days: int = 0
+
+    def find_window(self, cohort: Cohort) -> tuple[dt.date, dt.date]:
+        """Return the days on which the records of the cohort's oldest and youngest child are due."""
+        first, last = (
+            add_months(born, self.months + self.delivered_months) + dt.timedelta(self.days)
+            for born in (cohort.born_from, cohort.born_to)
+        )
+        return first, last
+
+
+def add_months(day: dt.date, months: int) -> dt.date:
+    """Return the same day some months later or earlier, or the last of that month if it is shorter."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
+
+
+@dataclass(frozen=True)
 class SourceContract:
-    """The agreement with the senders of one source: columns, rules and deadline."""
+    """The agreement with the senders of one source: columns, rules and deadlines.
+
+    `expected` are the records that it should have of a cohort's children, from birth on; the extract of the whole
+    cohort is due with the last.
+    """
 
     name: str
     title: str
     row_per: str
-    due: Due
+    expected: tuple[RecordOnDay | RecordAtAge, ...]
     columns: tuple[Column, ...]
     record: tuple[tuple[str, ...], ...]
     """Key of a record: the first of these sets of columns that is complete in a row. Without one, rows can only be
@@ -163,6 +220,10 @@ class SourceContract:
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns}
 
+    def due_on(self, cohort: Cohort) -> dt.date:
+        """Return the day by which the extract of a whole cohort is due."""
+        return self.expected[-1].find_window(cohort)[1]
+
     @property
     def required(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns if column.required)
@@ -172,7 +233,7 @@ class SourceContract:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contract without `due` and `concern`, stored in every file made under it."""
+        """Hash of the contract without `expected` and `concern`, stored in every file made under it."""
         # Neither changes what the intake writes, so a file made before a change of theirs stays current.
-        content = {name: part for name, part in asdict(self).items() if name not in ("due", "concern")}
+        content = {name: part for name, part in asdict(self).items() if name not in ("expected", "concern")}
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=dict).encode()).hexdigest()

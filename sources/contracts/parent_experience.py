@@ -1,6 +1,6 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
-from sources.contracts.model import Due, Kind, SourceContract, checked, identifier, kept, reject
+from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, identifier, kept, reject
 from sources.contracts.people import YES_NO
 from sources.reference.code_lists import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES
 
@@ -13,7 +13,7 @@ CONTRACT = SourceContract(
     name="parent_experience",
     title="Survey of parents' experience",
     row_per="response",
-    due=DUE,
+    expected=(RecordOnDay("Survey of parents", DUE, Due(9, 1, 0, "start of the Reception year")),),
     columns=(
         identifier("response_id", "The survey platform's number of the response", Kind.TEXT, required=False),
         checked("wave", "Survey wave"),

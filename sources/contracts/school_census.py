@@ -1,6 +1,6 @@
 """`school_census`: the spring school census, Reception pupils. Linked to the EYFS Profile by UPN."""
 
-from sources.contracts.model import Due, Kind, SourceContract, kept
+from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, kept
 from sources.contracts.people import (
     DEMOGRAPHICS,
     ETHNICITY,
@@ -28,7 +28,7 @@ CONTRACT = SourceContract(
     name="school_census",
     title="Spring school census, Reception",
     row_per="pupil",
-    due=DUE,
+    expected=(RecordOnDay("Spring school census", DUE, Due(1, 15, 1, "earliest census day")),),
     columns=(
         UPN,
         NHS_NUMBER,

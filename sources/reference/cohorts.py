@@ -58,6 +58,10 @@ class Cohort:
         return dt.date(self.first_year - 4, 8, 31)
 
     @property
+    def reception_ends(self) -> dt.date:
+        return dt.date(self.first_year + 1, 8, 31)
+
+    @property
     def previous(self) -> Cohort | None:
         """The previous cohort; None for the first."""
         year = self.first_year
@@ -72,6 +76,15 @@ class Cohort:
 def list_cohort_codes(until_year: int) -> list[str]:
     """Return the codes of all cohorts from the first to the one that starts in `until_year`."""
     return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]
+
+
+def list_open_cohorts(on: dt.date) -> list[Cohort]:
+    """Return the six cohorts with children from birth to Reception on a day, the one in Reception first.
+
+    There are fewer before September 2026, because there is no cohort before the first.
+    """
+    cohorts = (Cohort(code) for code in list_cohort_codes(on.year + 5))
+    return [cohort for cohort in cohorts if cohort.born_from <= on <= cohort.reception_ends]
 
 
 @dataclass(frozen=True)

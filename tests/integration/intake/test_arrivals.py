@@ -86,7 +86,7 @@ def _now() -> str:
 
 
 def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
-    assert {source: contract.due.on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
+    assert {source: contract.due_on(COHORT).isoformat() for source, contract in CONTRACTS.items()} == {
         "eyfsp": "2025-07-31",
         "school_census": "2025-02-17",
         "early_years_census": "2024-03-15",
@@ -95,7 +95,7 @@ def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
     }
 
     contract = CONTRACTS["eyfsp"]  # a due date is no part of what a file is made under
-    assert replace(contract, due=CONTRACTS["hv_reviews"].due).sha256 == contract.sha256
+    assert replace(contract, expected=CONTRACTS["hv_reviews"].expected).sha256 == contract.sha256
     assert replace(contract, title="Another").sha256 != contract.sha256
 
 

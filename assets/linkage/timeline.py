@@ -1,0 +1,120 @@
+"""Reports which records of the open cohorts are in, due and late, from birth to the end of Reception.
+
+What is due comes from the contracts (`expected`), what is in from stored intake results. Reads no rows of an extract,
+and returns dates and states, never a number of rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from assets.home.paths import Home
+from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
+from assets.intake.quality_report.profile import AFTER, BEFORE
+from sources.contracts import CONTRACTS, RecordAtAge, RecordOnDay
+from sources.contracts.model import add_months
+from sources.extract.landed import list_councils
+from sources.reference.cohorts import Cohort, list_open_cohorts
+
+
+class Progress(StrEnum):
+    """Progress of one expected record of a cohort."""
+
+    NOT_DUE = "not due"
+    CURRENT = "so far"
+    """Due month by month; all that was due by now is in."""
+    IN = "in"
+    LATE = "late"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One expected record of a cohort in one council.
+
+    `since` is the day on which the first record will be due, if none is yet; the day from which a late one was due; or
+    the day on which the delivery that has it was taken in.
+    """
+
+    council: str
+    cohort: str
+    source: str
+    record: str
+    progress: Progress
+    since: dt.date
+
+
+def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
+    """Return the expected records of every open cohort on a day, by council, cohort and then age.
+
+    A source that a council has neither a folder for nor ever sent is not expected of it.
+    """
+    return [entry for council in list_councils(landing) for entry in _list_entries(landing, home, council, on)]
+
+
+def _list_entries(landing: Path, home: Home, council: str, on: dt.date) -> Iterator[Entry]:
+    cohorts = list_open_cohorts(on)
+    current = {
+        (cohort, source): deliveries.read_current(home.extract(source, cohort.code, council))
+        for cohort in cohorts
+        for source in CONTRACTS
+    }
+    sent = {source for (_, source), quality in current.items() if quality}
+    for cohort in cohorts:
+        for source, record in _BY_AGE:
+            if source in sent or (landing / council / source).is_dir():
+                progress, since = judge(record, current[cohort, source], cohort, on)
+                yield Entry(council, cohort.code, source, record.title, progress, since)
+
+
+def judge(
+    record: RecordOnDay | RecordAtAge, quality: ExtractQuality | None, cohort: Cohort, on: dt.date
+) -> tuple[Progress, dt.date]:
+    """Return the progress of a record on a day, and since when; `quality` is of the delivery in use."""
+    first, last = record.find_window(cohort)
+    taken = _find_last_read(quality) if quality else dt.date.min
+    if isinstance(record, RecordOnDay):
+        if taken >= record.possible.on(cohort):
+            return Progress.IN, taken
+        return (Progress.LATE, last) if on > last else (Progress.NOT_DUE, last)
+    if on < first:
+        return Progress.NOT_DUE, first
+    # The last whole month whose records were due: with the month of today, a delivery would be late before it is due.
+    day_after = min(on, last) + dt.timedelta(1)
+    needed = add_months(day_after.replace(day=1), -record.delivered_months - 1)
+    reached = find_last_month(quality, record) if quality else None
+    if reached is None or reached < needed:
+        missing_from = add_months(reached, 2 + record.delivered_months) if reached else first
+        return Progress.LATE, max(first, missing_from - dt.timedelta(1))
+    return (Progress.IN if on >= last else Progress.CURRENT), taken
+
+
+def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | None:
+    """Return the first day of the last month of which a delivery has rows, or None if it has no such record at all.
+
+    The months are those of all records, because a monthly submission has all of its month. A month after the delivery
+    is a wrong date, and does not count.
+    """
+    columns = quality.profile.by_column
+    if not any(group.rows for group in columns[record.kind].groups if group.key == record.code):
+        return None
+    until = f"{_find_last_read(quality):%Y-%m}"
+    months = [group.key for group in columns[record.dated].groups if group.rows and group.key not in (BEFORE, AFTER)]
+    return max((dt.date.fromisoformat(f"{month}-01") for month in months if month <= until), default=None)
+
+
+def _find_last_read(quality: ExtractQuality) -> dt.date:
+    """Return the day on which the newest file of a delivery was read."""
+    times = [part.read_at for part in quality.parts.parts if part.in_force] if quality.parts else []
+    return dt.datetime.fromisoformat(max(times, default=quality.taken_at)).date()
+
+
+_BY_AGE = sorted(
+    ((source, record) for source, contract in CONTRACTS.items() for record in contract.expected),
+    key=lambda pair: pair[1].find_window(Cohort("202425"))[1],
+)
+"""Records in the order in which they are due for the youngest child of a cohort, which is the same for each cohort."""

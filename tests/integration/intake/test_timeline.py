@@ -1,0 +1,164 @@
+"""What is in, due and late for cohorts from birth to Reception."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.home.paths import Home
+from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
+from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, list_months
+from assets.linkage.timeline import Entry, Progress, build_timeline, judge
+from assets.returns.make import _list_census_months
+from pipelines.cli import main
+from pipelines.reports.timeline import report_timeline
+from sources.contracts import CONTRACTS, RecordAtAge
+from sources.contracts.hv_reviews import REVIEW_CODES
+from sources.reference.cohorts import Cohort, list_open_cohorts
+
+COHORT = Cohort("203031")  # born from September 2025 to August 2026
+REVIEWS = {record.code: record for record in CONTRACTS["hv_reviews"].expected if isinstance(record, RecordAtAge)}
+CENSUSES = CONTRACTS["early_years_census"].expected
+
+
+def _taken(source: str, on: str, profile: Profile | None = None) -> ExtractQuality:
+    about = ("halton", source, COHORT.code, "file.csv", "sender's mac", "mac")
+    return ExtractQuality(*about, {}, f"{on}T02:00:00+00:00", {}, 0, 0, 0, 0, (), (), profile or Profile(0, (), ()))
+
+
+def _reviewed(on: str, months: str, *codes: str) -> ExtractQuality:
+    """Return an intake result of reviews with these codes in these months."""
+    kinds = tuple(Group(code, int(code in codes)) for code in REVIEW_CODES)
+    dates = tuple(Group(f"{month:%Y-%m}", int(f"{month:%Y-%m}" in months.split())) for month in list_months(COHORT))
+    columns = ColumnProfile("review", len(codes), kinds), ColumnProfile("review_date", len(codes), dates)
+    return _taken("hv_reviews", on, Profile(len(codes), columns, ()))
+
+
+def _with_parts(quality: ExtractQuality, *read_on: str) -> ExtractQuality:
+    parts = tuple(
+        PartRows(number, "", f"mac {number}", f"{on}T02:00:00+00:00", 1, 1, *(0,) * 6, "")
+        for number, on in enumerate(read_on, 1)
+    )
+    return replace(quality, parts=FromParts("incremental", True, "names", parts))
+
+
+def test_each_record_is_due_at_its_age_or_on_its_day() -> None:
+    expected = {
+        record.title: tuple(day.isoformat() for day in record.find_window(COHORT))
+        for contract in CONTRACTS.values()
+        for record in contract.expected
+    }
+    assert expected["New birth visit"] == ("2025-12-15", "2026-12-14")
+    assert expected["Twelve month review"] == ("2026-12-01", "2027-11-30")
+    assert expected["Two to two-and-a-half year review"] == ("2028-06-01", "2029-05-31")
+    assert [expected[record.title][0] for record in CENSUSES] == ["2028-03-15", "2029-03-15", "2030-03-15"]
+
+
+def test_a_cohort_is_open_from_the_first_birth_to_the_end_of_reception() -> None:
+    assert [cohort.code for cohort in list_open_cohorts(dt.date(2026, 8, 31))] == [
+        *("202526", "202627", "202728", "202829", "202930", "203031")
+    ]
+    assert list_open_cohorts(dt.date(2026, 9, 1))[0].code == "202627"
+    assert list_open_cohorts(dt.date(2026, 9, 1))[-1].code == "203132"
+
+
+@pytest.mark.parametrize(
+    ("on", "quality", "expected"),
+    [
+        # the oldest child is 14 days old in September 2025; its visit is due with the submissions until December
+        ("2025-12-14", None, (Progress.NOT_DUE, "2025-12-15")),
+        ("2025-12-15", None, (Progress.LATE, "2025-12-15")),
+        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "NBV"), (Progress.CURRENT, "2026-01-05")),
+        ("2026-01-31", _reviewed("2026-01-05", "2025-09", "NBV"), (Progress.LATE, "2026-01-31")),
+        # a file of only other reviews, and a date after the delivery
+        ("2026-01-10", _reviewed("2026-01-05", "2025-09", "12M"), (Progress.LATE, "2025-12-15")),
+        ("2026-01-31", _reviewed("2026-01-05", "2025-09 2026-07", "NBV"), (Progress.LATE, "2026-01-31")),
+        ("2027-01-10", _reviewed("2026-10-05", "2026-08", "NBV"), (Progress.IN, "2026-10-05")),
+    ],
+)
+def test_a_monthly_record_is_late_from_the_first_month_missing(
+    on: str, quality: ExtractQuality | None, expected: tuple[Progress, str]
+) -> None:
+    progress, since = judge(REVIEWS["NBV"], quality, COHORT, dt.date.fromisoformat(on))
+    assert (progress, since.isoformat()) == expected
+
+
+@given(st.dates(dt.date(2025, 9, 1), dt.date(2029, 8, 31)), st.sampled_from(list(REVIEWS.values())))
+def test_a_sender_who_sends_every_month_is_never_late(on: dt.date, record: RecordAtAge) -> None:
+    until = f"{on - dt.timedelta(75):%Y-%m}"  # two months to send, and a fortnight for its month to end
+    months = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT) if f"{month:%Y-%m}" <= until)
+    quality = _reviewed(on.isoformat(), months, record.code)
+    assert judge(record, quality, COHORT, on)[0] is not Progress.LATE
+    assert judge(record, None, COHORT, on)[0] in (Progress.NOT_DUE, Progress.LATE)
+
+
+def test_a_delivery_has_the_censuses_before_it() -> None:
+    quality = _taken("early_years_census", "2029-02-20")
+    today = dt.date(2029, 3, 16)
+    assert [judge(census, quality, COHORT, today)[0] for census in CENSUSES] == [
+        *(Progress.IN, Progress.IN, Progress.NOT_DUE)
+    ]
+    earlier = _with_parts(quality, "2028-02-20")
+    assert judge(CENSUSES[1], earlier, COHORT, today) == (Progress.LATE, dt.date(2029, 3, 15))
+
+
+def test_contact_is_no_later_than_the_census_that_was_read() -> None:
+    census = _taken("early_years_census", "2029-02-20")
+    months = {
+        (row["source"], row["part"]): row["census_month"]
+        for row in _list_census_months(
+            {
+                ("halton", "early_years_census"): _with_parts(census, "2028-02-20", "2029-02-20"),
+                ("halton", "school_census"): _taken("school_census", "2031-02-20"),
+                ("halton", "eyfsp"): _taken("eyfsp", "2031-05-20"),  # before it can be complete
+                ("halton", "hv_reviews"): _taken("hv_reviews", "2031-05-20"),
+            },
+            COHORT,
+        ).to_pylist()
+    }
+    assert months == {
+        ("early_years_census", 1): "2028-01",
+        ("early_years_census", 2): "2029-01",
+        ("school_census", 0): "2031-01",
+    }
+
+
+def test_a_source_that_nobody_collects_is_not_expected(tmp_path: Path) -> None:
+    (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
+    entries = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    assert {entry.source for entry in entries} == {"hv_reviews"}
+    assert len(entries) == 6 * len(REVIEWS)
+    (tmp_path / "landing" / "halton" / "eyfsp").mkdir()
+    more = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    assert len(more) == 6 * (len(REVIEWS) + 1)
+
+
+def test_the_report_fits_a_terminal_and_has_dates_without_counts() -> None:
+    on = dt.date(2026, 11, 29)
+    entries = [
+        Entry("hammersmith-and-fulham", cohort.code, source, record.title, Progress.LATE, dt.date(2026, 1, 1))
+        for cohort in list_open_cohorts(on)
+        for source, contract in CONTRACTS.items()
+        for record in contract.expected
+    ]
+    report = report_timeline(entries, on)
+    assert not report.good
+    assert max(len(line) for line in report.text().splitlines()) <= 80
+    assert report.facts["records"][0]["since"] == "2026-01-01"
+    assert report_timeline([replace(entry, progress=Progress.IN) for entry in entries], on).good
+
+
+def test_the_command_takes_a_cohort_or_the_timeline(tmp_path: Path) -> None:
+    (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
+    command = ["status", "--landing", str(tmp_path / "landing"), "--home", str(tmp_path / "home")]
+    answer = CliRunner().invoke(main, [*command, "--timeline", "--json"])
+    assert (answer.exit_code, len(json.loads(answer.stdout)["cohorts"])) == (0, 6)
+    for given_options in ([], ["--timeline", "--cohort", "202425"]):
+        assert CliRunner().invoke(main, [*command, *given_options]).exit_code == 2
