@@ -23,7 +23,13 @@ from assets.release.assets import analyst_database, bundle, measurements, synthe
 from assets.returns.assets import returns
 from pipelines.dagster.console_progress import progress_logger
 from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
-from pipelines.dagster.schedules import daily_retention, nightly_intake, release_calendar, termly_linkage
+from pipelines.dagster.schedules import (
+    daily_retention,
+    nightly_intake,
+    nightly_returns,
+    release_calendar,
+    termly_linkage,
+)
 from pipelines.dagster.sensors import approved_releases, failed_runs, landing_sensor, restricted_automation
 from pipelines.opening import opened
 
@@ -73,6 +79,7 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
         ],
         schedules=[
             *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
+            *((nightly_returns,) if restricted and release else ()),
             *((release_calendar,) if release else ()),
         ],
         sensors=[

@@ -7,7 +7,7 @@ and returns dates and states, never a number of rows.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality_report.profile import AFTER, BEFORE
+from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS, RecordAtAge, RecordOnDay
 from sources.contracts.model import add_months
 from sources.extract.landed import list_councils
@@ -87,7 +88,8 @@ def judge(
     day_after = min(on, last) + dt.timedelta(1)
     needed = add_months(day_after.replace(day=1), -record.delivered_months - 1)
     reached = find_last_month(quality, record) if quality else None
-    if reached is None or reached < needed:
+    # A file made after its last record was due has the whole cohort: a small council may have no review in that month.
+    if reached is None or (reached < needed and taken <= last):
         missing_from = add_months(reached, 2 + record.delivered_months) if reached else first
         return Progress.LATE, max(first, missing_from - dt.timedelta(1))
     return (Progress.IN if on >= last else Progress.CURRENT), taken
@@ -100,11 +102,40 @@ def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | N
     is a wrong date, and does not count.
     """
     columns = quality.profile.by_column
-    if not any(group.rows for group in columns[record.kind].groups if group.key == record.code):
+    if record.code and not any(group.rows for group in columns[record.kind].groups if group.key == record.code):
         return None
     until = f"{_find_last_read(quality):%Y-%m}"
     months = [group.key for group in columns[record.dated].groups if group.rows and group.key not in (BEFORE, AFTER)]
     return max((dt.date.fromisoformat(f"{month}-01") for month in months if month <= until), default=None)
+
+
+def list_able_services(cohort: Cohort, on: dt.date) -> list[str]:
+    """Return the services that can have a record of every child of a cohort by a day."""
+    able = {SERVICES[source] for source in SERVICES if _list_possible(source, cohort, on)}
+    return [service for service in SERVICE_NAMES if service in able]
+
+
+def is_in_full(service: str, cohort: Cohort, extracts: Mapping[str, ExtractQuality], on: dt.date) -> bool:
+    """Return whether everything that a service can have sent by a day is in. `extracts` are a council's, by source."""
+    return all(
+        source in extracts and judge(record, extracts[source], cohort, on)[0] in (Progress.IN, Progress.CURRENT)
+        for source, of in SERVICES.items()
+        if of == service
+        for record in _list_possible(source, cohort, on)
+    )
+
+
+def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay | RecordAtAge]:
+    """Return the records of a source that every child of a cohort can have by a day."""
+    return [
+        record
+        for record in CONTRACTS[source].expected
+        if (
+            record.whole and record.possible.on(cohort) <= on
+            if isinstance(record, RecordOnDay)
+            else record.code and record.find_window(cohort)[1] <= on
+        )
+    ]
 
 
 def _find_last_read(quality: ExtractQuality) -> dt.date:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from ndl_export.pages import kit
 from privacy.doors import files
 from privacy.doors.sql import quote_text
 from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
-from privacy.services import SERVICE_NAMES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -114,18 +113,16 @@ def write_summary(
     con: duckdb.DuckDBPyConnection,
     store: CohortStore,
     council: str,
-    in_full: Collection[Sender],
+    missing: Sequence[str],
     held: Mapping[str, Unusual],
 ) -> None:
     """Write the summary of a council as JSON and as a page, from `records` and `doubts` of `con`.
 
     Per service: its children; those in no other service's rows in any council (`alone`); and those who may be alone
     (`perhaps_alone`), because another service's record may be theirs, or they could not have been found. The last two
-    are None if another service of the council has not sent everything. `held` are the deliveries that wait for a
-    person, by source.
+    are None if another service of the council is `missing`: it has not sent all that was due, and could know children
+    who seem to be known to one service only. `held` are the deliveries that wait for a person, by source.
     """
-    # A missing extract could hold children who seem to be known to one service only.
-    missing = [service for service in SERVICE_NAMES if Sender(council, service) not in in_full]
     counted = con.execute(_COUNTS.read_text(encoding="utf-8"), {"council": council}).fetchall()
     services = [
         {"service": service, "children": children}
@@ -133,7 +130,13 @@ def write_summary(
         for service, children, *alone in counted
     ]
     waiting = {source: asdict(found) for source, found in held.items()}
-    facts = {"council": council, "cohort": store.cohort, "services": services, "missing": missing, "held": waiting}
+    facts = {
+        "council": council,
+        "cohort": store.cohort,
+        "services": services,
+        "missing": missing,
+        "held": waiting,
+    }
     page = kit.render(
         TEMPLATES,
         "summary.html.j2",

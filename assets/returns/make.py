@@ -32,6 +32,7 @@ from assets.linkage.inputs import (
     read_linked_extracts,
 )
 from assets.linkage.row_numbers import RowNumbers
+from assets.linkage.timeline import is_in_full, list_able_services
 from assets.linkage.tokens import StoredPairs, open_readers
 from assets.returns.accounts import build_receipt, list_permitted_flows, load_facts, read_held_mac, write_summary
 from assets.returns.disclosure_log import LogEntry, LogState, ReturnState, check_anchored, read_state, record
@@ -95,15 +96,9 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
             f"this machine's clock says {on}, and the disclosure log goes on to {log.last_day}: put the clock right,"
             " then make the returns again"
         )
-    # A service is complete only with every source, because a missing extract could hold a child that seems unknown to
-    # it.
-    partly = {
-        Sender(council, SERVICES[each])
-        for council, _ in extracts
-        for each in SERVICES
-        if (council, each) not in extracts
-    }
-    in_full = {Sender(council, SERVICES[source]) for council, source in extracts} - partly
+    cohort = Cohort(store.cohort)
+    able = list_able_services(cohort, on)
+    in_full = _list_complete_senders(extracts, cohort, on)
     active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     payload = {
         source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
@@ -114,7 +109,9 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in active}
         unusual = observe(con, store, watched, log.released, on)
-        maker = _Maker(store.home, store.cohort, agreements, keys, on, extracts, payload, log, in_full, unusual, con)
+        maker = _Maker(
+            store.home, store.cohort, agreements, keys, on, extracts, payload, log, able, in_full, unusual, con
+        )
         note_waiting(con, maker.rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
         # Summaries stay in the restricted zone, so new rows count in them.
@@ -122,12 +119,23 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         for council in agreements:
             if council in active:
                 waiting = {source: found for (of, source), found in unusual.items() if of == council}
-                write_summary(con, store, council, in_full, waiting)
+                missing = [service for service in able if Sender(council, service) not in in_full]
+                write_summary(con, store, council, missing, waiting)
             else:
                 # An agreement that has ended leaves no true counts behind.
                 for suffix in (".json", ".html"):
                     store.return_summary(council).with_suffix(suffix).unlink(missing_ok=True)
     return sorted(made, key=lambda one: (one.council, one.source))
+
+
+def _list_complete_senders(extracts: Extracts, cohort: Cohort, on: dt.date) -> list[Sender]:
+    """Return the services of each council that have sent everything that was due by a day."""
+    return [
+        Sender(council, service)
+        for council in sorted({council for council, _ in extracts})
+        for service in list_able_services(cohort, on)
+        if is_in_full(service, cohort, {source: found for (of, source), found in extracts.items() if of == council}, on)
+    ]
 
 
 @with_removals_blocked
@@ -155,8 +163,8 @@ def release(store: ExtractStore, reason: str) -> None:
 class _Maker:
     """The maker of a cohort's returns on one day.
 
-    `extracts` and `unusual` deliveries are by council and source. All extracts of the senders `in_full` are in. `con`
-    has the records that `privacy.returns.facts` reads.
+    `extracts` and `unusual` deliveries are by council and source. Services that are `able` can know every child by that
+    day, and all due extracts of the senders `in_full` are in. `con` has the records that `privacy.returns.facts` reads.
     """
 
     home: Home
@@ -167,6 +175,7 @@ class _Maker:
     extracts: Extracts
     payload: Payload
     log: LogState
+    able: Collection[str]
     in_full: Collection[Sender]
     unusual: Mapping[tuple[str, str], Unusual]
     con: duckdb.DuckDBPyConnection
@@ -210,7 +219,7 @@ class _Maker:
     def _find_terms(self, receiver: Sender) -> tuple[Permitted, Absence, NewChildren]:
         """Return what a receiver may be told, and the rule about new rows that applies."""
         allowed = list_permitted(self.agreements, receiver, self.on)
-        of_absence = decide_absence(receiver, allowed, SERVICE_NAMES, self.in_full)
+        of_absence = decide_absence(receiver, allowed, self.able, self.in_full)
         return allowed, of_absence, find_new_children_rule(self.agreements, receiver, allowed)
 
     def _explain_no_return(self, council: str, source: str) -> str | None:

@@ -27,7 +27,6 @@ from assets.intake.deliveries import ExtractQuality
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
 from privacy.doors.sql import parquet
-from privacy.returns.facts import ALIKE_TOKENS
 from privacy.services import SERVICES
 
 MANY_MORE_ROWS = 1.5
@@ -38,7 +37,7 @@ MOST_ALIKE = 8
 """A delivery is unusual if more than this many marks, one of them new, share an identifier, or one name with a date
 of birth or a postcode, and so look like variants of one child. All marks since the first delivery count, so that a
 few in each of many deliveries add up."""
-_GROUPED = (*ALIKE_TOKENS, "t_upn", "t_nhs")
+_GROUPED = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode", "t_upn", "t_nhs")
 _EXTRACTS = b"extracts"
 _KEY = pa.schema([("council", pa.string()), ("source", pa.string())])
 _SCHEMA = pa.schema(

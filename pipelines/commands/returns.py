@@ -91,10 +91,10 @@ def _explain_agreement(agreement: Agreement) -> Iterator[str]:
 
 
 def _iter_warnings(agreement: Agreement) -> Iterator[str]:
-    from privacy.returns.agreement import ABSENCE_TO, Fact, First
+    from privacy.returns.agreement import NEVER_ABSENT, Fact, First
 
-    if any(Fact.NO_OTHER in disclosure.facts and disclosure.receiver != ABSENCE_TO for disclosure in agreement.tells):
-        yield f"{Fact.NO_OTHER} is told to {ABSENCE_TO} alone, whatever the agreement says"
+    if any(Fact.NO_OTHER in disclosure.facts and disclosure.teller == NEVER_ABSENT for disclosure in agreement.tells):
+        yield f"{Fact.NO_OTHER} is never told of {NEVER_ABSENT}, whatever the agreement says"
     rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
         yield "under this rule a child that is put in to find out about it is told of at once"

@@ -9,9 +9,10 @@ from assets.catalogue.runs import COHORTS, RELEASE, WHY, note_councils, tag_part
 from assets.home.installation import Installation
 from ndl_export.facts.directory_files import read_calendar
 from pipelines.dagster.arriving import find_not_taken
-from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job
+from pipelines.dagster.jobs import intake_job, linkage_job, publication_job, retention_job, returns_job
 from pipelines.release_calendar import TIMEZONE
 from privacy.doors.environment import get_settings
+from sources.reference.cohorts import list_open_cohorts
 
 
 @dg.schedule(
@@ -64,6 +65,36 @@ def find_last_assessed(day: dt.date) -> str:
     code = f"{year}{(year + 1) % 100:02d}"
     keys = COHORTS.get_partition_keys()
     return code if code in keys else keys[-1]
+
+
+@dg.schedule(
+    job=returns_job,
+    cron_schedule="0 6 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each day at 06:00, after the intake and linkage of the night, renew the returns of every linked cohort from"
+        " birth to Reception, so that a new concern, a first appearance or a move reaches the other services the next"
+        " morning. Returns whose content has not changed are left alone. Nothing starts without a folder of sharing"
+        " agreements (READINESS_AGREEMENTS)."
+    ),
+)
+def nightly_returns(
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    if installation.agreements is None:
+        yield dg.SkipReason("no folder of sharing agreements is given")
+        return
+    day = context.scheduled_execution_time.date()
+    home = installation.home_folder
+    linked = [cohort.code for cohort in list_open_cohorts(day) if home.cohort(cohort.code).links.exists()]
+    for cohort in linked:
+        yield dg.RunRequest(
+            run_key=f"{cohort}-{day}",
+            partition_key=cohort,
+            tags={WHY: "returns of the night"},
+        )
+    if not linked:
+        yield dg.SkipReason("no cohort from birth to Reception is linked")
 
 
 daily_retention = dg.ScheduleDefinition(

@@ -6,10 +6,11 @@ reason:
 - a service knows the child: the probabilities that linked the two rows to the child, multiplied, must be at least
   SURE_PROBABILITY. A row linked by its own identifier has probability 1
 - a date, or the absence of a concern: no less certain record of that service may be the child's as well
-- no other service knows the child: only schools are told (`ABSENCE_TO`), and only if it is true of enough of their rows
-  (LEAST_ABSENT_SHARE). No disclosing service may have a record that is, or could be, the child's (`Doubts`). Nor may it
-  have a record of a child unknown to the receiver with the same date of birth or postcode, the same forename or
-  surname, and no different sex. The row must also be one that would have been found (FINDABLE_CONDITION)
+- no other service knows the child: told only of services that can know a child of this age (`decide_absence`), and only
+  if it is true of enough of the receiver's rows (LEAST_ABSENT_SHARE). No disclosing service may have a record that is,
+  or could be, the child's (`Doubts`). Nor may it have a record of a child unknown to the receiver that agrees in two of
+  date of birth, postcode and a name, or in the date of birth and the sound of a name, with no different sex
+  (ALIKE_TOKENS). The row must also be one that would have been found (FINDABLE_CONDITION)
 
 Only rows of the receiver, and of services that may disclose something to it, are used.
 
@@ -44,15 +45,20 @@ from privacy.linkage.link import REVIEW_BAND, STEPS, Scored
 from privacy.linkage.model import convert_to_bits
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, select_first_rows_sql
 from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, build_band_sql, build_bare_sql, clear_sole_bearers
-from privacy.returns.agreement import ABSENCE_TO, Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.agreement import NEVER_ABSENT, Fact, First, NewChildren, Permitted, Sender
 from privacy.row_keys import ROW_KEY
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the review band."""
 assert REVIEW_BAND[1] < SURE_PROBABILITY
 _LEAST_PROBABILITY = SURE_PROBABILITY - 1e-12  # allows for rounding
-ALIKE_TOKENS = ("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode")
-"""A row that no other service is said to know must not share any of these tokens with a stranger."""
+ALIKE_TOKENS = (
+    *("t_surname_dob", "t_forename_dob", "t_surname_postcode", "t_forename_postcode"),
+    *("t_surname_sound_dob", "t_forename_sound_dob", "t_dob_postcode"),
+)
+"""A row that no other service is said to know must not share any of these tokens with a stranger. With only the first
+four, 43 of 581 statements to health visitors about nurseries were wrong at three times the usual slips; with all, 23 of
+531."""
 FINDABLE_CONDITION = f"{COMPLETE} AND {build_band_sql('surname', {'t_surname_dob'})} >= {RARE_SURNAME}"
 """SQL condition on a row: names, date of birth and postcode are present, and the surname is rare enough to have
 tokens without both (`pseudonyms.RARE_SURNAME`). With a more common surname, a child whose other record has a
@@ -77,24 +83,26 @@ class Absence:
     why_not: str | None
 
 
-def decide_absence(
-    receiver: Sender, allowed: Permitted, own_services: Collection[str], in_full: Collection[Sender]
-) -> Absence:
+def decide_absence(receiver: Sender, allowed: Permitted, able: Collection[str], in_full: Collection[Sender]) -> Absence:
     """Return whether `receiver` can be told that no other service knows a child.
 
-    `own_services` are all services; `in_full` are the senders all of whose extracts are in. The result depends on
-    agreements and on which extracts are in, never on a row, so a missing statement reveals nothing about a child.
+    `able` are the services that can know every child of the cohort by now; `in_full` are the senders whose extracts due
+    by now are all in. The result depends on agreements, the day and which extracts are in, never on a row, so a missing
+    statement reveals nothing about a child.
     """
-    if receiver.service != ABSENCE_TO:
+    others = [service for service in able if service != receiver.service]
+    if NEVER_ABSENT in others:
         return Absence((), f"for {receiver.service}, the reason is too often a missed record")
-    tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts)
-    needed = [Sender(receiver.council, service) for service in own_services if service != receiver.service]
+    if not others:
+        return Absence((), "no other service can know every child of this age yet")
+    tellers = tuple(teller for teller, facts in allowed.items() if Fact.NO_OTHER in facts and teller.service in others)
+    needed = [Sender(receiver.council, service) for service in others]
     silent = [sender for sender in needed if sender not in tellers]
     if silent:
         return Absence((), f"{_join_senders(silent)} may not disclose it under the agreements")
     late = [sender for sender in tellers if sender not in in_full]
     if late:
-        return Absence((), f"not every extract of {_join_senders(late)} is in")
+        return Absence((), f"not every extract of {_join_senders(late)} that was due is in")
     return Absence(tellers, None)
 
 

@@ -138,12 +138,14 @@ class Due:
 class RecordOnDay:
     """A record that one delivery has of every child the service knows, such as a census.
 
-    `possible` is the first day on which a delivery can have it.
+    `possible` is the first day on which a delivery can have it. `whole` means that every child of the cohort is old
+    enough to be in it.
     """
 
     title: str
     due: Due
     possible: Due
+    whole: bool = True
 
     @property
     def reason(self) -> str:
@@ -158,7 +160,8 @@ class RecordOnDay:
 class RecordAtAge:
     """A record made when a child reaches an age in `months` and `days`, such as a review.
 
-    The source's column `kind` has the value `code`, and the column `dated` its date. Deliveries are monthly: a record
+    The source's column `kind` has the value `code` (empty for a record that may be kept with the mother, so that an
+    extract of children lacks it), and the column `dated` its date. Deliveries are monthly: a record
     is due `delivered_months` after that age.
     """
 

@@ -8,6 +8,7 @@ import os
 import stat
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,13 +16,13 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, build_partition_key, linked_at_night
+from assets.catalogue.runs import COHORTS, RANGE_END, RANGE_START, WHY, build_partition_key, linked_at_night
 from assets.home.errors import StepFailed, translate_errors
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
-from pipelines.dagster.schedules import nightly_intake, release_calendar, termly_linkage
+from pipelines.dagster.schedules import nightly_intake, nightly_returns, release_calendar, termly_linkage
 from pipelines.dagster.sensors import _BY_KIND, describe_failure, failed_runs
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
@@ -92,6 +93,21 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
 def test_the_linkage_of_a_term_names_the_last_assessed_cohort() -> None:
     (request,) = requests(termly_linkage(at(2026, 9, 2, 5, 0)))
     assert (request.partition_key, request.tags[WHY]) == ("202526", "linkage of the term")
+
+
+# --- Returns at night
+
+
+def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: Installation) -> None:
+    night = at(2026, 11, 29, 6, 0)
+    for cohort in ("202526", "202627", "203132"):  # the first left Reception in August
+        links = installation.home_folder.cohort(cohort).links
+        links.parent.mkdir(parents=True)
+        links.touch()
+    assert requests(nightly_returns(night, installation)) == []  # nothing is agreed
+    agreed = replace(installation, agreements=installation.landing)
+    assert [request.partition_key for request in requests(nightly_returns(night, agreed))] == ["202627", "203132"]
+    assert {"202627", "203132"} <= set(COHORTS.get_partition_keys())
 
 
 # --- Linkage by condition

@@ -6,6 +6,8 @@ errors. Extracts go through intake, linkage, agreements and sealed files.
 
 from __future__ import annotations
 
+import datetime as dt
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from sources.synthetic import generate
 from tests.support.extracts import PERSON, row
 from tests.support.linkage import stress
 from tests.support.returns.agreements import EVERY_FACT, everything, telling, write
-from tests.support.returns.pipeline import COHORT, Pipeline, pipeline_at
+from tests.support.returns.pipeline import COHORT, TODAY, Pipeline, pipeline_at
 
 Counts = dict[str, tuple[int, int, int]]
 """Numbers of right, wrong and withheld facts, by kind."""
@@ -40,17 +42,27 @@ _PAYLOAD = {
 """Values of every row of the stress extracts, except the council's code, months of review and concerns."""
 
 
-def synthetic(folder: Path, seed: int, scale: float, councils: Sequence[str] = PILOT) -> Pipeline:
+BEFORE_SCHOOL = dt.date(2024, 4, 1)
+"""A day on which the last early years census of the cohort is in, and schools have sent nothing."""
+
+
+def synthetic(
+    folder: Path, seed: int, scale: float, councils: Sequence[str] = PILOT, *, before_school: bool = False
+) -> Pipeline:
     """Ingest and link extracts of `readiness synth`, with the truth in the same folder."""
     pipeline = pipeline_at(folder)
     generate(pipeline.landing, COHORT, scale=scale, seed=seed, councils="pilot")
+    for extracts in pipeline.landing.glob("*/*") if before_school else ():
+        if SERVICES.get(extracts.name) == "education":
+            shutil.rmtree(extracts)
     pipeline.ingest_and_link(sorted(councils))
     return pipeline
 
 
-def stressed(folder: Path, seed: int, children: int, slips: float = 1.0) -> Pipeline:
+def stressed(folder: Path, seed: int, children: int, slips: float = 1.0, *, before_school: bool = False) -> Pipeline:
     """Ingest and link stress extracts with `slips` times the usual errors."""
-    return written(folder, stress.extracts(children, seed, slips=slips))
+    frames = stress.extracts(children, seed, slips=slips)
+    return written(folder, {s: f for s, f in frames.items() if not before_school or SERVICES[s] != "education"})
 
 
 def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
@@ -79,14 +91,14 @@ def written(folder: Path, frames: Mapping[str, pd.DataFrame]) -> Pipeline:
     return pipeline
 
 
-def agree(pipeline: Pipeline, councils: Collection[str], across: bool) -> None:
+def agree(pipeline: Pipeline, councils: Collection[str], across: bool, on: dt.date = TODAY) -> None:
     """Write agreements by which every service discloses everything to the others of its council and, if `across`, to
-    those of all other councils."""
+    those of all other councils; make the returns as of a day."""
     for council in councils:
         others = [other for other in councils if other != council] if across else []
         away = "".join(telling(a, b, EVERY_FACT[a], to) for to in others for a in EVERY_FACT for b in EVERY_FACT)
         write(pipeline.agreements, council, pipeline.recipients, everything() + away, accepts_from=others)
-    pipeline.make()
+    pipeline.make(on)
 
 
 def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
@@ -131,6 +143,7 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
         f" {concern} AS concern FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
         for source, (contact, concern) in said.items()
+        if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
     links = pa.parquet.read_table(pipeline.home.cohort(COHORT).links)
     numbers = RowNumbers(pipeline.home.cohort(COHORT), pipeline.keys).numbers(links)
@@ -145,7 +158,8 @@ def _truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
 def _sealed(pipeline: Pipeline, councils: Collection[str]) -> pa.Table:
     """Return one row per return: source, council, service, facts as JSON, disclosing services, and services whose
     absence is disclosed."""
-    opened = [pipeline.opened(council, source) for council in councils for source in SERVICES]
+    places = [(council, source) for council in councils for source in SERVICES]
+    opened = [pipeline.opened(*place) for place in places if pipeline.file(*place).exists()]
     return pa.table(
         {
             "source": [one.header.source for one in opened],
