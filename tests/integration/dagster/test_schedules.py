@@ -104,9 +104,9 @@ def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: 
         links = installation.home_folder.cohort(cohort).links
         links.parent.mkdir(parents=True)
         links.touch()
-    assert requests(nightly_returns(night, installation)) == []  # nothing is agreed
+    assert requests(nightly_returns(night, installation=installation)) == []  # nothing is agreed
     agreed = replace(installation, agreements=installation.landing)
-    assert [request.partition_key for request in requests(nightly_returns(night, agreed))] == ["202627", "203132"]
+    assert [request.partition_key for request in requests(nightly_returns(night, installation=agreed))] == ["202627", "203132"]
     assert {"202627", "203132"} <= set(COHORTS.get_partition_keys())
 
 
