@@ -7,8 +7,8 @@ and returns dates and states, never a number of rows.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -118,11 +118,28 @@ def list_able_services(cohort: Cohort, on: dt.date) -> list[str]:
 def is_in_full(service: str, cohort: Cohort, extracts: Mapping[str, ExtractQuality], on: dt.date) -> bool:
     """Return whether everything that a service can have sent by a day is in. `extracts` are a council's, by source."""
     return all(
-        source in extracts and judge(record, extracts[source], cohort, on)[0] in (Progress.IN, Progress.CURRENT)
+        source in extracts and _has_everything(possible, extracts[source], cohort, on)
         for source, of in SERVICES.items()
-        if of == service
-        for record in _list_possible(source, cohort, on)
+        if of == service and (possible := _list_possible(source, cohort, on))
     )
+
+
+def _has_everything(
+    possible: Sequence[RecordOnDay | RecordAtAge], quality: ExtractQuality, cohort: Cohort, on: dt.date
+) -> bool:
+    """Return whether a delivery has the records that are possible by a day.
+
+    Monthly deliveries must go up to that day and have at least one kind of record: some providers send two-year reviews
+    only, and know every child from then on.
+    """
+    reaching = [replace(record, code="") if isinstance(record, RecordAtAge) else record for record in possible]
+    return all(_is_sent(record, quality, cohort, on) for record in reaching) and any(
+        _is_sent(record, quality, cohort, on) for record in possible
+    )
+
+
+def _is_sent(record: RecordOnDay | RecordAtAge, quality: ExtractQuality, cohort: Cohort, on: dt.date) -> bool:
+    return judge(record, quality, cohort, on)[0] in (Progress.IN, Progress.CURRENT)
 
 
 def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay | RecordAtAge]:

@@ -106,7 +106,10 @@ def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: 
         links.touch()
     assert requests(nightly_returns(night, installation=installation)) == []  # nothing is agreed
     agreed = replace(installation, agreements=installation.landing)
-    assert [request.partition_key for request in requests(nightly_returns(night, installation=agreed))] == ["202627", "203132"]
+    assert [request.partition_key for request in requests(nightly_returns(night, installation=agreed))] == [
+        "202627",
+        "203132",
+    ]
     assert {"202627", "203132"} <= set(COHORTS.get_partition_keys())
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, list_months
-from assets.linkage.timeline import Entry, Progress, build_timeline, judge
+from assets.linkage.timeline import Entry, Progress, build_timeline, is_in_full, judge, list_able_services
 from assets.returns.make import _list_census_months
 from pipelines.cli import main
 from pipelines.reports.timeline import report_timeline
@@ -107,6 +107,22 @@ def test_a_delivery_has_the_censuses_before_it() -> None:
     ]
     earlier = _with_parts(quality, "2028-02-20")
     assert judge(CENSUSES[1], earlier, COHORT, today) == (Progress.LATE, dt.date(2029, 3, 15))
+
+
+def test_a_service_has_sent_everything_if_a_kind_of_record_is_in_and_its_months_go_on() -> None:
+    whole = " ".join(f"{month:%Y-%m}" for month in list_months(COHORT))
+
+    def is_in(quality: ExtractQuality, on: str) -> bool:
+        return is_in_full("health", COHORT, {"hv_reviews": quality}, dt.date.fromisoformat(on))
+
+    assert list_able_services(COHORT, dt.date(2026, 12, 13)) == []
+    assert list_able_services(COHORT, dt.date(2026, 12, 14)) == ["health"]
+    assert is_in(_reviewed("2027-01-05", "2026-10", "NBV"), "2027-01-10")
+    assert not is_in(_reviewed("2027-01-05", "2026-06", "NBV"), "2027-05-01")  # the months end before the last was due
+    assert not is_in(_reviewed("2027-01-05", "2026-12", "2-2.5Y"), "2027-01-10")  # none is of the youngest yet
+    assert is_in(_reviewed("2029-06-05", whole, "2-2.5Y"), "2029-06-10")
+    assert not is_in_full("settings", COHORT, {}, dt.date(2029, 6, 1))
+    assert list_able_services(COHORT, dt.date(2029, 6, 1)) == ["settings", "health"]
 
 
 def test_contact_is_no_later_than_the_census_that_was_read() -> None:
