@@ -24,7 +24,7 @@ from sources.councils.dialect import (
     Pattern,
     build_date_sql,
     build_plausible_sql,
-    find_likeliest_format,
+    exchange_day_and_month,
 )
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
 from sources.extract.table import build_trimmed_sql
@@ -80,8 +80,11 @@ class TextSample:
             return None
         shares = self._shares(heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS])
         by_form = dict(zip(USUAL_FORMATS, shares, strict=True))
-        best, exchanged = find_likeliest_format(by_form)
-        return DateForm(best, exchanged) if by_form[best] >= least else None
+        # rounded, so that a few odd cells do not outweigh the order of `USUAL_FORMATS`, day before month
+        best = max(by_form, key=lambda form: round(by_form[form], 2))
+        other = exchange_day_and_month(best)
+        is_ambiguous = other != best and by_form.get(other, 0.0) >= by_form[best]
+        return DateForm(best, other if is_ambiguous else None) if by_form[best] >= least else None
 
     def values(self, heading: str, most: int) -> dict[str, int]:
         """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
@@ -118,6 +121,11 @@ _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,
 _UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
 """Date formats that other numbers may have too."""
 _NAMES = ("surname", "forename")
+_JOINED = {
+    "date_of_birth": (("birth_year", "birth_month", "birth_day"), "-", "in three columns"),
+    "postcode": (("postcode_outward", "postcode_inward"), " ", "in two columns"),
+}
+"""Columns that may be in parts (as in `headings.yaml`), each with the separator of the parts and the reason given."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +173,7 @@ class Guesser:
             self._guess_numbered_goals,
             self._guess_goals_in_order,
             self._names,
-            self._guess_birth_date,
-            self._guess_postcode,
+            self._guess_joined,
             self._guess_referral,
         ):
             found |= {column: guess for column, guess in more(found).items() if column not in found}
@@ -312,32 +319,25 @@ class Guesser:
         best = max(scores, key=scores.__getitem__, default=None)
         return best if best is not None and scores[best] >= LIKE_SCORE else None
 
-    def _guess_birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        headings = [self._part(part, found) for part in ("birth_year", "birth_month", "birth_day")]
-        parts = tuple(heading for heading in headings if heading)
-        if "date_of_birth" not in self.contract or len(parts) < 3:
-            return {}
-        return {"date_of_birth": Guess("date_of_birth", None, Join(parts, "-"), "in three columns", True)}
-
-    def _guess_postcode(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        outward, inward = (self._part(part, found) for part in ("postcode_outward", "postcode_inward"))
-        if "postcode" not in self.contract or not outward or not inward:
-            return {}
-        return {"postcode": Guess("postcode", None, Join((outward, inward), " "), "in two columns", True)}
+    def _guess_joined(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Guess columns whose parts are in several columns of the file."""
+        guesses = {}
+        for column, (parts, separator, why) in _JOINED.items():
+            headings = tuple(heading for part in parts if (heading := self._part(part, found)))
+            if column in self.contract and len(headings) == len(parts):
+                guesses[column] = Guess(column, None, Join(headings, separator), why, True)
+        return guesses
 
     def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        heading = self._part("referral_date", found) or self._find_dated_referral()
-        if heading is None or "referral" not in self.contract:
+        if "referral" not in self.contract:
+            return {}
+        dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
+        named = (each for each in dated if score_heading(self.contract["referral"], each) >= SURE_SCORE)
+        heading = self._part("referral_date", found) or next(named, None)
+        if heading is None:
             return {}
         why = "a referral is taken to be made where it has a date"
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
-
-    def _find_dated_referral(self) -> str | None:
-        """Return a heading of referrals whose values are dates."""
-        if "referral" not in self.contract:
-            return None
-        dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
-        return next((each for each in dated if score_heading(self.contract["referral"], each) >= SURE_SCORE), None)
 
     def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}

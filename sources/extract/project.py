@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privacy.doors.sql import quote_text
-from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts import Column, Kind, Role, Rule, SourceContract
 from sources.councils.dialect import (
     Dialect,
     build_date_sql,
@@ -57,10 +57,6 @@ class Projection:
     texts: str
     checks: tuple[Check, ...]
     issue_columns: tuple[str, ...]
-
-    def build_broken_sql(self, severity: Severity) -> str:
-        """Return the SQL condition that a row breaks any rule of this severity."""
-        return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
 def place_columns(landed: Landed) -> dict[str, str]:

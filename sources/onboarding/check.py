@@ -16,7 +16,7 @@ from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract.landed import Landed
 from sources.extract.match import choose_dialect, find_missing_columns, is_in_contract_form, normalise_heading
-from sources.extract.open import OpenExtract, Origin, open_extract
+from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import Projection, project_extract
 from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_rows
 from sources.onboarding.sample import (
@@ -157,13 +157,16 @@ class _Reading:
         )
         self.unreadable = sum(map(len, extract.set_aside.values()))
         self.rows = self._count("true") + self.unreadable
-        self.rejected = self._count(self.projection.build_broken_sql(Severity.REJECT)) + self.unreadable
+        rejecting = (check.found for check in self.projection.checks if check.rule.severity is Severity.REJECT)
+        self.rejected = self._count(" OR ".join(rejecting) or "false") + self.unreadable
 
     def column(self, column: Column) -> ColumnCheck:
         """Return how a contract column is read."""
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
-        headings = self._get_headings(name, origin)
+        headings = self.dialect.derived[name].inputs if origin == "derived" else ()
+        if origin == "column":
+            headings = (self.extract.headings[name],)
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
         coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
@@ -234,24 +237,14 @@ class _Reading:
             notes.append("two-digit years: 00 to 68 are read as 2000 to 2068, 69 to 99 as 1969 to 1999")
         return tuple(notes)
 
-    def _count(self, condition: str) -> int:
-        return int(self.con.execute(f"SELECT count(*) FROM sample_read WHERE {condition}").fetchall()[0][0])
-
-    def _get_headings(self, column: str, origin: Origin) -> tuple[str, ...]:
-        if origin == "column":
-            return (self.extract.headings[column],)
-        return self.dialect.derived[column].inputs if origin == "derived" else ()
+    def _count(self, condition: str, relation: str = "sample_read") -> int:
+        return int(self.con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0][0])
 
     def _lost(self, column: str) -> int:
         """Count the rows in which a derived column is blank although all its inputs are filled."""
         inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
         filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
-        return int(
-            self.con.execute(
-                f"SELECT count(*) FROM sample_read JOIN sample_rows USING ({SOURCE_ROW})"
-                f" WHERE raw_{column} IS NULL AND {filled}"
-            ).fetchall()[0][0]
-        )
+        return self._count(f"raw_{column} IS NULL AND {filled}", f"sample_read JOIN sample_rows USING ({SOURCE_ROW})")
 
     def _projection(self, cohort: Cohort) -> Projection:
         landed = replace(self.extract.landed, cohort=cohort.code)

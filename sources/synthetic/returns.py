@@ -9,6 +9,7 @@ access affects every later answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,7 +28,6 @@ from sources.synthetic.recording import (
     EDUCATION,
     HEALTH,
     NURSERY,
-    Identity,
     Rows,
     World,
     build_codes,
@@ -160,11 +160,13 @@ def draw_early_years_census(world: World) -> Rows:
     identity = world.record_children(rng, "early_years_census", council, person, home, NURSERY)
     entitlement = pick(rng, _ENTITLEMENT_BY_FSM[people.categories[FSM][person]])
     nhs_number = np.where(rng.random(len(person)) < _NURSERY_WITH_NHS_NUMBER, people.nhs_number[person], "")
-    setting = _draw_settings(rng, world.margins.children, council)
+    settings = np.maximum(3, np.round(world.margins.children * _SETTINGS_A_CHILD)).astype(np.int64)
+    setting = (np.cumsum(settings) - settings)[council]
+    setting += np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
     ethnicity = np.where(rng.random(len(person)) < _ETHNICITY_BLANK, len(CODES), people.ethnicity[person])
     table = pa.table(
         {
-            "setting_urn": setting,
+            "setting_urn": build_codes(setting, [f"EY{300000 + number}" for number in range(int(settings.sum()))]),
             "nhs_number": build_text(nhs_number),
             **identity.columns(),
             "ethnicity": build_codes(ethnicity, (*CODES, "")),
@@ -176,15 +178,7 @@ def draw_early_years_census(world: World) -> Rows:
         }
     )
     again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
-    return build_rows(council, person, table, setting.indices.to_numpy(), again)
-
-
-def _draw_settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
-    """Draw the reference number of a setting in each child's council."""
-    settings = np.maximum(3, np.round(children * _SETTINGS_A_CHILD)).astype(np.int64)
-    first = np.cumsum(settings) - settings
-    index = first[council] + np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
-    return build_codes(index, [f"EY{300000 + number}" for number in range(int(settings.sum()))])
+    return build_rows(council, person, table, setting, again)
 
 
 def _draw_progress_checks(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
@@ -255,9 +249,17 @@ def draw_hv_reviews(world: World) -> Rows:
     again = np.flatnonzero(rng.random(len(reviews.date)) < _REVIEW_SENT_TWICE)
     who, where = person[reviews.enrolment], council[reviews.enrolment]
     outcome = _draw_outcomes(rng, world, who, reviews)
-    on_file = _draw_unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
+    on_file = identity[reviews.enrolment]
+    # Some children are recorded as Baby soon after birth.
+    unnamed = rng.random(len(who)) < np.array(_UNNAMED)[reviews.kind]
+    form = np.where(rng.random(len(who)) < 0.5, 0, 1 + on_file.sex)
+    form = np.where(people.twin[who] & (form > 0), 3 + who % 2, form)
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
-    on_file = replace(on_file, surname=uppercase(on_file.surname, capitals))
+    on_file = replace(
+        on_file,
+        forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
+        surname=uppercase(on_file.surname, capitals),
+    )
     # By registration: a provider that lacks a child's number lacks it in every review.
     missing = (rng.random(len(person)) < _NHS_NUMBER_MISSING)[reviews.enrolment]
     table = pa.table(
@@ -302,14 +304,6 @@ def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: i
 
 def _draw_dates_after(rng: np.random.Generator, start: Dates, low: int, high: int) -> Dates:
     return start + rng.integers(low, high, len(start)).astype("timedelta64[D]")
-
-
-def _draw_unnamed(rng: np.random.Generator, world: World, identity: Identity, person: Ints, kind: Ints) -> Identity:
-    """Return identities in which some children, soon after birth, are recorded as Baby."""
-    unnamed = rng.random(len(kind)) < np.array(_UNNAMED)[kind]
-    form = np.where(rng.random(len(kind)) < 0.5, 0, 1 + identity.sex)
-    form = np.where(world.people.twin[person] & (form > 0), 3 + person % 2, form)
-    return replace(identity, forename=np.where(unnamed, _UNNAMED_FORMS[form], identity.forename))
 
 
 def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
@@ -440,6 +434,9 @@ def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease:
         return weight * ease + np.sqrt(1 - weight**2) * rng.standard_normal(len(ease))
 
     story = near(0.6) - 0.5 * needs
+    # Yes, no or don't know; yes is more likely the more often the story was repeated.
+    yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
+    sharing = np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1)
     # Who did not seek support (code 4) did not wait: code 5, not applicable.
     wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -near(0.8)))
     hard = (near(0.7) < 0).astype(np.int64)
@@ -448,14 +445,17 @@ def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease:
         "wait_band": build_codes(wait, tuple("12345")),
         "ease_of_access": scale(ease, (-1.0, -0.1, 0.5, 1.3), "123458"),
         "repeat_story_count": scale(story, (-0.6, 0.1, 1.0), "12348"),
-        "sharing_would_have_helped": build_codes(_draw_sharing_answers(rng, story), tuple("128")),
+        "sharing_would_have_helped": build_codes(pick(rng, sharing), tuple("128")),
         "comfortable_with_sharing": scale(near(0.15) + 0.3, (-0.3, 0.6, 1.1, 1.7), "123458"),
         "main_barrier": build_codes(barrier, _BARRIERS),
         "overall_satisfaction": scale(near(0.8), (-0.7, 0.2, 0.7, 1.4), "123458"),
     }
 
 
-def _draw_sharing_answers(rng: np.random.Generator, story: Floats) -> Ints:
-    """Draw yes, no or don't know; yes is more likely the more often the story was repeated."""
-    yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
-    return pick(rng, np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1))
+RETURNS: Mapping[str, Callable[[World], Rows]] = {
+    "eyfsp": draw_eyfsp,
+    "school_census": draw_school_census,
+    "early_years_census": draw_early_years_census,
+    "hv_reviews": draw_hv_reviews,
+    "parent_experience": draw_parent_experience,
+}

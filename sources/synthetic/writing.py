@@ -35,22 +35,9 @@ from sources.synthetic.attainment import EXPECTED
 from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
-from sources.synthetic.returns import (
-    draw_early_years_census,
-    draw_eyfsp,
-    draw_hv_reviews,
-    draw_parent_experience,
-    draw_school_census,
-)
+from sources.synthetic.returns import RETURNS
 
 DEFAULT_SEED = 20260601
-_RETURNS = {
-    "eyfsp": draw_eyfsp,
-    "school_census": draw_school_census,
-    "early_years_census": draw_early_years_census,
-    "hv_reviews": draw_hv_reviews,
-    "parent_experience": draw_parent_experience,
-}
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
@@ -100,7 +87,7 @@ def generate(
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     _write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
     linkable: dict[str, Rows] = {}
-    for source, draw in _RETURNS.items():
+    for source, draw in RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, write_source(landing, source, rows, world))
         # The truth needs only which child each row is about, so the values are let go.

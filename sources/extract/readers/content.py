@@ -335,7 +335,14 @@ def list_members(archive: Content) -> list[Content]:
     """
     with archive.open() as stream:
         listed = enumerate(list_zip_entries(archive.name, stream), 1)
-        entries = [(number, info) for number, info in listed if not _is_no_file(info)]
+        entries = [
+            (number, info)
+            for number, info in listed
+            if not info.is_dir()
+            and (parts := PurePosixPath(info.filename).parts)
+            and not any(map(is_clutter, parts))
+            and not parts[-1].startswith(".")
+        ]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
         raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
@@ -441,8 +448,3 @@ def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
 def is_clutter(name: str) -> bool:
     """Return whether a file or folder was created by an operating system or office program, by its name."""
     return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
-
-
-def _is_no_file(info: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(info.filename).parts
-    return info.is_dir() or not parts or any(map(is_clutter, parts)) or parts[-1].startswith(".")

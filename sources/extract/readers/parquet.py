@@ -20,17 +20,9 @@ from pyarrow import types
 
 from privacy.doors import sealed
 from sources.errors import ExtractStopped
+from sources.extract import rules
 from sources.extract.landed import Landed
 from sources.extract.readers.content import Content, get_content, may_unpack_to
-from sources.extract.rules import (
-    ENCRYPTED_PARQUET,
-    LONG_VALUE,
-    NOT_PARQUET,
-    NOT_TEXT,
-    TOO_MANY_ROWS,
-    UNPACKS_TOO_LARGE,
-    build_error,
-)
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
@@ -59,7 +51,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
-        raise build_error(content.name, ENCRYPTED_PARQUET)
+        raise rules.build_error(content.name, rules.ENCRYPTED_PARQUET)
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
@@ -76,7 +68,7 @@ def _stop_if_unreadable(name: str) -> Iterator[None]:
     except MemoryError:
         raise
     except _UNREADABLE as error:
-        raise build_error(name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
+        raise rules.build_error(name, rules.ENCRYPTED_PARQUET if "crypt" in str(error) else rules.NOT_PARQUET) from None
 
 
 def _iter_batches(
@@ -88,9 +80,11 @@ def _iter_batches(
     """
     schema, in_file, row = file.schema_arrow, list(wanted.values()), 1
     for name in in_file:
-        _check_type(content.name, schema, name)
+        type = schema.field(name).type
+        if types.is_nested(type.value_type if types.is_dictionary(type) else type):
+            raise rules.build_error(content.name, rules.NOT_TEXT, _format_column_number(schema, name), name)
     if file.metadata.num_rows > MAX_ROWS:
-        raise build_error(content.name, TOO_MANY_ROWS)
+        raise rules.build_error(content.name, rules.TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
@@ -98,7 +92,7 @@ def _iter_batches(
             # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
-                raise build_error(content.name, UNPACKS_TOO_LARGE)
+                raise rules.build_error(content.name, rules.UNPACKS_TOO_LARGE)
             columns = [
                 _convert_to_text(content.name, _format_column_number(schema, name), heading, batch.column(name))
                 for heading, name in wanted.items()
@@ -110,13 +104,6 @@ def _iter_batches(
 
 def _format_column_number(schema: pa.Schema, name: str) -> str:
     return f"column {schema.names.index(name) + 1}"
-
-
-def _check_type(file: str, schema: pa.Schema, name: str) -> None:
-    """Raise `ExtractStopped` for a column of lists or structures."""
-    type = schema.field(name).type
-    if types.is_nested(type.value_type if types.is_dictionary(type) else type):
-        raise build_error(file, NOT_TEXT, _format_column_number(schema, name), name)
 
 
 def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
@@ -136,9 +123,9 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise build_error(file, NOT_TEXT, column, name) from None
+        raise rules.build_error(file, rules.NOT_TEXT, column, name) from None
     if (pc.max(pc.binary_length(text)).as_py() or 0) > _MAX_VALUE_BYTES:
-        raise build_error(file, LONG_VALUE, column, name)
+        raise rules.build_error(file, rules.LONG_VALUE, column, name)
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text
