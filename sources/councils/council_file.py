@@ -169,11 +169,6 @@ def _is_of_the_file(name: str, info: ValidationInfo) -> str:
     return council
 
 
-def _find_date_format_fault(form: str) -> str | None:
-    sentence = find_format_fault(form)
-    return f"{form!r} {sentence}" if sentence else None
-
-
 def _find_span_fault(text: str) -> str | None:
     span = re.fullmatch(r"([1-9]\d{0,3})\s*(?:-\s*([1-9]\d{0,3}))?", text)
     sound = span and int(span[1]) <= int(span[2] or span[1])
@@ -188,7 +183,7 @@ def _check_two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
 
 _Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_check_two_or_more)]
 _Formats = Annotated[
-    tuple[Annotated[Text, build_fault_validator(_find_date_format_fault)], ...],
+    tuple[Annotated[Text, build_fault_validator(find_format_fault)], ...],
     AsList,
     AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
     build_fault_validator(find_ambiguity),

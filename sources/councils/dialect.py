@@ -109,16 +109,15 @@ def find_format_fault(form: str) -> str | None:
         return None
     if "%" not in form:
         near = _translate_format(form)
-        return "is not a date format" + (
-            f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
-        )
+        remedy = repr(near) if near else "it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
+        return f"{form!r} is not a date format; write {remedy}"
     try:
         with _open_trial_database().cursor() as con:
             lost = con.execute(_build_difference_sql(form, (form,))).fetchall()
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
-        return f"is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
-    return "does not give the day, the month and the year of a date" if lost else None
+        return f"{form!r} is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
+    return f"{form!r} does not give the day, the month and the year of a date" if lost else None
 
 
 @lru_cache(maxsize=1024)

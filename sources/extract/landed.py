@@ -139,7 +139,7 @@ def describe_unread_entries(landing: Path) -> list[str]:
 
 def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
-    if _is_cohort(Path(folder).name):
+    if is_cohort(Path(folder).name):
         kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
         return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
     if "/" in folder:
@@ -163,13 +163,10 @@ def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
 
 
 def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
-    match count:
-        case 0:
-            return ""
-        case 1:
-            return f"1 {noun} {where} is not read: {reason}"
+    if count == 1:
+        return f"1 {noun} {where} is not read: {reason}"
     nouns = {"entry": "entries", "file": "files"}[noun]
-    return f"{count} {nouns} {where} are not read: {reason}"
+    return f"{count} {nouns} {where} are not read: {reason}" if count else ""
 
 
 def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
@@ -190,7 +187,7 @@ def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
                 for path in list_arrived(source)
                 if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
-            for inside in (path for path in list_entries(source) if _is_cohort(path.name) and path.is_dir()):
+            for inside in (path for path in list_entries(source) if is_cohort(path.name) and path.is_dir()):
                 found[f"{council}/{source.name}/{inside.name}"] = _list_strays(inside, source.name)
         found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
@@ -213,7 +210,8 @@ def _list_strays(folder: Path, source: str) -> list[Path]:
     ]
 
 
-def _is_cohort(name: str) -> bool:
+def is_cohort(name: str) -> bool:
+    """Return whether a name is the code of a cohort."""
     try:
         Cohort(name)
     except InvalidCohort:
@@ -260,7 +258,7 @@ def list_mixed_files(landing: Path, council: str, source: str) -> list[Landed]:
 def is_extract_name(name: str) -> bool:
     """Return whether a file is named as the contract says: by its cohort and its format suffix."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
-    return _is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
+    return is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
 def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> list[Path]:

@@ -119,16 +119,12 @@ def _limit(limits: Limits) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _leave_pandas_out() -> None:
-    """Prevent Arrow from importing pandas with its first array, which would cost every reader half a second."""
+if __name__ == "__main__":
+    # otherwise Arrow would import pandas with the first array of every reader, which takes half a second
     sys.modules["pandas"] = None  # type: ignore[assignment]
     with suppress(AttributeError, ImportError):
         pa.array(np.zeros(1))
     del sys.modules["pandas"]
-
-
-if __name__ == "__main__":
-    _leave_pandas_out()
     # a garbage collection in a reader would otherwise copy the memory pages that it shares with the template
     gc.freeze()
     _run_template(socket.socket(fileno=int(sys.argv[1])))

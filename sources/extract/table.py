@@ -152,6 +152,11 @@ def build_trimmed_sql(cell: str) -> str:
     return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
 
 
+def build_whole_sql(cell: str) -> str:
+    """Return SQL that turns `2.0`, a code that a spreadsheet made a number, back into `2`."""
+    return f"regexp_replace({cell}, '^([0-9]+)\\.0+$', '\\1')"
+
+
 def _mask_rows(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:
     """Return a mask of rows for which `holds` is true or null in every column except the row number."""
     found = np.ones(batch.num_rows, dtype=bool)

@@ -24,7 +24,7 @@ from sources.onboarding.sample import (
     MIN_ROWS,
     Shown,
     find_common_shape,
-    read_header,
+    open_sample_table,
     select_shown_values,
 )
 from sources.onboarding.write import format_scalar
@@ -102,14 +102,14 @@ def check_sample(
     it is found from the dates of birth.
     """
     contract = CONTRACTS[landed.source]
-    header = read_header(landed, council_dialect)
+    header = open_sample_table(landed, council_dialect).header
     dialect = choose_dialect(contract, header, council_dialect)
     missing = find_missing_columns(contract, dialect, header)
     # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
-    columns = tuple(map(reading.column, contract.columns))
-    unused = reading.unused(header)
+    columns = tuple(map(reading.check_column, contract.columns))
+    unused = reading.list_unused(header)
     absent = (
         f"missing column {local!r}" + (f" (for {column})" if local != column else "")
         for local, column in missing.items()
@@ -122,11 +122,11 @@ def check_sample(
         rejected=reading.rejected,
         contract_form=is_in_contract_form(contract, header),
         columns=columns,
-        rules=reading.rules(),
+        rules=reading.check_rules(),
         unused=unused,
-        stops=(*absent, *reading.stops()),
+        stops=(*absent, *reading.list_stops()),
         suggestions=_suggest_additions(columns, unused),
-        notes=reading.notes(),
+        notes=reading.list_notes(),
     )
 
 
@@ -148,8 +148,8 @@ class _Reading:
         # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
         con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
-        self.cohort = Cohort(extract.landed.cohort or self._cohort())
-        self.projection = self._projection(self.cohort)
+        self.cohort = Cohort(extract.landed.cohort or self._find_cohort())
+        self.projection = self._project(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE sample_read AS SELECT sample_checked.*, texts.* EXCLUDE ({SOURCE_ROW})"
@@ -160,7 +160,7 @@ class _Reading:
         rejecting = (check.found for check in self.projection.checks if check.rule.severity is Severity.REJECT)
         self.rejected = self._count(" OR ".join(rejecting) or "false") + self.unreadable
 
-    def column(self, column: Column) -> ColumnCheck:
+    def check_column(self, column: Column) -> ColumnCheck:
         """Return how a contract column is read."""
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
@@ -183,10 +183,10 @@ class _Reading:
             refused_values=select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
             if coded and refused
             else None,
-            lost=self._lost(name) if origin == "derived" else 0,
+            lost=self._count_lost(name) if origin == "derived" else 0,
         )
 
-    def rules(self) -> tuple[RuleCheck, ...]:
+    def check_rules(self) -> tuple[RuleCheck, ...]:
         """Return the broken cross-column rules; rules of one column are reported with the column."""
         across = {rule.id for rule in self.contract.rules}
         counted = (
@@ -194,7 +194,7 @@ class _Reading:
         )
         return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
 
-    def stops(self) -> list[str]:
+    def list_stops(self) -> list[str]:
         """Return the reasons why the intake would not accept the sample if it were the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
@@ -202,14 +202,14 @@ class _Reading:
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
         found = [
             f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"
-            for rule in self.rules()
+            for rule in self.check_rules()
             if rule.rows > limits.get(rule.rule, 1.0) * self.rows
         ]
         if self.rejected > MAX_REJECTED_SHARE * self.rows:
             found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {MAX_REJECTED_SHARE:.0%}")
         return found
 
-    def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
+    def list_unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
         """Return the unused headings, each with the contract column that it resembles."""
         used = {*self.extract.headings.values()}
         used |= {
@@ -221,7 +221,7 @@ class _Reading:
             (heading, find_similar_column(self.contract, heading)) for heading in header if heading not in used
         )
 
-    def notes(self) -> tuple[str, ...]:
+    def list_notes(self) -> tuple[str, ...]:
         notes = []
         if sheet := self.extract.table.sheet:
             if sheet.number:
@@ -240,17 +240,17 @@ class _Reading:
     def _count(self, condition: str, relation: str = "sample_read") -> int:
         return int(self.con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0][0])
 
-    def _lost(self, column: str) -> int:
+    def _count_lost(self, column: str) -> int:
         """Count the rows in which a derived column is blank although all its inputs are filled."""
         inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
         filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
         return self._count(f"raw_{column} IS NULL AND {filled}", f"sample_read JOIN sample_rows USING ({SOURCE_ROW})")
 
-    def _projection(self, cohort: Cohort) -> Projection:
+    def _project(self, cohort: Cohort) -> Projection:
         landed = replace(self.extract.landed, cohort=cohort.code)
         return project_extract("sample_rows", replace(self.extract, landed=landed), self.contract, self.valid)
 
-    def _cohort(self) -> str:
+    def _find_cohort(self) -> str:
         """Return the cohort of most children in the sample; the first cohort if no row has a date of birth."""
         first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
         if "date_of_birth" not in self.contract:
@@ -258,7 +258,7 @@ class _Reading:
         # School years begin on 1 September: eight months earlier, all birth dates of a cohort are in one year.
         rows = self.con.execute(
             "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
-            f" FROM ({self._projection(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
+            f" FROM ({self._project(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
             " ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
         return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code

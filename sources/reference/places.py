@@ -90,7 +90,3 @@ def resolve(text: str) -> Place:
             + "; names are as in sources/reference/places.csv"
         )
     return found
-
-
-def list_devolved_area_members(code: str) -> tuple[str, ...]:
-    return tuple(name for name, entry in load_places().items() if entry.english_devolved_area_code == code)

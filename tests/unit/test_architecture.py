@@ -7,22 +7,18 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import assets
 from tests.support.architecture import (
     ORDER,
     PACKAGES,
     PROJECT,
-    Module,
     circle,
     module_imports,
     modules,
     names,
     picture,
-    python_files,
     room_imports,
 )
 
@@ -94,10 +90,6 @@ def test_dagster_is_known_where_stages_meet_it_and_nowhere_else() -> None:
 def test_every_package_says_what_belongs_there() -> None:
     for module in modules():
         assert ast.get_docstring(module.tree), module.path
-
-
-def test_the_installed_packages_are_these() -> None:
-    assert Path(assets.__file__).resolve().parent == PROJECT / "assets"
 
 
 def test_the_picture_is_that_of_the_code() -> None:
@@ -218,10 +210,3 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
 def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
     (door,) = (door for door in DOORS if door.thing == thing)
     assert any(door.done_by(node) for node in ast.walk(ast.parse(code)))
-
-
-def test_a_module_of_one_line_is_a_module() -> None:
-    """The checks above look at every module of the product, however small."""
-    on_disk = {path for package in PACKAGES for path in python_files(package)}
-    assert {PROJECT / module.path for module in modules()} == on_disk
-    assert all(isinstance(module, Module) for module in modules())

@@ -299,20 +299,6 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
-    """Open a file on disk as a guarded stream, without following links out of `within`; raises `ExtractStopped`."""
-    try:
-        return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
-    except NotRegular:
-        raise rules.build_error(name, rules.NOT_REGULAR) from None
-    except LeadsOut:
-        raise rules.build_error(name, rules.LINK) from None
-    except PermissionError:
-        raise rules.build_error(name, rules.NOT_ALLOWED) from None
-    except OSError:
-        raise rules.build_error(name, rules.DAMAGED) from None
-
-
 def get_content(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
     """Return the content of the file at `path`, without a gzip layer; raises `ExtractStopped`.
 
@@ -320,7 +306,16 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     """
 
     def plain() -> BinaryIO:
-        return open_guarded(name, path, within)
+        try:
+            return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
+        except NotRegular:
+            raise rules.build_error(name, rules.NOT_REGULAR) from None
+        except LeadsOut:
+            raise rules.build_error(name, rules.LINK) from None
+        except PermissionError:
+            raise rules.build_error(name, rules.NOT_ALLOWED) from None
+        except OSError:
+            raise rules.build_error(name, rules.DAMAGED) from None
 
     format = detect_format(name, plain)
     if format is Format.GZIP:
@@ -347,7 +342,12 @@ def list_members(archive: Content) -> list[Content]:
     if len(entries) > MAX_MEMBERS:
         raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
     for number, info in entries:
-        _check(archive.name, number, info)
+        path = PurePosixPath(info.filename.replace("\\", "/"))
+        # a colon in the first part of a path is a Windows drive
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise rules.build_error(archive.name, rules.UNSAFE_MEMBER)
+        if path.suffix.lower() in ARCHIVE_SUFFIXES:
+            raise rules.build_error(archive.name, rules.NESTED_ARCHIVE, f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
         raise rules.build_error(archive.name, rules.UNPACKS_TOO_LARGE)
@@ -434,15 +434,6 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
         return bytes(data)
 
     return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
-
-
-def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
-    path = PurePosixPath(info.filename.replace("\\", "/"))
-    # a colon in the first part of a path is a Windows drive
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise rules.build_error(name, rules.UNSAFE_MEMBER)
-    if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.build_error(name, rules.NESTED_ARCHIVE, f"member {number}")
 
 
 def is_clutter(name: str) -> bool:

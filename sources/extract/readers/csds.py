@@ -41,7 +41,7 @@ from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, build_error
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql, build_whole_sql
 from sources.reference import read_rows
 from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
 from sources.reference.cohorts import Cohort
@@ -303,17 +303,14 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
 
 def _keep(table: str) -> str:
     """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
-    columns = ", ".join(f"{_build_cleaned_sql(item)} AS {item.item}" for item in list_items(table))
+    texts = {item: f"left({build_trimmed_sql(item.item)}, {_LONGEST})" for item in list_items(table)}
+    cleaned = {item.item: build_whole_sql(text) if item.coded else text for item, text in texts.items()}
+    columns = ", ".join(f"{text} AS {name}" for name, text in cleaned.items())
     activity_type = ""
     if table == "CYP202":
         # a spreadsheet reads code 08 as the number 8
         activity_type = " REPLACE (lpad(coalesce(activity_type, older_activity_type), 2, '0') AS activity_type)"
     return f"SELECT * FROM (SELECT *{activity_type} FROM (SELECT row, {columns} FROM incoming)) WHERE {_WANTED[table]}"
-
-
-def _build_cleaned_sql(item: Item) -> str:
-    text = f"left({build_trimmed_sql(item.item)}, {_LONGEST})"
-    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item.coded else text
 
 
 def _build_latest_sql(partition: str, *first: str) -> str:

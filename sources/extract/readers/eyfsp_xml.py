@@ -101,7 +101,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
             if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - given >= _BATCH_BYTES):
                 given = fed
-                yield pupils.taken()
+                yield pupils.take_rows()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)
         if not pupils.seen:
@@ -119,7 +119,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
     if pupils.impossible:
         set_aside[IMPOSSIBLE_YEAR] = pupils.impossible
     if pupils.rows:
-        yield pupils.taken()
+        yield pupils.take_rows()
 
 
 def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
@@ -199,7 +199,7 @@ class _Pupils:
         self._stage_results: dict[str, tuple[str, str, str]] = {}
         self._stage = ""
 
-    def taken(self) -> list[_Row]:
+    def take_rows(self) -> list[_Row]:
         """Return and clear the rows collected so far."""
         rows, self.rows = self.rows, []
         return rows

@@ -61,13 +61,16 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 
 @contextmanager
-def _stop_if_unreadable(name: str) -> Iterator[None]:
-    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read."""
+def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
+    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read; `tokens` is what is wrong
+    with a file of tokens."""
     try:
         yield
     except MemoryError:
         raise
     except _UNREADABLE as error:
+        if tokens:
+            raise ExtractStopped(f"{name}: {tokens}; send it again") from None
         raise rules.build_error(name, rules.ENCRYPTED_PARQUET if "crypt" in str(error) else rules.NOT_PARQUET) from None
 
 
@@ -153,19 +156,13 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
     # after the empty batch, so that other columns than expected are reported first
     _stop_unless_plain(landed, file.metadata)
-    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-    try:
+    texts = [field.name for field in file.schema_arrow if types.is_string(field.type)]
+    with _stop_if_unreadable(landed.name, "a part of the file cannot be read"):
         for batch in _open_sealed(landed, key, read_dictionary=texts).iter_batches(batch_size=batch_rows):
-            batch = pa.record_batch(
-                [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns],
-                names=batch.schema.names,
-            )
+            columns = [c.dictionary_decode() if types.is_dictionary(c.type) else c for c in batch.columns]
+            batch = pa.record_batch(columns, names=batch.schema.names)
             batch.validate(full=True)
             yield batch
-    except MemoryError:
-        raise
-    except _UNREADABLE:
-        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
 
 
 def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
@@ -182,20 +179,17 @@ def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -
 
 def _open_sealed(landed: Landed, key: bytes, **options: Any) -> pyarrow.parquet.ParquetFile:
     stream = get_content(landed.name, landed.path, within=landed.within).open()
-    try:
+    with _stop_if_unreadable(landed.name, "not a readable Parquet file"):
         if sealed.is_open(stream):
             raise ExtractStopped(
                 f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
                 f" way; {MAKE_AGAIN} with a tool of this version"
             )
-        file = sealed.open_sealed(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        try:
+            file = sealed.open_sealed(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        except sealed.NotForThisKey:
+            raise ExtractStopped(
+                f"{landed.name}: is sealed to another pipeline's key; {MAKE_AGAIN} with the intake.pub.pem of this one"
+            ) from None
         _ = file.schema_arrow
         return file
-    except sealed.NotForThisKey:
-        raise ExtractStopped(
-            f"{landed.name}: is sealed to another pipeline's key; {MAKE_AGAIN} with the intake.pub.pem of this one"
-        ) from None
-    except MemoryError:
-        raise
-    except _UNREADABLE:
-        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None
