@@ -91,10 +91,7 @@ class SampleCheck:
 
 
 def check_sample(
-    con: duckdb.DuckDBPyConnection,
-    landed: Landed,
-    council_dialect: Dialect,
-    valid: Mapping[str, str],
+    con: duckdb.DuckDBPyConnection, landed: Landed, council_dialect: Dialect, valid: Mapping[str, str]
 ) -> SampleCheck:
     """Check the first rows of a sample; raises `ExtractStopped` if not even its headings can be read.
 

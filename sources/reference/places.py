@@ -9,16 +9,7 @@ from pathlib import Path
 
 from sources.reference import read_rows
 
-PILOT = (
-    "leeds",
-    "hammersmith-and-fulham",
-    "halton",
-    "knowsley",
-    "liverpool",
-    "sefton",
-    "st-helens",
-    "wirral",
-)
+PILOT = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
 LIVERPOOL_CITY_REGION = "E47000004"
 COUNTRY = ("E92000001", "England")
 

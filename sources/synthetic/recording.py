@@ -116,11 +116,7 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
     forename[some(slips.forename_missing)] = ""
     sex = np.where(some(slips.sex_wrong), 1 - true.sex, true.sex)
     return Identity(
-        surname,
-        forename,
-        sex,
-        _record_dates(rng, true.born, slips),
-        _record_postcodes(rng, true.postcode, slips),
+        surname, forename, sex, _record_dates(rng, true.born, slips), _record_postcodes(rng, true.postcode, slips)
     )
 
 
@@ -199,10 +195,7 @@ def _record_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -
 
 
 def _change(
-    rng: np.random.Generator,
-    names: Texts,
-    chosen: Bools,
-    change: Callable[[np.random.Generator, Texts], Texts],
+    rng: np.random.Generator, names: Texts, chosen: Bools, change: Callable[[np.random.Generator, Texts], Texts]
 ) -> None:
     """Apply `change` in place to the chosen names."""
     rows = np.flatnonzero(chosen)

@@ -317,9 +317,7 @@ def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews
     concern = rng.random(size) < expit(np.array([-2.4, -0.3, 1.3])[np.clip(below, 0, 2)] - 0.35 * ability)
     referral = np.where(concern, rng.random(size) < 0.55, rng.random(size) < 0.01)
     asq_se2 = np.where(
-        with_asq3 & (rng.random(size) < 0.6),
-        5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2),
-        np.nan,
+        with_asq3 & (rng.random(size) < 0.6), 5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2), np.nan
     )
     return {
         "asq3_months": build_codes(np.where(with_asq3, months, 3), (*map(str, MONTHS), "")),

@@ -152,11 +152,7 @@ def _durable(node: ast.AST) -> bool:
 DOORS = (
     Door("open a DuckDB database", ("privacy.doors.database",), _calls("duckdb.connect", "duckdb.sql", "connect")),
     Door("put text into SQL", ("privacy.doors.sql",), _puts_text_into_sql),
-    Door(
-        "write durably, for the owner alone",
-        ("privacy.doors.files", "ndl_export.files.whole_files"),
-        _durable,
-    ),
+    Door("write durably, for the owner alone", ("privacy.doors.files", "ndl_export.files.whole_files"), _durable),
     Door("encrypt or decrypt rows", ("privacy.doors.sealed",), _mentions("pyarrow.parquet.encryption", "modular")),
     Door("take a lock", ("privacy.doors.locks",), _mentions("fcntl.flock", "fcntl.lockf", "flock")),
     Door(

@@ -148,10 +148,7 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
     first(
         4,
         [
-            (
-                lambda t: t.append_column("surname", pa.array([SECRET] * 9)),
-                "unexpected column 64",
-            ),
+            (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "unexpected column 64"),
             (lambda t: t.drop_columns(["t_nhs"]), "missing t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
             (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
