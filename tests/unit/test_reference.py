@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
-from sources.reference.cohorts import Cohort, InvalidCohort
-from sources.reference.goals import Target, load_targets
+from sources.reference.cohorts import Cohort, InvalidCohort, load_breaks
+from sources.reference.goals import load_targets
+from sources.reference.places import load_places
 from sources.reference.published_figures import read_expected_rows
 
 
@@ -38,24 +39,16 @@ def test_expected_rows_may_name_the_cohort_as_people_write_it(tmp_path: Path) ->
     assert read_expected_rows(path) == {("hv_reviews", "202425", "wirral"): 6500}
 
 
-def test_targets_are_national_or_of_an_area(tmp_path: Path) -> None:
-    assert [(t.area_code, t.percent, t.year) for t in load_targets()] == [(None, 75.0, 2028)]
-    file = tmp_path / "targets.csv"
-    file.write_text("area_code,percent,year,name,source\nE08000035,70,2027,local plan,Leeds\n")
-    assert load_targets(file) == (Target("E08000035", 70.0, 2027, "local plan", "Leeds"),)
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("E99999999,70,2027,plan,Leeds", "line 2: area_code"),
-        ("E08000035,seventy,2027,plan,Leeds", "line 2: percent and year"),
-        ("E08000035,170,2027,plan,Leeds", "line 2: percent is"),
-        ("E08000035,70,2027,plan,", "line 2: percent is"),
-    ],
-)
-def test_a_target_that_cannot_be_is_named(line: str, named: str, tmp_path: Path) -> None:
-    file = tmp_path / "targets.csv"
-    file.write_text(f"area_code,percent,year,name,source\n{line}\n")
-    with pytest.raises(ValueError, match=named):
-        load_targets(file)
+def test_targets_and_breaks_are_of_areas_and_years_that_there_are() -> None:
+    areas = {code for place in load_places().values() for code in (place.new_la_code, place.region_code)}
+    areas |= {place.english_devolved_area_code for place in load_places().values()}
+    for target in load_targets():
+        assert target.area_code is None or target.area_code in areas
+        assert 0 < target.percent <= 100
+        assert 2022 <= target.year <= 2100
+        assert target.name
+        assert target.source
+    assert (None, 75.0, 2028) in {(each.area_code, each.percent, each.year) for each in load_targets()}
+    for each in load_breaks():
+        assert Cohort(each.cohort).code == each.cohort
+        assert each.councils <= load_places().keys()
