@@ -162,7 +162,7 @@ def load(path: Path) -> CouncilFile:
     return CouncilFile(path.stem, {name: source.dialect() for name, source in listed.items() if source})
 
 
-def _is_of_the_file(name: str, info: ValidationInfo) -> str:
+def _check_council(name: str, info: ValidationInfo) -> str:
     council = resolve(name).council
     if info.context and council != info.context.council:
         raise ValueError(f"is {council!r} and the file is called {info.context.council}.yaml; make them the same")
@@ -391,7 +391,7 @@ _Sources: type[Settings] = create_model(  # type: ignore[call-overload]
 
 
 class _File(Settings):
-    council: Annotated[Text, AfterValidator(_is_of_the_file)]
+    council: Annotated[Text, AfterValidator(_check_council)]
     sources: _Sources  # type: ignore[valid-type]
 
 

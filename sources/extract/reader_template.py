@@ -104,8 +104,8 @@ def _iter_row_messages(batch: pa.RecordBatch) -> Iterator[memoryview]:
 
 
 def _limit(limits: Limits) -> None:
-    held = Path("/proc/self/statm")
-    taken = int(held.read_text().split()[0]) * resource.getpagesize() if held.exists() else 0
+    statm = Path("/proc/self/statm")
+    taken = int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
     for what, most in (
         (resource.RLIMIT_CORE, 0),  # a core file would contain the file's content
         (resource.RLIMIT_AS, taken + limits.memory_bytes),

@@ -47,16 +47,16 @@ def opened(
 ) -> Iterator[Page]:
     """A page in a window of that width; it must ask for its own files alone and have nothing to complain of."""
     context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-    page, said, asked = context.new_page(), [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    context.on("request", lambda request: asked.append(request.url))
+    page, complaints, requested = context.new_page(), [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    context.on("request", lambda request: requested.append(request.url))
     page.goto((site / f"{name}.html").as_uri() + query)
     yield page
     context.close()
-    assert said == []
-    assert asked
-    assert all(url.startswith((site.as_uri(), "data:,")) for url in asked), asked
+    assert complaints == []
+    assert requested
+    assert all(url.startswith((site.as_uri(), "data:,")) for url in requested), requested
 
 
 def open_tables(page: Page) -> None:

@@ -408,12 +408,12 @@ def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
         return Content(name, format, unpack)
-    held = _hold_in_memory(name, unpack, room)
+    open_held = _hold_in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
-        format = detect_format(name, held)  # a stream that can seek shows a workbook
+        format = detect_format(name, open_held)  # a stream that can seek shows a workbook
     if format in (Format.GZIP, Format.ARCHIVE):
         raise rules.build_error(name, rules.NESTED_ARCHIVE)
-    return Content(name, format, held)
+    return Content(name, format, open_held)
 
 
 def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:

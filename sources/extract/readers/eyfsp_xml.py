@@ -90,7 +90,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
 
     Raises `ExtractStopped`, whose message quotes nothing from the file.
     """
-    pupils, fed, given = _Pupils(), 0, 0
+    pupils, fed, yielded = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
         parser = _build_parser(pupils, block)
@@ -99,8 +99,8 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
-            if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - given >= _BATCH_BYTES):
-                given = fed
+            if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - yielded >= _BATCH_BYTES):
+                yielded = fed
                 yield pupils.take_rows()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)

@@ -48,8 +48,8 @@ def needed(folder: Path) -> dict[str, str]:
 
 def extras(folder: Path, *names: str) -> dict[str, str]:
     """Requirements of extras by distribution; of all extras, unless some are named."""
-    given = project(folder)["optional-dependencies"]
-    return _by_distribution(line for name in names or given for line in given[name])  # type: ignore[attr-defined,index]
+    listed = project(folder)["optional-dependencies"]
+    return _by_distribution(line for name in names or listed for line in listed[name])  # type: ignore[attr-defined,index]
 
 
 def _by_distribution(lines: Iterable[str]) -> dict[str, str]:
@@ -165,7 +165,7 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
     source: str, installed: list[str], sender: Sender, pipeline: Desk, tmp_path: Path
 ) -> None:
     extract = sender.write(EXTRACTS[source], source)
-    status, said, modules = run_installed(
+    status, output, modules = run_installed(
         installed,
         "pseudonymise",
         str(extract),
@@ -173,7 +173,7 @@ def test_the_installed_tool_makes_the_pipelines_tokens(
         f"--keys={sender.keys}",
         f"--out={sender.out(source)}",
     )
-    assert status == 0, said
+    assert status == 0, output
     assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
     tokens = sender.out(source) / f"{COHORT}.tokens.parquet"
     put(tokens, pipeline, source)
@@ -194,8 +194,8 @@ def test_the_installed_tool_makes_a_page_of_what_to_mend(installed: list[str], s
     for name, text in texts.items():
         extract, page = sender.write(text, "eyfsp"), tmp_path / f"{name}.html"
         options = (f"--keys={sender.keys}", f"--out={sender.out('eyfsp')}", f"--html={page}")
-        status, said, _ = run_installed(installed, "pseudonymise", str(extract), *options)
-        assert (status, str(page) in said) == (int(name == "stops"), True), said
+        status, output, _ = run_installed(installed, "pseudonymise", str(extract), *options)
+        assert (status, str(page) in output) == (int(name == "stops"), True), output
         shown = ElementTree.fromstring(page.read_text(encoding="utf-8"))
         assert words(shown.find(".//h1")) == "EYFS Profile return, Leeds, 2024/25"
         assert "Zzyzxwick" not in page.read_text(encoding="utf-8")

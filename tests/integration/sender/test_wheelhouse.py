@@ -133,8 +133,8 @@ def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path)
     rows = [list(row("eyfsp")), *(list(row("eyfsp").values()) for _ in range(3))]
     extract.write_bytes(as_xlsx(rows, lambda book: setattr(book.active, "title", "Żlobek – 1")))
     environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "cp1252"}
-    given = ("--keys", sender.keys, "--out", tmp_path / "to send", "--postcode-directory", sender.directory)
-    shown = _run_offline(tool / "readiness", "pseudonymise", extract, *given, env=environment)
+    options = ("--keys", sender.keys, "--out", tmp_path / "to send", "--postcode-directory", sender.directory)
+    shown = _run_offline(tool / "readiness", "pseudonymise", extract, *options, env=environment)
     assert "Read from sheet 1" in shown.decode("cp1252")
     assert (tmp_path / "to send" / "202425.tokens.parquet").exists()
 

@@ -70,9 +70,9 @@ def test_what_has_changed_is_found(
     found: str,
 ) -> None:
     """`shipped` are packages that are shipped now, or no longer."""
-    names, told = pinned.shipped(uv) ^ shipped, sbom.licences() | listed
+    names, stated = pinned.shipped(uv) ^ shipped, sbom.licences() | listed
     monkeypatch.setattr(licences, "installed", lambda of, _: {k: v for k, v in installed.items() if k in of})
-    monkeypatch.setattr(sbom, "licences", lambda: told)
-    wrong = licences.wrong(names, told, licences.derived(names))
+    monkeypatch.setattr(sbom, "licences", lambda: stated)
+    wrong = licences.wrong(names, stated, licences.derived(names))
     assert [each for each in wrong if each.startswith(found)] == wrong[:1]
     assert len(wrong) == bool(found)

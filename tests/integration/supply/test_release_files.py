@@ -54,8 +54,8 @@ def copied(folder: Path, names: list[str]) -> Path:
 def make(copy: Path, out: Path, uv: Path, umask: int, **environment: str) -> Path:
     script = copy / "packaging" / "supply" / "release_files.py"
     words = [sys.executable, script, "--uv", uv, "--out", out]
-    given = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    done = subprocess.run(words, env=given, umask=umask, capture_output=True, text=True, check=False)
+    variables = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    done = subprocess.run(words, env=variables, umask=umask, capture_output=True, text=True, check=False)
     if done.returncode and re.search("error sending request|dns error|offline", done.stderr):
         pytest.skip("the build tools are not in uv's cache, and there is no network")
     assert done.returncode == 0, done.stderr
@@ -106,8 +106,8 @@ def test_the_sums_hold_and_tell_of_a_change(files: tuple[Path, Path], tmp_path: 
     shutil.copytree(files[0], tmp_path, dirs_exist_ok=True)
     (wheel,) = tmp_path.glob("readiness-*.whl")
     wheel.write_bytes(wheel.read_bytes() + b"0")
-    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (told.returncode, f"{wheel.name}: FAILED" in told.stdout) == (1, True)
+    checked = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (checked.returncode, f"{wheel.name}: FAILED" in checked.stdout) == (1, True)
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,8 @@ def test_the_version_is_said_the_same_everywhere() -> None:
     chart = yaml.safe_load((PROJECT / "packaging" / "kubernetes" / "Chart.yaml").read_text("utf-8"))
     image = yaml.safe_load((PROJECT / "packaging" / "kubernetes" / "values.yaml").read_text("utf-8"))["image"]["name"]
     assert {chart["version"], chart["appVersion"], image.rpartition(":")[2]} == {VERSION}
-    told = (PROJECT / "docs" / "at-the-council.md").read_text("utf-8")
-    assert set(re.findall(r"readiness[-_]council-(\d[\d.]*\d)", told)) == {VERSION}
+    page = (PROJECT / "docs" / "at-the-council.md").read_text("utf-8")
+    assert set(re.findall(r"readiness[-_]council-(\d[\d.]*\d)", page)) == {VERSION}
 
 
 @pytest.mark.slow

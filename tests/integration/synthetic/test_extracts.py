@@ -49,13 +49,13 @@ def test_every_council_sends_values_that_conform(
     for path in sent.values():
         assert set(CONTRACTS[source].required) <= set(read(path).columns) <= {c.name for c in CONTRACTS[source].columns}
     for name, values in tables[source].items():
-        column, given = CONTRACTS[source][str(name)], values[values != ""]
+        column, filled = CONTRACTS[source][str(name)], values[values != ""]
         if column.codes:
-            assert all(column.code_of(value) is not None for value in set(given)), name
+            assert all(column.code_of(value) is not None for value in set(filled)), name
         if column.kind is Kind.DATE:
-            assert given.str.fullmatch(r"\d{4}-\d\d-\d\d").all(), name
+            assert filled.str.fullmatch(r"\d{4}-\d\d-\d\d").all(), name
         if column.kind is Kind.DECIMAL:
-            numbers = given.astype(float)
+            numbers = filled.astype(float)
             assert numbers.min() >= (column.minimum or 0), name
             assert numbers.max() <= (column.maximum or 1000), name
         if column.blank is not None and column.blank.value == "reject":
@@ -119,8 +119,8 @@ def test_round_trip(pilot: Path, pilot_in_contract_form: Path, council: str, sou
     for name in sent.columns:
         values, column = sent[name], contract[name]
         if name in dialect.codes:
-            told = {*dialect.codes[name], ""}
-            assert all(value in told or column.code_of(value) is not None for value in set(values))
+            mapped = {*dialect.codes[name], ""}
+            assert all(value in mapped or column.code_of(value) is not None for value in set(values))
             values = values.map(lambda value, codes=dialect.codes[name]: codes.get(value, value))
         elif column.kind is Kind.DATE:
             values = pd.to_datetime(values, format=dialect.date_format).dt.strftime("%Y-%m-%d").fillna("")
