@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from sources.contracts import Column, Kind, SourceContract
+from sources.contracts.model import Column, Kind, SourceContract
 from sources.contracts.people import WRITTEN_AS_A_POSTCODE
 from sources.councils.dialect import (
     EXCEL,

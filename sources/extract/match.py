@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from sources.contracts import Column, SourceContract
+from sources.contracts.model import Column, SourceContract
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Rule, Severity, SourceContract
-from sources.councils.council_file import Dialect
+from sources.contracts.model import Rule, Severity, SourceContract
+from sources.councils.dialect import Dialect
 from sources.extract.landed import Landed, get_size
 from sources.extract.match import collect_known_keys, match
 from sources.extract.readers.content import Format, get_content, get_only_member, list_members

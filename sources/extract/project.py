@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privacy.doors.sql import quote_text
-from sources.contracts import Column, Kind, Role, Rule, SourceContract
+from sources.contracts.model import Column, Kind, Role, Rule, SourceContract
 from sources.councils.dialect import (
     Dialect,
     build_date_sql,

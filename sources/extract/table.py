@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Rule
+from sources.contracts.model import Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
 

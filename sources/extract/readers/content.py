@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
-from sources.contracts import Rule
+from sources.contracts.model import Rule
 from sources.extract import rules
 
 MAX_UNPACKED = 8 << 30

@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from sources.contracts import Rule
-from sources.councils.council_file import Dialect
+from sources.contracts.model import Rule
+from sources.councils.dialect import Dialect
 from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content
