@@ -178,7 +178,7 @@ def test_a_chart_on_request_has_room_for_its_words(browser: Browser, on_request:
 
 
 def check_apart(charts: list[list[list[Any]]], width: int) -> None:
-    """No words of a chart lie outside the window or on others."""
+    """Words of a chart, or of a row of a table, are inside the window and not on others."""
     for chart in charts:
         assert all(left >= 0 and right <= width for _, left, right, *_ in chart)
         for place, (text, left, right, top, bottom) in enumerate(chart):
