@@ -299,8 +299,10 @@ def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
     """Raise `ExtractStopped`, naming the first formula cells in columns that are read."""
+    from openpyxl.utils import get_column_letter  # loaded already: formulas are found in .xlsx alone
+
     formulas = (
-        f"{_format_column_letters(column)}{number}"
+        f"{get_column_letter(column + 1)}{number}"
         for number, row in book.rows(sheet, max(columns, default=0) + 1)
         for column in sorted(columns)
         if number > header_row and column < len(row) and row[column] is None
@@ -308,15 +310,6 @@ def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[in
     found = list(islice(formulas, _MAX_SHOWN + 1))
     cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
     raise rules.build_error(book.name, rules.FORMULA, f"sheet {sheet.number}, {cells}")
-
-
-def _format_column_letters(column: int) -> str:
-    letters = ""
-    column += 1
-    while column:
-        column, letter = divmod(column - 1, 26)
-        letters = chr(ord("A") + letter) + letters
-    return letters
 
 
 def format_cell(value: object) -> str:
