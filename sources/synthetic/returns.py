@@ -28,9 +28,6 @@ from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, pick
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES, LANGUAGE_CODES, Dates
 from sources.synthetic.recording import (
-    EDUCATION,
-    HEALTH,
-    NURSERY,
     Rows,
     World,
     build_codes,
@@ -43,8 +40,8 @@ from sources.synthetic.recording import (
 )
 
 _LIKELY: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-_PROFILE, _CENSUS, _SETTINGS, _VISITS, _SURVEY = (
-    _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey")
+_PROFILE, _CENSUS, _SETTINGS, _VISITS, _SURVEY, _SLIPS = (
+    _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey", "slips")
 )
 
 
@@ -62,7 +59,7 @@ def draw_eyfsp(world: World) -> Rows:
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
     # A child in two councils is recorded twice, with different errors; a row sent twice has the same ones.
-    identity = world.record_children(rng, "eyfsp", council, person, home, EDUCATION)
+    identity = world.record_children(rng, "eyfsp", council, person, home, _SLIPS["education"])
 
     lot = rng.random(len(person))
     again, corrected = (
@@ -109,7 +106,8 @@ def draw_school_census(world: World) -> Rows:
     on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _CENSUS["leavers_on_roll"]))
     person = np.flatnonzero(on_roll)
     council = people.council[person]
-    identity = world.record_children(rng, "school_census", council, person, people.postcode[person], EDUCATION)
+    home = people.postcode[person]
+    identity = world.record_children(rng, "school_census", council, person, home, _SLIPS["education"])
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
     ethnicity = np.where(
@@ -143,7 +141,7 @@ def draw_early_years_census(world: World) -> Rows:
     person = np.concatenate([child, second])
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
-    identity = world.record_children(rng, "early_years_census", council, person, home, NURSERY)
+    identity = world.record_children(rng, "early_years_census", council, person, home, _SLIPS["nursery"])
     entitlement = pick(rng, np.array(_SETTINGS["entitlement_by_fsm"])[people.categories[FSM][person]])
     hours, sen = np.array(_SETTINGS["hours"]), np.array(_SETTINGS["sen"])
     nhs_number = np.where(rng.random(len(person)) < _SETTINGS["nhs_number"], people.nhs_number[person], "")
@@ -206,7 +204,7 @@ def draw_hv_reviews(world: World) -> Rows:
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = world.record_children(rng, "hv_reviews", council, person, home, HEALTH)
+    identity = world.record_children(rng, "hv_reviews", council, person, home, _SLIPS["health"])
     reviews = _draw_reviews(rng, world, person, len(known), np.isin(known, later))
 
     again = np.flatnonzero(rng.random(len(reviews.date)) < _VISITS["sent_twice"])
