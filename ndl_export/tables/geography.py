@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ndl_export.tables.schema import LEVEL, OWN_AREA, PLACE_COLUMNS
-from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, get_place, list_devolved_area_members, load_places
+from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, get_place, load_places
 
 NATIONAL, REGIONAL, DEVOLVED, LOCAL_AUTHORITY = "National", "Regional", "English devolved area", "Local authority"
 ALL_TOGETHER = "Pilot councils"
@@ -73,7 +73,8 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
         # All councils of England, not only those that take part: a region is published only if none is missing.
         for council, entry in load_places().items():
             regions.setdefault(entry.region_code, []).append(council)
-    devolved = list_devolved_area_members(LIVERPOOL_CITY_REGION)
+    places = load_places().items()
+    devolved = tuple(name for name, place in places if place.english_devolved_area_code == LIVERPOOL_CITY_REGION)
     level = NATIONAL if len(present) == len(load_places()) else ALL_TOGETHER
     return (
         Geography(level, _build_columns(level), present, bool(present)),

@@ -63,12 +63,7 @@ CONTRACT = SourceContract(
         checked("nhs_number_status", "NHS number status indicator code (01 = present and verified)"),
         *DEMOGRAPHICS,
         kept(
-            "review",
-            "Which mandated review",
-            Kind.CODE,
-            REVIEW_CODES,
-            blank=Severity.REJECT,
-            invalid=Severity.REJECT,
+            "review", "Which mandated review", Kind.CODE, REVIEW_CODES, blank=Severity.REJECT, invalid=Severity.REJECT
         ),
         kept("review_date", "Date of the review", Kind.DATE),
         kept("asq3_months", "Age of the ASQ-3 questionnaire, months", Kind.CODE, ASQ3_MONTHS, required=False),

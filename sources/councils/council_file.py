@@ -162,16 +162,11 @@ def load(path: Path) -> CouncilFile:
     return CouncilFile(path.stem, {name: source.dialect() for name, source in listed.items() if source})
 
 
-def _is_of_the_file(name: str, info: ValidationInfo) -> str:
+def _check_council(name: str, info: ValidationInfo) -> str:
     council = resolve(name).council
     if info.context and council != info.context.council:
         raise ValueError(f"is {council!r} and the file is called {info.context.council}.yaml; make them the same")
     return council
-
-
-def _find_date_format_fault(form: str) -> str | None:
-    sentence = find_format_fault(form)
-    return f"{form!r} {sentence}" if sentence else None
 
 
 def _find_span_fault(text: str) -> str | None:
@@ -188,7 +183,7 @@ def _check_two_or_more(headings: tuple[str, ...]) -> tuple[str, ...]:
 
 _Headings = Annotated[tuple[Text, ...], AsList, AfterValidator(_check_two_or_more)]
 _Formats = Annotated[
-    tuple[Annotated[Text, build_fault_validator(_find_date_format_fault)], ...],
+    tuple[Annotated[Text, build_fault_validator(find_format_fault)], ...],
     AsList,
     AfterValidator(lambda formats: tuple(dict.fromkeys(formats))),
     build_fault_validator(find_ambiguity),
@@ -396,7 +391,7 @@ _Sources: type[Settings] = create_model(  # type: ignore[call-overload]
 
 
 class _File(Settings):
-    council: Annotated[Text, AfterValidator(_is_of_the_file)]
+    council: Annotated[Text, AfterValidator(_check_council)]
     sources: _Sources  # type: ignore[valid-type]
 
 

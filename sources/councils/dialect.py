@@ -74,21 +74,10 @@ def build_mended_date_sql(text: str, formats: Iterable[str]) -> str:
     """
     # Not formats with month names: the letters in them would be taken for digits.
     numeric = [form for form in (*formats, *ISO_DATES) if "%d" in form and "%m" in form]
-    exchanged = list(map(_exchange_day_and_month, numeric))
+    exchanged = list(map(exchange_day_and_month, numeric))
     digits = f"translate({text}, '{_LOOK_ALIKES}', '{_DIGITS}')"
     readings = [build_date_sql(digits, numeric), build_date_sql(text, exchanged), build_date_sql(digits, exchanged)]
     return f"coalesce({', '.join(readings)})"
-
-
-def find_likeliest_format(shares: Mapping[str, float]) -> tuple[str, str | None]:
-    """Return the format that reads most values, and the same with day and month exchanged if it reads as many.
-
-    `shares` has the share of values that each format reads.
-    """
-    # Rounded, so that a few odd cells do not outweigh the order of `USUAL_FORMATS`, day before month.
-    best = max(shares, key=lambda form: round(shares[form], 2))
-    other = _exchange_day_and_month(best)
-    return best, other if other != best and shares.get(other, 0.0) >= shares[best] else None
 
 
 def build_plausible_sql(date: str) -> str:
@@ -96,7 +85,8 @@ def build_plausible_sql(date: str) -> str:
     return f"year({date}) BETWEEN 1900 AND 2099"
 
 
-def _exchange_day_and_month(form: str) -> str:
+def exchange_day_and_month(form: str) -> str:
+    """Return a date format with day and month exchanged."""
     return form.replace("%d", "%?").replace("%m", "%d").replace("%?", "%m")
 
 
@@ -119,16 +109,15 @@ def find_format_fault(form: str) -> str | None:
         return None
     if "%" not in form:
         near = _translate_format(form)
-        return "is not a date format" + (
-            f"; write {near!r}" if near else "; write it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
-        )
+        remedy = repr(near) if near else "it as '%d/%m/%Y' (day, month, year), or 'excel' for day numbers"
+        return f"{form!r} is not a date format; write {remedy}"
     try:
         with _open_trial_database().cursor() as con:
             lost = con.execute(_build_difference_sql(form, (form,))).fetchall()
     except duckdb.Error as error:
         reason = re.search(r"Failed to parse format specifier .*?: (.*)", str(error))
-        return f"is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
-    return "does not give the day, the month and the year of a date" if lost else None
+        return f"{form!r} is not a date format: {reason[1] if reason else 'see the strptime codes of DuckDB'}"
+    return f"{form!r} does not give the day, the month and the year of a date" if lost else None
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from sources.contracts import Column, Kind, Role, SourceContract
+from sources.contracts.model import Column, Kind, Role, SourceContract
 from sources.reference.goals import GOALS
 
 SURE_SCORE = 0.9

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from sources.contracts import Column, Kind, SourceContract
+from sources.contracts.model import Column, Kind, SourceContract
 from sources.contracts.people import WRITTEN_AS_A_POSTCODE
 from sources.councils.dialect import (
     EXCEL,
@@ -24,7 +24,7 @@ from sources.councils.dialect import (
     Pattern,
     build_date_sql,
     build_plausible_sql,
-    find_likeliest_format,
+    exchange_day_and_month,
 )
 from sources.councils.known_headings import LIKE_SCORE, SURE_SCORE, find_code, score_heading, score_part
 from sources.extract.table import build_trimmed_sql
@@ -72,16 +72,21 @@ class TextSample:
 
     def share(self, heading: str, condition: str) -> float:
         """Return the share of filled cells under a heading that meet a condition."""
-        return self._shares(heading, [condition])[0]
+        return self._measure_shares(heading, [condition])[0]
 
     def find_date_form(self, heading: str, least: float) -> DateForm | None:
         """Return the usual date format that reads at least the share `least` of the filled cells; None if none does."""
         if self.share(heading, _MAYBE_DATE) < least:
             return None
-        shares = self._shares(heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS])
+        shares = self._measure_shares(
+            heading, [build_plausible_sql(build_date_sql("cell", (form,))) for form in USUAL_FORMATS]
+        )
         by_form = dict(zip(USUAL_FORMATS, shares, strict=True))
-        best, exchanged = find_likeliest_format(by_form)
-        return DateForm(best, exchanged) if by_form[best] >= least else None
+        # rounded, so that a few odd cells do not outweigh the order of `USUAL_FORMATS`, day before month
+        best = max(by_form, key=lambda form: round(by_form[form], 2))
+        other = exchange_day_and_month(best)
+        is_ambiguous = other != best and by_form.get(other, 0.0) >= by_form[best]
+        return DateForm(best, other if is_ambiguous else None) if by_form[best] >= least else None
 
     def values(self, heading: str, most: int) -> dict[str, int]:
         """Return the distinct values under a heading with their row counts; empty if there are more than `most`."""
@@ -92,7 +97,7 @@ class TextSample:
         ).fetchall()
         return dict(rows) if len(rows) <= most else {}
 
-    def _shares(self, heading: str, conditions: Sequence[str]) -> list[float]:
+    def _measure_shares(self, heading: str, conditions: Sequence[str]) -> list[float]:
         counts = ", ".join(f"count(*) FILTER ({condition})" for condition in conditions)
         cells = f"SELECT {self.column(heading)} AS cell FROM {self.relation}"
         found = self.con.execute(f"SELECT {counts} FROM ({cells}) WHERE cell IS NOT NULL").fetchall()[0]
@@ -118,6 +123,11 @@ _CAPITALS_NAME = r"regexp_full_match(cell, '\p{Lu}\p{Ll}[^,0-9]* \p{Lu}{2}[^a-z,
 _UNPARTED_DATES = (EXCEL, "%Y%m%d", "%d%m%Y")
 """Date formats that other numbers may have too."""
 _NAMES = ("surname", "forename")
+_JOINED = {
+    "date_of_birth": (("birth_year", "birth_month", "birth_day"), "-", "in three columns"),
+    "postcode": (("postcode_outward", "postcode_inward"), " ", "in two columns"),
+}
+"""Columns that may be in parts (as in `headings.yaml`), each with the separator of the parts and the reason given."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ class Guesser:
         self.dates: dict[str, DateForm | None] = {
             heading: sample.find_date_form(heading, _FITTING_SHARE) for heading in sample.headings
         }
-        self._kinds = {heading: self._kind(heading) for heading in sample.headings}
+        self._kinds = {heading: self._find_kind(heading) for heading in sample.headings}
 
     def guesses(self) -> dict[str, Guess]:
         """Return a guess for each contract column for which one is found; no heading is used twice."""
@@ -164,9 +174,8 @@ class Guesser:
         for more in (
             self._guess_numbered_goals,
             self._guess_goals_in_order,
-            self._names,
-            self._guess_birth_date,
-            self._guess_postcode,
+            self._guess_names,
+            self._guess_joined,
             self._guess_referral,
         ):
             found |= {column: guess for column, guess in more(found).items() if column not in found}
@@ -178,7 +187,7 @@ class Guesser:
             return 0.0, Guess(column.name, heading, None, "", False)
         telling = column.name in self._forms
         looked_at = self.sample.filled[heading] and (telling or by_name >= LIKE_SCORE)
-        fit = self._fit(column, heading) if looked_at else None
+        fit = self._measure_fit(column, heading) if looked_at else None
         if by_name >= LIKE_SCORE:
             doubtful = fit is not None and fit < _DOUBTFUL_SHARE
             why = "known heading" if by_name >= SURE_SCORE else "the heading is like a known one"
@@ -193,7 +202,7 @@ class Guesser:
             return 0.7, Guess(column.name, heading, None, "dates under a heading of something else", False)
         return 0.0, Guess(column.name, heading, None, "", False)
 
-    def _kind(self, heading: str) -> str | None:
+    def _find_kind(self, heading: str) -> str | None:
         """Return the kind of a column's values if it is certain: a contract column with a form, "date", or "name" for
         full names."""
         if not self.sample.filled[heading]:
@@ -224,7 +233,7 @@ class Guesser:
             for column in self.contract.columns
         )
 
-    def _fit(self, column: Column, heading: str) -> float | None:
+    def _measure_fit(self, column: Column, heading: str) -> float | None:
         """Return the share of values that fit a contract column; None if any text would fit."""
         if column.name in self._forms:
             return self.sample.share(heading, self._forms[column.name])
@@ -282,9 +291,9 @@ class Guesser:
         why = "seventeen columns side by side share their values; taken to be in the order of the goals"
         return {goal: Guess(goal, heading, None, why, False) for goal, heading in zip(GOALS, in_place[0], strict=True)}
 
-    def _names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+    def _guess_names(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
         """Guess surname and forename from one column."""
-        heading = self._find_full_name(found) or self._part("full_name", found)
+        heading = self._find_full_name(found) or self._find_part("full_name", found)
         if heading is None or "surname" not in self.contract:
             return {}
         if self._kinds[heading] != "name" and set(_NAMES) & found.keys():
@@ -312,34 +321,27 @@ class Guesser:
         best = max(scores, key=scores.__getitem__, default=None)
         return best if best is not None and scores[best] >= LIKE_SCORE else None
 
-    def _guess_birth_date(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        headings = [self._part(part, found) for part in ("birth_year", "birth_month", "birth_day")]
-        parts = tuple(heading for heading in headings if heading)
-        if "date_of_birth" not in self.contract or len(parts) < 3:
-            return {}
-        return {"date_of_birth": Guess("date_of_birth", None, Join(parts, "-"), "in three columns", True)}
-
-    def _guess_postcode(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        outward, inward = (self._part(part, found) for part in ("postcode_outward", "postcode_inward"))
-        if "postcode" not in self.contract or not outward or not inward:
-            return {}
-        return {"postcode": Guess("postcode", None, Join((outward, inward), " "), "in two columns", True)}
+    def _guess_joined(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
+        """Guess columns whose parts are in several columns of the file."""
+        guesses = {}
+        for column, (parts, separator, why) in _JOINED.items():
+            headings = tuple(heading for part in parts if (heading := self._find_part(part, found)))
+            if column in self.contract and len(headings) == len(parts):
+                guesses[column] = Guess(column, None, Join(headings, separator), why, True)
+        return guesses
 
     def _guess_referral(self, found: Mapping[str, Guess]) -> dict[str, Guess]:
-        heading = self._part("referral_date", found) or self._find_dated_referral()
-        if heading is None or "referral" not in self.contract:
+        if "referral" not in self.contract:
+            return {}
+        dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
+        named = (each for each in dated if score_heading(self.contract["referral"], each) >= SURE_SCORE)
+        heading = self._find_part("referral_date", found) or next(named, None)
+        if heading is None:
             return {}
         why = "a referral is taken to be made where it has a date"
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
-    def _find_dated_referral(self) -> str | None:
-        """Return a heading of referrals whose values are dates."""
-        if "referral" not in self.contract:
-            return None
-        dated = (heading for heading in self.sample.headings if self._kinds[heading] == "date")
-        return next((each for each in dated if score_heading(self.contract["referral"], each) >= SURE_SCORE), None)
-
-    def _part(self, part: str, found: Mapping[str, Guess]) -> str | None:
+    def _find_part(self, part: str, found: Mapping[str, Guess]) -> str | None:
         used = {guess.heading for guess in found.values()}
         free = [heading for heading in self.sample.headings if heading not in used and self.sample.filled[heading]]
         best = max(free, key=lambda heading: score_part(part, heading), default=None)

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import SourceContract
 from sources.contracts.extract_rules import MANY_ROWS
+from sources.contracts.model import SourceContract
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place, load_places
 

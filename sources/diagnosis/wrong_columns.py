@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from sources.contracts import Column, Kind, SourceContract
+from sources.contracts.model import Column, Kind, SourceContract
 from sources.councils.dialect import ISO_DATES, build_plausible_sql
 from sources.diagnosis.column_guesses import TextSample, build_identifier_sql
 from sources.errors import ExtractStopped

@@ -119,11 +119,6 @@ def list_unknown_folders(landing: Path) -> list[str]:
     return sorted(folder.name for folder in list_arrived(landing) if folder.is_dir() and folder.name not in known)
 
 
-def list_misplaced_files(landing: Path) -> list[Path]:
-    """Return files directly in landing, where they belong to no council."""
-    return [path for path in list_arrived(landing) if not path.is_dir() and not path.name.endswith(READY)]
-
-
 def list_entries(folder: Path) -> list[Path]:
     """List a folder by name, except files that operating systems and office programs leave there."""
     return sorted(path for path in folder.iterdir() if not is_clutter(path.name))
@@ -144,7 +139,7 @@ def describe_unread_entries(landing: Path) -> list[str]:
 
 def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
     """Return the sentence about a folder's entries that are not read."""
-    if _is_cohort(Path(folder).name):
+    if is_cohort(Path(folder).name):
         kinds = "a part is a file that ends as an extract does, such as .csv, or a folder of CSDS tables"
         return _describe_unread(len(paths), "entry", f"of {folder}", kinds)
     if "/" in folder:
@@ -168,13 +163,10 @@ def describe_unread_folder(folder: str, paths: Sequence[Path]) -> str:
 
 
 def _describe_unread(count: int, noun: str, where: str, reason: str) -> str:
-    match count:
-        case 0:
-            return ""
-        case 1:
-            return f"1 {noun} {where} is not read: {reason}"
+    if count == 1:
+        return f"1 {noun} {where} is not read: {reason}"
     nouns = {"entry": "entries", "file": "files"}[noun]
-    return f"{count} {nouns} {where} are not read: {reason}"
+    return f"{count} {nouns} {where} are not read: {reason}" if count else ""
 
 
 def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
@@ -184,7 +176,8 @@ def _suggest_names(paths: Sequence[Path], known: Collection[str]) -> str:
 
 def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
     """Return the entries that `describe_unread_entries` describes, by the name of their folder."""
-    found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *list_misplaced_files(landing)]}
+    loose = (path for path in list_arrived(landing) if not path.is_dir() and not path.name.endswith(READY))
+    found = {"landing": [*(landing / name for name in list_unknown_folders(landing)), *loose]}
     for council in list_councils(landing):
         within = list_arrived(landing / council)
         sources = [entry for entry in within if entry.name in CONTRACTS and entry.is_dir()]
@@ -194,7 +187,7 @@ def list_unread_entries(landing: Path) -> dict[str, list[Path]]:
                 for path in list_arrived(source)
                 if not is_extract_name(path.name) and (path.is_dir() or not path.name.lower().endswith(SUFFIXES))
             ]
-            for inside in (path for path in list_entries(source) if _is_cohort(path.name) and path.is_dir()):
+            for inside in (path for path in list_entries(source) if is_cohort(path.name) and path.is_dir()):
                 found[f"{council}/{source.name}/{inside.name}"] = _list_strays(inside, source.name)
         found[council] = [entry for entry in within if entry not in sources]
     return {folder: paths for folder, paths in found.items() if paths}
@@ -217,7 +210,8 @@ def _list_strays(folder: Path, source: str) -> list[Path]:
     ]
 
 
-def _is_cohort(name: str) -> bool:
+def is_cohort(name: str) -> bool:
+    """Return whether a name is the code of a cohort."""
     try:
         Cohort(name)
     except InvalidCohort:
@@ -236,8 +230,7 @@ def _is_part(path: Path, source: str) -> bool:
 
 def _find_refusal(name: str) -> Rule | None:
     """Return the rule that refuses a file for its extension."""
-    endings = (ending for ending in REFUSED_SUFFIXES if name.lower().endswith(ending))
-    return next((REFUSED_SUFFIXES[ending] for ending in endings), None)
+    return next((rule for ending, rule in REFUSED_SUFFIXES.items() if name.lower().endswith(ending)), None)
 
 
 def list_parts(folder: Path, source: str) -> list[Path]:
@@ -265,7 +258,7 @@ def list_mixed_files(landing: Path, council: str, source: str) -> list[Landed]:
 def is_extract_name(name: str) -> bool:
     """Return whether a file is named as the contract says: by its cohort and its format suffix."""
     cohort, dot, suffix = name.removesuffix(READY).lower().partition(".")
-    return _is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
+    return is_cohort(cohort) and dot + suffix in ("", *SUFFIXES, *REFUSED_SUFFIXES)
 
 
 def list_cohort_files(landing: Path, council: str, source: str, cohort: str) -> list[Path]:
@@ -307,17 +300,12 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
         return Landed(council, source, cohort, folder, several=several, within=within) if several else None
     parts = list_parts(found[0], source)
     landed = Landed(council, source, cohort, found[0], tuple(parts), several=several, within=within)
-    for part in parts:
-        if rule := _find_refusal(part.name):
-            raise rules.build_error(f"a part of {landed.name}", rule)
-        if is_link_out(part, within):
-            raise rules.build_error(f"a part of {landed.name}", rules.LINK)
     # refused by name before it is opened, with the advice for that kind of file
-    refused = REFUSED_SUFFIXES.get(landed.path.name.lower().removeprefix(cohort))
-    if refused:
-        raise rules.build_error(landed.name, refused)
-    if is_link_out(landed.path, within):
-        raise rules.build_error(landed.name, rules.LINK)
+    for name, path in (*((f"a part of {landed.name}", part) for part in parts), (landed.name, found[0])):
+        if refused := _find_refusal(path.name):
+            raise rules.build_error(name, refused)
+        if is_link_out(path, within):
+            raise rules.build_error(name, rules.LINK)
     if not landed.path.is_file() and not (landed.path.is_dir() and landed.path.name == cohort):
         raise rules.build_error(landed.name, rules.NOT_A_FILE)
     if not os.access(landed.path, os.R_OK):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from sources.contracts import Column, SourceContract
+from sources.contracts.model import Column, SourceContract
 from sources.councils.dialect import Dialect
 from sources.councils.known_headings import compute_likeness, score_heading
 from sources.errors import ExtractStopped, HeadingsMissing
@@ -69,13 +69,16 @@ def match(
         likely = _suggest_renames(contract, missing, spare)
         by_number = {local: f"column {header.index(heading) + 1}" for local, heading in likely.items()}
         by_name = {local: repr(heading) for local, heading in likely.items()}
+        called = {
+            local: f"{local!r} ({column})" if local != column else repr(column) for local, column in missing.items()
+        }
         parts = [_format_missing(repr(column), by_number.get(local)) for local, column in missing.items()]
-        own = [_format_missing(_format_heading(local, column), by_name.get(local)) for local, column in missing.items()]
+        own = [_format_missing(called[local], by_name.get(local)) for local in missing]
         raise ExtractStopped(
             f"{name}: missing column {'; '.join(parts)}. Add it or map it in the council file",
             f"{name}: missing column {'; '.join(own)}. Use the headings that we look for, or tell us what yours are",
             HeadingsMissing(
-                tuple((_format_heading(local, column), likely.get(local, "")) for local, column in missing.items()),
+                tuple((called[local], likely.get(local, "")) for local in missing),
                 tuple(heading for heading in spare if heading not in likely.values()),
             ),
         )
@@ -158,10 +161,6 @@ def _score_likeness(column: Column, local: str, heading: str) -> float:
     return max(*letters, score_heading(column, heading))
 
 
-def _format_heading(local: str, column: str) -> str:
-    return f"{local!r} ({column})" if local != column else repr(column)
-
-
 def _format_missing(column: str, likely: str | None) -> str:
     return column + (f", perhaps renamed to {likely}" if likely else "")
 
@@ -169,10 +168,3 @@ def _format_missing(column: str, likely: str | None) -> str:
 def count_known_names(cells: Iterable[str], known: Container[str]) -> int:
     """Count the distinct column names of `known` (see `collect_known_keys`) in a line."""
     return len({name for cell in cells if (name := normalise_heading(cell)) in known})
-
-
-def find_best_line(lines: Sequence[Sequence[str]], known: Container[str]) -> tuple[int, int]:
-    """Return the index of the line with most known names (the first if tied) and their number."""
-    counts = [count_known_names(line, known) for line in lines[: MAX_SKIPPED + 1]]
-    best = max(range(len(counts)), key=counts.__getitem__, default=0)
-    return best, counts[best] if counts else 0

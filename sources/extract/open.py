@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Rule, Severity, SourceContract
-from sources.councils.council_file import Dialect
+from sources.contracts.model import Rule, Severity, SourceContract
+from sources.councils.dialect import Dialect
 from sources.extract.landed import Landed, get_size
 from sources.extract.match import collect_known_keys, match
-from sources.extract.readers.content import Content, Format, get_content, get_only_member, list_members
+from sources.extract.readers.content import Format, get_content, get_only_member, list_members
 from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
@@ -199,10 +199,6 @@ def _open_here(landed: Landed, contract: SourceContract, council_dialect: Dialec
     if landed.path.is_dir():
         raise build_error(landed.name, NOT_A_FILE)
     content = get_only_member(content) if content.format is Format.ARCHIVE else content
-    return _read_as(content, contract, council_dialect, known)
-
-
-def _read_as(content: Content, contract: SourceContract, council_dialect: Dialect, known: Container[str]) -> TextTable:
     if book := open_workbook(content):
         return open_best_sheet(book, known, council_dialect.sheet)
     match content.format:

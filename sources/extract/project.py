@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from privacy.doors.sql import quote_text
-from sources.contracts import Column, Kind, Role, Rule, Severity, SourceContract
+from sources.contracts.model import Column, Kind, Role, Rule, SourceContract
 from sources.councils.dialect import (
     Dialect,
     build_date_sql,
@@ -16,7 +16,7 @@ from sources.councils.dialect import (
 )
 from sources.extract.landed import Landed
 from sources.extract.open import OpenExtract
-from sources.extract.table import SOURCE_ROW
+from sources.extract.table import SOURCE_ROW, build_whole_sql
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
@@ -57,10 +57,6 @@ class Projection:
     texts: str
     checks: tuple[Check, ...]
     issue_columns: tuple[str, ...]
-
-    def build_broken_sql(self, severity: Severity) -> str:
-        """Return the SQL condition that a row breaks any rule of this severity."""
-        return " OR ".join(check.found for check in self.checks if check.rule.severity is severity) or "false"
 
 
 def place_columns(landed: Landed) -> dict[str, str]:
@@ -159,7 +155,7 @@ def _build_raw_sql(column: Column, extract: OpenExtract) -> str:
             return "NULL::VARCHAR"
     codes = {**column.also, **dialect.codes.get(column.name, {})}
     blank = [quote_text(value.lower()) for value, code in codes.items() if not code]
-    compared = _build_whole_sql(text) if column.kind is Kind.CODE else text
+    compared = build_whole_sql(text) if column.kind is Kind.CODE else text
     return f"CASE WHEN lower({compared}) IN ({', '.join(blank)}) THEN NULL ELSE {text} END" if blank else text
 
 
@@ -241,12 +237,7 @@ def _build_code_sql(column: Column, local: Mapping[str, str]) -> str:
     raw, exact = f"raw_{column.name}", {value: folded[value.lower()] for value in mapping}
     matches = f"regexp_full_match(upper({raw}), {quote_text(column.pattern or '')})"
     other = f"CASE WHEN {matches} THEN {quote_text(column.other)} END" if column.other else "NULL"
-    return _build_cases_sql(raw, exact, otherwise=_build_mapped_sql(_build_whole_sql(raw), mapping, otherwise=other))
-
-
-def _build_whole_sql(text: str) -> str:
-    """Return SQL that turns `2.0`, a code that a spreadsheet made a number, back into `2`."""
-    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')"
+    return _build_cases_sql(raw, exact, otherwise=_build_mapped_sql(build_whole_sql(raw), mapping, otherwise=other))
 
 
 def _build_mapped_sql(raw: str, mapping: Mapping[str, str | None], otherwise: str) -> str:

@@ -76,7 +76,7 @@ class Reader:
     def receive_bytes(self) -> bytes:
         """Return the next message of the reader, which must be bytes."""
         if not isinstance(sent := self.receive(), bytes):
-            raise self._stopped("the reader crashed")
+            raise self._stop("the reader crashed")
         return sent
 
     def __iter__(self) -> Iterator[Sent]:
@@ -88,13 +88,13 @@ class Reader:
         seconds = SILENT_PER_CPU_SECOND * self._limits.cpu_seconds
         try:
             if not self._pipe.poll(seconds):
-                raise self._stopped(f"no progress in {seconds:g} seconds")
+                raise self._stop(f"no progress in {seconds:g} seconds")
             message = memoryview(self._pipe.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
-            raise self._stopped(self._explain_end()) from None
+            raise self._stop(self._explain_end()) from None
         kind, content = message[:1], message[1:]
         if kind == ROWS:
-            return self._rows(content)
+            return self._parse_rows(content)
         if kind == BYTES:
             return bytes(content)
         self.close()
@@ -102,13 +102,13 @@ class Reader:
             raise ExtractStopped(*json.loads(bytes(content)))
         return None
 
-    def _rows(self, content: memoryview) -> pa.RecordBatch:
+    def _parse_rows(self, content: memoryview) -> pa.RecordBatch:
         """Parse and validate the rows of a message, because Arrow trusts lengths and offsets past the end of data."""
         try:
             batch = pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
             batch.validate(full=True)
         except (pa.ArrowException, OSError, StopIteration):
-            raise self._stopped("the reader crashed") from None
+            raise self._stop("the reader crashed") from None
         return batch
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class Reader:
         self._pipe.close()
         self._watch.close()
 
-    def _stopped(self, why: str) -> ExtractStopped:
+    def _stop(self, why: str) -> ExtractStopped:
         self.close()
         return build_error(self._name, READER_STOPPED, why)
 

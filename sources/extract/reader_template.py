@@ -104,8 +104,8 @@ def _iter_row_messages(batch: pa.RecordBatch) -> Iterator[memoryview]:
 
 
 def _limit(limits: Limits) -> None:
-    held = Path("/proc/self/statm")
-    taken = int(held.read_text().split()[0]) * resource.getpagesize() if held.exists() else 0
+    statm = Path("/proc/self/statm")
+    taken = int(statm.read_text().split()[0]) * resource.getpagesize() if statm.exists() else 0
     for what, most in (
         (resource.RLIMIT_CORE, 0),  # a core file would contain the file's content
         (resource.RLIMIT_AS, taken + limits.memory_bytes),
@@ -119,16 +119,12 @@ def _limit(limits: Limits) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _leave_pandas_out() -> None:
-    """Prevent Arrow from importing pandas with its first array, which would cost every reader half a second."""
+if __name__ == "__main__":
+    # otherwise Arrow would import pandas with the first array of every reader, which takes half a second
     sys.modules["pandas"] = None  # type: ignore[assignment]
     with suppress(AttributeError, ImportError):
         pa.array(np.zeros(1))
     del sys.modules["pandas"]
-
-
-if __name__ == "__main__":
-    _leave_pandas_out()
     # a garbage collection in a reader would otherwise copy the memory pages that it shares with the template
     gc.freeze()
     _run_template(socket.socket(fileno=int(sys.argv[1])))

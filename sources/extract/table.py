@@ -10,18 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources.contracts import Rule
+from sources.contracts.model import Rule
 from sources.errors import ExtractStopped
-from sources.extract.rules import (
-    EMPTY,
-    LONG_HEADING,
-    REPEATED_HEADER,
-    TOO_MANY_COLUMNS,
-    TOO_MANY_ROWS,
-    TOO_MANY_UNUSABLE,
-    VALUES_IN_HEADER,
-    build_error,
-)
+from sources.extract import rules
 
 MAX_COLUMNS = 500
 MAX_HEADING = 1000
@@ -93,15 +84,15 @@ def clean_header(name: str, header: list[str], doubt: Rule | None = None) -> lis
     """
     header = [column.strip() for column in header]
     if not any(header):
-        raise build_error(name, EMPTY)
+        raise rules.build_error(name, rules.EMPTY)
     if len(header) > MAX_COLUMNS:
-        raise build_error(name, TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
+        raise rules.build_error(name, rules.TOO_MANY_COLUMNS, f"{len(header)}; an extract has at most {MAX_COLUMNS}")
     if long := [number for number, column in enumerate(header, 1) if len(column) > MAX_HEADING]:
-        raise build_error(name, LONG_HEADING, format_column_numbers(long))
+        raise rules.build_error(name, rules.LONG_HEADING, format_column_numbers(long))
     repeated = sorted({column for column in header if column and header.count(column) > 1})
     # a header line that has run into a row holds values, which no message may name
     if repeated and doubt:
-        raise build_error(name, doubt)
+        raise rules.build_error(name, doubt)
     if repeated:
         stop_at_values(name, header)
         same = format_column_numbers([index for index, column in enumerate(header, 1) if column in repeated])
@@ -121,7 +112,7 @@ def format_column_numbers(numbers: Sequence[int]) -> str:
 def stop_at_values(name: str, header: Iterable[str]) -> None:
     """Raise `ExtractStopped` if a heading is a date, number or postcode, so that no message repeats it."""
     if any(VALUE.fullmatch(heading.strip().upper()) for heading in header):
-        raise build_error(name, VALUES_IN_HEADER)
+        raise rules.build_error(name, rules.VALUES_IN_HEADER)
 
 
 def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -133,14 +124,14 @@ def iter_filled_rows(name: str, table: TextTable, names: list[str]) -> Iterator[
     for batch in table.read(names):
         # the remainder, because reviews found only in CYP609 are numbered from 609,000,000
         if batch.num_rows and pc.max(batch.column(SOURCE_ROW)).as_py() % _REFERRAL_ROWS > MAX_ROWS:
-            raise build_error(name, TOO_MANY_ROWS)
+            raise rules.build_error(name, rules.TOO_MANY_ROWS)
         if max(map(len, table.set_aside.values()), default=0) > MAX_UNUSABLE_ROWS:
-            raise build_error(name, TOO_MANY_UNUSABLE)
+            raise rules.build_error(name, rules.TOO_MANY_UNUSABLE)
         blank = _mask_rows(batch, lambda column, _: pc.equal(pc.binary_length(column), 0))
         repeated = _mask_rows(batch, lambda column, name: pc.equal(pc.utf8_trim_whitespace(column), name)) & ~blank
         if repeated.any():
             rows = batch.column(SOURCE_ROW).filter(pa.array(repeated)).to_pylist()
-            table.set_aside.setdefault(REPEATED_HEADER, []).extend(rows)
+            table.set_aside.setdefault(rules.REPEATED_HEADER, []).extend(rows)
         unwanted = repeated | blank
         yield batch.filter(pa.array(~unwanted)) if unwanted.any() else batch
 
@@ -159,6 +150,11 @@ def take_first_rows(batches: Iterable[pa.RecordBatch], most: int) -> list[pa.Rec
 def build_trimmed_sql(cell: str) -> str:
     """Return SQL that trims the expression `cell`; NULL if nothing is left."""
     return f"nullif(trim({cell}, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')"
+
+
+def build_whole_sql(cell: str) -> str:
+    """Return SQL that turns `2.0`, a code that a spreadsheet made a number, back into `2`."""
+    return f"regexp_replace({cell}, '^([0-9]+)\\.0+$', '\\1')"
 
 
 def _mask_rows(batch: pa.RecordBatch, holds: Callable[[pa.Array, str], pa.Array]) -> np.ndarray:

@@ -16,7 +16,7 @@ from sources.councils.dialect import Dialect
 from sources.councils.known_headings import find_similar_column
 from sources.extract.landed import Landed
 from sources.extract.match import choose_dialect, find_missing_columns, is_in_contract_form, normalise_heading
-from sources.extract.open import OpenExtract, Origin, open_extract
+from sources.extract.open import OpenExtract, open_extract
 from sources.extract.project import Projection, project_extract
 from sources.extract.table import FORMULAS_NOT_CHECKED, SOURCE_ROW, take_first_rows
 from sources.onboarding.sample import (
@@ -24,7 +24,7 @@ from sources.onboarding.sample import (
     MIN_ROWS,
     Shown,
     find_common_shape,
-    read_header,
+    open_sample_table,
     select_shown_values,
 )
 from sources.onboarding.write import format_scalar
@@ -91,10 +91,7 @@ class SampleCheck:
 
 
 def check_sample(
-    con: duckdb.DuckDBPyConnection,
-    landed: Landed,
-    council_dialect: Dialect,
-    valid: Mapping[str, str],
+    con: duckdb.DuckDBPyConnection, landed: Landed, council_dialect: Dialect, valid: Mapping[str, str]
 ) -> SampleCheck:
     """Check the first rows of a sample; raises `ExtractStopped` if not even its headings can be read.
 
@@ -102,14 +99,14 @@ def check_sample(
     it is found from the dates of birth.
     """
     contract = CONTRACTS[landed.source]
-    header = read_header(landed, council_dialect)
+    header = open_sample_table(landed, council_dialect).header
     dialect = choose_dialect(contract, header, council_dialect)
     missing = find_missing_columns(contract, dialect, header)
     # The intake would stop a file with missing columns; here all its other columns are reported first.
     extract = open_extract(landed, contract, _relax_dialect(dialect, missing))
     reading = _Reading(con, extract, contract, dialect, valid)
-    columns = tuple(map(reading.column, contract.columns))
-    unused = reading.unused(header)
+    columns = tuple(map(reading.check_column, contract.columns))
+    unused = reading.list_unused(header)
     absent = (
         f"missing column {local!r}" + (f" (for {column})" if local != column else "")
         for local, column in missing.items()
@@ -122,11 +119,11 @@ def check_sample(
         rejected=reading.rejected,
         contract_form=is_in_contract_form(contract, header),
         columns=columns,
-        rules=reading.rules(),
+        rules=reading.check_rules(),
         unused=unused,
-        stops=(*absent, *reading.stops()),
+        stops=(*absent, *reading.list_stops()),
         suggestions=_suggest_additions(columns, unused),
-        notes=reading.notes(),
+        notes=reading.list_notes(),
     )
 
 
@@ -148,8 +145,8 @@ class _Reading:
         # Opened with blanks for missing columns; reported by the council's own dialect, in which they are missing.
         self.extract = replace(extract, dialect=dialect)
         con.register("sample_rows", pa.Table.from_batches(take_first_rows(extract.batches, MAX_ROWS), extract.schema))
-        self.cohort = Cohort(extract.landed.cohort or self._cohort())
-        self.projection = self._projection(self.cohort)
+        self.cohort = Cohort(extract.landed.cohort or self._find_cohort())
+        self.projection = self._project(self.cohort)
         con.execute(f"CREATE OR REPLACE TEMP TABLE sample_checked AS {self.projection.sql}")
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE sample_read AS SELECT sample_checked.*, texts.* EXCLUDE ({SOURCE_ROW})"
@@ -157,13 +154,16 @@ class _Reading:
         )
         self.unreadable = sum(map(len, extract.set_aside.values()))
         self.rows = self._count("true") + self.unreadable
-        self.rejected = self._count(self.projection.build_broken_sql(Severity.REJECT)) + self.unreadable
+        rejecting = (check.found for check in self.projection.checks if check.rule.severity is Severity.REJECT)
+        self.rejected = self._count(" OR ".join(rejecting) or "false") + self.unreadable
 
-    def column(self, column: Column) -> ColumnCheck:
+    def check_column(self, column: Column) -> ColumnCheck:
         """Return how a contract column is read."""
         name, text = column.name, f"raw_{column.name}"
         origin = self.extract.origin(name)
-        headings = self._get_headings(name, origin)
+        headings = self.dialect.derived[name].inputs if origin == "derived" else ()
+        if origin == "column":
+            headings = (self.extract.headings[name],)
         wrong = f"{text} IS NOT NULL AND {name} IS NULL"
         filled, refused = self._count(f"{text} IS NOT NULL"), self._count(wrong)
         coded = column.kind is Kind.CODE and column.role is Role.PAYLOAD
@@ -180,10 +180,10 @@ class _Reading:
             refused_values=select_shown_values(self.con, "sample_read", text, wrong, self.contract, column, headings)
             if coded and refused
             else None,
-            lost=self._lost(name) if origin == "derived" else 0,
+            lost=self._count_lost(name) if origin == "derived" else 0,
         )
 
-    def rules(self) -> tuple[RuleCheck, ...]:
+    def check_rules(self) -> tuple[RuleCheck, ...]:
         """Return the broken cross-column rules; rules of one column are reported with the column."""
         across = {rule.id for rule in self.contract.rules}
         counted = (
@@ -191,7 +191,7 @@ class _Reading:
         )
         return tuple(RuleCheck(rule.id, str(rule.severity), rows, rule.sentence) for rule, rows in counted if rows)
 
-    def stops(self) -> list[str]:
+    def list_stops(self) -> list[str]:
         """Return the reasons why the intake would not accept the sample if it were the whole extract."""
         if self.rows == self.unreadable:
             return ["no usable row"]
@@ -199,14 +199,14 @@ class _Reading:
         limits = {rule.id: rule.stop_share for rule in self.contract.rules if rule.stop_share is not None}
         found = [
             f"{rule.rows} of {self.rows} rows break {rule.rule}: {rule.sentence} Is it the right file?"
-            for rule in self.rules()
+            for rule in self.check_rules()
             if rule.rows > limits.get(rule.rule, 1.0) * self.rows
         ]
         if self.rejected > MAX_REJECTED_SHARE * self.rows:
             found.append(f"{self.rejected} of {self.rows} rows would be rejected, more than {MAX_REJECTED_SHARE:.0%}")
         return found
 
-    def unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
+    def list_unused(self, header: list[str]) -> tuple[tuple[str, str | None], ...]:
         """Return the unused headings, each with the contract column that it resembles."""
         used = {*self.extract.headings.values()}
         used |= {
@@ -218,7 +218,7 @@ class _Reading:
             (heading, find_similar_column(self.contract, heading)) for heading in header if heading not in used
         )
 
-    def notes(self) -> tuple[str, ...]:
+    def list_notes(self) -> tuple[str, ...]:
         notes = []
         if sheet := self.extract.table.sheet:
             if sheet.number:
@@ -234,30 +234,20 @@ class _Reading:
             notes.append("two-digit years: 00 to 68 are read as 2000 to 2068, 69 to 99 as 1969 to 1999")
         return tuple(notes)
 
-    def _count(self, condition: str) -> int:
-        return int(self.con.execute(f"SELECT count(*) FROM sample_read WHERE {condition}").fetchall()[0][0])
+    def _count(self, condition: str, relation: str = "sample_read") -> int:
+        return int(self.con.execute(f"SELECT count(*) FROM {relation} WHERE {condition}").fetchall()[0][0])
 
-    def _get_headings(self, column: str, origin: Origin) -> tuple[str, ...]:
-        if origin == "column":
-            return (self.extract.headings[column],)
-        return self.dialect.derived[column].inputs if origin == "derived" else ()
-
-    def _lost(self, column: str) -> int:
+    def _count_lost(self, column: str) -> int:
         """Count the rows in which a derived column is blank although all its inputs are filled."""
         inputs = [self.extract.inputs[name] for name in self.dialect.derived[column].inputs]
         filled = " AND ".join(f"trim(sample_rows.{name}) <> ''" for name in inputs)
-        return int(
-            self.con.execute(
-                f"SELECT count(*) FROM sample_read JOIN sample_rows USING ({SOURCE_ROW})"
-                f" WHERE raw_{column} IS NULL AND {filled}"
-            ).fetchall()[0][0]
-        )
+        return self._count(f"raw_{column} IS NULL AND {filled}", f"sample_read JOIN sample_rows USING ({SOURCE_ROW})")
 
-    def _projection(self, cohort: Cohort) -> Projection:
+    def _project(self, cohort: Cohort) -> Projection:
         landed = replace(self.extract.landed, cohort=cohort.code)
         return project_extract("sample_rows", replace(self.extract, landed=landed), self.contract, self.valid)
 
-    def _cohort(self) -> str:
+    def _find_cohort(self) -> str:
         """Return the cohort of most children in the sample; the first cohort if no row has a date of birth."""
         first = Cohort(f"{FIRST_COHORT}{(FIRST_COHORT + 1) % 100:02d}")
         if "date_of_birth" not in self.contract:
@@ -265,7 +255,7 @@ class _Reading:
         # School years begin on 1 September: eight months earlier, all birth dates of a cohort are in one year.
         rows = self.con.execute(
             "SELECT year(date_of_birth - INTERVAL 8 MONTH) + 5 AS start"
-            f" FROM ({self._projection(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
+            f" FROM ({self._project(first).sql}) WHERE start BETWEEN {FIRST_COHORT} AND 2098 GROUP BY 1"
             " ORDER BY count(*) DESC, 1 LIMIT 1"
         ).fetchall()
         return f"{rows[0][0]}{(rows[0][0] + 1) % 100:02d}" if rows else first.code

@@ -19,12 +19,11 @@ from sources.councils.dialect import CONTRACT_DIALECT, Dialect
 from sources.councils.known_headings import is_identifier_heading, score_heading
 from sources.diagnosis.column_guesses import TextSample
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed
+from sources.extract.landed import Landed, is_cohort
 from sources.extract.open import open_table
 from sources.extract.readers.content import get_content
 from sources.extract.readers.delimited import detect_utf_16
 from sources.extract.table import VALUE, SheetTaken, TextTable, take_first_rows
-from sources.reference.cohorts import Cohort, InvalidCohort
 
 MAX_ROWS = 10_000
 MIN_ROWS = 5
@@ -61,7 +60,8 @@ def build_landed_sample(path: Path, council: str, source: str | None = None, coh
 
     Unless given, the source is found from its path or headings, and the cohort from its name.
     """
-    return Landed(council, source or _find_source(path, council), cohort or _parse_cohort(path) or "", path)
+    name = path.name.partition(".")[0]
+    return Landed(council, source or _find_source(path, council), cohort or (name if is_cohort(name) else ""), path)
 
 
 class _Plausible(Container[str]):
@@ -72,30 +72,21 @@ class _Plausible(Container[str]):
         return any(map(str.isalpha, text)) and not VALUE.fullmatch(text.upper())
 
 
-def _open(landed: Landed, dialect: Dialect) -> TextTable:
+def open_sample_table(landed: Landed, dialect: Dialect) -> TextTable:
+    """Open the sample as a table; raises `ExtractStopped`, quoting no value, if its first line is data."""
     known = None if dialect.columns or dialect.derived else _Plausible()
-    return open_table(landed, CONTRACTS[landed.source], dialect, known)
-
-
-def read_header(landed: Landed, dialect: Dialect) -> list[str]:
-    """Return the sample's headings; raises `ExtractStopped`, quoting no value, if the first line is data."""
-    return _check_headings(landed, _open(landed, dialect))
-
-
-def _check_headings(landed: Landed, table: TextTable) -> list[str]:
-    header = table.header
-    data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in header)
-    numbers = sum(heading.strip().isdigit() for heading in header)
-    if data or numbers > len(header) / 2:
+    table = open_table(landed, CONTRACTS[landed.source], dialect, known)
+    data = sum(bool(VALUE.fullmatch(heading.strip())) for heading in table.header)
+    numbers = sum(heading.strip().isdigit() for heading in table.header)
+    if data or numbers > len(table.header) / 2:
         raise ExtractStopped(f"{landed.name}: the first line holds data, not headings; ask for a file with headings")
-    return header
+    return table
 
 
 def open_sample(con: duckdb.DuckDBPyConnection, landed: Landed) -> Sample:
     """Read the first rows of a sample without a council file; raises `ExtractStopped`."""
-    table = _open(landed, CONTRACT_DIALECT)
-    header = _check_headings(landed, table)
-    text = TextSample(con, header, take_first_rows(table.read(header), MAX_ROWS))
+    table = open_sample_table(landed, CONTRACT_DIALECT)
+    text = TextSample(con, table.header, take_first_rows(table.read(table.header), MAX_ROWS))
     return Sample(text, table.delimiter, detect_encoding(landed.path) if table.delimiter else None, table.sheet)
 
 
@@ -113,16 +104,9 @@ def _find_source(path: Path, council: str) -> str:
 def _score_likeness(landed: Landed) -> float:
     """Score the share of the source's required columns that the sample certainly has, by its headings."""
     contract = CONTRACTS[landed.source]
-    header = read_header(landed, CONTRACT_DIALECT)
+    header = open_sample_table(landed, CONTRACT_DIALECT).header
     found = [max(score_heading(contract[column], heading) for heading in header) for column in contract.required]
     return sum(score for score in found if score >= 0.9) / len(found)
-
-
-def _parse_cohort(path: Path) -> str | None:
-    try:
-        return Cohort(path.name.partition(".")[0]).code
-    except InvalidCohort:
-        return None
 
 
 def detect_encoding(path: Path) -> str:

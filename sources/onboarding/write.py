@@ -16,6 +16,7 @@ from sources.councils.known_headings import find_code
 from sources.diagnosis.column_guesses import DateForm, Guess, Guesser
 from sources.extract.landed import Landed
 from sources.extract.match import is_in_contract_form
+from sources.extract.table import build_whole_sql
 from sources.onboarding.sample import MIN_ROWS, Sample, open_sample, select_shown_values
 
 _MAX_CODES = 40
@@ -189,7 +190,7 @@ def _iter_code_lines(
     own = sorted({code.lower() for code in column.codes or ()})
     text = guesser.sample.column(heading)
     # Compared as the intake reads codes: without letter case, and 2.0 as 2.
-    foreign = f"lower(regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')) NOT IN ({', '.join(map(quote_text, own))})"
+    foreign = f"lower({build_whole_sql(text)}) NOT IN ({', '.join(map(quote_text, own))})"
     shown = select_shown_values(
         con, guesser.sample.relation, text, foreign, contract, column, (heading,), most=_MAX_CODES
     )

@@ -14,7 +14,6 @@ from functools import cache
 import yaml
 
 from sources.reference import FOLDER
-from sources.reference.places import get_place
 
 FIRST_COHORT = 2021
 """The current goals have been assessed since the academic year 2021/22."""
@@ -113,18 +112,9 @@ class Break:
 
 @cache
 def load_breaks() -> tuple[Break, ...]:
-    """Return every known break. Raises `InvalidCohort` or `UnknownCouncil` for an invalid entry."""
+    """Return every known break."""
     content = yaml.safe_load((FOLDER / "breaks.yaml").read_text(encoding="utf-8"))
     return tuple(
-        Break(
-            entry["name"],
-            Cohort(entry["cohort"]).code,
-            frozenset(entry["attributes"]),
-            entry["what"].strip(),
-            entry["source"],
-            # The condition is never false: `get_place` raises for a name that is no council.
-            frozenset(council for council in entry.get("councils", ()) if get_place(council)),
-            entry.get("not_known", "").strip(),
-        )
+        Break(**entry | {name: frozenset(entry.get(name, ())) for name in ("attributes", "councils")})
         for entry in content
     )

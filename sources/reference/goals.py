@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from sources.reference import FOLDER, read_rows
-from sources.reference.places import load_places
 
 _ROWS = read_rows(FOLDER / "goals.csv")
 GOALS = {row["goal"]: row["label"] for row in _ROWS}
@@ -19,8 +17,6 @@ GLD_GOALS = tuple(goal for goal in GOALS if int(goal[-2:]) <= 12)
 
 AREAS_OF_LEARNING = {row["goal"][:3]: row["area_of_learning"] for row in _ROWS}
 """The seven areas, by the prefix of their goals' column names."""
-
-_TARGETS = FOLDER / "gld_targets.csv"
 
 
 @dataclass(frozen=True)
@@ -38,20 +34,9 @@ class Target:
 
 
 @cache
-def load_targets(file: Path = _TARGETS) -> tuple[Target, ...]:
-    """Read the targets in file order. Raises ValueError with the line number if one is not valid."""
-    return tuple(_target(number, row) for number, row in enumerate(read_rows(file), start=2))
-
-
-def _target(line: int, row: dict[str, str]) -> Target:
-    codes = {code for place in load_places().values() for code in (place.new_la_code, place.region_code)}
-    codes |= {place.english_devolved_area_code for place in load_places().values()}
-    if row["area_code"] and row["area_code"] not in codes:
-        raise ValueError(f"{_TARGETS.name}, line {line}: area_code is that of no area of England")
-    try:
-        percent, year = float(row["percent"]), int(row["year"])
-    except ValueError:
-        raise ValueError(f"{_TARGETS.name}, line {line}: percent and year are numbers") from None
-    if not 0 < percent <= 100 or not row["name"] or not row["source"]:
-        raise ValueError(f"{_TARGETS.name}, line {line}: percent is 0 to 100, and a target has a name and a source")
-    return Target(row["area_code"] or None, percent, year, row["name"], row["source"])
+def load_targets() -> tuple[Target, ...]:
+    """Return the targets in file order."""
+    return tuple(
+        Target(row["area_code"] or None, float(row["percent"]), int(row["year"]), row["name"], row["source"])
+        for row in read_rows(FOLDER / "gld_targets.csv")
+    )

@@ -9,16 +9,7 @@ from pathlib import Path
 
 from sources.reference import read_rows
 
-PILOT = (
-    "leeds",
-    "hammersmith-and-fulham",
-    "halton",
-    "knowsley",
-    "liverpool",
-    "sefton",
-    "st-helens",
-    "wirral",
-)
+PILOT = ("leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral")
 LIVERPOOL_CITY_REGION = "E47000004"
 COUNTRY = ("E92000001", "England")
 
@@ -90,7 +81,3 @@ def resolve(text: str) -> Place:
             + "; names are as in sources/reference/places.csv"
         )
     return found
-
-
-def list_devolved_area_members(code: str) -> tuple[str, ...]:
-    return tuple(name for name, entry in load_places().items() if entry.english_devolved_area_code == code)

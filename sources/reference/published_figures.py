@@ -113,7 +113,7 @@ def _find_nearest(
         # Sorted, so that of two years equally near the earlier one is taken.
         years = [Cohort(year) for area, year in sorted(figures) if area == code]
         if years:
-            year = min(years, key=lambda held: abs(held.first_year - cohort.first_year))
+            year = min(years, key=lambda other: abs(other.first_year - cohort.first_year))
             own = code == place.new_la_code
             return figures[code, year.code], partial(Published, area=name, own=own, cohort=year)
     return None

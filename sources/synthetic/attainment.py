@@ -97,13 +97,13 @@ def _iter_targets(people: People, margins: Margins) -> Iterator[_Target]:
     yield people.council, np.clip(margins.gld, None, margins.children - 1e-3)
 
 
-def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: float = 0.02, rounds: int = 80) -> Floats:
+def _fit(linear: Floats, weights: Bools, targets: list[_Target]) -> Floats:
     """Fit the linear predictor of the logistic model.
 
     Each group takes one Newton step for each target in turn, until all targets are met.
     """
     linear = linear.copy()
-    for _ in range(rounds):
+    for _ in range(80):
         furthest = 0.0
         for group, expected in targets:
             chance = expit(linear)
@@ -115,7 +115,7 @@ def _fit(linear: Floats, weights: Bools, targets: list[_Target], tolerance: floa
             # overshoots.
             linear += np.clip(gap / np.maximum(slope, 1e-3), -1, 1)[group]
             furthest = max(furthest, float(np.abs(gap).max()))
-        if furthest < tolerance * np.sqrt(weights.sum()):
+        if furthest < 0.02 * np.sqrt(weights.sum()):
             break
     return linear
 

@@ -30,12 +30,7 @@ TOPICS: dict[str, tuple[str, ...]] = {
     FSM: (UNKNOWN, "Eligible for free school meals", "Not eligible for free school meals"),
     ETHNICITY: (UNKNOWN, ASIAN, BLACK, MIXED, OTHER, WHITE),
     LANGUAGE: (UNKNOWN, "Other than English", "English"),
-    SEN: (
-        UNKNOWN,
-        "Education, health and care plan",
-        "SEN support / SEN without an EHC plan",
-        "No SEN provision",
-    ),
+    SEN: (UNKNOWN, "Education, health and care plan", "SEN support / SEN without an EHC plan", "No SEN provision"),
     TERM: ("Autumn-born", "Spring-born", "Summer-born"),
 }
 """Breakdowns of each topic; the rate of the last one follows from the others and the total."""

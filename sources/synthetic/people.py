@@ -19,7 +19,6 @@ from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import Cohort
 from sources.synthetic.drawing import (
-    AnyArray,
     Bools,
     Floats,
     Ints,
@@ -57,25 +56,18 @@ ETHNICITIES = {
 _GROUPS = tuple(sorted({group for ethnicity in ETHNICITIES.values() for group in ethnicity.names}))
 
 
-def draw_forenames(rng: np.random.Generator, group: Ints, female: AnyArray) -> Texts:
+def draw_forenames(rng: np.random.Generator, group: Ints, female: Bools) -> Texts:
     """Draw a forename for each child by name group (as returned by `draw_name_groups`) and sex."""
-    names = np.empty(len(group), dtype=NAME_TYPE)
-    for index, name in enumerate(_GROUPS):
-        for is_girl, column in ((True, "girls"), (False, "boys")):
-            chosen = np.flatnonzero((group == index) & (female == is_girl))
-            names[chosen] = _draw_words(rng, name, column, len(chosen))
-    return names
+    return _draw_words(rng, group, {"girls": female, "boys": ~female})
 
 
 def draw_surnames(rng: np.random.Generator, group: Ints) -> Texts:
     """Draw a surname for each child by name group; some British, Irish and Caribbean ones are double-barrelled."""
-    names = np.empty(len(group), dtype=NAME_TYPE)
-    for index, name in enumerate(_GROUPS):
-        chosen = np.flatnonzero(group == index)
-        names[chosen] = _draw_words(rng, name, "surnames", len(chosen))
+    names = _draw_words(rng, group, {"surnames": np.ones(len(group), dtype=bool)})
     family = np.isin(group, [_GROUPS.index(name) for name in ("british", "irish", "caribbean")])
     double = np.flatnonzero(family & (rng.random(len(group)) < _DOUBLE_SURNAME_SHARE))
-    second = _draw_words(rng, "british", "surnames", len(double))
+    words, shares = _load_vocabulary("british", "surnames")
+    second = rng.choice(words, len(double), p=shares)
     names[double] = np.strings.add(np.strings.add(names[double], "-"), second)
     return names
 
@@ -89,9 +81,15 @@ def draw_name_groups(rng: np.random.Generator, ethnicity: Ints, codes: tuple[str
     return forename, np.where(mixed, pick(rng, mix[ethnicity]), forename)
 
 
-def _draw_words(rng: np.random.Generator, group: str, column: str, size: int) -> Texts:
-    words, shares = _load_vocabulary(group, column)
-    return rng.choice(words, size, p=shares)
+def _draw_words(rng: np.random.Generator, group: Ints, lists: Mapping[str, Bools]) -> Texts:
+    """Draw a name for each child from the lists of its name group; `lists` has the children who use each list."""
+    names = np.empty(len(group), dtype=NAME_TYPE)
+    for index, name in enumerate(_GROUPS):
+        for column, users in lists.items():
+            words, shares = _load_vocabulary(name, column)
+            chosen = np.flatnonzero((group == index) & users)
+            names[chosen] = rng.choice(words, len(chosen), p=shares)
+    return names
 
 
 @cache

@@ -6,7 +6,7 @@ Rows of a source are Arrow columns in contract form, under contract column names
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,34 +35,8 @@ _NEIGHBOURS = "snvfrghjoklknmpowtdyibecux"
 """A neighbouring key of each of `_LETTERS` on a British keyboard."""
 
 
-@dataclass(frozen=True)
-class Slips:
-    """Share of a service's records with each kind of error."""
-
-    typing: float
-    """For the forename and, independently, the surname."""
-    short_form: float = 0.03
-    """Share of forenames that have a short form."""
-    native_script: float = 0.1
-    """Share of names that have a form in their own script, in systems that can store it."""
-    accents_lost: float = 0.4
-    apostrophe_changed: float = 0.3
-    double_barrel_changed: float = 0.15
-    names_swapped: float = 0.003
-    forename_missing: float = 0.001
-    day_month_swapped: float = 0.004
-    day_wrong: float = 0.003
-    date_placeholder: float = 0.0006
-    postcode_missing: float = 0.004
-    postcode_placeholder: float = 0.003
-    postcode_typing: float = 0.008
-    postcode_unspaced: float = 0.04
-    sex_wrong: float = 0.0015
-
-
-EDUCATION = Slips(typing=0.006)
-NURSERY = Slips(typing=0.012, short_form=0.08, postcode_missing=0.008)
-HEALTH = Slips(typing=0.012, short_form=0.025, names_swapped=0.004, date_placeholder=0.001)
+Slips = Mapping[str, float]
+"""Share of a service's records with each kind of error, as under `slips` in `returns.yaml`."""
 
 
 @dataclass(frozen=True)
@@ -97,30 +71,26 @@ def record(rng: np.random.Generator, true: Identity, slips: Slips, holds_unicode
         return rng.random(size) < share
 
     forename, surname = true.forename.copy(), true.surname.copy()
-    _change(rng, forename, some(slips.short_form), _SHORT_FORM)
+    _change(rng, forename, some(slips["short_form"]), _SHORT_FORM)
     for names in (forename, surname):
-        own_script = some(slips.native_script) & holds_unicode
+        own_script = some(slips["native_script"]) & holds_unicode
         _change(rng, names, own_script, _IN_OWN_SCRIPT)
         _change(
             rng,
             names,
             # An array of fixed-width text is one of code points; from 128 on are accents and other scripts.
-            some(slips.accents_lost) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
+            some(slips["accents_lost"]) & (names.view(np.uint32).reshape(size, -1) >= 128).any(axis=1),
             lambda _, chosen: strip_accents(chosen),
         )
-        _change(rng, names, some(slips.apostrophe_changed) & (np.strings.find(names, "'") >= 0), _change_apostrophes)
-        _change(rng, names, some(slips.typing), mistype_words)
-    _change(rng, surname, some(slips.double_barrel_changed) & (np.strings.find(surname, "-") >= 0), _shorten_surnames)
-    swapped = some(slips.names_swapped)
+        _change(rng, names, some(slips["apostrophe_changed"]) & (np.strings.find(names, "'") >= 0), _change_apostrophes)
+        _change(rng, names, some(slips["typing"]), mistype_words)
+    _change(rng, surname, some(slips["double_barrel"]) & (np.strings.find(surname, "-") >= 0), _shorten_surnames)
+    swapped = some(slips["names_swapped"])
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
-    forename[some(slips.forename_missing)] = ""
-    sex = np.where(some(slips.sex_wrong), 1 - true.sex, true.sex)
+    forename[some(slips["forename_missing"])] = ""
+    sex = np.where(some(slips["sex_wrong"]), 1 - true.sex, true.sex)
     return Identity(
-        surname,
-        forename,
-        sex,
-        _record_dates(rng, true.born, slips),
-        _record_postcodes(rng, true.postcode, slips),
+        surname, forename, sex, _record_dates(rng, true.born, slips), _record_postcodes(rng, true.postcode, slips)
     )
 
 
@@ -174,7 +144,7 @@ def swap_day_month(born: Dates) -> Dates:
 
 def _record_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
     lot = rng.random(len(born))
-    edges = np.cumsum([slips.day_month_swapped, slips.day_wrong, slips.date_placeholder])
+    edges = np.cumsum([slips["day_month_swapped"], slips["day_wrong"], slips["date_placeholder"]])
     near = born + rng.choice(np.array([-10, -1, 1, 10]), len(born)).astype("timedelta64[D]")
     choices = [swap_day_month(born), near, np.full(len(born), PLACEHOLDER_DATE)]
     return np.select([lot < edge for edge in edges], choices, born)
@@ -183,26 +153,23 @@ def _record_dates(rng: np.random.Generator, born: Dates, slips: Slips) -> Dates:
 def _record_postcodes(rng: np.random.Generator, postcode: Texts, slips: Slips) -> Texts:
     lot = rng.random(len(postcode))
     written = np.where(
-        rng.random(len(postcode)) < slips.postcode_unspaced, np.strings.replace(postcode, " ", ""), postcode
+        rng.random(len(postcode)) < slips["postcode_unspaced"], np.strings.replace(postcode, " ", ""), postcode
     )
-    mistaken = np.flatnonzero(lot < slips.postcode_typing)
+    mistaken = np.flatnonzero(lot < slips["postcode_typing"])
     last = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))[rng.integers(0, 20, len(mistaken))]
     stem = postcode[mistaken].astype("U8")
     letters = stem.view("U1").reshape(len(stem), 8).copy()
     letters[np.arange(len(stem)), np.strings.str_len(stem) - 1] = last
     written = written.astype("U8")
     written[mistaken] = letters.reshape(-1).view("U8")
-    edge = slips.postcode_typing + slips.postcode_missing
-    written[(lot >= slips.postcode_typing) & (lot < edge)] = ""
-    written[(lot >= edge) & (lot < edge + slips.postcode_placeholder)] = PLACEHOLDER_POSTCODE
+    edge = slips["postcode_typing"] + slips["postcode_missing"]
+    written[(lot >= slips["postcode_typing"]) & (lot < edge)] = ""
+    written[(lot >= edge) & (lot < edge + slips["postcode_placeholder"])] = PLACEHOLDER_POSTCODE
     return written
 
 
 def _change(
-    rng: np.random.Generator,
-    names: Texts,
-    chosen: Bools,
-    change: Callable[[np.random.Generator, Texts], Texts],
+    rng: np.random.Generator, names: Texts, chosen: Bools, change: Callable[[np.random.Generator, Texts], Texts]
 ) -> None:
     """Apply `change` in place to the chosen names."""
     rows = np.flatnonzero(chosen)

@@ -4,19 +4,23 @@ Reviews are from birth to two and a half years, by council of residence at the t
 years but send only some earlier ones (other systems, other providers), so a child has two rows on average. The survey
 has about one response for every ten children, linked to none of them. Its answers are correlated: parents of children
 with special needs, and those on low incomes, find access harder, wait longer and repeat their story more often; ease of
-access affects every later answer.
+access affects every later answer. `returns.yaml` has the shares.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import yaml
 from scipy.special import expit, ndtri
 
-from sources.contracts.early_years_census import PROGRESS_CHECK_CODES
+from sources.contracts.early_years_census import ENTITLEMENT_CODES, PROGRESS_CHECK_CODES
+from sources.contracts.people import SEN_CODES
 from sources.reference.code_lists import DOMAINS, SERVICES, load_cut_offs
 from sources.reference.goals import GOALS
 from sources.synthetic.attainment import EXPECTED, GOAL_CODES, NOT_ASSESSED
@@ -24,10 +28,6 @@ from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, pick
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES, LANGUAGE_CODES, Dates
 from sources.synthetic.recording import (
-    EDUCATION,
-    HEALTH,
-    NURSERY,
-    Identity,
     Rows,
     World,
     build_codes,
@@ -39,32 +39,10 @@ from sources.synthetic.recording import (
     uppercase,
 )
 
-_IN_BOTH_COUNCILS = 0.06
-"""Share of pupils who moved from another council and were also assessed there."""
-_SENT_TWICE, _CORRECTED = 0.004, 0.003
-_SENT_TWICE_IN_CENSUS = 0.002
-_UNDER_BOTH_UPNS = 0.05
-"""Share of pupils with an earlier UPN who have a second row under it."""
-_PUPIL_WITH_NHS_NUMBER, _NURSERY_WITH_NHS_NUMBER = 0.75, 0.6
-_LEAVERS_ON_ROLL = 0.15
-_ETHNICITY_BLANK_IF_UNKNOWN = 0.4
-_COVERAGE = (0.88, 0.93)
-_TWO_SETTINGS = 0.04
-_STILL_AT_EARLY_HOME = 0.6
-"""Share of children with an earlier home who still lived there at the time of the census."""
-_SETTINGS_A_CHILD = 1 / 22
-_ETHNICITY_BLANK = 0.04
-"""Share of early years rows without ethnicity; settings ask for it less often than schools."""
-_ENTITLEMENTS = ("2YO", "UNI", "WP")
-_ENTITLEMENT_BY_FSM = np.array([[0.12, 0.55, 0.33], [0.62, 0.30, 0.08], [0.06, 0.38, 0.56]])
-"""Share of children of FSM unknown, eligible, not eligible with each entitlement."""
-_HOURS = np.array([[15.0, 15.0, 10.0, 12.5], [15.0, 15.0, 15.0, 12.0], [30.0, 30.0, 24.0, 22.5]])
-_SEN_CODES = ("N", "K", "E")
-_EARLY_SEN = np.array([[0.94, 0.06, 0.0], [0.15, 0.5, 0.35], [0.58, 0.41, 0.01], [0.965, 0.034, 0.001]])
-"""Share of children of later SEN unknown, plan, support, none with each early provision."""
-_NOT_CHECKED = 0.15
-_CHECK_DAYS = (731, 1095)
-"""Age at the progress check: two years to three."""
+_LIKELY: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_PROFILE, _CENSUS, _SETTINGS, _VISITS, _SURVEY, _SLIPS = (
+    _LIKELY[name] for name in ("profile", "school_census", "early_years_census", "hv_reviews", "survey", "slips")
+)
 
 
 def draw_eyfsp(world: World) -> Rows:
@@ -75,17 +53,20 @@ def draw_eyfsp(world: World) -> Rows:
     rng, people = world.streams("eyfsp"), world.people
     pupils = np.flatnonzero(people.pupil)
     moved = people.early_council[pupils] != people.council[pupils]
-    both = pupils[moved & (rng.random(len(pupils)) < _IN_BOTH_COUNCILS)]
+    both = pupils[moved & (rng.random(len(pupils)) < _PROFILE["in_both_councils"])]
     person = np.concatenate([pupils, both])
     council = np.concatenate([people.council[pupils], people.early_council[both]])
     home = np.concatenate([people.postcode[pupils], people.early_postcode[both]])
     school = np.concatenate([pupils, np.searchsorted(people.council[pupils], people.early_council[both])])
     # A child in two councils is recorded twice, with different errors; a row sent twice has the same ones.
-    identity = world.record_children(rng, "eyfsp", council, person, home, EDUCATION)
+    identity = world.record_children(rng, "eyfsp", council, person, home, _SLIPS["education"])
 
     lot = rng.random(len(person))
-    again, corrected = lot < _SENT_TWICE, (lot >= _SENT_TWICE) & (lot < _SENT_TWICE + _CORRECTED)
-    earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _UNDER_BOTH_UPNS)
+    again, corrected = (
+        lot < _PROFILE["sent_twice"],
+        (lot >= _PROFILE["sent_twice"]) & (lot < _PROFILE["sent_twice"] + _PROFILE["corrected"]),
+    )
+    earlier_upn = (people.census_upn != people.upn)[person] & (rng.random(len(person)) < _PROFILE["under_both_upns"])
     sent = np.concatenate([np.arange(len(person)), np.flatnonzero(again | corrected | earlier_upn)])
     late = np.arange(len(sent)) >= len(person)
     order = compute_file_order(council[sent], people.estab[school[sent]], late)
@@ -93,7 +74,7 @@ def draw_eyfsp(world: World) -> Rows:
     who, where = person[sent], council[sent]
 
     upn = np.where(late & earlier_upn[sent], people.census_upn[who], people.upn[who])
-    nhs_number = np.where(rng.random(len(who)) < _PUPIL_WITH_NHS_NUMBER, people.nhs_number[who], "")
+    nhs_number = np.where(rng.random(len(who)) < _PROFILE["nhs_number"], people.nhs_number[who], "")
     goals = _draw_provisional_goals(rng, world.attainment.goals[who], corrected[sent] & ~late)
     table = pa.table(
         {
@@ -122,14 +103,17 @@ def _draw_provisional_goals(rng: np.random.Generator, goals: AnyArray, provision
 def draw_school_census(world: World) -> Rows:
     """Return the rows of the spring school census: pupils in Reception, and some who left before the Profile."""
     rng, people = world.streams("school census"), world.people
-    on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _LEAVERS_ON_ROLL))
+    on_roll = people.in_census & (people.pupil | (rng.random(len(people)) < _CENSUS["leavers_on_roll"]))
     person = np.flatnonzero(on_roll)
     council = people.council[person]
-    identity = world.record_children(rng, "school_census", council, person, people.postcode[person], EDUCATION)
+    home = people.postcode[person]
+    identity = world.record_children(rng, "school_census", council, person, home, _SLIPS["education"])
     ethnicity = people.ethnicity[person]
     unknown = np.isin(ethnicity, [CODES.index("REFU"), CODES.index("NOBT")])
-    ethnicity = np.where(unknown & (rng.random(len(person)) < _ETHNICITY_BLANK_IF_UNKNOWN), len(CODES), ethnicity)
-    nhs_number = np.where(rng.random(len(person)) < _PUPIL_WITH_NHS_NUMBER, people.nhs_number[person], "")
+    ethnicity = np.where(
+        unknown & (rng.random(len(person)) < _CENSUS["ethnicity_blank_if_unknown"]), len(CODES), ethnicity
+    )
+    nhs_number = np.where(rng.random(len(person)) < _PROFILE["nhs_number"], people.nhs_number[person], "")
     table = pa.table(
         {
             "upn": build_text(people.census_upn[person]),
@@ -141,59 +125,53 @@ def draw_school_census(world: World) -> Rows:
             "first_language": build_codes(people.language[person], LANGUAGE_CODES),
         }
     )
-    again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
+    again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
     return build_rows(council, person, table, people.estab[person], again)
 
 
 def draw_early_years_census(world: World) -> Rows:
     """Return the rows of nurseries and childminders about two years before the Profile, one per child and setting."""
     rng, people = world.streams("early years census"), world.people
-    coverage = world.vary_by_council("early years census", *_COVERAGE)[people.council]
+    coverage = world.vary_by_council("early years census", *_SETTINGS["coverage"])[people.council]
     # Pupils who joined late (5%) cannot attend, so the others do more often: coverage is of all pupils.
     attends = ~world.joined_late & (rng.random(len(people)) < coverage / (1 - 0.05 * people.pupil))
     child = np.flatnonzero(attends)
-    second = child[rng.random(len(child)) < _TWO_SETTINGS]
-    at_early_home = rng.random(len(people)) < _STILL_AT_EARLY_HOME
+    second = child[rng.random(len(child)) < _SETTINGS["two_settings"]]
+    at_early_home = rng.random(len(people)) < _SETTINGS["still_at_early_home"]
     person = np.concatenate([child, second])
     council = np.where(at_early_home, people.early_council, people.council)[person]
     home = np.where(at_early_home, people.early_postcode, people.postcode)[person]
-    identity = world.record_children(rng, "early_years_census", council, person, home, NURSERY)
-    entitlement = pick(rng, _ENTITLEMENT_BY_FSM[people.categories[FSM][person]])
-    nhs_number = np.where(rng.random(len(person)) < _NURSERY_WITH_NHS_NUMBER, people.nhs_number[person], "")
-    setting = _draw_settings(rng, world.margins.children, council)
-    ethnicity = np.where(rng.random(len(person)) < _ETHNICITY_BLANK, len(CODES), people.ethnicity[person])
+    identity = world.record_children(rng, "early_years_census", council, person, home, _SLIPS["nursery"])
+    entitlement = pick(rng, np.array(_SETTINGS["entitlement_by_fsm"])[people.categories[FSM][person]])
+    hours, sen = np.array(_SETTINGS["hours"]), np.array(_SETTINGS["sen"])
+    nhs_number = np.where(rng.random(len(person)) < _SETTINGS["nhs_number"], people.nhs_number[person], "")
+    settings = np.maximum(3, np.round(world.margins.children / _SETTINGS["children_a_setting"])).astype(np.int64)
+    setting = (np.cumsum(settings) - settings)[council]
+    setting += np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
+    ethnicity = np.where(rng.random(len(person)) < _SETTINGS["ethnicity_blank"], len(CODES), people.ethnicity[person])
     table = pa.table(
         {
-            "setting_urn": setting,
+            "setting_urn": build_codes(setting, [f"EY{300000 + number}" for number in range(int(settings.sum()))]),
             "nhs_number": build_text(nhs_number),
             **identity.columns(),
             "ethnicity": build_codes(ethnicity, (*CODES, "")),
-            "entitlement": build_codes(entitlement, _ENTITLEMENTS),
-            "funded_hours": build_decimals(_HOURS[entitlement, rng.integers(0, _HOURS.shape[1], len(person))]),
+            "entitlement": build_codes(entitlement, tuple(ENTITLEMENT_CODES)),
+            "funded_hours": build_decimals(hours[entitlement, rng.integers(0, hours.shape[1], len(person))]),
             "eypp": build_codes((people.categories[FSM][person] == 1) & (rng.random(len(person)) < 0.7), ("N", "Y")),
-            "sen_provision": build_codes(pick(rng, _EARLY_SEN[people.categories[SEN][person]]), _SEN_CODES),
+            "sen_provision": build_codes(pick(rng, sen[people.categories[SEN][person]]), tuple(SEN_CODES)),
             **_draw_progress_checks(rng, world, person),
         }
     )
-    again = np.flatnonzero(rng.random(len(person)) < _SENT_TWICE_IN_CENSUS)
-    return build_rows(council, person, table, setting.indices.to_numpy(), again)
-
-
-def _draw_settings(rng: np.random.Generator, children: Ints, council: Ints) -> pa.DictionaryArray:
-    """Draw the reference number of a setting in each child's council."""
-    settings = np.maximum(3, np.round(children * _SETTINGS_A_CHILD)).astype(np.int64)
-    first = np.cumsum(settings) - settings
-    index = first[council] + np.floor(rng.random(len(council)) * settings[council]).astype(np.int64)
-    return build_codes(index, [f"EY{300000 + number}" for number in range(int(settings.sum()))])
+    again = np.flatnonzero(rng.random(len(person)) < _CENSUS["sent_twice"])
+    return build_rows(council, person, table, setting, again)
 
 
 def _draw_progress_checks(rng: np.random.Generator, world: World, person: Ints) -> dict[str, pa.Array]:
     """Draw date and outcome of the progress check at age two; lower ability makes a concern more likely."""
     concern: Floats = expit(-2.2 - 1.1 * world.attainment.ability[person])
     outcome = (rng.random(len(person)) < concern).astype(np.int64)
-    outcome[rng.random(len(person)) < _NOT_CHECKED] = 2
-    days = rng.integers(*_CHECK_DAYS, len(person)).astype("timedelta64[D]")
-    done = world.people.born[person] + days
+    outcome[rng.random(len(person)) < _SETTINGS["not_checked"]] = 2
+    done = _draw_dates_after(rng, world.people.born[person], *_SETTINGS["check_days"])
     return {
         "progress_check_date": build_dates(np.where(outcome == 2, np.datetime64("NaT"), done)),
         "progress_check_outcome": build_codes(outcome, tuple(PROGRESS_CHECK_CODES)),
@@ -202,34 +180,11 @@ def _draw_progress_checks(rng: np.random.Generator, world: World, person: Ints) 
 
 REVIEWS = ("NBV", "6-8W", "12M", "2-2.5Y")
 TWO_YEAR = REVIEWS.index("2-2.5Y")
-_EARLIER_SENT = (0.25, 0.30, 0.55)
-"""Share of children whose new-birth, six-to-eight-week and twelve-month review is in the extract."""
-_REVIEW_DAYS = ((10, 15), (42, 57), (320, 400))
-_REVIEW_COVERAGE = (0.80, 0.90)
-"""Share of resident children with a review at two years, by council."""
-_REVIEWED_AFTER_MOVE = 0.3
-_SECOND_TWO_YEAR_REVIEW = 0.01
-_REVIEW_SENT_TWICE = 0.003
-_NHS_NUMBER_MISSING = 0.04
-_UNNAMED = (0.12, 0.02, 0.0, 0.0)
-"""Share of reviews in which the child is recorded without a real forename, by review."""
 _UNNAMED_FORMS = np.array(["Baby", "Baby Girl", "Baby Boy", "Twin 1", "Twin 2"])
-
 MONTHS = (24, 27, 30)
 _NEXT_QUESTIONNAIRE_FROM = (25.5, 28.5)
 """Age in months from which the 27-month and then the 30-month questionnaire is used."""
-_WITHOUT_ASQ3 = 0.07
-_BELOW_SHARE = {
-    "asq3_communication": 0.125,
-    "asq3_gross_motor": 0.065,
-    "asq3_fine_motor": 0.07,
-    "asq3_problem_solving": 0.08,
-    "asq3_personal_social": 0.085,
-}
-"""Plausible shares below the cut-off, near those published by the Office for Health Improvement and Disparities."""
 _ABILITY_WEIGHT, _COMMON_WEIGHT = 0.5, 0.62
-_DECIMAL_SCORES = 0.03
-"""Share of questionnaires with a missing answer, whose score is scaled up and so has decimals."""
 
 
 class _Reviews(NamedTuple):
@@ -245,21 +200,29 @@ def draw_hv_reviews(world: World) -> Rows:
     rng, people = world.streams("hv reviews"), world.people
     known = np.flatnonzero(~world.joined_late)
     moved = people.early_council[known] != people.council[known]
-    later = known[moved & (rng.random(len(known)) < _REVIEWED_AFTER_MOVE)]
+    later = known[moved & (rng.random(len(known)) < _VISITS["after_move"])]
     person = np.concatenate([known, later])
     council = np.concatenate([people.early_council[known], people.council[later]])
     home = np.concatenate([people.early_postcode[known], people.postcode[later]])
-    identity = world.record_children(rng, "hv_reviews", council, person, home, HEALTH)
+    identity = world.record_children(rng, "hv_reviews", council, person, home, _SLIPS["health"])
     reviews = _draw_reviews(rng, world, person, len(known), np.isin(known, later))
 
-    again = np.flatnonzero(rng.random(len(reviews.date)) < _REVIEW_SENT_TWICE)
+    again = np.flatnonzero(rng.random(len(reviews.date)) < _VISITS["sent_twice"])
     who, where = person[reviews.enrolment], council[reviews.enrolment]
     outcome = _draw_outcomes(rng, world, who, reviews)
-    on_file = _draw_unnamed(rng, world, identity[reviews.enrolment], who, reviews.kind)
+    on_file = identity[reviews.enrolment]
+    # Some children are recorded as Baby soon after birth.
+    unnamed = rng.random(len(who)) < np.array(_VISITS["unnamed"])[reviews.kind]
+    form = np.where(rng.random(len(who)) < 0.5, 0, 1 + on_file.sex)
+    form = np.where(people.twin[who] & (form > 0), 3 + who % 2, form)
     capitals = world.vary_by_council("capitals", 0, 1)[where] < 0.3
-    on_file = replace(on_file, surname=uppercase(on_file.surname, capitals))
+    on_file = replace(
+        on_file,
+        forename=np.where(unnamed, _UNNAMED_FORMS[form], on_file.forename),
+        surname=uppercase(on_file.surname, capitals),
+    )
     # By registration: a provider that lacks a child's number lacks it in every review.
-    missing = (rng.random(len(person)) < _NHS_NUMBER_MISSING)[reviews.enrolment]
+    missing = (rng.random(len(person)) < _VISITS["nhs_number_missing"])[reviews.enrolment]
     table = pa.table(
         {
             "local_patient_id": build_text((1_000_000 + rng.permutation(len(person)))[reviews.enrolment].astype("U8")),
@@ -282,10 +245,10 @@ def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: i
     """
     born = world.people.born[person]
     parts = []
-    for kind, (share, days) in enumerate(zip(_EARLIER_SENT, _REVIEW_DAYS, strict=True)):
+    for kind, (share, days) in enumerate(zip(_VISITS["earlier_sent"], _VISITS["earlier_days"], strict=True)):
         enrolment = np.flatnonzero(rng.random(known) < share)
         parts.append(_Reviews(enrolment, np.full(len(enrolment), kind), _draw_dates_after(rng, born[enrolment], *days)))
-    coverage = world.vary_by_council("two-year review", *_REVIEW_COVERAGE)[world.people.council[person[:known]]]
+    coverage = world.vary_by_council("two-year review", *_VISITS["coverage"])[world.people.council[person[:known]]]
     # As in the early years census: pupils who joined late (5%) have no review.
     coverage = coverage / (1 - 0.05 * world.people.pupil[person[:known]])
     coverage = coverage + np.array([-0.04, -0.03, 0.008])[world.people.categories[FSM][person[:known]]]
@@ -294,7 +257,7 @@ def _draw_reviews(rng: np.random.Generator, world: World, person: Ints, known: i
     parts.append(
         _Reviews(enrolment, np.full(len(enrolment), TWO_YEAR), _draw_dates_after(rng, born[enrolment], 705, 930))
     )
-    again = np.flatnonzero(rng.random(len(enrolment)) < _SECOND_TWO_YEAR_REVIEW)
+    again = np.flatnonzero(rng.random(len(enrolment)) < _VISITS["second_at_two"])
     date = _draw_dates_after(rng, parts[-1].date[again], 60, 120)
     parts.append(_Reviews(enrolment[again], np.full(len(again), TWO_YEAR), date))
     return _Reviews(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -304,28 +267,18 @@ def _draw_dates_after(rng: np.random.Generator, start: Dates, low: int, high: in
     return start + rng.integers(low, high, len(start)).astype("timedelta64[D]")
 
 
-def _draw_unnamed(rng: np.random.Generator, world: World, identity: Identity, person: Ints, kind: Ints) -> Identity:
-    """Return identities in which some children, soon after birth, are recorded as Baby."""
-    unnamed = rng.random(len(kind)) < np.array(_UNNAMED)[kind]
-    form = np.where(rng.random(len(kind)) < 0.5, 0, 1 + identity.sex)
-    form = np.where(world.people.twin[person] & (form > 0), 3 + person % 2, form)
-    return replace(identity, forename=np.where(unnamed, _UNNAMED_FORMS[form], identity.forename))
-
-
 def _draw_outcomes(rng: np.random.Generator, world: World, person: Ints, reviews: _Reviews) -> dict[str, pa.Array]:
     """Draw ASQ-3 and ASQ:SE-2 scores of two-year reviews, and concern and referral of all reviews."""
     size, two_year = len(person), reviews.kind == TWO_YEAR
     ability = world.attainment.ability[person]
     age = (reviews.date - world.people.born[person]).astype(np.int64) / 30.4
     months = np.searchsorted(_NEXT_QUESTIONNAIRE_FROM, age)
-    with_asq3 = two_year & (rng.random(size) >= _WITHOUT_ASQ3)
+    with_asq3 = two_year & (rng.random(size) >= _VISITS["without_asq3"])
     scores, below = _draw_scores(rng, ability, months, with_asq3)
     concern = rng.random(size) < expit(np.array([-2.4, -0.3, 1.3])[np.clip(below, 0, 2)] - 0.35 * ability)
     referral = np.where(concern, rng.random(size) < 0.55, rng.random(size) < 0.01)
     asq_se2 = np.where(
-        with_asq3 & (rng.random(size) < 0.6),
-        5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2),
-        np.nan,
+        with_asq3 & (rng.random(size) < 0.6), 5 * np.round(rng.gamma(2.0, np.exp(1.7 - 0.25 * ability)) / 2), np.nan
     )
     return {
         "asq3_months": build_codes(np.where(with_asq3, months, 3), (*map(str, MONTHS), "")),
@@ -343,11 +296,11 @@ def _draw_scores(
     common = _ABILITY_WEIGHT * ability + _COMMON_WEIGHT * rng.standard_normal(len(ability))
     # The three parts of a score have a variance of 1 together, so that the shares below the cut-off are as stated.
     own = np.sqrt(1 - _ABILITY_WEIGHT**2 - _COMMON_WEIGHT**2)
-    scaled_up = rng.random(len(ability)) < _DECIMAL_SCORES
+    scaled_up = rng.random(len(ability)) < _VISITS["decimal_scores"]
     scores, below = {}, np.zeros(len(ability), dtype=np.int64)
     for domain in DOMAINS:
         cut_off = np.array([load_cut_offs()[domain, str(age)] for age in MONTHS])[months]
-        distance = common + own * rng.standard_normal(len(ability)) - ndtri(_BELOW_SHARE[domain])
+        distance = common + own * rng.standard_normal(len(ability)) - ndtri(_VISITS["below_cut_off"][domain])
         score = np.where(with_asq3, _scale_scores(distance, cut_off, scaled_up), np.nan)
         scores[domain] = score
         below += score < cut_off
@@ -365,34 +318,19 @@ def _scale_scores(distance: Floats, cut_off: Floats, scaled_up: Bools) -> Floats
     return np.clip(np.where(scaled_up, np.where(distance < 0, np.floor(raw * 100 - 1) / 100, above), stepped), 0, 60)
 
 
-_RESPONSES_A_CHILD = (0.08, 0.12)
-_ROLES = {"1": 0.78, "2": 0.13, "3": 0.04, "4": 0.015, "5": 0.015, "9": 0.02}
-_AGE_BANDS = {"1": 0.12, "2": 0.15, "3": 0.22, "4": 0.21, "5": 0.22, "6": 0.08}
-_FSM_UNSURE = (0.05, 0.04)
-_SEND = {"1": 0.13, "2": 0.73, "3": 0.08, "8": 0.04, "9": 0.02}
-_SOUGHT = {"1": (0.24, 0.48), "2": (0.10, 0.30), "3": (0.05, 0.10), "4": (0.61, 0.12)}
-"""Shares of parents who got support, are waiting, were refused or did not seek it, of children without and with special
-needs."""
-_SERVICES_USED = (0.68, 0.34, 0.61, 0.13, 0.11, 0.09)
-"""In the order of `SERVICES`."""
-_SERVICES_WITH_NEEDS = (0.74, 0.41, 0.66, 0.48, 0.52, 0.16)
-_BARRIERS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
-_BARRIERS_IF_HARD = np.array([0.34, 0.17, 0.1, 0.07, 0.06, 0.04, 0.06, 0.08, 0.03, 0.05])
-_BARRIERS_IF_EASY = np.array([0.12, 0.12, 0.05, 0.05, 0.05, 0.03, 0.07, 0.04, 0.42, 0.05])
-_DONT_KNOW = 0.04
-
-
 def draw_parent_experience(world: World) -> Rows:
     """Return the responses to the survey of parents of every council."""
     rng, figures = world.streams("parent experience"), world.margins
-    responses = np.round(figures.children * world.vary_by_council("responses", *_RESPONSES_A_CHILD)).astype(np.int64)
+    responses = np.round(figures.children * world.vary_by_council("responses", *_SURVEY["responses_a_child"])).astype(
+        np.int64
+    )
     council = np.repeat(np.arange(len(responses)), responses)
     fsm_share = (figures.counts[FSM][:, 1] / figures.children)[council]
     low_income = rng.random(len(council)) < fsm_share
-    send = _draw(rng, _SEND, len(council))
+    send = _draw(rng, _SURVEY["send"], len(council))
     # Codes 1 (yes) and 3 (being assessed).
     needs = np.isin(send, [0, 2])
-    sought = pick(rng, np.array(list(_SOUGHT.values())).T[needs.astype(np.int64)])
+    sought = pick(rng, np.array(list(_SURVEY["sought"].values())).T[needs.astype(np.int64)])
     ease = (
         rng.standard_normal(len(council)) + np.array([0.5, -0.7, -1.1, 0.2])[sought] - 0.35 * needs - 0.2 * low_income
     )
@@ -401,12 +339,12 @@ def draw_parent_experience(world: World) -> Rows:
         {
             "response_id": build_text(np.strings.add("R", np.strings.zfill(number.astype("U6"), 6))),
             "wave": build_codes(np.zeros(len(council)), [f"{world.cohort.first_year + 1}-spring"]),
-            "respondent_role": build_codes(_draw(rng, _ROLES, len(council)), tuple(_ROLES)),
-            "child_age_band": build_codes(_draw(rng, _AGE_BANDS, len(council)), tuple(_AGE_BANDS)),
+            "respondent_role": build_codes(_draw(rng, _SURVEY["roles"], len(council)), tuple(_SURVEY["roles"])),
+            "child_age_band": build_codes(_draw(rng, _SURVEY["age_bands"], len(council)), tuple(_SURVEY["age_bands"])),
             "fsm_or_funded": build_codes(_draw_fsm_answers(rng, low_income), ("1", "2", "8", "9")),
-            "child_send": build_codes(send, tuple(_SEND)),
+            "child_send": build_codes(send, tuple(_SURVEY["send"])),
             **_draw_services(rng, needs),
-            "sought_support": build_codes(sought, tuple(_SOUGHT)),
+            "sought_support": build_codes(sought, tuple(_SURVEY["sought"])),
             **_draw_experience(rng, sought, needs, ease),
         }
     )
@@ -419,11 +357,13 @@ def _draw(rng: np.random.Generator, shares: dict[str, float], size: int) -> Ints
 
 def _draw_fsm_answers(rng: np.random.Generator, low_income: Bools) -> Ints:
     lot = rng.random(len(low_income))
-    return np.select([lot < _FSM_UNSURE[0], lot < sum(_FSM_UNSURE)], [2, 3], np.where(low_income, 0, 1))
+    return np.select(
+        [lot < _SURVEY["fsm_unsure"][0], lot < sum(_SURVEY["fsm_unsure"])], [2, 3], np.where(low_income, 0, 1)
+    )
 
 
 def _draw_services(rng: np.random.Generator, needs: Bools) -> dict[str, pa.Array]:
-    shares = np.array([_SERVICES_USED, _SERVICES_WITH_NEEDS])[needs.astype(np.int64)]
+    shares = np.array(_SURVEY["services"])[needs.astype(np.int64)]
     used = rng.random(shares.shape) < shares
     return {service: build_codes(used[:, index], ("N", "Y")) for index, service in enumerate(SERVICES)}
 
@@ -434,28 +374,36 @@ def _draw_experience(rng: np.random.Generator, sought: Ints, needs: Bools, ease:
     def scale(value: Floats, edges: tuple[float, ...], codes: str) -> pa.Array:
         """Return codes from best to worst as `value` falls; the last code is don't know."""
         answer = np.searchsorted(edges, -value)
-        return build_codes(np.where(rng.random(len(value)) < _DONT_KNOW, len(edges) + 1, answer), tuple(codes))
+        return build_codes(
+            np.where(rng.random(len(value)) < _SURVEY["do_not_know"], len(edges) + 1, answer), tuple(codes)
+        )
 
     def near(weight: float) -> Floats:
         return weight * ease + np.sqrt(1 - weight**2) * rng.standard_normal(len(ease))
 
     story = near(0.6) - 0.5 * needs
+    # Yes, no or don't know; yes is more likely the more often the story was repeated.
+    yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
+    sharing = np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1)
     # Who did not seek support (code 4) did not wait: code 5, not applicable.
     wait = np.where(sought == 3, 4, np.searchsorted((-0.2, 0.6, 1.3), -near(0.8)))
     hard = (near(0.7) < 0).astype(np.int64)
-    barrier = pick(rng, np.stack([_BARRIERS_IF_EASY, _BARRIERS_IF_HARD])[hard])
+    barrier = pick(rng, np.array(_SURVEY["barriers"])[hard])
     return {
         "wait_band": build_codes(wait, tuple("12345")),
         "ease_of_access": scale(ease, (-1.0, -0.1, 0.5, 1.3), "123458"),
         "repeat_story_count": scale(story, (-0.6, 0.1, 1.0), "12348"),
-        "sharing_would_have_helped": build_codes(_draw_sharing_answers(rng, story), tuple("128")),
+        "sharing_would_have_helped": build_codes(pick(rng, sharing), tuple("128")),
         "comfortable_with_sharing": scale(near(0.15) + 0.3, (-0.3, 0.6, 1.1, 1.7), "123458"),
-        "main_barrier": build_codes(barrier, _BARRIERS),
+        "main_barrier": build_codes(barrier, [str(code) for code in range(1, 11)]),
         "overall_satisfaction": scale(near(0.8), (-0.7, 0.2, 0.7, 1.4), "123458"),
     }
 
 
-def _draw_sharing_answers(rng: np.random.Generator, story: Floats) -> Ints:
-    """Draw yes, no or don't know; yes is more likely the more often the story was repeated."""
-    yes = 1 / (1 + np.exp(-(0.9 - 0.8 * story)))
-    return pick(rng, np.stack([yes, (1 - yes) * 0.7, (1 - yes) * 0.3], axis=1))
+RETURNS: Mapping[str, Callable[[World], Rows]] = {
+    "eyfsp": draw_eyfsp,
+    "school_census": draw_school_census,
+    "early_years_census": draw_early_years_census,
+    "hv_reviews": draw_hv_reviews,
+    "parent_experience": draw_parent_experience,
+}

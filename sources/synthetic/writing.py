@@ -35,22 +35,9 @@ from sources.synthetic.attainment import EXPECTED
 from sources.synthetic.drawing import Bools, Ints
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS
 from sources.synthetic.recording import Rows, World, draw_world, strip_accents
-from sources.synthetic.returns import (
-    draw_early_years_census,
-    draw_eyfsp,
-    draw_hv_reviews,
-    draw_parent_experience,
-    draw_school_census,
-)
+from sources.synthetic.returns import RETURNS
 
 DEFAULT_SEED = 20260601
-_RETURNS = {
-    "eyfsp": draw_eyfsp,
-    "school_census": draw_school_census,
-    "early_years_census": draw_early_years_census,
-    "hv_reviews": draw_hv_reviews,
-    "parent_experience": draw_parent_experience,
-}
 _OTHER_FORMATS = {
     ("knowsley", "early_years_census"): ".parquet",
     ("liverpool", "parent_experience"): ".csv.gz",
@@ -69,6 +56,10 @@ _QUINTILES = (
     "Quintile 5 (least deprived)",
 )
 _ALL_SEN = "All SEN provision"
+_FIGURE_COLUMNS = (
+    *("cohort", "geographic_level", "area_code", "area_name", "breakdown_topic", "breakdown", "sex"),
+    *("children_count", "gld_children_count", "elgs_expected_total"),
+)
 _REGIONAL_FROM = 21
 """Regions and England are published if there are more than twenty councils."""
 
@@ -100,7 +91,7 @@ def generate(
     world.geography.write_directory(landing / "reference" / "postcode_directory.csv")
     _write_expected(landing / "reference" / EXPECTED_ROWS_FILE, world, scale)
     linkable: dict[str, Rows] = {}
-    for source, draw in _RETURNS.items():
+    for source, draw in RETURNS.items():
         rows = draw(world)
         mark_as_synthetic(landing, write_source(landing, source, rows, world))
         # The truth needs only which child each row is about, so the values are let go.
@@ -303,29 +294,17 @@ def _iter_areas(world: World) -> Iterator[_Area]:
 
 def _build_figures(world: World, area: _Area) -> pa.Table:
     """Return the figures of one area for every topic, breakdown and sex."""
-    pupils = world.people.pupil
-    sex = world.people.categories[SEX][pupils]
-    gld = world.attainment.gld[pupils]
+    sex = world.people.categories[SEX][world.people.pupil]
+    gld = world.attainment.gld[world.people.pupil]
     elgs = (world.attainment.goals == EXPECTED).sum(axis=1)
     rows = []
     for topic, breakdown, group in _iter_breakdowns(world):
-        for label, chosen in (("Total", None), *((text, code) for code, text in enumerate(TOPICS[SEX]))):
-            inside = area.pupils & group & (True if chosen is None else sex == chosen)
-            rows.append(
-                {
-                    "cohort": world.cohort.code,
-                    "geographic_level": area.level,
-                    "area_code": area.code,
-                    "area_name": area.name,
-                    "breakdown_topic": topic,
-                    "breakdown": breakdown,
-                    "sex": label,
-                    "children_count": int(inside.sum()),
-                    "gld_children_count": int((inside & gld).sum()),
-                    "elgs_expected_total": int(elgs[inside].sum()),
-                }
-            )
-    return pa.Table.from_pylist(rows)
+        by_sex = {text: sex == code for code, text in enumerate(TOPICS[SEX])}
+        for label, chosen in {"Total": area.pupils, **by_sex}.items():
+            inside = area.pupils & group & chosen
+            keys = (world.cohort.code, area.level, area.code, area.name, topic, breakdown, label)
+            rows.append((*keys, int(inside.sum()), int((inside & gld).sum()), int(elgs[inside].sum())))
+    return pa.Table.from_pylist([dict(zip(_FIGURE_COLUMNS, row, strict=True)) for row in rows])
 
 
 def _iter_breakdowns(world: World) -> Iterator[tuple[str, str, Bools]]:

@@ -1,11 +1,10 @@
 """The rooms of the product and the imports between them, read from the code: for the tests and for the picture.
 
-`python -m tests.support.architecture` prints `docs/stages.svg`; with `--counts`, modules and lines by room.
+`python -m tests.support.architecture` prints `docs/stages.svg`.
 """
 
 from __future__ import annotations
 
-import argparse
 import ast
 import html
 from collections.abc import Iterator, Mapping
@@ -49,14 +48,6 @@ class Module:
     tree: ast.Module
 
     @property
-    def lines(self) -> int:
-        return self.text.count("\n")
-
-    @property
-    def package(self) -> str:
-        return self.name.partition(".")[0]
-
-    @property
     def room(self) -> str:
         """`package.room`, or only the package for a module outside any room."""
         parts = self.name.split(".")
@@ -97,8 +88,7 @@ def modules() -> tuple[Module, ...]:
 @cache
 def names() -> frozenset[str]:
     """Return the dotted names of the product's modules and packages."""
-    paths = (path.relative_to(PROJECT) for package in PACKAGES for path in python_files(package))
-    return frozenset(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return frozenset(module.name for module in modules())
 
 
 @cache
@@ -204,25 +194,5 @@ def _direct(imports: Mapping[str, set[str]], package: str) -> Iterator[tuple[str
                 yield earlier, later
 
 
-def counts() -> dict[str, tuple[int, int]]:
-    """Count the modules and lines of each room."""
-    found: dict[str, tuple[int, int]] = {}
-    for module in modules():
-        number, lines = found.get(module.room, (0, 0))
-        found[module.room] = (number + 1, lines + module.lines)
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--counts", action="store_true", help="print modules and lines by room instead")
-    if not parser.parse_args().counts:
-        print(picture(), end="")
-        return
-    for room, (number, lines) in sorted(counts().items()):
-        print(f"{room:28}{number:5}{lines:8,}")
-    print(f"{'all':28}{len(modules()):5}{sum(module.lines for module in modules()):8,}")
-
-
 if __name__ == "__main__":
-    main()
+    print(picture(), end="")

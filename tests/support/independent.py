@@ -33,6 +33,11 @@ SURNAMES = [
 ]
 
 
+ANSWERS = (
+    "respondent_role child_age_band fsm_or_funded child_send sought_support wait_band ease_of_access"
+    " repeat_story_count sharing_would_have_helped comfortable_with_sharing main_barrier overall_satisfaction"
+).split()
+_Rows = dict[str, list[dict[str, object]]]
 _WHOLE = ("eyfsp", "school_census")
 """Sources with every child."""
 
@@ -53,9 +58,7 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
     rng, truth = random.Random(seed), Truth()
     directory = [("postcode", "lsoa21cd", "imd_decile")]
     for number, council in enumerate(councils):
-        rows: dict[str, list[dict[str, object]]] = {
-            source: [] for source in ("eyfsp", "school_census", "early_years_census", "hv_reviews", "parent_experience")
-        }
+        rows: _Rows = {source: [] for source in CONTRACTS}
         for index in range(children // len(councils)):
             sent = {source: len(written) for source, written in rows.items()}
             _child(rng, council, number * 100_000 + index, rows, truth, directory)
@@ -74,14 +77,7 @@ def write_extracts(landing: Path, children: int = 1200, seed: int = 7, councils:
     return truth
 
 
-def _child(
-    rng: random.Random,
-    council: str,
-    number: int,
-    rows: dict[str, list[dict[str, object]]],
-    truth: Truth,
-    directory: list,
-) -> None:
+def _child(rng: random.Random, council: str, number: int, rows: _Rows, truth: Truth, directory: list) -> None:
     born = dt.date(2019, 9, 1) + dt.timedelta(days=rng.randrange(366))
     postcode = f"L{rng.randrange(1, 30)} {rng.randrange(1, 9)}{rng.choice('ABDEFG')}{rng.choice('HJLNP')}"
     directory.append((postcode, "E01000001", rng.randrange(1, 11)))
@@ -94,69 +90,34 @@ def _child(
     }
     able = rng.random() < 0.65
     goals = {goal: "2" if able or (goal not in GOALS[9:12] and rng.random() < 0.7) else "1" for goal in GOALS}
-    reaches = all(goals[goal] == "2" for goal in GOALS[:12])
-    number_in_schools = upn(800_000_000_000 + number)
-    rows["eyfsp"].append(
-        {"la_code": get_place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
-        | {"upn": number_in_schools}
-        | person
-        | goals
-    )
+    pupil = {"upn": upn(800_000_000_000 + number)} | person
+    school = {"la_code": get_place(council).old_la_code, "estab": "2001", "urn": "100001", "academic_year": "202425"}
+    rows["eyfsp"].append(school | pupil | goals)
     truth.children[council] += 1
-    truth.gld[council] += reaches
+    truth.gld[council] += all(goals[goal] == "2" for goal in GOALS[:12])
     rows["school_census"].append(
-        {"upn": number_in_schools}
-        | person
-        | {
-            "ethnicity": rng.choice(("WBRI", "APKN", "BAFR", "MOTH", "OOTH", "")),
-            "fsm_eligible": rng.choice("YNNN"),
-            "sen_provision": rng.choice("NNNNKE"),
-            "first_language": rng.choice(("ENG", "ENG", "URD", "")),
-        }
+        pupil
+        | {"ethnicity": rng.choice(("WBRI", "APKN", "BAFR", "MOTH", "OOTH", "")), "fsm_eligible": rng.choice("YNNN")}
+        | {"sen_provision": rng.choice("NNNNKE"), "first_language": rng.choice(("ENG", "ENG", "URD", ""))}
     )
     if rng.random() < 0.9:
         rows["early_years_census"].append(
-            {"setting_urn": "EY1"}
+            {"setting_urn": "EY1", "ethnicity": "WBRI", "funded_hours": "15", "eypp": "N"}
             | person
-            | {
-                "ethnicity": "WBRI",
-                "entitlement": rng.choice(("2YO", "UNI", "WP")),
-                "funded_hours": "15",
-                "eypp": "N",
-                "sen_provision": rng.choice("NNNK"),
-                "progress_check_date": "2022-03-01",
-                "progress_check_outcome": rng.choice(("on_track", "on_track", "concern", "not_done")),
-            }
+            | {"entitlement": rng.choice(("2YO", "UNI", "WP")), "sen_provision": rng.choice("NNNK")}
+            | {"progress_check_date": "2022-03-01"}
+            | {"progress_check_outcome": rng.choice(("on_track", "on_track", "concern", "not_done"))}
         )
     if rng.random() < 0.85:
         _review(rng, person, number, able, rows)
         truth.pairs.add(((council, len(rows["eyfsp"])), (council, len(rows["hv_reviews"]))))
     if rng.random() < 0.2:
         rows["parent_experience"].append(
-            {"response_id": number, "wave": "1"}
-            | dict.fromkeys(
-                (
-                    "respondent_role",
-                    "child_age_band",
-                    "fsm_or_funded",
-                    "child_send",
-                    "sought_support",
-                    "wait_band",
-                    "ease_of_access",
-                    "repeat_story_count",
-                    "sharing_would_have_helped",
-                    "comfortable_with_sharing",
-                    "main_barrier",
-                    "overall_satisfaction",
-                ),
-                rng.choice("12"),
-            )
+            {"response_id": number, "wave": "1"} | dict.fromkeys(ANSWERS, rng.choice("12"))
         )
 
 
-def _review(
-    rng: random.Random, person: dict[str, object], number: int, able: bool, rows: dict[str, list[dict[str, object]]]
-) -> None:
+def _review(rng: random.Random, person: dict[str, object], number: int, able: bool, rows: _Rows) -> None:
     seen = dict(person)
     if rng.random() < 0.05:
         seen["forename"] = str(seen["forename"])[:-1] + "x"

@@ -7,22 +7,18 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-import assets
 from tests.support.architecture import (
     ORDER,
     PACKAGES,
     PROJECT,
-    Module,
     circle,
     module_imports,
     modules,
     names,
     picture,
-    python_files,
     room_imports,
 )
 
@@ -96,10 +92,6 @@ def test_every_package_says_what_belongs_there() -> None:
         assert ast.get_docstring(module.tree), module.path
 
 
-def test_the_installed_packages_are_these() -> None:
-    assert Path(assets.__file__).resolve().parent == PROJECT / "assets"
-
-
 def test_the_picture_is_that_of_the_code() -> None:
     """`make docs` draws it anew."""
     assert (PROJECT / "docs" / "stages.svg").read_text(encoding="utf-8") == picture()
@@ -160,11 +152,7 @@ def _durable(node: ast.AST) -> bool:
 DOORS = (
     Door("open a DuckDB database", ("privacy.doors.database",), _calls("duckdb.connect", "duckdb.sql", "connect")),
     Door("put text into SQL", ("privacy.doors.sql",), _puts_text_into_sql),
-    Door(
-        "write durably, for the owner alone",
-        ("privacy.doors.files", "ndl_export.files.whole_files"),
-        _durable,
-    ),
+    Door("write durably, for the owner alone", ("privacy.doors.files", "ndl_export.files.whole_files"), _durable),
     Door("encrypt or decrypt rows", ("privacy.doors.sealed",), _mentions("pyarrow.parquet.encryption", "modular")),
     Door("take a lock", ("privacy.doors.locks",), _mentions("fcntl.flock", "fcntl.lockf", "flock")),
     Door(
@@ -218,10 +206,3 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
 def test_a_way_round_a_door_is_seen(thing: str, code: str) -> None:
     (door,) = (door for door in DOORS if door.thing == thing)
     assert any(door.done_by(node) for node in ast.walk(ast.parse(code)))
-
-
-def test_a_module_of_one_line_is_a_module() -> None:
-    """The checks above look at every module of the product, however small."""
-    on_disk = {path for package in PACKAGES for path in python_files(package)}
-    assert {PROJECT / module.path for module in modules()} == on_disk
-    assert all(isinstance(module, Module) for module in modules())

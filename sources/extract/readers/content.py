@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
 from privacy.doors.typed import replace_unprintable
-from sources.contracts import Rule
+from sources.contracts.model import Rule
 from sources.extract import rules
 
 MAX_UNPACKED = 8 << 30
@@ -299,20 +299,6 @@ def list_zip_entries(name: str, stream: BinaryIO) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def open_guarded(name: str, path: Path, within: Path | None = None) -> BinaryIO:
-    """Open a file on disk as a guarded stream, without following links out of `within`; raises `ExtractStopped`."""
-    try:
-        return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
-    except NotRegular:
-        raise rules.build_error(name, rules.NOT_REGULAR) from None
-    except LeadsOut:
-        raise rules.build_error(name, rules.LINK) from None
-    except PermissionError:
-        raise rules.build_error(name, rules.NOT_ALLOWED) from None
-    except OSError:
-        raise rules.build_error(name, rules.DAMAGED) from None
-
-
 def get_content(name: str, path: Path, called: str = "", within: Path | None = None) -> Content:
     """Return the content of the file at `path`, without a gzip layer; raises `ExtractStopped`.
 
@@ -320,7 +306,16 @@ def get_content(name: str, path: Path, called: str = "", within: Path | None = N
     """
 
     def plain() -> BinaryIO:
-        return open_guarded(name, path, within)
+        try:
+            return Guarded(name, open_regular(path, within))  # type: ignore[return-value]
+        except NotRegular:
+            raise rules.build_error(name, rules.NOT_REGULAR) from None
+        except LeadsOut:
+            raise rules.build_error(name, rules.LINK) from None
+        except PermissionError:
+            raise rules.build_error(name, rules.NOT_ALLOWED) from None
+        except OSError:
+            raise rules.build_error(name, rules.DAMAGED) from None
 
     format = detect_format(name, plain)
     if format is Format.GZIP:
@@ -335,12 +330,24 @@ def list_members(archive: Content) -> list[Content]:
     """
     with archive.open() as stream:
         listed = enumerate(list_zip_entries(archive.name, stream), 1)
-        entries = [(number, info) for number, info in listed if not _is_no_file(info)]
+        entries = [
+            (number, info)
+            for number, info in listed
+            if not info.is_dir()
+            and (parts := PurePosixPath(info.filename).parts)
+            and not any(map(is_clutter, parts))
+            and not parts[-1].startswith(".")
+        ]
         packed_size = stream.seek(0, io.SEEK_END)
     if len(entries) > MAX_MEMBERS:
         raise rules.build_error(archive.name, rules.SEVERAL_MEMBERS, f"more than {MAX_MEMBERS} files")
     for number, info in entries:
-        _check(archive.name, number, info)
+        path = PurePosixPath(info.filename.replace("\\", "/"))
+        # a colon in the first part of a path is a Windows drive
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise rules.build_error(archive.name, rules.UNSAFE_MEMBER)
+        if path.suffix.lower() in ARCHIVE_SUFFIXES:
+            raise rules.build_error(archive.name, rules.NESTED_ARCHIVE, f"member {number}")
     found = [(number, info) for number, info in entries if info.filename.lower().endswith(EXTRACT_SUFFIXES)]
     if sum(info.file_size for _, info in found) > may_unpack_to(packed_size):
         raise rules.build_error(archive.name, rules.UNPACKS_TOO_LARGE)
@@ -401,12 +408,12 @@ def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     format = detect_format(name, unpack)
     if format in (Format.TEXT, Format.XML):
         return Content(name, format, unpack)
-    held = _hold_in_memory(name, unpack, room)
+    open_held = _hold_in_memory(name, unpack, room)
     if format is Format.ARCHIVE:
-        format = detect_format(name, held)  # a stream that can seek shows a workbook
+        format = detect_format(name, open_held)  # a stream that can seek shows a workbook
     if format in (Format.GZIP, Format.ARCHIVE):
         raise rules.build_error(name, rules.NESTED_ARCHIVE)
-    return Content(name, format, held)
+    return Content(name, format, open_held)
 
 
 def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Callable[[], BinaryIO]:
@@ -429,20 +436,6 @@ def _hold_in_memory(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> C
     return lambda: Guarded(name, io.BytesIO(unpacked()))  # type: ignore[return-value]
 
 
-def _check(name: str, number: int, info: zipfile.ZipInfo) -> None:
-    path = PurePosixPath(info.filename.replace("\\", "/"))
-    # a colon in the first part of a path is a Windows drive
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise rules.build_error(name, rules.UNSAFE_MEMBER)
-    if path.suffix.lower() in ARCHIVE_SUFFIXES:
-        raise rules.build_error(name, rules.NESTED_ARCHIVE, f"member {number}")
-
-
 def is_clutter(name: str) -> bool:
     """Return whether a file or folder was created by an operating system or office program, by its name."""
     return name.lower() in _CLUTTER or name.startswith(_CLUTTER_STARTS)
-
-
-def _is_no_file(info: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(info.filename).parts
-    return info.is_dir() or not parts or any(map(is_clutter, parts)) or parts[-1].startswith(".")

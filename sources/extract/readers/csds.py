@@ -17,7 +17,6 @@ effective date, then the last row sent. `csds.sql.j2` builds reviews from them.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +41,8 @@ from sources.extract.readers.delimited import open_delimited
 from sources.extract.readers.parquet import open_parquet
 from sources.extract.readers.workbooks import open_sheet, open_workbook
 from sources.extract.rules import OTHER_FORMAT, TABLES_TOO_LARGE, build_error
-from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql
+from sources.extract.table import SOURCE_ROW, SheetTaken, TextTable, build_trimmed_sql, build_whole_sql
+from sources.reference import read_rows
 from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
 from sources.reference.cohorts import Cohort
 
@@ -74,12 +74,10 @@ class Item:
 @cache
 def load_items() -> tuple[Item, ...]:
     """Return the items that are read, in the order of `csds_items.csv`."""
-    with _ITEMS_FILE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     flags = ("key", "required", "coded")
     return tuple(
         Item(row["table"], row["item"], tuple(row["names"].split("|")), **{flag: row[flag] == "yes" for flag in flags})
-        for row in rows
+        for row in read_rows(_ITEMS_FILE)
     )
 
 
@@ -296,30 +294,23 @@ def _load(con: duckdb.DuckDBPyConnection, table: str, parts: list[TablePart], se
                 # unusable rows are counted too, so that the rows of the next file are numbered on
                 last = max(last, *rows)
         passed += last
-    con.execute(_build_current_sql(table))
+    identifier = [item.item for item in items if item.key]
+    # rows without an identifier are not versions of each other
+    alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
+    latest = _build_latest_sql(", ".join((*identifier, alone)))
+    con.execute(f"CREATE TABLE {table} AS SELECT * FROM all_{table} {latest}")
 
 
 def _keep(table: str) -> str:
     """Return the SQL of the rows of `incoming` that a review may need, trimmed."""
-    columns = ", ".join(f"{_build_cleaned_sql(item)} AS {item.item}" for item in list_items(table))
+    texts = {item: f"left({build_trimmed_sql(item.item)}, {_LONGEST})" for item in list_items(table)}
+    cleaned = {item.item: build_whole_sql(text) if item.coded else text for item, text in texts.items()}
+    columns = ", ".join(f"{text} AS {name}" for name, text in cleaned.items())
     activity_type = ""
     if table == "CYP202":
         # a spreadsheet reads code 08 as the number 8
         activity_type = " REPLACE (lpad(coalesce(activity_type, older_activity_type), 2, '0') AS activity_type)"
     return f"SELECT * FROM (SELECT *{activity_type} FROM (SELECT row, {columns} FROM incoming)) WHERE {_WANTED[table]}"
-
-
-def _build_cleaned_sql(item: Item) -> str:
-    text = f"left({build_trimmed_sql(item.item)}, {_LONGEST})"
-    return f"regexp_replace({text}, '^([0-9]+)\\.0+$', '\\1')" if item.coded else text
-
-
-def _build_current_sql(table: str) -> str:
-    """Return the SQL that keeps the latest row of each identifier, and every row without one."""
-    identifier = [item.item for item in list_items(table) if item.key]
-    # rows without an identifier are not versions of each other
-    alone = f"CASE WHEN {identifier[0]} IS NULL THEN row END"
-    return f"CREATE TABLE {table} AS SELECT * FROM all_{table} {_build_latest_sql(', '.join((*identifier, alone)))}"
 
 
 def _build_latest_sql(partition: str, *first: str) -> str:

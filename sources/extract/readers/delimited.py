@@ -24,8 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from sources.contracts import Rule
-from sources.councils.council_file import Dialect
+from sources.contracts.model import Rule
+from sources.councils.dialect import Dialect
 from sources.extract import rules
 from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content
@@ -167,7 +167,8 @@ def _read(block: Block, layout: TextLayout, names: list[str]) -> _Parsed:
     numbers = np.setdiff1d(np.arange(1, rows + 1), [row.number for row in unusable], assume_unique=True)
     last = unusable[-1] if unusable else None
     cut = block.unfinished and last is not None and last.number == rows and last.actual_columns < last.expected_columns
-    return _Parsed(_combine_batches(table), numbers, rows, _group_by_rule(unusable), cut)
+    (batch,) = table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
+    return _Parsed(batch, numbers, rows, _group_by_rule(unusable), cut)
 
 
 def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[int]]:
@@ -180,13 +181,9 @@ def _group_by_rule(unusable: list[pyarrow.csv.InvalidRow]) -> dict[Rule, list[in
     return found
 
 
-def _combine_batches(table: pa.Table) -> pa.RecordBatch:
-    batches = table.to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
-
-
 def _detect_layout(content: Content, known: Container[str], dialect: Dialect) -> TextLayout:
-    lines = _read_first_lines(content, dialect.encoding)
+    with content.open() as stream:
+        lines = _LINE.findall(next(iter_whole_lines(content.name, stream, dialect.encoding), b"").decode())
     if not any(line.strip(" \t\r\n,;\ufeff") for line in lines):
         raise rules.build_error(content.name, rules.EMPTY)
     declared = _SEPARATOR.fullmatch(lines[0].strip())
@@ -230,13 +227,6 @@ def _find_doubt(header: list[str], lines: list[str], delimiter: str, finished: b
     widths = {len(_record([line], delimiter)[0]) for line in whole}
     widths |= {len(_record(whole[at:], delimiter)[0]) for at in range(len(whole))}
     return rules.HEADER_WIDTH if widths and len(header) not in widths else None
-
-
-def _read_first_lines(content: Content, encoding: str) -> list[str]:
-    """Return the lines of the file's first block."""
-    with content.open() as stream:
-        text = next(iter_whole_lines(content.name, stream, encoding), b"").decode()
-    return _LINE.findall(text)
 
 
 def _record(lines: list[str], delimiter: str) -> tuple[list[str], int]:
@@ -384,18 +374,13 @@ def _split_whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
         return Block(lines, True), b""
     if b"=" in lines:
         lines = _build_protected_pattern(delimiter).sub(rb'"\1\2"', lines)
-    if _has_paired_quotes(lines):
+    text = np.frombuffer(lines, np.uint8)
+    marks_before_line_ends = np.searchsorted(np.flatnonzero(text == ord('"')), np.flatnonzero(text == ord("\n")))
+    # with an even number of marks in every line, no line break is quoted
+    if not (marks_before_line_ends & 1).any():
         return Block(lines, False), b""
     rows, carry = settle(lines, delimiter, final=False)
     return Block(rows, True), carry
-
-
-def _has_paired_quotes(lines: bytes) -> bool:
-    """Return whether every line has an even number of quotation marks, so no line break is quoted."""
-    text = np.frombuffer(lines, np.uint8)
-    ends = np.flatnonzero(text == ord("\n"))
-    marks = np.flatnonzero(text == ord('"'))
-    return not (np.searchsorted(marks, ends) & 1).any()
 
 
 def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:

@@ -90,7 +90,7 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
 
     Raises `ExtractStopped`, whose message quotes nothing from the file.
     """
-    pupils, fed, given = _Pupils(), 0, 0
+    pupils, fed, yielded = _Pupils(), 0, 0
     try:
         block = stream.read(_BLOCK_BYTES)
         parser = _build_parser(pupils, block)
@@ -99,9 +99,9 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
             fed += len(block)
             if fed - parser.CurrentByteIndex > _MAX_TOKEN_BYTES:
                 raise _Refused(NOT_A_RETURN, f"a tag or comment is longer than {_MAX_TOKEN_BYTES >> 20} MB")
-            if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - given >= _BATCH_BYTES):
-                given = fed
-                yield pupils.taken()
+            if len(pupils.rows) >= _BATCH_ROWS or (pupils.rows and fed - yielded >= _BATCH_BYTES):
+                yielded = fed
+                yield pupils.take_rows()
             block = stream.read(_BLOCK_BYTES)
         parser.Parse(b"", True)
         if not pupils.seen:
@@ -119,11 +119,13 @@ def _iter_rows(name: str, stream: BinaryIO, set_aside: dict[Rule, list[int]]) ->
     if pupils.impossible:
         set_aside[IMPOSSIBLE_YEAR] = pupils.impossible
     if pupils.rows:
-        yield pupils.taken()
+        yield pupils.take_rows()
 
 
 def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
-    parser = expat.ParserCreate(_override_encoding(start))
+    # text saved from memory has one byte for a character and may still declare UTF-16
+    prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
+    parser = expat.ParserCreate("utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None)
     # otherwise Expat would call `text` for each line of a value
     parser.buffer_text, parser.buffer_size = True, _TEXT_BYTES
     parser.StartDoctypeDeclHandler = pupils.refuse_doctype
@@ -133,21 +135,10 @@ def _build_parser(pupils: _Pupils, start: bytes) -> expat.XMLParserType:
     return parser
 
 
-def _override_encoding(start: bytes) -> str | None:
-    """Return UTF-8 for a single-byte file that declares UTF-16, as text saved from memory does; otherwise None, for the
-    declared encoding."""
-    prolog = start.removeprefix(b"\xef\xbb\xbf").partition(b"?>")[0].lower()
-    return "utf-8" if prolog.startswith(b"<?xml") and b"utf-16" in prolog else None
-
-
+@lru_cache(4096)
 def _classify_element(name: str) -> tuple[str, bool | None]:
     """Return an element's name in lower case, without prefix, and True for a container, False if its text is read, or
     None if it is ignored."""
-    return _look_up_element(name) if len(name) <= _LONGEST_NAME else ("", None)
-
-
-@lru_cache(4096)
-def _look_up_element(name: str) -> tuple[str, bool | None]:
     key = name.rpartition(":")[2].lower()
     return key, False if key in _LEAVES else True if key in _HOLDERS else None
 
@@ -165,13 +156,12 @@ def _find_goal(subject: str, component: str) -> str | None:
     return goal if stated <= {goal[:3]} else None
 
 
-def _convert_ending_year(year: str) -> str:
-    """Return `202425` for the year 2025 in which it ends; return any other text unchanged."""
-    return f"{int(year) - 1}{year[2:]}" if re.fullmatch(r"[0-9]{4}", year) else year
-
-
-def _convert_starting_year(year: str) -> str:
-    return _convert_ending_year(str(int(year) + 1)) if re.fullmatch(r"[0-9]{4}", year) else year
+def _convert_year(year: str, *, is_start: bool = False) -> str:
+    """Return `202425` for the year 2025 in which it ends, or 2024 if that `is_start`; other text is unchanged."""
+    if not re.fullmatch(r"[0-9]{4}", year):
+        return year
+    ends = int(year) + is_start
+    return f"{ends - 1}{ends % 100:02d}"
 
 
 def _is_impossible(year: str) -> bool:
@@ -209,7 +199,7 @@ class _Pupils:
         self._stage_results: dict[str, tuple[str, str, str]] = {}
         self._stage = ""
 
-    def taken(self) -> list[_Row]:
+    def take_rows(self) -> list[_Row]:
         """Return and clear the rows collected so far."""
         rows, self.rows = self.rows, []
         return rows
@@ -218,7 +208,7 @@ class _Pupils:
         raise _Refused(DOCUMENT_TYPE)
 
     def start(self, name: str, _: object) -> None:
-        key, holds = _classify_element(name)
+        key, holds = _classify_element(name) if len(name) <= _LONGEST_NAME else ("", None)
         self._collecting = holds is False
         if holds is False:
             self._text = []
@@ -280,11 +270,10 @@ class _Pupils:
             return
         if key in PLACE:
             self._header.setdefault(PLACE[key], value)
-        self._impossible_header |= key in ("academicyear", "year") and _is_impossible(value)
-        if key == "academicyear":
-            self._header.setdefault(ACADEMIC_YEAR, _convert_starting_year(value))
-        elif key == "year":
-            self._header.setdefault(ACADEMIC_YEAR, _convert_ending_year(value))
+        if key in ("academicyear", "year"):
+            self._impossible_header |= _is_impossible(value)
+            # an academic year is stated by the year in which it starts
+            self._header.setdefault(ACADEMIC_YEAR, _convert_year(value, is_start=key == "academicyear"))
 
     def _keep_pupil_leaf(self, key: str, value: str) -> None:
         within = self._path[self._depth :]
@@ -342,5 +331,5 @@ class _Pupils:
         for goal, (_, _, result) in self._results.items():
             pupil[goal] = result
         if year := max((year for year, _, _ in self._results.values()), default=""):
-            pupil[ACADEMIC_YEAR] = _convert_ending_year(year)
+            pupil[ACADEMIC_YEAR] = _convert_year(year)
         self.rows.append((*map(pupil.get, COLUMNS), self.seen))

@@ -20,17 +20,9 @@ from pyarrow import types
 
 from privacy.doors import sealed
 from sources.errors import ExtractStopped
+from sources.extract import rules
 from sources.extract.landed import Landed
 from sources.extract.readers.content import Content, get_content, may_unpack_to
-from sources.extract.rules import (
-    ENCRYPTED_PARQUET,
-    LONG_VALUE,
-    NOT_PARQUET,
-    NOT_TEXT,
-    TOO_MANY_ROWS,
-    UNPACKS_TOO_LARGE,
-    build_error,
-)
 from sources.extract.table import MAX_ROWS, SOURCE_ROW, TextTable, clean_header
 
 _LIMITS = {"thrift_string_size_limit": 4 << 20, "thrift_container_size_limit": 10_000}
@@ -59,7 +51,7 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
     """Open a file whose footer is within `_LIMITS`; raises `ExtractStopped`."""
     stream = content.open()
     if stream.read(4) == b"PARE":
-        raise build_error(content.name, ENCRYPTED_PARQUET)
+        raise rules.build_error(content.name, rules.ENCRYPTED_PARQUET)
     with _stop_if_unreadable(content.name):
         stream.seek(0)
         file = pyarrow.parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, **_LIMITS)
@@ -69,14 +61,17 @@ def _open(content: Content) -> pyarrow.parquet.ParquetFile:
 
 
 @contextmanager
-def _stop_if_unreadable(name: str) -> Iterator[None]:
-    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read."""
+def _stop_if_unreadable(name: str, tokens: str = "") -> Iterator[None]:
+    """Raise `ExtractStopped`, without pyarrow's message, if a Parquet file cannot be read; `tokens` is what is wrong
+    with a file of tokens."""
     try:
         yield
     except MemoryError:
         raise
     except _UNREADABLE as error:
-        raise build_error(name, ENCRYPTED_PARQUET if "crypt" in str(error) else NOT_PARQUET) from None
+        if tokens:
+            raise ExtractStopped(f"{name}: {tokens}; send it again") from None
+        raise rules.build_error(name, rules.ENCRYPTED_PARQUET if "crypt" in str(error) else rules.NOT_PARQUET) from None
 
 
 def _iter_batches(
@@ -88,9 +83,11 @@ def _iter_batches(
     """
     schema, in_file, row = file.schema_arrow, list(wanted.values()), 1
     for name in in_file:
-        _check_type(content.name, schema, name)
+        type = schema.field(name).type
+        if types.is_nested(type.value_type if types.is_dictionary(type) else type):
+            raise rules.build_error(content.name, rules.NOT_TEXT, _format_column_number(schema, name), name)
     if file.metadata.num_rows > MAX_ROWS:
-        raise build_error(content.name, TOO_MANY_ROWS)
+        raise rules.build_error(content.name, rules.TOO_MANY_ROWS)
     with content.open() as stream:
         left = may_unpack_to(stream.seek(0, os.SEEK_END))
     with _stop_if_unreadable(content.name):
@@ -98,7 +95,7 @@ def _iter_batches(
             # a file of some kilobytes can repeat one long value to 8 GiB
             left -= batch.nbytes
             if left < 0:
-                raise build_error(content.name, UNPACKS_TOO_LARGE)
+                raise rules.build_error(content.name, rules.UNPACKS_TOO_LARGE)
             columns = [
                 _convert_to_text(content.name, _format_column_number(schema, name), heading, batch.column(name))
                 for heading, name in wanted.items()
@@ -110,13 +107,6 @@ def _iter_batches(
 
 def _format_column_number(schema: pa.Schema, name: str) -> str:
     return f"column {schema.names.index(name) + 1}"
-
-
-def _check_type(file: str, schema: pa.Schema, name: str) -> None:
-    """Raise `ExtractStopped` for a column of lists or structures."""
-    type = schema.field(name).type
-    if types.is_nested(type.value_type if types.is_dictionary(type) else type):
-        raise build_error(file, NOT_TEXT, _format_column_number(schema, name), name)
 
 
 def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.Array:
@@ -136,9 +126,9 @@ def _convert_to_text(file: str, column: str, name: str, values: pa.Array) -> pa.
         # Arrow passes on bytes that are not UTF-8 as text
         text.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise build_error(file, NOT_TEXT, column, name) from None
+        raise rules.build_error(file, rules.NOT_TEXT, column, name) from None
     if (pc.max(pc.binary_length(text)).as_py() or 0) > _MAX_VALUE_BYTES:
-        raise build_error(file, LONG_VALUE, column, name)
+        raise rules.build_error(file, rules.LONG_VALUE, column, name)
     if types.is_boolean(values.type):
         return pc.ascii_upper(text)
     return pc.replace_substring_regex(text, r"\.0+$", "") if types.is_decimal(values.type) else text
@@ -166,19 +156,13 @@ def serve_rows(_: Callable[[], bytes], landed: Landed, key: bytes, batch_rows: i
     yield pa.RecordBatch.from_pylist([], file.schema_arrow)
     # after the empty batch, so that other columns than expected are reported first
     _stop_unless_plain(landed, file.metadata)
-    texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-    try:
+    texts = [field.name for field in file.schema_arrow if types.is_string(field.type)]
+    with _stop_if_unreadable(landed.name, "a part of the file cannot be read"):
         for batch in _open_sealed(landed, key, read_dictionary=texts).iter_batches(batch_size=batch_rows):
-            batch = pa.record_batch(
-                [c.dictionary_decode() if pa.types.is_dictionary(c.type) else c for c in batch.columns],
-                names=batch.schema.names,
-            )
+            columns = [c.dictionary_decode() if types.is_dictionary(c.type) else c for c in batch.columns]
+            batch = pa.record_batch(columns, names=batch.schema.names)
             batch.validate(full=True)
             yield batch
-    except MemoryError:
-        raise
-    except _UNREADABLE:
-        raise ExtractStopped(f"{landed.name}: a part of the file cannot be read; send it again") from None
 
 
 def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -> None:
@@ -195,20 +179,17 @@ def _stop_unless_plain(landed: Landed, metadata: pyarrow.parquet.FileMetaData) -
 
 def _open_sealed(landed: Landed, key: bytes, **options: Any) -> pyarrow.parquet.ParquetFile:
     stream = get_content(landed.name, landed.path, within=landed.within).open()
-    try:
+    with _stop_if_unreadable(landed.name, "not a readable Parquet file"):
         if sealed.is_open(stream):
             raise ExtractStopped(
                 f"{landed.name}: is not sealed to this pipeline: tokens come sealed, so that nobody reads them on their"
                 f" way; {MAKE_AGAIN} with a tool of this version"
             )
-        file = sealed.open_sealed(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        try:
+            file = sealed.open_sealed(stream, X25519PrivateKey.from_private_bytes(key), **options)
+        except sealed.NotForThisKey:
+            raise ExtractStopped(
+                f"{landed.name}: is sealed to another pipeline's key; {MAKE_AGAIN} with the intake.pub.pem of this one"
+            ) from None
         _ = file.schema_arrow
         return file
-    except sealed.NotForThisKey:
-        raise ExtractStopped(
-            f"{landed.name}: is sealed to another pipeline's key; {MAKE_AGAIN} with the intake.pub.pem of this one"
-        ) from None
-    except MemoryError:
-        raise
-    except _UNREADABLE:
-        raise ExtractStopped(f"{landed.name}: not a readable Parquet file; send it again") from None

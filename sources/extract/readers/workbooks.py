@@ -28,26 +28,9 @@ import pyarrow as pa
 import python_calamine
 
 from sources.errors import ExtractStopped
-from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, find_best_line
+from sources.extract import rules
+from sources.extract.match import MAX_SKIPPED, MIN_KNOWN, count_known_names
 from sources.extract.readers.content import Content, Format, list_zip_entries, may_unpack_to, open_member
-from sources.extract.rules import (
-    DAMAGED,
-    DOCUMENT_TYPE,
-    FORMULA,
-    LONG_ROW,
-    LONG_VALUE,
-    MACRO_WORKBOOK,
-    NO_SHEET,
-    NO_SUCH_SHEET,
-    OTHER_FORMAT,
-    PASSWORD,
-    SEVERAL_SHEETS,
-    TOO_MANY_COLUMNS,
-    TOO_MANY_SHEETS,
-    UNPACKS_TOO_LARGE,
-    WORKBOOK_TOO_LARGE,
-    build_error,
-)
 from sources.extract.table import MAX_COLUMNS, SOURCE_ROW, SheetTaken, TextTable, clean_header
 
 MAX_BYTES = 128 << 20
@@ -97,7 +80,7 @@ class Book(ABC):
         with _stop_at_damage(self.name):
             visible = list(islice(self._open(content), MAX_SHEETS + 1))
         if len(visible) > MAX_SHEETS:
-            raise build_error(self.name, TOO_MANY_SHEETS)
+            raise rules.build_error(self.name, rules.TOO_MANY_SHEETS)
         self.sheets = [Sheet(number, called, index) for number, (called, index) in enumerate(visible, 1)]
 
     def rows(self, sheet: Sheet, width: int, most: int = _MAX_ROWS + 1) -> Iterator[tuple[int, Cells]]:
@@ -105,7 +88,7 @@ class Book(ABC):
         with _stop_at_damage(self.name):
             for number, row in enumerate(self._rows(sheet.index, width, most), 1):
                 if number > _MAX_ROWS:
-                    raise build_error(self.name, DAMAGED)
+                    raise rules.build_error(self.name, rules.DAMAGED)
                 if any(cell != "" for cell in row):
                     yield number, row
 
@@ -151,7 +134,7 @@ class OtherWorkbook(Book):
         with content.open() as stream:
             data = io.BufferedReader(stream).read(MAX_BYTES + 1)  # type: ignore[type-var]
         if len(data) > MAX_BYTES:
-            raise build_error(self.name, WORKBOOK_TOO_LARGE)
+            raise rules.build_error(self.name, rules.WORKBOOK_TOO_LARGE)
         if content.format is Format.OLD_WORKBOOK:
             _check_compound_file(self.name, data)
         self._book = python_calamine.load_workbook(io.BytesIO(data))
@@ -163,7 +146,7 @@ class OtherWorkbook(Book):
     def _rows(self, index: int, width: int, most: int) -> Iterator[Cells]:
         sheet = self._book.get_sheet_by_index(index)
         if sheet.height * sheet.width > _MAX_CELLS:
-            raise build_error(self.name, WORKBOOK_TOO_LARGE)
+            raise rules.build_error(self.name, rules.WORKBOOK_TOO_LARGE)
         # python-calamine leaves out the blank columns before the first filled one
         blank_columns = [""] * (sheet.start[1] if sheet.start else 0)
         for row in islice(sheet.iter_rows(), most):
@@ -188,7 +171,7 @@ def _stop_at_damage(name: str) -> Iterator[None]:
     except (ExtractStopped, MemoryError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # a Rust panic is not an Exception
-        raise build_error(name, DAMAGED) from None
+        raise rules.build_error(name, rules.DAMAGED) from None
 
 
 def _check_parts(content: Content, size: int) -> None:
@@ -200,7 +183,7 @@ def _check_parts(content: Content, size: int) -> None:
     with content.open() as stream:
         entries = list_zip_entries(content.name, stream)
     if sum(entry.file_size for entry in entries) > may_unpack_to(size):
-        raise build_error(content.name, UNPACKS_TOO_LARGE)
+        raise rules.build_error(content.name, rules.UNPACKS_TOO_LARGE)
     for entry in entries:
         elements: list[str] = []
         parser = expat.ParserCreate()
@@ -209,7 +192,7 @@ def _check_parts(content: Content, size: int) -> None:
         # parts that are no XML, such as pictures, cannot declare a document type
         with open_member(content.name, content.open(), entry, size) as part, suppress(expat.ExpatError, ValueError):
             if entry.filename == "META-INF/manifest.xml" and b"encryption-data" in part.read(_MANIFEST_BYTES):
-                raise build_error(content.name, PASSWORD)
+                raise rules.build_error(content.name, rules.PASSWORD)
             while not elements and (block := part.read(_PROLOG_BYTES)):
                 parser.Parse(block, False)
 
@@ -217,31 +200,37 @@ def _check_parts(content: Content, size: int) -> None:
 def _check_compound_file(name: str, data: bytes) -> None:
     """Raise `ExtractStopped` for a .xls with macros or a password, and for other kinds of document."""
     if _MACROS in data:
-        raise build_error(name, MACRO_WORKBOOK)
+        raise rules.build_error(name, rules.MACRO_WORKBOOK)
     if not any(stream in data for stream in _STREAMS):
-        raise build_error(name, OTHER_FORMAT, "it is an office document")
+        raise rules.build_error(name, rules.OTHER_FORMAT, "it is an office document")
     if _FILE_PASS.search(data):
-        raise build_error(name, PASSWORD)
+        raise rules.build_error(name, rules.PASSWORD)
 
 
 def _refuse_document_type(name: str) -> None:
-    raise build_error(name, DOCUMENT_TYPE)
+    raise rules.build_error(name, rules.DOCUMENT_TYPE)
 
 
-def open_best_sheet(book: Book, known: Container[str], called: str | None = None) -> TextTable:
+def open_best_sheet(book: Book, known: Container[str], called: str | None) -> TextTable:
     """Open the sheet named `called`, or the sheet whose header has most `known` columns.
 
     Raises `ExtractStopped` if there is none or a tie.
     """
     if called is not None:
-        return open_sheet(book, _find_sheet(book, called), known)
+        # as in Excel, letter case makes no difference
+        wanted = (sheet for sheet in book.sheets if sheet.called.strip().casefold() == called.strip().casefold())
+        if sheet := next(wanted, None):
+            return open_sheet(book, sheet, known)
+        raise rules.build_error(book.name, rules.NO_SUCH_SHEET, "", repr(called))
     counts = [_find_header(book, sheet, known)[2] for sheet in book.sheets]
     best = max(counts, default=0)
     if best < MIN_KNOWN:
-        raise build_error(book.name, NO_SHEET)
+        raise rules.build_error(book.name, rules.NO_SHEET)
     found = [sheet for sheet, count in zip(book.sheets, counts, strict=True) if count == best]
     if len(found) > 1:
-        raise build_error(book.name, SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN]))
+        raise rules.build_error(
+            book.name, rules.SEVERAL_SHEETS, ", ".join(f"sheet {sheet.number}" for sheet in found[:_MAX_SHOWN])
+        )
     return open_sheet(book, found[0], known)
 
 
@@ -252,11 +241,11 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     """
     row, header, count = _find_header(book, sheet, known)
     if count < MIN_KNOWN:
-        raise build_error(book.name, NO_SHEET, f"sheet {sheet.number}")
+        raise rules.build_error(book.name, rules.NO_SHEET, f"sheet {sheet.number}")
     while not header[-1].strip():
         header.pop()
     if len(header) > MAX_COLUMNS:
-        raise build_error(book.name, TOO_MANY_COLUMNS)
+        raise rules.build_error(book.name, rules.TOO_MANY_COLUMNS)
     header = clean_header(book.name, header)
     return TextTable(
         header,
@@ -265,21 +254,13 @@ def open_sheet(book: Book, sheet: Sheet, known: Container[str]) -> TextTable:
     )
 
 
-def _find_sheet(book: Book, called: str) -> Sheet:
-    """Return the visible sheet with a name, ignoring letter case (as in Excel) and surrounding spaces."""
-    for sheet in book.sheets:
-        if sheet.called.strip().casefold() == called.strip().casefold():
-            return sheet
-    raise build_error(book.name, NO_SUCH_SHEET, "", repr(called))
-
-
 def _find_header(book: Book, sheet: Sheet, known: Container[str]) -> tuple[int, list[str], int]:
     """Return the number and cells of the header row, the one of a sheet's first rows with most known names, and how
     many known names it has."""
     rows = book.rows(sheet, MAX_COLUMNS + 1, MAX_SKIPPED + 1)
-    first = [(number, [cell or "" for cell in row]) for number, row in rows]
-    best, count = find_best_line([texts for _, texts in first], known)
-    return (*first[best], count) if first else (0, [], 0)
+    texts = ((number, [cell or "" for cell in row]) for number, row in rows)
+    counted = ((number, row, count_known_names(row, known)) for number, row in texts)
+    return max(counted, key=lambda line: line[2], default=(0, [], 0))
 
 
 def _iter_batches(
@@ -298,14 +279,14 @@ def _iter_batches(
         cells.append(texts)  # type: ignore[arg-type]
         length = sum(map(len, cells[-1]))
         if length > _MAX_TEXT and max(map(len, cells[-1])) > _MAX_TEXT:
-            raise build_error(book.name, LONG_VALUE)
+            raise rules.build_error(book.name, rules.LONG_VALUE)
         if length > _MAX_ROW_TEXT:
-            raise build_error(book.name, LONG_ROW)
+            raise rules.build_error(book.name, rules.LONG_ROW)
         size += length
         if len(numbers) >= _BATCH_ROWS or size > _BATCH_TEXT:
             left -= size
             if left < 0:
-                raise build_error(book.name, UNPACKS_TOO_LARGE)
+                raise rules.build_error(book.name, rules.UNPACKS_TOO_LARGE)
             yield _build_batch(numbers, cells, names)
             numbers, cells, size = [], [], 0
     yield _build_batch(numbers, cells, names)
@@ -318,24 +299,17 @@ def _build_batch(numbers: list[int], cells: list[list[str]], names: list[str]) -
 
 def _refuse_formulas(book: Book, sheet: Sheet, header_row: int, columns: list[int]) -> None:
     """Raise `ExtractStopped`, naming the first formula cells in columns that are read."""
+    from openpyxl.utils import get_column_letter  # loaded already: formulas are found in .xlsx alone
+
     formulas = (
-        f"{_format_column_letters(column)}{number}"
+        f"{get_column_letter(column + 1)}{number}"
         for number, row in book.rows(sheet, max(columns, default=0) + 1)
         for column in sorted(columns)
         if number > header_row and column < len(row) and row[column] is None
     )
     found = list(islice(formulas, _MAX_SHOWN + 1))
     cells = ", ".join(found[:_MAX_SHOWN]) + (" and more" if len(found) > _MAX_SHOWN else "")
-    raise build_error(book.name, FORMULA, f"sheet {sheet.number}, {cells}")
-
-
-def _format_column_letters(column: int) -> str:
-    letters = ""
-    column += 1
-    while column:
-        column, letter = divmod(column - 1, 26)
-        letters = chr(ord("A") + letter) + letters
-    return letters
+    raise rules.build_error(book.name, rules.FORMULA, f"sheet {sheet.number}, {cells}")
 
 
 def format_cell(value: object) -> str:

@@ -113,13 +113,13 @@ def test_a_council_file_of_the_senders_own(sender: Sender, pipeline: Desk) -> No
 def test_a_file_elsewhere_needs_its_council_source_and_cohort(sender: Sender) -> None:
     extract = sender.root / "export.csv"
     extract.write_text(eyfsp())
-    said: list[str] = []
+    options: list[str] = []
     for option, value in (("--council", "leeds"), ("--source", "eyfsp"), ("--cohort", COHORT)):
-        done = sender.run(extract, *said, out=sender.out())
+        done = sender.run(extract, *options, out=sender.out())
         assert done.exit_code == 2
         assert f"say {option}: only a file that lies as landing/<council>/<source>/<cohort>.csv" in done.stderr
-        said += [option, value]
-    assert sender.run(extract, *said, out=sender.out()).exit_code == 0
+        options += [option, value]
+    assert sender.run(extract, *options, out=sender.out()).exit_code == 0
 
 
 def test_unknown_councils_sources_and_cohorts_are_refused(sender: Sender) -> None:

@@ -148,10 +148,7 @@ def _with(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
     first(
         4,
         [
-            (
-                lambda t: t.append_column("surname", pa.array([SECRET] * 9)),
-                "unexpected column 64",
-            ),
+            (lambda t: t.append_column("surname", pa.array([SECRET] * 9)), "unexpected column 64"),
             (lambda t: t.drop_columns(["t_nhs"]), "missing t_nhs"),
             (lambda t: t.select(t.column_names[::-1]), "another order or of another type"),
             (lambda t: t.set_column(1, "sex", t["sex"].dictionary_encode()), "another order or of another type"),
@@ -240,17 +237,17 @@ def test_a_whole_file_of_another_council_is_stopped_here_too(tokens: Path, pipel
     assert "more than half of the rows break another-council" in refused(pipeline)
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Desk, given: bool) -> None:
+@pytest.mark.parametrize("has_directory", [True, False])
+def test_the_postcode_directory_is_compared(sender: Sender, pipeline: Desk, has_directory: bool) -> None:
     sender.directory.write_text("postcode,imd_decile\nLS1 4AP,9\n")
-    more = ["--postcode-directory", str(sender.directory)] if given else []
+    more = ["--postcode-directory", str(sender.directory)] if has_directory else []
     sender.run(sender.write(eyfsp()), *more)
     put(sender.out() / f"{COHORT}.tokens.parquet", pipeline)
     quality = pipeline.take("eyfsp")
     (found,) = [finding for finding in quality.findings if finding.column == "imd_quintile"]
     assert (found.severity, found.passed) == ("warning", False)
-    assert ("another postcode directory" if given else "had no postcode directory") in found.sentence
-    assert pipeline.table("eyfsp")["imd_quintile"].to_pylist() == ([5] if given else [None])
+    assert ("another postcode directory" if has_directory else "had no postcode directory") in found.sentence
+    assert pipeline.table("eyfsp")["imd_quintile"].to_pylist() == ([5] if has_directory else [None])
 
 
 def test_a_refused_file_leaves_the_good_one(tokens: Path, pipeline: Desk) -> None:

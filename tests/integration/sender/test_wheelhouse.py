@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
 from tests.support import PROJECT
 from tests.support.extracts import row
 from tests.support.intake.files import as_xlsx
 from tests.support.intake.sender import Sender
+from tests.support.supply import script
 
 FOLDER = PROJECT / "packaging" / "council"
 PYTHONS = ("3.11", "3.12", "3.13")
 UV_PYTHON = Path(sys.prefix).parent / ".uv" / "bin" / "python"
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("wheelhouse", FOLDER / "wheelhouse.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-wheelhouse = _script()
+wheelhouse = script("wheelhouse", FOLDER)
 LOCK = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
 
 
@@ -49,18 +39,14 @@ def pinned(python: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_has_a_wheel_for_windows_of_all_that_is_needed(python: str) -> None:
-    versions, supported = pinned(python), _supported(python)
+    versions, version = pinned(python), tuple(map(int, python.split(".")))
+    tags = (make(version, platforms=["win_amd64"]) for make in (cpython_tags, compatible_tags))
+    supported = set(chain.from_iterable(tags))
     assert set(versions) >= wheelhouse.wanted() | {"cffi", "markupsafe"}
     for package in LOCK["package"]:
         if versions.get(package["name"]) == package["version"]:
             files = [wheel["url"].rpartition("/")[2] for wheel in package["wheels"]]
             assert any(parse_wheel_filename(file)[3] & supported for file in files), package["name"]
-
-
-def _supported(python: str) -> set[Tag]:
-    """Tags of wheels that a Python for Windows takes."""
-    version = tuple(map(int, python.split(".")))
-    return {*cpython_tags(version, platforms=["win_amd64"]), *compatible_tags(version, platforms=["win_amd64"])}
 
 
 def test_the_lock_is_the_only_list_of_versions() -> None:
@@ -136,32 +122,24 @@ def test_it_installs_and_works_without_a_network(sender: Sender, tmp_path: Path)
         pytest.skip("wheels cannot be fetched")
     place = tmp_path / "sent to us"
     zipfile.ZipFile(archive).extractall(place)
-    _install(place / archive.stem, tmp_path / "a tool")
-    done = _run(tmp_path / "a tool", sender, tmp_path / "to send")
-    assert done.returncode == 0, done.stderr
-    assert "Read from sheet 1" in done.stdout.decode("cp1252")
-    assert (tmp_path / "to send" / "202425.tokens.parquet").exists()
-
-
-def _offline(*command: object, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["unshare", "-rn", *map(str, command)], capture_output=True, check=False, **options)  # type: ignore[call-overload]
-
-
-def _install(unpacked: Path, folder: Path) -> None:
-    made = _offline(sys.executable, "-m", "venv", folder)
-    assert made.returncode == 0, made.stderr
+    tool = tmp_path / "a tool" / "bin"
+    _run_offline(sys.executable, "-m", "venv", tool.parent)
     script = (FOLDER / "windows" / "install.cmd").read_text("ascii")
     (line,) = (line for line in script.splitlines() if "-m pip install" in line)
-    words = [word.strip('"').replace("%HERE%", f"{unpacked}/") for word in re.findall(r'"[^"]*"|\S+', line)]
-    done = _offline(folder / "bin" / "python", *words[1:])
-    assert done.returncode == 0, done.stderr
-
-
-def _run(folder: Path, sender: Sender, out: Path) -> subprocess.CompletedProcess[bytes]:
-    extract = sender.root / "leeds" / "eyfsp" / "202425.xlsx"
-    extract.parent.mkdir(parents=True, exist_ok=True)
+    words = [word.strip('"').replace("%HERE%", f"{place / archive.stem}/") for word in re.findall(r'"[^"]*"|\S+', line)]
+    _run_offline(tool / "python", *words[1:])
+    extract = sender.write("")
+    extract = extract.rename(extract.with_suffix(".xlsx"))
     rows = [list(row("eyfsp")), *(list(row("eyfsp").values()) for _ in range(3))]
     extract.write_bytes(as_xlsx(rows, lambda book: setattr(book.active, "title", "Żlobek – 1")))
     environment = {"PATH": os.environ["PATH"], "PYTHONIOENCODING": "cp1252"}
-    given = ("--keys", sender.keys, "--out", out, "--postcode-directory", sender.directory)
-    return _offline(folder / "bin" / "readiness", "pseudonymise", extract, *given, env=environment)
+    options = ("--keys", sender.keys, "--out", tmp_path / "to send", "--postcode-directory", sender.directory)
+    shown = _run_offline(tool / "readiness", "pseudonymise", extract, *options, env=environment)
+    assert "Read from sheet 1" in shown.decode("cp1252")
+    assert (tmp_path / "to send" / "202425.tokens.parquet").exists()
+
+
+def _run_offline(*command: object, **options: object) -> bytes:
+    done = subprocess.run(["unshare", "-rn", *map(str, command)], capture_output=True, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    return bytes(done.stdout)

@@ -1,5 +1,5 @@
 """The uv that the scripts run."""
 
-from tests.support.supply.scripts import uv
+from tests.support.supply import uv
 
 __all__ = ["uv"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import subprocess
+import threading
 import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.support import PROJECT
-from tests.support.supply.osv import osv_server
-from tests.support.supply.scripts import run, script
+from tests.support.supply import run, script
 
 pinned, advisories = script("pinned"), script("advisories")
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -22,6 +26,46 @@ HALF_A_YEAR = datetime.timedelta(days=184)
 
 def ask(uv: Path, service: str, *words: str) -> subprocess.CompletedProcess[str]:
     return run("advisories.py", "--uv", uv, "--service", service, *words, env={**os.environ, "UV_HTTP_RETRIES": "0"})
+
+
+@contextmanager
+def osv_server(found: Mapping[str, str], status: int = 200) -> Iterator[str]:
+    """Run a fake OSV with an advisory, by its identifier, for any version of each of these distributions, or one that
+    returns the error `status` for everything; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
+            names = (query["package"]["name"] for query in queries)
+            self._say({"results": [{"vulns": [{"id": found[n]}]} if n in found else {} for n in names]})
+
+        def do_GET(self) -> None:
+            named = self.path.rpartition("/")[2]
+            event = {"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "99"}]}
+            of = [name for name, each in found.items() if each == named]
+            affected = [{"package": {"name": name, "ecosystem": "PyPI"}, "ranges": [event]} for name in of]
+            when = "2026-01-01T00:00:00Z"
+            common = {"summary": "planted", "details": "planted", "modified": when, "published": when}
+            self._say({"id": named, "aliases": [f"CVE-of-{named}"], "affected": affected, **common})
+
+        def _say(self, content: object) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_every_pin_has_its_sums() -> None:

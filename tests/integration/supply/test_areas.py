@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -46,9 +45,8 @@ def test_skips_are_counted_by_reason(tmp_path: Path) -> None:
     assert re.match(r"1 passed, 4 skipped, 1 xfailed in", closing)
 
 
-@pytest.mark.parametrize("workers", ["-n0", "-n1"])
-def test_those_of_a_required_area_fail(tmp_path: Path, workers: str) -> None:
-    done = ran(tmp_path, "browser postgresql", workers)
+def test_those_of_a_required_area_fail(tmp_path: Path) -> None:
+    done = ran(tmp_path, "browser postgresql", "-n1")
     assert done.returncode == 1, done.stdout
     assert f"skipped, though {REQUIRE} asks for it: {lacking('browser')}" in done.stdout
     assert re.search(r"1 passed, 2 skipped, 1 xfailed, 2 errors in", done.stdout.splitlines()[-1])
@@ -67,27 +65,3 @@ def test_continuous_integration_installs_all_areas_and_requires_those_that_count
     assert required.split() == ["postgresql", "browser", "validators", "deployment"]
     last = [line for line in text.splitlines() if line.startswith(("install ", "make "))]
     assert [line.split()[0] for line in last] == ["install"] * (len(AREAS) - 1) + ["make"] * 4
-
-
-def installing(folder: Path, failures: int) -> subprocess.CompletedProcess[str]:
-    """The script with `apt-get` that fails so often, and nothing else done, or waited for."""
-    doubles = {
-        "apt-get": f'echo x >> tries; [ "$(wc -l < tries)" -gt {failures} ]',
-        **dict.fromkeys(("make", "npm", "sleep"), "true"),
-        "id": "echo 0",
-    }
-    text = re.sub(r"^install (?!age ).*?[^\\]\n(?=\w)", "", SCRIPT.read_text(), flags=re.MULTILINE | re.DOTALL)
-    (folder / "ci").mkdir()
-    (folder / "ci" / "run").write_text(text.replace("'type age'", "false"))
-    for name, does in doubles.items():
-        (folder / name).write_text(f"#!/bin/sh\n{does}\n")
-        (folder / name).chmod(0o755)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run(["bash", "ci/run"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize(("failures", "named"), [(3, False), (9, True)])
-def test_an_installation_is_tried_again_and_named_where_it_fails(tmp_path: Path, failures: int, named: bool) -> None:
-    done = installing(tmp_path, failures)
-    assert done.returncode == 0, done.stderr
-    assert ("could not be installed, so these areas were not tested: age" in done.stderr) is named

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.supply.scripts import run, script
+from tests.support.supply import run, script
 
 pinned, licences, sbom = script("pinned"), script("licences"), script("sbom")
 
@@ -51,14 +51,14 @@ def test_what_is_stated_is_read_as_spdx_and_judged(stated: str, spdx: str, fine:
 
 
 @pytest.mark.parametrize(
-    ("installed", "listed", "more", "less", "found"),
+    ("installed", "listed", "shipped", "found"),
     [
-        ({"pyrage": "UNKNOWN", "psycopg": "LGPL-3.0-only"}, {}, set(), set(), ""),
-        ({"splink": "AGPL-3.0-only"}, {}, set(), set(), "splink has the licence 'AGPL-3.0-only', and not 'MIT'"),
-        ({}, {"splink": "AGPL-3.0-only"}, set(), set(), "splink has the licence 'AGPL-3.0-only', which policy.toml"),
-        ({}, {}, {"new"}, set(), "new has the licence 'UNKNOWN', and not None"),
-        ({}, {}, set(), {"splink"}, "splink is in licences.csv and not shipped"),
-        ({"pyrage": "GPL-3.0-only"}, {}, set(), set(), "pyrage states 'GPL-3.0-only', which is not what policy.toml"),
+        ({"pyrage": "UNKNOWN", "psycopg": "LGPL-3.0-only"}, {}, set(), ""),
+        ({"splink": "AGPL-3.0-only"}, {}, set(), "splink has the licence 'AGPL-3.0-only', and not 'MIT'"),
+        ({}, {"splink": "AGPL-3.0-only"}, set(), "splink has the licence 'AGPL-3.0-only', which policy.toml"),
+        ({}, {}, {"new"}, "new has the licence 'UNKNOWN', and not None"),
+        ({}, {}, {"splink"}, "splink is in licences.csv and not shipped"),
+        ({"pyrage": "GPL-3.0-only"}, {}, set(), "pyrage states 'GPL-3.0-only', which is not what policy.toml"),
     ],
 )
 def test_what_has_changed_is_found(
@@ -66,13 +66,13 @@ def test_what_has_changed_is_found(
     monkeypatch: pytest.MonkeyPatch,
     installed: dict[str, str],
     listed: dict[str, str],
-    more: set[str],
-    less: set[str],
+    shipped: set[str],
     found: str,
 ) -> None:
-    names, told = (pinned.shipped(uv) | more) - less, sbom.licences() | listed
+    """`shipped` are packages that are shipped now, or no longer."""
+    names, stated = pinned.shipped(uv) ^ shipped, sbom.licences() | listed
     monkeypatch.setattr(licences, "installed", lambda of, _: {k: v for k, v in installed.items() if k in of})
-    monkeypatch.setattr(sbom, "licences", lambda: told)
-    wrong = licences.wrong(names, told, licences.derived(names))
+    monkeypatch.setattr(sbom, "licences", lambda: stated)
+    wrong = licences.wrong(names, stated, licences.derived(names))
     assert [each for each in wrong if each.startswith(found)] == wrong[:1]
     assert len(wrong) == bool(found)

@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 from tests.support import PROJECT
-from tests.support.supply.copies import copied, tracked
-from tests.support.supply.scripts import script
+from tests.support.supply import script
 
 pinned, release_files = script("pinned"), script("release_files")
 
@@ -26,15 +25,37 @@ STRAY = {"sources/councils/stray.csv": "name\nA Child\n", "privacy/left.key": "s
 """What may lie about where a version is made."""
 
 
-def project() -> dict[str, object]:
-    return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+SETTINGS = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+VERSION = SETTINGS["project"]["version"]
+
+
+def tracked() -> list[str]:
+    """Return the files that git tracks, or would track if they were added."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("this is not a checkout")
+    return [name for name in done.stdout.split("\0") if name and (PROJECT / name).is_file()]
+
+
+def copied(folder: Path, names: list[str]) -> Path:
+    """Copy the project to `folder`, writing files in the order of `names`."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, folder / name)
+        (folder / name).chmod(0o755 if os.access(PROJECT / name, os.X_OK) else 0o644)
+    who = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    environment = {**os.environ, **dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-11-01T12:00:00Z")}
+    for words in (("init", "--quiet"), ("add", "--all"), (*who, "commit", "--quiet", "--message", "as it stands")):
+        subprocess.run(["git", *words], cwd=folder, env=environment, capture_output=True, check=True)
+    return folder
 
 
 def make(copy: Path, out: Path, uv: Path, umask: int, **environment: str) -> Path:
     script = copy / "packaging" / "supply" / "release_files.py"
     words = [sys.executable, script, "--uv", uv, "--out", out]
-    given = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    done = subprocess.run(words, env=given, umask=umask, capture_output=True, text=True, check=False)
+    variables = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    done = subprocess.run(words, env=variables, umask=umask, capture_output=True, text=True, check=False)
     if done.returncode and re.search("error sending request|dns error|offline", done.stderr):
         pytest.skip("the build tools are not in uv's cache, and there is no network")
     assert done.returncode == 0, done.stderr
@@ -61,49 +82,32 @@ def files(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pat
 
 
 @pytest.mark.slow
-def test_two_people_make_the_same_bytes(files: tuple[Path, Path]) -> None:
+def test_two_people_make_the_same_files_whole_and_with_nothing_else_in_them(files: tuple[Path, Path]) -> None:
     one, two = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in files)
-    version = project()["project"]["version"]  # type: ignore[index]
-    assert set(one) == {
-        f"readiness-{version}-py3-none-any.whl",
-        f"readiness-{version}.tar.gz",
-        f"readiness-{version}.cdx.json",
-        f"readiness_council-{version}-py3-none-any.whl",
-        f"readiness-council-{version}.cdx.json",
-        "SHA256SUMS",
-    }
+    wheel, source = f"readiness-{VERSION}-py3-none-any.whl", f"readiness-{VERSION}.tar.gz"
+    bills = (f"readiness-{VERSION}.cdx.json", f"readiness-council-{VERSION}.cdx.json")
+    assert set(one) == {wheel, source, *bills, f"readiness_council-{VERSION}-py3-none-any.whl", "SHA256SUMS"}
     assert [name for name in one if one[name] != two.get(name)] == []
+    archive = zipfile.ZipFile(files[0] / wheel)
+    inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert inside == {name for name in tracked() if name.startswith(tuple(f"{package}/" for package in PACKAGES))}
+    about = {name.partition("/")[2] for name in set(archive.namelist()) - inside}
+    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+    assert all(archive.read(name) == (PROJECT / name).read_bytes() for name in inside)
+    with tarfile.open(files[1] / source) as packed:
+        names = {member.name.partition("/")[2] for member in packed.getmembers() if member.isfile()}
+    assert names - {"PKG-INFO"} == set(tracked())
 
 
 @pytest.mark.slow
 def test_the_sums_hold_and_tell_of_a_change(files: tuple[Path, Path], tmp_path: Path) -> None:
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     assert subprocess.run(check, cwd=files[0], capture_output=True, check=False).returncode == 0
-    for path in files[0].iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(files[0], tmp_path, dirs_exist_ok=True)
     (wheel,) = tmp_path.glob("readiness-*.whl")
     wheel.write_bytes(wheel.read_bytes() + b"0")
-    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (told.returncode, f"{wheel.name}: FAILED" in told.stdout) == (1, True)
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_packages_as_they_stand_and_no_more(files: tuple[Path, Path]) -> None:
-    (wheel,) = files[0].glob("readiness-*.whl")
-    archive = zipfile.ZipFile(wheel)
-    inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert inside == {name for name in tracked() if name.startswith(tuple(f"{package}/" for package in PACKAGES))}
-    about = {name.partition("/")[2] for name in set(archive.namelist()) - inside}
-    assert about == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
-    assert all(archive.read(name) == (PROJECT / name).read_bytes() for name in inside)
-
-
-@pytest.mark.slow
-def test_the_source_holds_what_git_knows_and_no_more(files: tuple[Path, Path]) -> None:
-    (source,) = files[1].glob("*.tar.gz")
-    with tarfile.open(source) as archive:
-        inside = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    assert inside - {"PKG-INFO"} == set(tracked())
+    checked = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (checked.returncode, f"{wheel.name}: FAILED" in checked.stdout) == (1, True)
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +144,7 @@ def test_the_wheel_runs_away_from_the_project(installed: Path, tmp_path: Path) -
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
-    version = project()["project"]["version"]  # type: ignore[index]
-    assert str(version) in readiness("--version")
+    assert VERSION in readiness("--version")
     landing, home = tmp_path / "landing", tmp_path / "home"
     readiness("synth", "--landing", landing, "--cohort", "202425", "--scale", "0.02", "--yes")
     for folder in {path.parents[1] for path in landing.glob("*/*/*")} - {landing / "leeds", landing / "bradford"}:
@@ -154,7 +157,7 @@ def test_the_wheel_runs_away_from_the_project(installed: Path, tmp_path: Path) -
 
 def test_builds_are_made_with_pinned_tools() -> None:
     pins = [f"{pin.name}=={pin.version}" for pin in pinned.of_list(pinned.BUILD_TOOLS)]
-    assert project()["tool"]["uv"]["build-constraint-dependencies"] == pins  # type: ignore[index]
+    assert SETTINGS["tool"]["uv"]["build-constraint-dependencies"] == pins
     lines = pinned.BUILD_TOOLS.read_text("utf-8").splitlines()
     assert sum(line.startswith("    --hash=sha256:") for line in lines) >= len(pins) > 3
     makefile = (PROJECT / "Makefile").read_text("utf-8")
@@ -164,12 +167,11 @@ def test_builds_are_made_with_pinned_tools() -> None:
 
 
 def test_the_version_is_said_the_same_everywhere() -> None:
-    version = project()["project"]["version"]  # type: ignore[index]
     chart = yaml.safe_load((PROJECT / "packaging" / "kubernetes" / "Chart.yaml").read_text("utf-8"))
     image = yaml.safe_load((PROJECT / "packaging" / "kubernetes" / "values.yaml").read_text("utf-8"))["image"]["name"]
-    assert {chart["version"], chart["appVersion"], image.rpartition(":")[2]} == {version}
-    told = (PROJECT / "docs" / "at-the-council.md").read_text("utf-8")
-    assert set(re.findall(r"readiness[-_]council-(\d[\d.]*\d)", told)) == {version}
+    assert {chart["version"], chart["appVersion"], image.rpartition(":")[2]} == {VERSION}
+    page = (PROJECT / "docs" / "at-the-council.md").read_text("utf-8")
+    assert set(re.findall(r"readiness[-_]council-(\d[\d.]*\d)", page)) == {VERSION}
 
 
 @pytest.mark.slow

@@ -8,20 +8,20 @@ import pytest
 from bench.pipeline.commands import watch
 
 
-def _ends_with(error: str) -> list[str]:
-    return [sys.executable, "-c", f"raise {error}"]
-
-
-def test_what_ran_out_of_memory_is_told(tmp_path: Path) -> None:
-    found, _ = watch("usual", _ends_with("MemoryError"), tmp_path / "log", most_gib=1)
-    assert found.failed
-
-
-def test_what_failed_for_another_reason_stops_the_benchmark(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="duplicate labels"):
-        watch("usual", _ends_with("ValueError('duplicate labels')"), tmp_path / "log", most_gib=1)
-
-
-def test_what_has_no_limit_must_not_run_out_of_memory(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="MemoryError"):
-        watch("ours", _ends_with("MemoryError"), tmp_path / "log")
+@pytest.mark.parametrize(
+    ("error", "limit", "stops"),
+    [
+        ("MemoryError", 1, None),
+        ("ValueError('duplicate labels')", 1, "duplicate labels"),
+        ("MemoryError", None, "MemoryError"),
+    ],
+)
+def test_only_running_out_of_a_limit_is_a_result(
+    tmp_path: Path, error: str, limit: int | None, stops: str | None
+) -> None:
+    command, limits = [sys.executable, "-c", f"raise {error}"], {"most_gib": limit} if limit else {}
+    if stops:
+        with pytest.raises(SystemExit, match=stops):
+            watch("usual", command, tmp_path / "log", **limits)
+    else:
+        assert watch("usual", command, tmp_path / "log", **limits)[0].failed

@@ -34,15 +34,15 @@ def test_a_command_that_is_shown_can_be_typed(shown: str) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    given, left, _ = command.make_parser(click.Context(command)).parse_args(words)
+    options, left, _ = command.make_parser(click.Context(command)).parse_args(words)
     assert not left
     missing = [
-        each.name for each in command.params if each.required and not each.envvar and not given.get(each.name or "")
+        each.name for each in command.params if each.required and not each.envvar and not options.get(each.name or "")
     ]
     assert missing == []
     for each in command.params:
-        if isinstance(each.type, click.Choice) and given.get(each.name or ""):
-            assert given[each.name or ""] in each.type.choices
+        if isinstance(each.type, click.Choice) and options.get(each.name or ""):
+            assert options[each.name or ""] in each.type.choices
 
 
 def test_commands_are_found() -> None:

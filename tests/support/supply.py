@@ -16,10 +16,10 @@ from tests.support import PROJECT
 FOLDER = PROJECT / "packaging" / "supply"
 
 
-def script(name: str) -> ModuleType:
+def script(name: str, folder: Path = FOLDER) -> ModuleType:
     """Return a script as a module."""
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
     return importlib.import_module(name)
 
 
