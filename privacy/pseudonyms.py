@@ -25,6 +25,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NoReturn
 
 import duckdb
@@ -252,7 +253,11 @@ def list_row_marks(
     """
     of_source = [quote_text(source), "council"]
     # The number of the set is part of the mark, so that equal values of different columns are different records.
-    sets = (_join_sql([str(number), *map(_build_compared_sql, names)]) for number, names in enumerate(record))
+    compared = {name: f"({_NUMBERS.get(name) or f'upper(trim({name}::VARCHAR))'})::VARCHAR" for name in chain(*record)}
+    sets = (
+        f"({_SEPARATED.join([str(number), *(compared[name] for name in names)])})"
+        for number, names in enumerate(record)
+    )
     # A missing value is a character that no value contains: a NULL component would make the whole mark NULL.
     content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
     components = {
@@ -280,14 +285,6 @@ _NUMBERS = {
     "date_of_birth": "n_dob",
 }
 """SQL of columns that are compared in normalised form."""
-
-
-def _build_compared_sql(column: str) -> str:
-    return f"({_NUMBERS.get(column) or f'upper(trim({column}::VARCHAR))'})::VARCHAR"
-
-
-def _join_sql(texts: Sequence[str]) -> str:
-    return f"({_SEPARATED.join(texts)})"
 
 
 def clear_sole_bearers(table: pa.Table) -> pa.Table:
@@ -329,8 +326,10 @@ def tokenise(
     messages = {token.name: _combine_chunks(rows[token.name]) for token in tokens}
     hashed = compute_hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
     for token in tokens:
-        bands = [_combine_chunks(rows[band]) for band in token.bands]
-        kept = kept.append_column(token.name, _set_bands(hashed[token.name], token, _pack_bands(bands)))
+        packed = np.zeros(1, np.uint64)
+        for band in token.bands:
+            packed = (packed << np.uint64(BAND_BITS)) | split_values_and_mask(_combine_chunks(rows[band]))[0]
+        kept = kept.append_column(token.name, _set_bands(hashed[token.name], token, packed))
     return rekey(kept, [token.name for token in tokens], keys) if second_keying else kept
 
 
@@ -360,7 +359,10 @@ def _build_messages_sql(
     relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str], whole: bool
 ) -> str:
     """Return a SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
-    messages = [f"{_build_message_sql(token)} AS {token.name}" for token in tokens]
+    messages = [
+        f"{_SEPARATED.join(f'({component})::VARCHAR' for component in token.components)} AS {token.name}"
+        for token in tokens
+    ]
     bands = sorted({band for token in tokens for band in token.bands})
     named = f"SELECT *, {_ONLY_BEARER if whole else 'false'} AS only_bearer"
     namesakes = "WINDOW namesakes AS (PARTITION BY council, cohort, n_surname, n_forename)"
@@ -368,20 +370,8 @@ def _build_messages_sql(
     return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normal})"
 
 
-def _build_message_sql(token: TokenColumn) -> str:
-    return _SEPARATED.join(f"({component})::VARCHAR" for component in token.components)
-
-
 def _combine_chunks(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _pack_bands(bands: list[pa.Array]) -> np.ndarray:
-    """Pack the bands of a token's names into one number."""
-    joined = np.zeros(1, np.uint64)
-    for band in bands:
-        joined = (joined << np.uint64(BAND_BITS)) | split_values_and_mask(band)[0]
-    return joined
 
 
 def _set_bands(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:

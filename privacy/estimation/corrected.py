@@ -28,6 +28,7 @@ of k is added to that of the noise.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -126,10 +127,13 @@ class Corrected:
         summed = [local for local in self.local if local.added_up]
         if all(self._find_attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
             return ask(*figures)
-        groups = [
-            _group_equal_rows(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
-            for axis in range(len(figures[0].shape))
-        ]
+        groups = []
+        for axis in range(len(figures[0].shape)):
+            totals = np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1)
+            alike = defaultdict[bytes, list[int]](list)
+            for row, marks in enumerate(totals):
+                alike[marks.tobytes()].append(row)
+            groups.append([tuple(rows) for rows in alike.values()])
         if all(len(each) == 1 for each in groups):
             return ask(*figures)
         answer = np.zeros(figures[0].shape)
@@ -339,14 +343,6 @@ def _can_split(local: Local, cube: Cube) -> bool:
         return False
     distinguished = {name for name, selector in selectors.items() if not selector.is_total.all()}
     return local.splits({*distinguished, local.attribute})
-
-
-def _group_equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return the rows grouped by equal marks."""
-    found: dict[bytes, list[int]] = {}
-    for row, own in enumerate(marks):
-        found.setdefault(own.tobytes(), []).append(row)
-    return [tuple(rows) for rows in found.values()]
 
 
 def _select_rows(cube: Cube, block: _Block) -> Cube:

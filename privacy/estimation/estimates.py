@@ -24,7 +24,7 @@ best linear unbiased estimates are those made from it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -96,13 +96,7 @@ class Estimates:
         """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
         # Raises WorkloadError for a table outside the workload.
         self._plan.lattice.index(attributes)
-        shape = self._plan.family.shape(attributes)
-        table = np.zeros(shape)
-        for component in iter_subsets(attributes):
-            spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
-            outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
-            table = table + self._residuals[component].reshape(spread) / outside
-        return table
+        return _spread_components(self._residuals, self._plan.family, attributes)
 
     def _compute_cube(self, cube: Cube) -> Array:
         """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
@@ -156,6 +150,20 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
     return {
         component: centre_axes(total / precisions[component], range(total.ndim)) for component, total in sums.items()
     }
+
+
+def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
+    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it.
+
+    Components may have a further first axis, which stays.
+    """
+    table: Array = np.zeros(())
+    sizes = dict(zip(attributes, family.shape(attributes), strict=True))
+    for component in iter_subsets(attributes):
+        values, outside = components[component], np.prod([n for name, n in sizes.items() if name not in component])
+        spread = [n if name in component else 1 for name, n in sizes.items()]
+        table = table + np.reshape(values, (*values.shape[: values.ndim - len(component)], *spread)) / outside
+    return table
 
 
 def centre_axes(table: Array, axes: Iterable[int]) -> Array:
@@ -229,23 +237,19 @@ class NestedEstimates(Estimates):
         Categories are NaN if the workload has no table of them.
         """
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
-        whole = self._spread(False, rest)
+        by_member, by_group = (
+            {names: values for (separates, names), values in self._residuals.items() if separates == which}
+            for which in (True, False)
+        )
+        whole = _spread_components(by_group, self._plan.family, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
         if self._plan.family.covers(attributes):
-            members = self._spread(True, rest) + nest.each(whole / _align_first_axis(nest.sizes, whole.ndim))
+            members = _spread_components(by_member, self._plan.family, rest) + nest.each(
+                whole / _align_first_axis(nest.sizes, whole.ndim)
+            )
         table = np.concatenate([members, whole])
         table[nest.order] = members
         return np.moveaxis(table, 0, attributes.index(nest.inner))
-
-    def _spread(self, told_apart: bool, rest: Attributes) -> Array:
-        """Return the sum of the components within `rest`, each spread evenly over the attributes outside it."""
-        shape = self._plan.family.shape(rest)
-        table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
-        for component in iter_subsets(rest):
-            sizes = [n if name in component else 1 for name, n in zip(rest, shape, strict=True)]
-            outside = np.prod([n for name, n in zip(rest, shape, strict=True) if name not in component])
-            table = table + self._residuals[told_apart, component].reshape(-1, *sizes) / outside
-        return table
 
     def _compute_cube(self, cube: Cube) -> Array:
         inner = self._nest.inner

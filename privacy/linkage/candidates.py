@@ -6,10 +6,8 @@ for each combination of outcomes of the conditions in the model's levels.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
@@ -121,17 +119,12 @@ _HOUSEHOLD = (
 """SQL: date of birth, postcode and surname agree, and the forename does not."""
 
 
-def load_splink_beside() -> None:
-    """Import Splink in a background thread while DuckDB works, because the import takes seconds."""
-    # A daemon thread, so that a linkage that fails early does not wait for the import.
-    threading.Thread(target=import_module, args=("splink",), daemon=True).start()
-
-
 class Candidates:
     """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
-    services, as in `model.compute_prior`. Creates `shapes` and `copies` (`_weigh_copies`).
+    services, as in `model.compute_prior`. Creates `shapes` (pattern, and shape: a hash of which tokens and bands it
+    has) and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -154,7 +147,9 @@ class Candidates:
             compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
             self._found.append(look_up(con, patterns, compared, build_blocks(children)))
         # Pairs of all steps and the copies are weighed together, so that Splink runs once.
-        copies = _find_copies(con)
+        con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
+        first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
+        copies = first["pattern"].to_numpy()
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
         kinds = _weigh(con, patterns, (left, right), children)
         *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
@@ -246,7 +241,7 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
 def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the name of the result
     table."""
-    from splink import DuckDBAPI, Linker  # see `load_splink_beside`
+    from splink import DuckDBAPI, Linker  # `link` imports it in the background
 
     con.execute(
         "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"
@@ -286,13 +281,6 @@ def _compute_kinds(
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
         of_parts = threads.map(some, range(0, len(pairs[0]), _PAIRS_AT_ONCE))
         return np.concatenate([np.zeros(0, np.uint64), *of_parts])
-
-
-def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
-    """Create `shapes` (pattern, and shape: a hash of which tokens and bands it has); return one pattern of each."""
-    con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
-    first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
-    return np.asarray(first["pattern"].to_numpy())
 
 
 def _weigh_copies(

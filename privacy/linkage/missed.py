@@ -35,29 +35,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.linkage import cells
 from privacy.linkage.blocks import FREE_BITS
-from privacy.linkage.cells import (
-    AGREE,
-    ALL_AGREE,
-    CELLS,
-    DIFFERS,
-    FIELDS,
-    JOINS,
-    KIND_OF,
-    KINDS,
-    LEAST_WEIGHT,
-    NAMES,
-    NOT_JOINED,
-    ONE_DIFFERS,
-    ONE_SORT,
-    ONE_UPN_DIFFERS,
-    ONE_UPN_SAME,
-    PAIRS,
-    SORTS,
-    WEIGHT_STEP,
-    WITHOUT_UPN,
-    Differs,
-)
 
 Array = NDArray[np.float64]
 
@@ -83,7 +62,7 @@ COST_BITS = {
 _MEAN_BITS = 25.3
 """Average weight of pairs in which everything agrees. It is used when both names differ, because the remaining
 weight then does not depend on how common the names are."""
-_AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
+_AT_HOME = ("date_of_birth", "postcode", "surname", cells.NAMES)
 """A pair is found if none of these differs."""
 CUT_OFF, CUT_OFF_SD = 0.6, 0.25
 """Share of children not found because the names in a service's record are far from those in the other records,
@@ -132,7 +111,7 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
-    for number, field in enumerate(FIELDS):
+    for number, field in enumerate(cells.FIELDS):
         without = _contract_tensor(found, shares, but=number)
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
         slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
@@ -171,7 +150,7 @@ def _compute_shares(counts: Array) -> list[Array]:
     """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
-    for field in FIELDS:
+    for field in cells.FIELDS:
         differing = counts[_list_cells(field)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
@@ -183,12 +162,14 @@ def _contract_tensor(found: Array, shares: list[Array], but: int | None = None) 
     If `but` is given, the shares of that field are left out and the result is (differences, rates).
     """
     left = np.tensordot(shares[-1], found, axes=1)
-    for place in range(len(FIELDS)):
+    for place in range(len(cells.FIELDS)):
         left = np.moveaxis(left, 0, -1) if place == but else np.tensordot(shares[place], left, axes=1)
     return left.T
 
 
-_OPTIONS: list[list[Differs | None]] = [[None, *(each for each in ONE_DIFFERS if each.field == f)] for f in FIELDS]
+_OPTIONS: list[list[cells.Differs | None]] = [
+    [None, *(each for each in cells.ONE_DIFFERS if each.field == f)] for f in cells.FIELDS
+]
 """What can differ in each of `FIELDS`: nothing, or one of its cells."""
 
 
@@ -210,41 +191,41 @@ def _compute_cut_off() -> Array:
 def _build_tensor_at(far_names: float) -> Array:
     """Return `_build_tensor` if names in a service's record that are far from the others' cost this many bits."""
     by_field = [
-        [[_compute_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS
+        [[_compute_cost(each, pair, far_names) for pair in range(len(cells.PAIRS))] for each in of] for of in _OPTIONS
     ]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
     # Midpoints of the parts of each step.
-    weights = (np.arange(len(ALL_AGREE) * _POINTS) + 0.5) * WEIGHT_STEP / _POINTS + LEAST_WEIGHT
-    names = cost[:, FIELDS.index(NAMES)].any(axis=1)
+    weights = (np.arange(len(cells.ALL_AGREE) * _POINTS) + 0.5) * cells.WEIGHT_STEP / _POINTS + cells.LEAST_WEIGHT
+    names = cost[:, cells.FIELDS.index(cells.NAMES)].any(axis=1)
     points = np.where(names, _MEAN_BITS, weights[:, None])[:, :, None]
-    at_home = (cost[:, [FIELDS.index(field) for field in _AT_HOME]] == 0).all(axis=1)
+    at_home = (cost[:, [cells.FIELDS.index(field) for field in _AT_HOME]] == 0).all(axis=1)
     # The threshold of 0.5 is 0 bits.
     found = (points - lost + FREE_BITS >= 0) | at_home
-    review, setting, bridged = (found[:, :, pair] for pair in range(len(PAIRS)))
+    review, setting, bridged = (found[:, :, pair] for pair in range(len(cells.PAIRS)))
     fits_better = lost[:, 0] <= lost[:, 2]
     # Linked to the pupil, the setting's record is a second way to the review; otherwise the two compete for the review.
     seen = np.where(setting, review | bridged, review & (fits_better | ~bridged))
     missed_links = np.stack([~seen & ~setting, ~seen & setting, seen & ~setting, ~review, ~setting])
-    by_step = missed_links.reshape(len(RATES), len(ALL_AGREE), _POINTS, -1).mean(axis=2)
+    by_step = missed_links.reshape(len(RATES), len(cells.ALL_AGREE), _POINTS, -1).mean(axis=2)
     shape = [len(of_field) for of_field in _OPTIONS]
-    return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(ALL_AGREE), *shape), 0, -1))
+    return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(cells.ALL_AGREE), *shape), 0, -1))
 
 
-def _compute_cost(difference: Differs | None, pair: int, far_names: float) -> float:
-    if difference is None or not DIFFERS[difference.record][pair]:
+def _compute_cost(difference: cells.Differs | None, pair: int, far_names: float) -> float:
+    if difference is None or not cells.DIFFERS[difference.record][pair]:
         return 0.0
-    if (difference.field, difference.size) == (NAMES, "far") and difference.record in _OF_SERVICES:
+    if (difference.field, difference.size) == (cells.NAMES, "far") and difference.record in _OF_SERVICES:
         return far_names
     return COST_BITS[difference.field, difference.size]
 
 
-_ALL_AGREE = np.array([CELLS.index(cell) for cell in ALL_AGREE])
+_ALL_AGREE = np.array([cells.CELLS.index(cell) for cell in cells.ALL_AGREE])
 
 
 @cache
 def _list_cells(field: str) -> NDArray[np.int64]:
-    return np.array([CELLS.index(str(each)) for each in ONE_DIFFERS if each.field == field])
+    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == field])
 
 
 NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
@@ -288,14 +269,15 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
-    place = {join: JOINS.index(join) for join in JOINS}
-    same, differs, without = (counts[place[each]] for each in (ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN))
-    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):  # five standard deviations of the noise
+    place = {join: cells.JOINS.index(join) for join in cells.JOINS}
+    by_join = (cells.ONE_UPN_SAME, cells.ONE_UPN_DIFFERS, cells.WITHOUT_UPN)
+    same, differs, without = (counts[place[each]] for each in by_join)
+    if same <= 5 * np.sqrt(variances[place[cells.ONE_UPN_SAME]]):  # five standard deviations of the noise
         return Unjoined(USUAL_UNJOINED, USUAL_UNJOINED)
-    ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[NOT_JOINED]).sum())
+    ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[cells.NOT_JOINED]).sum())
     missed = NOT_FOUND * ratio * max(without, 0.0)
     off = NOT_FOUND_SD * ratio * max(without, 0.0)
-    noise = (NOT_FOUND * ratio) ** 2 * variances[place[WITHOUT_UPN]]
+    noise = (NOT_FOUND * ratio) ** 2 * variances[place[cells.WITHOUT_UPN]]
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
 
 
@@ -358,7 +340,7 @@ def estimate_factors(
         return Factors(values, covariances)
     weights = np.zeros((services, len(RATES)))
     weights[SERVICE_OF_RATE, range(len(RATES))] = np.maximum(seen_by, 1.0)[[0, 0, 0, 1, 2]]
-    over_all = weights @ compute_local_rates(counts, np.ones((1, len(CELLS))))[0]
+    over_all = weights @ compute_local_rates(counts, np.ones((1, len(cells.CELLS))))[0]
     against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
     for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
         # The estimate, then the same with one factor moved by a small step at a time, for numerical derivatives.
@@ -376,14 +358,16 @@ def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array,
     The three arrays are (councils, cells), the derivative by each estimated factor (councils, numbers, cells), and the
     variances of those factors (councils, numbers).
     """
-    counted, noise = (each[:, -len(ONE_SORT) :].reshape(-1, len(SORTS), len(DIFFERS)) for each in (kinds, variances))
-    agree = np.maximum(kinds[:, KINDS.index(AGREE)], 0.0)
+    counted, noise = (
+        each[:, -len(cells.ONE_SORT) :].reshape(-1, len(cells.SORTS), len(cells.DIFFERS)) for each in (kinds, variances)
+    )
+    agree = np.maximum(kinds[:, cells.KINDS.index(cells.AGREE)], 0.0)
     over_all = np.maximum(counted.sum(axis=0), 0.0) / max(agree.sum(), 1.0)
     expected = np.maximum(agree[:, None, None] * over_all, _STEP)
     sort, of_sort = _shrink_to_one(counted.sum(axis=2), expected.sum(axis=2), noise.sum(axis=2))
     record, of_record = _shrink_to_one(counted, expected * np.maximum(sort, _STEP)[:, :, None], noise)
     by_sort, by_record = record[..., None] * _CELLS_OF, sort[:, :, None, None] * _CELLS_OF
-    slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(CELLS))], axis=1)
+    slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(cells.CELLS))], axis=1)
     # Cells in which no single field differs are as common as overall.
     times = np.where(_CELLS_OF.any(axis=(0, 1)), (sort[:, :, None, None] * by_sort).sum(axis=(1, 2)), 1.0)
     return times, slopes, np.concatenate([of_sort, of_record.reshape(len(kinds), -1)], axis=1)
@@ -397,5 +381,7 @@ def _shrink_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array
     return np.maximum(1.0 + trust * (counted / expected - 1.0), 0.0), trust * error
 
 
-_CELLS_OF = np.array([[kind == each for each in KIND_OF] for kind in ONE_SORT]).reshape(len(SORTS), len(DIFFERS), -1)
+_CELLS_OF = np.array([[kind == each for each in cells.KIND_OF] for kind in cells.ONE_SORT]).reshape(
+    len(cells.SORTS), len(cells.DIFFERS), -1
+)
 """Whether each of `CELLS` belongs to a sort of difference (axis 0) in a certain record (axis 1)."""

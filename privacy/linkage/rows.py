@@ -27,9 +27,9 @@ from typing import TypeAlias
 import duckdb
 import numpy as np
 import pyarrow as pa
-import scipy
 
 from privacy.doors.sql import quote_text
+from privacy.linkage.assignment import label_components
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, build_band_sql, build_bare_sql
 from privacy.services import MAX_CHILDREN_A_NUMBER, SERVICE_NAMES, SERVICES
 
@@ -253,7 +253,8 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
 def _connect(con: duckdb.DuckDBPyConnection) -> None:
     """Create `units`: the connected components of `edges`."""
     (count,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
-    units = label_components(con.sql("FROM edges").to_arrow_table(), count)
+    edges = con.sql("FROM edges").to_arrow_table()
+    units = label_components(edges["a"].to_numpy(), edges["b"].to_numpy(), count)
     con.register("labels", pa.table({"pattern": pa.array(range(count), pa.int64()), "unit": units}))
     con.execute("CREATE OR REPLACE TABLE units AS FROM labels").fetchall()
     con.unregister("labels")
@@ -298,13 +299,6 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
          WHERE NOT list_has_any(one.sources, other.sources) AND coalesce(list_has_any(one.sexes, other.sexes), true)
         """
     ).fetchall()
-
-
-def label_components(edges: pa.Table, count: int) -> np.ndarray:
-    """Return the component, from 0, of each of `count` nodes under `edges` (two integer columns)."""
-    a, b = (edges.column(side).to_numpy() for side in (0, 1))
-    graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
-    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _add_edges(con: duckdb.DuckDBPyConnection, token: str, agreement: str) -> None:
