@@ -1,23 +1,17 @@
-"""Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass.
+"""Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass (`docs/linkage.md`).
 
 A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key for its type, truncated to 64 bits. It is
 computed over whole columns by a library in Rust (polars-hash). The probability that any two different values of one
 type share a token in a table of n rows is below n**2 / 2**65, or 1e-7 for two million rows; a link never depends on a
 single token.
 
-Every token about a person combines a name with a date of birth or postcode, or part of one of these with the other, or
-two names. No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names.
-A token of only two names exists if they are uncommon enough for its frequency to reveal nothing, or if a single child
-in the extract has both; in the second case it includes council and cohort, so that it cannot match children in other
-files of the same service. Two names with part of a date or postcode make a token; if the surname is common, the token
-includes the postcode sector, or all but the last character. Surname and given name share a key in each context, so that
-swapped names can be recognised.
+No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names. Surname
+and given name share a key in each context, so that swapped names can be recognised. A NULL component gives a NULL
+token.
 
 There are two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the
 first token under `linker.key`, which no sender has, so that a sender cannot look up its own tokens in the pipeline's
 files. `tokenise` does both or only the first; `rekey` does the second, with identical results.
-
-A NULL component gives a NULL token.
 """
 
 from __future__ import annotations

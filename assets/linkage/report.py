@@ -1,11 +1,9 @@
 """Renders the linkage report of a cohort for staff in the restricted zone: rates, agreement patterns, rounded counts.
 
 The facts of the linkage come from `privacy.linkage.report`. This module adds how many children of each group are linked
-to a two-year review and to a setting, with Wilson's 95% intervals, and the possible effect of missed links on the
-linked tables: their rates of a good level of development, weighted and unweighted. Linked children represent those of
-their group who are not linked, so each is weighted by the inverse of the group's share of linked children. A rate that
-hardly moves does not depend on which groups are missed more often. The assumptions are in `docs/linkage-report.md`. The
-page contains no tokens, child ids or row numbers.
+to a two-year review and to a setting, with Wilson's 95% intervals, and the possible effect of missed links on the rates
+of a good level of development, weighted by the inverse of the group's share of linked children
+(`docs/linkage-report.md`). The page contains no tokens, child ids or row numbers.
 """
 
 from __future__ import annotations

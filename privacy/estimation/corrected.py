@@ -1,29 +1,24 @@
 """Figures corrected for records that were linked wrongly or not found, with that uncertainty in their variances.
 
-`Corrected` corrects for missed and false links. An attribute of a child (which service saw the child) is found by
-linkage, and sometimes found wrongly. Let M[f, t] be the chance that a child of true category t is found in category f,
-and N the counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified
-categories; Kuha and Skinner 1997). A figure that weighs the categories by w becomes w M^-1 N: the same measured counts
-under other weights, so its value, variance and covariances come from the same exact estimates. A total weighs all
-categories alike and does not change, because every column of M adds up to 1.
+`Corrected` corrects for missed and false links. Let M[f, t] be the chance that a child of true category t of a linked
+attribute is found in category f, and N the counts as found. M^-1 N estimates the true counts without bias (the matrix
+method for misclassified categories; Kuha and Skinner 1997). A figure that weighs the categories by w becomes w M^-1 N:
+the same measured counts under other weights, so its value, variance and covariances come from the same exact estimates.
+A total does not change, because every column of M adds up to 1.
 
-Two more variances are added to that of the noise. First, the rates behind M have a covariance C, and w (dM^-1/drate) N
-is how much a figure moves with each rate. Second, how many true children of a category were found elsewhere is itself
-random: each child of category t adds (w_f - w_t)^2 M[f, t], so that an interval is about these children.
+Two more variances are added to that of the noise: of the rates behind M, by how much w (dM^-1/drate) N moves with each,
+and of chance, (w_f - w_t)^2 M[f, t] for each child of category t, so that an interval is about these children.
 
 Rates may be higher in some places than in others, by one factor per place and group of rates (`Local`). With S the
 derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S, apart from terms of
-second order in the rates; a figure over many places weighs each place's own. Factors are uncertain too, independently
-in each place. If children belong to two places, such as a council and an ethnic group, the terms of both add up;
-factors of ethnic groups have a mean of 1 and change no figure of all groups together.
+second order. Factors are uncertain too, independently in each place. If children belong to two places, such as a
+council and an ethnic group, the terms of both add up.
 
-`Joined` corrects for children whose row in another source of the same service was not found. Everything that such a row
-records about a child (free school meals, ethnic group, special needs, language) is then unknown at once. Let c be the
-share of children whose row was not found, N the counts as found, and U the cell in which everything is unknown. Each
-cell has lost the share c of its children to U. With k = c / (1 - c), a figure that weighs cells by w is
-w N + k (w - w(U)) N; a total, w = 1, does not change in any bit. Weights of several such attributes multiply: w - w(U)
-is the sum of products with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. The variance
-of k is added to that of the noise.
+`Joined` corrects for children whose row in another source of the same service was not found, so that everything it
+records about a child is unknown at once. Let c be the share of such children, U the cell in which everything is unknown
+and k = c / (1 - c). A figure that weighs cells by w is w N + k (w - w(U)) N; a total does not change in any bit.
+Weights of several such attributes multiply: w - w(U) is the sum of products with one factor w_i - w_i(U) each, those
+before it at w_j(U), those after it at w_j. The variance of k is added to that of the noise.
 """
 
 from __future__ import annotations

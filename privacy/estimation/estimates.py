@@ -1,24 +1,17 @@
 """Estimates of every published figure from a noisy measurement, with exact variances; deterministic post-processing.
 
 Each measured marginal is summed to the residual components it contains, and every component is the average of its
-values from the marginals, weighted by inverse variance. Because components are orthogonal this is exact weighted least
-squares over all measurements at once: rebuilding a table from its components gives estimates that are unbiased, have
-the least variance of all linear ones, and agree on every total they share. Estimates may be negative; rounding and
-clipping belong to publication (see `intervals`), never to anything that is added up.
+values from the marginals, weighted by inverse variance. Components are orthogonal, so this is exact weighted least
+squares over all measurements at once: rebuilt tables are unbiased, have the least variance of all linear estimates, and
+agree on every total they share. Estimates may be negative; rounding and clipping belong to publication (`intervals`).
 
-A family with a nesting splits into one independent problem per group, added up (`NestedEstimates`). Every marginal of
-such a family either separates the councils of a region or counts the region as a whole, so noise and estimates of
-different regions are independent. Within a region its own marginals are the totals of its councils', which is the
-problem above. A figure over several regions is the sum of its parts, and so is its variance. The whole is not measured
-a third time: that would tie all regions together for a negligible gain, because the whole is already the most accurate
-figure (docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members,
-the first axis of its array is that of the members (councils), group by group; otherwise it is that of the groups
-(regions).
+A family with a nesting splits into one independent problem per group, added up (`NestedEstimates`;
+docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members, the first
+axis of its array is that of the members (councils), group by group; otherwise it is that of the groups (regions).
 
 Some categories may publicly be known to hold no row (`drop_categories`). The noise drawn for them carries no
-information about the other cells, and a marginal without the attribute counts only the others. The measurement without
-these cells is therefore a measurement of the same tables over the smaller domain, with the same noise scales, and the
-best linear unbiased estimates are those made from it.
+information about the other cells, so the measurement without these cells is a measurement of the same tables over the
+smaller domain, with the same noise scales.
 """
 
 from __future__ import annotations

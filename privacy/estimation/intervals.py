@@ -134,9 +134,8 @@ def compute_rate_differences(
     """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
-    the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), where a and b are the arms of the first
-    interval downwards and of the second upwards; upper uses the other arms. Within [-100, 100]. The flag depends on
-    half the width of the interval in points; a difference is withheld if either rate is.
+    the two rates by linearisation, within [-100, 100] (`docs/privacy-derivation.md`). The flag depends on half the
+    width of the interval in points; a difference is withheld if either rate is.
     """
     one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
@@ -156,10 +155,7 @@ def compute_fieller_interval(
 ) -> tuple[Array, Array]:
     """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
 
-    xx, yy and xy are (co)variances. `z` is a quantile of the standard normal distribution, by default that of the 95%
-    interval.
-
-    The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded if y
+    xx, yy and xy are (co)variances; `z` is a quantile of the standard normal distribution. The interval is bounded if y
     exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
     """
     square = y**2 - z**2 * yy

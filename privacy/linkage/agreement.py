@@ -1,13 +1,9 @@
 """Counts how well the records of a child linked to both services agree, to estimate how many links were missed.
 
-A link is missed when two records differ by more than the model tolerates. Usually two fields differ at once, such as a
-mistyped date of birth and a new address. Such a child cannot be observed directly. But children whose records differ in
-only one field are nearly always linked, and three records show which one is wrong: the pupil's record, if it differs
-from the health visitor's and the setting's and those two agree. Every child linked to both services therefore falls
-into one cell of `cells.CELLS`. From the number of children in each cell, `missed` estimates how often several fields
-differ at once, and in which records.
-
-A cell is a property of one child's records under the fixed model. Counts are published only through the noise plan.
+A link is missed when two records differ by more than the model tolerates, usually in two fields at once. Such a child
+cannot be observed. But children whose records differ in only one field are nearly always linked, and three records show
+which one is wrong. Every child linked to both services falls into one cell of `cells.CELLS`, from whose counts `missed`
+estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
 from __future__ import annotations

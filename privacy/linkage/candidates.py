@@ -37,13 +37,10 @@ PAIR = {
 class PairCache:
     """Pairs of patterns scored by an earlier linkage, so that only pairs with a new pattern are compared and scored.
 
-    The base class keeps nothing. Whether a pair is compared, and its weight, depends on its two patterns, the model,
-    this code and the published number of children, so a cache is valid only for the same model, code and number. A
-    pattern is identified by its mark: a hash of its content and of whether its child has a permanent UPN, which decides
-    its side in the first step. An identifier shared by too many children is removed before the mark is computed, and
-    the mark includes whether the pattern belongs to a crowd, so a change caused by other rows changes the mark. Rows
-    are joined to patterns, units and links from scratch each time, so the same pairs give bit-identical links. A cache
-    reveals as much as tokens do: only the linkage may read it.
+    The base class keeps nothing. A cache is valid only for the same model, code and published number of children, which
+    with its two patterns decide whether a pair is compared, and its weight. A pattern is identified by its mark
+    (`mark_patterns`). Rows are joined to patterns, units and links from scratch each time, so the same pairs give
+    bit-identical links. A cache reveals as much as tokens do: only the linkage may read it.
     """
 
     def read(self, part: int) -> pa.RecordBatchReader | None:
@@ -57,7 +54,7 @@ class PairCache:
 def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
     # Everything that decides how a pattern is compared goes into its mark. Bands are not in its tie, and whether it is
-    # of a crowd or has a UPN in its unit depends on other rows.
+    # of a crowd or has a UPN in its unit, which decides its side in the first step, depends on other rows.
     marks = con.sql(
         """
         SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark

@@ -5,9 +5,8 @@ their weights), `assignment` (one to one), and this module, which runs them and 
 are random, and are kept when a cohort is linked again.
 
 Only two things are learned from the cohort: which records compete with each other, and how many children share an
-identifier, or a postcode and a month of birth (`rows`). Every other number that affects a decision comes from the
-model, from this code, or is the published number of children. Adding or removing a record can therefore change only
-links of records connected to it by a chain of shared tokens.
+identifier, or a postcode and a month of birth (`rows`). One record can therefore change only links of records connected
+to it by a chain of shared tokens (`docs/linkage.md`).
 """
 
 from __future__ import annotations

@@ -1,29 +1,15 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-`estimate_missed` derives the rates and their covariance from how well the links that were found agree (`agreement`).
-
-The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, in any record,
-independently of the other fields and of the weight of the pair when everything agrees. How often each field differs,
-and in whose record, is estimated from the children in whom only that field differs, divided by those in whom at most
-that field differs. Such links are almost never missed, so nothing is cut off except names that are far from each other.
-A pair weighs what it would if everything agreed, less the cost of each difference (`COST_BITS`). It is found as the
-linkage would find it: if the weight is enough for records without another partner, or if date of birth, postcode and
-surname agree. Settings are linked to pupils first, and then a review to whichever it fits better. Summing over every
-combination of differences gives the five `RATES`. A bad pupil record is missed by both services at once: that is one of
-the combinations.
+Each field of a child's three records (pupil, health visitor, setting) is taken to differ or not, in any record,
+independently of the others. How often each differs, and in whose record, follows from the children in whom only that
+field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference, and is
+found as the linkage would find it; summing over every combination of differences gives the five `RATES`
+(`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
-
-Three kinds of number are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`),
-never from the cohort:
-
-- the cost of a difference
-- by how much the model underestimates each rate (`SHORTFALL`: records without a date or a name, rivals, two differences
-  in one field), and how many names are too far from each other to be found (`CUT_OFF`)
-- how much both vary from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`)
-
-A second record of a pupil under another identifier is not covered: see `estimate_unjoined`.
+The constants are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`), never
+from the cohort.
 """
 
 from __future__ import annotations
@@ -259,13 +245,10 @@ class Unjoined:
 def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     """Estimate the share of school census rows that were not found, from how the others were.
 
-    `counts` are the children in each of `JOINS`, `variances` those of the noise in each. A Profile and a census row
-    with one permanent UPN are joined whatever else they contain. Without a common UPN (one is temporary, or two were
-    given), they are joined if their contents are the same or nearly so. So if D children were joined without a UPN, and
-    a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D more whose records
-    differ. The share of these that was not found (`NOT_FOUND`) was measured where the truth is known (`python -m
-    bench.missed_links`). Such a child has two records among the pupils, and a review or a setting may be linked to
-    either, so services often miss the child too (`SPLIT`).
+    `counts` are the children in each of `JOINS`, `variances` those of the noise in each. If D children were joined
+    without a UPN, and a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D
+    more whose records differ, of which `NOT_FOUND` were not found. Such a child has two records among the pupils, so
+    services often miss the child too (`SPLIT`).
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
@@ -325,12 +308,10 @@ def estimate_factors(
     each council in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the
     children seen by both services, by the health visitor only, and in a setting only; they weight the rates.
 
-    Councils record more or less carefully, and families move more or less often. The number of a council's children in
-    whom one field differs, by whose record, is compared with the number expected if the council were like all others.
-    Every difference of that kind is assumed to be that many times as common there, and the rates are summed again
-    (`compute_local_rates`). Where there are too few children, or too much noise, the estimate stays at the overall
-    value: this is an empirical Bayes estimate in two steps, first of a difference in all records together, then of each
-    record against that.
+    The children of a council in whom one field differs, by whose record, are compared with the number expected if the
+    council were like all others. Every difference of that kind is assumed to be that many times as common there, and
+    the rates are summed again. With few children or much noise the estimate stays at the overall value: empirical Bayes
+    in two steps, first of a difference in all records together, then of each record against that.
 
     If too few were linked to both services, every council gets a factor of 1.
     """

@@ -231,25 +231,14 @@ def _compute_chance(events: int, trials: int, confidence: float) -> float:
 class NegativeControl:
     """A watcher of `link` that counts how often a record is linked to somebody else when its own partner is missing.
 
-    Tokens cannot be given another date of birth, so strangers cannot be made up. But a partner can be removed. The left
-    units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the step is
-    decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no partner, so
-    whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving out one
-    part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
+    The left units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the
+    step is decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no
+    partner, so whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving
+    out one part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
 
-    This gives two limits, using Clopper and Pearson (1934) upper limits of binomial chances:
-
-    - cautious: the chance of a false link without a partner, times all right units. A unit whose partner is present is
-      linked falsely less often than without it: a pair that beats a partner would have been chosen without it too
-    - close: a unit is linked falsely only if it is not linked to its partner. If the partner is absent or not
-      recognised, the chance is that of the control, over the units not linked correctly. If a stranger beat the
-      partner, the stranger weighs more; the chance of that is the chance that a subject's stranger weighs as much as
-      the partner of another subject, picked at random. This assumes that how well strangers agree with a record does
-      not depend on how well its own partner does. Each of the two chances gets a limit at half the risk.
-
-    Both assume that unlinked records resemble strangers no more than linked ones do. If a link was false, or a child
-    has two units on the left, the control counts a correct link as false, so it errs upwards. Neither limit covers the
-    rules within a service (an identifier typed on another child's record), and neither covers missed links.
+    The close limit takes the chance that a stranger beats a partner from how often a subject's stranger weighs as much
+    as the partner of another subject. `docs/linkage-report.md` says what both limits assume. If a link was false, or a
+    child has two units on the left, the control counts a correct link as false, so it errs upwards.
 
     `controls` has the outcome of each step with links.
     """

@@ -4,19 +4,11 @@
 has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns. Rows of one service with
 identical content form one pattern: those with complete demographics in any council, and those with enough for one child
 (`ENOUGH`) within one source and council. A row therefore never competes with its own copy. `tie` is a 64-bit hash of
-the pattern's content. If a row contains less than `ENOUGH`, each row is a pattern, and its number among identical rows
-is added to the hash. `tie` decides between equal weights, so the order in which rows are read never matters.
+the pattern's content; a row with less than `ENOUGH` is a pattern whose number among identical rows is hashed too. `tie`
+decides between equal weights, so the order in which rows are read never matters.
 
-`find_entities` adds the units of each service: patterns that are one child by identifier or by identical content. There
-are three kinds of edges, between any councils of one service:
-
-- the same UPN or NHS number, on records that share any other token, or one of which has nothing to compare
-- the same identifier from one sender (temporary UPN, local patient number) and a name with the date of birth
-- the same surname, forename as written, date of birth, postcode and sex: the child sent twice, or in two settings
-
-The connected components are the entities, so the result does not depend on the order of comparison. Two entities with
-one permanent UPN whose records share nothing else are then joined, unless there is evidence that they are two children
-(`_join_by_upn`).
+`find_entities` adds the units of each service: patterns that are one child by identifier or by identical content
+(`docs/linkage.md`). They are connected components, so the result does not depend on the order of comparison.
 """
 
 from __future__ import annotations
