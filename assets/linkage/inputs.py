@@ -132,9 +132,9 @@ def get_delivery_macs(extracts: Extracts) -> dict[str, str]:
     return {name: extract.file_mac for name, extract in extracts.items()}
 
 
-def join_names(names: Sequence[str], shown: int = 5) -> str:
-    """Join the first few names, and say if there are more."""
-    return f"{', '.join(names[:shown])}{' and others' if len(names) > shown else ''}"
+def join_names(names: Sequence[str]) -> str:
+    """Join the first five names, and say if there are more."""
+    return f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
 
 
 def hash_file(path: Path) -> str:

@@ -98,7 +98,7 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
     for number, field in enumerate(cells.FIELDS):
-        without = _contract_tensor(found, shares, but=number)
+        without = _contract_tensor(found, shares, left_out=number)
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
         slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
@@ -142,14 +142,14 @@ def _compute_shares(counts: Array) -> list[Array]:
     return [*shares, agree / agree.sum()]
 
 
-def _contract_tensor(found: Array, shares: list[Array], but: int | None = None) -> Array:
+def _contract_tensor(found: Array, shares: list[Array], left_out: int | None = None) -> Array:
     """Return the rates under these shares of differences in each field and of weights.
 
-    If `but` is given, the shares of that field are left out and the result is (differences, rates).
+    If a field is `left_out`, its shares are not applied and the result is (differences, rates).
     """
     left = np.tensordot(shares[-1], found, axes=1)
     for place in range(len(cells.FIELDS)):
-        left = np.moveaxis(left, 0, -1) if place == but else np.tensordot(shares[place], left, axes=1)
+        left = np.moveaxis(left, 0, -1) if place == left_out else np.tensordot(shares[place], left, axes=1)
     return left.T
 
 

@@ -39,11 +39,9 @@ def _join_tests(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _build_alike_sql(name: str, form: str, other: str | None = None) -> str:
+def _build_alike_sql(name: str, form: str) -> str:
     """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
-    return _join_tests(
-        *(_build_equal_sql(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode"))
-    )
+    return _join_tests(*(_build_equal_sql(f"{name}_{form}_{context}") for context in ("dob", "postcode")))
 
 
 def _build_known_sql(condition: str) -> str:
