@@ -64,7 +64,8 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         raise NothingToLink(f"no linked source of cohort {store.cohort} has been taken in")
     _check_comparable(store, linked)
     sent = inputs.read_extracts(store, councils, SERVICES)
-    made_from = inputs.build_fingerprint(inputs.sum_published_children(councils), sent)
+    children = inputs.sum_published_children(councils)
+    made_from = inputs.build_fingerprint(children, sent)
     if inputs.are_links_current(store, made_from):
         return
     # With 2 GiB the system kills England's linkage after two minutes, without a message.
@@ -73,7 +74,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    result = _link_reusing_pairs(store, councils, keys, linked, _read_earlier_links(store), watchers)
+    result = _link_reusing_pairs(store, children, keys, linked, watchers)
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -90,24 +91,21 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         # Removed before the links are replaced: links without doubts count as unfinished.
         store.doubts.unlink(missing_ok=True)
-        page = store.linkage_report
-        made = {"links.parquet": store.links, "doubts.parquet": store.doubts}
-        made["agreement.parquet"] = store.agreement
-        made |= {f"linkage.{kind}": page.with_suffix(f".{kind}") for kind in ("json", "html")}
-        promote_all([(staging / name, place) for name, place in made.items()])
+        report_paths = (store.linkage_report.with_suffix(suffix) for suffix in (".json", ".html"))
+        made = (store.links, store.doubts, store.agreement, *report_paths)
+        promote_all([(staging / path.name, path) for path in made])
         _promote_tables(store, councils, tables)
 
 
 def _link_reusing_pairs(
     store: CohortStore,
-    councils: Sequence[str],
+    children: int,
     keys: KeyRing,
     extracts: Mapping[str, Sequence[Path]],
-    previous: pa.Table | None,
     watchers: Sequence[Watcher],
 ) -> LinkResult:
-    """Link, reusing the pairs scored by the last linkage, and keep the pairs of this one."""
-    children = inputs.sum_published_children(councils)
+    """Link, keeping the child ids of the last linkage and reusing its scored pairs, and keep the pairs of this one."""
+    previous = _read_earlier_links(store)
     with store.home.open_staging() as staging:
         kept = staging / "weighed.parquet"
         with StoredPairs(store, kept, keys, inputs.build_fingerprint(children)) as cache:
