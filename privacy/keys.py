@@ -236,13 +236,13 @@ class KeyRing:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
-        said = {
+        contents = {
             # From a separate sub-key, so that a published fingerprint shows nothing of a sub-key in use.
             name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }
-        said |= {name: key.public_bytes_raw() for name, key in self._public.items()}
-        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in said.items()}
+        contents |= {name: key.public_bytes_raw() for name, key in self._public.items()}
+        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(sorted(self._symmetric))})"

@@ -238,11 +238,11 @@ def list_token_columns(source_columns: set[str]) -> list[TokenColumn]:
 
 
 def list_row_marks(
-    source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
+    source: str, record: Sequence[Sequence[str]], every: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
     """Return the marks of the rows of a source.
 
-    `record` lists sets of columns, of which the first complete one identifies the record. `said` are all columns of a
+    `record` lists sets of columns, of which the first complete one identifies the record. `every` are all columns of a
     row; `columns` as in `tokenise`.
     """
     of_source = [quote_text(source), "council"]
@@ -253,14 +253,14 @@ def list_row_marks(
         for number, names in enumerate(record)
     )
     # A missing value is a character that no value contains: a NULL component would make the whole mark NULL.
-    content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
+    content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in every]
     components = {
         "record": (*of_source, f"coalesce({', '.join(sets)})"),
         "content": (*of_source, *content),
     }
     if "upn" in columns:
-        told = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
-        components |= {f"record_{name}": (*components["record"], part) for name, part in told.items()}
+        parts = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
+        components |= {f"record_{name}": (*components["record"], part) for name, part in parts.items()}
     if {"surname", "forename", "date_of_birth", "postcode"} <= columns:
         names = (_UNLESS_RARE, "n_forename")
         components |= {

@@ -88,7 +88,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
                 return replace(known, sha256=extract.sha256)
             if (
                 # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
-                # asked too.
+                # checked too.
                 known is None
                 and not own.token_sample.exists()
                 and not is_replacement(store.home, own.key, extract.file_mac)

@@ -34,7 +34,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
         _check(os.fstat(handle))
-        # The open file is asked, because a link may be put into the path after any check of the path.
+        # The open file is checked, because a link may be put into the path after any check of the path.
         if within:
             opened = f"/proc/self/fd/{handle}"  # Linux reports its path; other systems resolve the path again
             place = Path(os.readlink(opened)) if os.path.lexists(opened) else path.resolve()  # noqa: PTH115

@@ -125,10 +125,10 @@ class Corrected:
         groups = []
         for axis in range(len(figures[0].shape)):
             totals = np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1)
-            alike = defaultdict[bytes, list[int]](list)
+            by_marks = defaultdict[bytes, list[int]](list)
             for row, marks in enumerate(totals):
-                alike[marks.tobytes()].append(row)
-            groups.append([tuple(rows) for rows in alike.values()])
+                by_marks[marks.tobytes()].append(row)
+            groups.append([tuple(rows) for rows in by_marks.values()])
         if all(len(each) == 1 for each in groups):
             return ask(*figures)
         answer = np.zeros(figures[0].shape)

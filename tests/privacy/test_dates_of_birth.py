@@ -65,8 +65,8 @@ def known(rows: pd.DataFrame) -> pd.Series:
     return rows.child_id.isin(children[np.random.default_rng(1).random(len(children)) < 0.5])
 
 
-def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: str) -> np.ndarray:
-    """Return the log probability of each review for each day of birth, given its `said` time (a month or a day)."""
+def _log_chances(rows: pd.DataFrame, known: pd.Series, times: pd.Series, step: str) -> np.ndarray:
+    """Return the log probability of each review for each day of birth, given its time (a month or a day)."""
     learned = rows[known & rows.born.notna() & rows.day.notna() & rows.review.notna()]
     chances: dict[tuple[str, pd.Period], np.ndarray] = {}
     for review, of_review in learned.groupby("review"):
@@ -76,7 +76,7 @@ def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: st
             for period, chance in pd.Series(days.to_numpy(), periods).groupby(level=0).sum().items():
                 chances.setdefault((str(review), period), np.full(len(BORN), NEVER))[at] += chance
     nothing = np.zeros(len(BORN))
-    pairs = zip(rows.review, said.dt.to_period(step), strict=True)
+    pairs = zip(rows.review, times.dt.to_period(step), strict=True)
     return np.stack([np.log(chances[pair]) if pair in chances else nothing for pair in pairs])
 
 

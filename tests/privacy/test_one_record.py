@@ -122,11 +122,11 @@ def crowded(tokens: np.ndarray) -> dict[int, bool]:
     """Return children of one month at one postcode, by a token of their forename (a multiple of 64, which clears its
     bands), and whether they belong to a crowd."""
     count = len(tokens)
-    said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
-    table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
-    who = pa.table({"council": ["leeds"] * count, "row_key": pa.array(range(count), pa.uint64())})
-    for name in who.column_names:
-        table = table.append_column(name, who[name])
+    columns = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
+    columns |= {"row_key": np.arange(count)}
+    table = pa.table(
+        {name: values.astype(np.uint64) for name, values in columns.items()} | {"council": ["leeds"] * count}
+    )
     with open_in_memory() as con:
         load_rows(con, {"hv_reviews": table})
         return dict(con.execute("SELECT t_forename_dob, crowded FROM patterns").fetchall())

@@ -22,10 +22,10 @@ PLACES = (("leeds", "eyfsp"), ("leeds", "school_census"), ("wirral", "eyfsp"), (
 
 def child(source: str, council: str, number: int, names: tuple[str, str] | None = None) -> Row:
     surname, forename = names or (f"Quill{chr(97 + number)}", f"Ottoline{chr(97 + number)}")
-    said = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
-    said |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
+    values = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
+    values |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
     born = {"date_of_birth": f"2020-03-{number + 1:02d}"}
-    return row(source, {name: value for name, value in said.items() if name in row(source)}, born)
+    return row(source, {name: value for name, value in values.items() if name in row(source)}, born)
 
 
 @pytest.fixture(scope="module")

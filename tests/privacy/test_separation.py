@@ -68,17 +68,17 @@ def _people() -> pd.DataFrame:
 
 
 def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools: Tools) -> Written:
-    said = [
+    rows = [
         row(source) | {name: str(value) for name, value in child.items()} | {"date_of_birth": f"{born:%Y-%m-%d}"}
         for child, born in zip(people.to_dict("records"), people.date_of_birth, strict=True)
     ]
     if source == "hv_reviews":
         visits = people.date_of_birth + pd.Timedelta(days=12)
-        said = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(said, visits, strict=True)]
+        rows = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(rows, visits, strict=True)]
     else:
-        said = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(said)]
+        rows = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(rows)]
     path = folder / f"{COHORT}.csv"
-    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    path.write_text(text(rows, list(rows[0])), encoding="utf-8")
     landed, contract = Landed("leeds", source, COHORT, path), CONTRACTS[source]
     for name in ("kept", "sent"):
         (folder / name).mkdir()

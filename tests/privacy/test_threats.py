@@ -56,8 +56,8 @@ def _right(plan: Plan, cells: int) -> float:
 )
 def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(family: str, cells: int) -> None:
     plan = plan_family(family, sorted(PILOT), load_policy())
-    told, chance = count_guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
-    assert told - 0.01 - chance < _right(plan, cells) < told + chance
+    stated, chance = count_guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
+    assert stated - 0.01 - chance < _right(plan, cells) < stated + chance
 
 
 @dataclass(frozen=True)

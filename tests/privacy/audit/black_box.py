@@ -139,9 +139,9 @@ class SmallOnRequest(Small):
 
     def __init__(self, rho: float, on_request: float) -> None:
         super().__init__(rho)
-        asked = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
-        self._further = make_plan(asked, on_request, delta=1e-6, known=[self._plan])
-        self._asked = Cube({name: Selector.each(asked.attribute(name)) for name in ("fsm", "gld", "asq")})
+        requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+        self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
+        self._requested = Cube({name: Selector.each(requested.attribute(name)) for name in ("fsm", "gld", "asq")})
 
     def rho(self) -> float:
         return super().rho() + session.charge(self._further)
@@ -154,7 +154,7 @@ class SmallOnRequest(Small):
         more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
         first = self._published(Estimates(self._plan, made), self._cubes)
         again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
-        return np.concatenate([first, self._published(again, [*self._cubes, self._asked]), [made.rho, more.rho]])
+        return np.concatenate([first, self._published(again, [*self._cubes, self._requested]), [made.rho, more.rho]])
 
 
 class Bundles:

@@ -150,9 +150,9 @@ def test_every_cell_has_a_kind_that_says_what_it_says() -> None:
 
 def test_a_council_in_which_all_differs_more_often_misses_more_links_of_every_service() -> None:
     """With the square: two things must differ at once."""
-    alike = estimate({}, 0.3)
-    assert alike.values == pytest.approx(np.ones((3, 2)))
-    assert (np.einsum("cgg->cg", alike.covariances) > missed.FACTOR_SD**2).all()
+    even = estimate({}, 0.3)
+    assert even.values == pytest.approx(np.ones((3, 2)))
+    assert (np.einsum("cgg->cg", even.covariances) > missed.FACTOR_SD**2).all()
     more = estimate(dict.fromkeys(cells.ONE_SORT, 2.0), 0.1)
     assert more.values[:, 0] == pytest.approx(np.full(3, (2.0 / (0.1 * 2.0 + 0.9)) ** 2), rel=0.1)
     assert (more.values[:, 1] < 1.0).all()
