@@ -25,13 +25,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.covariance import cached_by_identity
 from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, list_terms
 
@@ -72,6 +73,14 @@ class Local:
         whole = self.sizes.sum()
         return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
+    @cached_by_identity
+    def weigh_by_factor(self, places: Selector, group: int, less: float) -> Selector:
+        """Return the selector in which each place counts by its factor minus `less`."""
+        weights = places.matrix * (self.factors[group] - less)
+        if not self.added_up:
+            weights[places.is_total] = self.mean[group] - less
+        return _reweigh_selector(places, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
@@ -87,12 +96,6 @@ class Corrected:
     rates: Array
     covariance_of_rates: Array
     local: tuple[Local, ...] = ()
-    _known: dict[int, tuple[Figures, _Moves]] = field(default_factory=dict, init=False, repr=False)
-    _reweighed: dict[tuple[int, int, float], tuple[Selector, Selector]] = field(
-        default_factory=dict, init=False, repr=False
-    )
-    _parts_of: dict[tuple[int, _Block], tuple[Figures, Figures]] = field(default_factory=dict, init=False, repr=False)
-    """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
         return self._compute_in_blocks(lambda each: self.moments.values(self._correct_figures(each)), figures)
@@ -136,14 +139,11 @@ class Corrected:
             answer[np.ix_(*block)] = ask(*(self._part(each, block) for each in figures))
         return answer
 
+    @cached_by_identity
     def _part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
-        key = (id(figures), block)
-        if key not in self._parts_of:
-            terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
-            part = LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
-            self._parts_of[key] = (figures, part)
-        return self._parts_of[key][1]
+        terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
+        return LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
 
     def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
         """Return the covariance added by uncertain rates and by chance in who is missed."""
@@ -160,20 +160,12 @@ class Corrected:
                 total = total + a * b * self._compute_chance_covariance(one_cube, other_cube)
         return total
 
+    @cached_by_identity
     def _compute_moves(self, figures: Figures) -> _Moves:
-        """Return how much the figures move with each rate and with each place's factor; computed once."""
-        if id(figures) not in self._known:
-            linked = [
-                (coefficient, cube)
-                for coefficient, cube in list_terms(figures)
-                if self._find_attribute(cube) is not None
-            ]
-            rates = (
-                [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
-            )
-            places = [self._compute_moves_in_places(local, linked) for local in self.local]
-            self._known[id(figures)] = (figures, _Moves(rates, places))
-        return self._known[id(figures)][1]
+        """Return how much the figures move with each rate and with each place's factor."""
+        linked = [(each, cube) for each, cube in list_terms(figures) if self._find_attribute(cube) is not None]
+        rates = [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
+        return _Moves(rates, [self._compute_moves_in_places(local, linked) for local in self.local])
 
     def _compute_move(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
@@ -203,14 +195,7 @@ class Corrected:
         """
         if not _can_split(local, cube):
             return local.mean[group] - less, cube
-        there = _get_selector(cube, local.attribute)
-        key = (id(there), group, less)
-        if key not in self._reweighed:
-            weights = there.matrix * (local.factors[group] - less)
-            if not local.added_up:
-                weights[there.is_total] = local.mean[group] - less
-            self._reweighed[key] = (there, _reweigh_selector(there, weights))
-        return 1.0, _replace_selector(cube, self._reweighed[key][1])
+        return 1.0, _replace_selector(cube, local.weigh_by_factor(_get_selector(cube, local.attribute), group, less))
 
     def _compute_moves_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
@@ -477,8 +462,6 @@ class Joined:
     unknown: Mapping[str, str]
     odds: float
     variance_of_odds: float
-    _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
-    """The selector w, w - w(U), and w(U) for every category, keyed by the identity of w."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._correct_figures(figures))
@@ -516,14 +499,11 @@ class Joined:
                 terms.append((coefficient, Cube(selectors, where)))
         return terms
 
+    @cached_by_identity
     def _split(self, selector: Selector) -> tuple[Selector, Selector]:
-        """Return w - w(U), and w(U)."""
-        if id(selector) not in self._known:
-            attribute, labels = selector.attribute, selector.labels
-            at = attribute.categories.index(self.unknown[attribute.name])
-            rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
-            constant = tuple((row[at],) * attribute.size for row in selector.rows)
-            parts = Selector(attribute, labels, rest), Selector(attribute, labels, constant)
-            self._known[id(selector)] = (selector, *parts)
-        _, rest_of, constant_of = self._known[id(selector)]
-        return rest_of, constant_of
+        """Return w - w(U), and w(U) for every category."""
+        attribute, labels = selector.attribute, selector.labels
+        at = attribute.categories.index(self.unknown[attribute.name])
+        rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
+        constant = tuple((row[at],) * attribute.size for row in selector.rows)
+        return Selector(attribute, labels, rest), Selector(attribute, labels, constant)

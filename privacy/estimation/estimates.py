@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances
+from privacy.estimation.covariance import Covariances, cached_by_identity
 from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -193,7 +193,6 @@ class NestedEstimates(Estimates):
         self._nest = _Nest(plan.family)
         self._parts = tuple(plan.parts.values())
         self._lattice = self._parts[0].lattice  # every part has the same sets of attributes
-        self._laid: dict[int, tuple[Selector, Array]] = {}
         super().__init__(plan, measurement)
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
@@ -256,12 +255,11 @@ class NestedEstimates(Estimates):
             return np.zeros(len(selector.rows), dtype=np.bool_)
         return super()._is_summed_out(selector)
 
+    @cached_by_identity
     def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
             return super()._get_weights(selector)
-        if id(selector) not in self._laid:
-            self._laid[id(selector)] = selector, self._nest.weights(selector.matrix)
-        return self._laid[id(selector)][1]
+        return self._nest.weights(selector.matrix)
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         # Whole groups need no table of members, which the workload may not have.

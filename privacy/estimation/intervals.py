@@ -11,7 +11,6 @@ year's may not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances
+from privacy.estimation.covariance import Covariances, cached_by_identity
 from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Figures
 
@@ -49,27 +48,18 @@ class Remembered:
 
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
-        self._answers: dict[tuple[int, ...], Array] = {}
-        self._figures: list[Figures] = []
 
+    @cached_by_identity
     def values(self, figures: Figures) -> Array:
-        return self._answer(0, figures, ask=self._moments.values)
+        return self._moments.values(figures)
 
+    @cached_by_identity
     def variance(self, figures: Figures) -> Array:
-        return self._answer(1, figures, ask=self._moments.variance)
+        return self._moments.variance(figures)
 
+    @cached_by_identity
     def covariance(self, left: Figures, right: Figures) -> Array:
-        return self._answer(2, left, right, ask=self._moments.covariance)
-
-    def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
-        """Return a cached answer, keyed by the identity of figures."""
-        # Comparing their arrays would take longer than asking again. The figures are kept alive, so that no identity is
-        # reused.
-        key = (kind, *map(id, figures))
-        if key not in self._answers:
-            self._figures += figures
-            self._answers[key] = ask(*figures)
-        return self._answers[key]
+        return self._moments.covariance(left, right)
 
 
 @dataclass(frozen=True, eq=False)
