@@ -136,11 +136,11 @@ class Corrected:
             return ask(*figures)
         answer = np.zeros(figures[0].shape)
         for block in product(*groups):
-            answer[np.ix_(*block)] = ask(*(self._part(each, block) for each in figures))
+            answer[np.ix_(*block)] = ask(*(self._select_part(each, block) for each in figures))
         return answer
 
     @cached_by_identity
-    def _part(self, figures: Figures, block: _Block) -> Figures:
+    def _select_part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
         terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
         return LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
@@ -477,16 +477,16 @@ class Joined:
         return of_noise + self.variance_of_odds * self._compute_move(left) * self._compute_move(right)
 
     def _correct_figures(self, figures: Figures) -> Figures:
-        lost = self._lost(figures)
+        lost = self._list_lost_terms(figures)
         terms = tuple((self.odds * coefficient, cube) for coefficient, cube in lost)
         return LinearCombination((*list_terms(figures), *terms)) if lost else figures
 
     def _compute_move(self, figures: Figures) -> Array | float:
         """Return how much the figures move with the odds."""
-        lost = self._lost(figures)
+        lost = self._list_lost_terms(figures)
         return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
 
-    def _lost(self, figures: Figures) -> list[tuple[float, Cube]]:
+    def _list_lost_terms(self, figures: Figures) -> list[tuple[float, Cube]]:
         """Return the terms of (w - w(U)) N."""
         terms = []
         for coefficient, cube in list_terms(figures):

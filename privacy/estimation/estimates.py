@@ -200,7 +200,7 @@ class NestedEstimates(Estimates):
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
         for component, total in _sum_residuals(self._plan, measurement, nest).items():
-            known = precisions[:, self._lattice.index(self._names(component))]
+            known = precisions[:, self._lattice.index(self._list_names(component))]
             mean = total / _align_first_axis(nest.each(known) if component[0] else known, total.ndim)
             if component[0]:
                 mean = mean - nest.each(nest.total(mean) / _align_first_axis(nest.sizes, mean.ndim))
@@ -214,13 +214,13 @@ class NestedEstimates(Estimates):
             # Views, so that the corrected values are written into the components themselves.
             views = {}
             for component, values in components.items() if constraints else ():
-                names = self._names(component)
+                names = self._list_names(component)
                 view = values[self._nest.slice(group)] if component[0] else values[group, ...]
                 views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
             for names, values in impose(constraints, views, part.family).items():
                 views[names][...] = values
 
-    def _names(self, component: Component) -> Attributes:
+    def _list_names(self, component: Component) -> Attributes:
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuild_marginal(self, attributes: Attributes) -> Array:

@@ -148,7 +148,7 @@ class _Follower:
         # Units merge from the first step on, so the entities of the rows are looked up before it.
         if not self.seen:
             self._start(con, step)
-        sides = self._sides(con, step)
+        sides = self._find_sides(con, step)
         if self.seen["same_entity"] or sides is None:
             return
         left, right = sides
@@ -170,7 +170,7 @@ class _Follower:
             "decision": None,
         }
 
-    def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
+    def _find_sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
         """Return pattern and unit of the left and the right row, or None if the step does not compare them."""
         a, b = self._patterns
         rows = f"SELECT pattern, unit FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b}) AND "
