@@ -94,11 +94,6 @@ def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, gr
     return float((BORN[likely.argmax(axis=1)].to_numpy() == rows.born[wanted].to_numpy()).mean())
 
 
-def _one_date(rows: pd.DataFrame) -> pd.Series:
-    """Return the group of each row: rows that share a token with a date of birth are in one group."""
-    return joined(rows, list(rows.columns[rows.columns.str.match(r"^t_.*_dob$")]))
-
-
 def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Series) -> None:
     """Without keys, links connect a child's reviews, of which only the month is kept."""
     by_month = _log_chances(rows, known, pd.to_datetime(rows.review_date), "M")
@@ -106,8 +101,9 @@ def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Ser
 
 
 def test_what_tokens_and_payload_give_away_together_is_why_they_lie_apart(rows: pd.DataFrame, known: pd.Series) -> None:
-    """Two people who combine them learn more, but far less than if the days were kept too."""
-    groups = _one_date(rows)
+    """Two people who combine them learn more, but far less than if the days were kept too. Rows that share a token with
+    a date of birth are in one group."""
+    groups = joined(rows, list(rows.columns[rows.columns.str.match(r"^t_.*_dob$")]))
     by_month = _recovered(rows, known, _log_chances(rows, known, pd.to_datetime(rows.review_date), "M"), groups)
     by_day = _recovered(rows, known, _log_chances(rows, known, rows.day, "D"), groups)
     assert by_month < 0.2
