@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
-            quality = replace(quality_of(council, source), made_under=made_under)
+            quality = replace(quality_of(council, source, mac=""), made_under=made_under)
             write_json(made.extract(source, COHORT, council).quality, asdict(quality))
 
     def keep_exact(exact: dict[str, Any]) -> dict[str, Any]:
