@@ -10,6 +10,11 @@ def is_line(text: str) -> bool:
     return bool(text.strip()) and text.isprintable()
 
 
+def replace_unprintable(text: str) -> str:
+    """Replace each character that cannot be printed, including line breaks, with a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def is_reason(text: str) -> bool:
     """Return whether a text may be recorded as the reason for a person's action."""
     return is_line(text) and len(text) <= LONGEST_REASON

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from privacy.doors.regular import LeadsOut, NotRegular, open_regular
+from privacy.doors.typed import replace_unprintable
 from sources.contracts import Rule
 from sources.extract import rules
 
@@ -392,9 +393,7 @@ def _get_member(archive: Content, number: int, info: zipfile.ZipInfo, packed_siz
         return open_member(name, archive.open(), info, packed_size)
 
     name = f"{archive.name}, member {number}"
-    # Line breaks too: the name must not imitate another line of a report.
-    printable = "".join(letter if letter.isprintable() else "?" for letter in info.filename)
-    return replace(_unpack_content(name, unpack, room), called=printable[:100])
+    return replace(_unpack_content(name, unpack, room), called=replace_unprintable(info.filename)[:100])
 
 
 def _unpack_content(name: str, unpack: Callable[[], BinaryIO], room: _Room) -> Content:
