@@ -159,7 +159,7 @@ class KeyRing:
         names = SENDER_KEYS if at_sender else PIPELINE_KEYS
         contents = _generate_symmetric_keys(names)
         if not at_sender:
-            contents |= {SIGNING_FILE: generate_private_pem()} | _generate_pairs(PAIRS)
+            contents |= {SIGNING_FILE: generate_private_pem()} | _generate_pairs()
         _write_set(directory, contents | {EPOCH_FILE: b"1\n"})
         ring = cls.load(directory, Holder(SENDER_KEYS) if at_sender else PIPELINE)
         if demonstration:
@@ -174,7 +174,7 @@ class KeyRing:
 
         Raises `KeyProblem` if the directory has a key already, or if this is a sender's set: senders receive theirs.
         """
-        contents = _generate_symmetric_keys(LINKED_UNDER) | _generate_pairs(PAIRS)
+        contents = _generate_symmetric_keys(LINKED_UNDER) | _generate_pairs()
         for file in (*_CARRIED_OVER, *([DEMONSTRATION_FILE] if self.demonstration_key else [])):
             contents[file] = _read_private_bytes(self._directory / file, _REMEDY)
         _write_set(directory, contents | {EPOCH_FILE: f"{self.epoch + 1}\n".encode()})
@@ -236,13 +236,13 @@ class KeyRing:
     @property
     def fingerprints(self) -> dict[str, str]:
         """Sixteen hexadecimal digits per key, safe to publish: SHA-256 of an HMAC under the key, or of a public key."""
-        said = {
+        contents = {
             # From a separate sub-key, so that a published fingerprint shows nothing of a sub-key in use.
             name: hmac.digest(self.derive_subkey(name, "fingerprint"), b"readiness key fingerprint", "sha256")
             for name in self._symmetric
         }
-        said |= {name: key.public_bytes_raw() for name, key in self._public.items()}
-        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in said.items()}
+        contents |= {name: key.public_bytes_raw() for name, key in self._public.items()}
+        return {name: hashlib.sha256(content).hexdigest()[:16] for name, content in contents.items()}
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(sorted(self._symmetric))})"
@@ -255,9 +255,9 @@ def _generate_symmetric_keys(names: Iterable[str]) -> dict[str, bytes]:
     return {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
 
 
-def _generate_pairs(names: Iterable[str]) -> dict[str, bytes]:
+def _generate_pairs() -> dict[str, bytes]:
     contents: dict[str, bytes] = {}
-    for name in names:
+    for name in PAIRS:
         key = X25519PrivateKey.generate()
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

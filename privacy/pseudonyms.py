@@ -1,23 +1,17 @@
-"""Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass.
+"""Pseudonymisation: replaces identifiers with keyed tokens in one streaming pass (`docs/linkage.md`).
 
 A token is HMAC-SHA256 (FIPS 198-1) of normalised components under a sub-key for its type, truncated to 64 bits. It is
 computed over whole columns by a library in Rust (polars-hash). The probability that any two different values of one
 type share a token in a table of n rows is below n**2 / 2**65, or 1e-7 for two million rows; a link never depends on a
 single token.
 
-Every token about a person combines a name with a date of birth or postcode, or part of one of these with the other, or
-two names. No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names.
-A token of only two names exists if they are uncommon enough for its frequency to reveal nothing, or if a single child
-in the extract has both; in the second case it includes council and cohort, so that it cannot match children in other
-files of the same service. Two names with part of a date or postcode make a token; if the surname is common, the token
-includes the postcode sector, or all but the last character. Surname and given name share a key in each context, so that
-swapped names can be recognised.
+No token is made of a single name, date or postcode: ranking such tokens by frequency would reveal the names. Surname
+and given name share a key in each context, so that swapped names can be recognised. A NULL component gives a NULL
+token.
 
 There are two keyings. The first, with keys that all senders share, may run at the sender. The second is an HMAC of the
 first token under `linker.key`, which no sender has, so that a sender cannot look up its own tokens in the pipeline's
 files. `tokenise` does both or only the first; `rekey` does the second, with identical results.
-
-A NULL component gives a NULL token.
 """
 
 from __future__ import annotations
@@ -25,6 +19,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NoReturn
 
 import duckdb
@@ -243,25 +238,29 @@ def list_token_columns(source_columns: set[str]) -> list[TokenColumn]:
 
 
 def list_row_marks(
-    source: str, record: Sequence[Sequence[str]], said: Sequence[str], columns: set[str]
+    source: str, record: Sequence[Sequence[str]], every: Sequence[str], columns: set[str]
 ) -> list[TokenColumn]:
     """Return the marks of the rows of a source.
 
-    `record` lists sets of columns, of which the first complete one identifies the record. `said` are all columns of a
+    `record` lists sets of columns, of which the first complete one identifies the record. `every` are all columns of a
     row; `columns` as in `tokenise`.
     """
     of_source = [quote_text(source), "council"]
     # The number of the set is part of the mark, so that equal values of different columns are different records.
-    sets = (_join_sql([str(number), *map(_build_compared_sql, names)]) for number, names in enumerate(record))
+    compared = {name: f"({_NUMBERS.get(name) or f'upper(trim({name}::VARCHAR))'})::VARCHAR" for name in chain(*record)}
+    sets = (
+        f"({_SEPARATED.join([str(number), *(compared[name] for name in names)])})"
+        for number, names in enumerate(record)
+    )
     # A missing value is a character that no value contains: a NULL component would make the whole mark NULL.
-    content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in said]
+    content = [f"coalesce({name}::VARCHAR, chr({_MISSING}))" for name in every]
     components = {
         "record": (*of_source, f"coalesce({', '.join(sets)})"),
         "content": (*of_source, *content),
     }
     if "upn" in columns:
-        told = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
-        components |= {f"record_{name}": (*components["record"], part) for name, part in told.items()}
+        parts = {"born": "n_dob_sorted", "surname": "n_surname", "forename": "n_forename"}
+        components |= {f"record_{name}": (*components["record"], part) for name, part in parts.items()}
     if {"surname", "forename", "date_of_birth", "postcode"} <= columns:
         names = (_UNLESS_RARE, "n_forename")
         components |= {
@@ -280,14 +279,6 @@ _NUMBERS = {
     "date_of_birth": "n_dob",
 }
 """SQL of columns that are compared in normalised form."""
-
-
-def _build_compared_sql(column: str) -> str:
-    return f"({_NUMBERS.get(column) or f'upper(trim({column}::VARCHAR))'})::VARCHAR"
-
-
-def _join_sql(texts: Sequence[str]) -> str:
-    return f"({_SEPARATED.join(texts)})"
 
 
 def clear_sole_bearers(table: pa.Table) -> pa.Table:
@@ -329,8 +320,10 @@ def tokenise(
     messages = {token.name: _combine_chunks(rows[token.name]) for token in tokens}
     hashed = compute_hmac_64(messages, {token.name: keys.first(token.domain) for token in tokens})
     for token in tokens:
-        bands = [_combine_chunks(rows[band]) for band in token.bands]
-        kept = kept.append_column(token.name, _set_bands(hashed[token.name], token, _pack_bands(bands)))
+        packed = np.zeros(1, np.uint64)
+        for band in token.bands:
+            packed = (packed << np.uint64(BAND_BITS)) | split_values_and_mask(_combine_chunks(rows[band]))[0]
+        kept = kept.append_column(token.name, _set_bands(hashed[token.name], token, packed))
     return rekey(kept, [token.name for token in tokens], keys) if second_keying else kept
 
 
@@ -360,7 +353,10 @@ def _build_messages_sql(
     relation: str, columns: set[str], tokens: list[TokenColumn], passthrough: list[str], whole: bool
 ) -> str:
     """Return a SELECT of `passthrough`, the message of each token (VARCHAR) and the bands of the two names."""
-    messages = [f"{_build_message_sql(token)} AS {token.name}" for token in tokens]
+    messages = [
+        f"{_SEPARATED.join(f'({component})::VARCHAR' for component in token.components)} AS {token.name}"
+        for token in tokens
+    ]
     bands = sorted({band for token in tokens for band in token.bands})
     named = f"SELECT *, {_ONLY_BEARER if whole else 'false'} AS only_bearer"
     namesakes = "WINDOW namesakes AS (PARTITION BY council, cohort, n_surname, n_forename)"
@@ -368,20 +364,8 @@ def _build_messages_sql(
     return f"SELECT {', '.join([*passthrough, *messages, *bands])} FROM ({normal})"
 
 
-def _build_message_sql(token: TokenColumn) -> str:
-    return _SEPARATED.join(f"({component})::VARCHAR" for component in token.components)
-
-
 def _combine_chunks(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _pack_bands(bands: list[pa.Array]) -> np.ndarray:
-    """Pack the bands of a token's names into one number."""
-    joined = np.zeros(1, np.uint64)
-    for band in bands:
-        joined = (joined << np.uint64(BAND_BITS)) | split_values_and_mask(band)[0]
-    return joined
 
 
 def _set_bands(hashed: pa.Array, token: TokenColumn, bands: np.ndarray) -> pa.Array:

@@ -21,7 +21,7 @@ from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
 from assets.linkage.inputs import PROFILE
 from ndl_export.facts.missing import SOURCES
-from ndl_export.pages.number_format import format_count
+from ndl_export.pages.number_format import day, format_count
 from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
 from sources.contracts import CONTRACTS
@@ -87,7 +87,7 @@ def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every newer delivery that has not replaced the one in use."""
     return [
         f"{get_place(entry.council).la_name}: {SOURCES[entry.source].title} {entry.state} since"
-        f" {format_day(entry.since)}"
+        f" {day(entry.since.isoformat())}"
         for entry in found
         if entry.is_in and entry.state is not State.TAKEN
     ]
@@ -108,7 +108,11 @@ class LandingSeen:
 def note_landing(home: Home, landing: Path) -> None:
     """Record what landing holds other than extracts, for a release made on a machine where landing is not mounted."""
     unread = list_unread_entries(landing)
-    not_read = {folder: (describe_unread_folder(folder, paths), _hash_state(paths)) for folder, paths in unread.items()}
+    not_read = {}
+    for folder, paths in unread.items():
+        states = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
+        state = hashlib.sha256(json.dumps(states).encode()).hexdigest()
+        not_read[folder] = describe_unread_folder(folder, paths), state
     folders = [f"{path.parent.name}/{path.name}" for path in landing.glob("*/*") if path.name in CONTRACTS]
     now = LandingSeen(not_read, tuple(sorted(folders)))
     if now != read_landing_seen(home):
@@ -124,12 +128,6 @@ def read_landing_seen(home: Home) -> LandingSeen | None:
 
 
 _LANDING_SEEN = TypeAdapter(LandingSeen)
-
-
-def _hash_state(paths: Iterable[Path]) -> str:
-    """Hash sizes and modification times, leaving out names."""
-    seen = sorted((0 if path.is_dir() else path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths)
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def explain_arrivals(found: Sequence[Arrival], cohort: Cohort) -> str:
@@ -149,11 +147,6 @@ def explain_arrivals(found: Sequence[Arrival], cohort: Cohort) -> str:
     return "\n".join(sentences) or f"every council has sent every source of {cohort.code}"
 
 
-def format_day(date: dt.date) -> str:
-    """Format a date as 31 July 2025."""
-    return f"{date.day} {date:%B %Y}"
-
-
 def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, source: str, today: dt.date) -> Arrival:
     stopped_now = ""
     try:
@@ -168,8 +161,8 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         and not SortedFiles(home, landed.source, landed.council).is_waiting(landed)
     ):
         landed = None
-    key = (source, cohort.code, council)
-    taken, stopped = deliveries.read_current(home.extract(*key)), deliveries.read_stopped(home.extract(*key))
+    store = home.extract(source, cohort.code, council)
+    taken, stopped = deliveries.read_current(store), deliveries.read_stopped(store)
     state, since, why = State.MISSING, CONTRACTS[source].due_on(cohort), ""
     if stopped_now:
         state, since, why = State.STOPPED, today, stopped_now
@@ -230,12 +223,10 @@ def _parse_date(time: str) -> dt.date:
 
 
 def _describe_lack(entry: Arrival) -> str:
-    title = SOURCES[entry.source].title
+    title, since = SOURCES[entry.source].title, day(entry.since.isoformat())
     if entry.state is State.NOT_DUE:
-        return f"no {title}, due on {format_day(entry.since)}"
-    if entry.state is State.MISSING:
-        return f"no {title} since {format_day(entry.since)}"
-    return f"{title} {entry.state} since {format_day(entry.since)}"
+        return f"no {title}, due on {since}"
+    return f"no {title} since {since}" if entry.state is State.MISSING else f"{title} {entry.state} since {since}"
 
 
 def _describe_by_council(entries: Sequence[Arrival]) -> str:

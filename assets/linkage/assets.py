@@ -11,10 +11,10 @@ from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
 from assets.linkage.arrivals import describe_absent_sources, describe_waiting_deliveries, list_arrivals, note_landing
-from assets.linkage.children import TableCheck, check_table, get_derivations
+from assets.linkage.children import check_table, get_derivations
 from assets.linkage.inputs import hash_file, hash_program, join_names
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from ndl_export.tables import FAMILIES, Family
+from ndl_export.tables import FAMILIES
 from privacy.doors.counts import describe_count
 from privacy.keys import LINKAGE
 from privacy.services import SERVICES
@@ -109,16 +109,18 @@ def _build_arrivals_check(
     )
 
 
-def _list_dependencies(family: Family) -> list[dg.AssetDep]:
-    extracts = [_depend_on_every_council(key) for source, key in EXTRACTS.items() if source in family.sources]
-    return [*([dg.AssetDep(LINKS)] if family.is_linked else []), *extracts]
-
-
 @dg.multi_asset(
     specs=[
         dg.AssetSpec(
             key,
-            deps=_list_dependencies(FAMILIES[family]),
+            deps=[
+                *([dg.AssetDep(LINKS)] if FAMILIES[family].is_linked else []),
+                *(
+                    _depend_on_every_council(EXTRACTS[source])
+                    for source in EXTRACTS
+                    if source in FAMILIES[family].sources
+                ),
+            ],
             partitions_def=COHORTS,
             freshness_policy=linked_freshness(),
             automation_condition=linked_at_night(),
@@ -168,19 +170,12 @@ def confidential_tables(
             metadata=descriptions.copy_lineage(_CONFIDENTIAL_METADATA[family]),
             data_version=dg.DataVersion(hash_file(store.confidential(family))),
         )
-        yield _build_table_check(key, check_table(store.confidential(family), family))
-
-
-def _build_table_check(key: dg.AssetKey, found: TableCheck) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=TABLE_CHECK,
-        passed=found.ok,
-        description="each unit once, each value in its domain" if found.ok else "it must not be counted: link again",
-        metadata=descriptions.check_metadata(
-            {
-                "rows_outside_their_domain": describe_count(found.rows_outside_their_domain),
-                "units_twice": describe_count(found.units_twice),
-            }
-        ),
-    )
+        found = check_table(store.confidential(family), family)
+        verdict = "each unit once, each value in its domain" if found.ok else "it must not be counted: link again"
+        yield dg.AssetCheckResult(
+            asset_key=key,
+            check_name=TABLE_CHECK,
+            passed=found.ok,
+            description=verdict,
+            metadata=descriptions.check_metadata({name: describe_count(n) for name, n in vars(found).items()}),
+        )

@@ -80,25 +80,28 @@ def build_confidential_tables(
         "parents": "SELECT concat_ws('-', council, row_key) AS child_id, * FROM parent_experience",
     }
     for family, path in out.items():
-        con.execute(
-            f"COPY (SELECT child_id, council, {_cast_to_domains_sql(family)} FROM ({units[family]}) ORDER BY council,"
-            f" row_key) TO {quote_text(path)} (FORMAT parquet, COMPRESSION zstd)"
+        # DuckDB sorts and writes the small numbers of an ENUM faster than text. A value outside its public domain
+        # becomes NULL, for `check_table`.
+        domains = {each.name: ", ".join(map(quote_text, each.categories)) for each in FAMILIES[family].attributes}
+        columns = ", ".join(
+            f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}"
+            for name, each in get_derivations(family).items()
         )
-
-
-def _cast_to_domains_sql(family: str) -> str:
-    """Return SQL for the columns of a family's table. A value outside its public domain becomes NULL, for
-    `check_table`."""
-    # DuckDB sorts and writes the small numbers of an ENUM faster than text.
-    domains = {each.name: ", ".join(map(quote_text, each.categories)) for each in FAMILIES[family].attributes}
-    columns = get_derivations(family).items()
-    return ", ".join(f"TRY_CAST({each.sql} AS ENUM ({domains[name]})) AS {name}" for name, each in columns)
+        con.execute(
+            f"COPY (SELECT child_id, council, {columns} FROM ({units[family]}) ORDER BY council, row_key)"
+            f" TO {quote_text(path)} (FORMAT parquet, COMPRESSION zstd)"
+        )
 
 
 def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path]) -> None:
     """Create the view of a source's rows with the child of each; it is empty if nothing was sent."""
-    # DuckDB would read columns off folder names such as `cohort=202425`.
-    rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}" if paths else _build_empty_source_sql(source)
+    if paths:
+        # DuckDB would read columns off folder names such as `cohort=202425`.
+        rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}"
+    else:
+        kinds = {"council": "VARCHAR", "row_key": "UBIGINT", "term_of_birth": "VARCHAR", "imd_quintile": "INTEGER"}
+        kinds |= {column.name: _SQL_TYPES[column.kind] for column in CONTRACTS[source].with_role(Role.PAYLOAD)}
+        rows = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in kinds.items())} WHERE false"
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
         f" JOIN links ON links.source = {quote_text(source)} AND links.council = rows.council"
@@ -114,13 +117,6 @@ _SQL_TYPES = {
     Kind.INTEGER: "INTEGER",
     Kind.DECIMAL: "DOUBLE",
 }
-
-
-def _build_empty_source_sql(source: str) -> str:
-    payload = [(column.name, _SQL_TYPES[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
-    made = [("council", "VARCHAR"), ("row_key", "UBIGINT"), ("term_of_birth", "VARCHAR"), ("imd_quintile", "INTEGER")]
-    columns = [*made, *payload]
-    return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in columns)} WHERE false"
 
 
 def _hash_content_sql(source: str) -> str:

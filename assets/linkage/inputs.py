@@ -118,7 +118,7 @@ def read_extracts(
 
 
 def read_delivery_macs(store: CohortStore, councils: Sequence[str]) -> dict[str, str]:
-    """Return the MAC of the delivery behind each extract of these councils."""
+    """Return the MAC of the delivery behind each extract of these councils, without reading their rows."""
     return {name: read_mac(path) for name, path in _iter_paths(store, councils, CONTRACTS)}
 
 
@@ -133,8 +133,8 @@ def get_delivery_macs(extracts: Extracts) -> dict[str, str]:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Join the first few names, and say if there are more."""
-    return f"{', '.join(names[:_NAMES_SHOWN])}{' and others' if len(names) > _NAMES_SHOWN else ''}"
+    """Join the first five names, and say if there are more."""
+    return f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}"
 
 
 def hash_file(path: Path) -> str:
@@ -143,21 +143,14 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_NAMES_SHOWN = 5
-
-
 def _iter_paths(store: CohortStore, councils: Sequence[str], sources: Iterable[str]) -> Iterator[tuple[str, Path]]:
     for source in sources:
         for path in list_extract_paths(store, source, councils):
             yield f"{path.stem}/{source}", path
 
 
-EXTRACTS_LINKED, PARAMETERS, CHILDREN, PROGRAM = (
-    "extracts_linked",
-    "linkage_parameters",
-    "published_children",
-    "program",
-)
+EXTRACTS_LINKED, PARAMETERS = "extracts_linked", "linkage_parameters"
+CHILDREN, PROGRAM = "published_children", "program"
 """Metadata keys, in a cohort's links, of the inputs that determined them: see `build_fingerprint`."""
 _CODE = ("assets/linkage", "ndl_export/tables", "privacy", "sources/contracts", "sources/reference")
 # Other versions of these may score, match or round differently.

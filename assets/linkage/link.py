@@ -20,21 +20,8 @@ from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
-from assets.linkage import tokens
+from assets.linkage import inputs, tokens
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import (
-    LinkageRecord,
-    are_links_current,
-    are_tables_current,
-    build_current_record,
-    build_fingerprint,
-    find_changes_since_linkage,
-    join_names,
-    list_extract_paths,
-    read_extracts,
-    sum_published_children,
-    write_record,
-)
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import coarsen_facts, compute_weighted_rates, count_links_by_group, render
 from assets.linkage.tokens import StoredPairs
@@ -76,9 +63,10 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     if not any(linked.values()):
         raise NothingToLink(f"no linked source of cohort {store.cohort} has been taken in")
     _check_comparable(store, linked)
-    sent = read_extracts(store, councils, SERVICES)
-    made_from = build_fingerprint(sum_published_children(councils), sent)
-    if are_links_current(store, made_from):
+    sent = inputs.read_extracts(store, councils, SERVICES)
+    children = inputs.sum_published_children(councils)
+    made_from = inputs.build_fingerprint(children, sent)
+    if inputs.are_links_current(store, made_from):
         return
     # With 2 GiB the system kills England's linkage after two minutes, without a message.
     check_suffices(chain.from_iterable(linked.values()))
@@ -86,7 +74,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
     report, doubts, agreement = Report(), Doubts(), Agreement()
     watchers: list[Watcher] = [*report.watchers, doubts, agreement]
-    result = _link_reusing_pairs(store, councils, keys, linked, _read_earlier_links(store), watchers)
+    result = _link_reusing_pairs(store, children, keys, linked, watchers)
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:
         _write(result.links.replace_schema_metadata(made_from), staging / "links.parquet")
@@ -103,27 +91,24 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         # Removed before the links are replaced: links without doubts count as unfinished.
         store.doubts.unlink(missing_ok=True)
-        page = store.linkage_report
-        made = {"links.parquet": store.links, "doubts.parquet": store.doubts}
-        made["agreement.parquet"] = store.agreement
-        made |= {f"linkage.{kind}": page.with_suffix(f".{kind}") for kind in ("json", "html")}
-        promote_all([(staging / name, place) for name, place in made.items()])
+        report_paths = (store.linkage_report.with_suffix(suffix) for suffix in (".json", ".html"))
+        made = (store.links, store.doubts, store.agreement, *report_paths)
+        promote_all([(staging / path.name, path) for path in made])
         _promote_tables(store, councils, tables)
 
 
 def _link_reusing_pairs(
     store: CohortStore,
-    councils: Sequence[str],
+    children: int,
     keys: KeyRing,
     extracts: Mapping[str, Sequence[Path]],
-    previous: pa.Table | None,
     watchers: Sequence[Watcher],
 ) -> LinkResult:
-    """Link, reusing the pairs scored by the last linkage, and keep the pairs of this one."""
-    children = sum_published_children(councils)
+    """Link, keeping the child ids of the last linkage and reusing its scored pairs, and keep the pairs of this one."""
+    previous = _read_earlier_links(store)
     with store.home.open_staging() as staging:
         kept = staging / "weighed.parquet"
-        with StoredPairs(store, kept, keys, build_fingerprint(children)) as cache:
+        with StoredPairs(store, kept, keys, inputs.build_fingerprint(children)) as cache:
             read = tokens.open_readers(store, keys, extracts)
             result = link(read, previous, watchers, children, cache)
         # Only after the linkage has finished, so that an interrupted one leaves the earlier pairs.
@@ -133,7 +118,7 @@ def _link_reusing_pairs(
 
 def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict[str, list[Path]]:
     """Return the pseudonymised extracts by source. Raises `Damaged` if one cannot be read."""
-    extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
+    extracts = {source: inputs.list_extract_paths(store, source, councils) for source in CONTRACTS}
     for path in chain.from_iterable(extracts.values()):
         check_readable(store.home, path)
     return extracts
@@ -149,9 +134,9 @@ def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping
 def _promote_tables(store: CohortStore, councils: Sequence[str], staged: Mapping[str, Path]) -> None:
     """Move confidential tables into place, then record what they were made from."""
     # An incomplete record first: if writing is interrupted, no table passes for complete.
-    write_record(store, LinkageRecord(sorted(councils)))
+    inputs.write_record(store, inputs.LinkageRecord(sorted(councils)))
     promote_all([(path, store.confidential(family)) for family, path in staged.items()])
-    write_record(store, build_current_record(store, councils))
+    inputs.write_record(store, inputs.build_current_record(store, councils))
 
 
 def _read_earlier_links(store: CohortStore) -> pa.Table | None:
@@ -182,10 +167,10 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     raises.
     """
     extracts = _list_readable_extracts(store, councils)
-    came = find_changes_since_linkage(store, councils)
+    came = inputs.find_changes_since_linkage(store, councils)
     # Links join extracts by row key, so rows of an extract that came in since would get other children.
     link_cohort(store, councils, keys)
-    if not are_tables_current(store, councils):
+    if not inputs.are_tables_current(store, councils):
         with store.home.open_staging() as staging:
             found = store.links, store.agreement
             _promote_tables(store, councils, _build_tables(staging, *found, extracts))
@@ -208,7 +193,7 @@ def _check_comparable(store: CohortStore, extracts: Mapping[str, Sequence[Path]]
                 foreign.append(f"{path.stem}/{source}")
     if foreign:
         raise CannotBeLinked(
-            f"cohort {store.cohort}: {join_names(foreign)}"
+            f"cohort {store.cohort}: {inputs.join_names(foreign)}"
             " have tokens made with different keys, pseudonyms or normaliser: take them in again; where the"
             " file is no longer in landing, ask for it again"
         )
@@ -253,4 +238,4 @@ def estimate_gib(rows: float) -> float:
 
 def estimate_run_gib(councils: Sequence[str]) -> float:
     """Return the peak memory, in GiB, of a run, using only the published number of the councils' children."""
-    return estimate_gib(ROWS_A_CHILD * sum_published_children(councils)) + BESIDE_GIB
+    return estimate_gib(ROWS_A_CHILD * inputs.sum_published_children(councils)) + BESIDE_GIB

@@ -88,7 +88,7 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
                 return replace(known, sha256=extract.sha256)
             if (
                 # A lost result must not make a replacement pass for a first delivery, so the sample and the log are
-                # asked too.
+                # checked too.
                 known is None
                 and not own.token_sample.exists()
                 and not is_replacement(store.home, own.key, extract.file_mac)
@@ -102,9 +102,12 @@ def record_overlaps(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Ex
         now = {name: changed.get(name) or before[name] for name in extracts}
         if now != before:
             write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
-        promote_all(
-            [(staging / "{1}.{0}".format(*name.split("/")), _choose_path(store, name, now)) for name in changed]
-        )
+        samples = []
+        for name in changed:
+            council, source = name.split("/")
+            own, is_baseline = store.extract(source, council), now[name].compared_with == now[name].file_mac
+            samples.append((staging / f"{source}.{council}", own.token_sample if is_baseline else own.newest_sample))
+        promote_all(samples)
 
 
 def is_replacement(home: Home, key: Key, file_mac: str) -> bool:
@@ -124,22 +127,16 @@ def set_baseline(store: CohortStore) -> None:
         write_json(store.overlaps, {name: asdict(entry) for name, entry in now.items()})
 
 
-def _choose_path(store: CohortStore, name: str, now: Mapping[str, Overlap]) -> Path:
-    """Return where an extract's sample is stored: as the baseline, or as a candidate to become it."""
-    council, source = name.split("/")
-    is_first = now[name].compared_with == now[name].file_mac
-    extract = store.extract(source, council)
-    return extract.token_sample if is_first else extract.newest_sample
-
-
 def _write_sample(store: ExtractStore, keys: KeyRing, made: Path) -> float | None:
     """Write the sample of an extract; return the share of the baseline's children in it, or None if not comparable."""
     file = tokens.open_tokens(store, keys)
     columns = [name for name in _TELLING if name in file.schema_arrow.names]
     rows, made_under = file.read(columns=columns), sealed.read_metadata(file).get(TOKENS_KEY, "")
-    least = {
-        name: _sample_column(rows[name]) for name in columns if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count
-    }
+    least: dict[str, _Sample] = {}
+    for name in columns:
+        if len(rows) * _MOSTLY <= len(rows) - rows[name].null_count:
+            values = pc.unique(rows[name].drop_null()).to_numpy(zero_copy_only=False).astype(np.uint64)
+            least[name] = np.sort(values)[:SAMPLE], len(values)
     described = {TOKENS_KEY: made_under} | {name: str(number) for name, (_, number) in least.items()}
     listed = pa.table({name: pa.array([values], pa.list_(pa.uint64())) for name, (values, _) in least.items()})
     # The sample consists of tokens, so it is sealed like them.
@@ -147,11 +144,6 @@ def _write_sample(store: ExtractStore, keys: KeyRing, made: Path) -> float | Non
     pyarrow.parquet.write_table(listed.replace_schema_metadata(described), made, encryption_properties=seal)
     earlier = store.token_sample
     return _estimate_shared(_read(earlier, keys, made_under), least) if earlier.exists() else None
-
-
-def _sample_column(column: pa.ChunkedArray) -> _Sample:
-    values = pc.unique(column.drop_null()).to_numpy(zero_copy_only=False).astype(np.uint64)
-    return np.sort(values)[:SAMPLE], len(values)
 
 
 def _read(path: Path, keys: KeyRing, made_under: str) -> dict[str, _Sample]:

@@ -1,18 +1,16 @@
 """Renders the linkage report of a cohort for staff in the restricted zone: rates, agreement patterns, rounded counts.
 
 The facts of the linkage come from `privacy.linkage.report`. This module adds how many children of each group are linked
-to a two-year review and to a setting, with Wilson's 95% intervals, and the possible effect of missed links on the
-linked tables: their rates of a good level of development, weighted and unweighted. Linked children represent those of
-their group who are not linked, so each is weighted by the inverse of the group's share of linked children. A rate that
-hardly moves does not depend on which groups are missed more often. The assumptions are in `docs/linkage-report.md`. The
-page contains no tokens, child ids or row numbers.
+to a two-year review and to a setting, with Wilson's 95% intervals, and the possible effect of missed links on the rates
+of a good level of development, weighted by the inverse of the group's share of linked children
+(`docs/linkage-report.md`). The page contains no tokens, child ids or row numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +85,7 @@ def _iter_groups(by_group: Mapping[_Key, object]) -> Iterator[tuple[str, str, _K
 
 JOINTLY = "FSM, IMD quintile and sex jointly"
 WEIGHTED_BY = {
-    dimensions.FSM.label: (dimensions.FSM.name,),
-    dimensions.IMD.label: (dimensions.IMD.name,),
-    pupil.ETHNIC.label: (pupil.ETHNIC.name,),
-    dimensions.SEX.label: (dimensions.SEX.name,),
+    **{each.label: (each.name,) for each in (dimensions.FSM, dimensions.IMD, pupil.ETHNIC, dimensions.SEX)},
     "Council": (COUNCIL,),
     JOINTLY: (dimensions.FSM.name, dimensions.IMD.name, dimensions.SEX.name),
 }
@@ -109,10 +104,7 @@ class _Linked:
 
 _TABLES = (
     _Linked(
-        pupil.READINESS_PATHWAY,
-        pupil.ASQ3,
-        {category: category for category in pupil.LINKED},
-        LINKED_TO["review"],
+        pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]
     ),
     _Linked(
         pupil.FUNDED_ENTITLEMENT,
@@ -132,13 +124,7 @@ _TABLES = (
 )
 
 
-_COLUMNS = dict.fromkeys(
-    (
-        "gld",
-        *(column for columns in WEIGHTED_BY.values() for column in columns),
-        *(linked.attribute.name for linked in _TABLES),
-    )
-)
+_COLUMNS = dict.fromkeys(["gld", *chain(*WEIGHTED_BY.values()), *(linked.attribute.name for linked in _TABLES)])
 """Columns of the children's table that are read."""
 
 
@@ -260,10 +246,10 @@ def _compute_shares(line: dict[str, Any]) -> dict[str, Any]:
 
 def _coarsen_weighted_rates(line: dict[str, Any]) -> dict[str, Any]:
     """Return rates of a category's linked children, in steps that suit their number."""
-    of = line["children"]
+    children = line["children"]
     # As if each were a count of these children, so that it is as coarse as the unweighted rate.
-    weighted = {name: round_share(share * of, of) for name, share in line["weighted"].items()}
-    return line | {"unweighted": round_share(line["unweighted"] * of, of), "weighted": weighted}
+    weighted = {name: round_share(share * children, children) for name, share in line["weighted"].items()}
+    return line | {"unweighted": round_share(line["unweighted"] * children, children), "weighted": weighted}
 
 
 def _round_limits(step: dict[str, Any]) -> dict[str, Any]:
@@ -303,7 +289,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def render(report: Facts) -> str:
     """Render the page of a linkage report; `report` is the content of `linkage.json`."""
-    by_source = _group_rows_by_rule(report)
+    by_source: dict[str, dict[str, str]] = {}
+    for line in report["rows_by_source_and_rule"]:
+        by_source.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
     patterns = report["review_patterns"]
     return kit.render(
         _TEMPLATES,
@@ -363,14 +351,6 @@ def _summarise_errors(report: Facts) -> Iterator[str]:
         if lacking
         else "Every row contains enough to be compared with others."
     )
-
-
-def _group_rows_by_rule(report: Facts) -> dict[str, dict[str, str]]:
-    """Return the rows of each source, by title, by the rule that linked them to their child."""
-    found: dict[str, dict[str, str]] = {}
-    for line in report["rows_by_source_and_rule"]:
-        found.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
-    return found
 
 
 def _list_rules(by_source: dict[str, dict[str, str]]) -> dict[str, str]:

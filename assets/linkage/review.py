@@ -23,15 +23,7 @@ import pyarrow.parquet
 from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
-from assets.linkage.inputs import (
-    are_links_current,
-    build_current_fingerprint,
-    get_delivery_macs,
-    list_councils,
-    list_extract_paths,
-    read_link_parameters,
-    read_linked_extracts,
-)
+from assets.linkage import inputs
 from assets.linkage.row_numbers import NotLinkedAsIs, RowNumbers, encode_table
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
@@ -79,7 +71,7 @@ class Sample:
 
     def is_of_links(self, store: CohortStore) -> bool:
         """Return whether the cohort's links were made from the deliveries that the sample was drawn from."""
-        now = get_delivery_macs(read_linked_extracts(store)), read_link_parameters(store)[0]
+        now = inputs.get_delivery_macs(inputs.read_linked_extracts(store)), inputs.read_link_parameters(store)[0]
         return now == (self.deliveries, self.parameters)
 
 
@@ -93,8 +85,8 @@ def draw_review(
     Only senders whose agreements allow it take part. Returns the sample's number and a sentence for each sheet. The
     linkage is run again for this. Raises `NotLinkedAsIs`, and what the linkage raises.
     """
-    councils = list_councils(store)
-    if not are_links_current(store, build_current_fingerprint(store, councils)):
+    councils = inputs.list_councils(store)
+    if not inputs.are_links_current(store, inputs.build_current_fingerprint(store, councils)):
         raise NotLinkedAsIs(
             f"Cohort {store.cohort} is not linked from the extracts that are in. Link it, then draw again."
         )
@@ -105,14 +97,14 @@ def draw_review(
         # suits.
         number = 1 + len(list_measured_reviews(store))
         watcher = ReviewPairs(keys.derive_subkey("row", f"review/{store.cohort}/{number}"))
-        parameters, children = read_link_parameters(store)
-        extracts = {source: list_extract_paths(store, source, councils) for source in SERVICES}
+        parameters, children = inputs.read_link_parameters(store)
+        extracts = {source: inputs.list_extract_paths(store, source, councils) for source in SERVICES}
         links = pyarrow.parquet.read_table(store.links)
         link(open_readers(store, keys, extracts), links, [watcher], children)
         # Decisions on an earlier sample are about other pairs.
         shutil.rmtree(folder, ignore_errors=True)
         files.write(folder / "pairs.parquet", encode_table(watcher.sample(links, children), ".parquet"))
-        sample = Sample(number, get_delivery_macs(read_linked_extracts(store)), parameters, children)
+        sample = Sample(number, inputs.get_delivery_macs(inputs.read_linked_extracts(store)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     # Agreements may have changed, so every sheet is made again from those of today.
     for path in folder.glob("*/*.age"):

@@ -18,13 +18,7 @@ from assets.home.home_lock import with_cohort_lock, with_removals_blocked
 from assets.home.paths import CohortStore
 from assets.home.processing_log import Processing, record
 from assets.intake.deliveries import derive_row_keys
-from assets.linkage.inputs import (
-    find_changes_since_linkage,
-    join_names,
-    list_councils,
-    list_extract_paths,
-    read_link_parameters,
-)
+from assets.linkage import inputs
 from assets.linkage.tokens import open_readers
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -32,7 +26,7 @@ from privacy.doors.sql import parquet
 from privacy.keys import KeyRing
 from privacy.linkage.explain import NoSuchRow, Row, explain
 from privacy.linkage.link import LINK_COLUMNS
-from privacy.row_keys import ROW_KEY, RowKeys, format_row_number, parse_row_number, split_number
+from privacy.row_keys import ROW_KEY, format_row_number, parse_row_number, split_number
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, Severity
 from sources.extract.table import SOURCE_ROW
@@ -47,10 +41,6 @@ class RowNumbers:
 
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
         self._of = cache(lambda source, council: derive_row_keys(store.extract(source, council), keys))
-
-    def get_row_keys(self, source: str, council: str) -> RowKeys:
-        """Return the row keys of an extract."""
-        return self._of(source, council)
 
     def row(self, source: str, council: str, number: int) -> Row:
         """Return the row with this number."""
@@ -77,14 +67,6 @@ class RowNumbers:
         return numbered.sort_by([(name, "ascending") for name in ("source", "council", SOURCE_ROW)])
 
 
-def _split_part_numbers(rows: pa.Table) -> pa.Table:
-    """Return the rows with their number in the file and, if any extract came in parts, `part` (0 for whole files)."""
-    parts, numbers = split_number(rows[SOURCE_ROW].to_numpy())
-    at = rows.column_names.index(SOURCE_ROW)
-    rows = rows.set_column(at, SOURCE_ROW, pa.array(numbers))
-    return rows.add_column(at, "part", pa.array(parts)) if parts.any() else rows
-
-
 @with_removals_blocked
 @with_cohort_lock
 def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
@@ -95,14 +77,18 @@ def write_linked_rows(store: CohortStore, out: Path, keys: KeyRing) -> int:
     """
     if not store.links.exists():
         raise NotLinkedAsIs(f"cohort {store.cohort} has not been linked yet in {store.home.root}")
-    if moved := find_changes_since_linkage(store, list_councils(store)):
+    if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
         raise NotLinkedAsIs(
-            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked; link the cohort again"
-            " first"
+            f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked;"
+            " link the cohort again first"
         )
     check_readable(store.home, store.links)
     rows = RowNumbers(store, keys).numbered(pyarrow.parquet.read_table(store.links))
-    rows = _split_part_numbers(rows.replace_schema_metadata(None))
+    parts, numbers = split_number(rows[SOURCE_ROW].to_numpy())
+    at = rows.column_names.index(SOURCE_ROW)
+    rows = rows.replace_schema_metadata(None).set_column(at, SOURCE_ROW, pa.array(numbers))
+    if parts.any():
+        rows = rows.add_column(at, "part", pa.array(parts))
     # Logged before the file exists, so that none is without its line.
     record(store.home, Processing.AUDIT, cohort=store.cohort, note="rows of every child, by number")
     files.write(out, encode_table(rows, out.suffix))
@@ -161,15 +147,15 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
         raise CannotExplain(f"{first} is one row; name two")
     links = pyarrow.parquet.read_table(store.links, columns=list(LINK_COLUMNS))
     councils = links["council"].unique().to_pylist()
-    if find_changes_since_linkage(store, councils):
+    if inputs.find_changes_since_linkage(store, councils):
         raise CannotExplain(_explain_out_of_date(store.cohort))
     numbers = RowNumbers(store, keys)
     one, other = (_find_linked_row(store, links, row, numbers) for row in (first, second))
     extracts_named = " and ".join(f"{row.council}/{row.source}" for row in (first, second))
     record(store.home, Processing.EXPLANATION, cohort=store.cohort, note=extracts_named)
-    extracts = {source: list_extract_paths(store, source, councils) for source in SERVICES}
+    extracts = {source: inputs.list_extract_paths(store, source, councils) for source in SERVICES}
     try:
-        children = read_link_parameters(store)[1]
+        children = inputs.read_link_parameters(store)[1]
         facts, now = explain(open_readers(store, keys, extracts), one, other, numbers.name, children)
     except NoSuchRow:
         raise CannotExplain(_explain_out_of_date(store.cohort)) from None

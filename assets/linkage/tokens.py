@@ -39,21 +39,17 @@ _AGAIN = "take the extract in again; where its file is no longer in landing, ask
 
 
 def open_readers(
-    store: CohortStore,
-    keys: KeyRing,
-    extracts: Mapping[str, Sequence[Path]],
-    columns: Sequence[str] | None = None,
+    store: CohortStore, keys: KeyRing, extracts: Mapping[str, Sequence[Path]]
 ) -> dict[str, pa.RecordBatchReader]:
     """Return the tokens of extracts (payload files by source) as streams, each to be read once.
 
-    All columns are read by default. Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
+    Raises `TokensUnusable`, `Damaged` and `KeyProblem`.
     """
     found = {}
     for source, paths in extracts.items():
         files = [open_tokens(store.extract(source, path.stem), keys) for path in paths]
         if files:
-            names = sealed.read_schema(files[0]).names if columns is None else columns
-            schema = pa.schema([sealed.read_schema(files[0]).field(name) for name in names])
+            schema = sealed.read_schema(files[0])
             found[source] = pa.RecordBatchReader.from_batches(schema, _iter_batches(files, schema.names))
     return found
 

@@ -53,8 +53,17 @@ from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
-from privacy.synthetic.model import draw, list_library_versions
-from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, count_contradictions, iter_problems, select_widest
+from privacy.synthetic.model import (
+    AllOf,
+    Codes,
+    Problem,
+    Whole,
+    count_contradictions,
+    draw,
+    iter_problems,
+    list_library_versions,
+    select_widest,
+)
 from privacy.synthetic.repair import Rates, Repaired, compute_rates, find_tied_sets, repair_rows
 from sources.reference.goals import GLD_GOALS, GOALS
 

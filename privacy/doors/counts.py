@@ -11,7 +11,7 @@ from bisect import bisect_right
 EXACT_BELOW = 100
 """Counts of errors and doubtful cases, which are not published, may be shown exactly below this."""
 FEW = "under a hundred"
-_UNITS = ((100, 1000, "hundred"), (1000, 1_000_000, "thousand"), (1_000_000, None, "million"))
+_UNITS = ((1_000_000, "million"), (1000, "thousand"), (100, "hundred"))
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _COUNTS_OF_A_SHARE = 10  # at least this many counts round to the same share, so that none can be worked out
 _SHARE_STEPS = (10, 20, 50, 100, 200, 500, 1000)
@@ -21,23 +21,25 @@ _PARTS = ((0.01, "few"), (0.1, "under a tenth"), (0.5, "under half"), (0.9, "mor
 
 def describe_count(count: int) -> str:
     """Describe a count by its step: `none`, `under a hundred`, or for example `2 to 5 thousand`."""
-    if count <= 0:
-        return "none"
-    for unit, end, name in _UNITS:
-        if unit <= count and (end is None or count < end):
-            step = bisect_right(_STEPS, count // unit)
-            if step == len(_STEPS):
-                return f"over {_STEPS[-1]:,} {name}"
-            return f"{_STEPS[step - 1]} to {_STEPS[step]} {name}"
-    return FEW
+    if count < _UNITS[-1][0]:
+        return FEW if count > 0 else "none"
+    unit, name = _find_unit(count)
+    step = bisect_right(_STEPS, count // unit)
+    if step == len(_STEPS):
+        return f"over {_STEPS[-1]:,} {name}"
+    return f"{_STEPS[step - 1]} to {_STEPS[step]} {name}"
 
 
 def find_least_count(count: int) -> int:
     """Return the smallest count that `describe_count` describes alike; 0 for a count under a hundred."""
-    for unit, end, _ in _UNITS:
-        if unit <= count and (end is None or count < end):
-            return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
-    return 0
+    if count < _UNITS[-1][0]:
+        return 0
+    unit, _ = _find_unit(count)
+    return _STEPS[bisect_right(_STEPS, count // unit) - 1] * unit
+
+
+def _find_unit(count: int) -> tuple[int, str]:
+    return next(entry for entry in _UNITS if entry[0] <= count)
 
 
 def round_share(part: float, whole: int) -> float | None:

@@ -56,10 +56,6 @@ def _parse_folder(variable: str, value: str) -> Path:
     return path.resolve()
 
 
-def _parse_home(variable: str, value: str) -> Path:
-    return _parse_folder(variable, str(check_home(Path(value))))
-
-
 def _build_path_parser(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str], Path]:
     def check(variable: str, value: str) -> Path:
         if not is_there(Path(value)):
@@ -86,16 +82,15 @@ def _parse_alert(variable: str, value: str) -> str:
     return value
 
 
-def _accept_any(_: str, value: str) -> str:
-    return value
-
-
 @dataclass(frozen=True)
 class Settings:
     """Validated settings; each field is set by the environment variable of its name. Paths are absolute."""
 
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _parse_folder})
-    home: Path = field(default=PROJECT / "demo" / "home", metadata={_CHECK: _parse_home})
+    home: Path = field(
+        default=PROJECT / "demo" / "home",
+        metadata={_CHECK: lambda name, path: _parse_folder(name, str(check_home(Path(path))))},
+    )
     keys: Path = field(default=PROJECT / "keys", metadata={_CHECK: _parse_folder})
     ledger: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_ledger})
     publisher: Path | None = field(default=None, metadata={_CHECK: _file})
@@ -104,7 +99,7 @@ class Settings:
     councils: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     agreements: Path | None = field(default=None, metadata={_CHECK: _existing_folder})
     calendar: Path | None = field(default=None, metadata={_CHECK: _file})
-    publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: _accept_any})
+    publish_to: str | None = field(default=None, repr=False, metadata={_CHECK: lambda _, value: value})
     alert: str | None = field(default=None, repr=False, metadata={_CHECK: _parse_alert})
 
     @classmethod

@@ -18,8 +18,8 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 def compute_program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
     """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries."""
     sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
-    said = [*(f"{name} {version(name)}" for name in libraries), *list_digests(sources, PROJECT)]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+    lines = [*(f"{name} {version(name)}" for name in libraries), *list_digests(sources, PROJECT)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def list_digests(files: Iterable[Path], folder: Path) -> list[str]:

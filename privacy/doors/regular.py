@@ -34,9 +34,12 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     handle = os.open(path, os.O_RDONLY | _AT_ONCE)
     try:
         _check(os.fstat(handle))
-        # The open file is asked, because a link may be put into the path after any check of the path.
-        if within and not _find_place(handle, path).is_relative_to(within.resolve(strict=True)):
-            raise LeadsOut(errno.EXDEV, "a link that leaves its folder")
+        # The open file is checked, because a link may be put into the path after any check of the path.
+        if within:
+            opened = f"/proc/self/fd/{handle}"  # Linux reports its path; other systems resolve the path again
+            place = Path(os.readlink(opened)) if os.path.lexists(opened) else path.resolve()  # noqa: PTH115
+            if not place.is_relative_to(within.resolve(strict=True)):
+                raise LeadsOut(errno.EXDEV, "a link that leaves its folder")
         return BufferedReader(FileIO(handle))
     except BaseException:
         os.close(handle)
@@ -50,12 +53,6 @@ def is_link_out(path: Path, folder: Path) -> bool:
     # Before Python 3.13 a link to itself raises RuntimeError.
     except (OSError, RuntimeError):
         return True
-
-
-def _find_place(handle: int, path: Path) -> Path:
-    """Return the path of an open file as reported by Linux; on other systems, resolve its path again."""
-    told = f"/proc/self/fd/{handle}"
-    return Path(os.readlink(told)) if os.path.lexists(told) else path.resolve()  # noqa: PTH115
 
 
 def _check(found: os.stat_result) -> None:

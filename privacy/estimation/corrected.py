@@ -1,41 +1,38 @@
 """Figures corrected for records that were linked wrongly or not found, with that uncertainty in their variances.
 
-`Corrected` corrects for missed and false links. An attribute of a child (which service saw the child) is found by
-linkage, and sometimes found wrongly. Let M[f, t] be the chance that a child of true category t is found in category f,
-and N the counts as found. Then M^-1 N estimates the true counts without bias (the matrix method for misclassified
-categories; Kuha and Skinner 1997). A figure that weighs the categories by w becomes w M^-1 N: the same measured counts
-under other weights, so its value, variance and covariances come from the same exact estimates. A total weighs all
-categories alike and does not change, because every column of M adds up to 1.
+`Corrected` corrects for missed and false links. Let M[f, t] be the chance that a child of true category t of a linked
+attribute is found in category f, and N the counts as found. M^-1 N estimates the true counts without bias (the matrix
+method for misclassified categories; Kuha and Skinner 1997). A figure that weighs the categories by w becomes w M^-1 N:
+the same measured counts under other weights, so its value, variance and covariances come from the same exact estimates.
+A total does not change, because every column of M adds up to 1.
 
-Two more variances are added to that of the noise. First, the rates behind M have a covariance C, and w (dM^-1/drate) N
-is how much a figure moves with each rate. Second, how many true children of a category were found elsewhere is itself
-random: each child of category t adds (w_f - w_t)^2 M[f, t], so that an interval is about these children.
+Two more variances are added to that of the noise: of the rates behind M, by how much w (dM^-1/drate) N moves with each,
+and of chance, (w_f - w_t)^2 M[f, t] for each child of category t, so that an interval is about these children.
 
 Rates may be higher in some places than in others, by one factor per place and group of rates (`Local`). With S the
 derivative of M^-1 along the rates of a group, M^-1 of a place with factor m is M^-1 + (m - 1) S, apart from terms of
-second order in the rates; a figure over many places weighs each place's own. Factors are uncertain too, independently
-in each place. If children belong to two places, such as a council and an ethnic group, the terms of both add up;
-factors of ethnic groups have a mean of 1 and change no figure of all groups together.
+second order. Factors are uncertain too, independently in each place. If children belong to two places, such as a
+council and an ethnic group, the terms of both add up.
 
-`Joined` corrects for children whose row in another source of the same service was not found. Everything that such a row
-records about a child (free school meals, ethnic group, special needs, language) is then unknown at once. Let c be the
-share of children whose row was not found, N the counts as found, and U the cell in which everything is unknown. Each
-cell has lost the share c of its children to U. With k = c / (1 - c), a figure that weighs cells by w is
-w N + k (w - w(U)) N; a total, w = 1, does not change in any bit. Weights of several such attributes multiply: w - w(U)
-is the sum of products with one factor w_i - w_i(U) each, those before it at w_j(U), those after it at w_j. The variance
-of k is added to that of the noise.
+`Joined` corrects for children whose row in another source of the same service was not found, so that everything it
+records about a child is unknown at once. Let c be the share of such children, U the cell in which everything is unknown
+and k = c / (1 - c). A figure that weighs cells by w is w N + k (w - w(U)) N; a total does not change in any bit.
+Weights of several such attributes multiply: w - w(U) is the sum of products with one factor w_i - w_i(U) each, those
+before it at w_j(U), those after it at w_j. The variance of k is added to that of the noise.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.covariance import cached_by_identity
 from privacy.estimation.intervals import Moments
 from privacy.release.workload import Array, Attribute, Cube, Figures, LinearCombination, Selector, list_terms
 
@@ -76,6 +73,14 @@ class Local:
         whole = self.sizes.sum()
         return np.round(self.factors @ self.sizes / whole, _DECIMALS) if whole > 0 else np.ones(len(self.factors))
 
+    @cached_by_identity
+    def weigh_by_factor(self, places: Selector, group: int, less: float) -> Selector:
+        """Return the selector in which each place counts by its factor minus `less`."""
+        weights = places.matrix * (self.factors[group] - less)
+        if not self.added_up:
+            weights[places.is_total] = self.mean[group] - less
+        return _reweigh_selector(places, weights)
+
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
@@ -91,12 +96,6 @@ class Corrected:
     rates: Array
     covariance_of_rates: Array
     local: tuple[Local, ...] = ()
-    _known: dict[int, tuple[Figures, _Moves]] = field(default_factory=dict, init=False, repr=False)
-    _reweighed: dict[tuple[int, int, float], tuple[Selector, Selector]] = field(
-        default_factory=dict, init=False, repr=False
-    )
-    _parts_of: dict[tuple[int, _Block], tuple[Figures, Figures]] = field(default_factory=dict, init=False, repr=False)
-    """Keyed by identity; figures and selectors are kept alive so that no identity is reused."""
 
     def values(self, figures: Figures) -> Array:
         return self._compute_in_blocks(lambda each: self.moments.values(self._correct_figures(each)), figures)
@@ -126,25 +125,25 @@ class Corrected:
         summed = [local for local in self.local if local.added_up]
         if all(self._find_attribute(cube) is None or _can_split(local, cube) for local in summed for cube in cubes):
             return ask(*figures)
-        groups = [
-            _group_equal_rows(np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1))
-            for axis in range(len(figures[0].shape))
-        ]
+        groups = []
+        for axis in range(len(figures[0].shape)):
+            totals = np.stack([list(cube.selectors.values())[axis].is_total for cube in cubes], axis=1)
+            by_marks = defaultdict[bytes, list[int]](list)
+            for row, marks in enumerate(totals):
+                by_marks[marks.tobytes()].append(row)
+            groups.append([tuple(rows) for rows in by_marks.values()])
         if all(len(each) == 1 for each in groups):
             return ask(*figures)
         answer = np.zeros(figures[0].shape)
         for block in product(*groups):
-            answer[np.ix_(*block)] = ask(*(self._part(each, block) for each in figures))
+            answer[np.ix_(*block)] = ask(*(self._select_part(each, block) for each in figures))
         return answer
 
-    def _part(self, figures: Figures, block: _Block) -> Figures:
+    @cached_by_identity
+    def _select_part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
-        key = (id(figures), block)
-        if key not in self._parts_of:
-            terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
-            part = LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
-            self._parts_of[key] = (figures, part)
-        return self._parts_of[key][1]
+        terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
+        return LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
 
     def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
         """Return the covariance added by uncertain rates and by chance in who is missed."""
@@ -161,20 +160,12 @@ class Corrected:
                 total = total + a * b * self._compute_chance_covariance(one_cube, other_cube)
         return total
 
+    @cached_by_identity
     def _compute_moves(self, figures: Figures) -> _Moves:
-        """Return how much the figures move with each rate and with each place's factor; computed once."""
-        if id(figures) not in self._known:
-            linked = [
-                (coefficient, cube)
-                for coefficient, cube in list_terms(figures)
-                if self._find_attribute(cube) is not None
-            ]
-            rates = (
-                [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
-            )
-            places = [self._compute_moves_in_places(local, linked) for local in self.local]
-            self._known[id(figures)] = (figures, _Moves(rates, places))
-        return self._known[id(figures)][1]
+        """Return how much the figures move with each rate and with each place's factor."""
+        linked = [(each, cube) for each, cube in list_terms(figures) if self._find_attribute(cube) is not None]
+        rates = [self._compute_move(linked, figures.shape, rate) for rate in range(len(self.rates))] if linked else []
+        return _Moves(rates, [self._compute_moves_in_places(local, linked) for local in self.local])
 
     def _compute_move(self, terms: Sequence[tuple[float, Cube]], shape: tuple[int, ...], rate: int) -> Array:
         total = np.zeros(shape)
@@ -204,14 +195,7 @@ class Corrected:
         """
         if not _can_split(local, cube):
             return local.mean[group] - less, cube
-        there = _get_selector(cube, local.attribute)
-        key = (id(there), group, less)
-        if key not in self._reweighed:
-            weights = there.matrix * (local.factors[group] - less)
-            if not local.added_up:
-                weights[there.is_total] = local.mean[group] - less
-            self._reweighed[key] = (there, _reweigh_selector(there, weights))
-        return 1.0, _replace_selector(cube, self._reweighed[key][1])
+        return 1.0, _replace_selector(cube, local.weigh_by_factor(_get_selector(cube, local.attribute), group, less))
 
     def _compute_moves_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
@@ -339,14 +323,6 @@ def _can_split(local: Local, cube: Cube) -> bool:
         return False
     distinguished = {name for name, selector in selectors.items() if not selector.is_total.all()}
     return local.splits({*distinguished, local.attribute})
-
-
-def _group_equal_rows(marks: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return the rows grouped by equal marks."""
-    found: dict[bytes, list[int]] = {}
-    for row, own in enumerate(marks):
-        found.setdefault(own.tobytes(), []).append(row)
-    return [tuple(rows) for rows in found.values()]
 
 
 def _select_rows(cube: Cube, block: _Block) -> Cube:
@@ -486,8 +462,6 @@ class Joined:
     unknown: Mapping[str, str]
     odds: float
     variance_of_odds: float
-    _known: dict[int, tuple[Selector, Selector, Selector]] = field(default_factory=dict, init=False, repr=False)
-    """The selector w, w - w(U), and w(U) for every category, keyed by the identity of w."""
 
     def values(self, figures: Figures) -> Array:
         return self.moments.values(self._correct_figures(figures))
@@ -503,16 +477,16 @@ class Joined:
         return of_noise + self.variance_of_odds * self._compute_move(left) * self._compute_move(right)
 
     def _correct_figures(self, figures: Figures) -> Figures:
-        lost = self._lost(figures)
+        lost = self._list_lost_terms(figures)
         terms = tuple((self.odds * coefficient, cube) for coefficient, cube in lost)
         return LinearCombination((*list_terms(figures), *terms)) if lost else figures
 
     def _compute_move(self, figures: Figures) -> Array | float:
         """Return how much the figures move with the odds."""
-        lost = self._lost(figures)
+        lost = self._list_lost_terms(figures)
         return self.moments.values(LinearCombination(tuple(lost))) if lost else 0.0
 
-    def _lost(self, figures: Figures) -> list[tuple[float, Cube]]:
+    def _list_lost_terms(self, figures: Figures) -> list[tuple[float, Cube]]:
         """Return the terms of (w - w(U)) N."""
         terms = []
         for coefficient, cube in list_terms(figures):
@@ -525,14 +499,11 @@ class Joined:
                 terms.append((coefficient, Cube(selectors, where)))
         return terms
 
+    @cached_by_identity
     def _split(self, selector: Selector) -> tuple[Selector, Selector]:
-        """Return w - w(U), and w(U)."""
-        if id(selector) not in self._known:
-            attribute, labels = selector.attribute, selector.labels
-            at = attribute.categories.index(self.unknown[attribute.name])
-            rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
-            constant = tuple((row[at],) * attribute.size for row in selector.rows)
-            parts = Selector(attribute, labels, rest), Selector(attribute, labels, constant)
-            self._known[id(selector)] = (selector, *parts)
-        _, rest_of, constant_of = self._known[id(selector)]
-        return rest_of, constant_of
+        """Return w - w(U), and w(U) for every category."""
+        attribute, labels = selector.attribute, selector.labels
+        at = attribute.categories.index(self.unknown[attribute.name])
+        rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
+        constant = tuple((row[at],) * attribute.size for row in selector.rows)
+        return Selector(attribute, labels, rest), Selector(attribute, labels, constant)

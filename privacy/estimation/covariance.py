@@ -21,9 +21,10 @@ therefore has the same variance, to the last bit, in every cube and next to any 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,34 @@ from numpy.typing import NDArray
 from privacy.release.components import Constraint, Lattice, build_constraints, iter_subsets
 from privacy.release.plan import Plan
 from privacy.release.workload import Array, Cube, Family, Figures, Selector, WorkloadError, list_terms
+
+_Self = TypeVar("_Self")
+_Answer = TypeVar("_Answer")
+_Arguments = ParamSpec("_Arguments")
+
+
+def cached_by_identity(
+    method: Callable[Concatenate[_Self, _Arguments], _Answer],
+) -> Callable[Concatenate[_Self, _Arguments], _Answer]:
+    """Cache a method's answers by the identity of its arguments; numbers and tuples count by value."""
+
+    @wraps(method)
+    def answer(self: _Self, *args: _Arguments.args, **named: _Arguments.kwargs) -> _Answer:
+        cache = self.__dict__.setdefault("_cached_by_identity", {})
+        # Comparing arrays would take longer than computing again.
+        arguments = (*args, *named.values())
+        key = (
+            method.__name__,
+            *named,
+            *(each if isinstance(each, int | float | tuple) else id(each) for each in arguments),
+        )
+        if key not in cache:
+            # The arguments are kept alive, so that no identity is reused.
+            cache[key] = arguments, method(self, *args, **named)
+        found: _Answer = cache[key][1]
+        return found
+
+    return answer
 
 
 class Covariances:
@@ -167,18 +196,11 @@ class _Groups:
         categories = family.attribute(self.inner).categories
         self._members = [[categories.index(c) for c in inside] for inside in family.nesting.members.values()]
         self._everything = Selector.total(family.attribute(self.inner))
-        self._found: dict[tuple[int, int], tuple[Selector, Selector, _Products]] = {}
 
+    @cached_by_identity
     def get_products(self, left: Selector | None, right: Selector | None) -> _Products:
-        """Return the products of two selectors (None: the whole attribute), cached by identity."""
+        """Return the products of two selectors (None: the whole attribute)."""
         left, right = left or self._everything, right or self._everything
-        key = (id(left), id(right))
-        if key not in self._found:
-            # The selectors are kept with the answer, so that no identity is reused.
-            self._found[key] = left, right, self._multiply_selectors(left, right)
-        return self._found[key][-1]
-
-    def _multiply_selectors(self, left: Selector, right: Selector) -> _Products:
         means, inner = [], []
         for members in self._members:
             one, other = left.matrix[:, members], right.matrix[:, members]

@@ -1,30 +1,23 @@
 """Estimates of every published figure from a noisy measurement, with exact variances; deterministic post-processing.
 
 Each measured marginal is summed to the residual components it contains, and every component is the average of its
-values from the marginals, weighted by inverse variance. Because components are orthogonal this is exact weighted least
-squares over all measurements at once: rebuilding a table from its components gives estimates that are unbiased, have
-the least variance of all linear ones, and agree on every total they share. Estimates may be negative; rounding and
-clipping belong to publication (see `intervals`), never to anything that is added up.
+values from the marginals, weighted by inverse variance. Components are orthogonal, so this is exact weighted least
+squares over all measurements at once: rebuilt tables are unbiased, have the least variance of all linear estimates, and
+agree on every total they share. Estimates may be negative; rounding and clipping belong to publication (`intervals`).
 
-A family with a nesting splits into one independent problem per group, added up (`NestedEstimates`). Every marginal of
-such a family either separates the councils of a region or counts the region as a whole, so noise and estimates of
-different regions are independent. Within a region its own marginals are the totals of its councils', which is the
-problem above. A figure over several regions is the sum of its parts, and so is its variance. The whole is not measured
-a third time: that would tie all regions together for a negligible gain, because the whole is already the most accurate
-figure (docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members,
-the first axis of its array is that of the members (councils), group by group; otherwise it is that of the groups
-(regions).
+A family with a nesting splits into one independent problem per group, added up (`NestedEstimates`;
+docs/privacy-derivation.md). The problems of all groups are solved at once. If a component separates members, the first
+axis of its array is that of the members (councils), group by group; otherwise it is that of the groups (regions).
 
 Some categories may publicly be known to hold no row (`drop_categories`). The noise drawn for them carries no
-information about the other cells, and a marginal without the attribute counts only the others. The measurement without
-these cells is therefore a measurement of the same tables over the smaller domain, with the same noise scales, and the
-best linear unbiased estimates are those made from it.
+information about the other cells, so the measurement without these cells is a measurement of the same tables over the
+smaller domain, with the same noise scales.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -32,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances
+from privacy.estimation.covariance import Covariances, cached_by_identity
 from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -96,13 +89,7 @@ class Estimates:
         """Return the sum over C of r_C spread evenly over the cells of the attributes outside C."""
         # Raises WorkloadError for a table outside the workload.
         self._plan.lattice.index(attributes)
-        shape = self._plan.family.shape(attributes)
-        table = np.zeros(shape)
-        for component in iter_subsets(attributes):
-            spread = [n if name in component else 1 for name, n in zip(attributes, shape, strict=True)]
-            outside = np.prod([n for name, n in zip(attributes, shape, strict=True) if name not in component])
-            table = table + self._residuals[component].reshape(spread) / outside
-        return table
+        return _spread_components(self._residuals, self._plan.family, attributes)
 
     def _compute_cube(self, cube: Cube) -> Array:
         """Return the values of a cube, in blocks: rows that sum an attribute out are computed apart from the others."""
@@ -158,6 +145,20 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
     }
 
 
+def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
+    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it.
+
+    Components may have a further first axis, which stays.
+    """
+    table: Array = np.zeros(())
+    sizes = dict(zip(attributes, family.shape(attributes), strict=True))
+    for component in iter_subsets(attributes):
+        values, outside = components[component], np.prod([n for name, n in sizes.items() if name not in component])
+        spread = [n if name in component else 1 for name, n in sizes.items()]
+        table = table + np.reshape(values, (*values.shape[: values.ndim - len(component)], *spread)) / outside
+    return table
+
+
 def centre_axes(table: Array, axes: Iterable[int]) -> Array:
     """Return the table with its mean subtracted along each of these axes in turn, the projection P_C."""
     for axis in axes:
@@ -192,7 +193,6 @@ class NestedEstimates(Estimates):
         self._nest = _Nest(plan.family)
         self._parts = tuple(plan.parts.values())
         self._lattice = self._parts[0].lattice  # every part has the same sets of attributes
-        self._laid: dict[int, tuple[Selector, Array]] = {}
         super().__init__(plan, measurement)
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
@@ -200,7 +200,7 @@ class NestedEstimates(Estimates):
         precisions, nest = np.array([part.component_precisions for part in self._parts]), self._nest
         components = {}
         for component, total in _sum_residuals(self._plan, measurement, nest).items():
-            known = precisions[:, self._lattice.index(self._names(component))]
+            known = precisions[:, self._lattice.index(self._list_names(component))]
             mean = total / _align_first_axis(nest.each(known) if component[0] else known, total.ndim)
             if component[0]:
                 mean = mean - nest.each(nest.total(mean) / _align_first_axis(nest.sizes, mean.ndim))
@@ -214,13 +214,13 @@ class NestedEstimates(Estimates):
             # Views, so that the corrected values are written into the components themselves.
             views = {}
             for component, values in components.items() if constraints else ():
-                names = self._names(component)
+                names = self._list_names(component)
                 view = values[self._nest.slice(group)] if component[0] else values[group, ...]
                 views[names] = np.moveaxis(view, 0, names.index(self._nest.inner)) if component[0] else view
             for names, values in impose(constraints, views, part.family).items():
                 views[names][...] = values
 
-    def _names(self, component: Component) -> Attributes:
+    def _list_names(self, component: Component) -> Attributes:
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuild_marginal(self, attributes: Attributes) -> Array:
@@ -229,23 +229,19 @@ class NestedEstimates(Estimates):
         Categories are NaN if the workload has no table of them.
         """
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
-        whole = self._spread(False, rest)
+        by_member, by_group = (
+            {names: values for (separates, names), values in self._residuals.items() if separates == which}
+            for which in (True, False)
+        )
+        whole = _spread_components(by_group, self._plan.family, rest)
         members = np.full((len(nest.order), *whole.shape[1:]), np.nan)
         if self._plan.family.covers(attributes):
-            members = self._spread(True, rest) + nest.each(whole / _align_first_axis(nest.sizes, whole.ndim))
+            members = _spread_components(by_member, self._plan.family, rest) + nest.each(
+                whole / _align_first_axis(nest.sizes, whole.ndim)
+            )
         table = np.concatenate([members, whole])
         table[nest.order] = members
         return np.moveaxis(table, 0, attributes.index(nest.inner))
-
-    def _spread(self, told_apart: bool, rest: Attributes) -> Array:
-        """Return the sum of the components within `rest`, each spread evenly over the attributes outside it."""
-        shape = self._plan.family.shape(rest)
-        table = np.zeros((len(self._nest.order if told_apart else self._nest.sizes), *shape))
-        for component in iter_subsets(rest):
-            sizes = [n if name in component else 1 for name, n in zip(rest, shape, strict=True)]
-            outside = np.prod([n for name, n in zip(rest, shape, strict=True) if name not in component])
-            table = table + self._residuals[told_apart, component].reshape(-1, *sizes) / outside
-        return table
 
     def _compute_cube(self, cube: Cube) -> Array:
         inner = self._nest.inner
@@ -259,12 +255,11 @@ class NestedEstimates(Estimates):
             return np.zeros(len(selector.rows), dtype=np.bool_)
         return super()._is_summed_out(selector)
 
+    @cached_by_identity
     def _get_weights(self, selector: Selector) -> Array:
         if selector.attribute.name != self._nest.inner:
             return super()._get_weights(selector)
-        if id(selector) not in self._laid:
-            self._laid[id(selector)] = selector, self._nest.weights(selector.matrix)
-        return self._laid[id(selector)][1]
+        return self._nest.weights(selector.matrix)
 
     def _compute_block(self, rows: dict[str, Array]) -> Array:
         # Whole groups need no table of members, which the workload may not have.

@@ -1,21 +1,10 @@
 """Modelled rates of places (rows) by groups (columns), with intervals, from all noisy counts together.
 
-    rate = effect of the place + effect of the group + deviation,     deviation   (0, s^2 + f (1 - f) / n)
-
-where f is the sum of the effects and n the number of children: even without noise a small group differs from f by
-chance. Most cells deviate little, by s = `TYPICAL_DEVIATIONS`; a declared share of them may deviate by anything. A cell
-that differs from f by more than its noise explains therefore keeps its own figure, and one whose difference may be
-noise is drawn towards f.
-
-The noise of a cell is known exactly: x - f y has the variance Var x - 2 f Cov(x, y) + f^2 Var y. For each s, effects
-are fitted by maximum likelihood; a cell deviates from the fit to the other cells, with the uncertainty of that fit.
-Rates are averaged over s by how well each value explains all cells, so no value of s has to be chosen. The result is a
-mixture of normal distributions: its median is the figure, its middle 95% the model's interval, both cut off at 0 and 1.
-
-That interval is right on average over cells. To make it right for each cell, it is widened to include the 85% interval
-of the cell's own counts: whatever one cell does, its interval holds its rate in at least nine of ten releases
-(`docs/privacy-derivation.md`). It is post-processing and costs no privacy. The noise of two cells is treated as
-independent.
+Most cells deviate little from the sum of an effect of the place and one of the group; a declared share of them may
+deviate by anything. A cell that differs by more than its noise explains therefore keeps its own figure, and one whose
+difference may be noise is drawn towards the others. The interval is widened so that each cell's holds its rate in at
+least nine of ten releases. `docs/privacy-derivation.md` has the model and the proof. The noise of two cells is treated
+as independent.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ year's may not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.estimation.covariance import Covariances
+from privacy.estimation.covariance import Covariances, cached_by_identity
 from privacy.release.policy import Reliability
 from privacy.release.workload import Array, Figures
 
@@ -49,27 +48,18 @@ class Remembered:
 
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
-        self._answers: dict[tuple[int, ...], Array] = {}
-        self._figures: list[Figures] = []
 
+    @cached_by_identity
     def values(self, figures: Figures) -> Array:
-        return self._answer(0, figures, ask=self._moments.values)
+        return self._moments.values(figures)
 
+    @cached_by_identity
     def variance(self, figures: Figures) -> Array:
-        return self._answer(1, figures, ask=self._moments.variance)
+        return self._moments.variance(figures)
 
+    @cached_by_identity
     def covariance(self, left: Figures, right: Figures) -> Array:
-        return self._answer(2, left, right, ask=self._moments.covariance)
-
-    def _answer(self, kind: int, *figures: Figures, ask: Callable[..., Array]) -> Array:
-        """Return a cached answer, keyed by the identity of figures."""
-        # Comparing their arrays would take longer than asking again. The figures are kept alive, so that no identity is
-        # reused.
-        key = (kind, *map(id, figures))
-        if key not in self._answers:
-            self._figures += figures
-            self._answers[key] = ask(*figures)
-        return self._answers[key]
+        return self._moments.covariance(left, right)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +124,8 @@ def compute_rate_differences(
     """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
 
     The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
-    the two rates by linearisation: lower = d - sqrt(a^2 + b^2 - 2 r a b), where a and b are the arms of the first
-    interval downwards and of the second upwards; upper uses the other arms. Within [-100, 100]. The flag depends on
-    half the width of the interval in points; a difference is withheld if either rate is.
+    the two rates by linearisation, within [-100, 100] (`docs/privacy-derivation.md`). The flag depends on half the
+    width of the interval in points; a difference is withheld if either rate is.
     """
     one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
@@ -156,10 +145,7 @@ def compute_fieller_interval(
 ) -> tuple[Array, Array]:
     """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
 
-    xx, yy and xy are (co)variances. `z` is a quantile of the standard normal distribution, by default that of the 95%
-    interval.
-
-    The interval is the set of r with (x - r y)^2 <= z^2 (xx - 2 r xy + r^2 yy), a quadratic in r. It is bounded if y
+    xx, yy and xy are (co)variances; `z` is a quantile of the standard normal distribution. The interval is bounded if y
     exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
     """
     square = y**2 - z**2 * yy

@@ -1,13 +1,9 @@
 """Counts how well the records of a child linked to both services agree, to estimate how many links were missed.
 
-A link is missed when two records differ by more than the model tolerates. Usually two fields differ at once, such as a
-mistyped date of birth and a new address. Such a child cannot be observed directly. But children whose records differ in
-only one field are nearly always linked, and three records show which one is wrong: the pupil's record, if it differs
-from the health visitor's and the setting's and those two agree. Every child linked to both services therefore falls
-into one cell of `cells.CELLS`. From the number of children in each cell, `missed` estimates how often several fields
-differ at once, and in which records.
-
-A cell is a property of one child's records under the fixed model. Counts are published only through the noise plan.
+A link is missed when two records differ by more than the model tolerates, usually in two fields at once. Such a child
+cannot be observed. But children whose records differ in only one field are nearly always linked, and three records show
+which one is wrong. Every child linked to both services falls into one cell of `cells.CELLS`, from whose counts `missed`
+estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
 from __future__ import annotations
@@ -20,25 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from privacy.doors.database import open_in_memory
-from privacy.linkage import model
-from privacy.linkage.cells import (
-    ALL_AGREE,
-    CELLS,
-    COMPARED,
-    DIFFERS,
-    JOINS,
-    LEAST_WEIGHT,
-    NAMES,
-    ONE_DIFFERS,
-    ONE_UPN_DIFFERS,
-    ONE_UPN_SAME,
-    PAIRS,
-    SEVERAL,
-    SIZES,
-    WEIGHT_STEP,
-    WEIGHTS,
-    WITHOUT_UPN,
-)
+from privacy.linkage import cells, model
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
 from privacy.linkage.model import convert_to_bits
 from privacy.linkage.rows import ROW, SAME_RECORD, select_first_rows_sql
@@ -63,21 +41,22 @@ _ROUNDING_BITS = 0.011  # patterns keep two decimals of each weight
 class Agreement:
     """A watcher of `link`; `children` returns each child's cell and whether the child could be searched for."""
 
-    def __init__(self) -> None:
-        self._cells: pa.Table | None = None
-        self._too_little: pa.Table | None = None
-        self._joined: pa.Table | None = None
-
     _settings: pa.Table
+
+    def __init__(self) -> None:
+        self._found: dict[str, pa.Table] = {}
 
     def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         if step.name == STEPS[1][0]:
             self._settings = _select_linked_patterns(con, step)
         if step.name == STEPS[2][0]:
             unit, cell = _compute_cells(self._settings, _select_linked_patterns(con, step), step.children)
-            self._cells = _add_rows(con, pa.table({"unit": unit, "cell": cell}))
-            self._too_little = _add_rows(con, con.sql(_TOO_LITTLE).to_arrow_table())
-            self._joined = _add_rows(con, con.sql(_JOINED).to_arrow_table())
+            by_unit = {"cells": pa.table({"unit": unit, "cell": cell})}
+            by_unit |= {
+                "too_little": con.sql(_TOO_LITTLE).to_arrow_table(),
+                "joined": con.sql(_JOINED).to_arrow_table(),
+            }
+            self._found = {name: _add_rows(con, table) for name, table in by_unit.items()}
 
     def children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
@@ -86,13 +65,11 @@ class Agreement:
         `joined`: how the child's Profile was joined to the school census. Children at index 0 of both lists are left
         out. `links` must come from the linkage that was watched. Raises ValueError if no linkage was watched.
         """
-        if self._cells is None or self._too_little is None or self._joined is None:
+        if not self._found:
             raise ValueError("no linkage was watched")
         with open_in_memory() as con:
-            con.register("links", links)
-            con.register("cells", self._cells)
-            con.register("too_little", self._too_little)
-            con.register("joined", self._joined)
+            for name, table in (self._found | {"links": links}).items():
+                con.register(name, table)
             return con.sql(_CHILDREN).to_arrow_table()
 
 
@@ -108,9 +85,10 @@ WITH education_rows AS (
     SELECT DISTINCT unit, source, patterns.* FROM units JOIN rows USING (pattern) JOIN patterns USING (pattern)
      WHERE source IN ('eyfsp', 'school_census')
 )
-SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {JOINS.index(WITHOUT_UPN)}
-                  WHEN bool_or(coalesce(a.t_upn = b.t_upn AND {SAME_RECORD}, false)) THEN {JOINS.index(ONE_UPN_SAME)}
-                  ELSE {JOINS.index(ONE_UPN_DIFFERS)} END AS cell
+SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {cells.JOINS.index(cells.WITHOUT_UPN)}
+                  WHEN bool_or(coalesce(a.t_upn = b.t_upn AND {SAME_RECORD}, false))
+                  THEN {cells.JOINS.index(cells.ONE_UPN_SAME)}
+                  ELSE {cells.JOINS.index(cells.ONE_UPN_DIFFERS)} END AS cell
   FROM education_rows AS a JOIN education_rows AS b USING (unit)
  WHERE a.source = 'eyfsp' AND b.source = 'school_census' GROUP BY unit
 """
@@ -157,11 +135,11 @@ def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tupl
     ]
     both = np.intersect1d(sides[1][0], reviews["unit_l"].to_numpy())
     seen = [np.isin(both, unit) for unit, _ in sides]
-    bits = np.zeros((len(both), len(PAIRS), len(model.LEVELS)))
+    bits = np.zeros((len(both), len(cells.PAIRS), len(model.LEVELS)))
     for pair, (unit, of_pair) in enumerate(sides):
         bits[seen[pair], pair] = of_pair[np.searchsorted(unit, both[seen[pair]])]
     # A pair without a pattern was too light for its pattern to be kept: several fields differ.
-    return both, np.where(np.all(seen, axis=0), _classify_cells(bits, children), CELLS.index(SEVERAL))
+    return both, np.where(np.all(seen, axis=0), _classify_cells(bits, children), cells.CELLS.index(cells.SEVERAL))
 
 
 def _extract_bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -175,38 +153,35 @@ def _extract_bits(links: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 def _classify_cells(bits: np.ndarray, children: int) -> np.ndarray:
     """Return each child's cell from the bits that each comparison adds to each pair (children, PAIRS, comparisons)."""
     place = {name: number for number, name in enumerate(model.LEVELS)}
-    of_field = np.stack([bits[:, :, place[field]] for field in COMPARED], axis=2)
-    agrees = [_find_agreeing(field, of_field[:, :, number], children) for number, field in enumerate(COMPARED)]
-    differs: NDArray[np.bool_] = ~np.stack(agrees, axis=2)
+    of_field = np.stack([bits[:, :, place[field]] for field in cells.COMPARED], axis=2)
+    differs: NDArray[np.bool_] = np.ones(of_field.shape, bool)
+    for number, field in enumerate(cells.COMPARED):
+        for same in _list_agreeing_weights(field, children):
+            differs[:, :, number] &= ~(np.abs(of_field[:, :, number] - same) < _ROUNDING_BITS)
     numbered = bits[:, 0, place["nhs_number"]] > 0
     differs &= ~(numbered[:, None] & np.all(differs == _OF_REVIEW, axis=1))[:, None, :]
     fields = np.any(differs, axis=1)
     weight = bits.sum(axis=2) - bits[:, :, place["nhs_number"]] + convert_to_bits(model.compute_prior(children))
     # A review linked by NHS number was not chosen by its weight, so only the other pair shows how much agreement
     # weighs.
-    mean = np.where(numbered, weight[:, PAIRS.index("pupil and setting")], weight.mean(axis=1))
-    step = np.clip((mean - LEAST_WEIGHT) // WEIGHT_STEP, 0, WEIGHTS - 1).astype(np.int64)
-    cell = np.where(np.any(fields, axis=1), CELLS.index(SEVERAL), CELLS.index(ALL_AGREE[0]) + step)
-    lost = (np.array([_SAME_BITS[field] for field in COMPARED]) - of_field) * differs
-    for each in ONE_DIFFERS:
-        fields_here = ("surname", "forename") if each.field == NAMES else (each.field,)
-        shown = (np.array(DIFFERS[each.record])[:, None] & np.isin(COMPARED, fields_here))[None]
-        mean, sizes = lost.sum(axis=(1, 2)) / np.sum(DIFFERS[each.record]), np.array(SIZES[each.field])
+    mean = np.where(numbered, weight[:, cells.PAIRS.index("pupil and setting")], weight.mean(axis=1))
+    step = np.clip((mean - cells.LEAST_WEIGHT) // cells.WEIGHT_STEP, 0, cells.WEIGHTS - 1).astype(np.int64)
+    cell = np.where(
+        np.any(fields, axis=1), cells.CELLS.index(cells.SEVERAL), cells.CELLS.index(cells.ALL_AGREE[0]) + step
+    )
+    lost = (np.array([_SAME_BITS[field] for field in cells.COMPARED]) - of_field) * differs
+    for each in cells.ONE_DIFFERS:
+        fields_here = ("surname", "forename") if each.field == cells.NAMES else (each.field,)
+        shown = (np.array(cells.DIFFERS[each.record])[:, None] & np.isin(cells.COMPARED, fields_here))[None]
+        mean, sizes = lost.sum(axis=(1, 2)) / np.sum(cells.DIFFERS[each.record]), np.array(cells.SIZES[each.field])
         size = sizes[np.searchsorted((NEAR_BITS, FAR_BITS)[: len(sizes) - 1], mean)]
-        cell[np.all(differs == shown, axis=(1, 2)) & (size == each.size)] = CELLS.index(str(each))
+        cell[np.all(differs == shown, axis=(1, 2)) & (size == each.size)] = cells.CELLS.index(str(each))
     return cell
 
 
-_OF_REVIEW = np.array(DIFFERS["the health visitor's record"])[:, None]
+_OF_REVIEW = np.array(cells.DIFFERS["the health visitor's record"])[:, None]
 """Differences in the review's record alone. They are ignored if the review was linked by NHS number, because such a
 review is found whatever else it says."""
-
-
-def _find_agreeing(field: str, bits: np.ndarray, children: int) -> np.ndarray:
-    agrees = np.zeros(bits.shape, bool)
-    for same in _list_agreeing_weights(field, children):
-        agrees |= np.abs(bits - same) < _ROUNDING_BITS
-    return agrees
 
 
 @cache

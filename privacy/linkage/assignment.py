@@ -68,7 +68,7 @@ def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray)
     Connected components do not affect each other, so each is iterated only until it has converged.
     """
     free = [np.ones(len(odds)), np.ones(len(odds))]
-    part = label_components(left, right)
+    part = label_pairs(left, right)
     at_work = np.arange(len(odds))
     for _ in range(0, _ROUNDS, _ROUNDS_AT_ONCE):
         if not len(at_work):
@@ -87,13 +87,16 @@ def _compute_free_chances(left: np.ndarray, right: np.ndarray, odds: np.ndarray)
     return free[0], free[1]
 
 
-def label_components(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def label_pairs(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the index, from 0, of each pair's connected component."""
     lefts, rights = int(left.max(initial=-1)) + 1, int(right.max(initial=-1)) + 1
-    ends = scipy.sparse.coo_array((np.ones(len(left), np.int8), (left, lefts + right)), shape=(lefts + rights,) * 2)
-    return (
-        scipy.sparse.csgraph.connected_components(ends, directed=False)[1][left] if len(left) else np.zeros(0, np.int64)
-    )
+    return label_components(left, lefts + right, lefts + rights)[left] if len(left) else np.zeros(0, np.int64)
+
+
+def label_components(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
+    """Return the component, from 0, of each of `count` nodes, of which each `a` is connected with its `b`."""
+    graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64))
 
 
 def _find_sharing(end: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -78,16 +78,6 @@ def _find_least_band(name: str, bits: float) -> int:
     )
 
 
-def _find_rare_band(name: str, other: str, children: int, level: str | None) -> int:
-    """Return the lowest band at which a name, the date of birth and the sex justify comparing a pair.
-
-    `level` is the level of the pair's other name, or None if it is missing.
-    """
-    levels = {"date_of_birth": "same", "sex": "same"} | ({other: level} if level else {})
-    raised = FREE_BITS if level is None or children < LARGE_SERVICE_CHILDREN else 0
-    return _find_least_band(name, _compute_missing_bits(children, levels, raised))
-
-
 def _list_common_bands(name: str, other: str, children: int) -> list[int]:
     """Return the bands of a name that are too common for pairs sharing only that name and the date of birth.
 
@@ -146,13 +136,11 @@ def _build_alike_ends_sql(children: int) -> str:
         "forename": "starts the same",
         "sex": "same",
     }
-    # The levels include no postcode, so their weights do not depend on the number of children.
-    enough = (
-        -math.log2(model.compute_prior(children))
-        - sum(model.compute_weight(*level) for level in levels.items())
-        - FREE_BITS
+    more = (
+        "true"
+        if _compute_missing_bits(children, levels) <= 0
+        else f"({_build_close_name_sql('surname')} OR {_build_close_name_sql('forename')})"
     )
-    more = "true" if enough <= 0 else f"({_build_close_name_sql('surname')} OR {_build_close_name_sql('forename')})"
     # A missing token makes the comparison NULL, which must not exclude the pair.
     return f"{more} AND NOT coalesce({_build_equal_sql('surname_dob')} OR {_build_equal_sql('forename_dob')}, false)"
 
@@ -186,7 +174,10 @@ def _build_one_name_blocks(name: str, other: str, children: int) -> list[Block]:
     is common, only pairs that live, or may live, in one district are compared, or whose other names share an end or one
     of the forms in `_list_name_forms`.
     """
-    rare, alone = (_find_rare_band(name, other, children, level) for level in ("different", None))
+    same = {"date_of_birth": "same", "sex": "same"}
+    raised = FREE_BITS if children < LARGE_SERVICE_CHILDREN else 0
+    rare = _find_least_band(name, _compute_missing_bits(children, same | {other: "different"}, raised))
+    alone = _find_least_band(name, _compute_missing_bits(children, same))
     date, band, common = f"{name}_dob", f"l.{name}_band", _list_common_bands(name, other, children)
     found = [
         Block(_pair_tokens(date), of_left=f"NOT l.has_{other} AND {band} >= {min(rare, alone)}"),

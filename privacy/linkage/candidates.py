@@ -6,10 +6,8 @@ for each combination of outcomes of the conditions in the model's levels.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
@@ -39,13 +37,10 @@ PAIR = {
 class PairCache:
     """Pairs of patterns scored by an earlier linkage, so that only pairs with a new pattern are compared and scored.
 
-    The base class keeps nothing. Whether a pair is compared, and its weight, depends on its two patterns, the model,
-    this code and the published number of children, so a cache is valid only for the same model, code and number. A
-    pattern is identified by its mark: a hash of its content and of whether its child has a permanent UPN, which decides
-    its side in the first step. An identifier shared by too many children is removed before the mark is computed, and
-    the mark includes whether the pattern belongs to a crowd, so a change caused by other rows changes the mark. Rows
-    are joined to patterns, units and links from scratch each time, so the same pairs give bit-identical links. A cache
-    reveals as much as tokens do: only the linkage may read it.
+    The base class keeps nothing. A cache is valid only for the same model, code and published number of children, which
+    with its two patterns decide whether a pair is compared, and its weight. A pattern is identified by its mark
+    (`mark_patterns`). Rows are joined to patterns, units and links from scratch each time, so the same pairs give
+    bit-identical links. A cache reveals as much as tokens do: only the linkage may read it.
     """
 
     def read(self, part: int) -> pa.RecordBatchReader | None:
@@ -59,7 +54,7 @@ class PairCache:
 def mark_patterns(con: duckdb.DuckDBPyConnection, cache: PairCache) -> None:
     """Create `marks` (pattern, mark, fresh: new since the earlier linkage) and keep the marks."""
     # Everything that decides how a pattern is compared goes into its mark. Bands are not in its tie, and whether it is
-    # of a crowd or has a UPN in its unit depends on other rows.
+    # of a crowd or has a UPN in its unit, which decides its side in the first step, depends on other rows.
     marks = con.sql(
         """
         SELECT pattern, hash(tie, crowded, surname_band, forename_band, unit IN (FROM numbered)) AS mark
@@ -121,17 +116,12 @@ _HOUSEHOLD = (
 """SQL: date of birth, postcode and surname agree, and the forename does not."""
 
 
-def load_splink_beside() -> None:
-    """Import Splink in a background thread while DuckDB works, because the import takes seconds."""
-    # A daemon thread, so that a linkage that fails early does not wait for the import.
-    threading.Thread(target=import_module, args=("splink",), daemon=True).start()
-
-
 class Candidates:
     """Candidate pairs of every step of a linkage, found and scored before any units are merged.
 
     `steps` are the two sides of each step, as SQL conditions over `patterns` and `units`. `children` is the size of the
-    services, as in `model.compute_prior`. Creates `shapes` and `copies` (`_weigh_copies`).
+    services, as in `model.compute_prior`. Creates `shapes` (pattern, and shape: a hash of which tokens and bands it
+    has) and `copies` (`_weigh_copies`).
     """
 
     def __init__(
@@ -154,7 +144,9 @@ class Candidates:
             compared = [(left[fresh[left]], right), (left[~fresh[left]], right[fresh[right]])]
             self._found.append(look_up(con, patterns, compared, build_blocks(children)))
         # Pairs of all steps and the copies are weighed together, so that Splink runs once.
-        copies = _find_copies(con)
+        con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
+        first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
+        copies = first["pattern"].to_numpy()
         left, right = (np.concatenate(ends) for ends in zip(*self._found, (copies, copies), strict=True))
         kinds = _weigh(con, patterns, (left, right), children)
         *self._kinds, kinds_of_copies = np.split(kinds, np.cumsum([len(pairs[0]) for pairs in self._found]))
@@ -246,7 +238,7 @@ def _weigh(con: duckdb.DuckDBPyConnection, patterns: Patterns, pairs: Pairs, chi
 def _predict_pairs(con: duckdb.DuckDBPyConnection, settings: dict[str, Any]) -> str:
     """Score `pairs` (match_key, join_key_l, join_key_r) of `patterns` with Splink; return the name of the result
     table."""
-    from splink import DuckDBAPI, Linker  # see `load_splink_beside`
+    from splink import DuckDBAPI, Linker  # `link` imports it in the background
 
     con.execute(
         "CREATE OR REPLACE TEMP VIEW splink_patterns AS SELECT pattern AS unique_id, * FROM patterns"
@@ -286,13 +278,6 @@ def _compute_kinds(
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
         of_parts = threads.map(some, range(0, len(pairs[0]), _PAIRS_AT_ONCE))
         return np.concatenate([np.zeros(0, np.uint64), *of_parts])
-
-
-def _find_copies(con: duckdb.DuckDBPyConnection) -> np.ndarray:
-    """Create `shapes` (pattern, and shape: a hash of which tokens and bands it has); return one pattern of each."""
-    con.execute(f"CREATE TABLE shapes AS SELECT pattern, hash({_SHAPE}) AS shape FROM patterns").fetchall()
-    first = con.sql("SELECT min(pattern) AS pattern FROM shapes GROUP BY shape").to_arrow_table()
-    return np.asarray(first["pattern"].to_numpy())
 
 
 def _weigh_copies(

@@ -22,8 +22,11 @@ from privacy.linkage.candidates import score_pairs
 from privacy.linkage.link import FURTHER_THRESHOLD, THRESHOLD, Scored, link
 from privacy.linkage.model import build_waterfall, convert_to_probability
 
-ROWS_OF_A_RIVAL = 3
-"""Most rows shown to identify a rival, which may have more."""
+# Three rows are enough to identify a rival, which may have more.
+_ROWS_OF_UNIT = """
+SELECT source, council, row_key FROM rows JOIN units USING (pattern) WHERE unit = ?
+ ORDER BY source, council, row_key LIMIT 3
+"""
 
 
 class Why(StrEnum):
@@ -145,14 +148,14 @@ class _Follower:
         # Units merge from the first step on, so the entities of the rows are looked up before it.
         if not self.seen:
             self._start(con, step)
-        sides = self._sides(con, step)
+        sides = self._find_sides(con, step)
         if self.seen["same_entity"] or sides is None:
             return
         left, right = sides
         self.seen["step"] = step.name
         self.seen["pair"] = _score_pair(con, left["pattern"], right["pattern"], step.children)
         ends = self._rows if left["pattern"] == self._patterns[0] else self._rows[::-1]
-        self.seen["decision"] = _build_decision(con, step, left["unit"], right["unit"], ends, self._name)
+        self.seen["decision"] = self._build_decision(con, step, left["unit"], right["unit"], ends)
 
     def _start(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
         found = [_find_pattern(con, row) for row in self._rows]
@@ -167,12 +170,51 @@ class _Follower:
             "decision": None,
         }
 
-    def _sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
+    def _find_sides(self, con: duckdb.DuckDBPyConnection, step: Scored) -> list[dict[str, Any]] | None:
         """Return pattern and unit of the left and the right row, or None if the step does not compare them."""
         a, b = self._patterns
         rows = f"SELECT pattern, unit FROM patterns JOIN units USING (pattern) WHERE pattern IN ({a}, {b}) AND "
         left, right = (con.sql(f"{rows} ({side})").to_arrow_table().to_pylist() for side in (step.left, step.right))
         return [left[0], right[0]] if len(left) == len(right) == 1 else None
+
+    def _build_decision(
+        self, con: duckdb.DuckDBPyConnection, step: Scored, left: int, right: int, ends: tuple[Row, ...]
+    ) -> dict[str, Any]:
+        """Return what a step decided about two units that contain the rows `ends`.
+
+        Includes the weight of their strongest pair of records, the bits added if neither has another partner
+        (`blocks.FREE_BITS`), and the rivals chosen instead.
+        """
+        unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
+        decision, rivals = step.decision, []
+        at = np.flatnonzero((unit_l == left) & (unit_r == right))
+        for pair in decision.kept:
+            takes_left, takes_right = unit_l[pair] == left, unit_r[pair] == right
+            # A rival shares exactly one end. The pair itself shares both.
+            if takes_left != takes_right:
+                taker = int(unit_r[pair] if takes_left else unit_l[pair])
+                rivals.append(
+                    {
+                        "linked_to": self._name(ends[0] if takes_left else ends[1]),
+                        "weight": float(weight[pair]),
+                        "posterior": convert_to_probability(float(decision.odds[pair])),
+                        "rows": [self._name(Row(*row)) for row in con.execute(_ROWS_OF_UNIT, [taker]).fetchall()],
+                    }
+                )
+        if not len(at):
+            return {"weight": None, "kept": False, "rivals": rivals}
+        (pair,) = at
+        return {
+            "weight": float(weight[pair]),
+            "bits_raised": float(decision.alone[pair] - weight[pair]),
+            "posterior_alone": convert_to_probability(float(decision.alone[pair])),
+            "posterior": convert_to_probability(float(decision.odds[pair])),
+            "kept": bool(pair in decision.kept),
+            "of_those_left_over": bool(pair in decision.late),
+            "tie": bool(decision.vague[pair]),
+            "household": bool(step.pairs.column("household")[int(pair)].as_py()),
+            "rivals": rivals,
+        }
 
 
 def _find_pattern(con: duckdb.DuckDBPyConnection, row: Row) -> tuple[int, int, str]:
@@ -194,64 +236,3 @@ def _score_pair(con: duckdb.DuckDBPyConnection, left: int, right: int, children:
     (scored,) = score_pairs(con, [(left, right)], children).to_pylist()
     levels = {name: model.get_level_name(name, scored[f"gamma_{name}"]) for name in model.LEVELS}
     return build_waterfall(levels, children, scored["weight"]) | {"looked_at": scored["same_number"] or scored["alike"]}
-
-
-def _build_decision(
-    con: duckdb.DuckDBPyConnection,
-    step: Scored,
-    left: int,
-    right: int,
-    ends: tuple[Row, ...],
-    name: Callable[[Row], str],
-) -> dict[str, Any]:
-    """Return what a step decided about two units that contain the rows `ends`.
-
-    Includes the weight of their strongest pair of records, the bits added if neither has another partner
-    (`blocks.FREE_BITS`), and the rivals chosen instead.
-    """
-    unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
-    decision = step.decision
-    at = np.flatnonzero((unit_l == left) & (unit_r == right))
-    # A rival shares exactly one end. The pair itself shares both.
-    rivals = [i for i in decision.kept if (unit_l[i] == left) != (unit_r[i] == right)]
-    chosen = [_build_rival(con, step, i, left, ends, name) for i in rivals]
-    if not len(at):
-        return {"weight": None, "kept": False, "rivals": chosen}
-    (pair,) = at
-    return {
-        "weight": float(weight[pair]),
-        "bits_raised": float(decision.alone[pair] - weight[pair]),
-        "posterior_alone": convert_to_probability(float(decision.alone[pair])),
-        "posterior": convert_to_probability(float(decision.odds[pair])),
-        "kept": bool(pair in decision.kept),
-        "of_those_left_over": bool(pair in decision.late),
-        "tie": bool(decision.vague[pair]),
-        "household": bool(step.pairs.column("household")[int(pair)].as_py()),
-        "rivals": chosen,
-    }
-
-
-def _build_rival(
-    con: duckdb.DuckDBPyConnection,
-    step: Scored,
-    pair: int,
-    left: int,
-    ends: tuple[Row, ...],
-    name: Callable[[Row], str],
-) -> dict[str, Any]:
-    """Return a chosen pair that contains one of the two units, with the rows of its other end."""
-    unit_l, unit_r, weight = (step.pairs.column(name)[int(pair)].as_py() for name in ("unit_l", "unit_r", "weight"))
-    takes_left = unit_l == left
-    named = con.execute(
-        """
-        SELECT source, council, row_key FROM rows JOIN units USING (pattern) WHERE unit = ?
-         ORDER BY source, council, row_key LIMIT ?
-        """,
-        [unit_r if takes_left else unit_l, ROWS_OF_A_RIVAL],
-    ).fetchall()
-    return {
-        "linked_to": name(ends[0] if takes_left else ends[1]),
-        "weight": weight,
-        "posterior": convert_to_probability(float(step.decision.odds[pair])),
-        "rows": [name(Row(*row)) for row in named],
-    }

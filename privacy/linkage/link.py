@@ -5,16 +5,17 @@ their weights), `assignment` (one to one), and this module, which runs them and 
 are random, and are kept when a cohort is linked again.
 
 Only two things are learned from the cohort: which records compete with each other, and how many children share an
-identifier, or a postcode and a month of birth (`rows`). Every other number that affects a decision comes from the
-model, from this code, or is the published number of children. Adding or removing a record can therefore change only
-links of records connected to it by a chain of shared tokens.
+identifier, or a postcode and a month of birth (`rows`). One record can therefore change only links of records connected
+to it by a chain of shared tokens (`docs/linkage.md`).
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import duckdb
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import assignment, blocks, model, rows
-from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, load_splink_beside, mark_patterns
+from privacy.linkage.candidates import MARKS, NO_CACHE, Candidates, PairCache, mark_patterns
 from privacy.linkage.lookup import Patterns, read_by_pattern
 from privacy.linkage.model import convert_to_bits
 
@@ -113,7 +114,8 @@ def link(
     identity rules, the posterior for pairs, and NULL for `none`.
     """
     with open_in_memory() as con:
-        load_splink_beside()
+        # Splink takes seconds to import. A daemon thread, so that a linkage that fails early does not wait for it.
+        threading.Thread(target=import_module, args=("splink",), daemon=True).start()
         patterns = Patterns(rows.load(con, extracts))
         rows.find_entities(con)
         # Units merge from here on; the first step compares those with a permanent UPN to the others.
@@ -125,8 +127,15 @@ def link(
         mark_patterns(con, cache)
         # The pairs of every step are found before any unit is merged, so that Splink runs once for all of them.
         found = Candidates(con, patterns, [(left, right) for _, left, right, _ in STEPS], children)
-        steps = [_run_step(con, found, *step, children, watchers, cache, n) for n, step in enumerate(STEPS, MARKS + 1)]
-        review, rules = _review_patterns(con), assign_rules(con, patterns)
+        steps = [_run_step(con, found, n, children, watchers, cache) for n in range(MARKS + 1, MARKS + 1 + len(STEPS))]
+        columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
+        review = con.sql(
+            f"""
+            SELECT step, {columns}, count(*) AS pairs, min(weight) AS weight_low, max(weight) AS weight_high
+              FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
+            """
+        ).to_arrow_table()
+        rules = assign_rules(con, patterns)
         # Freed before the links are built, because both together are the peak memory of a corrected cohort.
         del found, patterns
         for relation in ("patterns", "marks"):
@@ -153,16 +162,13 @@ STEPS = (
 def _run_step(
     con: duckdb.DuckDBPyConnection,
     found: Candidates,
-    name: str,
-    left: str,
-    right: str,
-    one_to_one: bool,
+    number: int,
     children: int,
     watchers: Sequence[Watcher],
     cache: PairCache,
-    number: int,
 ) -> dict[str, Any]:
-    """Score the pairs of two sides, merge right units into left ones, and return counts."""
+    """Score the pairs of the two sides of a step, merge right units into left ones, and return counts."""
+    name, left, right, one_to_one = STEPS[number - MARKS - 1]
     right_units = found.score(cache, number)
     scored = con.sql("SELECT * EXCLUDE (pattern) FROM scored").to_arrow_table()
     decision = decide(scored, one_to_one)
@@ -266,16 +272,6 @@ def _merge(con: duckdb.DuckDBPyConnection, chosen: pa.Table) -> int:
     (by_number,) = con.execute("SELECT count(*) FROM chosen WHERE nhs").fetchall()[0]
     con.unregister("chosen")
     return int(by_number)
-
-
-def _review_patterns(con: duckdb.DuckDBPyConnection) -> pa.Table:
-    columns = ", ".join(f"pattern[{i}] AS {comparison}" for i, comparison in enumerate(model.LEVELS, 1))
-    return con.sql(
-        f"""
-        SELECT step, {columns}, count(*) AS pairs, min(weight) AS weight_low, max(weight) AS weight_high
-          FROM review GROUP BY step, pattern ORDER BY step, pairs DESC, pattern
-        """
-    ).to_arrow_table()
 
 
 LINK_COLUMNS = ("source", "council", "row_key", "child_id", "match_rule", "match_probability")

@@ -1,29 +1,15 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-`estimate_missed` derives the rates and their covariance from how well the links that were found agree (`agreement`).
-
-The model. Each field of a child's three records (pupil, health visitor, setting) differs or not, in any record,
-independently of the other fields and of the weight of the pair when everything agrees. How often each field differs,
-and in whose record, is estimated from the children in whom only that field differs, divided by those in whom at most
-that field differs. Such links are almost never missed, so nothing is cut off except names that are far from each other.
-A pair weighs what it would if everything agreed, less the cost of each difference (`COST_BITS`). It is found as the
-linkage would find it: if the weight is enough for records without another partner, or if date of birth, postcode and
-surname agree. Settings are linked to pupils first, and then a review to whichever it fits better. Summing over every
-combination of differences gives the five `RATES`. A bad pupil record is missed by both services at once: that is one of
-the combinations.
+Each field of a child's three records (pupil, health visitor, setting) is taken to differ or not, in any record,
+independently of the others. How often each differs, and in whose record, follows from the children in whom only that
+field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference, and is
+found as the linkage would find it; summing over every combination of differences gives the five `RATES`
+(`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
-
-Three kinds of number are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`),
-never from the cohort:
-
-- the cost of a difference
-- by how much the model underestimates each rate (`SHORTFALL`: records without a date or a name, rivals, two differences
-  in one field), and how many names are too far from each other to be found (`CUT_OFF`)
-- how much both vary from one population to another (`RELATIVE_SD`, `CUT_OFF_SD`, `UNSEEN_SD`)
-
-A second record of a pupil under another identifier is not covered: see `estimate_unjoined`.
+The constants are fixed in advance, from populations where the truth is known (`python -m bench.missed_links`), never
+from the cohort.
 """
 
 from __future__ import annotations
@@ -35,29 +21,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.linkage import cells
 from privacy.linkage.blocks import FREE_BITS
-from privacy.linkage.cells import (
-    AGREE,
-    ALL_AGREE,
-    CELLS,
-    DIFFERS,
-    FIELDS,
-    JOINS,
-    KIND_OF,
-    KINDS,
-    LEAST_WEIGHT,
-    NAMES,
-    NOT_JOINED,
-    ONE_DIFFERS,
-    ONE_SORT,
-    ONE_UPN_DIFFERS,
-    ONE_UPN_SAME,
-    PAIRS,
-    SORTS,
-    WEIGHT_STEP,
-    WITHOUT_UPN,
-    Differs,
-)
 
 Array = NDArray[np.float64]
 
@@ -83,7 +48,7 @@ COST_BITS = {
 _MEAN_BITS = 25.3
 """Average weight of pairs in which everything agrees. It is used when both names differ, because the remaining
 weight then does not depend on how common the names are."""
-_AT_HOME = ("date_of_birth", "postcode", "surname", NAMES)
+_AT_HOME = ("date_of_birth", "postcode", "surname", cells.NAMES)
 """A pair is found if none of these differs."""
 CUT_OFF, CUT_OFF_SD = 0.6, 0.25
 """Share of children not found because the names in a service's record are far from those in the other records,
@@ -132,8 +97,8 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
-    for number, field in enumerate(FIELDS):
-        without = _contract_tensor(found, shares, but=number)
+    for number, field in enumerate(cells.FIELDS):
+        without = _contract_tensor(found, shares, left_out=number)
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
         slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
         covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
@@ -171,24 +136,26 @@ def _compute_shares(counts: Array) -> list[Array]:
     """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
-    for field in FIELDS:
+    for field in cells.FIELDS:
         differing = counts[_list_cells(field)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
 
 
-def _contract_tensor(found: Array, shares: list[Array], but: int | None = None) -> Array:
+def _contract_tensor(found: Array, shares: list[Array], left_out: int | None = None) -> Array:
     """Return the rates under these shares of differences in each field and of weights.
 
-    If `but` is given, the shares of that field are left out and the result is (differences, rates).
+    If a field is `left_out`, its shares are not applied and the result is (differences, rates).
     """
     left = np.tensordot(shares[-1], found, axes=1)
-    for place in range(len(FIELDS)):
-        left = np.moveaxis(left, 0, -1) if place == but else np.tensordot(shares[place], left, axes=1)
+    for place in range(len(cells.FIELDS)):
+        left = np.moveaxis(left, 0, -1) if place == left_out else np.tensordot(shares[place], left, axes=1)
     return left.T
 
 
-_OPTIONS: list[list[Differs | None]] = [[None, *(each for each in ONE_DIFFERS if each.field == f)] for f in FIELDS]
+_OPTIONS: list[list[cells.Differs | None]] = [
+    [None, *(each for each in cells.ONE_DIFFERS if each.field == f)] for f in cells.FIELDS
+]
 """What can differ in each of `FIELDS`: nothing, or one of its cells."""
 
 
@@ -210,41 +177,41 @@ def _compute_cut_off() -> Array:
 def _build_tensor_at(far_names: float) -> Array:
     """Return `_build_tensor` if names in a service's record that are far from the others' cost this many bits."""
     by_field = [
-        [[_compute_cost(each, pair, far_names) for pair in range(len(PAIRS))] for each in of] for of in _OPTIONS
+        [[_compute_cost(each, pair, far_names) for pair in range(len(cells.PAIRS))] for each in of] for of in _OPTIONS
     ]
     cost = np.array([list(one) for one in product(*by_field)])  # (combinations, fields, pairs)
     lost = cost.sum(axis=1)
     # Midpoints of the parts of each step.
-    weights = (np.arange(len(ALL_AGREE) * _POINTS) + 0.5) * WEIGHT_STEP / _POINTS + LEAST_WEIGHT
-    names = cost[:, FIELDS.index(NAMES)].any(axis=1)
+    weights = (np.arange(len(cells.ALL_AGREE) * _POINTS) + 0.5) * cells.WEIGHT_STEP / _POINTS + cells.LEAST_WEIGHT
+    names = cost[:, cells.FIELDS.index(cells.NAMES)].any(axis=1)
     points = np.where(names, _MEAN_BITS, weights[:, None])[:, :, None]
-    at_home = (cost[:, [FIELDS.index(field) for field in _AT_HOME]] == 0).all(axis=1)
+    at_home = (cost[:, [cells.FIELDS.index(field) for field in _AT_HOME]] == 0).all(axis=1)
     # The threshold of 0.5 is 0 bits.
     found = (points - lost + FREE_BITS >= 0) | at_home
-    review, setting, bridged = (found[:, :, pair] for pair in range(len(PAIRS)))
+    review, setting, bridged = (found[:, :, pair] for pair in range(len(cells.PAIRS)))
     fits_better = lost[:, 0] <= lost[:, 2]
     # Linked to the pupil, the setting's record is a second way to the review; otherwise the two compete for the review.
     seen = np.where(setting, review | bridged, review & (fits_better | ~bridged))
     missed_links = np.stack([~seen & ~setting, ~seen & setting, seen & ~setting, ~review, ~setting])
-    by_step = missed_links.reshape(len(RATES), len(ALL_AGREE), _POINTS, -1).mean(axis=2)
+    by_step = missed_links.reshape(len(RATES), len(cells.ALL_AGREE), _POINTS, -1).mean(axis=2)
     shape = [len(of_field) for of_field in _OPTIONS]
-    return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(ALL_AGREE), *shape), 0, -1))
+    return np.ascontiguousarray(np.moveaxis(by_step.reshape(len(RATES), len(cells.ALL_AGREE), *shape), 0, -1))
 
 
-def _compute_cost(difference: Differs | None, pair: int, far_names: float) -> float:
-    if difference is None or not DIFFERS[difference.record][pair]:
+def _compute_cost(difference: cells.Differs | None, pair: int, far_names: float) -> float:
+    if difference is None or not cells.DIFFERS[difference.record][pair]:
         return 0.0
-    if (difference.field, difference.size) == (NAMES, "far") and difference.record in _OF_SERVICES:
+    if (difference.field, difference.size) == (cells.NAMES, "far") and difference.record in _OF_SERVICES:
         return far_names
     return COST_BITS[difference.field, difference.size]
 
 
-_ALL_AGREE = np.array([CELLS.index(cell) for cell in ALL_AGREE])
+_ALL_AGREE = np.array([cells.CELLS.index(cell) for cell in cells.ALL_AGREE])
 
 
 @cache
 def _list_cells(field: str) -> NDArray[np.int64]:
-    return np.array([CELLS.index(str(each)) for each in ONE_DIFFERS if each.field == field])
+    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == field])
 
 
 NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
@@ -278,24 +245,22 @@ class Unjoined:
 def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     """Estimate the share of school census rows that were not found, from how the others were.
 
-    `counts` are the children in each of `JOINS`, `variances` those of the noise in each. A Profile and a census row
-    with one permanent UPN are joined whatever else they contain. Without a common UPN (one is temporary, or two were
-    given), they are joined if their contents are the same or nearly so. So if D children were joined without a UPN, and
-    a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D more whose records
-    differ. The share of these that was not found (`NOT_FOUND`) was measured where the truth is known (`python -m
-    bench.missed_links`). Such a child has two records among the pupils, and a review or a setting may be linked to
-    either, so services often miss the child too (`SPLIT`).
+    `counts` are the children in each of `JOINS`, `variances` those of the noise in each. If D children were joined
+    without a UPN, and a share s of those joined by UPN have records that agree, there were about (1 - s) / s times D
+    more whose records differ, of which `NOT_FOUND` were not found. Such a child has two records among the pupils, so
+    services often miss the child too (`SPLIT`).
 
     If hardly any rows were joined by UPN, the share is `USUAL_UNJOINED`, with a deviation just as large.
     """
-    place = {join: JOINS.index(join) for join in JOINS}
-    same, differs, without = (counts[place[each]] for each in (ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN))
-    if same <= 5 * np.sqrt(variances[place[ONE_UPN_SAME]]):  # five standard deviations of the noise
+    place = {join: cells.JOINS.index(join) for join in cells.JOINS}
+    by_join = (cells.ONE_UPN_SAME, cells.ONE_UPN_DIFFERS, cells.WITHOUT_UPN)
+    same, differs, without = (counts[place[each]] for each in by_join)
+    if same <= 5 * np.sqrt(variances[place[cells.ONE_UPN_SAME]]):  # five standard deviations of the noise
         return Unjoined(USUAL_UNJOINED, USUAL_UNJOINED)
-    ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[NOT_JOINED]).sum())
+    ratio, rows = max(differs, 0.0) / same, float(np.delete(counts, place[cells.NOT_JOINED]).sum())
     missed = NOT_FOUND * ratio * max(without, 0.0)
     off = NOT_FOUND_SD * ratio * max(without, 0.0)
-    noise = (NOT_FOUND * ratio) ** 2 * variances[place[WITHOUT_UPN]]
+    noise = (NOT_FOUND * ratio) ** 2 * variances[place[cells.WITHOUT_UPN]]
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
 
 
@@ -343,12 +308,10 @@ def estimate_factors(
     each council in each of `KINDS` (councils, kinds), with the variance of the noise in each. `seen_by` (3,) are the
     children seen by both services, by the health visitor only, and in a setting only; they weight the rates.
 
-    Councils record more or less carefully, and families move more or less often. The number of a council's children in
-    whom one field differs, by whose record, is compared with the number expected if the council were like all others.
-    Every difference of that kind is assumed to be that many times as common there, and the rates are summed again
-    (`compute_local_rates`). Where there are too few children, or too much noise, the estimate stays at the overall
-    value: this is an empirical Bayes estimate in two steps, first of a difference in all records together, then of each
-    record against that.
+    The children of a council in whom one field differs, by whose record, are compared with the number expected if the
+    council were like all others. Every difference of that kind is assumed to be that many times as common there, and
+    the rates are summed again. With few children or much noise the estimate stays at the overall value: empirical Bayes
+    in two steps, first of a difference in all records together, then of each record against that.
 
     If too few were linked to both services, every council gets a factor of 1.
     """
@@ -358,7 +321,7 @@ def estimate_factors(
         return Factors(values, covariances)
     weights = np.zeros((services, len(RATES)))
     weights[SERVICE_OF_RATE, range(len(RATES))] = np.maximum(seen_by, 1.0)[[0, 0, 0, 1, 2]]
-    over_all = weights @ compute_local_rates(counts, np.ones((1, len(CELLS))))[0]
+    over_all = weights @ compute_local_rates(counts, np.ones((1, len(cells.CELLS))))[0]
     against = np.maximum(over_all, _LEAST_SHARE * (weights @ USUAL))
     for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
         # The estimate, then the same with one factor moved by a small step at a time, for numerical derivatives.
@@ -376,14 +339,16 @@ def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array,
     The three arrays are (councils, cells), the derivative by each estimated factor (councils, numbers, cells), and the
     variances of those factors (councils, numbers).
     """
-    counted, noise = (each[:, -len(ONE_SORT) :].reshape(-1, len(SORTS), len(DIFFERS)) for each in (kinds, variances))
-    agree = np.maximum(kinds[:, KINDS.index(AGREE)], 0.0)
+    counted, noise = (
+        each[:, -len(cells.ONE_SORT) :].reshape(-1, len(cells.SORTS), len(cells.DIFFERS)) for each in (kinds, variances)
+    )
+    agree = np.maximum(kinds[:, cells.KINDS.index(cells.AGREE)], 0.0)
     over_all = np.maximum(counted.sum(axis=0), 0.0) / max(agree.sum(), 1.0)
     expected = np.maximum(agree[:, None, None] * over_all, _STEP)
     sort, of_sort = _shrink_to_one(counted.sum(axis=2), expected.sum(axis=2), noise.sum(axis=2))
     record, of_record = _shrink_to_one(counted, expected * np.maximum(sort, _STEP)[:, :, None], noise)
     by_sort, by_record = record[..., None] * _CELLS_OF, sort[:, :, None, None] * _CELLS_OF
-    slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(CELLS))], axis=1)
+    slopes = np.concatenate([by_sort.sum(axis=2), by_record.reshape(len(kinds), -1, len(cells.CELLS))], axis=1)
     # Cells in which no single field differs are as common as overall.
     times = np.where(_CELLS_OF.any(axis=(0, 1)), (sort[:, :, None, None] * by_sort).sum(axis=(1, 2)), 1.0)
     return times, slopes, np.concatenate([of_sort, of_record.reshape(len(kinds), -1)], axis=1)
@@ -397,5 +362,7 @@ def _shrink_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array
     return np.maximum(1.0 + trust * (counted / expected - 1.0), 0.0), trust * error
 
 
-_CELLS_OF = np.array([[kind == each for each in KIND_OF] for kind in ONE_SORT]).reshape(len(SORTS), len(DIFFERS), -1)
+_CELLS_OF = np.array([[kind == each for each in cells.KIND_OF] for kind in cells.ONE_SORT]).reshape(
+    len(cells.SORTS), len(cells.DIFFERS), -1
+)
 """Whether each of `CELLS` belongs to a sort of difference (axis 0) in a certain record (axis 1)."""

@@ -4,12 +4,10 @@ Names can be compared if a date of birth or a postcode is shared, and every cand
 levels, and m and u, are therefore the same as for clear text. `bench/linkage/estimate.py` produces `model.json`.
 Nothing is trained on the records being linked.
 
-Some levels keep households apart. If date of birth and postcode agree, a similar surname adds almost nothing: twins
-share all three. If postcode and surname agree, a forename that differs, or is similar only at one end, counts against
-the pair: it may be a twin, a brother or a cousin. Somebody else at the same address, or whose date of birth is
-another's with day and month swapped, has different names, or shares no more than a start or an end. If the date of
-birth agrees as well, the pair is either a child whose forename was replaced or a twin whose own record is missing:
-`candidates` weighs the two.
+Some levels keep households apart: twins share date of birth, postcode and surname, so a similar surname then adds
+almost nothing, and a different forename counts against the pair (`docs/linkage.md`). If everything but the forename
+agrees, the pair is either a child whose forename was replaced or a twin whose own record is missing: `candidates`
+weighs the two.
 
 `build_waterfall` shows how a weight adds up (prior, the Bayes factor of each comparison in bits, posterior) from the
 model alone, so that it can be explained without a record.
@@ -41,11 +39,9 @@ def _join_tests(*tests: str) -> str:
     return "(" + " OR ".join(tests) + ")"
 
 
-def _build_alike_sql(name: str, form: str, other: str | None = None) -> str:
+def _build_alike_sql(name: str, form: str) -> str:
     """Return SQL: a form of a name agrees, using either tokens with the date of birth or with the postcode."""
-    return _join_tests(
-        *(_build_equal_sql(f"{name}_{form}_{c}", f"{other or name}_{form}_{c}") for c in ("dob", "postcode"))
-    )
+    return _join_tests(*(_build_equal_sql(f"{name}_{form}_{context}") for context in ("dob", "postcode")))
 
 
 def _build_known_sql(condition: str) -> str:

@@ -23,18 +23,7 @@ import pyarrow.compute as pc
 import scipy
 
 from privacy.doors.sql import quote_text
-from privacy.linkage import assignment, model
-from privacy.linkage.link import (
-    FURTHER_THRESHOLD,
-    REVIEW_BAND,
-    THRESHOLD,
-    LinkResult,
-    Scored,
-    Watcher,
-    choose_pairs,
-    decide,
-    find_least_forename_bits,
-)
+from privacy.linkage import assignment, link, model
 from privacy.linkage.model import build_examples, build_waterfall_from_bits, convert_to_bits, convert_to_probability
 from privacy.linkage.rows import OWN_NUMBERS
 
@@ -59,16 +48,16 @@ class Report:
         self._children = model.REFERENCE_RECORDS
 
     @property
-    def watchers(self) -> tuple[Watcher, ...]:
+    def watchers(self) -> tuple[link.Watcher, ...]:
         """The watchers to give to `link`."""
         return (self._watch, self.comparable, self.control)
 
-    def _watch(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+    def _watch(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
         self._children = step.children
         if step.one_to_one:
             self.thresholds += _compute_sensitivity(step)
 
-    def facts(self, result: LinkResult) -> dict[str, Any]:
+    def facts(self, result: link.LinkResult) -> dict[str, Any]:
         """Return the facts, JSON-ready.
 
         Includes counts by step, source and rule; other thresholds and the negative control; rows with too little to
@@ -78,9 +67,9 @@ class Report:
         by_rule = by_rule.sort_by([("source", "ascending"), ("match_rule", "ascending")])
         return {
             "model_version": model.load_parameters()["version"],
-            "threshold": THRESHOLD,
-            "review_band": list(REVIEW_BAND),
-            "further_records_from": FURTHER_THRESHOLD,
+            "threshold": link.THRESHOLD,
+            "review_band": list(link.REVIEW_BAND),
+            "further_records_from": link.FURTHER_THRESHOLD,
             "steps": result.steps,
             "rows_by_source_and_rule": by_rule.rename_columns({"count_all": "rows"}).to_pylist(),
             "children": len(pc.unique(result.links["child_id"])),
@@ -94,7 +83,17 @@ class Report:
             "unlinkable": self.comparable.unlinkable,
             "shared_upns": self.comparable.shared_upns,
             "review_patterns": self._list_review_patterns(result.review_patterns),
-            "weights": list_weights(),
+            "weights": [
+                {
+                    "comparison": name,
+                    "level": level,
+                    "m": m,
+                    "u": u,
+                    "weight": round(model.compute_weight(name, level), 2),
+                }
+                for name, levels in model.load_parameters()["comparisons"].items()
+                for level, (m, u) in levels.items()
+            ],
             "examples": build_examples(self._children),
         }
 
@@ -115,30 +114,15 @@ class Report:
         ]
 
 
-def list_weights() -> list[dict[str, Any]]:
-    """Return the match-weight table: comparison, level, m, u and log2(m / u), strongest first within a comparison."""
-    return [
-        {
-            "comparison": comparison,
-            "level": level,
-            "m": m,
-            "u": u,
-            "weight": round(model.compute_weight(comparison, level), 2),
-        }
-        for comparison, levels in model.load_parameters()["comparisons"].items()
-        for level, (m, u) in levels.items()
-    ]
-
-
-def _compute_sensitivity(step: Scored) -> list[dict[str, Any]]:
+def _compute_sensitivity(step: link.Scored) -> list[dict[str, Any]]:
     """Return the links of a step at each threshold, and how many are gained and lost compared with the current one."""
     now = np.zeros(step.pairs.num_rows, bool)
     now[step.decision.kept] = True
     lines = []
-    for threshold in sorted((*OTHER_THRESHOLDS, THRESHOLD)):
+    for threshold in sorted((*OTHER_THRESHOLDS, link.THRESHOLD)):
         # With the linkage's own posterior: weighing every pair anew, here and in the control, is half of the linkage's
         # time for England.
-        kept = choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
+        kept = link.choose_pairs(step.pairs, step.decision.posterior, step.decision.vague, threshold)
         stay = int(now[kept].sum())
         counts = {"links": len(kept), "gained": len(kept) - stay, "lost": int(now.sum()) - stay}
         lines.append({"step": step.name, "threshold": threshold, **counts})
@@ -157,7 +141,7 @@ class Comparable:
         self.unlinkable: list[dict[str, Any]] = []
         self.shared_upns = 0
 
-    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
         if self.rows:
             return
         self.rows = dict(con.execute("SELECT source, count(*) FROM rows GROUP BY source ORDER BY source").fetchall())
@@ -166,7 +150,7 @@ class Comparable:
             SELECT source, array_to_string([{_LACKS}], ', ') AS lacks, count(*) AS rows,
                    count(*) FILTER ({_HAS_NUMBER}) AS rows_with_own_number
               FROM rows JOIN patterns USING (pattern) JOIN shapes USING (pattern) JOIN copies USING (shape)
-             WHERE NOT alike OR weight < {convert_to_bits(THRESHOLD)}
+             WHERE NOT alike OR weight < {convert_to_bits(link.THRESHOLD)}
              GROUP BY source, lacks ORDER BY source, rows DESC, lacks
             """
         )
@@ -247,25 +231,14 @@ def _compute_chance(events: int, trials: int, confidence: float) -> float:
 class NegativeControl:
     """A watcher of `link` that counts how often a record is linked to somebody else when its own partner is missing.
 
-    Tokens cannot be given another date of birth, so strangers cannot be made up. But a partner can be removed. The left
-    units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the step is
-    decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no partner, so
-    whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving out one
-    part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
+    The left units of a step are divided into `FOLDS` parts. Each part in turn is left out, with all its pairs, and the
+    step is decided again by the linkage's own rules. A right unit that was linked to a unit left out now has no
+    partner, so whatever it is linked to is a false link, with real names, real twins and real rivals around it. Leaving
+    out one part in `FOLDS` leaves fewer strangers to meet, so chances are divided by 1 - 1 / FOLDS.
 
-    This gives two limits, using Clopper and Pearson (1934) upper limits of binomial chances:
-
-    - cautious: the chance of a false link without a partner, times all right units. A unit whose partner is present is
-      linked falsely less often than without it: a pair that beats a partner would have been chosen without it too
-    - close: a unit is linked falsely only if it is not linked to its partner. If the partner is absent or not
-      recognised, the chance is that of the control, over the units not linked correctly. If a stranger beat the
-      partner, the stranger weighs more; the chance of that is the chance that a subject's stranger weighs as much as
-      the partner of another subject, picked at random. This assumes that how well strangers agree with a record does
-      not depend on how well its own partner does. Each of the two chances gets a limit at half the risk.
-
-    Both assume that unlinked records resemble strangers no more than linked ones do. If a link was false, or a child
-    has two units on the left, the control counts a correct link as false, so it errs upwards. Neither limit covers the
-    rules within a service (an identifier typed on another child's record), and neither covers missed links.
+    The close limit takes the chance that a stranger beats a partner from how often a subject's stranger weighs as much
+    as the partner of another subject. `docs/linkage-report.md` says what both limits assume. If a link was false, or a
+    child has two units on the left, the control counts a correct link as false, so it errs upwards.
 
     `controls` has the outcome of each step with links.
     """
@@ -273,12 +246,12 @@ class NegativeControl:
     def __init__(self) -> None:
         self.controls: list[Control] = []
 
-    def __call__(self, con: duckdb.DuckDBPyConnection, step: Scored) -> None:
+    def __call__(self, con: duckdb.DuckDBPyConnection, step: link.Scored) -> None:
         linked = step.decision.kept if step.one_to_one else np.flatnonzero(_find_further(step.pairs))
         if not len(linked):
             return
         left, right, weight = _get_columns(step.pairs, "unit_l", "unit_r", "weight")
-        part_of_pair, connected = _assign_parts(step.pairs), assignment.label_components(left, right)
+        part_of_pair, connected = _assign_parts(step.pairs), assignment.label_pairs(left, right)
         partners, strangers = [], []
         subjects = 0
         for part in range(FOLDS):
@@ -309,9 +282,9 @@ def _assign_parts(pairs: pa.Table) -> np.ndarray:
     return parts
 
 
-def _find_linked(pairs: pa.Table, step: Scored) -> tuple[np.ndarray, np.ndarray]:
+def _find_linked(pairs: pa.Table, step: link.Scored) -> tuple[np.ndarray, np.ndarray]:
     """Return the right units that the step would link among these pairs, and the weights."""
-    decision = decide(pairs, step.one_to_one)
+    decision = link.decide(pairs, step.one_to_one)
     decided = pairs.take(pa.array(decision.kept))
     further = pairs.filter(pa.array(_find_further(pairs)))
     both = (_get_columns(table, "unit_r", "weight") for table in (decided, further))
@@ -331,7 +304,9 @@ def _find_heaviest(units: np.ndarray, linked: np.ndarray, weight: np.ndarray) ->
 def _find_further(pairs: pa.Table) -> np.ndarray:
     """Return a mask of the pairs that could add a further record to a child, ignoring NHS numbers."""
     weight, forename = _get_columns(pairs, "weight", "forename")
-    sure: np.ndarray = (weight >= convert_to_bits(FURTHER_THRESHOLD)) & (forename >= find_least_forename_bits())
+    sure: np.ndarray = (weight >= convert_to_bits(link.FURTHER_THRESHOLD)) & (
+        forename >= link.find_least_forename_bits()
+    )
     return sure
 
 

@@ -1,15 +1,14 @@
-"""Samples pairs for clerical review: the sampling frame, its strata, and the keyed draw.
+"""Samples pairs for clerical review: the sampling frame, its strata, and the keyed draw (`docs/clerical-review.md`).
 
 The frame has at most one pair per pupil and service: the pupil's link or, if the pupil has none, either the record lost
 to a better link or the unlinked record that shares most tokens with the pupil's. The linkage drops most of the last
 kind before scoring: of 401 links missed in the stress extracts of one seed, 151 were among its scored pairs, and about
-250 are near candidates in this frame. A child is therefore in at most two pairs as the pupil, and each of the child's
-other records is in at most one link and one other pair.
+250 are near candidates in this frame.
 
 Measured strata (`SAMPLED`) are drawn pair by pair: a pair is in the sample if a keyed hash of its pupil's row is below
-a fixed chance. Other children's records do not affect this, so adding or removing a child moves one cell by 1. The
-chance follows from public sizes. The other strata (`CONTROLS`) have too few errors to show above the noise. A fixed
-number of pairs from each is reviewed so that reviewers see easy pairs too; only the restricted report counts them.
+a fixed chance, which follows from public sizes, so adding or removing a child moves one cell by 1. The other strata
+(`CONTROLS`) have too few errors to show above the noise. A fixed number of pairs from each is reviewed so that
+reviewers see easy pairs too; only the restricted report counts them.
 """
 
 from __future__ import annotations

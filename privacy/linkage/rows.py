@@ -4,19 +4,11 @@
 has_postcode, has_surname, has_forename, crowded, surname_band, forename_band, token columns. Rows of one service with
 identical content form one pattern: those with complete demographics in any council, and those with enough for one child
 (`ENOUGH`) within one source and council. A row therefore never competes with its own copy. `tie` is a 64-bit hash of
-the pattern's content. If a row contains less than `ENOUGH`, each row is a pattern, and its number among identical rows
-is added to the hash. `tie` decides between equal weights, so the order in which rows are read never matters.
+the pattern's content; a row with less than `ENOUGH` is a pattern whose number among identical rows is hashed too. `tie`
+decides between equal weights, so the order in which rows are read never matters.
 
-`find_entities` adds the units of each service: patterns that are one child by identifier or by identical content. There
-are three kinds of edges, between any councils of one service:
-
-- the same UPN or NHS number, on records that share any other token, or one of which has nothing to compare
-- the same identifier from one sender (temporary UPN, local patient number) and a name with the date of birth
-- the same surname, forename as written, date of birth, postcode and sex: the child sent twice, or in two settings
-
-The connected components are the entities, so the result does not depend on the order of comparison. Two entities with
-one permanent UPN whose records share nothing else are then joined, unless there is evidence that they are two children
-(`_join_by_upn`).
+`find_entities` adds the units of each service: patterns that are one child by identifier or by identical content
+(`docs/linkage.md`). They are connected components, so the result does not depend on the order of comparison.
 """
 
 from __future__ import annotations
@@ -27,9 +19,9 @@ from typing import TypeAlias
 import duckdb
 import numpy as np
 import pyarrow as pa
-import scipy
 
 from privacy.doors.sql import quote_text
+from privacy.linkage.assignment import label_components
 from privacy.pseudonyms import TOKEN_COLUMNS, TOKENS, build_band_sql, build_bare_sql
 from privacy.services import MAX_CHILDREN_A_NUMBER, SERVICE_NAMES, SERVICES
 
@@ -253,7 +245,8 @@ def find_entities(con: duckdb.DuckDBPyConnection) -> None:
 def _connect(con: duckdb.DuckDBPyConnection) -> None:
     """Create `units`: the connected components of `edges`."""
     (count,) = con.execute("SELECT count(*) FROM patterns").fetchall()[0]
-    units = label_components(con.sql("FROM edges").to_arrow_table(), count)
+    edges = con.sql("FROM edges").to_arrow_table()
+    units = label_components(edges["a"].to_numpy(), edges["b"].to_numpy(), count)
     con.register("labels", pa.table({"pattern": pa.array(range(count), pa.int64()), "unit": units}))
     con.execute("CREATE OR REPLACE TABLE units AS FROM labels").fetchall()
     con.unregister("labels")
@@ -298,13 +291,6 @@ def _join_by_upn(con: duckdb.DuckDBPyConnection) -> None:
          WHERE NOT list_has_any(one.sources, other.sources) AND coalesce(list_has_any(one.sexes, other.sexes), true)
         """
     ).fetchall()
-
-
-def label_components(edges: pa.Table, count: int) -> np.ndarray:
-    """Return the component, from 0, of each of `count` nodes under `edges` (two integer columns)."""
-    a, b = (edges.column(side).to_numpy() for side in (0, 1))
-    graph = scipy.sparse.coo_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count))
-    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _add_edges(con: duckdb.DuckDBPyConnection, token: str, agreement: str) -> None:

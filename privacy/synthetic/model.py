@@ -1,4 +1,15 @@
-"""Fits a graphical model to the noisy marginals, and draws rows from it.
+"""Defines what synthetic rows are drawn from, fits a graphical model to it, and draws the rows.
+
+Rows should agree with what is published. Each marginal therefore gets the corrections that publication applies to its
+figures. If the totals over all places were not measured themselves, they are added as published: a noisy count may be
+negative and a number of rows may not, so without them many small cells would add up to too much.
+
+A pair of categories is impossible if an identity of the plan says so. The two sides of an identity are equal for every
+possible table, including a table of one row, so a row that counts on one side counts on the other. `AllOf` describes
+attributes that follow from others. To express this in pairs, a problem has an additional attribute: the first of the
+parts that does not hold. It determines each whole, and each part up to that one. It is drawn and then dropped.
+
+With a nesting, each group is a separate problem, as in `privacy.estimation.estimates`.
 
 The model has the greatest entropy among the distributions whose marginals fit best: attributes that were not measured
 together are independent given those that were (McKenna, Sheldon and Miklau 2019, "Graphical-model based estimation and
@@ -8,7 +19,7 @@ inference for differential privacy"). The library is `mbi`, by the same authors;
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,8 +28,222 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from privacy.synthetic.problem import FIRST, Codes, Names, Noisy, Problem
+from privacy.estimation.estimates import Estimates, build_estimates
+from privacy.estimation.intervals import Moments
+from privacy.release.mechanism import Measurement
+from privacy.release.plan import Plan
+from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector
+
+FIRST = "first that does not hold"
+_NONE = "every one holds"
+
+Names = tuple[str, ...]
+Codes = Mapping[str, NDArray[np.int64]]
+"""Synthetic rows: attribute -> index of its category in the domain, one per row."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An attribute that is `yes` exactly in the rows in which the first `of_first` parts hold."""
+
+    name: str
+    yes: str
+    of_first: int
+
+
+@dataclass(frozen=True)
+class AllOf:
+    """Wholes that follow from which of `parts` are `holds`."""
+
+    parts: Names
+    holds: str
+    wholes: tuple[Whole, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Noisy:
+    """A marginal: attributes, noisy counts over their domains, and the scale of the noise.
+
+    For totals, also the measured marginal that they are totals of.
+    """
+
+    attributes: Names
+    counts: Array
+    sigma: float
+    of: Names = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Rows to draw: their number, attributes, noisy marginals, and the impossible pairs of categories.
+
+    `impossible` has, for each pair of attributes, an array over both domains that is True for impossible pairs.
+    """
+
+    rows: int
+    attributes: tuple[Attribute, ...]
+    marginals: tuple[Noisy, ...]
+    impossible: Mapping[tuple[str, str], NDArray[np.bool_]]
+
+    def attribute(self, name: str) -> Attribute:
+        return next(each for each in self.attributes if each.name == name)
+
+    def without(self, held_out: Collection[Names]) -> Problem:
+        """Return the problem without some marginals and their totals."""
+        return replace(
+            self,
+            marginals=tuple(each for each in self.marginals if not {each.attributes, each.of} & set(held_out)),
+        )
+
+
+def iter_problems(
+    plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
+) -> Iterator[Problem]:
+    """Yield the problems of a measurement: one per group of a nesting, otherwise one.
+
+    `published` are the moments of the figures that rows should agree with; `place` is the attribute over which there
+    are totals. Marginals with a `left_out` attribute are not used. The number of rows is the release's estimate.
+    """
+    estimates, nesting = build_estimates(plan, measurement), plan.family.nesting
+    kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
+    noisy = {
+        names: measurement.noisy[names] + _compute_correction(plan.family, names, estimates, published)
+        for names in kept
+    }
+    if nesting is None:
+        sigmas = {names: plan.sigmas[names] for names in kept}
+        found = _build_problem(plan.family, _estimate_row_count(estimates, Cube({})), sigmas, noisy, place, all_of)
+        yield replace(found, marginals=(*found.marginals, *_iter_totals(plan.family, kept, place, published)))
+        return
+    inner, outer = plan.family.attribute(nesting.inner), plan.family.attribute(nesting.outer)
+    for group, part in plan.parts.items():
+        taken = {
+            inner.name: [inner.categories.index(member) for member in nesting.members[group]],
+            outer.name: [outer.categories.index(group)],
+        }
+        inside = {}
+        for names, counts in noisy.items():
+            for axis, name in enumerate(names):
+                counts = counts.take(taken[name], axis) if name in taken else counts
+            seen = tuple(name for name in names if name != outer.name)
+            inside[seen] = counts.reshape(part.family.shape(seen))
+        rows = _estimate_row_count(
+            estimates, Cube({}, where={inner.name: Selector.only(inner, *nesting.members[group])})
+        )
+        yield _build_problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
+
+
+def _compute_correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
+    """Return the corrections that publication applies to the cells of a marginal."""
+    selectors, nesting = {}, family.nesting
+    for name in names:
+        attribute = family.attribute(name)
+        if nesting is not None and name == nesting.outer:
+            # Published figures of a region are sums over its councils.
+            attribute = family.attribute(nesting.inner)
+            groups = {group: nesting.members[group] for group in family.attribute(name).categories}
+            selectors[attribute.name] = Selector.of(attribute, groups)
+        else:
+            selectors[name] = Selector.each(attribute)
+    cells = Cube(selectors)
+    return published.values(cells) - estimates.values(cells)
+
+
+def _iter_totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
+    """Yield the totals over all places of marginals with other attributes, unless those totals were measured."""
+    for names in measured:
+        others = tuple(name for name in names if name != place)
+        if len(others) < len(names) and len(others) > 1 and others not in measured:
+            cells = Cube({name: Selector.each(family.attribute(name)) for name in others})
+            # The model takes one scale for a whole marginal: the root of the mean variance.
+            yield Noisy(others, published.values(cells), float(np.sqrt(published.variance(cells).mean())), names)
+
+
+def _estimate_row_count(estimates: Estimates, rows: Cube) -> int:
+    """Return the release's estimate as a number of rows."""
+    return max(0, round(float(estimates.values(rows).item())))
+
+
+def _build_problem(
+    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
+) -> Problem:
+    with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
+    # The marginal without attributes is left out, because the number of rows is given.
+    marginals = tuple(
+        Noisy(names, noisy[names], sigma, with_place.get(names, ())) for names, sigma in sigmas.items() if names
+    )
+    measured = {name for marginal in marginals for name in marginal.attributes}
+    attributes = [each for each in family.attributes if each.name in measured]
+    impossible: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    for identity in family.identities:
+        if (found := _find_impossible_pairs(family, identity)) and set(found[0]) <= measured:
+            # Several identities may rule out pairs of the same two attributes.
+            impossible[found[0]] = impossible.get(found[0], False) | found[1]
+    if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
+        attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
+        impossible |= _find_all_of_pairs(family, all_of)
+    return Problem(rows, tuple(attributes), marginals, impossible)
+
+
+def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
+    """Return the pairs of categories that count differently on the two sides of an identity.
+
+    Returns None unless each side weights a single attribute, and the two differ.
+    """
+    sides: dict[str, Any] = {}
+    for side in (identity.left, identity.right):
+        if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
+            return None
+        (term,) = side.terms
+        ((name, vector),) = term.vectors.items()
+        sides[name] = term.coefficient * np.array(family.attribute(name).weights(vector))
+    if len(sides) != 2:
+        return None
+    first, second = family.ordered(sides)
+    return (first, second), sides[first][:, None] != sides[second][None, :]
+
+
+def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Return the impossible pairs of `FIRST` with each whole and each part."""
+    first = np.arange(len(all_of.parts) + 1)  # 0 if every part holds, otherwise the number of the part, from 1
+    found = {}
+    for whole in all_of.wholes:
+        yes = np.array([category == whole.yes for category in family.attribute(whole.name).categories])
+        found[whole.name, FIRST] = yes[:, None] != ((first == 0) | (first > whole.of_first))[None, :]
+    for place, part in enumerate(all_of.parts, start=1):
+        holds = np.array([category == all_of.holds for category in family.attribute(part).categories])
+        must, must_not = (first == 0) | (first > place), first == place
+        found[part, FIRST] = (~holds[:, None] & must[None, :]) | (holds[:, None] & must_not[None, :])
+    return found
+
+
+def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
+    """Count rows that have an impossible pair of categories or break `all_of`.
+
+    The rows belong to the problem, or to all groups, whose attributes other than place have the same domains.
+    """
+    wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
+    for (one, other), impossible in problem.impossible.items():
+        if FIRST not in (one, other):
+            wrong |= impossible[rows[one], rows[other]]
+    if any(each.name == FIRST for each in problem.attributes):
+
+        def holds(name: str, category: str) -> NDArray[np.bool_]:
+            return np.asarray(rows[name] == problem.attribute(name).categories.index(category))
+
+        for whole in all_of.wholes:
+            every = np.all([holds(part, all_of.holds) for part in all_of.parts[: whole.of_first]], axis=0)
+            wrong |= holds(whole.name, whole.yes) != every
+    return int(wrong.sum())
+
+
+def select_widest(problem: Problem, having: str) -> Sequence[Names]:
+    """Return every second of the largest marginals with this attribute, in the order of the plan."""
+    own = [each.attributes for each in problem.marginals if having in each.attributes]
+    return [names for names in own if len(names) == max(map(len, own))][::2]
+
 
 STEPS, SETTLED = 10_000, 1e-3
 """Most steps of mirror descent, and the relative fall of the loss over 50 steps below which it ends."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.release.workload import Array, Cube, Family
-from privacy.synthetic.problem import FIRST, Codes, Names, Problem
+from privacy.synthetic.model import FIRST, Codes, Names, Problem
 
 MARGIN = 2.0
 """How far inside its interval a rate should be, in rows, if the interval is wide enough."""

@@ -1,5 +1,5 @@
 """Fixtures for keys."""
 
-from tests.support.linkage.populations import keys
+from tests.support.linkage.populations import key_folder, keys
 
-__all__ = ["keys"]
+__all__ = ["key_folder", "keys"]

@@ -8,6 +8,7 @@ out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 
 import duckdb
@@ -15,11 +16,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from privacy import pseudonyms
 from privacy.keys import KeyRing
+from privacy.linkage.assignment import label_components
 from privacy.pseudonyms import RARE_SURNAME
 from tests.support.linkage import stress
 
@@ -59,22 +59,33 @@ def _zipf(count: int, power: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-@pytest.fixture(scope="module")
-def surnames() -> np.ndarray:
-    return _names(_listed("surnames.txt"), SURNAMES, np.random.default_rng(1))
-
-
 SHARES = _zipf(SURNAMES, 0.9)
 """Share of each surname: 5.7% of children have the most common, 58% one of the thousand most common."""
 
 
+@dataclass(frozen=True)
+class Attack:
+    """The public list of surnames, most common first, the children, and the tokens of each in their order: as sent
+    (first keying) and as stored (second)."""
+
+    surnames: np.ndarray
+    children: pd.DataFrame
+    sent: pd.DataFrame
+    stored: pd.DataFrame
+
+    def recover_by_rank(self, groups: pd.Series) -> float:
+        """Return the share of surnames recovered if the most common group is the most common name, and so on down."""
+        return _recovered(_by_rank(groups, self.surnames), self.children.surname)
+
+
 @pytest.fixture(scope="module")
-def children(surnames: np.ndarray) -> pd.DataFrame:
+def attack(keys: KeyRing) -> Attack:
     rng = np.random.default_rng(2)
+    surnames = _names(_listed("surnames.txt"), SURNAMES, np.random.default_rng(1))
     given = _names(list(rng.permutation(_listed("given_names.txt"))), GIVEN_NAMES, rng)
     born = pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, CHILDREN), unit="D")
     council = rng.choice(len(stress.COUNCILS), CHILDREN)
-    return pd.DataFrame(
+    children = pd.DataFrame(
         {
             "surname": rng.choice(surnames, CHILDREN, p=SHARES),
             "forename": rng.choice(given, CHILDREN, p=_zipf(GIVEN_NAMES, 0.75)),
@@ -84,15 +95,10 @@ def children(surnames: np.ndarray) -> pd.DataFrame:
             "source_row": np.arange(CHILDREN),
         }
     )
-
-
-@pytest.fixture(scope="module")
-def files(children: pd.DataFrame, keys: KeyRing) -> dict[str, pd.DataFrame]:
-    """Return tokens as sent (first keying) and as stored (second), one row for each of `children`, in its order."""
     token_keys = pseudonyms.TokenKeys(keys)
     sent = _tokens(children, token_keys)
-    tables = {"sent": sent, "stored": pseudonyms.rekey(sent, TOKENS, token_keys)}
-    return {name: table.to_pandas(types_mapper=_types.get) for name, table in tables.items()}
+    tables = (sent, pseudonyms.rekey(sent, TOKENS, token_keys))
+    return Attack(surnames, children, *(table.to_pandas(types_mapper=_types.get) for table in tables))
 
 
 def _tokens(children: pd.DataFrame, keys: pseudonyms.TokenKeys) -> pa.Table:
@@ -118,79 +124,81 @@ def _recovered(guess: pd.Series, truth: pd.Series) -> float:
     return float((guess.astype(object).where(guess.notna(), "") == truth).mean())
 
 
-def test_the_attack_works_on_surnames_alone(children: pd.DataFrame, surnames: np.ndarray) -> None:
-    hashed = pd.util.hash_pandas_object(children.surname, index=False)
-    assert _recovered(_by_rank(hashed, surnames), children.surname) > 0.2
+def test_the_attack_works_on_surnames_alone(attack: Attack) -> None:
+    assert attack.recover_by_rank(pd.util.hash_pandas_object(attack.children.surname, index=False)) > 0.2
 
 
 @pytest.mark.parametrize("keying", ["sent", "stored"])
-def test_no_column_gives_surnames_away(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], keying: str
-) -> None:
-    found = {token: _recovered(_by_rank(files[keying][token], surnames), children.surname) for token in TOKENS}
+def test_no_column_gives_surnames_away(attack: Attack, keying: str) -> None:
+    tokens = getattr(attack, keying)
+    found = {token: attack.recover_by_rank(tokens[token]) for token in TOKENS}
     assert len(found) > 20
     assert max(found.values()) < LIMIT, max(found, key=lambda token: found[token])
 
 
-def test_knowing_every_date_of_birth_gives_no_pair_away(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
-) -> None:
+def test_knowing_every_date_of_birth_gives_no_pair_away(attack: Attack) -> None:
     """Pairs of surname and date are ranked by their expected number of children."""
-    share_of_date = children.date_of_birth.value_counts(normalize=True)
-    expected = np.outer(SHARES[:2_000], share_of_date).ravel()
-    order = np.argsort(-expected)
-    pairs = (surnames[order // len(share_of_date)], share_of_date.index[order % len(share_of_date)].strftime("%m%d"))
-    truth = children.surname + children.date_of_birth.dt.strftime("%m%d")
-    guess = _by_rank(files["stored"].t_surname_dob, pairs[0] + pairs[1])
-    assert _recovered(guess, truth) < LIMIT
+    share_of_date = attack.children.date_of_birth.value_counts(normalize=True)
+    order = np.argsort(-np.outer(SHARES[:2_000], share_of_date).ravel())
+    days = share_of_date.index[order % len(share_of_date)].strftime("%m%d")
+    guess = _by_rank(attack.stored.t_surname_dob, attack.surnames[order // len(share_of_date)] + days)
+    assert _recovered(guess, attack.children.surname + attack.children.date_of_birth.dt.strftime("%m%d")) < LIMIT
 
 
-def test_how_often_a_token_stands_tells_little_more_than_which_name_is_common(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
-) -> None:
+def test_the_frequency_of_a_token_tells_little_more_than_which_name_is_common(attack: Attack) -> None:
     """A token that occurs k times is matched to the surname for which k children on one date are most likely.
 
     Guessing the most common surname for every child needs no token; the gain from tokens is bounded, not zero.
     """
-    tokens = files["stored"].t_surname_dob
+    tokens, truth = attack.stored.t_surname_dob, attack.children.surname
     times = tokens.map(tokens.value_counts()).fillna(0).astype(int)
-    expected = SHARES * CHILDREN / children.date_of_birth.nunique()
-    likeliest = {k: surnames[np.argmax(k * np.log(expected) - expected)] for k in times.unique()}
-    blind = _recovered(pd.Series(surnames[0], children.index), children.surname)
-    assert _recovered(times.map(likeliest), children.surname) - blind < 0.025
+    expected = SHARES * CHILDREN / attack.children.date_of_birth.nunique()
+    likeliest = {k: attack.surnames[np.argmax(k * np.log(expected) - expected)] for k in times.unique()}
+    blind = _recovered(pd.Series(attack.surnames[0], truth.index), truth)
+    assert _recovered(times.map(likeliest), truth) - blind < 0.025
 
 
-def test_columns_joined_on_their_rows_give_no_surnames_away(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
+@pytest.mark.parametrize(
+    ("columns", "limit"),
+    [
+        (FIX_THE_SURNAME, LIMIT),
+        (["t_surname_dob", "t_surname_postcode"], LIMIT),
+        *(
+            # Rows that share the sound, start or end of a surname may have several surnames, but mostly one.
+            ([*FIX_THE_SURNAME, form], 2 * LIMIT)
+            for form in TOKENS
+            if form.startswith("t_surname_") and form not in FIX_THE_SURNAME
+        ),
+    ],
+    ids=lambda columns: columns[-1] if isinstance(columns, list) else "",
+)
+def test_columns_joined_on_their_rows_give_hardly_any_surname_away(
+    attack: Attack, columns: list[str], limit: float
 ) -> None:
     """Rows that share a token of the whole surname have the same surname, and so do chains of such rows."""
-    assert _recovered(_by_rank(joined(files["stored"], FIX_THE_SURNAME), surnames), children.surname) < LIMIT
-
-
-@pytest.mark.parametrize("form", [t for t in TOKENS if t.startswith("t_surname_") and t not in FIX_THE_SURNAME])
-def test_a_form_of_the_surname_joined_to_them_gives_hardly_more_away(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame], form: str
-) -> None:
-    """Rows that share the sound, start or end of a surname may have several surnames, but mostly one."""
-    groups = joined(files["stored"], [*FIX_THE_SURNAME, form])
-    assert _recovered(_by_rank(groups, surnames), children.surname) < 2 * LIMIT
+    assert attack.recover_by_rank(joined(attack.stored, columns)) < limit
 
 
 @pytest.fixture(scope="module")
-def two_services(children: pd.DataFrame, keys: KeyRing) -> pd.DataFrame:
-    """Return tokens as sent by two services that see most children, with each row's surname and child."""
-    rng = np.random.default_rng(3)
-    services = [_in_a_service(children, share, rng) for share in (0.98, 0.85)]
-    token_keys = pseudonyms.TokenKeys(keys)
-    tokens = pa.concat_tables([_tokens(service, token_keys) for service in services])
+def two_services(attack: Attack, keys: KeyRing) -> pd.DataFrame:
+    """Return tokens as sent by two services that see most children, with each row's surname and child: 2% have a wrong
+    date of birth, 8% another address."""
+    rng, children, services = np.random.default_rng(3), attack.children, []
+    for share in (0.98, 0.85):
+        seen = children[rng.random(len(children)) < share].copy()
+        wrong, moved = rng.random(len(seen)) < 0.02, rng.random(len(seen)) < 0.08
+        seen.loc[wrong, "date_of_birth"] = rng.permutation(children.date_of_birth)[: wrong.sum()]
+        seen.loc[moved, "postcode"] = rng.permutation(children.postcode)[: moved.sum()]
+        services.append(seen)
+    tokens = pa.concat_tables([_tokens(service, pseudonyms.TokenKeys(keys)) for service in services])
     rows = pd.concat(services, ignore_index=True)
     return tokens.to_pandas(types_mapper=_types.get).assign(surname=rows.surname, child=rows.source_row)
 
 
-def test_joined_files_of_two_services_give_few_surnames_away(surnames: np.ndarray, two_services: pd.DataFrame) -> None:
+def test_joined_files_of_two_services_give_few_surnames_away(attack: Attack, two_services: pd.DataFrame) -> None:
     """A child with a wrong date in one file connects two dates of its surname if anything else shows that it is one
     child: linking relies on that. The gain is bounded, not zero."""
-    guess = _by_rank(joined(two_services, FIX_THE_SURNAME), surnames)
+    guess = _by_rank(joined(two_services, FIX_THE_SURNAME), attack.surnames)
     assert _recovered(guess, two_services.surname) < LIMIT_OF_TWO_SERVICES
 
 
@@ -201,22 +209,6 @@ def test_a_token_of_common_names_joins_hardly_any_children_of_two_services(two_s
     assert (children > 1).mean() < 0.005
 
 
-def _in_a_service(children: pd.DataFrame, share: float, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the children that a service sees: 2% with a wrong date of birth, 8% with another address."""
-    seen = children[rng.random(len(children)) < share].copy()
-    wrong, moved = rng.random(len(seen)) < 0.02, rng.random(len(seen)) < 0.08
-    seen.loc[wrong, "date_of_birth"] = rng.permutation(children.date_of_birth)[: wrong.sum()]
-    seen.loc[moved, "postcode"] = rng.permutation(children.postcode)[: moved.sum()]
-    return seen
-
-
-def test_surnames_with_a_date_or_a_postcode_cannot_be_joined(
-    children: pd.DataFrame, surnames: np.ndarray, files: dict[str, pd.DataFrame]
-) -> None:
-    groups = joined(files["stored"], ["t_surname_dob", "t_surname_postcode"])
-    assert _recovered(_by_rank(groups, surnames), children.surname) < LIMIT
-
-
 def joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
     """Return the group of each row: rows that share a value in a column are in one group."""
     rows, values, offset = [], [], 0
@@ -225,35 +217,27 @@ def joined(tokens: pd.DataFrame, columns: list[str]) -> pd.Series:
         rows.append(np.flatnonzero(codes >= 0))
         values.append(codes[codes >= 0] + offset)
         offset += len(distinct)
-    row, value = np.concatenate(rows), np.concatenate(values) + len(tokens)
-    size = len(tokens) + offset
-    _, group = connected_components(coo_array((np.ones(len(row)), (row, value)), shape=(size, size)), directed=False)
-    return pd.Series(group[: len(tokens)])
+    nodes = label_components(np.concatenate(rows), np.concatenate(values) + len(tokens), len(tokens) + offset)
+    return pd.Series(nodes[: len(tokens)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keying", ["sent", "stored"])
-def test_one_row_alone_tells_little(children: pd.DataFrame, files: dict[str, pd.DataFrame], keying: str) -> None:
+def test_one_row_alone_tells_little(attack: Attack, keying: str) -> None:
     """Guesses use which tokens a row has and their last bits, compared with the most common surname for every child.
 
     The most likely surname of rows that look alike is learnt from children born on even days, whose names the attacker
     is assumed to know, and guessed for the others.
     """
-    tokens = files[keying][TOKENS]
-    has = tokens.notna().to_numpy() @ (1 << np.arange(len(TOKENS), dtype=np.int64))
+    tokens, children = getattr(attack, keying)[TOKENS], attack.children
     looks = {token: (tokens[token] % endings).fillna(99) for token, endings in BANDS_OF.items()}
-    looks["missing"] = pd.Series(has)
+    looks["missing"] = pd.Series(tokens.notna().to_numpy() @ (1 << np.arange(len(TOKENS), dtype=np.int64)))
     looks["all of these"] = pd.DataFrame(looks).astype(str).agg("/".join, axis=1)
-    gains = {name: _gain(look, children) for name, look in looks.items()}
-    assert max(gains.values()) < LIMIT, max(gains, key=lambda name: gains[name])
-
-
-def _gain(look: pd.Series, children: pd.DataFrame) -> float:
-    """Return the share guessed correctly in excess of guessing the most common surname for every child."""
     known = children.date_of_birth.dt.day % 2 == 0
-    counts = pd.DataFrame({"look": look, "surname": children.surname})[known].value_counts()
-    likeliest = counts.reset_index().drop_duplicates("look").set_index("look").surname
-    commonest = children.surname[known].mode()[0]
-    guess = look[~known].map(likeliest).fillna(commonest)
-    truth = children.surname[~known]
-    return _recovered(guess, truth) - _recovered(pd.Series(commonest, truth.index), truth)
+    truth, commonest = children.surname[~known], children.surname[known].mode()[0]
+    blind, gains = _recovered(pd.Series(commonest, truth.index), truth), {}
+    for name, look in looks.items():
+        counts = pd.DataFrame({"look": look, "surname": children.surname})[known].value_counts()
+        likeliest = counts.reset_index().drop_duplicates("look").set_index("look").surname
+        gains[name] = _recovered(look[~known].map(likeliest).fillna(commonest), truth) - blind
+    assert max(gains.values()) < LIMIT, max(gains, key=lambda name: gains[name])

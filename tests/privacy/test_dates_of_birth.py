@@ -65,8 +65,8 @@ def known(rows: pd.DataFrame) -> pd.Series:
     return rows.child_id.isin(children[np.random.default_rng(1).random(len(children)) < 0.5])
 
 
-def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: str) -> np.ndarray:
-    """Return the log probability of each review for each day of birth, given its `said` time (a month or a day)."""
+def _log_chances(rows: pd.DataFrame, known: pd.Series, times: pd.Series, step: str) -> np.ndarray:
+    """Return the log probability of each review for each day of birth, given its time (a month or a day)."""
     learned = rows[known & rows.born.notna() & rows.day.notna() & rows.review.notna()]
     chances: dict[tuple[str, pd.Period], np.ndarray] = {}
     for review, of_review in learned.groupby("review"):
@@ -76,7 +76,7 @@ def _log_chances(rows: pd.DataFrame, known: pd.Series, said: pd.Series, step: st
             for period, chance in pd.Series(days.to_numpy(), periods).groupby(level=0).sum().items():
                 chances.setdefault((str(review), period), np.full(len(BORN), NEVER))[at] += chance
     nothing = np.zeros(len(BORN))
-    pairs = zip(rows.review, said.dt.to_period(step), strict=True)
+    pairs = zip(rows.review, times.dt.to_period(step), strict=True)
     return np.stack([np.log(chances[pair]) if pair in chances else nothing for pair in pairs])
 
 
@@ -94,11 +94,6 @@ def _recovered(rows: pd.DataFrame, known: pd.Series, log_chances: np.ndarray, gr
     return float((BORN[likely.argmax(axis=1)].to_numpy() == rows.born[wanted].to_numpy()).mean())
 
 
-def _one_date(rows: pd.DataFrame) -> pd.Series:
-    """Return the group of each row: rows that share a token with a date of birth are in one group."""
-    return joined(rows, list(rows.columns[rows.columns.str.match(r"^t_.*_dob$")]))
-
-
 def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Series) -> None:
     """Without keys, links connect a child's reviews, of which only the month is kept."""
     by_month = _log_chances(rows, known, pd.to_datetime(rows.review_date), "M")
@@ -106,8 +101,9 @@ def test_payload_gives_a_month_away_and_no_day(rows: pd.DataFrame, known: pd.Ser
 
 
 def test_what_tokens_and_payload_give_away_together_is_why_they_lie_apart(rows: pd.DataFrame, known: pd.Series) -> None:
-    """Two people who combine them learn more, but far less than if the days were kept too."""
-    groups = _one_date(rows)
+    """Two people who combine them learn more, but far less than if the days were kept too. Rows that share a token with
+    a date of birth are in one group."""
+    groups = joined(rows, list(rows.columns[rows.columns.str.match(r"^t_.*_dob$")]))
     by_month = _recovered(rows, known, _log_chances(rows, known, pd.to_datetime(rows.review_date), "M"), groups)
     by_day = _recovered(rows, known, _log_chances(rows, known, rows.day, "D"), groups)
     assert by_month < 0.2

@@ -18,8 +18,9 @@ import pytest
 from bench.linkage.one_record import Cohort, changes
 from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
+from privacy.linkage.assignment import label_components
 from privacy.linkage.link import link
-from privacy.linkage.rows import CROWD_CHILDREN, label_components
+from privacy.linkage.rows import CROWD_CHILDREN
 from privacy.linkage.rows import load as load_rows
 from privacy.pseudonyms import BANDED_DOMAINS, TOKENS
 from tests.support.daily import first
@@ -34,15 +35,6 @@ JUST_UNDER_A_DOUBLING = 45
 """Number of children of a service at which one more rounds to another power of two."""
 MOST_ROWS = 7
 """Rows of children whose count one record changes: the limit of children per number, plus one."""
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
-
-
-def without(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
-    return frame.assign(**dict.fromkeys(columns, None))
 
 
 def of_few(children: int, seed: int) -> Frames:
@@ -68,8 +60,7 @@ def parts(tables: Tables) -> pd.DataFrame:
     placed = pd.concat(rows, ignore_index=True).reset_index(names="row")
     shared = pd.concat(values).merge(placed, on=PLACE)
     first = shared.groupby("value").row.transform("min")
-    edges = pa.table({"a": shared.row.to_numpy(), "b": first.to_numpy()})
-    return placed.assign(part=label_components(edges, len(placed)))
+    return placed.assign(part=label_components(shared.row.to_numpy(), first.to_numpy(), len(placed)))
 
 
 def linked(tables: Tables) -> pd.DataFrame:
@@ -85,9 +76,10 @@ def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
     """Return the tables with only these rows."""
     chosen = {}
     for source, table in tables.items():
-        keep = set(map(tuple, rows[rows.source == source][["council", KEY]].to_numpy()))
-        mask = [place in keep for place in zip(table["council"].to_pylist(), table[KEY].to_pylist(), strict=True)]
-        chosen[source] = table.filter(pa.array(mask))
+        keep = pa.Table.from_pandas(rows.loc[rows.source == source, ["council", KEY]], preserve_index=False)
+        chosen[source] = table.join(
+            keep.cast(table.select(["council", KEY]).schema), ["council", KEY], join_type="left semi"
+        )
     return chosen
 
 
@@ -106,7 +98,7 @@ def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: Key
     frames = of_few(JUST_UNDER_A_DOUBLING, seed=1)
     unlike = {"surname": "Quillfeather", "forename": "Zebedee", "postcode": "ZE2 9XX", "council": "wirral"}
     stranger = frames[source].head(1).assign(row_key=9_999, date_of_birth=pd.Timestamp("2020-02-29"), **unlike)
-    stranger = without(stranger, *{"upn", "nhs_number", "local_patient_id"} & set(stranger))
+    stranger[list({"upn", "nhs_number", "local_patient_id"} & set(stranger))] = None
     larger = frames | {source: pd.concat([frames[source], stranger], ignore_index=True)}
     before, after = (linked(tokenised(each, keys)) for each in (frames, larger))
     pd.testing.assert_frame_equal(before, after.loc[before.index])
@@ -114,9 +106,9 @@ def test_a_stranger_who_makes_the_cohort_a_size_larger_changes_no_link(keys: Key
 
 @pytest.mark.slow
 def test_the_first_postcode_of_a_service_changes_no_other_link(keys: KeyRing) -> None:
-    frames = {source: without(frame, "postcode") for source, frame in of_few(60, seed=2).items()}
+    frames = {source: frame.assign(postcode=None) for source, frame in of_few(60, seed=2).items()}
     health = frames["hv_reviews"]
-    nameless = without(health, "date_of_birth").iloc[::2]
+    nameless = health.assign(date_of_birth=None).iloc[::2]
     frames["hv_reviews"] = pd.concat([nameless, health.iloc[1::2]], ignore_index=True).astype(health.dtypes)
     first = stress.extracts(1_000, seed=9)["hv_reviews"].head(1).assign(row_key=9_999)
     before, after = (
@@ -130,11 +122,11 @@ def crowded(tokens: np.ndarray) -> dict[int, bool]:
     """Return children of one month at one postcode, by a token of their forename (a multiple of 64, which clears its
     bands), and whether they belong to a crowd."""
     count = len(tokens)
-    said = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
-    table = pa.table({name: pa.array(values.astype(np.uint64)) for name, values in said.items()})
-    who = pa.table({"council": ["leeds"] * count, "row_key": pa.array(range(count), pa.uint64())})
-    for name in who.column_names:
-        table = table.append_column(name, who[name])
+    columns = {"t_month_postcode": np.ones(count), "t_dob_postcode": np.arange(count), "t_forename_dob": tokens}
+    columns |= {"row_key": np.arange(count)}
+    table = pa.table(
+        {name: values.astype(np.uint64) for name, values in columns.items()} | {"council": ["leeds"] * count}
+    )
     with open_in_memory() as con:
         load_rows(con, {"hv_reviews": table})
         return dict(con.execute("SELECT t_forename_dob, crowded FROM patterns").fetchall())

@@ -8,6 +8,7 @@ import pytest
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
+from assets.linkage.tokens import open_tokens
 from privacy.doors import sealed
 from privacy.keys import KeyRing
 from privacy.pseudonyms import MARK_COLUMNS, TOKEN_COLUMNS
@@ -21,10 +22,10 @@ PLACES = (("leeds", "eyfsp"), ("leeds", "school_census"), ("wirral", "eyfsp"), (
 
 def child(source: str, council: str, number: int, names: tuple[str, str] | None = None) -> Row:
     surname, forename = names or (f"Quill{chr(97 + number)}", f"Ottoline{chr(97 + number)}")
-    said = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
-    said |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
+    values = {"upn": upn(800_000_000_000 + number), "nhs_number": str(nhs_number(11 * number + 1))}
+    values |= {"surname": surname, "forename": forename, "la_code": {"leeds": "383", "wirral": "344"}[council]}
     born = {"date_of_birth": f"2020-03-{number + 1:02d}"}
-    return row(source, {name: value for name, value in said.items() if name in row(source)}, born)
+    return row(source, {name: value for name, value in values.items() if name in row(source)}, born)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +54,8 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
         for stem in {part.kept_in for part in PartStore(home, key).held()}:
             kept = PartStore(home, key).files(stem)
             assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
-            assert {*sealed.open_sealed(kept.marks, keys.get_private_key("intake")).schema_arrow.names} <= {
-                *MARK_COLUMNS,
-                ROW_KEY,
-                "state",
-            }
+            marks = sealed.open_sealed(kept.marks, keys.get_private_key("intake"))
+            assert {*marks.schema_arrow.names} <= {*MARK_COLUMNS, ROW_KEY, "state"}
             for path, other in ((kept.marks, "tokens"), (kept.tokens, "intake"), (home.extract(*key).tokens, "intake")):
                 with pytest.raises(OSError, match="no decryption found"):
                     pq.read_table(path)
@@ -83,8 +81,6 @@ def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Hom
 def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[Home, KeyRing]) -> None:
     """Neither in the tokens of a part, in which each is the only one, nor in those that are linked."""
     home, keys = place
-    from assets.linkage.tokens import open_tokens
-
     for council, source in PLACES:
         key = (source, COHORT, council)
         for stem in {part.kept_in for part in PartStore(home, key).held()}:

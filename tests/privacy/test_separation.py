@@ -5,7 +5,6 @@ The extract is sorted by surname, as exports are. The attacker knows the frequen
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +34,6 @@ from tests.support.extracts import COHORT, row, text, upn
 CHILDREN, SURNAMES = 3_000, 400
 LIMIT = 0.01
 """Limit of the share guessed correctly in excess of guessing the most common surname for every child."""
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
 
 
 @pytest.fixture(scope="module")
@@ -74,37 +68,40 @@ def _people() -> pd.DataFrame:
 
 
 def _write(folder: Path, people: pd.DataFrame, source: str, keys: KeyRing, tools: Tools) -> Written:
-    said = [
+    rows = [
         row(source) | {name: str(value) for name, value in child.items()} | {"date_of_birth": f"{born:%Y-%m-%d}"}
         for child, born in zip(people.to_dict("records"), people.date_of_birth, strict=True)
     ]
     if source == "hv_reviews":
         visits = people.date_of_birth + pd.Timedelta(days=12)
-        said = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(said, visits, strict=True)]
+        rows = [r | {"review": "NBV", "review_date": f"{day:%Y-%m-%d}"} for r, day in zip(rows, visits, strict=True)]
     else:
-        said = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(said)]
+        rows = [r | {"upn": upn(800_000_000_000 + number)} for number, r in enumerate(rows)]
     path = folder / f"{COHORT}.csv"
-    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    path.write_text(text(rows, list(rows[0])), encoding="utf-8")
     landed, contract = Landed("leeds", source, COHORT, path), CONTRACTS[source]
-
-    def passed(out: SplitWriter | SenderWriter) -> None:
+    for name in ("kept", "sent"):
+        (folder / name).mkdir()
+    of_delivery, of_sent = _row_keys(keys, source)
+    tokens, intake = (keys.get_public_key(pair) for pair in ("tokens", "intake"))
+    kept = SplitWriter(folder / "kept", of_delivery, tokens, {}, lambda table: np.zeros(len(table), bool))
+    sent = SenderWriter(folder / "sent", of_sent, intake, build_tokens_schema(contract))
+    for out in (kept, sent):
         with out:
             extract = open_extract(landed, contract, load_council_file("leeds").dialect(source))
             stream_alone(tools, extract, contract, out)
-
-    for name in ("kept", "sent"):
-        (folder / name).mkdir()
-    of_delivery, of_sent = (
-        row_keys.derive_delivery_keys(keys, *landed.key, "mac"),
-        row_keys.derive_sent_file_keys(keys, *landed.key, "sha"),
-    )
-    kept = SplitWriter(
-        folder / "kept", of_delivery, keys.get_public_key("tokens"), {}, lambda t: np.zeros(len(t), bool)
-    )
-    sent = SenderWriter(folder / "sent", of_sent, keys.get_public_key("intake"), build_tokens_schema(contract))
-    passed(kept)
-    passed(sent)
     return Written(people, kept, sent)
+
+
+def _row_keys(keys: KeyRing, source: str) -> tuple[RowKeys, RowKeys]:
+    """Return the row keys of the delivery and of the file that a sender would send."""
+    key = (source, COHORT, "leeds")
+    return row_keys.derive_delivery_keys(keys, *key, "mac"), row_keys.derive_sent_file_keys(keys, *key, "sha")
+
+
+def _open(path: Path | None, pair: str, keys: KeyRing) -> pq.ParquetFile:
+    assert path
+    return sealed.open_sealed(path, keys.get_private_key(pair))
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +120,6 @@ def _aligned(order: np.ndarray, surnames: pd.Series) -> float:
     return float((guessed == surnames.to_numpy()[order]).mean())
 
 
-def _blind(surnames: pd.Series) -> float:
-    """Return the share guessed correctly by giving rows the names of the list in random order."""
-    return float((surnames.value_counts(normalize=True) ** 2).sum())
-
-
 def _places(rows: pa.Table, of: RowKeys) -> np.ndarray:
     """Return the position of each row in the extract."""
     return of.rows(rows[ROW_KEY].to_numpy()) - 1
@@ -135,25 +127,15 @@ def _places(rows: pa.Table, of: RowKeys) -> np.ndarray:
 
 def test_the_place_of_rows_names_nobody(profile: Written, keys: KeyRing) -> None:
     """Aligned with a sorted list, the extract identifies everybody, and files made from it identify nobody."""
-    surnames = profile.people.surname
-    key = ("eyfsp", COHORT, "leeds")
+    surnames, (of_delivery, of_sent) = profile.people.surname, _row_keys(keys, "eyfsp")
     assert _aligned(np.arange(CHILDREN), surnames) == 1
-    of_delivery, of_sent = (
-        row_keys.derive_delivery_keys(keys, *key, "mac"),
-        row_keys.derive_sent_file_keys(keys, *key, "sha"),
-    )
-    assert profile.kept.tokens
-    found = {
-        "payload": _aligned(_places(pq.read_table(profile.kept.kept), of_delivery), surnames),
-        "tokens, with the linkage's key": _aligned(
-            _places(sealed.open_sealed(profile.kept.tokens, keys.get_private_key("tokens")).read(), of_delivery),
-            surnames,
-        ),
-        "sent, with the intake's key": _aligned(
-            _places(sealed.open_sealed(profile.sent.kept, keys.get_private_key("intake")).read(), of_sent), surnames
-        ),
-    }
-    assert max(found.values()) < _blind(surnames) + LIMIT, found
+    blind = float((surnames.value_counts(normalize=True) ** 2).sum())  # by the names of the list in random order
+    for rows, its_keys in (
+        (pq.read_table(profile.kept.kept), of_delivery),
+        (_open(profile.kept.tokens, "tokens", keys).read(), of_delivery),
+        (_open(profile.sent.kept, "intake", keys).read(), of_sent),
+    ):
+        assert _aligned(_places(rows, its_keys), surnames) < blind + LIMIT
 
 
 def test_row_keys_follow_no_order_and_are_other_ones_for_every_delivery(keys: KeyRing) -> None:
@@ -170,35 +152,26 @@ def test_nobody_but_the_linkage_reads_a_token(profile: Written, keys: KeyRing, t
     """No value, column name, minimum or maximum can be read, not even in a sender's file."""
     strangers = KeyRing.create(tmp_path / "strangers")
     assert profile.kept.tokens
-    for path, holder in ((profile.kept.tokens, "tokens"), (profile.sent.kept, "intake")):
+    for path, holder, other in ((profile.kept.tokens, "tokens", "intake"), (profile.sent.kept, "intake", "tokens")):
         content = path.read_bytes()
         assert not [name for name in (*TOKEN_COLUMNS, ROW_KEY, "leeds", "com_e01") if name.encode() in content]
         with pytest.raises(OSError, match="no decryption found"):
             pq.read_table(path)
-        with pytest.raises(sealed.NotForThisKey):
-            sealed.open_sealed(path, strangers.get_private_key(holder))
-        other = next(pair for pair in ("intake", "tokens") if pair != holder)
-        with pytest.raises(sealed.NotForThisKey):
-            sealed.open_sealed(path, keys.get_private_key(other))
-        assert sealed.open_sealed(path, keys.get_private_key(holder)).metadata.num_rows == CHILDREN
+        for ring, pair in ((strangers, holder), (keys, other)):
+            with pytest.raises(sealed.NotForThisKey):
+                _open(path, pair, ring)
+        assert _open(path, holder, keys).metadata.num_rows == CHILDREN
 
 
-def test_payload_holds_no_token_no_place_and_no_day(visits: Written) -> None:
+def test_payload_holds_no_token_no_place_and_no_day(visits: Written, keys: KeyRing) -> None:
+    """The guess of twelve days before a visit to a newborn is right for every child if the day is kept, for one in a
+    month if not."""
     rows = pq.read_table(visits.kept.kept)
     assert not set(rows.column_names) & {*TOKEN_COLUMNS, "source_row"}
-    dates = [field.name for field in rows.schema if pa.types.is_date(field.type)]
-    assert dates == ["review_date"]
-    days = pc.day(rows["review_date"]).to_pylist()
-    assert set(days) == {1}
-
-
-def test_a_visit_to_a_newborn_no_longer_tells_its_date_of_birth(visits: Written, keys: KeyRing) -> None:
-    """The guess of twelve days before the visit is right for every child if the day is kept, for one in a month if
-    not."""
-    of = row_keys.derive_delivery_keys(keys, "hv_reviews", COHORT, "leeds", "mac")
-    rows = pq.read_table(visits.kept.kept)
-    born = visits.people.date_of_birth.to_numpy()[_places(rows, of)]
-    middle = rows["review_date"].to_pandas().map(lambda day: pd.Timestamp(day) + dt.timedelta(days=14 - 12))
+    assert [field.name for field in rows.schema if pa.types.is_date(field.type)] == ["review_date"]
+    assert set(pc.day(rows["review_date"]).to_pylist()) == {1}
+    born = visits.people.date_of_birth.to_numpy()[_places(rows, _row_keys(keys, "hv_reviews")[0])]
+    middle = pd.to_datetime(rows["review_date"].to_pandas()) + pd.Timedelta(days=14 - 12)
     assert (middle.to_numpy() == born).mean() < 0.08
 
 
@@ -207,14 +180,10 @@ def test_the_same_rows_give_the_same_payload_and_other_bytes_of_tokens(
 ) -> None:
     again = _write(tmp_path, profile.people, "eyfsp", keys, tools)
     assert again.kept.kept.read_bytes() == profile.kept.kept.read_bytes()
-    assert again.kept.tokens
-    assert profile.kept.tokens
-    assert again.kept.tokens.read_bytes() != profile.kept.tokens.read_bytes()
-    one, other = (
-        sealed.open_sealed(path, keys.get_private_key("tokens")).read()
-        for path in (again.kept.tokens, profile.kept.tokens)
-    )
+    paths = [written.kept.tokens for written in (again, profile)]
+    one, other = (_open(path, "tokens", keys).read() for path in paths)
     assert one.equals(other)
+    assert len({path.read_bytes() for path in paths if path}) == 2
 
 
 def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
@@ -224,24 +193,19 @@ def test_a_long_extract_is_in_the_same_order_and_leaves_nothing_behind(
         monkeypatch.setattr(module, "CHUNK_ROWS", 700)
     monkeypatch.setattr("sources.extract.open.APART", False)
     monkeypatch.setattr("sources.extract.readers.delimited.BLOCK_BYTES", 50_000)
-    aside = _seen(monkeypatch)
+    aside: list[bytes] = []
+    unlink: Callable[..., None] = Path.unlink
+
+    def look_and_unlink(path: Path, missing_ok: bool = False) -> None:
+        """Note what was on disk before rows were sorted."""
+        if path.suffix == ".unordered" and path.exists():
+            aside.append(path.read_bytes())
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", look_and_unlink)
     long = _write(tmp_path, profile.people, "eyfsp", keys, tools)
     assert pq.read_table(long.kept.kept).equals(pq.read_table(profile.kept.kept))
     assert pq.ParquetFile(long.kept.kept).num_row_groups > 1
     assert not list(tmp_path.rglob("*.unordered"))
     assert aside
     assert not [content for content in aside if b"com_e01" in content or b"t_upn" in content]
-
-
-def _seen(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return what was on disk before rows were sorted."""
-    found: list[bytes] = []
-    unlink: Callable[..., None] = Path.unlink
-
-    def looked_at(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".unordered" and path.exists():
-            found.append(path.read_bytes())
-        unlink(path, missing_ok=missing_ok)
-
-    monkeypatch.setattr(Path, "unlink", looked_at)
-    return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -55,8 +56,8 @@ def _right(plan: Plan, cells: int) -> float:
 )
 def test_an_analyst_who_knows_all_but_one_child_guesses_as_often_as_is_told(family: str, cells: int) -> None:
     plan = plan_family(family, sorted(PILOT), load_policy())
-    told, chance = count_guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
-    assert told - 0.01 - chance < _right(plan, cells) < told + chance
+    stated, chance = count_guessed_in_100(cells * plan.rho) / 100, 3.5 * 0.5 / RELEASES**0.5
+    assert stated - 0.01 - chance < _right(plan, cells) < stated + chance
 
 
 @dataclass(frozen=True)
@@ -77,27 +78,19 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     assert landed
     taken, contract = Intake(root / "landing", home, keys).ingest(landed), CONTRACTS["eyfsp"]
     of_sent = row_keys.derive_sent_file_keys(keys, *landed.key, "sha")
+    tools = make_tools(keys.limit_to_sender(), None, second_keying=False)
     with SenderWriter(root, of_sent, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
-        stream_alone(
-            make_tools(keys.limit_to_sender(), None, second_keying=False),
-            open_extract(landed, contract, CONTRACT_DIALECT),
-            contract,
-            out,
-        )
-    of_stored = row_keys.derive_delivery_keys(keys, *landed.key, taken.file_mac)
-    made, stored, payload = (
-        table.to_pandas(integer_object_nulls=True)
-        for table in (
-            sealed.open_sealed(out.kept, keys.get_private_key("intake")).read(),
-            sealed.open_sealed(home.extract(*landed.key).tokens, keys.get_private_key("tokens")).read(),
-            pq.read_table(home.extract(*landed.key).pseudonymised),
-        )
-    )
-    in_order = [
-        frame.assign(at=of.rows(frame.pop(ROW_KEY).to_numpy(np.uint64))).sort_values("at", ignore_index=True)
-        for frame, of in ((made, of_sent), (stored, of_stored), (payload, of_stored))
-    ]
-    return Own(*(frame.drop(columns="at") for frame in in_order))
+        stream_alone(tools, open_extract(landed, contract, CONTRACT_DIALECT), contract, out)
+    of_stored, extract = row_keys.derive_delivery_keys(keys, *landed.key, taken.file_mac), home.extract(*landed.key)
+    in_order = []
+    for table, its_keys in (
+        (sealed.open_sealed(out.kept, keys.get_private_key("intake")).read(), of_sent),
+        (sealed.open_sealed(extract.tokens, keys.get_private_key("tokens")).read(), of_stored),
+        (pq.read_table(extract.pseudonymised), of_stored),
+    ):
+        rows = table.take(pa.array(np.argsort(its_keys.rows(table[ROW_KEY].to_numpy()))))
+        in_order.append(rows.drop_columns(ROW_KEY).to_pandas(integer_object_nulls=True))
+    return Own(*in_order)
 
 
 def _tokens(frame: pd.DataFrame) -> pd.DataFrame:

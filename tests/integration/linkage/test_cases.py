@@ -6,6 +6,7 @@ Each case is linked among 1,500 other children, so that the prior and the rivals
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ Frames = dict[str, pd.DataFrame]
 Tokenise = Callable[[Frames], dict[str, pa.Table]]
 Rows = dict[str, tuple[str, dict[str, Any]]]
 """The source of each row, and how it differs from `BASE`."""
+Children = Callable[[Rows], dict[str, str]]
 CHILDREN = 1_500
 FIRST_ROW = 10_000_000
 BASE = {
@@ -32,20 +34,12 @@ UPN = stress.upns(pd.RangeIndex(900_000, 900_020).to_numpy())
 TEMPORARY_UPN = stress.upns(pd.RangeIndex(910_000, 910_020).to_numpy(), temporary=True)
 
 
-def profile(upn: int, **changes: Any) -> tuple[str, dict[str, Any]]:
-    return "eyfsp", {"upn": UPN[upn]} | changes
+def record(source: str, upn: int | None = None, **changes: Any) -> tuple[str, dict[str, Any]]:
+    return source, changes if upn is None else {"upn": UPN[upn]} | changes
 
 
-def census(upn: int, **changes: Any) -> tuple[str, dict[str, Any]]:
-    return "school_census", {"upn": UPN[upn]} | changes
-
-
-def review(**changes: Any) -> tuple[str, dict[str, Any]]:
-    return "hv_reviews", changes
-
-
-def setting(**changes: Any) -> tuple[str, dict[str, Any]]:
-    return "early_years_census", changes
+profile, census = partial(record, "eyfsp"), partial(record, "school_census")
+review, setting = partial(record, "hv_reviews"), partial(record, "early_years_census")
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +48,9 @@ def crowd() -> Frames:
 
 
 @pytest.fixture(scope="module")
-def crowd_tokens(crowd: Frames, tokenise: Tokenise) -> dict[str, pa.Table]:
-    return tokenise(crowd)
-
-
-@pytest.fixture
-def children(crowd_tokens: dict[str, pa.Table], tokenise: Tokenise) -> Callable[[Rows], dict[str, str]]:
+def children(crowd: Frames, tokenise: Tokenise) -> Children:
     """The child_id that each row got, by name."""
+    crowd_tokens = tokenise(crowd)
 
     def run(rows: Rows) -> dict[str, str]:
         people = pd.DataFrame([{"source": source, **BASE, **changes} for source, changes in rows.values()])
@@ -138,16 +128,15 @@ DIFFERENT_CHILD: dict[str, dict[str, Any]] = {
     ],
 )
 def test_a_profile_and_a_review(
-    children: Callable[[Rows], dict[str, str]], pupil: dict[str, Any], other: dict[str, Any], is_same: bool
+    children: Children, pupil: dict[str, Any], other: dict[str, Any], is_same: bool
 ) -> None:
     ids = children({"profile": profile(0, **pupil), "other": review(**other)})
     assert (ids["profile"] == ids["other"]) == is_same
 
 
 @pytest.mark.slow
-def test_who_shares_a_hostel_and_a_birthday_is_another_child(children: Callable[[Rows], dict[str, str]]) -> None:
-    likeness = {"surname": "Okafor", "forename": "Peter"}
-    both = {"profile": profile(0), "other": review(**likeness)}
+def test_who_shares_a_hostel_and_a_birthday_is_another_child(children: Children) -> None:
+    both = {"profile": profile(0), "other": review(surname="Okafor", forename="Peter")}
     ids = children(both)
     assert ids["profile"] == ids["other"], "at a home, where a surname was replaced and a forename mistyped"
     names = [{"surname": f"{a}okeby", "forename": f"{a}{b}alda"} for a in "BCDF" for b in "eiouy"]
@@ -167,13 +156,13 @@ TWINS = {"a": profile(0), "b": profile(1, **GEORGE)}
 OTHER_FAMILY = {"surname": "Yarwood", "date_of_birth": "2020-01-05", "postcode": "LS1 2AB"}
 
 
-def alike(one: str, other: str) -> Rows:
+def name_twins(one: str, other: str) -> Rows:
     """Twins whose forenames are forms of one name."""
-    records = {"a": profile(0), "b": profile(1), "seen_b": review(), "seen_a": review()}
-    forenames = (one, other, other, one)
     return {
-        name: (source, changes | {"forename": forename})
-        for (name, (source, changes)), forename in zip(records.items(), forenames, strict=True)
+        "a": profile(0, forename=one),
+        "b": profile(1, forename=other),
+        "seen_b": review(forename=other),
+        "seen_a": review(forename=one),
     }
 
 
@@ -261,9 +250,10 @@ CASES: dict[str, tuple[str, Rows]] = {
     ),
 }
 SLOW_CASES: dict[str, tuple[str, Rows]] = {
-    "twins called Mohammed and Muhammad": ("a seen_a | b seen_b", alike("Mohammed", "Muhammad")),
-    "twins called Millie and Amelia": ("a seen_a | b seen_b", alike("Millie", "Amelia")),
-    "twins called Elizabeth and Beth": ("a seen_a | b seen_b", alike("Elizabeth", "Beth")),
+    **{
+        f"twins called {' and '.join(names)}": ("a seen_a | b seen_b", name_twins(*names))
+        for names in (("Mohammed", "Muhammad"), ("Millie", "Amelia"), ("Elizabeth", "Beth"))
+    },
     "only a name, which two children bear": (
         "a | b | seen",
         {"a": profile(0), "b": profile(1, postcode="LS7 4AA", date_of_birth="2019-12-01"), "seen": review(**NO_HOME)},
@@ -286,7 +276,7 @@ SLOW_CASES: dict[str, tuple[str, Rows]] = {
         *(pytest.param(*case, id=name, marks=pytest.mark.slow) for name, case in SLOW_CASES.items()),
     ],
 )
-def test_rows_of_a_child(children: Callable[[Rows], dict[str, str]], expected: str, rows: Rows) -> None:
+def test_rows_of_a_child(children: Children, expected: str, rows: Rows) -> None:
     """`expected` lists the rows of each child, with a bar between children; other rows may be anybody's."""
     ids = children(rows)
     groups = [names.split() for names in expected.split("|")]
@@ -298,8 +288,8 @@ def test_rows_of_a_child(children: Callable[[Rows], dict[str, str]], expected: s
 def test_a_default_nhs_number_makes_no_child_of_many(
     crowd: Frames, linked: Callable[[Frames], LinkResult], every: int
 ) -> None:
-    health = crowd["hv_reviews"].copy()
-    health.loc[health.child % every == 0, "nhs_number"] = NHS[5]
+    health = crowd["hv_reviews"]
+    health = health.assign(nhs_number=health.nhs_number.where(health.child % every != 0, NHS[5]))
     sizes = linked({"hv_reviews": health}).links.group_by("child_id").aggregate([([], "count_all")])
     assert max(sizes["count_all"].to_pylist()) <= 4
 
@@ -314,7 +304,7 @@ def test_the_same_file_sent_twice(crowd: Frames, linked: Callable[[Frames], Link
     assert (children.loc[whole.intersection(children.index)] == 1).all()
 
 
-def test_a_row_without_anything_still_has_a_child() -> None:
+def test_a_row_without_anything_still_has_a_child_and_unknown_sources_are_refused() -> None:
     table = pa.table(
         {"council": ["leeds"] * 2, "row_key": [1, 2], **{t: pa.nulls(2, pa.uint64()) for t in TOKEN_COLUMNS}}
     )
@@ -322,8 +312,5 @@ def test_a_row_without_anything_still_has_a_child() -> None:
     assert len(set(links["child_id"].to_pylist())) == 2
     assert links["match_rule"].to_pylist() == ["none", "none"]
     assert links["match_probability"].to_pylist() == [None, None]
-
-
-def test_unknown_sources_are_refused() -> None:
     with pytest.raises(ValueError, match="parent_experience"):
         link({"parent_experience": pa.table({"council": ["leeds"]})})

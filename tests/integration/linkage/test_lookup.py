@@ -21,6 +21,7 @@ from tests.support.daily import first
 from tests.support.linkage import stress
 
 _PATTERNS = 120
+Tokenise = Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]]
 
 
 def patterns_at_random(rng: np.random.Generator) -> pa.Table:
@@ -49,12 +50,11 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.mark.parametrize("children", [26_000, 60_000, 600_000])
-@pytest.mark.parametrize("few_at_once", first(1, [True, False]))
+@pytest.mark.parametrize("pairs_at_once", first(1, [7, lookup._PAIRS_AT_ONCE]))
 def test_the_pairs_are_those_of_a_join(
-    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, children: int, few_at_once: bool
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, children: int, pairs_at_once: int
 ) -> None:
-    if few_at_once:
-        monkeypatch.setattr(lookup, "_PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(lookup, "_PAIRS_AT_ONCE", pairs_at_once)
     table = patterns_at_random(np.random.default_rng(children))
     con.register("patterns", table)
     left, fresh, right = np.split(np.arange(_PATTERNS), [40, 60])
@@ -73,19 +73,17 @@ def test_the_pairs_are_those_of_a_join(
         assert list(zip(*(end.tolist() for end in found), strict=True)) == joined
 
 
-def test_far_fewer_on_one_side(con: duckdb.DuckDBPyConnection) -> None:
+def test_far_fewer_on_one_side() -> None:
     rng = np.random.default_rng(5)
     many, few = (rng.integers(0, 2**63, size).astype(np.uint64) for size in (5_000, 9))
     few[:4] = many[[3, 3, 77, 4_999]]
     found = {
-        (int(a), int(b)) for left, right in lookup.iter_matches(many, few) for a, b in zip(left, right, strict=True)
+        pair for both in lookup.iter_matches(many, few) for pair in zip(*map(np.ndarray.tolist, both), strict=True)
     }
     assert found == {(3, 0), (3, 1), (77, 2), (4_999, 3)}
 
 
-def test_a_pair_weighs_what_its_kind_does(
-    con: duckdb.DuckDBPyConnection, tokenise: Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]]
-) -> None:
+def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokenise: Tokenise) -> None:
     """All pairs of some patterns: Splink on each, against Splink on one of each kind."""
     table = rows.load(con, tokenise(stress.extracts(12, seed=1)))
     left, right = (ends.ravel() for ends in np.meshgrid(np.arange(len(table)), np.arange(len(table))))
@@ -106,9 +104,7 @@ def test_a_condition_of_another_form_is_refused() -> None:
         model.list_conditions(settings)
 
 
-def test_who_has_the_same_name_sounds_the_same(
-    tokenise: Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]],
-) -> None:
+def test_who_has_the_same_name_sounds_the_same(tokenise: Tokenise) -> None:
     """So that two names are looked at by their sounds alone (`blocks`), wherever they have one."""
     sent = pd.concat([table.to_pandas() for table in tokenise(stress.extracts(400, seed=3)).values()])
     names = sent.dropna(subset="t_surname_dob").groupby("t_surname_dob").t_surname_sound_dob
@@ -116,9 +112,7 @@ def test_who_has_the_same_name_sounds_the_same(
 
 
 @pytest.mark.parametrize("children", first(1, [60_000, 600_000]))
-def test_no_pair_that_counts_is_passed_over(
-    tokenise: Callable[[dict[str, pd.DataFrame]], dict[str, pa.Table]], monkeypatch: pytest.MonkeyPatch, children: int
-) -> None:
+def test_no_pair_that_counts_is_passed_over(tokenise: Tokenise, monkeypatch: pytest.MonkeyPatch, children: int) -> None:
     names = (stress._BRITISH_SURNAMES[:12], stress._BRITISH_GIRLS[:10], stress._BRITISH_BOYS[:10])
     monkeypatch.setattr(stress, "_GROUPS", ((1.0, *names, 0.0),))
     tokens = tokenise(stress.extracts(3_000, seed=4))
@@ -135,8 +129,8 @@ def _linked(tokens: dict[str, pa.Table], children: int, monkeypatch: pytest.Monk
     """The result, and how many pairs were looked at."""
     looked_at = []
 
-    def look_up(*of: Any) -> lookup.Pairs:
-        found = lookup.look_up(*of)
+    def look_up(*arguments: Any) -> lookup.Pairs:
+        found = lookup.look_up(*arguments)
         looked_at.append(len(found[0]))
         return found
 

@@ -37,7 +37,7 @@ class Remembered(PairCache):
         self._parts[part] = rows.read_all()
 
     def pairs(self) -> list[list[object]]:
-        """All that was kept, in an order of its own."""
+        """All that was kept, sorted."""
         columns = [name for name in PAIR if name != "pattern"]
         return [
             table.select(columns).to_pandas().sort_values(columns, ignore_index=True).astype(str).values.tolist()
@@ -45,11 +45,11 @@ class Remembered(PairCache):
         ]
 
 
-def together(extracts: Extracts) -> Tables:
-    sources = dict.fromkeys(source for source, _ in extracts)
-    return {
-        source: pa.concat_tables([table for (of, _), table in extracts.items() if of == source]) for source in sources
-    }
+def concatenate(extracts: Extracts) -> Tables:
+    by_source: dict[str, list[pa.Table]] = {}
+    for (source, _), table in extracts.items():
+        by_source.setdefault(source, []).append(table)
+    return {source: pa.concat_tables(tables) for source, tables in by_source.items()}
 
 
 def the_same(scratch: LinkResult, again: LinkResult, previous: pa.Table | None) -> None:
@@ -116,8 +116,8 @@ def test_after_many_changes(tokenise: Callable[[dict[str, pd.DataFrame]], Tables
     sent, previous, memory = all_sent, None, None
     for _ in range(13):
         fresh, memory = Remembered(), Remembered(memory)
-        scratch = link(together(sent), previous, children=5_000, cache=fresh)
-        again = link(together(sent), previous, children=5_000, cache=memory)
+        scratch = link(concatenate(sent), previous, children=5_000, cache=fresh)
+        again = link(concatenate(sent), previous, children=5_000, cache=memory)
         the_same(scratch, again, previous)
         assert memory.pairs() == fresh.pairs()
         previous, sent = again.links, changed(sent, all_sent, rng)

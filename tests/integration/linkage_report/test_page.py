@@ -6,51 +6,42 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from assets.home.paths import Home
 from assets.linkage.report import coarsen_facts, render
+from assets.linkage.tokens import open_tokens
+from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.pseudonyms import TOKEN_COLUMNS
-from tests.integration.quality_report.test_pages import (
-    check_asks_nothing_of_the_network,
-    check_can_be_read_by_everyone,
-    check_fits_a_telephone_and_a_desk,
-    parsed,
-)
+from tests.support import report_pages
 from tests.support.browser import IN_A_BROWSER, started
-from tests.support.linkage.linked_home import COHORT
+from tests.support.linkage.linked_home import CHILDREN, COHORT
+from tests.support.linkage.populations import Frames
 
 
-def test_is_self_contained_and_can_be_read_by_everyone(page: str) -> None:
-    check_asks_nothing_of_the_network(page)
-    check_can_be_read_by_everyone(page)
-
-
-@IN_A_BROWSER
-def test_fits_a_telephone_and_a_desk(page: str) -> None:
-    check_fits_a_telephone_and_a_desk(page)
-
-
-def test_is_what_the_facts_give(page: str, facts: dict[str, Any]) -> None:
+def test_is_what_the_facts_give_self_contained_and_readable_by_everyone(page: str, facts: dict[str, Any]) -> None:
     assert render(coarsen_facts(facts)) == page
+    report_pages.check_asks_nothing_of_the_network(page)
+    report_pages.check_can_be_read_by_everyone(page)
     for anchor in ("steps", "false", "thresholds", "groups", "weighted", "unlinkable", "review", "weights", "examples"):
         assert f'<summary><h2 id="{anchor}">' in page
+    text = "".join(report_pages.parse_page(page).itertext())
+    assert all(level in text for levels in model.LEVELS.values() for level in levels)
 
 
 def test_the_few_facts_that_are_signed_come_first(page: str, facts: dict[str, Any]) -> None:
     first = page.partition("<details>")[0]
     everyone = coarsen_facts(facts)["groups"][0]
     for name, words in (("review", "a two-year review"), ("setting", "a setting")):
-        assert (
-            f"{100 * everyone[name]['share']:.1f}% of the children with an EYFS Profile are linked to {words}" in first
+        assert f"{100 * everyone[name]['share']:.1f}% of the children with an EYFS Profile are linked to {words}" in (
+            first
         )
     assert "of the links are false (95% sure)" in first
     assert "<table" not in first
 
 
 @IN_A_BROWSER
-def test_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
+def test_fits_a_telephone_and_a_desk_and_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
+    report_pages.check_fits_a_telephone_and_a_desk(page)
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
     with started() as browser:
@@ -61,28 +52,23 @@ def test_all_of_it_is_printed(page: str, tmp_path: Path) -> None:
         assert all(table.is_visible() for table in shown.locator("table").all())
 
 
-def test_every_level_is_in_the_weight_table(page: str) -> None:
-    said = "".join(parsed(page).itertext())
-    for levels in model.LEVELS.values():
-        assert all(level in said for level in levels)
-
-
-def test_no_token_no_child_and_no_row_is_in_it(home: Home, page: str) -> None:
+def test_no_token_no_child_and_no_row_is_in_it(home: Home, frames: Frames, keys: KeyRing, page: str) -> None:
     """Nothing as long as a token or a child_id, and no token that the extracts hold."""
-    facts = home.cohort(COHORT).linkage_report.read_text(encoding="utf-8")
-    for said in (page, facts):
-        assert not re.search(r"\b[0-9a-f]{32}\b", said)
-        numbers = set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", said))
-        for path in home.restricted.glob("pseudonymised/**/*.parquet"):
-            held = pq.read_table(path).to_pandas()
-            tokens = held[[name for name in TOKEN_COLUMNS if name in held]].stack().astype(str)
-            assert not numbers & set(tokens)
-        assert "source_row" not in said
+    tokens: set[str] = set()
+    for source, frame in frames.items():
+        for council in frame.council.unique():
+            rows = open_tokens(home.extract(source, COHORT, council), keys).read()
+            tokens.update(str(value) for name in rows.column_names if name in TOKEN_COLUMNS for value in rows[name])
+    assert len(tokens) > CHILDREN
+    for text in (page, home.cohort(COHORT).linkage_report.read_text(encoding="utf-8")):
+        assert not re.search(r"\b[0-9a-f]{32}\b", text)
+        assert not tokens & set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", text))
+        assert "source_row" not in text
 
 
 def test_a_cohort_without_any_link_has_a_page(facts: dict[str, Any]) -> None:
     empty = facts | {"thresholds": [], "review_patterns": [], "weighted": [], "unlinkable": []}
     empty["negative_control"] = facts["negative_control"] | {"steps": []}
     page = render(coarsen_facts(empty))
-    check_can_be_read_by_everyone(page)
+    report_pages.check_can_be_read_by_everyone(page)
     assert "No step has a link" in page

@@ -18,7 +18,7 @@ Text = Callable[..., str]
 
 @pytest.fixture
 def deliver(desk: Desk) -> Deliver:
-    """Land the text of an extract, take it in, and gather what a report needs."""
+    """Land the text of an extract, ingest it, and gather what a report needs."""
 
     def delivered(
         content: str, source: str = "eyfsp", council: str = "leeds", at: str = "2025-11-20T09:30"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -16,7 +14,8 @@ from assets.intake.quality_report.facts import build_extract_report, build_stopp
 from assets.intake.quality_report.publish import build_council_report, render, render_council
 from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
-from tests.support.browser import IN_A_BROWSER, started
+from tests.support import report_pages
+from tests.support.browser import IN_A_BROWSER
 
 pytestmark = pytest.mark.slow
 
@@ -48,64 +47,18 @@ def pages(deliver: Deliver, profiles: Text) -> dict[str, str]:
     }
 
 
-def parsed(page: str) -> ElementTree.Element:
-    """Parse a page as XML."""
-    assert page.startswith("<!DOCTYPE html>\n")
-    return ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
-
-
-def check_asks_nothing_of_the_network(page: str) -> None:
-    root = parsed(page)
-    tags = {element.tag for element in root.iter()}
-    assert not tags & {"script", "img", "link", "iframe", "object", "embed", "image", "use", "form", "base"}
-    ids = [element.get("id") for element in root.iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
-    for element in root.iter():
-        assert not [each for each in element.attrib if each == "src" or each.startswith("on")]
-        if "href" in element.attrib:
-            other = re.fullmatch(r"(\w+)\.html", element.attrib["href"])
-            assert other[1] in CONTRACTS if other else element.attrib["href"].removeprefix("#") in ids
-    assert not re.search(r"url\(|@import|https?:", page)
-
-
-def check_can_be_read_by_everyone(page: str) -> None:
-    root = parsed(page)
-    assert root.get("lang") == "en-GB"
-    levels = [int(element.tag[1]) for element in root.iter() if re.fullmatch("h[1-6]", element.tag)]
-    assert (levels[0], levels.count(1)) == (1, 1)
-    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
-    for table in root.iter("table"):
-        assert (table.findtext("caption") or "").strip()
-        assert all(cell.get("scope") in ("col", "row") for cell in table.iter("th"))
-        assert len({len(row) for row in table.iter("tr")}) == 1
-    for drawing in root.iter("svg"):
-        named = drawing.get("role") == "img" and drawing.get("aria-label") and drawing.findtext("desc")
-        assert named or drawing.get("aria-hidden") == "true"
-
-
-def check_fits_a_telephone_and_a_desk(*pages: str) -> None:
-    with started() as browser:
-        for width in (390, 1200):
-            view = browser.new_page(viewport={"width": width, "height": 900})
-            for page in pages:
-                view.set_content(page)
-                assert view.evaluate("document.documentElement.scrollWidth") <= width
-                headings = [element for element in parsed(page).iter() if element.tag in ("h1", "h2", "h3")]
-                assert view.locator("h1, h2, h3").count() == len(headings)
-
-
-def test_pages_ask_nothing_of_the_network_and_escape_every_text(pages: dict[str, str]) -> None:
+def test_pages_are_self_contained_escape_every_text_and_can_be_read_by_everyone(pages: dict[str, str]) -> None:
     for name, page in pages.items():
-        check_asks_nothing_of_the_network(page)
-        text = "".join(parsed(page).itertext())
+        report_pages.check_asks_nothing_of_the_network(page)
+        report_pages.check_can_be_read_by_everyone(page)
+        text = "".join(report_pages.parse_page(page).itertext())
         assert ("<script>alert(1)</script>" in text) == (name not in ("extract", "reviews"))
         assert "\u202e" not in page
-
-
-def test_pages_can_be_read_by_everyone(pages: dict[str, str]) -> None:
-    for page in pages.values():
-        check_can_be_read_by_everyone(page)
-    charts = [box for box in parsed(pages["reviews"]).iter("div") if box.find("svg[@class='columns']") is not None]
+    charts = [
+        box
+        for box in report_pages.parse_page(pages["reviews"]).iter("div")
+        if box.find("svg[@class='columns']") is not None
+    ]
     assert len(charts) == 3
     assert all(box.find("details//table") is not None for box in charts)
     assert "May 2022" in (charts[0].findtext("svg/desc") or "")
@@ -121,11 +74,11 @@ def test_colours_of_text_are_easy_to_read() -> None:
     ):
         for name in names:
             for ground in grounds:
-                darker, lighter = sorted(map(luminance, (colours[name], ground)))
+                darker, lighter = sorted(map(compute_luminance, (colours[name], ground)))
                 assert (lighter + 0.05) / (darker + 0.05) >= least, name
 
 
-def luminance(colour: str) -> float:
+def compute_luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -133,4 +86,4 @@ def luminance(colour: str) -> float:
 
 @IN_A_BROWSER
 def test_pages_fit_a_telephone_and_a_desk(pages: dict[str, str]) -> None:
-    check_fits_a_telephone_and_a_desk(*(pages[name] for name in ("extract", "reviews", "stopped")))
+    report_pages.check_fits_a_telephone_and_a_desk(*(pages[name] for name in ("extract", "reviews", "stopped")))

@@ -5,7 +5,7 @@
     black_box     C  nobody who sees everything published can distinguish neighbours better than rho allows
     shape         D  nothing except the noisy integers depends on the input, not a single byte
     accountants   E  the ledger's charge covers the noise that was drawn, by a second accountant
-    once          F  a kill and a retry draw once for one charge
+                  F  a kill and a retry draw once for one charge
     draws         G  no draw ends its process, under load or when a signal interrupts it
 
 Each check is a function that raises AssertionError. `mutants` has ten planted mistakes; `test_audit` runs the audit on

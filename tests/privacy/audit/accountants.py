@@ -1,7 +1,11 @@
-"""E. The ledger's charge covers the noise that was drawn, by accountants independent of OpenDP and of our sums."""
+"""E. The ledger's charge covers the noise that was drawn, by accountants independent of OpenDP and of our sums.
+
+F. A run that is killed between draw and store and then repeated draws once for one charge.
+"""
 
 from __future__ import annotations
 
+import signal
 from math import fsum
 from pathlib import Path
 
@@ -12,7 +16,18 @@ from dp_accounting.rdp import rdp_privacy_accountant as rdp
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
-from tests.support.release.crash import COHORT, FAMILY, PLAN, Scene, measure_in
+from tests.support.release.crash import (
+    COHORT,
+    FAMILY,
+    FIRST,
+    PLAN,
+    Scene,
+    evidence,
+    killed_at,
+    measure_in,
+    outcome,
+    steps_of,
+)
 
 DISCRETISATION = 1e-3
 
@@ -53,3 +68,12 @@ def by_renyi(plan: Plan) -> float:
     for sigma in plan.sigmas.values():
         accountant.compose(dp_event.GaussianDpEvent(sigma))
     return float(accountant.get_epsilon(plan.delta))
+
+
+def check_once(folder: Path) -> None:
+    """Raise AssertionError for two draws for one charge, a draw without a charge, or a charge left open."""
+    scene = Scene.made(folder / "home")
+    names = steps_of(scene, "whole")
+    assert killed_at(scene, "killed", names.index("after draw")) == -signal.SIGKILL
+    outcome(scene, "killed")
+    evidence(scene, [FIRST, "whole", "killed"])

@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import patch
@@ -60,36 +59,21 @@ class Publisher(Protocol):
         """Return the charge of such a release."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """The lower bound of mu, and the value that rho allows."""
-
-    bound: float
-    allowed: float
-
-
-def check_black_box(publisher: Publisher, fewer: int, releases: int) -> Found:
+def check_black_box(publisher: Publisher, fewer: int, releases: int) -> None:
     """Raise AssertionError if tables of `fewer` and `fewer` + 1 rows can be distinguished too well."""
     weights, threshold = _statistic(publisher, fewer, max(FEWEST_PILOTS, math.ceil(PILOT_SHARE * releases)))
-    said = [
+    false, true = (
         sum(float(publisher.numbers(rows) @ weights) > threshold for _ in range(releases))
         for rows in (fewer, fewer + 1)
-    ]
-    found = Found(lower_bound(false=said[0], true=said[1], of=releases), math.sqrt(2 * publisher.rho()))
-    assert found.bound <= found.allowed, (
-        f"tables of {fewer} and {fewer + 1} rows are told apart as by mu of at least {found.bound:.3f}; "
-        f"rho allows {found.allowed:.3f}"
     )
-    return found
-
-
-def lower_bound(*, false: int, true: int, of: int) -> float:
-    """Return the lower bound of mu, given that a test is positive `true` times for one table and `false` times for the
-    other, out of `of` each."""
     alpha = (1 - CONFIDENCE) / 2
-    most_false = stats.beta.ppf(1 - alpha, false + 1, of - false) if false < of else 1.0
-    least_true = stats.beta.ppf(alpha, true, of - true + 1) if true else 0.0
-    return float(stats.norm.ppf(least_true) - stats.norm.ppf(most_false))
+    most_false = stats.beta.ppf(1 - alpha, false + 1, releases - false) if false < releases else 1.0
+    least_true = stats.beta.ppf(alpha, true, releases - true + 1) if true else 0.0
+    bound, allowed = stats.norm.ppf(least_true) - stats.norm.ppf(most_false), math.sqrt(2 * publisher.rho())
+    assert bound <= allowed, (
+        f"tables of {fewer} and {fewer + 1} rows are distinguished as by mu of at least {bound:.3f};"
+        f" rho allows {allowed:.3f}"
+    )
 
 
 def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, float]:
@@ -99,19 +83,12 @@ def _statistic(publisher: Publisher, fewer: int, pilots: int) -> tuple[Vector, f
     """
     seen = [np.array([publisher.numbers(rows) for _ in range(pilots)]) for rows in (fewer, fewer + 1)]
     variance = (seen[0].var(axis=0) + seen[1].var(axis=0)) / 2
-    with without_noise():
+    with patch.object(session, "OpenDPNoise", _Zero):
         added = publisher.numbers(fewer + 1) - publisher.numbers(fewer)
     bare = (variance == 0) & (seen[0][0] != seen[1][0])
     assert not bare.any(), f"{int(bare.sum())} published numbers tell the tables apart without any noise"
     weights = np.divide(added, variance, out=np.zeros_like(added), where=variance > 0)
     return weights, float(np.mean([(numbers @ weights).mean() for numbers in seen]))
-
-
-@contextmanager
-def without_noise() -> Iterator[None]:
-    """Replace OpenDP by zero noise for the block."""
-    with patch.object(session, "OpenDPNoise", _Zero):
-        yield
 
 
 class _Zero(OneByOne):
@@ -162,9 +139,9 @@ class SmallOnRequest(Small):
 
     def __init__(self, rho: float, on_request: float) -> None:
         super().__init__(rho)
-        asked = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
-        self._further = make_plan(asked, on_request, delta=1e-6, known=[self._plan])
-        self._asked = Cube({name: Selector.each(asked.attribute(name)) for name in ("fsm", "gld", "asq")})
+        requested = replace(small_family(), marginals=(Marginal(("fsm", "gld", "asq")),), identities=())
+        self._further = make_plan(requested, on_request, delta=1e-6, known=[self._plan])
+        self._requested = Cube({name: Selector.each(requested.attribute(name)) for name in ("fsm", "gld", "asq")})
 
     def rho(self) -> float:
         return super().rho() + session.charge(self._further)
@@ -177,7 +154,7 @@ class SmallOnRequest(Small):
         more = measure(self._further, self._counts[key], session.OpenDPNoise(session.charge(self._further)))
         first = self._published(Estimates(self._plan, made), self._cubes)
         again = Estimates(*combine_measurements(self._plan, made, [(self._further, more)]))
-        return np.concatenate([first, self._published(again, [*self._cubes, self._asked]), [made.rho, more.rho]])
+        return np.concatenate([first, self._published(again, [*self._cubes, self._requested]), [made.rho, more.rho]])
 
 
 class Bundles:

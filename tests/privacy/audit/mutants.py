@@ -6,7 +6,8 @@ If a guard of the product would stop a mistake, the guard is disabled too, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -68,33 +69,19 @@ class _Seeded(_Noise):
         return counts + np.rint(self._generator.normal(0, sigma, counts.shape)).astype(np.int64)
 
 
-def _drawing_from(source: type) -> Callable[[], AbstractContextManager[Any]]:
-    return lambda: patch.object(session, "OpenDPNoise", source)
-
-
-def _counted_twice() -> AbstractContextManager[Any]:
-    """Keep duplicate rows of a Profile, and disable the check that a child counts once."""
-    return _every_row_of("profiles")
-
-
-def _long_table() -> AbstractContextManager[Any]:
-    """Make every review a row of its child, so that three reviews change a cell by three."""
-    return _every_row_of("reviewed")
-
-
 @contextmanager
-def _every_row_of(mistaken: str) -> Iterator[None]:
+def _keeping_every_row(mistaken: str) -> Iterator[None]:
+    """Keep every row of a child in one table, and disable the check that a child counts once."""
     once = children._select_one_per_child_sql
 
-    def of_each(rows: str, order: str) -> str:
+    def select(rows: str, order: str) -> str:
         return f"FROM {rows}" if rows == mistaken else once(rows, order)
 
-    with _unchecked_units(), patch.object(children, "_select_one_per_child_sql", of_each):
+    with (
+        patch.object(child_table, "_check_units", lambda connection: None),
+        patch.object(children, "_select_one_per_child_sql", select),
+    ):
         yield
-
-
-def _unchecked_units() -> AbstractContextManager[Any]:
-    return patch.object(child_table, "_check_units", lambda connection: None)
 
 
 @contextmanager
@@ -155,9 +142,7 @@ def _drawing_on_retry() -> Iterator[None]:
         left = wanted.ledger.find(*wanted.key)
         return reserved(wanted, rho) if left is None else left
 
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(session, "_settle", lambda *_: None))
-        stack.enter_context(patch.object(session, "_reserve_budget", again))
+    with patch.object(session, "_settle", lambda *_: None), patch.object(session, "_reserve_budget", again):
         yield
 
 
@@ -165,19 +150,20 @@ def _drawing_on_retry() -> Iterator[None]:
 def _undercharging() -> Iterator[None]:
     """Charge half of what OpenDP's privacy map says, and raise the source's limit."""
     charge, begin = session.charge, OpenDPNoise.__init__
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(session, "charge", lambda plan: charge(plan) / 2))
-        stack.enter_context(patch.object(OpenDPNoise, "__init__", lambda self, rho: begin(self, 1000.0)))
+    with (
+        patch.object(session, "charge", lambda plan: charge(plan) / 2),
+        patch.object(OpenDPNoise, "__init__", lambda self, rho: begin(self, 1000.0)),
+    ):
         yield
 
 
 MUTANTS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
-    "halved noise": _drawing_from(_Halved),
-    "noise reused across tables": _drawing_from(_Reused),
-    "float noise": _drawing_from(_Float),
-    "seeded noise": _drawing_from(_Seeded),
-    "one child counted twice": _counted_twice,
-    "sensitivity 3 from a long table": _long_table,
+    "halved noise": partial(patch.object, session, "OpenDPNoise", _Halved),
+    "noise reused across tables": partial(patch.object, session, "OpenDPNoise", _Reused),
+    "float noise": partial(patch.object, session, "OpenDPNoise", _Float),
+    "seeded noise": partial(patch.object, session, "OpenDPNoise", _Seeded),
+    "one child counted twice": partial(_keeping_every_row, "profiles"),
+    "sensitivity 3 from a long table": partial(_keeping_every_row, "reviewed"),
     "true count in a manifest": _leaking_count,
     "suppression on a true count": _suppressing,
     "a draw on retry": _drawing_on_retry,

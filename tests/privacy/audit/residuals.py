@@ -37,8 +37,8 @@ class Residuals:
 
 def check_residuals(plan: Plan, releases: int) -> None:
     """Raise AssertionError naming the property that is not as charged for."""
-    residuals = drawn(plan, releases)
-    _check_whole(residuals)
+    residuals = draw_residuals(plan, releases)
+    assert (residuals.raw == np.rint(residuals.raw)).all(), "noise is not of whole numbers"
     _check_variance(residuals)
     _check_cells(residuals)
     _check_tables(residuals)
@@ -46,7 +46,7 @@ def check_residuals(plan: Plan, releases: int) -> None:
     _check_law(residuals)
 
 
-def drawn(plan: Plan, releases: int) -> Residuals:
+def draw_residuals(plan: Plan, releases: int) -> Residuals:
     """Draw the noise of `releases` releases of one table of counts, each from a new noise source, as in a session."""
     counts = {names: np.full(plan.family.shape(names), 11, dtype=np.int64) for names in plan.sigmas}
     rows = []
@@ -55,10 +55,6 @@ def drawn(plan: Plan, releases: int) -> Residuals:
         rows.append(np.concatenate([np.asarray(noisy[names] - 11, dtype=np.float64).ravel() for names in plan.sigmas]))
     sizes = [counts[names].size for names in plan.sigmas]
     return Residuals(plan, np.array(rows), np.repeat(np.arange(len(sizes)), sizes))
-
-
-def _check_whole(residuals: Residuals) -> None:
-    assert (residuals.raw == np.rint(residuals.raw)).all(), "noise is not of whole numbers"
 
 
 def _check_variance(residuals: Residuals) -> None:

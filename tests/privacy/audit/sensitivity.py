@@ -13,7 +13,7 @@ from assets.linkage.inputs import list_extract_paths
 from assets.release.planning import plan_family
 from ndl_export.tables import FAMILIES
 from privacy.release.child_table import count_cells
-from privacy.release.mechanism import Measurement, charge, measure
+from privacy.release.mechanism import charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
@@ -38,7 +38,8 @@ def check_sensitivity(neighbours: Neighbours, moved: tuple[str, ...] = ("pupil",
 def _check(plan: Plan, tables: list[Path], moved: bool) -> None:
     family = plan.family.name
     here, there = (measure(plan, count_cells(table, plan), NoNoise()) for table in tables)
-    distances = {names: _distance(here, there, names) for names in plan.sigmas}
+    moved_by = {names: here.noisy[names] - there.noisy[names] for names in plan.sigmas}
+    distances = {names: math.sqrt(int((difference**2).sum())) for names, difference in moved_by.items()}
     worst = max(distances, key=lambda names: distances[names])
     assert distances[worst] <= 1, f"{family} over {worst} moves by {distances[worst]:.3f} in L2"
     cost = math.fsum(d**2 / (2 * plan.sigmas[names] ** 2) for names, d in distances.items())
@@ -54,7 +55,3 @@ def _tables(home: Home, folder: Path) -> dict[str, Path]:
     extracts = {source: list_extract_paths(store, source, COUNCILS) for source in CONTRACTS}
     build_confidential_tables(store.links, store.agreement, extracts, tables)
     return tables
-
-
-def _distance(here: Measurement, there: Measurement, names: tuple[str, ...]) -> float:
-    return math.sqrt(int(((here.noisy[names] - there.noisy[names]) ** 2).sum()))

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.home.paths import Home
 from assets.release import measure
 from assets.release.requests import planning as request_planning
 from assets.release.requests.planning import Sizes
@@ -47,40 +48,38 @@ class DataBlindNoise(OneByOne):
 def check_shape(folder: Path, rows: int, councils: Sequence[str], *, on_request: bool = False) -> None:
     """Raise AssertionError naming the first file in which a release, or one that also answers requests, differs between
     inputs."""
-    make = _answered if on_request else _released
+
+    def make(name: str, number: int) -> Path:
+        home = home_of(folder / name, number, councils)
+        bundle = released(home, keys, councils)
+        return _answer_requests(home, keys, councils) if on_request else bundle
+
     keys = KeyRing.create(folder / "keys", demonstration=True)
     bundles = {}
     with held_still(DataBlindNoise), patch.object(measure, "compute_input_mac", lambda *_: "a" * 64):
         for number in (rows, rows - 1, 0):
-            bundles[number] = make(folder / f"home{number}", number, keys, councils)
+            bundles[number] = make(f"home{number}", number)
     report = verify(bundles[0])
     assert report.ok, f"an empty input does not publish every cell: {report}"
     for number in (rows - 1, 0):
         _check_same(bundles[rows], bundles[number])
-    drawn = make(folder / "drawn", rows, keys, councils)
-    _check_same_frame(bundles[0], drawn)
+    _check_same_frame(bundles[0], make("drawn", rows))
 
 
-def _released(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -> Path:
-    return released(home_of(folder, rows, councils), keys, councils)
-
-
-def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -> Path:
+def _answer_requests(home: Home, keys: KeyRing, councils: Sequence[str]) -> Path:
     """Make a release that answers requests, planned from the demonstration's sizes, because data-blind noise does not
     give real group sizes."""
-    home = home_of(folder, rows, councils)
-    released(home, keys, councils)
 
-    def sizes(*given: Any) -> Sizes:
-        return sizes_of(tuple(sorted(councils)), given[-1])
+    def read_sizes(*arguments: Any) -> Sizes:
+        return sizes_of(tuple(sorted(councils)), arguments[-1])
 
-    with patch.object(request_planning, "_read_published_sizes", sizes):
+    with patch.object(request_planning, "_read_published_sizes", read_sizes):
         return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:
-    assert _names(one) == _names(other), "the list of files depends on the data"
     files, others = read_contents(one), read_contents(other)
+    assert sorted(files) == sorted(others), "the list of files depends on the data"
     differing = sorted(name for name in files if files[name] != others[name])
     assert not differing, f"{', '.join(differing)} depend on the data by another way than the noisy counts"
     archives = [path.parent / f"{path.name}.zip" for path in (one, other)]
@@ -88,7 +87,7 @@ def _check_same(one: Path, other: Path) -> None:
 
 
 def _check_same_frame(one: Path, other: Path) -> None:
-    assert _names(one) == _names(other), "the list of files depends on the noise"
+    assert sorted(read_contents(one)) == sorted(read_contents(other)), "the list of files depends on the noise"
     for name in (path.stem for path in one.glob("*.parquet")):
         tables = [pq.read_table(folder / f"{name}.parquet") for folder in (one, other)]
         assert tables[0].schema == tables[1].schema, f"the schema of {name} depends on data or noise"
@@ -96,7 +95,3 @@ def _check_same_frame(one: Path, other: Path) -> None:
             field.name for field in tables[0].schema if field.type == pa.string() and not field.name.endswith("_flag")
         ]
         assert tables[0].select(keys) == tables[1].select(keys), f"the rows of {name} depend on data or noise"
-
-
-def _names(folder: Path) -> list[str]:
-    return sorted(read_contents(folder))

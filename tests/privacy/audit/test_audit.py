@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,11 @@ from privacy.keys import KeyRing
 from privacy.release.mechanism import charge, compute_epsilon
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT, load_places
-from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon
+from tests.privacy.audit.accountants import by_loss_distributions, check_charge, check_epsilon, check_once
 from tests.privacy.audit.black_box import Bundles, Small, SmallOnRequest, check_black_box
 from tests.privacy.audit.conftest import IS_FULL, SIZE
 from tests.privacy.audit.draws import check_draws_under_load, check_interrupted_draws
 from tests.privacy.audit.extracts import CHILDREN, Neighbours, neighbours
-from tests.privacy.audit.once import check_once
 from tests.privacy.audit.residuals import check_residuals
 from tests.privacy.audit.sensitivity import check_sensitivity
 from tests.privacy.audit.shape import check_shape
@@ -31,7 +31,7 @@ COUNCILS = sorted(PILOT)
 
 
 def test_residuals_of_a_small_plan() -> None:
-    check_residuals(small_plan(), SIZE.releases_of_residuals)
+    check_residuals(small_plan(), SIZE["releases of residuals"])
 
 
 @only_full
@@ -47,22 +47,19 @@ def test_sensitivity_to_the_worst_child(worst_neighbours: Neighbours) -> None:
 @only_full
 @pytest.mark.parametrize("child", CHILDREN)
 def test_sensitivity_to_each_child(child: str, tmp_path: Path) -> None:
-    moved = {
-        "a response": ("parents",),
-        "duplicate rows": ("pupil",),
-    }.get(child, ("pupil", "health"))
+    moved = {"a response": ("parents",), "duplicate rows": ("pupil",)}.get(child, ("pupil", "health"))
     check_sensitivity(neighbours(tmp_path, CHILDREN[child]), moved)
 
 
 @pytest.mark.parametrize("fewer", first(1, [0, 2]))
 def test_the_black_box_of_a_small_family(fewer: int) -> None:
-    check_black_box(Small(0.5), fewer, SIZE.releases_told_apart)
+    check_black_box(Small(0.5), fewer, SIZE["releases distinguished"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fewer", first(1, [0, 2]))
 def test_the_black_box_with_more_measured_on_request(fewer: int) -> None:
-    check_black_box(SmallOnRequest(0.3, 0.2), fewer, SIZE.releases_told_apart)
+    check_black_box(SmallOnRequest(0.3, 0.2), fewer, SIZE["releases distinguished"])
 
 
 @only_full
@@ -71,21 +68,18 @@ def test_the_black_box_with_more_measured_on_request(fewer: int) -> None:
 def test_the_black_box_of_whole_releases(fewer: int) -> None:
     with quick_folder() as folder:
         publisher = Bundles(folder, KeyRing.create(folder / "keys", demonstration=True))
-        check_black_box(publisher, fewer, SIZE.bundles_told_apart)
+        check_black_box(publisher, fewer, SIZE["bundles distinguished"])
 
 
 @pytest.mark.slow
-def test_the_shape_of_a_release(tmp_path: Path) -> None:
-    check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"])
+@pytest.mark.parametrize("on_request", [False, True])
+def test_the_shape_of_a_release_and_of_one_that_answers_requests(tmp_path: Path, on_request: bool) -> None:
+    check_shape(tmp_path, SIZE["rows"], COUNCILS if IS_FULL else ["leeds"], on_request=on_request)
 
 
-@pytest.mark.slow
-def test_the_shape_of_a_release_that_answers_requests(tmp_path: Path) -> None:
-    check_shape(tmp_path, SIZE.rows, COUNCILS if IS_FULL else ["leeds"], on_request=True)
-
-
-def test_what_is_charged(tmp_path: Path) -> None:
-    check_charge(tmp_path)
+@pytest.mark.parametrize("check", [check_charge, check_once])
+def test_what_is_charged_and_that_a_kill_and_a_retry_draw_once(tmp_path: Path, check: Callable[[Path], None]) -> None:
+    check(tmp_path)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,21 +95,17 @@ def test_the_epsilon_that_is_declared(family: str, councils: list[str]) -> None:
 def test_what_is_measured_on_request(family: str) -> None:
     """Its noise and its epsilon are as charged, alone and together with the earlier measurement."""
     plan, before = further_plans(COUNCILS)[family], plan_family(family, COUNCILS, load_policy())
-    check_residuals(plan, SIZE.releases_on_request)
+    check_residuals(plan, SIZE["releases on request"])
     check_epsilon(plan, charge(plan))
     declared = compute_epsilon(charge(plan) + charge(before), plan.delta)
     assert by_loss_distributions(before, plan) <= declared
 
 
-def test_a_kill_and_a_retry(tmp_path: Path) -> None:
-    check_once(tmp_path)
-
-
 @pytest.mark.slow
 def test_draws_under_load() -> None:
-    check_draws_under_load(SIZE.draws_under_load)
+    check_draws_under_load(SIZE["draws under load"])
 
 
 @pytest.mark.slow
 def test_interrupted_draws() -> None:
-    check_interrupted_draws(SIZE.lines_between_interrupts)
+    check_interrupted_draws(SIZE["lines between interrupts"])

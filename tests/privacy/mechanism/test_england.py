@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -29,20 +32,16 @@ def _drawn(plan: Plan, seed: int) -> Measurement:
     return Measurement(plan.sha256, "made up (test)", "", plan.rho, noisy)
 
 
-def _cohort(measured: dict[str, tuple[Plan, Measurement]]) -> MeasuredCohort:
-    plans, measurements = ({family: pair[part] for family, pair in measured.items()} for part in (0, 1))
-    return MeasuredCohort("202425", "2026.11.0", plans, measurements)
+def _tabulate(families: Iterable[str], missing: Mapping[str, Any]) -> dict[str, pa.Table]:
+    plans = {family: plan_family(family, COUNCILS, load_policy()) for family in families}
+    drawn = {family: _drawn(plan, number) for number, (family, plan) in enumerate(plans.items())}
+    cohort = MeasuredCohort("202425", "2026.11.0", plans, drawn)
+    return tabulate([cohort], COUNCILS, load_policy().reliability, missing)
 
 
 @pytest.fixture(scope="module")
 def england() -> dict[str, pa.Table]:
-    policy = load_policy()
-    measured = {}
-    for number, family in enumerate(FAMILIES):
-        plan = plan_family(family, COUNCILS, policy)
-        measured[family] = plan, _drawn(plan, number)
-    tables = tabulate([_cohort(measured)], COUNCILS, policy.reliability, {})
-    return tables
+    return _tabulate(FAMILIES, {})
 
 
 def test_every_table_is_sound_and_agrees_with_every_other(england: dict[str, pa.Table]) -> None:
@@ -76,11 +75,6 @@ def test_regions_are_measured_with_many_councils_alone() -> None:
 
 
 def test_a_council_that_has_sent_nothing_is_in_no_region() -> None:
-    policy = load_policy()
-    plan = plan_family("health", COUNCILS, policy)
-    missing = {"hv_reviews": ("leeds",)}
-    measured = [_cohort({"health": (plan, _drawn(plan, 1))})]
-    table = tabulate(measured, COUNCILS, policy.reliability, {"202425": missing})
-    rows = table["asq3_outcomes"].to_pandas()
+    rows = _tabulate(["health"], {"202425": {"hv_reviews": ("leeds",)}})["asq3_outcomes"].to_pandas()
     assert "Yorkshire and The Humber" not in set(rows[rows.geographic_level == "Regional"].region_name)
     assert set(rows[rows.la_name == "Leeds"].reviewed_children_count_flag) == {"x"}

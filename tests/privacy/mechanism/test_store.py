@@ -27,15 +27,6 @@ def written(tmp_path):
     return tmp_path, measurement, sha256
 
 
-def rewrite(path, change):
-    """Change the content and recompute its hash, as someone who knows the format would."""
-    body = json.loads(path.read_bytes())["measurement"]
-    change(body)
-    path.write_bytes(
-        encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
-    )
-
-
 def test_what_is_written_is_read(written):
     root, measurement, sha256 = written
     path = root / "measurements" / "cohort=202425" / "release=2026.11.0" / "small.json"
@@ -69,8 +60,13 @@ def test_nothing_is_ever_replaced(written):
     ],
 )
 def test_a_file_that_does_not_agree_is_refused(written, change, message):
+    """Its hash is computed again, as someone who knows the format would."""
     root, _, _ = written
-    rewrite(store.build_measurement_path(root, *KEY), change)
+    path = store.build_measurement_path(root, *KEY)
+    body = json.loads(path.read_bytes())["measurement"]
+    change(body)
+    rewritten = {"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))}
+    path.write_bytes(encode_canonical_json(rewritten))
     with pytest.raises(StoreError, match=message):
         store.read(root, *KEY, plan=small_plan())
 
@@ -80,12 +76,11 @@ def test_an_altered_or_missing_file_is_refused(written):
     path = store.build_measurement_path(root, *KEY)
     with pytest.raises(StoreError, match="ledger recorded"):
         store.read(root, *KEY, plan=small_plan(), sha256="0" * 64)
-    path.write_bytes(path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c'))
-    with pytest.raises(StoreError, match="was altered"):
-        store.read(root, *KEY, plan=small_plan())
-    path.write_bytes(b"[")
-    with pytest.raises(StoreError, match="not a measurement file"):
-        store.read(root, *KEY, plan=small_plan())
+    altered = path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c')
+    for content, message in ((altered, "was altered"), (b"[", "not a measurement file")):
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match=message):
+            store.read(root, *KEY, plan=small_plan())
     path.unlink()
     with pytest.raises(StoreError, match="not in the store"):
         store.read(root, *KEY, plan=small_plan())

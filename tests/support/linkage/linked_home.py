@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ import pyarrow as pa
 import pytest
 
 from assets.home.paths import Home
-from assets.intake.deliveries import ExtractQuality
-from assets.intake.quality_report.profile import Profile
 from assets.linkage.link import link_cohort
 from assets.linkage.report import coarsen_facts
 from assets.pseudonymise.split_writer import SplitWriter
@@ -24,23 +21,12 @@ from privacy.row_keys import derive_delivery_keys
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.goals import GOALS
 from tests.support.linkage.populations import Frames, plain, tokenised
+from tests.support.release.homes import quality_of
 
 COHORT = "202425"
 CHILDREN = 1_500
 _FACTS = "facts.json"
 _TYPES = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
-
-
-@pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "set"
-    KeyRing.create(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")
@@ -53,22 +39,27 @@ def home(tmp_path_factory: pytest.TempPathFactory, frames: Frames, keys: KeyRing
     """Return a linked home with its report; read-only."""
     made = Home(tmp_path_factory.mktemp("home"))
     rng = np.random.default_rng(1)
+    made_under = {
+        "keys": keys.fingerprints,
+        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
+        "normaliser": normalise.NORMALISER_VERSION,
+    }
     for source, tokens in tokenised(frames, keys).items():
         table = with_payload(source, tokens, rng)
         table = table.rename_columns(["source_row" if name == "row_key" else name for name in table.column_names])
         for council in table["council"].unique().to_pylist():
             _write(made, source, council, table.filter(pa.compute.equal(table["council"], council)), keys)
-            write_json(made.extract(source, COHORT, council).quality, asdict(_taken(source, council, keys)))
+            quality = replace(quality_of(council, source, mac=""), made_under=made_under)
+            write_json(made.extract(source, COHORT, council).quality, asdict(quality))
+
+    def keep_exact(exact: dict[str, Any]) -> dict[str, Any]:
+        (made.root / _FACTS).write_text(json.dumps(exact), encoding="utf-8")
+        return coarsen_facts(exact)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assets.linkage.link.coarsen_facts", lambda facts: coarsen_facts(_kept(made, facts)))
+        patch.setattr("assets.linkage.link.coarsen_facts", keep_exact)
         link_cohort(made.cohort(COHORT), sorted(frames["eyfsp"].council.unique()), keys)
     return made
-
-
-def _kept(home: Home, facts: dict[str, Any]) -> dict[str, Any]:
-    """Save the exact facts before they are rounded to orders of magnitude."""
-    (home.root / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return facts
 
 
 @pytest.fixture(scope="session")
@@ -87,25 +78,12 @@ def _write(home: Home, source: str, council: str, rows: pa.Table, keys: KeyRing)
     """Write payload and tokens to separate files, as an intake does."""
     row_keys = derive_delivery_keys(keys, source, COHORT, council, "")
     with home.open_staging() as staging:
-        nothing_held = lambda table: np.zeros(len(table), bool)  # noqa: E731
-        with SplitWriter(staging, row_keys, keys.get_public_key("tokens"), {}, nothing_held) as out:
+        tokens, store = keys.get_public_key("tokens"), home.extract(source, COHORT, council)
+        with SplitWriter(staging, row_keys, tokens, {}, lambda table: np.zeros(len(table), bool)) as out:
             out.write(rows)
         assert out.tokens
-        promote(out.kept, home.extract(source, COHORT, council).pseudonymised)
-        promote(out.tokens, home.extract(source, COHORT, council).tokens)
-
-
-def _taken(source: str, council: str, keys: KeyRing) -> ExtractQuality:
-    """Return the part of an intake's result that the linkage needs."""
-    made_under = {
-        "keys": keys.fingerprints,
-        "pseudonyms": pseudonyms.PSEUDONYM_VERSION,
-        "normaliser": normalise.NORMALISER_VERSION,
-    }
-    nothing = Profile(0, (), ())
-    return ExtractQuality(
-        council, source, COHORT, "", "", "", made_under, "", {}, 0, 0, 0, 0, rules=(), findings=(), profile=nothing
-    )
+        promote(out.kept, store.pseudonymised)
+        promote(out.tokens, store.tokens)
 
 
 def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -88,8 +89,15 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "set"
+    KeyRing.create(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keys(key_folder: Path) -> KeyRing:
+    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
-"""A linkage that would take more memory than there is does not begin, and says how much it takes; one that runs out of
-it says so in plain words."""
+"""Memory: a linkage that would take more than there is does not start, and one that runs out says so."""
 
 from __future__ import annotations
 
@@ -20,12 +19,14 @@ _MEASURED = re.compile(r"^\| [\d.]+ \| ([\d,]+) \| ([\d,]+) \| \d+ \| ([\d.]+) \
 
 
 def test_the_line_is_that_of_what_was_measured() -> None:
+    """The page has the curve; the run of England peaked at 2.68 GiB."""
     page = (PROJECT / "docs" / "scale.md").read_text(encoding="utf-8")
     curve = [[float(cell.replace(",", "")) for cell in line] for line in _MEASURED.findall(page)]
     assert len(curve) >= 5
     for children, rows, _, peak in curve:
         assert capacity.estimate_gib(rows) == pytest.approx(peak, rel=0.03)
         assert rows / children == pytest.approx(capacity.ROWS_A_CHILD, rel=0.06)
+    assert 2.68 < capacity.estimate_run_gib(list(load_places())) < 3.5
 
 
 def test_a_linkage_too_large_for_this_process_is_refused_without_a_count(
@@ -39,11 +40,6 @@ def test_a_linkage_too_large_for_this_process_is_refused_without_a_count(
     assert not re.search(r"3[.,]?1", str(refused.value))
     monkeypatch.setattr(capacity, "get_memory_gib", lambda: 4.0)
     capacity.check_suffices([extract])
-
-
-def test_england_runs_in_what_the_page_says_it_needs() -> None:
-    """Its run peaked at 2.68 GiB."""
-    assert 2.68 < capacity.estimate_run_gib(list(load_places())) < 3.5
 
 
 def test_what_runs_out_of_memory_says_so() -> None:

@@ -90,5 +90,5 @@ def test_postcodes_shared_by_chance_are_as_rare_as_children_are_many() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    said = (PROJECT / "docs" / "linkage-parameters.md").read_text(encoding="utf-8")
-    assert said == page(), "docs/linkage-parameters.md is out of date: make docs"
+    text = (PROJECT / "docs" / "linkage-parameters.md").read_text(encoding="utf-8")
+    assert text == page(), "docs/linkage-parameters.md is out of date: make docs"

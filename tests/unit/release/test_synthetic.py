@@ -16,7 +16,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.problem import (
+from privacy.synthetic.model import (
     FIRST,
     AllOf,
     Codes,

@@ -9,7 +9,7 @@ import pytest
 
 from privacy.estimation.estimates import build_estimates
 from privacy.release.workload import Cube, Selector
-from privacy.synthetic.problem import Codes, Problem, count_contradictions, iter_problems
+from privacy.synthetic.model import Codes, Problem, count_contradictions, iter_problems
 from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
 from tests.support.release.dense import noisy
 from tests.support.release.examples import small_family, small_plan
