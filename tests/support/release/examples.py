@@ -14,6 +14,7 @@ from privacy.release.policy import Reliability, load_policy
 from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 from sources.reference.places import PILOT
 
+
 def attribute(name: str, size: int) -> Attribute:
     """Return an attribute whose categories are its name with a number."""
     return Attribute(name, tuple(f"{name} {i}" for i in range(size)))
