@@ -50,7 +50,7 @@ from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD, LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
-from privacy.release.store import StoreError
+from privacy.release.session import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]

@@ -28,11 +28,6 @@ from tests.support.release.homes import COHORT, VERSION, home_of, released
 COUNCILS = ["leeds"]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
 @pytest.mark.parametrize(
     ("version", "is_new"),
     [

@@ -34,25 +34,14 @@ from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, NU
 from sources.contracts.people import OF_MANY
 from sources.reference.published_figures import find_published_rows
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
-from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
+
+pytestmark = pytest.mark.usefixtures("people_sign")
 
 COUNCILS = ["halton", "knowsley", "leeds", "sefton", "wirral"]
 HOLD = "wirral/eyfsp/rows-far-from-expected"
 FEWER = "1,954 of about 3,209 children"
 RIGHT = "A school of ours moved to Cheshire."
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
-@pytest.fixture(autouse=True)
-def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People are named, and what is in is what was linked: the homes here hold no rows of extracts."""
-    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
 
 
 @pytest.fixture
@@ -75,13 +64,10 @@ def names(home: Home) -> list[str]:
 
 def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
     """As somebody types it who reads the page first."""
-    asked = [what, "--home", str(home.root), "--cohort", COHORT]
-    about = [option for option in options if option not in ("--for-dagster",)] if what == "approve" else []
-    read = CliRunner().invoke(main, [*asked, *about])
-    if who is None or "SHA-256" not in read.output:
-        return CliRunner().invoke(main, [*asked, *options]) if who is None else read
-    key = ("--key", str(who.key_file(home.root.parent / "people")))
-    return CliRunner().invoke(main, [*asked, *key, *read_page(read.output), *options])
+    asked = [what, "--cohort", COHORT]
+    if who is None or what == "approve":
+        return sign_page(home, [*asked, *options], who)
+    return sign_page(home, asked, who, *options)
 
 
 def accept(home: Home, *options: str, who: Signer | None = ANNA, reason: str = RIGHT) -> Result:

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import fix_release
 from assets.release import measure as measuring
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
@@ -46,26 +44,12 @@ from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
-from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
+
+pytestmark = pytest.mark.usefixtures("people_sign")
 
 COUNCILS = ["halton", "leeds"]
 REVISION = "2026.11.1"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    """With the key of a demonstration, which must not help where people are named."""
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
-@pytest.fixture(autouse=True)
-def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name_people(tmp_path, monkeypatch, [ANNA, BRAM])
-
-
-def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence[Signer], **persons: int) -> None:
-    monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers, **persons)))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(folder / "publisher.yaml")))
 
 
 @pytest.fixture
@@ -87,23 +71,20 @@ def link(home: Home, file_mac: str) -> None:
 
 def approve(home: Home, who: Signer | None, *options: str) -> Result:
     """As somebody types it who reads the sheet first; without anybody, the sheet alone."""
-    about = ("--cohort", COHORT, "--release", VERSION)
-    command = ["approve", "--home", str(home.root), *(() if "--people" in options else about), *options]
-    written = CliRunner().invoke(main, command)
-    if who is None or written.exit_code:
-        return written
-    key = str(who.key_file(home.root.parent / "people"))
-    return CliRunner().invoke(main, [*command, *read_page(written.output), "--key", key])
+    about = () if "--people" in options else ("--cohort", COHORT, "--release", VERSION)
+    return sign_page(home, ["approve", *about, *options], who)
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
     measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
 
 
-@pytest.fixture(autouse=True)
-def what_is_in_is_what_was_linked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The homes here have confidential tables, and no extracts that they were made from."""
-    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+def hold(home: Home, keys: KeyRing) -> None:
+    """Measure the release, and make its bundle, which waits for a signature."""
+    approve(home, ANNA)
+    measure(home, keys)
+    with pytest.raises(WaitsForApproval):
+        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
 
 
 def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
@@ -218,7 +199,10 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
     assert "the signature is of something else" in swapped.output
     found = approve(home, None, "--share", "1", "--signature", str(own / "signature"))
     assert "as statistics lead; 1 of 1" in found.output, found.output
+    (ready,) = list_ready_releases(home)
+    assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 1.0)
     measure(home, keys)
+    assert list_ready_releases(home) == []
 
 
 def test_a_demonstration_beside_a_real_policy_spends_nothing(
@@ -265,10 +249,7 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
     home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = home.cohort(COHORT)
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(store, keys, VERSION, COUNCILS)
+    hold(home, keys)
     approve(home, ANNA, "--publish")
     before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
@@ -283,10 +264,7 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
 
 @pytest.mark.slow
 def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRing) -> None:
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+    hold(home, keys)
     approve(home, ANNA, "--publish")
     (home.held / VERSION / "README.md").write_text("Other figures.")
     assert "is not as it was made" in approve(home, BRAM, "--publish").output
@@ -308,10 +286,7 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
 
 @pytest.mark.slow
 def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(home: Home, keys: KeyRing) -> None:
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+    hold(home, keys)
     for path in home.held.iterdir():
         path.replace(home.release / path.name)
     target = home.root.parent / "target"
@@ -368,22 +343,6 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     ]
 
 
-@pytest.mark.slow
-def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> None:
-    assert list_ready_releases(home) == []
-    approve(home, ANNA, "--share", "0.9")
-    (ready,) = list_ready_releases(home)
-    assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
-    measure(home, keys)
-    assert list_ready_releases(home) == []
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    approve(home, ANNA, "--publish")
-    assert [each.stage for each in list_ready_releases(home)] == [Stage.PUBLICATION]
-    publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    assert list_ready_releases(home) == []
-
-
 class Killed(BaseException):
     """A process that ends at once."""
 
@@ -399,10 +358,7 @@ def test_a_publication_that_broke_off_is_finished(
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
     store = home.cohort(COHORT)
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(store, keys, VERSION, COUNCILS)
+    hold(home, keys)
     approve(home, ANNA, "--publish")
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)

@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +13,7 @@ from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.ledger_storage import LedgerUnavailable
 from tests.support.areas import lacking
 from tests.support.release import postgres
-from tests.support.release.backends import PostgreSQL, approved, server
+from tests.support.release.backends import PostgreSQL, approved
 from tests.support.waiting import PATIENCE
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -35,12 +34,6 @@ def holding(held, location):
     with Ledger(location).lock_exclusively():
         held.set()
         signal.pause()
-
-
-@pytest.fixture(scope="module")
-def database_server() -> Iterator[postgres.Server]:
-    with server() as started:
-        yield started
 
 
 @pytest.fixture

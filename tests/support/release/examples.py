@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from assets.release.planning import plan_family
 from privacy.estimation.intervals import Moments, RatioTable, compute_published_ratios
+from privacy.release.ledger import Ledger
+from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Reliability, load_policy
+from privacy.release.session import measure_once
 from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
 from sources.reference.places import PILOT
 
@@ -59,6 +64,14 @@ def small_table(rows: int, seed: int = 0) -> pa.Table:
     columns["dots"] = np.where(columns["asq"] == 2, 2, 0) + generator.integers(0, 2, rows)
     texts = {name: pa.array([f"{name} {value}" for value in values], pa.string()) for name, values in columns.items()}
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **texts})
+
+
+def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> Measurement:
+    """Measure the small family with 7 children in every cell; `changes` are arguments of `measure_once`."""
+    plan: Plan = changes.get("plan") or small_plan()
+    counts = {names: np.full(plan.family.shape(names), 7, dtype=np.int64) for names in plan.sigmas}
+    usual = {"cohort": "202425", "release": "2026.11.0", "plan": plan, "input_mac": "a" * 64, "count": lambda: counts}
+    return measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
 
 
 def pilot_family(councils: int = len(PILOT)) -> Family:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ from assets.release.fix_release import ReleaseOptions, fix_release
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 
 COHORT, VERSION = "202425", "2026.11.0"
@@ -93,6 +95,16 @@ def released(
         for each in fix_release(home.cohort(cohort), version, councils, ReleaseOptions(**options)):
             measure.measure_family(home.cohort(each), keys, family, version, councils)
     return measure.publish_bundle(home.cohort(cohort), keys, version, councils)
+
+
+def copy_home(home: Home, to: Path) -> Home:
+    """Copy a home that other tests read into the folder `to`."""
+    return Home(Path(shutil.copytree(home.root, to / "home", symlinks=True)))
+
+
+def list_charges(home: Home) -> list[tuple[str, str, str]]:
+    """Return cohort, release and family of every charge that was ever made."""
+    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
 
 
 def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:
