@@ -149,7 +149,7 @@ class Signed:
 
     @property
     def is_demonstration(self) -> bool:
-        return _is_demonstration_key(self.person)
+        return self.person == replace(DEMONSTRATION, key=self.person.key)
 
 
 @dataclass(frozen=True)
@@ -400,10 +400,6 @@ def _find_holder(key: str, recorded: Recorded) -> Person:
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
     return (recorded.sign_off and recorded.sign_off.find_person(key)) or STRANGER
-
-
-def _is_demonstration_key(person: Person) -> bool:
-    return person == replace(DEMONSTRATION, key=person.key)
 
 
 def _describe_signature(person: Person, line: SignOffLine) -> str:

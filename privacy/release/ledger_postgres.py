@@ -135,7 +135,7 @@ class PostgresStorage(Storage):
             yield _build_logs(connection)
 
     @contextmanager
-    def begin_writing_both(self) -> Iterator[Logs]:
+    def begin_writing(self) -> Iterator[Logs]:
         """Open a write transaction that no other overlaps; undone if the block raises."""
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)

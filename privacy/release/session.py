@@ -389,8 +389,8 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
             for marginal in body["marginals"]
         }
-        made_by = (body[name] for name in ("plan_sha256", "noise_source", "opendp_version", "rho"))
-        belongs_to = (body[name] for name in ("cohort", "release", "family", "input_mac", "ledger_entry"))
-        return StoredMeasurement(*belongs_to, Measurement(*made_by, noisy))
+        measurement = Measurement(body["plan_sha256"], body["noise_source"], body["opendp_version"], body["rho"], noisy)
+        belongs_to = {name: body[name] for name in ("cohort", "release", "family", "input_mac", "ledger_entry")}
+        return StoredMeasurement(**belongs_to, measurement=measurement)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error

@@ -17,16 +17,8 @@ import numpy as np
 
 from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
-from assets.release.requests.planning import (
-    STEP,
-    AccuracyOutOfReach,
-    Expected,
-    Known,
-    Sizes,
-    estimate_accuracy,
-    plan_at,
-    plan_requests,
-)
+from assets.release.requests import planning
+from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known, Sizes
 from assets.release.requests.released import (
     Published,
     Released,
@@ -71,12 +63,12 @@ class _Cohort:
     policy: Policy
 
     def planned(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
-        return plan_requests(requests, self.code, self.known, self.policy)
+        return planning.plan_requests(requests, self.code, self.known, self.policy)
 
     def expected(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
         whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
-        return estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
+        return planning.estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
@@ -129,8 +121,8 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     unit = cohort.policy.get_unit(request.family)
     answer, plan = _plan_request(request, there, cohort)
     with_all_left = None
-    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
-        everything = plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
+    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= planning.STEP:
+        everything = planning.plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
         with_all_left = _estimate_known_accuracy(request, everything, cohort)
     return {
         "cohort": cohort.code,

@@ -175,9 +175,9 @@ def test_a_connection_that_breaks_in_the_middle_is_said_and_charges_nothing(back
     ledger = approved(backend)
 
     def broken() -> None:
-        with ledger._storage.begin_writing() as log:
+        with ledger._storage.begin_writing() as logs:
             backend.raw("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-            log.entries()
+            logs.entries.read()
 
     with pytest.raises(LedgerUnavailable, match=r"broke off.*run again finds out"):
         broken()
