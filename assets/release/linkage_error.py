@@ -26,7 +26,7 @@ from privacy.linkage.missed import Factors, Missed, Unjoined
 from privacy.linkage.review_rates import update_rates
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute, Cube, Family, Selector
+from privacy.release.workload import Cube, Family, Selector
 
 Array = NDArray[np.float64]
 
@@ -154,19 +154,13 @@ def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: f
 
 def _estimate_children(family: Family, estimates: Estimates) -> Mapping[str, float]:
     """Return how many children of all councils together were found to be seen by each service."""
-    dots = _select_by_seen(family.attribute("dots"))
+    by_seen = {
+        seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
+        for seen, concerns in CONCERN_GIVEN_SEEN.items()
+    }
+    dots = Selector.of(family.attribute("dots"), by_seen)
     seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
     return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
-
-
-def _select_by_seen(dots: Attribute) -> Selector:
-    return Selector.of(
-        dots,
-        {
-            seen: tuple(pupil.format_dots_category(seen, c) for c in concerns)
-            for seen, concerns in CONCERN_GIVEN_SEEN.items()
-        },
-    )
 
 
 class _Transitions:

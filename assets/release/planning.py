@@ -52,7 +52,7 @@ from sources.reference.published_figures import Range, estimate_council_size, ge
 
 _MOST = 0.5
 """Least share of a block's rows that must be readable in some area for it to be broken down by council."""
-_ROUNDED = 6
+DECIMALS = 6
 """Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
@@ -113,7 +113,7 @@ def _may_go(widths: Widths, family: Family, readable: float) -> bool:
 
 
 def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
-    return np.asarray(np.round(half_widths, _ROUNDED) <= readable)
+    return np.asarray(np.round(half_widths, DECIMALS) <= readable)
 
 
 def _build_detail(family: Family, widths: Sequence[Widths]) -> Detail:

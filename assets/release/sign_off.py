@@ -287,7 +287,7 @@ def list_ready_releases(home: Home) -> list[Ready]:
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
             options = read_begun_options(home.cohort(newest.approval.cohort), version)
-            found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
+            found.append(Ready(stage, version, newest.approval.cohort, options, newest.line.entry_hash))
     return found
 
 

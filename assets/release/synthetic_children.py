@@ -45,7 +45,7 @@ from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import draw, list_library_versions
 from privacy.synthetic.problem import AllOf, Codes, Problem, Whole, count_contradictions, iter_problems, select_widest
-from privacy.synthetic.repair import Rates, Repaired, compute_rates, find_tied_sets, repair_rows
+from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
 from sources.reference.goals import GLD_GOALS, GOALS
 
 GOALS_MET = AllOf(
@@ -142,12 +142,19 @@ def synthesise_cohort(
     `requested` are its requested tables. Raises `MissingLibrary`.
     """
     inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
-    drawn = [draw(each, seed) for each in inputs.problems]
-    after = _repair_rows(inputs, [each.rows for each in drawn], seed)
+    drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
+    joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
+    # the model ties the number to the goals only where it counts all of them, and draws any other independently
+    bands = family.attribute(pupil.GOALS_EXPECTED.name).categories
+    of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
+    joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
+    # changing the council of a row would move a child from one council's total to another's
+    movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
+    after = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
     sequence = np.lexsort([*after.rows.values()][::-1])
     rows = {name: codes[sequence] for name, codes in after.rows.items()}
-    domains = {name: inputs.plan.family.attribute(name).categories for name in rows}
-    compared = [(each, compute_rates(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
+    domains = {name: family.attribute(name).categories for name in rows}
+    compared = [(each, compute_rates(family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
         "",
@@ -156,7 +163,7 @@ def synthesise_cohort(
         pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
         domains,
         list_library_versions(),
-        tuple(name for name in inputs.plan.family.columns if name not in rows),
+        tuple(name for name in family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
         count_contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_iter_agreements(compared)),
@@ -194,14 +201,6 @@ def _build_inputs(
     )
 
 
-def _repair_rows(inputs: _Inputs, drawn: list[Codes], seed: int) -> Repaired:
-    """Return the rows of all groups together, repaired; every row keeps its council."""
-    # changing the council of a row would move a child from one council's total to another's
-    movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
-    rows = _add_number_of_goals(inputs.plan.family, _join_groups(inputs.plan, inputs.problems, drawn))
-    return repair_rows(inputs.plan.family, rows, [each.rates for each in inputs.percentages], movable, seed)
-
-
 def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
     order = [each for each in plan.family.attributes if each.name in drawn[0]]
@@ -216,16 +215,6 @@ def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[s
         ]
         rows[attribute.name] = np.concatenate(codes)
     return rows
-
-
-def _add_number_of_goals(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Return the rows with each row's number of goals.
-
-    If the number counts all goals, the model ties it to them; any other is drawn independently of them.
-    """
-    categories = family.attribute(pupil.GOALS_EXPECTED.name).categories
-    bands = np.array([categories.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
-    return rows | {pupil.GOALS_EXPECTED.name: bands[_count_goals(family, rows)]}
 
 
 def _count_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
@@ -362,15 +351,9 @@ def iter_published_rates(
                 if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                     continue
                 large = (places >= 0) & (moments.values(whole) >= smallest)
-                columns = (published[get_column_name(measure, role)] for role in WITH_INTERVAL)
-                value, lower, upper = (_lay_out_column(column, places, large) for column in columns)
+                columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
+                value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
                 shown = ~np.isnan(value)
                 rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
                 if shown.any():
                     yield PublishedRates(table, measure, value, rates)
-
-
-def _lay_out_column(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
-    """Return a column of percentages as fractions in the shape of `places`; NaN if not wanted or not present."""
-    values: Array = column.to_numpy() / 100
-    return np.where(wanted, values[places], np.nan)

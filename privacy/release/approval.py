@@ -138,16 +138,6 @@ class Signed:
         return self.approval.request
 
     @property
-    def entry_hash(self) -> str:
-        """Hash of its line in the ledger."""
-        return self.line.entry_hash
-
-    @property
-    def signed_at(self) -> str:
-        """Time it was recorded, ISO 8601 in UTC."""
-        return self.line.recorded_at
-
-    @property
     def is_demonstration(self) -> bool:
         return self.person == replace(DEMONSTRATION, key=self.person.key)
 
@@ -262,14 +252,14 @@ class SignOffs:
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
             if (request.get("stage"), request.get("release")) == (stage, release):
-                found |= {each.entry_hash: each for each in judgement.counting}
+                found |= {each.line.entry_hash: each for each in judgement.counting}
         return list(found.values())
 
     def iter_withdrawals(self) -> Iterator[tuple[Request, str]]:
         """Yield every allowed withdrawal, oldest first, with the day of its last counting signature."""
         for request, judgement in self._allowances:
             if request.get("stage") == WITHDRAWAL:
-                yield request, max(each.signed_at for each in judgement.counting)[:10]
+                yield request, max(each.line.recorded_at for each in judgement.counting)[:10]
 
     def is_allowed(self, request: Request) -> bool:
         """Return whether exactly this request was allowed before, judged by who was recorded then."""
@@ -498,7 +488,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         same_stage = [each for each in found.passed_over if each.request.get("stage") == stage]
         about = [each for each in same_stage if each.request.get("release") == release]
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
-    lines = sorted(signed.entry_hash for signed in found.counting)
+    lines = sorted(signed.line.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": compute_sha256(encode_canonical_json(request))}
     # Once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:

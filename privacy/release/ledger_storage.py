@@ -258,9 +258,10 @@ class SQLiteStorage(Storage):
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            raise LedgerUnavailable(
-                f"the ledger {self._path} cannot be opened: {error}; {_find_advice(error)}"
-            ) from None
+            found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
+            # A damaged file can only be restored.
+            advice = next(found, "restore the newest copy: without it nothing is charged or drawn")
+            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {advice}") from None
 
 
 # Constants of statx(2): the mask of the creation time, and "relative to the current folder"
@@ -288,12 +289,6 @@ _ADVICE = {
     "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
     "no such column": "another version of this software made it: run that version, or restore the newest copy",
 }
-
-
-def _find_advice(error: sqlite3.DatabaseError) -> str:
-    """Return what a person must do about a database error; a damaged file can only be restored."""
-    found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
-    return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
 def _build_logs(connection: sqlite3.Connection) -> Logs:

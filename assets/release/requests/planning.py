@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.noise_workload import build_block_figures, build_requested_family
+from assets.release.planning import DECIMALS
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
@@ -38,8 +39,6 @@ from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Se
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
-_ROUNDED = 6
-"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
 class AccuracyOutOfReach(Exception):
@@ -66,7 +65,7 @@ class Expected:
     def share_within(self, points: float) -> float:
         """Return the share of the percentages that are published with at most this half-width."""
         published = self.flags[:, self.detailed].ravel() != WITHHELD
-        return float((published & (np.round(self.points, _ROUNDED) <= points)).mean())
+        return float((published & (np.round(self.points, DECIMALS) <= points)).mean())
 
     def meets(self, request: Request) -> bool:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates

@@ -83,6 +83,15 @@ def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) ->
     assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
     assert list_charges(supplement)[-1] == (COHORT, SUPPLEMENT, "pupil")
     assert read_registered_requests(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
+    record = json.loads((bundle / "privacy_statement.json").read_bytes())
+    (further,) = [family for family in record["families"] if "measured_in" in family]
+    assert (further["measured_in"], further["tables"]) == (SUPPLEMENT, ["gld_by_ethnic_group_and_fsm"])
+    (cohort,) = record["cohorts"]
+    own = [family["rho"] for family in record["families"] if family["charged_to"] == "child"]
+    assert cohort["privacy_parameters"]["rho"] == pytest.approx(sum(own), abs=1e-6)
+    child = next(account for account in cohort["accounts"] if account["unit"] == "child")
+    assert child["budget"]["charged_by_this_release_rho"] == pytest.approx(further["rho"], abs=1e-9)
+    assert "on request for release 2026.11.1" in (bundle / "privacy_statement.md").read_text()
 
 
 def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
@@ -98,18 +107,6 @@ def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplem
     assert (widths[1] <= widths[0] + 1e-6)[exact].all()
     narrower = after[widths[1] < widths[0] - 0.01]
     assert {"Ethnic group", "Free school meal eligibility"} <= set(narrower["breakdown_topic"])
-
-
-def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
-    record = json.loads((supplement.release / SUPPLEMENT / "privacy_statement.json").read_bytes())
-    (further,) = [family for family in record["families"] if "measured_in" in family]
-    assert (further["measured_in"], further["tables"]) == (SUPPLEMENT, ["gld_by_ethnic_group_and_fsm"])
-    (cohort,) = record["cohorts"]
-    own = [family["rho"] for family in record["families"] if family["charged_to"] == "child"]
-    assert cohort["privacy_parameters"]["rho"] == pytest.approx(sum(own), abs=1e-6)
-    child = next(account for account in cohort["accounts"] if account["unit"] == "child")
-    assert child["budget"]["charged_by_this_release_rho"] == pytest.approx(further["rho"], abs=1e-9)
-    assert "on request for release 2026.11.1" in (supplement.release / SUPPLEMENT / "privacy_statement.md").read_text()
 
 
 @pytest.mark.slow
@@ -216,19 +213,15 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
         fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
-def test_what_was_refused_is_not_answered(home: Home) -> None:
-    (name,) = ask(home, asking())
-    refuse(home, name, "the same is published by the department", TODAY)
-    with pytest.raises(NoSuchRequest, match="was refused: the same is published"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) -> None:
+    """Nor what nobody has asked for."""
+    refused, other = ask(home, asking(), asking("of_another_cohort", title="Another", cohorts=["202324"]))
+    refuse(home, refused, "the same is published by the department", TODAY)
+    for name, said in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
+        with pytest.raises((NoSuchRequest, ReleaseConflict), match=said):
+            fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(NoSuchRequest, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
-
-
-def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
-    names = ask(home, asking(cohorts=["202324"]))
-    with pytest.raises(ReleaseConflict, match="does not publish cohort 202324"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
