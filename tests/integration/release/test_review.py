@@ -30,7 +30,7 @@ from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path
-from tests.support.release.held_still import held_still
+from tests.support.release.doubles import held_still
 from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges
 from tests.support.release.people import Signer, name_people
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
+from assets.release import fix_release
 from assets.release import measure as measuring
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
@@ -43,7 +44,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
-from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
+from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -52,11 +53,15 @@ COUNCILS = ["halton", "leeds"]
 REVISION = "2026.11.1"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = home_of(tmp_path / "home", 200, COUNCILS)
+def linked_home(folder: Path) -> Home:
+    home = home_of(folder / "home", 200, COUNCILS)
     link(home, "1")
     return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return linked_home(tmp_path)
 
 
 def link(home: Home, file_mac: str) -> None:
@@ -79,12 +84,24 @@ def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | No
     measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
 
 
-def hold(home: Home, keys: KeyRing) -> None:
-    """Measure the release, and make its bundle, which waits for a signature."""
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+@pytest.fixture(scope="module")
+def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose release was measured, and whose bundle waits for a signature; to be read and not written."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patched:
+        name_people(folder, patched, [ANNA, BRAM])
+        patched.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+        home = linked_home(folder)
+        approve(home, ANNA)
+        measure(home, keys)
+        with pytest.raises(WaitsForApproval):
+            publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+    return home
+
+
+@pytest.fixture
+def unpublished(made: Home, tmp_path: Path) -> Home:
+    return copy_home(made, tmp_path)
 
 
 def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
@@ -246,29 +263,27 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
 
 @pytest.mark.slow
 def test_what_is_measured_is_read_back_and_published_again_without_anybody(
-    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unpublished: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = home.cohort(COHORT)
-    hold(home, keys)
-    approve(home, ANNA, "--publish")
+    store = unpublished.cohort(COHORT)
+    approve(unpublished, ANNA, "--publish")
     before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
-    change_people(home, ANNA)
-    measure(home, keys)
+    change_people(unpublished, ANNA)
+    measure(unpublished, keys)
     assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
-    shutil.rmtree(home.release)
+    shutil.rmtree(unpublished.release)
     assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
-        measure(home, keys, REVISION, 0.05)
+        measure(unpublished, keys, REVISION, 0.05)
 
 
 @pytest.mark.slow
-def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRing) -> None:
-    hold(home, keys)
-    approve(home, ANNA, "--publish")
-    (home.held / VERSION / "README.md").write_text("Other figures.")
-    assert "is not as it was made" in approve(home, BRAM, "--publish").output
-    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+def test_a_held_bundle_that_was_changed_is_not_published(unpublished: Home, keys: KeyRing) -> None:
+    approve(unpublished, ANNA, "--publish")
+    (unpublished.held / VERSION / "README.md").write_text("Other figures.")
+    assert "is not as it was made" in approve(unpublished, BRAM, "--publish").output
+    bundle = publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -285,18 +300,17 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
 
 
 @pytest.mark.slow
-def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(home: Home, keys: KeyRing) -> None:
-    hold(home, keys)
-    for path in home.held.iterdir():
-        path.replace(home.release / path.name)
-    target = home.root.parent / "target"
-    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target), "--yes"])
+def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(unpublished: Home, keys: KeyRing) -> None:
+    for path in unpublished.held.iterdir():
+        path.replace(unpublished.release / path.name)
+    target = unpublished.root.parent / "target"
+    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(unpublished.root), "--to", str(target), "--yes"])
     assert sent.exit_code == 4
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    assert not (home.release / "latest").exists()
+        publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
+    assert not (unpublished.release / "latest").exists()
 
 
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
@@ -354,20 +368,24 @@ def killed(*_: object) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["_write_archives", "refresh", "_discard"])
 def test_a_publication_that_broke_off_is_finished(
-    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
+    unpublished: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
-    store = home.cohort(COHORT)
-    hold(home, keys)
-    approve(home, ANNA, "--publish")
+    store = unpublished.cohort(COHORT)
+    approve(unpublished, ANNA, "--publish")
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
             publish_approved(store, keys, VERSION)
     bundle = publish_bundle(store, keys, VERSION, COUNCILS)
     assert verify(bundle).ok
-    assert {path.name for path in home.release.iterdir()} >= {VERSION, f"{VERSION}.zip", f"{VERSION}.tar", "latest"}
-    assert not [path for path in home.held.iterdir() if VERSION in path.name]
+    assert {path.name for path in unpublished.release.iterdir()} >= {
+        VERSION,
+        f"{VERSION}.zip",
+        f"{VERSION}.tar",
+        "latest",
+    }
+    assert not [path for path in unpublished.held.iterdir() if VERSION in path.name]
 
 
 def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(

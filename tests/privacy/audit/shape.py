@@ -25,8 +25,7 @@ from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
-from tests.support.release.doubles import Integers, OneByOne
-from tests.support.release.held_still import held_still
+from tests.support.release.doubles import Integers, OneByOne, held_still
 from tests.support.release.homes import home_of, released
 from tests.support.release.requests import OF_EACH_FAMILY, answered, ask
 from tests.support.release.sizes import sizes_of

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.release import postgres
-from tests.support.release.backends import server
 
 
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[postgres.Server]:
-    with server() as started:
+    with postgres.server() as started:
         yield started

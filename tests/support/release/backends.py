@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Entry
-from tests.support.release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
 _UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"
@@ -79,15 +75,6 @@ class PostgreSQL:
         marks = ", ".join(["%s"] * len(fields(Entry)))
         before, _, conflict = verb.format("entries").partition("...")
         self.raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
-
-
-@contextmanager
-def server() -> Iterator[postgres.Server]:
-    """Run a PostgreSQL server, or skip the test with the reason why not."""
-    if reason := postgres.why_not():
-        pytest.skip(reason)
-    with postgres.running() as started:
-        yield started
 
 
 def approved(backend: SQLite | PostgreSQL) -> Ledger:

@@ -200,8 +200,9 @@ class Steps:
         """Watch the ledger storage at its interface, and files at the calls that sync them."""
         kind = type(Ledger(self._location)._storage)
         with ExitStack() as stack:
-            stack.enter_context(patch.object(kind, "begin_writing", self._transaction(kind.begin_writing)))
-            stack.enter_context(patch.object(kind, "lock_exclusively", self._lock(kind.lock_exclusively)))
+            for name, begin, end in (("begin_writing", "begin", "commit"), ("lock_exclusively", "lock", "unlock")):
+                watched = self._around_block(begin, end, getattr(kind, name))
+                stack.enter_context(patch.object(kind, name, watched))
             for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
                 stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
             stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
@@ -216,31 +217,15 @@ class Steps:
 
         return watched
 
-    def _transaction(self, writing: Callable[..., Any]) -> Callable[..., Any]:
-        steps = self
-
+    def _around_block(self, begin: str, end: str, block: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
         def watched(storage: Any) -> Iterator[Any]:
-            steps.reach("before begin")
-            with writing(storage) as log:
-                steps.reach("after begin")
-                yield log
-                steps.reach("before commit")
-            steps.reach("after commit")
-
-        return watched
-
-    def _lock(self, exclusive: Callable[..., Any]) -> Callable[..., Any]:
-        steps = self
-
-        @contextmanager
-        def watched(storage: Any) -> Iterator[None]:
-            steps.reach("before lock")
-            with exclusive(storage):
-                steps.reach("after lock")
-                yield
-                steps.reach("before unlock")
-            steps.reach("after unlock")
+            self.reach(f"before {begin}")
+            with block(storage) as found:
+                self.reach(f"after {begin}")
+                yield found
+                self.reach(f"before {end}")
+            self.reach(f"after {end}")
 
         return watched
 

@@ -12,7 +12,7 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import register
-from assets.release.requests.request import request_of
+from assets.release.requests.request import TEMPLATE, read_request, request_of
 from privacy.keys import KeyRing
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -25,21 +25,14 @@ COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
 
 
 def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
-    """Return a request with some keys `changed`; a key changed to None is left out."""
-    said = {
+    """Return the template's request for all councils, with some keys `changed`; a key changed to None is left out."""
+    stated = read_request(TEMPLATE).document() | {
         "name": name,
-        "title": "Good level of development by ethnic group and free school meals",
-        "description": "Children with a good level of development",
-        "family": "pupil",
         "columns": ["ethnic_group", "fsm"],
-        "figure": {"attribute": "gld", "categories": ["Yes"]},
         "geography": "all_councils_together",
-        "cohorts": [COHORT],
         "accuracy": {"half_width_points": 5.0, "share_of_rates": 0.8},
-        "purpose": "To see whether gaps differ",
-        "asked_by": "Example University",
     }
-    return {key: value for key, value in (said | changed).items() if value is not None}
+    return {key: value for key, value in (stated | changed).items() if value is not None}
 
 
 OF_EACH_FAMILY = (
