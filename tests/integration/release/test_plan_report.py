@@ -55,26 +55,19 @@ def test_in_brief_a_table_is_one_row_and_a_few_warnings(brief: str) -> None:
     assert "in 8 councils" in brief
 
 
-def test_the_largest_groups_are_warned_of_first(tmp_path: Path) -> None:
+def test_all_names_every_area_and_every_warning_and_the_largest_groups_come_first(brief: str, tmp_path: Path) -> None:
+    whole = plan(tmp_path, "--all").output
     found = json.loads(plan(tmp_path, "--json").output)
-    for shown, most in (
-        (report(found).sections[-2], ROWS_PER_WARNING),
-        (report(found, everything=True).sections[-2], len(found["warnings"])),
-    ):
-        for grid in shown.grids:
+    for shown, is_said in ((brief, True), (whole, False)):
+        assert ("smaller ones: --all" in " ".join(shown.split())) == is_said
+    assert whole.count("Liverpool City Region") == len(TABLES)
+    for everything, most in ((False, ROWS_PER_WARNING), (True, len(found["warnings"]))):
+        grids = report(found, everything=everything).sections[-2].grids
+        for grid in grids:
             sizes = [int(row[1].replace(",", "")) for row in grid.rows if row[1] != "-"]
             assert sizes == sorted(sizes, reverse=True)
             assert 0 < len(grid.rows) <= most
-
-
-def test_all_names_every_area_and_every_warning(brief: str, tmp_path: Path) -> None:
-    whole = plan(tmp_path, "--all").output
-    found = json.loads(plan(tmp_path, "--json").output)
-    assert "smaller ones: --all" in " ".join(brief.split())
-    assert "smaller ones: --all" not in " ".join(whole.split())
-    warned = report(found, everything=True).sections[-2]
-    assert sum(len(grid.rows) for grid in warned.grids) == len(found["warnings"]) > 0
-    assert whole.count("Liverpool City Region") == len(TABLES)
+    assert sum(len(grid.rows) for grid in grids) == len(found["warnings"]) > 0
 
 
 def test_one_council_is_shown_alone_and_must_take_part(tmp_path: Path) -> None:

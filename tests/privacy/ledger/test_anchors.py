@@ -75,7 +75,7 @@ def withdraw(release: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "is_sent", "place"),
+    ("change", "is_sent", "bundle"),
     [
         (lambda _: None, False, f"release/{FIRST}"),
         (empty, True, f"readiness/{FIRST}"),
@@ -84,14 +84,14 @@ def withdraw(release: Path) -> None:
     ],
 )
 def test_a_bundle_anywhere_stops_a_ledger_that_was_lost(
-    books: Books, change: Callable[[Path], None], is_sent: bool, place: str
+    books: Books, change: Callable[[Path], None], is_sent: bool, bundle: str
 ) -> None:
     change(books.home.release)
     books = books if is_sent else Books(books.home)
     books.lose_records()
     for version in (FIRST, SECOND):
         said = refused(books, version)
-        assert f"{place} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in said
+        assert f"{bundle} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in said
         assert UNKNOWN in said
 
 

@@ -160,10 +160,16 @@ def test_names_are_fit_for_paths(ledger, name):
 
 def test_raw_sql_can_neither_change_nor_remove(ledger, backend):
     ledger.reserve("202425", "1", "pupil", 0.2, PLAN, MAC)
-    for statement in backend.changes:
-        with pytest.raises(backend.refused, match="append-only"):
-            backend.raw(statement)
+    identity = ledger.identity()
+    ledger.add_sign_off('{"kind":"approval"}')
+    for table in ("entries", "sign_offs"):
+        for statement in backend.changes:
+            with pytest.raises(backend.refused, match="append-only"):
+                backend.raw(statement.format(table))
+    with pytest.raises(backend.refused, match="must follow the last one"):
+        backend.raw("INSERT INTO sign_offs VALUES (7, '{}', '', '', 'a')")
     assert ledger.compute_remaining("202425") == 0.1
+    assert (ledger.identity(), len(ledger.sign_offs())) == (identity, 2)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -214,20 +220,31 @@ def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, backend, verb):
         "UPDATE entries SET plan_sha256 = 'x' WHERE seq = 3",
         "DELETE FROM entries WHERE seq = 2",
         "UPDATE entries SET recorded_at = '2020-01-01T00:00:00+00:00' WHERE seq = 1",
+        "UPDATE sign_offs SET content = '{}' WHERE seq = 1",
+        "DELETE FROM sign_offs WHERE seq = 1",
     ],
 )
 def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering):
     first = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     ledger.commit(first, "f" * 64)
+    ledger.add_sign_off("{}")
+    ledger.add_sign_off("{}")
+    table = "sign_offs" if "sign_offs" in tampering else "entries"
     for trigger in ("never_update", "never_delete"):
-        backend.drop(trigger)
+        backend.drop(trigger, table)
     backend.raw(tampering)
     with pytest.raises(LedgerCorrupt, match="altered"):
         ledger.verify_chain()
-    with pytest.raises(LedgerCorrupt):
-        ledger.reserve("202425", "2", "pupil", 0.1, PLAN, MAC)
-    with pytest.raises(LedgerCorrupt):
-        ledger.find("202425", "1", "pupil")
+    uses = {
+        "entries": (
+            lambda: ledger.reserve("202425", "2", "pupil", 0.1, PLAN, MAC),
+            lambda: ledger.find("202425", "1", "pupil"),
+        ),
+        "sign_offs": (lambda: ledger.add_sign_off("{}"), ledger.identity),
+    }
+    for use in uses[table]:
+        with pytest.raises(LedgerCorrupt):
+            use()
 
 
 def test_a_ledger_that_was_cut_short_lacks_what_was_published(ledger, backend):
