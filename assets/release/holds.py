@@ -29,7 +29,7 @@ from privacy.doors.counts import describe_row_share, describe_rows, describe_sha
 from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
-from privacy.release.approval import MayNotSign, is_demonstration, parse_signature
+from privacy.release.approval import MayNotSign, is_demonstration, parse_signature, sign_content
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
@@ -162,7 +162,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
     if code or (own and is_demonstration(ledger, sign_off)):
         by = parse_signature(code) if code else own
         assert by is not None
-        acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
+        acceptance.accept(ledger, sign_content(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
             f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from assets.home.errors import check_readable
@@ -30,7 +31,6 @@ from assets.release.record import (
     read_record,
     read_request_plans,
 )
-from assets.release.requests.planning import list_measured_names
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
@@ -206,11 +206,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         address=published_by.address,
         organisation=published_by.organisation,
         status=published_by.status,
-        thresholds=Thresholds(
-            policy.reliability.unreliable_half_width,
-            policy.reliability.withheld_half_width,
-            policy.reliability.denominator_standard_errors,
-        ),
+        thresholds=Thresholds(**asdict(policy.reliability)),
         missing=missing,
         notice=published_by.notice,
         doi=published_by.doi,
@@ -252,7 +248,11 @@ def _measure_cohort(
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
     on_request = tuple(
-        MeasuredOnRequest(release, plan, drawn(release, plan), list_measured_names(plan))
+        MeasuredOnRequest(
+            *(release, plan, drawn(release, plan)),
+            # other requested tables followed from earlier counts
+            tuple(each["definition"]["name"] for each in plan.detail["requests"]),
+        )
         for (release, _), plan in read_request_plans(store, entry).items()
     )
     return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

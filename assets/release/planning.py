@@ -266,11 +266,6 @@ class _Public:
         return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
 
 
-def compute_expected_rows(family: Family, council: str) -> float:
-    """Return a council's expected rows in the family's confidential table, in the middle of the plausible range."""
-    return float(_draw_rows_per_child(family)[0]) * estimate_council_size(council)
-
-
 def _draw_rows_per_child(family: Family) -> Array:
     return _draw_shares(family.name, (get_rows_per_child(family.name),))[:, 0]
 

@@ -331,13 +331,10 @@ def check_publication(home: Home, version: str) -> str | None:
     except BundleRefused:
         return None
     ledger = note_signers(home)
-    if not (books := SignOffs(ledger)).is_allowed(request):
+    if not SignOffs(ledger).is_allowed(request):
         release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
-        try:
-            approval.allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
-        except WaitsForApproval as waiting:
-            cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_explain_remedy(home.cohort(cohort), books, request)}") from None
+        cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+        _allow(home.cohort(cohort), ledger, request, write_sheet(home, request), release_key)
     return str(request["sha256sums"])
 
 
@@ -353,8 +350,13 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     )
     if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
         approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
+    _allow(store, ledger, request, sheet_sha256)
+
+
+def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: str, *release_keys: str) -> None:
+    """Pass if enough people have signed; otherwise raise `WaitsForApproval` with the command to run."""
     try:
-        approval.allow(ledger, sign_off, request, sheet_sha256)
+        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, *release_keys)
     except WaitsForApproval as waiting:
         raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -103,6 +103,9 @@ class Signature:
                 " changed since it was signed. Nothing was recorded"
             )
         return genuine
+
+
+AnySignature = TypeVar("AnySignature", bound=Signature)
 
 
 @dataclass(frozen=True)
@@ -389,7 +392,8 @@ def _find_holder(key: str, recorded: Recorded) -> Person:
     # An empty key would equal that of a ledger without a demonstration key.
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
-    return (recorded.sign_off and recorded.sign_off.find_person(key)) or STRANGER
+    people = recorded.sign_off.people if recorded.sign_off else ()
+    return next((person for person in people if person.key == key), STRANGER)
 
 
 def _describe_signature(person: Person, line: SignOffLine) -> str:
@@ -448,13 +452,10 @@ def sign(
 
     Returns who signed and the new judgement. Raises `MayNotSign`.
     """
-    note_people(ledger, sign_off)
-    books = SignOffs(ledger)
     # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
-    approval = build_approval(plain, cohort, sheet_sha256).signed(by, books.recorded)
-    person = check_may_sign(books, approval)
-    if any(each.approval.key == approval.key for each in books.judge(plain, sheet_sha256).counting):
+    person, approval = sign_content(ledger, sign_off, build_approval(plain, cohort, sheet_sha256), by)
+    if any(each.approval.key == approval.key for each in SignOffs(ledger).judge(plain, sheet_sha256).counting):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
     add_line(ledger, _APPROVAL, asdict(approval))
     return person, SignOffs(ledger).judge(plain, sheet_sha256)
@@ -465,12 +466,21 @@ def build_approval(request: Request, cohort: str, sheet_sha256: str) -> Approval
     return Approval("", "", request, cohort, sheet_sha256)
 
 
-def check_may_sign(books: SignOffs, signature: Signature) -> Person:
-    """Return the person who signed. Raises `MayNotSign` if the signature does not count."""
-    person, why_not = books.who(signature)
+def sign_content(
+    ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
+) -> tuple[Person, AnySignature]:
+    """Return who signed and the content, signed with a private key or elsewhere; records nothing of it yet.
+
+    Raises `MayNotSign` if the signature does not count.
+    """
+    # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
+    note_people(ledger, sign_off)
+    books = SignOffs(ledger)
+    signed = unsigned.signed(by, books.recorded)
+    person, why_not = books.who(signed)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
-    return person
+    return person, signed
 
 
 def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:

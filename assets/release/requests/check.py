@@ -166,10 +166,11 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
 def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
     """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
     left, found = _convert_to_nano(cohort.left[cohort.policy.get_unit(request.family)]), []
-    for words, instead in iter_alternatives(request, cohort.known.sizes_of(request.family)):
+    for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
+            instead = request_of(request.document() | change)
             plan = cohort.planned([instead])[instead.family]
-        except AccuracyOutOfReach:
+        except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
         if _convert_to_nano(rho) <= left and not (wanted and rho >= wanted.rho):
@@ -236,19 +237,8 @@ COARSER = (1.5, 2.0)
 _LONGEST_LABEL = 80
 
 
-def iter_alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
-    """Yield alternative requests with their descriptions.
-
-    They are: all councils together; without one of the columns; a coarser accuracy; every column in two levels.
-    """
-    for words, change in _iter_changes(request, sizes):
-        try:
-            yield words, request_of(request.document() | change)
-        except InvalidDefinition:
-            continue
-
-
 def _iter_changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield descriptions of cheaper alternatives, with the keys of the request that change."""
     columns = [column.model_dump(mode="json") for column in request.columns]
     if request.geography == "councils":
         yield "for all councils together", {"geography": "all_councils_together"}

@@ -113,11 +113,6 @@ def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     return make_plan(family, rho, delta=policy.delta, known=[base, *known.list_on_request(request.family)])
 
 
-def list_measured_names(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the requested tables that a plan was made for; other tables followed from earlier counts."""
-    return tuple(each["definition"]["name"] for each in plan.detail["requests"])
-
-
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area

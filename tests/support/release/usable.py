@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.planning import compute_expected_rows, plan_family
+from assets.release.planning import _draw_rows_per_child, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -22,6 +22,7 @@ from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, 
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
+from sources.reference.published_figures import estimate_council_size
 from tests.support.release.accuracy import child_table, public_shares
 
 _COHORT, _VERSION = "202425", "2026.11.0"
@@ -73,7 +74,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
-    sizes = [round(compute_expected_rows(definition, council)) for council in councils]
+    sizes = [round(_draw_rows_per_child(definition)[0] * estimate_council_size(council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []
