@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.measure import measure_release, publish_bundle
+from assets.release.measure import measure_release
 from assets.release.record import list_requested_tables, read_record
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import (
@@ -37,14 +37,13 @@ from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
 from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, home_of, list_charges, released
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
-from tests.support.release.requests import answered as answered_of
 
 COUNCILS = ["leeds", "wirral"]
 LATER = "2026.11.2"
 
 
 def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
-    return answered_of(home, keys, COUNCILS, names, version)
+    return released(home, keys, COUNCILS, version, reuse=True, requests=names)
 
 
 @pytest.fixture(scope="module")
@@ -257,17 +256,14 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
     add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
-        measure_release(home.cohort(cohort), keys, version, COUNCILS, ReleaseOptions(others=others))
-        publish_bundle(home.cohort(cohort), keys, version, COUNCILS)
+        released(home, keys, COUNCILS, version, cohort, others=others)
     names = ask(
         home,
         asking(cohorts=[earlier, COHORT]),
         asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
     )
     assert find_base_release(home, names) == (VERSION, [COHORT, earlier])
-    asked = ReleaseOptions(reuse=True, others=[earlier], requests=names)
-    measure_release(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS, asked)
-    bundle = publish_bundle(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS)
+    bundle = released(home, keys, COUNCILS, SUPPLEMENT, reuse=True, others=[earlier], requests=names)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}

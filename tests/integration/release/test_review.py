@@ -16,7 +16,7 @@ from assets.home.paths import Home
 from assets.linkage.review import Sample
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.measure import measure_release, publish_bundle
+from assets.release.measure import measure_release
 from assets.release.record import find_measuring_release, read_record
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, find_differing_tables, read_measured_cohorts, tabulate
@@ -31,7 +31,7 @@ from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path
 from tests.support.release.doubles import held_still
-from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges
+from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges, released
 from tests.support.release.people import Signer, name_people
 
 COUNCILS = ["leeds", "wirral"]
@@ -61,17 +61,12 @@ def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | No
     measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
-def release(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> Path:
-    measure(home, keys, version, share)
-    return publish_bundle(home.cohort(COHORT), keys, version, COUNCILS)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A release with a review; to be read and not written."""
     home = home_of(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
     review(home)
-    release(home, keys)
+    released(home, keys, COUNCILS)
     return home
 
 
@@ -164,7 +159,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
 ) -> None:
     home = copy_home(made, tmp_path)
     assert find_measuring_release(home.cohort(COHORT)) == VERSION
-    bundle = release(home, keys, LATER, share=0.2)
+    bundle = released(home, keys, COUNCILS, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for _, version, family in list_charges(home) if version == LATER] == ["pupil", "health", "parents"]
     assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}

@@ -27,7 +27,7 @@ from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
 from tests.support.release.doubles import Integers, OneByOne, held_still
 from tests.support.release.homes import home_of, released
-from tests.support.release.requests import OF_EACH_FAMILY, answered, ask
+from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, ask
 from tests.support.release.sizes import sizes_of
 
 
@@ -74,7 +74,7 @@ def _answered(folder: Path, rows: int, keys: KeyRing, councils: Sequence[str]) -
         return sizes_of(tuple(sorted(councils)), given[-1])
 
     with patch.object(request_planning, "_read_published_sizes", sizes):
-        return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
+        return released(home, keys, councils, SUPPLEMENT, reuse=True, requests=ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:

@@ -23,7 +23,7 @@ from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.population_overlap import Overlap
 from assets.release import measure
-from assets.release.fix_release import ReleaseOptions, fix_release
+from assets.release.fix_release import ReleaseOptions
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
@@ -91,9 +91,7 @@ def released(
     home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
-    for family in FAMILIES:
-        for each in fix_release(home.cohort(cohort), version, councils, ReleaseOptions(**options)):
-            measure.measure_family(home.cohort(each), keys, family, version, councils)
+    measure.measure_release(home.cohort(cohort), keys, version, councils, ReleaseOptions(**options))
     return measure.publish_bundle(home.cohort(cohort), keys, version, councils)
 
 
