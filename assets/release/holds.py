@@ -209,8 +209,8 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery(_find_number_facts(quality))
     yield from delivered.iter_not_judged()
-    yield from delivered.not_in()
-    yield from delivered.left_out()
+    yield from delivered.iter_not_in()
+    yield from delivered.iter_left_out()
 
 
 @dataclass(frozen=True)
@@ -373,11 +373,11 @@ class _Delivered:
         }
         return cls(store.home, store.cohort, extracts, linked, list_intakes(store.home))
 
-    def _lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
+    def _list_lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
         return self.log.get((source, cohort or self.cohort, council), ())
 
     def _was_taken(self, source: str, council: str, cohort: str = "") -> bool:
-        return any(line.what == Processing.INTAKE for line in self._lines(source, council, cohort))
+        return any(line.what == Processing.INTAKE for line in self._list_lines(source, council, cohort))
 
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
@@ -395,13 +395,13 @@ class _Delivered:
             council, source = name.split("/")
             quality = self.extracts.get((source, council))
             # a result that is not in the chained log was not written by an intake
-            taken = {line.file_mac for line in self._lines(source, council)}
+            taken = {line.file_mac for line in self._list_lines(source, council)}
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
                 held = Held(self.cohort, f"{name}/{rules.NOT_JUDGED.id}", extract.file_mac)
                 yield Hold(held, _format_title(council, source), what)
 
-    def not_in(self) -> Iterator[Hold]:
+    def iter_not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
         seen = read_landing_seen(self.home)
         unread = dict(seen.not_read) if seen else {}
@@ -410,7 +410,7 @@ class _Delivered:
             for council in self.linked.taking_part:
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 name, found = f"{council}/{source}", list[tuple[str, str, str]]()
-                if stopped := self._stopped(source, council):
+                if stopped := self._find_stopped(source, council):
                     found.append((rules.STOPPED.id, *stopped))
                 if name in unread:
                     found.append((rules.NOT_READ.id, *unread.pop(name)))
@@ -425,12 +425,12 @@ class _Delivered:
         if seen is None:
             yield Hold(Held(self.cohort, f"landing/{rules.NOT_SEEN.id}", ""), "", rules.NOT_SEEN.sentence)
 
-    def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
+    def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
         note, logged = (
             deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
-            self._lines(source, council),
+            self._list_lines(source, council),
         )
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
@@ -458,7 +458,7 @@ class _Delivered:
                 elif is_due and expected:
                     yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
 
-    def left_out(self) -> Iterator[Hold]:
+    def iter_left_out(self) -> Iterator[Hold]:
         """Yield holds for councils that sent something for the cohort but no longer take part."""
         known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):

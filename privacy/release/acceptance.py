@@ -82,7 +82,7 @@ def find_counting_acceptances(ledger: Ledger) -> dict[Held, Accepted]:
     for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
-            person, why_not = books.who(each)
+            person, why_not = books.identify_signer(each)
             if not why_not:
                 day = line.recorded_at[:10]
                 accepted = Accepted(person.name, person.role, each.reason, day, each.signature)

@@ -87,7 +87,7 @@ class Signature:
             return False
         return True
 
-    def signed(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
+    def sign(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
         """Return the same content with a signature: made here with a private key, or elsewhere by a recorded person.
 
         Raises `MayNotSign` if no recorded person made it.
@@ -182,7 +182,7 @@ class Recorded:
             return [self.demonstration_key] if self.demonstration_key else []
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
-    def needed(self, stage: str) -> int:
+    def count_needed(self, stage: str) -> int:
         """Return how many people must sign a stage.
 
         A change of people needs as many as the strictest stage; a withdrawal needs as many as a publication.
@@ -246,7 +246,7 @@ class SignOffs:
             request, sheet_sha256, number, _format_now() if at is None else self._lines[at][1].recorded_at
         )
 
-    def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
+    def identify_signer(self, signature: Signature, at: str = "") -> tuple[Person, str]:
         """Return who gave a signature, by who is recorded now, and why it does not count, if so. `at` is a time."""
         return self._identify_signer(signature, self.recorded, at or _format_now())
 
@@ -368,7 +368,7 @@ class SignOffs:
             else:
                 # By key, because a person counts once however often they sign.
                 counting.setdefault(approval.key, judged)
-        return Judgement(list(counting.values()), passed_over, recorded.needed(request["stage"]))
+        return Judgement(list(counting.values()), passed_over, recorded.count_needed(request["stage"]))
 
     def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
         person, why_not = self._identify_signer(approval, recorded, at)
@@ -428,7 +428,7 @@ def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key:
     """
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
-        stated = ReleaseKey("", "", ledger.identity()).signed(release_key, books.recorded)
+        stated = ReleaseKey("", "", ledger.identity()).sign(release_key, books.recorded)
         add_line(ledger, _RELEASE_KEY, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
         add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
@@ -476,8 +476,8 @@ def sign_content(
     # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
-    signed = unsigned.signed(by, books.recorded)
-    person, why_not = books.who(signed)
+    signed = unsigned.sign(by, books.recorded)
+    person, why_not = books.identify_signer(signed)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
     return person, signed

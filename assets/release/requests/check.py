@@ -62,10 +62,10 @@ class _Cohort:
     left: Mapping[str, float]
     policy: Policy
 
-    def planned(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
+    def plan(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
         return planning.plan_requests(requests, self.code, self.known, self.policy)
 
-    def expected(self, request: Request, plan: Plan | None) -> Expected | None:
+    def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
         whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
         return planning.estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
@@ -84,7 +84,9 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(code, release.known(code), get_budget_left(home.cohort(code)), policy) for code in codes}
+    cohorts = {
+        code: _Cohort(code, release.read_known(code), get_budget_left(home.cohort(code)), policy) for code in codes
+    }
     return {
         "release": release.version,
         "delta": policy.delta,
@@ -117,7 +119,7 @@ def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]
 
 
 def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    there, free = find_published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
+    there, free = find_published(request, release, cohort.code, cohort.known), cohort.estimate(request, None)
     unit = cohort.policy.get_unit(request.family)
     answer, plan = _plan_request(request, there, cohort)
     with_all_left = None
@@ -139,7 +141,7 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
 
 def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
-        plan = cohort.planned([request])[request.family]
+        plan = cohort.plan([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
@@ -169,7 +171,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
             instead = request_of(request.document() | change)
-            plan = cohort.planned([instead])[instead.family]
+            plan = cohort.plan([instead])[instead.family]
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
@@ -179,7 +181,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
 
 
 def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
-    exactness = cohort.expected(request, plan)
+    exactness = cohort.estimate(request, plan)
     if exactness is None:
         raise ValueError(f"a plan for {request.name} does not give it")
     return _summarise_accuracy(exactness, request)
@@ -207,7 +209,7 @@ def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     # the cost does not depend on published figures, so none are read
     alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
-    plans = [plan for plan in cohort.planned(within_reach).values() if plan]
+    plans = [plan for plan in cohort.plan(within_reach).values() if plan]
     policy = cohort.policy
 
     def by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:

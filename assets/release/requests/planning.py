@@ -141,9 +141,9 @@ def _plan_family(requests: Sequence[Request], family: str, known: Known, policy:
     if not unknown:
         return None
     measured = [search.base, *search.on_request]
-    alone = [search.least([(each, {})]) for each in unknown]
+    alone = [search.find_least([(each, {})]) for each in unknown]
     weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
-    plan = search.least(weighed) if len(unknown) > 1 else alone[0]
+    plan = search.find_least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
     return replace(plan, detail={"requests": named})
 
@@ -158,7 +158,7 @@ class _Search:
     policy: Policy
     most: int
 
-    def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
+    def find_least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
         """Return the plan of least rho under which each request is met, found by bisection."""
         requests = [each for each, _ in weighed]
         # weights are divided by what another unit of precision would gain for a request alone: at the sum of their

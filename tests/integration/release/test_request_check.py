@@ -204,7 +204,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     merged = request(name="merged", columns=[{"attribute": "ethnic_group", "levels": levels}])
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
-    known = find_release(made, [merged], None).known(COHORT)
+    known = find_release(made, [merged], None).read_known(COHORT)
     exact = estimate_accuracy(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
     assert exact is not None
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
@@ -265,7 +265,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
 @pytest.mark.slow
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
-    base = find_release(home, [ASKED], None).known(COHORT)
+    base = find_release(home, [ASKED], None).read_known(COHORT)
     plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
     assert plan is not None
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
@@ -278,7 +278,7 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     refused = check(home, request(geography="councils"))
     assert refused.exit_code == 1
     assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = find_release(home, [ASKED], None).known(COHORT)
+    known = find_release(home, [ASKED], None).read_known(COHORT)
     assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
     withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
