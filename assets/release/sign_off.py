@@ -198,8 +198,8 @@ def explain_holds(home: Home, request: Request) -> str:
 
 def _describe_holds(home: Home, held: State) -> str:
     """Return the first open holds, and how to accept them."""
-    left = len(held.open) - _HOLDS_TOLD
-    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
+    left = len(held.open) - _HOLDS_SHOWN
+    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_SHOWN]]
     listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
     of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
@@ -435,7 +435,7 @@ def _build_on_request_part(
     }
 
 
-_HOLDS_TOLD = 5
+_HOLDS_SHOWN = 5
 
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:

@@ -62,9 +62,9 @@ def test_the_table_has_every_charge_with_its_state(home: Path) -> None:
     text = budget(home).output
     rows = [line.split() for line in text.splitlines()]
     assert any(row[:3] == ["2026.11.0", "health", "measured"] and row[-2:] == ["0.0300", "1.12"] for row in rows)
-    said = " ".join(text.split())
+    message = " ".join(text.split())
     for part in ("Open: a run is drawing noise now", "Given back: 1 times", "of rho 0.3000, 0.2000 is spent"):
-        assert part in said
+        assert part in message
     assert "2027.02.2" not in text
 
 

@@ -110,8 +110,8 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
     safe.books.release("2026.12.0")
     safe.books.lose_ledger()
     done = safe.restore("records", records, "--yes")
-    said = f"knows nothing of release 2026.12.0, which is published at {safe.home.release / '2026.12.0'}"
-    assert (done.exit_code, said in done.stdout) == (5, True), done.output
+    message = f"knows nothing of release 2026.12.0, which is published at {safe.home.release / '2026.12.0'}"
+    assert (done.exit_code, message in done.stdout) == (5, True), done.output
     states = [each.sentence for each in examine(safe.home.root, safe.root, safe.keys) if each.state is State.MISSING]
     assert [each for each in states if "2026.12.0 was charged for" in each and "does not know it" in each]
 

@@ -173,9 +173,9 @@ def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) 
     asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
     read = read_page(command(home, who=None).output)
     put_wirral(home, rows=1200, mac="b")
-    for options, said in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
+    for options, message in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
         refused = CliRunner().invoke(main, [*asked, *options])
-        assert (refused.exit_code != 0, said in refused.output) == (True, True)
+        assert (refused.exit_code != 0, message in refused.output) == (True, True)
     assert closed_holds(home) == []
 
 

@@ -90,18 +90,18 @@ def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None
     assert not compute_remaining_budget(Home(spent).cohort(COHORT), room.largest_share + 0.001).fits
     refused = plan(spent, "--share", "0.5")
     assert refused.exit_code == 3
-    said = " ".join(refused.output.split())
-    assert f"it does not fit; the largest share that would is {room.largest_share:g}" in said
+    message = " ".join(refused.output.split())
+    assert f"it does not fit; the largest share that would is {room.largest_share:g}" in message
     assert plan(spent, "--share", f"{room.largest_share:g}").exit_code == 0
     for unit, account in policy.scaled(room.largest_share).accounts.items():
         Ledger(Home(spent).ledger).check_fits(COHORT, "2026.12.0", account.split, unit=unit)
 
 
 def test_a_share_of_the_split_is_not_held_to_the_minimum_and_opens_no_ledger(tmp_path: Path) -> None:
-    said = " ".join(plan(tmp_path, "--share", "0.01").output.split())
-    assert "NOT MET" in said
-    assert "a share is measured all the same" in said
-    assert "rho 0.3000 for a child and rho 0.1850 for a response: it fits" in said
+    message = " ".join(plan(tmp_path, "--share", "0.01").output.split())
+    assert "NOT MET" in message
+    assert "a share is measured all the same" in message
+    assert "rho 0.3000 for a child and rho 0.1850 for a response: it fits" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,10 +109,10 @@ def test_after_a_release_a_plan_says_what_is_left_and_that_the_same_again_costs_
     ledger = Ledger(Home(spent).ledger)
     for charge in ledger.charges():
         ledger.commit(Reservation(charge.entry), "f" * 64)
-    said = " ".join(plan(spent).output.split())
-    assert "Already measured and paid for: release 2026.11.0. The same release again charges nothing" in said
-    assert "Another release could spend a share of at most 0.233" in said
-    assert "does not fit" not in said
+    message = " ".join(plan(spent).output.split())
+    assert "Already measured and paid for: release 2026.11.0. The same release again charges nothing" in message
+    assert "Another release could spend a share of at most 0.233" in message
+    assert "does not fit" not in message
     another = plan(spent, "--share", "0.2")
     assert another.exit_code == 0
     assert "with a share of 0.2, would charge rho 0.0430 for a child" in " ".join(another.output.split())

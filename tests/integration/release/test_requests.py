@@ -152,8 +152,8 @@ def test_later_releases_of_the_same_counts_publish_it_again(
         command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
         command += ["--keys", str(key_folder)]  # of a demonstration, which signs by itself
         assert CliRunner().invoke(main, command).exit_code == 0
-    told = json.loads((home.release / "requests.json").read_bytes())
-    assert [request["status"] for request in told["requests"]] == ["asked"]
+    register = json.loads((home.release / "requests.json").read_bytes())
+    assert [request["status"] for request in register["requests"]] == ["asked"]
     assert [table.name for table in _tables(home, "2026.11.3", keys)] == []
 
 
@@ -216,8 +216,8 @@ def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) ->
     """Nor what nobody has asked for."""
     refused, other = ask(home, asking(), asking("of_another_cohort", title="Another", cohorts=["202324"]))
     refuse(home, refused, "the same is published by the department", TODAY)
-    for name, said in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
-        with pytest.raises((NoSuchRequest, ReleaseConflict), match=said):
+    for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
+        with pytest.raises((NoSuchRequest, ReleaseConflict), match=message):
             fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(NoSuchRequest, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
@@ -235,7 +235,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
 ) -> None:
     """Homes with other children and the same ledger: the same plan, record, answer and sheet."""
     monkeypatch.setattr(Ledger, "place", lambda _: "the same")
-    said = []
+    outcomes = []
     for number, rows in enumerate((3000, 20)):
         home = copy_home(made, tmp_path / str(number))
         for family in FAMILIES:
@@ -246,8 +246,8 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
         sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
-        said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
-    assert said[0] == said[1]
+        outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.slow

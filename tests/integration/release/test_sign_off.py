@@ -181,8 +181,8 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
     assert "no recorded signer" in approve(home, mallory, "--people").output
     with pytest.raises(WaitsForApproval, match=r"The policy names other people than the ledger records.* --people"):
         measure(home, keys, share=0.9)
-    said = approve(home, ANNA, "--people").output
-    assert "Signed: the change of people, as privacy lead; 1 of 1." in said
+    message = approve(home, ANNA, "--people").output
+    assert "Signed: the change of people, as privacy lead; 1 of 1." in message
     assert "there is no change to sign" in approve(home, None, "--people").output
     assert approve(home, mallory, "--share", "0.9").exit_code == 0
 
@@ -192,12 +192,12 @@ def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: Key
     read = read_page(approve(home, None).output)
     key = str(ANNA.key_file(home.root.parent / "people"))
     command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
-    for options, said in (
+    for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
         (("--share", "0.9"), "--sheet SHA256"),
     ):
         refused = CliRunner().invoke(main, [*command, *options])
-        assert (refused.exit_code != 0, said in refused.output) == (True, True)
+        assert (refused.exit_code != 0, message in refused.output) == (True, True)
     assert SignOffs(Ledger(home.ledger)).approvals == []
     assert CliRunner().invoke(main, [*command, *read, "--share", "0.9"]).exit_code == 1
     assert CliRunner().invoke(main, [*command, *read, "--share", "1"]).exit_code == 0
@@ -346,8 +346,8 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     with pytest.raises(WaitsForApproval):
         publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
-    said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
-    assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
+    message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
+    assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
     sheet = compute_sha256(home.decision_sheet(VERSION, "measurement").read_bytes())
     assert not [name for name, content in read_contents(home.held / VERSION).items() if sheet[:16].encode() in content]
     page = render_privacy_page(record)

@@ -90,9 +90,9 @@ def test_a_bundle_anywhere_stops_a_ledger_that_was_lost(
     books = books if is_sent else Books(books.home)
     books.lose_records()
     for version in (FIRST, SECOND):
-        said = refused(books, version)
-        assert f"{bundle} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in said
-        assert UNKNOWN in said
+        message = refused(books, version)
+        assert f"{bundle} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in message
+        assert UNKNOWN in message
 
 
 def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books: Books, tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_a_statement_without_its_charges_stops_as_well(books: Books) -> None:
 def test_what_cannot_be_read_stops_as_well(books: Books, file: str) -> None:
     damaged = books.home.release / FIRST / file
     damaged.write_bytes(damaged.read_bytes()[:-9] + b"damaged!\n")
-    assert f"release/{FIRST}: " in (said := refused(books))
-    assert "nobody can tell what it was charged; put back a copy" in said
+    assert f"release/{FIRST}: " in (message := refused(books))
+    assert "nobody can tell what it was charged; put back a copy" in message
 
 
 def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:

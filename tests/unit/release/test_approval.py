@@ -158,7 +158,7 @@ def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"share": 0.2}, r"the share \(1\.0, now 0\.2\)"),
         ({"plans": {"pupil": "d" * 64}}, "the plan of pupil"),
@@ -172,7 +172,7 @@ def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.M
         ({"sheet": "6" * 64}, "differs: the decision sheet"),
     ],
 )
-def test_what_moved_since_is_said(ledger: Ledger, change: dict[str, Any], said: str) -> None:
+def test_what_moved_since_is_said(ledger: Ledger, change: dict[str, Any], message: str) -> None:
     """An approval is of one release, policy, stage, page and everything that is measured."""
     signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
     now = request_of(ledger)
@@ -180,7 +180,7 @@ def test_what_moved_since_is_said(ledger: Ledger, change: dict[str, Any], said: 
         name: value for name, value in change.items() if name in ("release", "policy_sha256", "stage", "sha256sums")
     }
     now["cohorts"][COHORT] |= {name: value for name, value in change.items() if name in now["cohorts"][COHORT]}
-    with pytest.raises(WaitsForApproval, match=said) as waiting:
+    with pytest.raises(WaitsForApproval, match=message) as waiting:
         allowed(ledger, sign_off(ANNA), now, change.get("sheet", SHEET))
     assert ANNA.name not in str(waiting.value)
 

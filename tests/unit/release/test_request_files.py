@@ -74,7 +74,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "cohorts": [202425, 202425, "x"],
     }
     del wrong["purpose"]
-    said = refusal(tmp_path, wrong)
+    message = refusal(tmp_path, wrong)
     for place, rule in {
         "title": "is one line of text",
         "geography": "must be",
@@ -93,12 +93,12 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "cohorts[3]": "'x' is not a cohort",
         "purpose": "is missing",
     }.items():
-        assert any(f": {place}" in line and rule in line for line in said.splitlines()), (place, said)
-    assert "request.yaml:1:1: purpose: is missing" in said
+        assert any(f": {place}" in line and rule in line for line in message.splitlines()), (place, message)
+    assert "request.yaml:1:1: purpose: is missing" in message
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"family": "teachers"}, "family: is one of pupil, health, parents"),
         ({"family": ["pupil"]}, "family: must be one text"),
@@ -113,8 +113,8 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         ({"columns": ["ethnic_group", "asq3", "dots"], "figure": None}, "both found by linkage"),
     ],
 )
-def test_what_is_no_request_is_refused_by_its_key(change: dict[str, Any], said: str, tmp_path: Path) -> None:
-    assert said in refusal(tmp_path, document() | change)
+def test_what_is_no_request_is_refused_by_its_key(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    assert message in refusal(tmp_path, document() | change)
 
 
 WHOLE = TEMPLATE.read_text("utf-8")
@@ -145,22 +145,22 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_file_is_refused(case: str, tmp_path: Path) -> None:
-    content, said = HOSTILE[case]
-    assert said in refusal(tmp_path, content)
+    content, message = HOSTILE[case]
+    assert message in refusal(tmp_path, content)
 
 
 def test_what_is_no_file_of_that_kind_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
     (tmp_path / "latin.yaml").write_bytes("name: Zoë".encode("latin-1"))
-    for name, said in {
+    for name, message in {
         "pipe": "no such file",
         "none.yaml": "no such file",
         ".": "no such file",
         "large.yaml": "larger than 256 KB",
         "latin.yaml": "not UTF-8",
     }.items():
-        with pytest.raises(InvalidRequest, match=said):
+        with pytest.raises(InvalidRequest, match=message):
             read_request(tmp_path / name)
 
 

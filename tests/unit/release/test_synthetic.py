@@ -56,8 +56,8 @@ def of_parts() -> Problem:
     plan = make_plan(Family("parts", "row", attributes, tuple(Marginal((name,)) for name in domains)), 0.1, delta=1e-6)
     counts = {"whole": [400, 600], "number": [300, 350, 350]}
     counts |= {name: [700 - 50 * n, 300 + 50 * n] for n, name in enumerate(PARTS.parts)}
-    told = {names: np.array(counts[names[0]] if names else 1000) for names in plan.sigmas}
-    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, told), all_of=PARTS)
+    drawn = {names: np.array(counts[names[0]] if names else 1000) for names in plan.sigmas}
+    (found,) = asked(plan, Measurement(plan.sha256, "none (test)", "", 0.0, drawn), all_of=PARTS)
     return found
 
 
