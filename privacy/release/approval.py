@@ -246,9 +246,9 @@ class SignOffs:
             request, sheet_sha256, number, _format_now() if at is None else self._lines[at][1].recorded_at
         )
 
-    def identify_signer(self, signature: Signature, at: str = "") -> tuple[Person, str]:
-        """Return who gave a signature, by who is recorded now, and why it does not count, if so. `at` is a time."""
-        return self._identify_signer(signature, self.recorded, at or _format_now())
+    def identify_signer(self, signature: Signature) -> tuple[Person, str]:
+        """Return who gave a signature, by who is recorded now, and why it does not count, if so."""
+        return self._identify_signer(signature, self.recorded, _format_now())
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
