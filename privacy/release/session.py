@@ -49,14 +49,7 @@ import numpy as np
 
 from privacy.doors import files
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
-from privacy.release.ledger import (
-    BudgetExceeded,
-    Ledger,
-    LedgerCorrupt,
-    ReleaseConflict,
-    Reservation,
-    StatedCharge,
-)
+from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
 from privacy.release.mechanism import (
     OPENDP,
     Counts,

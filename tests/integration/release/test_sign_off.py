@@ -22,12 +22,7 @@ from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
-from assets.release.sign_off import (
-    build_measurement_request,
-    check_publication,
-    list_ready_releases,
-    publish_approved,
-)
+from assets.release.sign_off import build_measurement_request, check_publication, list_ready_releases, publish_approved
 from ndl_export.bundle import make
 from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
