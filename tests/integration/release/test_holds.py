@@ -63,7 +63,7 @@ def names(home: Home, cohort: str = COHORT) -> list[str]:
 
 
 def open_holds(home: Home) -> list[str]:
-    return open_holds(home)
+    return [hold.name for hold in holds.read_state(home, [COHORT]).open]
 
 
 def closed_holds(home: Home) -> list[str]:
