@@ -30,7 +30,9 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """Append a line. Raises `LogBroken` if the log changed since its last line was written."""
     files.make_folder(path.parent)
     with hold_lock(path) as log:
-        last = _parse_last_entry(path, _read_whole_lines(log))
+        lines = _read_whole_lines(log)
+        last = _parse_line(path, lines.split(b"\n")[-2], "the last line") if lines else None
+        _check_end(path, last)
         entry = {
             "seq": last["seq"] + 1 if last else 1,
             **content,
@@ -40,7 +42,8 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         # The line before its head: a crash in between leaves one line more than the head says, which `_check_end`
         # accepts.
         files.append(log, json.dumps(entry).encode() + b"\n")
-        _note_head(path, entry)
+        head = {"seq": entry["seq"], "entry_hash": entry["entry_hash"]}
+        files.write(_get_head_path(path), json.dumps(head).encode())
     return entry
 
 
@@ -103,12 +106,6 @@ def _read_whole_lines(log: int) -> bytes:
     return lines
 
 
-def _parse_last_entry(path: Path, lines: bytes) -> dict[str, Any] | None:
-    last = _parse_line(path, lines.split(b"\n")[-2], "the last line") if lines else None
-    _check_end(path, last)
-    return last
-
-
 def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
     """Raise `LogBroken` unless the log ends where its head file says.
 
@@ -120,11 +117,6 @@ def _check_end(path: Path, last: Mapping[str, Any] | None) -> None:
     one_more = last is not None and last["previous_hash"] == known["entry_hash"]
     if ends != (known["seq"], known["entry_hash"]) and not one_more:
         raise LogBroken(f"{path}: lines at the end were removed; restore the log from a backup")
-
-
-def _note_head(path: Path, entry: Mapping[str, Any]) -> None:
-    head = {"seq": entry["seq"], "entry_hash": entry["entry_hash"]}
-    files.write(_get_head_path(path), json.dumps(head).encode())
 
 
 def _get_head_path(path: Path) -> Path:

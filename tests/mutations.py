@@ -41,7 +41,7 @@ MUTATIONS = {
         "        if person is None:",
         "tests/integration/release/test_sign_off.py tests/integration/release/test_signers.py",
     ),
-    "skipped-hold": Mutation("    yield from delivered.not_in()\n", "", "tests/integration/release/test_holds.py"),
+    "skipped-hold": Mutation("    yield from delivered.iter_not_in()\n", "", "tests/integration/release/test_holds.py"),
     "swapped-interval": Mutation(
         "lower, upper = 100 * np.clip(difference - down, -1.0, 1.0)",
         "upper, lower = 100 * np.clip(difference - down, -1.0, 1.0)",

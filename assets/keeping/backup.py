@@ -36,7 +36,7 @@ from privacy.doors import age, files
 from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
-from privacy.release.store import read_charges
+from privacy.release.session import read_charges
 
 FORMAT = 1
 """Version of the archive format. Readers refuse any other."""

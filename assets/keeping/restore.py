@@ -39,7 +39,7 @@ from privacy.doors import files
 from privacy.doors.environment import get_settings
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy
-from privacy.release.store import build_measurement_path
+from privacy.release.session import build_measurement_path
 
 Key = tuple[str, str, str]
 ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)

@@ -6,7 +6,7 @@ would a second home, with its own ledger, that publishes to the same place as th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from assets.home.paths import Home
@@ -81,7 +81,22 @@ def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
 
 def list_stated_charges(anchors: Sequence[Anchor]) -> list[StatedCharge]:
     """Return the charge of each family of each bundle. Raises `UnreadableAnchor`."""
-    return [charge for anchor in anchors for charge in _iter_charges(anchor)]
+    found = []
+    for anchor in anchors:
+        try:
+            cohorts = index_cohort_entries(anchor.statement)
+            for family in anchor.statement["families"]:
+                own = cohorts[family["cohort"]]
+                measured_in = family.get("measured_in", own["measured_in"])
+                about = (family["family"], family["plan_sha256"], family["ledger_entry"])
+                signed = tuple(approval["ledger_line"] for approval in own["approvals"])
+                found.append(StatedCharge(anchor.place, family["cohort"], measured_in, *about, signed))
+        except (KeyError, TypeError):
+            raise UnreadableAnchor(
+                f"{anchor.place}: its privacy statement does not say what it was charged; put back a copy of the bundle"
+                " as it was published"
+            ) from None
+    return found
 
 
 def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
@@ -92,22 +107,3 @@ def _check_signed(anchors: Sequence[Anchor], key: str | None) -> None:
                 " ledger counts what it cost. Publish from there, or put the right signing key and ledger back; until"
                 " then nothing is charged or published"
             )
-
-
-def _iter_charges(anchor: Anchor) -> Iterator[StatedCharge]:
-    """Yield the charge of each family of a cohort."""
-    try:
-        cohorts = index_cohort_entries(anchor.statement)
-        for family in anchor.statement["families"]:
-            cohort = family["cohort"]
-            yield StatedCharge(
-                anchor.place,
-                *(cohort, family.get("measured_in", cohorts[cohort]["measured_in"]), family["family"]),
-                *(family["plan_sha256"], family["ledger_entry"]),
-                tuple(approval["ledger_line"] for approval in cohorts[cohort]["approvals"]),
-            )
-    except (KeyError, TypeError):
-        raise UnreadableAnchor(
-            f"{anchor.place}: its privacy statement does not say what it was charged; put back a copy of the bundle as"
-            " it was published"
-        ) from None

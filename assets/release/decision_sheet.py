@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
-from assets.linkage.inputs import read_record
+from assets.linkage.inputs import PROFILE, read_record
 from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
@@ -144,8 +144,11 @@ def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Se
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
     for cohort in measured[:1]:
-        councils = list(read_record(home.cohort(cohort)).taking_part)
-        found = compute_expected_accuracy(councils, record[cohort].share, _get_expected_children(home.cohort(cohort)))
+        store = home.cohort(cohort)
+        # Profiles of councils for which the operator expects another number than the published one
+        profiles = (each for each in iter_expectations(store) if each.source == PROFILE)
+        children = {each.council: each.expected for each in profiles}
+        found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -159,12 +162,6 @@ def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Se
         for each in list_requested_tables({cohort: entry}):
             if each.release == version:
                 yield _estimate_requested(home.cohort(cohort), entry, each)
-
-
-def _get_expected_children(store: CohortStore) -> dict[str, int]:
-    """Return the expected number of Profiles of each council for which it is not the published one."""
-    named = {each.name.split("/")[0]: each for each in iter_expectations(store) if each.name.endswith("/eyfsp")}
-    return {council: each.expected for council, each in named.items()}
 
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
@@ -227,7 +224,9 @@ def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iter
     policy, ledger = load_cohort_policy(record, store.cohort), Ledger(store.home.ledger)
     whole = record[store.cohort].measured_in == version
     for unit, account in policy.accounts.items():
-        split = {**(account.split if whole else {}), **_compute_further_rho(store, version, record[store.cohort], unit)}
+        further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
+        split = account.split if whole else {}
+        split = {**split, **{plan.family.name: plan.rho for plan in further if plan.family.unit == unit}}
         if not split:
             continue
         of_split = f"{100 * record[store.cohort].share:g}% of the policy's split"
@@ -247,19 +246,14 @@ def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iter
         }
 
 
-def _compute_further_rho(store: CohortStore, version: str, entry: CohortRecord, unit: str) -> dict[str, float]:
-    """Return the rho, by family, that the release charges an account for requested tables or a clerical review."""
-    plans = (read_request_plan(store, version, family) for family in entry.on_request.get(version, ()))
-    return {plan.family.name: plan.rho for plan in plans if plan.family.unit == unit}
-
-
 def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils for which the operator expects a number of rows other than the published one."""
     by_source: dict[str, list[str]] = {}
     for each in iter_expectations(store):
-        council, source = each.name.split("/")
         published = "none published" if each.published is None else f"published {each.published:,}"
-        by_source.setdefault(source, []).append(f"{get_place(council).la_name} {each.expected:,} ({published})")
+        by_source.setdefault(each.source, []).append(
+            f"{get_place(each.council).la_name} {each.expected:,} ({published})"
+        )
     for source, councils in by_source.items():
         yield {"source": SOURCES[source].title, "councils": councils}
 
@@ -317,6 +311,14 @@ class Expectation:
     expected: int
     published: int | None
 
+    @property
+    def council(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def source(self) -> str:
+        return self.name.partition("/")[2]
+
 
 def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
     """Yield the expectations that differ from published numbers and by which current extracts were judged.
@@ -325,10 +327,8 @@ def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
     """
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
-            quality, published = (
-                deliveries.read(store.extract(source, council).quality),
-                find_published_rows(source, council),
-            )
+            quality = deliveries.read(store.extract(source, council).quality)
+            published = find_published_rows(source, council)
             if quality and quality.rows_expected is not None and quality.rows_expected != published:
                 yield Expectation(f"{council}/{source}", quality.rows_expected, published)
 

@@ -16,17 +16,8 @@ from pathlib import Path
 
 from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
-from assets.linkage.inputs import (
-    PROFILE,
-    Extracts,
-    NotLinked,
-    find_changes,
-    get_delivery_macs,
-    join_names,
-    read_complete_record,
-    read_delivery_macs,
-    read_extracts,
-)
+from assets.linkage import inputs
+from assets.linkage.inputs import PROFILE, Extracts, NotLinked
 from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
 from assets.release.record import (
     WHOLE,
@@ -50,7 +41,7 @@ from privacy.release.approval import has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD, LedgerError
 from privacy.release.policy import Account, Policy, PolicyError, load_policy
-from privacy.release.store import StoreError
+from privacy.release.session import StoreError
 from sources.reference.cohorts import Cohort, InvalidCohort
 
 Series = Mapping[str, str]
@@ -117,7 +108,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     cohorts = list_measured_cohorts(series, version)
     before, charged = read_record(store.home, version), ledger.list_charged_cohorts(version)
     tables = {
-        each: read_complete_record(store.home.cohort(each))
+        each: inputs.read_complete_record(store.home.cohort(each))
         for each in cohorts
         if not is_current(store.home.cohort(each), version, councils)
     }
@@ -137,7 +128,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         if each in charged and each in before:
             record[each] = begun
         else:
-            from_now = {} if each in charged else get_delivery_macs(tables[each].extracts)
+            from_now = {} if each in charged else inputs.get_delivery_macs(tables[each].extracts)
             record[each] = CohortRecord(version, spent, tables[each].missing(councils), from_now)
             if each not in charged:
                 split = policy.scaled(spent).accounts[CHILD].split
@@ -192,7 +183,7 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
         return False
     if not Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.list_measured_families(version)):
         return False
-    return fixed.measured_from == read_delivery_macs(store, councils)
+    return fixed.measured_from == inputs.read_delivery_macs(store, councils)
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
@@ -302,10 +293,10 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
 
 def _check_of_what_is_in(store: CohortStore, councils: Sequence[str], linked: Extracts) -> None:
     """Raise `OutOfDate` if an extract arrived or changed since the confidential tables were made."""
-    if moved := find_changes(linked, read_extracts(store, councils)):
+    if moved := inputs.find_changes(linked, inputs.read_extracts(store, councils)):
         raise OutOfDate(
-            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked: run the linkage, then"
-            " the release; nothing was charged"
+            f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked: run the"
+            " linkage, then the release; nothing was charged"
         )
 
 

@@ -29,35 +29,13 @@ from privacy.doors.counts import describe_row_share, describe_rows, describe_sha
 from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
-from privacy.release.approval import MayNotSign, is_demonstration, parse_signature
+from privacy.release.approval import MayNotSign, is_demonstration, parse_signature, sign_content
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import (
-    FAR_FROM_CENSUS,
-    FAR_FROM_EXPECTED,
-    FAR_FROM_LAST,
-    HOLD_ABOVE,
-    HOLD_BELOW,
-    LEFT_OUT,
-    MANY_ROWS,
-    MIN_SHARED_CHILDREN,
-    MISSING,
-    NOT_COMPARED,
-    NOT_JUDGED,
-    NOT_READ,
-    NOT_SEEN,
-    NUMBER_OF_MANY,
-    OF_OTHERS,
-    OTHER_CHILDREN,
-    OTHER_COUNCILS,
-    ROWS_OF_OTHERS,
-    SMALL_TRIAL,
-    STOPPED,
-    compute_share,
-)
+from sources.contracts import extract_rules as rules
 from sources.contracts.people import OF_MANY
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -184,7 +162,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
     if code or (own and is_demonstration(ledger, sign_off)):
         by = parse_signature(code) if code else own
         assert by is not None
-        acceptance.accept(ledger, acceptance.sign(ledger, sign_off, unsigned, by)[1])
+        acceptance.accept(ledger, sign_content(ledger, sign_off, unsigned, by)[1])
     else:
         raise MayNotSign(
             f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
@@ -215,7 +193,7 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
     rows_of = {key: list(_find_row_facts(quality, trials)) for key, quality in extracts.items()}
     for key, quality in extracts.items():
         rows_of[key] += _compare_with_census(quality, extracts, rows_of)
-    per_child = {source: _compute_rows_per_child(source, extracts, rows_of) for source in OF_OTHERS}
+    per_child = {source: _compute_rows_per_child(source, extracts, rows_of) for source in rules.OF_OTHERS}
     made, compared = delivered.linked.extracts, read_overlaps(store)
     for (source, council), quality in extracts.items():
         extract = made.get(f"{council}/{source}")
@@ -231,8 +209,8 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery(_find_number_facts(quality))
     yield from delivered.iter_not_judged()
-    yield from delivered.not_in()
-    yield from delivered.left_out()
+    yield from delivered.iter_not_in()
+    yield from delivered.iter_left_out()
 
 
 @dataclass(frozen=True)
@@ -244,7 +222,7 @@ class _Fact:
     numbers: str
 
 
-_NOT_COMPARED = _Fact(NOT_COMPARED.id, *["nobody can say how it compares with an earlier delivery"] * 2)
+_NOT_COMPARED = _Fact(rules.NOT_COMPARED.id, *["nobody can say how it compares with an earlier delivery"] * 2)
 _Extracts = Mapping[tuple[str, str], ExtractQuality]
 """Current extracts, by source and council."""
 _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
@@ -269,16 +247,16 @@ def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterato
     kept = quality.rows_kept
     broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
-    if FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
+    if rules.FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
         expected = quality.rows_expected or 0
         share = describe_share(kept / expected) if expected else "another number"
         sentence = f"{share} of the rows that are expected ({describe_rows(kept)})"
-        yield _Fact(FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
-    if FAR_FROM_LAST.id in broken:
+        yield _Fact(rules.FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
+    if rules.FAR_FROM_LAST.id in broken:
         last = quality.rows_last or 0
         share = describe_share(kept / last) if last else "another number"
         sentence = f"{share} of the rows of the last delivery ({describe_rows(kept)})"
-        yield _Fact(FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
+        yield _Fact(rules.FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
 
 
 def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
@@ -304,14 +282,14 @@ def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int
 
 def _compare_with_others(quality: ExtractQuality, per_child: Mapping[str, float]) -> Iterator[_Fact]:
     own, others = per_child.get(quality.council), [each for of, each in per_child.items() if of != quality.council]
-    if own is None or len(others) < OTHER_COUNCILS:
+    if own is None or len(others) < rules.OTHER_COUNCILS:
         return
-    usual, (low, high) = median(others), OF_OTHERS[quality.source]
+    usual, (low, high) = median(others), rules.OF_OTHERS[quality.source]
     expected = round(usual * quality.rows_kept / own) if own else 0
     share = own / usual if usual else 1.0
-    if expected >= MANY_ROWS and not low <= share <= high:
+    if expected >= rules.MANY_ROWS and not low <= share <= high:
         yield _Fact(
-            ROWS_OF_OTHERS.id,
+            rules.ROWS_OF_OTHERS.id,
             f"for each child {describe_share(share)} of the rows that other councils have"
             f" ({describe_rows(quality.rows_kept)})",
             f"{quality.rows_kept:,} rows; at the other councils' median for each child there would be {expected:,}",
@@ -324,10 +302,10 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
     if profile.source != PROFILE or profile.rows_expected or key not in extracts or rows_of[key]:
         return
     census = extracts[key]
-    share = compute_share(profile.rows_kept, census.rows_kept)
-    if share is not None and not HOLD_BELOW <= share <= HOLD_ABOVE:
+    share = rules.compute_share(profile.rows_kept, census.rows_kept)
+    if share is not None and not rules.HOLD_BELOW <= share <= rules.HOLD_ABOVE:
         yield _Fact(
-            FAR_FROM_CENSUS.id,
+            rules.FAR_FROM_CENSUS.id,
             f"{describe_share(share)} of the rows of the school census ({describe_rows(profile.rows_kept)})",
             f"{profile.rows_kept:,} children, and {census.rows_kept:,} in the school census",
         )
@@ -349,10 +327,10 @@ def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows:
     """Yield a fact if the children differ from an earlier delivery's by more than missing rows explain."""
     known = [reference for reference in (quality.rows_expected, quality.rows_last) if reference]
     fewer = min([1.0, *(quality.rows_kept / reference for reference in known)]) if of_rows else 1.0
-    if shared is not None and shared < MIN_SHARED_CHILDREN * fewer:
+    if shared is not None and shared < rules.MIN_SHARED_CHILDREN * fewer:
         few = describe_row_share(round(100 * shared), 100).replace("rows", "children")
         yield _Fact(
-            OTHER_CHILDREN.id,
+            rules.OTHER_CHILDREN.id,
             f"{few} of an earlier delivery are in it",
             f"{shared:.0%} of the children of an earlier delivery are in it (estimated from a sample of tokens)",
         )
@@ -360,13 +338,13 @@ def _find_children_facts(quality: ExtractQuality, shared: float | None, of_rows:
 
 def _find_number_facts(quality: ExtractQuality) -> list[_Fact]:
     """Return a fact if too many rows have a number shared by many children."""
-    if NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
+    if rules.NUMBER_OF_MANY.id not in {finding.rule for finding in quality.holds}:
         return []
     counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
     worst = max(counted, key=lambda count: count.rows)
     return [
         _Fact(
-            NUMBER_OF_MANY.id,
+            rules.NUMBER_OF_MANY.id,
             f"{describe_row_share(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
             f"{worst.rows:,} of {quality.rows_read:,} rows have a {worst.columns[0]} that many children share",
         )
@@ -395,18 +373,20 @@ class _Delivered:
         }
         return cls(store.home, store.cohort, extracts, linked, list_intakes(store.home))
 
-    def _lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
+    def _list_lines(self, source: str, council: str, cohort: str = "") -> Sequence[LogEntry]:
         return self.log.get((source, cohort or self.cohort, council), ())
 
     def _was_taken(self, source: str, council: str, cohort: str = "") -> bool:
-        return any(line.what == Processing.INTAKE for line in self._lines(source, council, cohort))
+        return any(line.what == Processing.INTAKE for line in self._list_lines(source, council, cohort))
 
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
         own = [each for (of, _), each in self.extracts.items() if of == source]
-        known = [share for each in own if (share := compute_share(each.rows_kept, each.rows_expected)) is not None]
+        known = [
+            share for each in own if (share := rules.compute_share(each.rows_kept, each.rows_expected)) is not None
+        ]
         # all of them must be small: a single small extract is held in a demonstration too
-        small = bool(known) and max(known) < SMALL_TRIAL
+        small = bool(known) and max(known) < rules.SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
     def iter_not_judged(self) -> Iterator[Hold]:
@@ -415,13 +395,13 @@ class _Delivered:
             council, source = name.split("/")
             quality = self.extracts.get((source, council))
             # a result that is not in the chained log was not written by an intake
-            taken = {line.file_mac for line in self._lines(source, council)}
+            taken = {line.file_mac for line in self._list_lines(source, council)}
             if quality is None or quality.file_mac != extract.file_mac or extract.file_mac not in taken:
                 what = "the result of its intake is missing, so it cannot be judged"
-                held = Held(self.cohort, f"{name}/{NOT_JUDGED.id}", extract.file_mac)
+                held = Held(self.cohort, f"{name}/{rules.NOT_JUDGED.id}", extract.file_mac)
                 yield Hold(held, _format_title(council, source), what)
 
-    def not_in(self) -> Iterator[Hold]:
+    def iter_not_in(self) -> Iterator[Hold]:
         """Yield one hold per source of a council for deliveries that were not taken in or did not arrive when due."""
         seen = read_landing_seen(self.home)
         unread = dict(seen.not_read) if seen else {}
@@ -430,27 +410,27 @@ class _Delivered:
             for council in self.linked.taking_part:
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
                 name, found = f"{council}/{source}", list[tuple[str, str, str]]()
-                if stopped := self._stopped(source, council):
-                    found.append((STOPPED.id, *stopped))
+                if stopped := self._find_stopped(source, council):
+                    found.append((rules.STOPPED.id, *stopped))
                 if name in unread:
-                    found.append((NOT_READ.id, *unread.pop(name)))
+                    found.append((rules.NOT_READ.id, *unread.pop(name)))
                 if name in missing:
-                    found.append((MISSING.id, *missing[name]))
+                    found.append((rules.MISSING.id, *missing[name]))
                 if found:
                     about = " ".join(each for *_, each in found)
                     what = "; ".join(each for _, each, _ in found)
                     yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _format_title(council, source), what)
         for folder, (sentence, about) in unread.items():
-            yield Hold(Held(self.cohort, f"{folder}/{NOT_READ.id}", about), "", sentence)
+            yield Hold(Held(self.cohort, f"{folder}/{rules.NOT_READ.id}", about), "", sentence)
         if seen is None:
-            yield Hold(Held(self.cohort, f"landing/{NOT_SEEN.id}", ""), "", NOT_SEEN.sentence)
+            yield Hold(Held(self.cohort, f"landing/{rules.NOT_SEEN.id}", ""), "", rules.NOT_SEEN.sentence)
 
-    def _stopped(self, source: str, council: str) -> tuple[str, str] | None:
+    def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
         note, logged = (
             deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
-            self._lines(source, council),
+            self._list_lines(source, council),
         )
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
@@ -478,12 +458,12 @@ class _Delivered:
                 elif is_due and expected:
                     yield f"{council}/{source}", (f"it was due on {day}, and is not in", f"due {day}")
 
-    def left_out(self) -> Iterator[Hold]:
+    def iter_left_out(self) -> Iterator[Hold]:
         """Yield holds for councils that sent something for the cohort but no longer take part."""
         known = {council for source, of, council in self.log if of == self.cohort and self._was_taken(source, council)}
         for council in sorted(known - set(self.linked.taking_part)):
             what = "its extracts were taken in, and it takes part no longer"
-            held = Held(self.cohort, f"{council}/{LEFT_OUT.id}", self.cohort)
+            held = Held(self.cohort, f"{council}/{rules.LEFT_OUT.id}", self.cohort)
             yield Hold(held, get_place(council).la_name, what)
 
 

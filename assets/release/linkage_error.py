@@ -21,21 +21,12 @@ from ndl_export.tables.pupil import BOTH, CONCERN_GIVEN_SEEN, HV_ONLY, NEITHER, 
 from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
-from privacy.linkage.missed import (
-    FACTOR_SD,
-    GROUP_SD,
-    SERVICE_OF_RATE,
-    Factors,
-    Missed,
-    Unjoined,
-    estimate_factors,
-    estimate_missed,
-    estimate_unjoined,
-)
+from privacy.linkage import missed
+from privacy.linkage.missed import Factors, Missed, Unjoined
 from privacy.linkage.review_rates import update_rates
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Attribute, Cube, Family, Selector
+from privacy.release.workload import Cube, Family, Selector
 
 Array = NDArray[np.float64]
 
@@ -73,11 +64,14 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
         return estimates
     found = estimate_error_rates(family, estimates, review)
     local = tuple(
-        _estimate_places(family, estimates, *each) for each in ((COUNCIL, FACTOR_SD), (pupil.ETHNIC.name, GROUP_SD))
+        _estimate_places(family, estimates, *each)
+        for each in ((COUNCIL, missed.FACTOR_SD), (pupil.ETHNIC.name, missed.GROUP_SD))
     )
     transitions = _Transitions(family, _estimate_children(family, estimates))
     # census rows that were not found come first: the correction of links applies to what this gives
-    joined = _correct_unjoined(family, estimates)
+    unjoined = _estimate_unjoined(family, estimates)
+    odds = unjoined.share / (1 - unjoined.share)
+    joined = Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, unjoined.deviation**2)
     return Corrected(joined, transitions, found.rates, found.covariance, local)
 
 
@@ -86,10 +80,8 @@ def estimate_error_rates(family: Family, estimates: Estimates, review: Review | 
 
     The covariance includes the noise in the counts behind them and their spread between other populations.
     """
-    found, apart = (
-        estimate_missed(*_estimate_counts(family, estimates, pupil.AGREEMENT.name)),
-        _estimate_unjoined(family, estimates),
-    )
+    found = missed.estimate_missed(*_estimate_counts(family, estimates, pupil.AGREEMENT.name))
+    apart = _estimate_unjoined(family, estimates)
     covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
     covariance[:-1, :-1] = found.covariance + apart.covariance
     rates = np.append(found.rates + apart.rates, FALSE_LINK)
@@ -108,10 +100,8 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     """
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
-    rates, found = (
-        estimate_error_rates(family, estimates).rates,
-        _estimate_factors(family, estimates, pupil.ETHNIC.name, 0.0),
-    )
+    rates = estimate_error_rates(family, estimates).rates
+    found = _estimate_factors(family, estimates, pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
     over_all = (rates[1:3] + rates[0])[:, None]
@@ -137,28 +127,23 @@ def _estimate_counts(family: Family, estimates: Estimates, name: str, by: str | 
 
 
 def _estimate_unjoined(family: Family, estimates: Estimates) -> Unjoined:
-    return estimate_unjoined(*_estimate_counts(family, estimates, pupil.CENSUS_JOIN.name))
-
-
-def _correct_unjoined(family: Family, estimates: Estimates) -> Joined:
-    """Return the figures corrected for the school census rows that were not found."""
-    found = _estimate_unjoined(family, estimates)
-    odds = found.share / (1 - found.share)
-    return Joined(estimates, dict.fromkeys(pupil.FROM_CENSUS, UNKNOWN), odds, found.deviation**2)
+    return missed.estimate_unjoined(*_estimate_counts(family, estimates, pupil.CENSUS_JOIN.name))
 
 
 def _estimate_factors(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Factors:
     kinds = _estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)
     children = _estimate_children(family, estimates)
     seen_by = np.array([children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-    return estimate_factors(*_estimate_counts(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+    return missed.estimate_factors(
+        *_estimate_counts(family, estimates, pupil.AGREEMENT.name), *kinds, seen_by, factor_sd
+    )
 
 
 def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: float) -> Local:
     """Return the councils, or the ethnic groups, with more missed links than others."""
     more = _estimate_factors(family, estimates, by, factor_sd)
     linked = np.maximum(_estimate_counts(family, estimates, pupil.DIFFERENCES.name, by)[0][:, 1:].sum(axis=1), 0.0)
-    groups = np.append(SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
+    groups = np.append(missed.SERVICE_OF_RATE, -1)  # a false link is equally likely everywhere
     local = Local(by, more.values, more.covariances, groups, linked, family.covers, added_up=by == COUNCIL)
     if local.added_up:
         return local
@@ -169,19 +154,13 @@ def _estimate_places(family: Family, estimates: Estimates, by: str, factor_sd: f
 
 def _estimate_children(family: Family, estimates: Estimates) -> Mapping[str, float]:
     """Return how many children of all councils together were found to be seen by each service."""
-    dots = _select_by_seen(family.attribute("dots"))
+    by_seen = {
+        seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
+        for seen, concerns in CONCERN_GIVEN_SEEN.items()
+    }
+    dots = Selector.of(family.attribute("dots"), by_seen)
     seen = Cube({COUNCIL: Selector.total(family.attribute(COUNCIL)), "dots": dots})
     return dict(zip(CONCERN_GIVEN_SEEN, estimates.values(seen)[0], strict=True))
-
-
-def _select_by_seen(dots: Attribute) -> Selector:
-    return Selector.of(
-        dots,
-        {
-            seen: tuple(pupil.format_dots_category(seen, c) for c in concerns)
-            for seen, concerns in CONCERN_GIVEN_SEEN.items()
-        },
-    )
 
 
 class _Transitions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 from assets.home.errors import check_readable
@@ -30,7 +31,6 @@ from assets.release.record import (
     read_record,
     read_request_plans,
 )
-from assets.release.requests.planning import list_measured_names
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
@@ -43,6 +43,7 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
+from privacy.release import statement
 from privacy.release.approval import SignOffs
 from privacy.release.child_table import compute_input_mac, count_cells
 from privacy.release.ledger import Ledger
@@ -50,14 +51,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Stage, load_policy
 from privacy.release.session import measure_once, read_stored_measurement, settle
-from privacy.release.statement import (
-    MeasuredCohort,
-    MeasuredOnRequest,
-    build_deployment,
-    build_privacy_record,
-    build_registry_entry,
-    render_privacy_page,
-)
+from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 
 
 @with_removals_blocked
@@ -187,11 +181,11 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     tables = tabulate(measured, everyone, policy.reliability, missing, requested)
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in list_releases(fixed, version)}
-    record = build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
+    record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     day = find_release_day(store.home, version, dt.date.today())
     published_by = get_publisher(store.home, keys, version)
-    record["deployment"] = build_deployment(record, day.day, [published_by.name], published_by.address)
-    record["registry"] = build_registry_entry(record["deployment"])
+    record["deployment"] = statement.build_deployment(record, day.day, [published_by.name], published_by.address)
+    record["registry"] = statement.build_registry_entry(record["deployment"])
     facts = ReleaseFacts(
         version=version,
         published_on=day.day,
@@ -199,7 +193,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         cohorts=tuple(fixed),
         councils=tuple(everyone),
         privacy_record=record,
-        privacy_page=render_privacy_page(record),
+        privacy_page=statement.render_privacy_page(record),
         noisy_counts={
             own.cohort: {
                 family: NoisyCounts(plan.to_json(), own.measurements[family].noisy)
@@ -212,11 +206,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         address=published_by.address,
         organisation=published_by.organisation,
         status=published_by.status,
-        thresholds=Thresholds(
-            policy.reliability.unreliable_half_width,
-            policy.reliability.withheld_half_width,
-            policy.reliability.denominator_standard_errors,
-        ),
+        thresholds=Thresholds(**asdict(policy.reliability)),
         missing=missing,
         notice=published_by.notice,
         doi=published_by.doi,
@@ -258,7 +248,11 @@ def _measure_cohort(
 
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
     on_request = tuple(
-        MeasuredOnRequest(release, plan, drawn(release, plan), list_measured_names(plan))
+        MeasuredOnRequest(
+            *(release, plan, drawn(release, plan)),
+            # other requested tables followed from earlier counts
+            tuple(each["definition"]["name"] for each in plan.detail["requests"]),
+        )
         for (release, _), plan in read_request_plans(store, entry).items()
     )
     return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

@@ -52,7 +52,7 @@ from sources.reference.published_figures import Range, estimate_council_size, ge
 
 _MOST = 0.5
 """Least share of a block's rows that must be readable in some area for it to be broken down by council."""
-_ROUNDED = 6
+DECIMALS = 6
 """Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
@@ -113,7 +113,7 @@ def _may_go(widths: Widths, family: Family, readable: float) -> bool:
 
 
 def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
-    return np.asarray(np.round(half_widths, _ROUNDED) <= readable)
+    return np.asarray(np.round(half_widths, DECIMALS) <= readable)
 
 
 def _build_detail(family: Family, widths: Sequence[Widths]) -> Detail:
@@ -264,11 +264,6 @@ class _Public:
             expected = expected[..., None] * of_levels.reshape(*expected.shape[:2], *[1] * (expected.ndim - 2), -1)
         inside = [[council in area.councils or count.all_together for council in councils] for area in self.areas]
         return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
-
-
-def compute_expected_rows(family: Family, council: str) -> float:
-    """Return a council's expected rows in the family's confidential table, in the middle of the plausible range."""
-    return float(_draw_rows_per_child(family)[0]) * estimate_council_size(council)
 
 
 def _draw_rows_per_child(family: Family) -> Array:

@@ -31,7 +31,7 @@ from privacy.release.approval import SignOffs, is_demonstration
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
-from privacy.release.store import build_measurement_path
+from privacy.release.session import build_measurement_path
 
 # intake and linkage are left out: a bundle is made from stored measurements, whatever made the tables
 _CODE = ("assets/release", "ndl_export", "privacy", "sources/reference")

@@ -28,8 +28,8 @@ from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement, check_counts
 from privacy.release.plan import Plan, PlanError
 from privacy.release.policy import Policy, load_policy
+from privacy.release.session import StoreError
 from privacy.release.statement import MeasuredCohort
-from privacy.release.store import StoreError
 
 WHOLE = 1.0
 """The whole of the policy's split.

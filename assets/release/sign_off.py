@@ -38,18 +38,8 @@ from ndl_export.publish.withdraw import check_reason, withdraw
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import (
-    CHANGE_OF_PEOPLE,
-    WITHDRAWAL,
-    MayNotSign,
-    Request,
-    SignOffs,
-    WaitsForApproval,
-    allow,
-    is_demonstration,
-    note_people,
-    sign,
-)
+from privacy.release import approval
+from privacy.release.approval import MayNotSign, Request, SignOffs, WaitsForApproval
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
@@ -117,9 +107,9 @@ def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed
     ledger, sign_off = note_signers(store.home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
-    person, judgement = sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
-    if request["stage"] == CHANGE_OF_PEOPLE:
-        note_people(ledger, sign_off)
+    person, judgement = approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
+    if request["stage"] == approval.CHANGE_OF_PEOPLE:
+        approval.note_people(ledger, sign_off)
     return Count(person.role, len(judgement.counting), judgement.needed)
 
 
@@ -156,7 +146,9 @@ def build_publication_request(home: Home, version: str) -> Request:
 
 def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
+    return _request(
+        Ledger(home.ledger), approval.WITHDRAWAL, version, reason=check_reason(home.release, version, reason)
+    )
 
 
 def find_bundle(home: Home, version: str) -> Path:
@@ -206,8 +198,8 @@ def explain_holds(home: Home, request: Request) -> str:
 
 def _describe_holds(home: Home, held: State) -> str:
     """Return the first open holds, and how to accept them."""
-    left = len(held.open) - _HOLDS_TOLD
-    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_TOLD]]
+    left = len(held.open) - _HOLDS_SHOWN
+    listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_SHOWN]]
     listed += [f"and {left} more"] if left > 0 else []
     folder = shlex.quote(str(home.root))
     of_cohorts = dict.fromkeys(hold.held.cohort for hold in held.open)
@@ -295,7 +287,7 @@ def list_ready_releases(home: Home) -> list[Ready]:
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
         if not is_done(home, stage, version):
             options = read_begun_options(home.cohort(newest.approval.cohort), version)
-            found.append(Ready(stage, version, newest.approval.cohort, options, newest.entry_hash))
+            found.append(Ready(stage, version, newest.approval.cohort, options, newest.line.entry_hash))
     return found
 
 
@@ -339,13 +331,10 @@ def check_publication(home: Home, version: str) -> str | None:
     except BundleRefused:
         return None
     ledger = note_signers(home)
-    if not (books := SignOffs(ledger)).is_allowed(request):
+    if not SignOffs(ledger).is_allowed(request):
         release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
-        try:
-            allow(ledger, load_policy().sign_off, request, write_sheet(home, request), release_key)
-        except WaitsForApproval as waiting:
-            cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
-            raise WaitsForApproval(f"{waiting}. {_explain_remedy(home.cohort(cohort), books, request)}") from None
+        cohort = max(index_cohort_entries(json.loads((bundle / PRIVACY_RECORD_FILE).read_bytes())))
+        _allow(home.cohort(cohort), ledger, request, write_sheet(home, request), release_key)
     return str(request["sha256sums"])
 
 
@@ -355,12 +344,19 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
     signs_itself = (
-        own and is_demonstration(ledger, sign_off) and format_public_key(own.public_key()) in books.recorded.keys
+        own
+        and approval.is_demonstration(ledger, sign_off)
+        and format_public_key(own.public_key()) in books.recorded.keys
     )
     if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
-        sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
+        approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
+    _allow(store, ledger, request, sheet_sha256)
+
+
+def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: str, *release_keys: str) -> None:
+    """Pass if enough people have signed; otherwise raise `WaitsForApproval` with the command to run."""
     try:
-        allow(ledger, sign_off, request, sheet_sha256)
+        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, *release_keys)
     except WaitsForApproval as waiting:
         raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
 
@@ -370,7 +366,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
     publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
     approve = f"readiness approve {where}"
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
-    if request["stage"] == WITHDRAWAL:
+    if request["stage"] == approval.WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):
@@ -439,7 +435,7 @@ def _build_on_request_part(
     }
 
 
-_HOLDS_TOLD = 5
+_HOLDS_SHOWN = 5
 
 
 def _request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:

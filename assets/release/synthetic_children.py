@@ -30,19 +30,9 @@ from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
-from ndl_export.tables import Measure, MeasureKind, Table
+from ndl_export.tables import Measure, MeasureKind, Table, pupil
 from ndl_export.tables.dimensions import MEASURES
 from ndl_export.tables.model import COUNCIL, AverageBlock
-from ndl_export.tables.pupil import (
-    ALL_GOALS,
-    EXPECTED,
-    FAMILY,
-    GLD,
-    GLD_HEADLINE,
-    GOAL_BANDS,
-    GOALS_EXPECTED,
-    NUMBER_OF_GOALS,
-)
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
@@ -64,13 +54,16 @@ from privacy.synthetic.model import (
     list_library_versions,
     select_widest,
 )
-from privacy.synthetic.repair import Rates, Repaired, compute_rates, find_tied_sets, repair_rows
+from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
 from sources.reference.goals import GLD_GOALS, GOALS
 
 GOALS_MET = AllOf(
     (*GLD_GOALS, *(goal for goal in GOALS if goal not in GLD_GOALS)),
-    EXPECTED,
-    (Whole(GLD.name, GLD.categories[0], len(GLD_GOALS)), Whole(GOALS_EXPECTED.name, ALL_GOALS, len(GOALS))),
+    pupil.EXPECTED,
+    (
+        Whole(pupil.GLD.name, pupil.GLD.categories[0], len(GLD_GOALS)),
+        Whole(pupil.GOALS_EXPECTED.name, pupil.ALL_GOALS, len(GOALS)),
+    ),
 )
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""
@@ -158,12 +151,19 @@ def synthesise_cohort(
     `requested` are its requested tables. Raises `MissingLibrary`.
     """
     inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
-    drawn = [draw(each, seed) for each in inputs.problems]
-    after = _repair_rows(inputs, [each.rows for each in drawn], seed)
+    drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
+    joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
+    # the model ties the number to the goals only where it counts all of them, and draws any other independently
+    bands = family.attribute(pupil.GOALS_EXPECTED.name).categories
+    of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
+    joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
+    # changing the council of a row would move a child from one council's total to another's
+    movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
+    after = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
     sequence = np.lexsort([*after.rows.values()][::-1])
     rows = {name: codes[sequence] for name, codes in after.rows.items()}
-    domains = {name: inputs.plan.family.attribute(name).categories for name in rows}
-    compared = [(each, compute_rates(inputs.plan.family, rows, each.rates)) for each in inputs.percentages]
+    domains = {name: family.attribute(name).categories for name in rows}
+    compared = [(each, compute_rates(family, rows, each.rates)) for each in inputs.percentages]
     return SyntheticChildren(
         package,
         "",
@@ -172,7 +172,7 @@ def synthesise_cohort(
         pa.table({name: pa.array(domains[name]).take(pa.array(codes)) for name, codes in rows.items()}),
         domains,
         list_library_versions(),
-        tuple(name for name in inputs.plan.family.columns if name not in rows),
+        tuple(name for name in family.columns if name not in rows),
         tuple(dict.fromkeys(names for each in drawn for names in each.not_fitted)),
         count_contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_iter_agreements(compared)),
@@ -190,32 +190,24 @@ def _build_inputs(
     missing: Missing,
     requested: Sequence[RequestedTable],
 ) -> _Inputs:
-    absent = list_missing_councils(missing, FAMILY.name)
-    plan, measurement = drop_categories(*own.together(FAMILY.name), COUNCIL, absent)
+    absent = list_missing_councils(missing, pupil.FAMILY.name)
+    plan, measurement = drop_categories(*own.together(pupil.FAMILY.name), COUNCIL, absent)
     published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
-    left_out = FAMILY.never_shown
+    left_out = pupil.FAMILY.never_shown
     own_requests = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
     documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
     layouts = build_table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
-    every = [*FAMILY.tables, *(each.table for each in own_requests if each.family == FAMILY.name)]
+    every = [*pupil.FAMILY.tables, *(each.table for each in own_requests if each.family == pupil.FAMILY.name)]
     rates = list(iter_published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
     return _Inputs(
         plan,
         list(iter_problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
         published,
         # the noise may set percentages by number of goals against each other, so rows are not changed to meet them
-        [each for each in rates if each.table is not NUMBER_OF_GOALS],
-        [each for each in rates if each.table is NUMBER_OF_GOALS],
+        [each for each in rates if each.table is not pupil.NUMBER_OF_GOALS],
+        [each for each in rates if each.table is pupil.NUMBER_OF_GOALS],
     )
-
-
-def _repair_rows(inputs: _Inputs, drawn: list[Codes], seed: int) -> Repaired:
-    """Return the rows of all groups together, repaired; every row keeps its council."""
-    # changing the council of a row would move a child from one council's total to another's
-    movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
-    rows = _add_number_of_goals(inputs.plan.family, _join_groups(inputs.plan, inputs.problems, drawn))
-    return repair_rows(inputs.plan.family, rows, [each.rates for each in inputs.percentages], movable, seed)
 
 
 def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
@@ -234,18 +226,8 @@ def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[s
     return rows
 
 
-def _add_number_of_goals(family: Family, rows: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    """Return the rows with each row's number of goals.
-
-    If the number counts all goals, the model ties it to them; any other is drawn independently of them.
-    """
-    categories = family.attribute(GOALS_EXPECTED.name).categories
-    bands = np.array([categories.index(band) for band, numbers in GOAL_BANDS.items() for _ in numbers])
-    return rows | {GOALS_EXPECTED.name: bands[_count_goals(family, rows)]}
-
-
 def _count_goals(family: Family, rows: Codes) -> NDArray[np.int64]:
-    expected = {goal: family.attribute(goal).categories.index(EXPECTED) for goal in GOALS}
+    expected = {goal: family.attribute(goal).categories.index(pupil.EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
 
@@ -282,20 +264,23 @@ def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterat
 def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     family = inputs.plan.family
-    block = next(each for each in GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
+    block = next(each for each in pupil.GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
     if figures := build_block_figures(block, family, family.attribute(COUNCIL).categories):
         rate, _ = figures.ratios[block.average]
         found = compute_published_ratios(inputs.published, *rate, Reliability(), largest=float(len(GOALS)))
         average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
-        met = float(_count_goals(family, rows).mean()) if len(rows[GLD.name]) else float("nan")
+        met = float(_count_goals(family, rows).mean()) if len(rows[pupil.GLD.name]) else float("nan")
         yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
     for each in inputs.goals:
-        bands, of_rows = each.rates.part.selectors[GOALS_EXPECTED.name].labels, compute_rates(family, rows, each.rates)
+        bands, of_rows = (
+            each.rates.part.selectors[pupil.GOALS_EXPECTED.name].labels,
+            compute_rates(family, rows, each.rates),
+        )
         for place, band in enumerate(bands):
             percent, lower, upper, of = (
                 100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
             )
-            if band in GOAL_BANDS and not np.isnan(percent):
+            if band in pupil.GOAL_BANDS and not np.isnan(percent):
                 yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, of)
 
 
@@ -306,13 +291,13 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     problem, only the group with the most children is used.
     """
     largest = max(inputs.problems, key=lambda each: each.rows)
-    held = select_widest(largest, GLD.name)
+    held = select_widest(largest, pupil.GLD.name)
     rows = _join_groups(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
     family, published = inputs.plan.family, inputs.published
-    whole = family.attribute(GLD.name)
+    whole = family.attribute(pupil.GLD.name)
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
-        good = replace(every, where={whole.name: Selector.only(whole, GLD.categories[0])})
+        good = replace(every, where={whole.name: Selector.only(whole, pupil.GLD.categories[0])})
         rate, deviation = _estimate_rates(published, good, every)
         apart = 100 * np.abs(compute_rates(family, rows, Rates(good, every, rate, rate)) - rate)
         large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)
@@ -375,15 +360,9 @@ def iter_published_rates(
                 if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                     continue
                 large = (places >= 0) & (moments.values(whole) >= smallest)
-                columns = (published[get_column_name(measure, role)] for role in WITH_INTERVAL)
-                value, lower, upper = (_lay_out_column(column, places, large) for column in columns)
+                columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
+                value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
                 shown = ~np.isnan(value)
                 rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
                 if shown.any():
                     yield PublishedRates(table, measure, value, rates)
-
-
-def _lay_out_column(column: pa.ChunkedArray, places: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Array:
-    """Return a column of percentages as fractions in the shape of `places`; NaN if not wanted or not present."""
-    values: Array = column.to_numpy() / 100
-    return np.where(wanted, values[places], np.nan)

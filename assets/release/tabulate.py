@@ -1,6 +1,6 @@
 """Builds published tables from consistent estimates: every row of the definition, with intervals and flags.
 
-`recompute_tables` makes the tables of a bundle again from its noisy counts, which proves that nothing else went in.
+`find_differing_tables` makes the tables of a bundle again from its noisy counts alone.
 """
 
 from __future__ import annotations
@@ -42,17 +42,10 @@ from ndl_export.tables.schema import (
     list_key_names,
     list_measure_columns,
 )
+from privacy.estimation import intervals
 from privacy.estimation.estimates import build_estimates, drop_categories
 from privacy.estimation.hierarchical import MINIMUM_PLACES, NoisyRates, model_rates
-from privacy.estimation.intervals import (
-    RELIABLE,
-    WITHHELD,
-    Moments,
-    Remembered,
-    compute_published_counts,
-    compute_published_ratios,
-    compute_rate_differences,
-)
+from privacy.estimation.intervals import RELIABLE, WITHHELD, Moments, Remembered
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
@@ -104,20 +97,6 @@ class CannotRecompute(Exception):
     """A bundle whose tables this version does not define, or that lacks their inputs; the message says which."""
 
 
-def recompute_tables(bundle: Path) -> dict[str, pa.Table]:
-    """Return the tables of the bundle in the folder `bundle`, by name, computed from its noisy counts.
-
-    Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
-    """
-    return _recompute_tables(bundle, read_measured_cohorts(bundle))
-
-
-def _recompute_tables(bundle: Path, measured: Sequence[MeasuredCohort]) -> dict[str, pa.Table]:
-    package, record = read_bundle_facts(bundle)
-    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    return tabulate(measured, package["councils"], reliability, package["missing"], requested)
-
-
 @dataclass(frozen=True)
 class Differing:
     """Tables of a bundle, and its noise covariances, that its noisy counts and plans do not reproduce.
@@ -132,11 +111,13 @@ class Differing:
 def find_differing_tables(bundle: Path) -> Differing:
     """Return the tables that the noisy counts do not reproduce as published. Raises `CannotRecompute`.
 
+    Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
     Decimal numbers are compared to `SAME_DIGITS` digits: beyond these, sums and functions differ between processors and
     between versions of numerical libraries.
     """
-    measured, (package, _) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
-    again = _recompute_tables(bundle, measured)
+    measured, (package, record) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
+    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
+    again = tabulate(measured, package["councils"], reliability, package["missing"], requested)
     again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(measured, package["missing"])
     published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
@@ -315,21 +296,19 @@ def _iter_block_measures(
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.measure(name).as_linked else moments
         # counts are never withheld
-        count, nothing = (
-            compute_published_counts(of_count, cube),
-            np.full(cube.shape, RELIABLE),
-        )
-        value = count.count.astype(np.float64)
-        counted = _build_figures(value, of_count.values(cube), count.lower, count.upper, nothing)
+        count, flag = intervals.compute_published_counts(of_count, cube), np.full(cube.shape, RELIABLE)
+        counted = _build_figures(count.count.astype(np.float64), of_count.values(cube), count.lower, count.upper, flag)
         yield name, _mark_not_applicable(_flag_doubtful(counted, doubtful((block.counts[name],))), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
-            found = compute_rate_differences(moments, rate, taken_off, reliability)
+            found = intervals.compute_rate_differences(moments, rate, taken_off, reliability)
         else:
             # an average over several counts, such as of the goals that a child meets, is at most their number
             largest = float(len(block.ratios[name].parts))
-            found = compute_published_ratios(moments, *rate, reliability, largest=largest, unit=measure.kind.scale)
+            found = intervals.compute_published_ratios(
+                moments, *rate, reliability, largest=largest, unit=measure.kind.scale
+            )
         model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)

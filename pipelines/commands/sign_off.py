@@ -237,6 +237,7 @@ def _accept(
     from assets.release import holds
     from privacy.doors import files
     from privacy.release import acceptance
+    from privacy.release.approval import sign_content
     from privacy.release.policy import load_policy
 
     ledger, sign_off = note_signers(home), load_policy().sign_off
@@ -247,7 +248,7 @@ def _accept(
         files.write(path, unsigned.message)
         click.echo(f"File to sign: {path}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
-    person, signed = acceptance.sign(ledger, sign_off, unsigned, by)
+    person, signed = sign_content(ledger, sign_off, unsigned, by)
     if for_dagster:
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)

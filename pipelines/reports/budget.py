@@ -90,9 +90,9 @@ def _iter_approvals(cohort: str, signed: SignOffs) -> Iterator[dict[str, Any]]:
                 "stage": stage,
                 "role": each.person.role,
                 "is_demonstration": each.is_demonstration,
-                "signed_at": each.signed_at,
-                "counted": each.entry_hash in {other.entry_hash for other in signed.allowed(stage, release)},
-                "line": each.entry_hash,
+                "signed_at": each.line.recorded_at,
+                "counted": each.line.entry_hash in {other.line.entry_hash for other in signed.allowed(stage, release)},
+                "line": each.line.entry_hash,
             }
 
 

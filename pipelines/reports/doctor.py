@@ -39,7 +39,7 @@ from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import PolicyError, load_policy
-from privacy.release.store import StoreError, read_charges
+from privacy.release.session import StoreError, read_charges
 from sources.extract.landed import describe_unread_entries, list_councils
 
 GIB = 1 << 30

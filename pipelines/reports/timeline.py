@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from assets.linkage.arrivals import format_day
 from assets.linkage.timeline import Entry, Progress
 from ndl_export.pages.number_format import format_count
 from pipelines.reports.document import Grid, Report, Section
@@ -23,7 +22,7 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
     outcome = f"{format_count(len(late), 'record')} late, of: {', '.join(behind)}." if late else "Nothing is late."
     return Report(
         kind="timeline",
-        title=f"Records of children from birth to Reception on {format_day(on)}",
+        title=f"Records of children from birth to Reception on {on.day} {on:%B %Y}",
         outcome=[outcome],
         sections=[
             Section("By council", [_LEGEND], [_build_grid(entries, council, cohorts) for council in councils]),

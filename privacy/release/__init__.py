@@ -10,7 +10,6 @@ The modules, in the order in which a release uses them:
     approval      who has signed, and whether enough people have            kept in the ledger
     acceptance    who has accepted the holds on a release                   kept in the ledger
     ledger        charges, append-only                                      never more than the approved cap
-    store         the noisy integers, written once                          restricted zone
     session       charge, draw, store and commit, safe against crashes      the only caller of the mechanism
     statement     what is protected, and what is not                        public
 

@@ -12,13 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from privacy.doors.typed import A_REASON, is_reason
-from privacy.release.approval import MayNotSign, Signature, SignOffs, add_line, check_may_sign, note_people
+from privacy.release.approval import MayNotSign, Signature, SignOffs, add_line
 from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import Ledger
-from privacy.release.policy import Person, SignOff
 
 _ACCEPTANCE = "acceptance"
 
@@ -72,20 +69,6 @@ def build_acceptance(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sh
     return Acceptance("", "", ledger.identity(), holds, reason, sheet_sha256)
 
 
-def sign(
-    ledger: Ledger, sign_off: SignOff, unsigned: Acceptance, by: Ed25519PrivateKey | bytes
-) -> tuple[Person, Acceptance]:
-    """Return who signed and the acceptance, signed with a private key or elsewhere; records nothing yet.
-
-    Raises `MayNotSign` if the signature does not count.
-    """
-    # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
-    note_people(ledger, sign_off)
-    books = SignOffs(ledger)
-    signed = unsigned.signed(by, books.recorded)
-    return check_may_sign(books, signed), signed
-
-
 def accept(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
     content = json.loads(encode_canonical_json(asdict(acceptance)))
@@ -99,7 +82,7 @@ def find_counting_acceptances(ledger: Ledger) -> dict[Held, Accepted]:
     for content, line in books.iter_lines(_ACCEPTANCE):
         each = Acceptance.parse(content)
         if each is not None and each.ledger == ledger.identity():
-            person, why_not = books.who(each)
+            person, why_not = books.identify_signer(each)
             if not why_not:
                 day = line.recorded_at[:10]
                 accepted = Accepted(person.name, person.role, each.reason, day, each.signature)

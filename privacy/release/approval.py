@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -87,7 +87,7 @@ class Signature:
             return False
         return True
 
-    def signed(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
+    def sign(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
         """Return the same content with a signature: made here with a private key, or elsewhere by a recorded person.
 
         Raises `MayNotSign` if no recorded person made it.
@@ -103,6 +103,9 @@ class Signature:
                 " changed since it was signed. Nothing was recorded"
             )
         return genuine
+
+
+AnySignature = TypeVar("AnySignature", bound=Signature)
 
 
 @dataclass(frozen=True)
@@ -138,18 +141,8 @@ class Signed:
         return self.approval.request
 
     @property
-    def entry_hash(self) -> str:
-        """Hash of its line in the ledger."""
-        return self.line.entry_hash
-
-    @property
-    def signed_at(self) -> str:
-        """Time it was recorded, ISO 8601 in UTC."""
-        return self.line.recorded_at
-
-    @property
     def is_demonstration(self) -> bool:
-        return _is_demonstration_key(self.person)
+        return self.person == replace(DEMONSTRATION, key=self.person.key)
 
 
 @dataclass(frozen=True)
@@ -189,7 +182,7 @@ class Recorded:
             return [self.demonstration_key] if self.demonstration_key else []
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
-    def needed(self, stage: str) -> int:
+    def count_needed(self, stage: str) -> int:
         """Return how many people must sign a stage.
 
         A change of people needs as many as the strictest stage; a withdrawal needs as many as a publication.
@@ -253,23 +246,23 @@ class SignOffs:
             request, sheet_sha256, number, _format_now() if at is None else self._lines[at][1].recorded_at
         )
 
-    def who(self, signature: Signature, at: str = "") -> tuple[Person, str]:
-        """Return who gave a signature, by who is recorded now, and why it does not count, if so. `at` is a time."""
-        return self._identify_signer(signature, self.recorded, at or _format_now())
+    def identify_signer(self, signature: Signature) -> tuple[Person, str]:
+        """Return who gave a signature, by who is recorded now, and why it does not count, if so."""
+        return self._identify_signer(signature, self.recorded, _format_now())
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
         found: dict[str, Signed] = {}
         for request, judgement in self._allowances:
             if (request.get("stage"), request.get("release")) == (stage, release):
-                found |= {each.entry_hash: each for each in judgement.counting}
+                found |= {each.line.entry_hash: each for each in judgement.counting}
         return list(found.values())
 
     def iter_withdrawals(self) -> Iterator[tuple[Request, str]]:
         """Yield every allowed withdrawal, oldest first, with the day of its last counting signature."""
         for request, judgement in self._allowances:
             if request.get("stage") == WITHDRAWAL:
-                yield request, max(each.signed_at for each in judgement.counting)[:10]
+                yield request, max(each.line.recorded_at for each in judgement.counting)[:10]
 
     def is_allowed(self, request: Request) -> bool:
         """Return whether exactly this request was allowed before, judged by who was recorded then."""
@@ -375,7 +368,7 @@ class SignOffs:
             else:
                 # By key, because a person counts once however often they sign.
                 counting.setdefault(approval.key, judged)
-        return Judgement(list(counting.values()), passed_over, recorded.needed(request["stage"]))
+        return Judgement(list(counting.values()), passed_over, recorded.count_needed(request["stage"]))
 
     def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
         person, why_not = self._identify_signer(approval, recorded, at)
@@ -399,11 +392,8 @@ def _find_holder(key: str, recorded: Recorded) -> Person:
     # An empty key would equal that of a ledger without a demonstration key.
     if recorded.may_be_demonstration and key and key == recorded.demonstration_key:
         return replace(DEMONSTRATION, key=key)
-    return (recorded.sign_off and recorded.sign_off.find_person(key)) or STRANGER
-
-
-def _is_demonstration_key(person: Person) -> bool:
-    return person == replace(DEMONSTRATION, key=person.key)
+    people = recorded.sign_off.people if recorded.sign_off else ()
+    return next((person for person in people if person.key == key), STRANGER)
 
 
 def _describe_signature(person: Person, line: SignOffLine) -> str:
@@ -438,7 +428,7 @@ def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key:
     """
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
-        stated = ReleaseKey("", "", ledger.identity()).signed(release_key, books.recorded)
+        stated = ReleaseKey("", "", ledger.identity()).sign(release_key, books.recorded)
         add_line(ledger, _RELEASE_KEY, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
         add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
@@ -462,13 +452,10 @@ def sign(
 
     Returns who signed and the new judgement. Raises `MayNotSign`.
     """
-    note_people(ledger, sign_off)
-    books = SignOffs(ledger)
     # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
-    approval = build_approval(plain, cohort, sheet_sha256).signed(by, books.recorded)
-    person = check_may_sign(books, approval)
-    if any(each.approval.key == approval.key for each in books.judge(plain, sheet_sha256).counting):
+    person, approval = sign_content(ledger, sign_off, build_approval(plain, cohort, sheet_sha256), by)
+    if any(each.approval.key == approval.key for each in SignOffs(ledger).judge(plain, sheet_sha256).counting):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
     add_line(ledger, _APPROVAL, asdict(approval))
     return person, SignOffs(ledger).judge(plain, sheet_sha256)
@@ -479,12 +466,21 @@ def build_approval(request: Request, cohort: str, sheet_sha256: str) -> Approval
     return Approval("", "", request, cohort, sheet_sha256)
 
 
-def check_may_sign(books: SignOffs, signature: Signature) -> Person:
-    """Return the person who signed. Raises `MayNotSign` if the signature does not count."""
-    person, why_not = books.who(signature)
+def sign_content(
+    ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
+) -> tuple[Person, AnySignature]:
+    """Return who signed and the content, signed with a private key or elsewhere; records nothing of it yet.
+
+    Raises `MayNotSign` if the signature does not count.
+    """
+    # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
+    note_people(ledger, sign_off)
+    books = SignOffs(ledger)
+    signed = unsigned.sign(by, books.recorded)
+    person, why_not = books.identify_signer(signed)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
-    return person
+    return person, signed
 
 
 def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
@@ -502,7 +498,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         same_stage = [each for each in found.passed_over if each.request.get("stage") == stage]
         about = [each for each in same_stage if each.request.get("release") == release]
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
-    lines = sorted(signed.entry_hash for signed in found.counting)
+    lines = sorted(signed.line.entry_hash for signed in found.counting)
     allowed = {"approvals": lines, "request_sha256": compute_sha256(encode_canonical_json(request))}
     # Once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:

@@ -61,11 +61,10 @@ class Lattice:
     @classmethod
     def of(cls, family: Family) -> Lattice:
         """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
-        position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
         closure = {
             subset for marginal in family.marginals for subset in iter_subsets(family.ordered(marginal.attributes))
         }
-        return cls(family, tuple(sorted(closure, key=lambda s: (len(s), [position[name] for name in s]))))
+        return cls(family, tuple(_sort_subsets(family, closure)))
 
     def index(self, names: Iterable[str]) -> int:
         """Return the position of a set of attributes.
@@ -165,7 +164,10 @@ class Constraint:
 
 def build_constraints(lattice: Lattice, precisions: Array) -> tuple[Constraint, ...]:
     """Return the constraints of the family's identities under component precisions tau, (K,); none if vacuous."""
-    found = (_build_constraint(lattice, precisions, over) for over in _list_identity_components(lattice.family))
+    family = lattice.family
+    # Every subset of the attributes that an identity runs over.
+    over = {subset for identity in family.identities for subset in iter_subsets(family.ordered(identity.over))}
+    found = (_build_constraint(lattice, precisions, each) for each in sorted(over, key=lambda each: (len(each), each)))
     return tuple(constraint for constraint in found if constraint is not None)
 
 
@@ -203,12 +205,6 @@ class _Layout:
         return matrix.reshape(self._split_shape).transpose(np.argsort(self._order))
 
 
-def _list_identity_components(family: Family) -> list[tuple[str, ...]]:
-    """Return every subset of the attributes that an identity runs over, smallest first."""
-    found = {subset for identity in family.identities for subset in iter_subsets(family.ordered(identity.over))}
-    return sorted(found, key=lambda subset: (len(subset), subset))
-
-
 def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]) -> Constraint | None:
     """Return the whitened equalities on one component D, or None if they carry no information."""
     family = lattice.family
@@ -217,7 +213,7 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
         [_split_into_blocks(family, term, coefficient) for coefficient, term in identity.iter_signed_terms()]
         for identity in active
     ]
-    blocks = _sort_blocks(family, {block for terms in parts for term in terms for block in term})
+    blocks = _sort_subsets(family, {block for terms in parts for term in terms for block in term})
     variances = {block: 1.0 / precisions[lattice.index(over + block)] for block in blocks}
     sizes = {block: int(np.prod(family.shape(block))) for block in blocks}
     rows = {
@@ -235,10 +231,10 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
     return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
 
 
-def _sort_blocks(family: Family, blocks: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the blocks, smallest first, then by attribute position."""
+def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return sets of attributes, smallest first, then by position."""
     position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
-    return sorted(blocks, key=lambda block: (len(block), [position[name] for name in block]))
+    return sorted(subsets, key=lambda subset: (len(subset), [position[name] for name in subset]))
 
 
 def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:

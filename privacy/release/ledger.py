@@ -152,12 +152,12 @@ class Ledger:
         Repeating the same cap changes nothing. Raises BudgetNotApproved for a different cap.
         """
         cap = _convert_to_nano(cap_rho, ROUND_FLOOR)
-        with self._storage.begin_writing() as log:
-            entries = _check_chain(log.entries())
+        with self._storage.begin_writing() as logs:
+            entries = _check_chain(logs.entries.read())
             approved = _find_approval(entries, cohort, unit)
             if approved is None:
                 entry = Entry(0, EntryKind.APPROVE, cohort, "", "", cap, note=note, unit=unit)
-                return _append(log, entries, entry)
+                return _append(logs.entries, entries, entry)
             if approved.nano_rho != cap:
                 raise BudgetNotApproved(
                     f"for a {unit}, cohort {cohort} was approved with rho {_format_nano(approved.nano_rho)}; a cap of "
@@ -181,8 +181,8 @@ class Ledger:
         Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict if it was charged before.
         """
         amount = _convert_to_nano(rho, ROUND_CEILING)
-        with self._storage.begin_writing() as log:
-            entries = _check_chain(log.entries())
+        with self._storage.begin_writing() as logs:
+            entries = _check_chain(logs.entries.read())
             if (cohort, release, family) in collect_charges(entries):
                 raise ReleaseConflict(
                     f"{family} of release {release}, cohort {cohort}, was charged before; a family is charged once per "
@@ -191,7 +191,7 @@ class Ledger:
             # Checked and charged in one transaction, or two processes could both be given the last of the budget.
             _check_fits(entries, cohort, unit, f"{family} of release {release}", amount)
             charge = Entry(0, EntryKind.RESERVE, cohort, release, family, amount, plan_sha256, input_mac, unit=unit)
-            return Reservation(_append(log, entries, charge))
+            return Reservation(_append(logs.entries, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
         """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
@@ -241,10 +241,11 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """Return every entry, oldest first."""
-        return self._storage.read()
+        with self._storage.begin_reading() as logs:
+            return logs.entries.read()
 
     def _read_entries(self) -> list[Entry]:
-        return _check_chain(self._storage.read())
+        return _check_chain(self.entries())
 
     def cap(self, cohort: str, unit: str = CHILD) -> float:
         """Return the approved budget of an account, rho; 0 if none was approved."""
@@ -258,10 +259,10 @@ class Ledger:
     def identity(self) -> str:
         """Return this ledger's identity: the hash of its first sign-off line, which is random."""
         # In a write transaction, so that two processes cannot both write the first line.
-        with self._storage.signing() as log:
-            lines = _check_chain(log.entries())
+        with self._storage.begin_writing() as logs:
+            lines = _check_chain(logs.sign_offs.read())
             made = SignOffLine(0, encode_canonical_json({"kind": "ledger", "random": _make_nonce()}).decode())
-            return (lines[0] if lines else _append_line(log, lines, made)).entry_hash
+            return (lines[0] if lines else _append_line(logs.sign_offs, lines, made)).entry_hash
 
     def place(self) -> str:
         """Return a hash of the ledger's location, which differs for a copy and for a ledger restored elsewhere."""
@@ -289,8 +290,8 @@ class Ledger:
 
     def add_sign_off(self, content: str) -> SignOffLine:
         """Add a sign-off line; durable on return."""
-        with self._storage.signing() as log:
-            return _append_line(log, _check_chain(log.entries()), SignOffLine(0, content))
+        with self._storage.begin_writing() as logs:
+            return _append_line(logs.sign_offs, _check_chain(logs.sign_offs.read()), SignOffLine(0, content))
 
     def verify_chain(self) -> None:
         """Check every hash and link. Raises LedgerCorrupt."""
@@ -324,8 +325,8 @@ class Ledger:
 
     def copy(self) -> LedgerCopy:
         """Return both chains as of one moment. Raises LedgerCorrupt."""
-        entries, sign_offs = self._storage.read_both()
-        return LedgerCopy(_check_chain(entries), _check_chain(sign_offs))
+        with self._storage.begin_reading() as logs:
+            return LedgerCopy(_check_chain(logs.entries.read()), _check_chain(logs.sign_offs.read()))
 
     def restore(self, copy: LedgerCopy) -> None:
         """Add the lines of a copy that follow those already here; nothing if the copy is no longer than the ledger.
@@ -334,11 +335,11 @@ class Ledger:
         """
         # Only for the error that it raises.
         copy.choose_newer(self.copy())
-        with self._storage.begin_writing_both() as logs:
+        with self._storage.begin_writing() as logs:
             # Lines are added as they are in the copy, because new times would give them other hashes.
-            for entry in copy.entries[len(logs.entries.entries()) :]:
+            for entry in copy.entries[len(logs.entries.read()) :]:
                 logs.entries.append(entry)
-            for line in copy.sign_offs[len(logs.sign_offs.entries()) :]:
+            for line in copy.sign_offs[len(logs.sign_offs.read()) :]:
                 logs.sign_offs.append(line)
 
     def lock_exclusively(self) -> AbstractContextManager[None]:
@@ -349,8 +350,8 @@ class Ledger:
         self, reservation: Reservation, kind: EntryKind, *, measurement_sha256: str = "", note: str = ""
     ) -> Reservation:
         begun = reservation.entry
-        with self._storage.begin_writing() as log:
-            entries = _check_chain(log.entries())
+        with self._storage.begin_writing() as logs:
+            entries = _check_chain(logs.entries.read())
             if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
             known = collect_charges(entries).get((begun.cohort, begun.release, begun.family))
@@ -360,7 +361,7 @@ class Ledger:
                     f"ended as {known.end.kind if known and known.end else EntryKind.VOID}"
                 )
             end = replace(begun, kind=kind, measurement_sha256=measurement_sha256, note=note)
-            return Reservation(begun, _append(log, entries, end))
+            return Reservation(begun, _append(logs.entries, entries, end))
 
 
 _CHAINS = ("entries", "sign_offs")
@@ -470,7 +471,8 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
     if amount > left:
         # Sigma is proportional to 1 / sqrt(rho).
         advice = (
-            f"a plan of rho {_format_nano(left)} or less ({_format_share(left, amount)} of what was asked) would fit,"
+            # Rounded down, so that the stated share does fit.
+            f"a plan of rho {_format_nano(left)} or less ({1000 * left // amount / 10:g}% of what was asked) would fit,"
             f" with noise {(amount / left) ** 0.5:.2f} times as wide"
             if left
             else f"nothing more can be released about a {unit} of this cohort"
@@ -493,11 +495,6 @@ def _convert_to_nano(rho: float, rounding: str) -> int:
     if not amount.is_finite() or amount <= 0:
         raise ValueError(f"rho must be positive, not {rho}")
     return int((amount * NANO).to_integral_value(rounding=rounding))
-
-
-def _format_share(part: int, whole: int) -> str:
-    """Return a percentage with one decimal, rounded down so that the stated share does fit."""
-    return f"{1000 * part // whole / 10:g}%"
 
 
 def _format_nano(nano_rho: int) -> str:

@@ -18,18 +18,8 @@ from importlib import resources
 from typing import Any
 
 from privacy.doors.sql import quote_text
-from privacy.release.ledger_storage import (
-    ONLY_APPEND,
-    SIGN_OFFS,
-    TABLE,
-    Entry,
-    LedgerUnavailable,
-    Log,
-    Logs,
-    SignOffLine,
-    Storage,
-    build_rules_sql,
-)
+from privacy.release import ledger_storage
+from privacy.release.ledger_storage import Entry, LedgerUnavailable, Log, Logs, SignOffLine, Storage
 
 try:
     import psycopg
@@ -71,7 +61,7 @@ class _Table:
         return f"{_SCHEMA}.{self.name}"
 
     def _checks(self) -> str:
-        held = (rule for name, rule in build_rules_sql(self.place).items() if name in self.rules)
+        held = (rule for name, rule in ledger_storage.build_rules_sql(self.place).items() if name in self.rules)
         cases = " ".join(f"WHEN {condition} THEN {quote_text(wrong)}" for wrong, condition in held)
         return _CHECKS.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
 
@@ -99,15 +89,15 @@ class _Table:
 
 _ENTRIES = _Table(
     "entries",
-    TABLE.format(table=f"{_SCHEMA}.entries", integer="BIGINT", options=""),
+    ledger_storage.TABLE.format(table=f"{_SCHEMA}.entries", integer="BIGINT", options=""),
     "check_entry",
-    build_rules_sql("entries"),
+    ledger_storage.build_rules_sql("entries"),
 )
 _SIGN_OFFS = _Table(
     "sign_offs",
-    SIGN_OFFS.format(table=f"{_SCHEMA}.sign_offs", integer="BIGINT", options=""),
+    ledger_storage.SIGN_OFFS.format(table=f"{_SCHEMA}.sign_offs", integer="BIGINT", options=""),
     "check_sign_off",
-    [ONLY_APPEND],
+    [ledger_storage.ONLY_APPEND],
 )
 
 
@@ -135,7 +125,7 @@ class PostgresStorage(Storage):
             yield _build_logs(connection)
 
     @contextmanager
-    def begin_writing_both(self) -> Iterator[Logs]:
+    def begin_writing(self) -> Iterator[Logs]:
         """Open a write transaction that no other overlaps; undone if the block raises."""
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)

@@ -127,7 +127,7 @@ class Log(Generic[Line]):
         self._kind: type[Line] = kind
         self._columns = ", ".join(column.name for column in fields(kind))
 
-    def entries(self) -> list[Line]:
+    def read(self) -> list[Line]:
         """Return all lines, in order."""
         rows = self._connection.execute(f"SELECT {self._columns} FROM {self._table} ORDER BY seq")
         return [self._kind(*row) for row in rows]
@@ -154,7 +154,7 @@ class Storage(ABC):
         """Open a transaction that sees the lines of one moment."""
 
     @abstractmethod
-    def begin_writing_both(self) -> AbstractContextManager[Logs]:
+    def begin_writing(self) -> AbstractContextManager[Logs]:
         """Open an exclusive write transaction; rolled back if the block raises."""
 
     @abstractmethod
@@ -164,28 +164,6 @@ class Storage(ABC):
     @abstractmethod
     def lock_exclusively(self) -> AbstractContextManager[None]:
         """Hold a lock across processes for the block; released when its holder dies."""
-
-    def read(self) -> list[Entry]:
-        """Return all entries, in order."""
-        with self.begin_reading() as logs:
-            return logs.entries.entries()
-
-    def read_both(self) -> tuple[list[Entry], list[SignOffLine]]:
-        """Return all entries and all sign-off lines, as of one moment."""
-        with self.begin_reading() as logs:
-            return logs.entries.entries(), logs.sign_offs.entries()
-
-    @contextmanager
-    def begin_writing(self) -> Iterator[Log[Entry]]:
-        """Open a write transaction for entries."""
-        with self.begin_writing_both() as logs:
-            yield logs.entries
-
-    @contextmanager
-    def signing(self) -> Iterator[Log[SignOffLine]]:
-        """Open a write transaction for sign-off lines."""
-        with self.begin_writing_both() as logs:
-            yield logs.sign_offs
 
 
 BUSY_SECONDS = 60
@@ -230,7 +208,7 @@ class SQLiteStorage(Storage):
             # Under the write lock, because two processes may open a new ledger at once.
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
             # Fails here, and not halfway through a release, if another version of the software made the table.
-            _build_logs(connection).entries.entries()
+            _build_logs(connection).entries.read()
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
@@ -240,7 +218,7 @@ class SQLiteStorage(Storage):
             yield _build_logs(connection)
 
     @contextmanager
-    def begin_writing_both(self) -> Iterator[Logs]:
+    def begin_writing(self) -> Iterator[Logs]:
         """Open an exclusive write transaction; rolled back if the block raises."""
         with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -280,9 +258,10 @@ class SQLiteStorage(Storage):
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            raise LedgerUnavailable(
-                f"the ledger {self._path} cannot be opened: {error}; {_find_advice(error)}"
-            ) from None
+            found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
+            # A damaged file can only be restored.
+            advice = next(found, "restore the newest copy: without it nothing is charged or drawn")
+            raise LedgerUnavailable(f"the ledger {self._path} cannot be opened: {error}; {advice}") from None
 
 
 # Constants of statx(2): the mask of the creation time, and "relative to the current folder"
@@ -310,12 +289,6 @@ _ADVICE = {
     "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
     "no such column": "another version of this software made it: run that version, or restore the newest copy",
 }
-
-
-def _find_advice(error: sqlite3.DatabaseError) -> str:
-    """Return what a person must do about a database error; a damaged file can only be restored."""
-    found = (advice for problem, advice in _ADVICE.items() if problem in str(error))
-    return next(found, "restore the newest copy: without it nothing is charged or drawn")
 
 
 def _build_logs(connection: sqlite3.Connection) -> Logs:

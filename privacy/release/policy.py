@@ -157,10 +157,6 @@ class SignOff:
         if self.people and len(self.people) < most:
             raise PolicyError(f"sign_off: {most} persons must sign, and only {len(self.people)} may")
 
-    def find_person(self, key: str) -> Person | None:
-        """Return the person whose public key this is, or None."""
-        return next((person for person in self.people if person.key == key), None)
-
     def content(self) -> dict[str, Any]:
         """Return the `sign_off` section of the policy file, JSON-ready; `parse` reads it back."""
         # In the order of the keys, so that another order in the policy is no change of people.
@@ -260,10 +256,9 @@ class Policy:
 
     def rho(self, family: str) -> float:
         """Return the budget of a family in one release. Raises PolicyError if the policy gives it none."""
-        try:
-            return self.split[family]
-        except KeyError:
-            raise PolicyError(f"the privacy policy gives family {family!r} no budget") from None
+        if family not in self.split:
+            raise PolicyError(f"the privacy policy gives family {family!r} no budget")
+        return self.split[family]
 
     def get_unit(self, family: str) -> str:
         """Return the unit whose account a family is charged to. Raises PolicyError if the policy gives it no budget."""
@@ -272,10 +267,9 @@ class Policy:
 
     def weight(self, kind: str) -> float:
         """Return the weight of a kind of cell in the plan. Raises PolicyError if the policy gives it none."""
-        try:
-            return self.weights[kind]
-        except KeyError:
-            raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight") from None
+        if kind not in self.weights:
+            raise PolicyError(f"the privacy policy gives cells of kind {kind!r} no weight")
+        return self.weights[kind]
 
 
 def load_policy(path: Path | None = None) -> Policy:

@@ -3,7 +3,7 @@
     1  count      in memory only; a table that cannot be counted costs nothing
     2  RESERVE    the charge is in the ledger, within the cap
     3  draw       OpenDP, once
-    4  keep       the noisy counts are durable, where nothing reads them (`store.keep`)
+    4  keep       the noisy counts are durable, where nothing reads them (`keep_drawn`)
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
     6  promote    the file is moved to its final path, where it is read
 
@@ -30,24 +30,26 @@ published (`published`). A ledger that was lost, replaced or restored from an ol
 again.
 
 `read_stored_measurement` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
+
+A measurement file is `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only: the
+noisy integers exactly as drawn. It appears whole or not at all, and is read only if its name, its own hash and the
+plan's hash all agree, and its noise comes from OpenDP. Until its charge is committed it waits as
+`<restricted>/drawn/<hash of the RESERVE entry>.json`, where nothing reads it.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from privacy.release import store
-from privacy.release.ledger import (
-    BudgetExceeded,
-    Ledger,
-    LedgerCorrupt,
-    ReleaseConflict,
-    Reservation,
-    StatedCharge,
-)
+import numpy as np
+
+from privacy.doors import files
+from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
+from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
 from privacy.release.mechanism import (
     OPENDP,
     Counts,
@@ -118,16 +120,16 @@ def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) 
     """Do the work of `settle` for a caller that holds the lock."""
     for begun in _list_open_charges(ledger):
         # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
-        if sha256 := store.hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
+        if sha256 := hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
             ledger.commit(begun, sha256)
     # Before anything is given back: another ledger or an old copy must not hand out spent budget.
-    ledger.check_known([*store.read_charges(store_dir, cohort), *published()])
+    ledger.check_known([*read_charges(store_dir, cohort), *published()])
     for begun in _list_open_charges(ledger):
         ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
     committed = ledger.charges()
     for each in committed:
-        store.promote(store_dir, *_get_key(each), each.entry.entry_hash)
-    store.remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
+        promote_drawn(store_dir, *_get_key(each), each.entry.entry_hash)
+    remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
 
 
 def _list_open_charges(ledger: Ledger) -> list[Reservation]:
@@ -156,7 +158,7 @@ class _Wanted:
 
     @property
     def path(self) -> Path:
-        return store.build_measurement_path(self.store_dir, *self.key)
+        return build_measurement_path(self.store_dir, *self.key)
 
 
 def _find_committed(wanted: _Wanted) -> Reservation | None:
@@ -176,9 +178,9 @@ def _draw_measurement(wanted: _Wanted, count: Callable[[], Counts], noise: Noise
     reservation = _reserve_budget(wanted, rho)
     measurement = measure(wanted.plan, counts, noise or OpenDPNoise(reservation.rho))
     paid_by = reservation.entry.entry_hash
-    stored = store.StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
-    wanted.ledger.commit(reservation, store.keep(wanted.store_dir, stored))
-    store.promote(wanted.store_dir, *wanted.key, paid_by)
+    stored = StoredMeasurement(*wanted.key, wanted.input_mac, paid_by, measurement)
+    wanted.ledger.commit(reservation, keep_drawn(wanted.store_dir, stored))
+    promote_drawn(wanted.store_dir, *wanted.key, paid_by)
     return measurement
 
 
@@ -202,9 +204,9 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
     _refuse_change(reservation, wanted.plan, wanted.input_mac)
     paid_by, recorded = reservation.entry.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     # The process that committed may have been killed before it moved the file.
-    store.promote(wanted.store_dir, *wanted.key, paid_by)
+    promote_drawn(wanted.store_dir, *wanted.key, paid_by)
     source = noise.name if noise else OPENDP
-    stored = store.read(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
+    stored = read_measurement(wanted.store_dir, *wanted.key, plan=wanted.plan, sha256=recorded, noise_source=source)
     if (stored.ledger_entry, stored.input_mac) != (paid_by, wanted.input_mac):
         raise LedgerCorrupt(
             f"the measurement of {wanted.plan.family.name}, release {wanted.release}, was paid by another charge"
@@ -227,3 +229,161 @@ def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None
             f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
             f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
         )
+
+
+# --- Measurement files
+
+_LONGEST = len(str(-(2**63)))
+_RESTORE = ": restore it from a backup, for it is never drawn again"
+
+
+class StoreError(Exception):
+    """A measurement file that is missing, altered, or not the one that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMeasurement:
+    """A measurement and what it belongs to; `ledger_entry` is the hash of the RESERVE entry that paid for it."""
+
+    cohort: str
+    release: str
+    family: str
+    input_mac: str
+    ledger_entry: str
+    measurement: Measurement
+
+
+def build_measurement_path(restricted: Path, cohort: str, release: str, family: str) -> Path:
+    """Return the path of the measurement of a family of a release. Raises ValueError for names unfit for a path."""
+    for kind, name in (("cohort", cohort), ("release", release), ("family", family)):
+        check_name(kind, name)
+    return restricted / "measurements" / f"cohort={cohort}" / f"release={release}" / f"{family}.json"
+
+
+def keep_drawn(restricted: Path, stored: StoredMeasurement) -> str:
+    """Write the file to its waiting path, durable on return, and return its SHA-256."""
+    content = _encode_measurement(stored)
+    files.write(_build_drawn_path(restricted, stored.ledger_entry), content)
+    return compute_sha256(content)
+
+
+def promote_drawn(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> None:
+    """Move the waiting file of a committed charge to its final path, unless a file is already there."""
+    waiting = _build_drawn_path(restricted, ledger_entry)
+    place = build_measurement_path(restricted, cohort, release, family)
+    # A file in place may have been seen, so it is never replaced.
+    if waiting.exists() and not place.exists():
+        files.promote(waiting, place)
+
+
+def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
+    """Delete, unread, everything drawn for charges other than these (hashes of RESERVE entries), complete or not."""
+    names = {f"{ledger_entry}.json" for ledger_entry in committed}
+    # This also finds unfinished files, whose names begin with a dot.
+    for path in (restricted / "drawn").glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+
+
+def read_measurement(
+    restricted: Path,
+    cohort: str,
+    release: str,
+    family: str,
+    *,
+    plan: Plan,
+    sha256: str | None = None,
+    noise_source: str = OPENDP,
+) -> StoredMeasurement:
+    """Return the stored measurement at its final path.
+
+    Raises StoreError if the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
+    family, release or cohort, or does not come from `noise_source`; only tests name a source other than OpenDP.
+    """
+    path = build_measurement_path(restricted, cohort, release, family)
+    what = f"the measurement of {family}, release {release}, cohort {cohort}"
+    if not path.exists():
+        raise StoreError(f"{what} is not in the store{_RESTORE}")
+    content = path.read_bytes()
+    if sha256 not in (None, compute_sha256(content)):
+        raise StoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
+    stored = _parse_measurement(content, what)
+    if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
+        raise StoreError(f"{what} holds that of another family, release or cohort")
+    measurement = stored.measurement
+    if measurement.noise_source != noise_source:
+        raise StoreError(f"{what} has its noise from {measurement.noise_source!r}, not from {noise_source!r}")
+    if measurement.plan_sha256 != plan.sha256:
+        raise StoreError(f"{what} was made under another plan")
+    try:
+        check_counts(plan, measurement.noisy)
+    except ValueError as error:
+        raise StoreError(f"{what} does not fit its plan: {error}") from error
+    return stored
+
+
+def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
+    """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
+    kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
+    found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
+    return [
+        StatedCharge(
+            f"the stored measurement {path}",
+            *(stored.cohort, stored.release, stored.family),
+            *(stored.measurement.plan_sha256, stored.ledger_entry),
+        )
+        for path, stored in zip(kept, found, strict=True)
+    ]
+
+
+def hash_measurement(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
+    """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
+    path = build_measurement_path(restricted, cohort, release, family)
+    content = path.read_bytes() if path.exists() else b""
+    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == ledger_entry
+    return compute_sha256(content) if paid else None
+
+
+def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
+    return restricted / "drawn" / f"{ledger_entry}.json"
+
+
+def _encode_measurement(stored: StoredMeasurement) -> bytes:
+    measurement = stored.measurement
+    body = {
+        "cohort": stored.cohort,
+        "release": stored.release,
+        "family": stored.family,
+        "input_mac": stored.input_mac,
+        "ledger_entry": stored.ledger_entry,
+        "plan_sha256": measurement.plan_sha256,
+        "noise_source": measurement.noise_source,
+        "opendp_version": measurement.opendp_version,
+        "rho": measurement.rho,
+        "marginals": [
+            {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
+            for attributes, noisy in measurement.noisy.items()
+        ],
+    }
+    document = encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
+    # Padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
+    # disk, does not depend on what was drawn.
+    numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
+    return document + b" " * sum(_LONGEST - len(number) for number in numbers)
+
+
+def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
+    try:
+        document = json.loads(content)
+        body = document["measurement"]
+        if document["sha256"] != compute_sha256(encode_canonical_json(body)):
+            raise StoreError(f"{what} was altered: its content does not have the hash it states")
+        noisy = {
+            tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
+            for marginal in body["marginals"]
+        }
+        measurement = Measurement(body["plan_sha256"], body["noise_source"], body["opendp_version"], body["rho"], noisy)
+        belongs_to = {name: body[name] for name in ("cohort", "release", "family", "input_mac", "ledger_entry")}
+        return StoredMeasurement(**belongs_to, measurement=measurement)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error

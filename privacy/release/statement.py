@@ -331,10 +331,10 @@ def _build_approval(signed: Signed) -> Record:
     return {
         "role": person.role,
         "name": person.name if person.public else "",
-        "signed_at": signed.signed_at,
+        "signed_at": signed.line.recorded_at,
         "demonstration": signed.is_demonstration,
         "request_sha256": compute_sha256(encode_canonical_json(signed.request)),
-        "ledger_line": signed.entry_hash,
+        "ledger_line": signed.line.entry_hash,
     }
 
 

@@ -30,7 +30,7 @@ from sources.extract.landed import find, list_councils
 from sources.synthetic import generate
 from tests.support.extracts import COHORT, mark_synthetic
 from tests.support.independent import write_extracts
-from tests.support.release.held_still import held_still
+from tests.support.release.doubles import held_still
 from tests.support.release.homes import released
 
 pytestmark = pytest.mark.slow

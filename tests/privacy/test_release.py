@@ -28,10 +28,10 @@ from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
-from privacy.release import store
+from privacy.release import session
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
-from privacy.release.store import StoreError
+from privacy.release.session import StoreError
 from sources.reference.places import PILOT, get_place
 from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, note_linked, released
 
@@ -95,7 +95,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     for name in ("home", "other"):
         released(home_of(tmp_path / name, 100, COUNCILS), keys, COUNCILS)
     kept, other = (
-        store.build_measurement_path(Home(tmp_path / name).restricted, COHORT, VERSION, "health")
+        session.build_measurement_path(Home(tmp_path / name).restricted, COHORT, VERSION, "health")
         for name in ("home", "other")
     )
     kept.write_bytes(other.read_bytes())

@@ -17,16 +17,8 @@ import numpy as np
 
 from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
-from assets.release.requests.planning import (
-    STEP,
-    AccuracyOutOfReach,
-    Expected,
-    Known,
-    Sizes,
-    estimate_accuracy,
-    plan_at,
-    plan_requests,
-)
+from assets.release.requests import planning
+from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known, Sizes
 from assets.release.requests.released import (
     Published,
     Released,
@@ -70,13 +62,13 @@ class _Cohort:
     left: Mapping[str, float]
     policy: Policy
 
-    def planned(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
-        return plan_requests(requests, self.code, self.known, self.policy)
+    def plan(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
+        return planning.plan_requests(requests, self.code, self.known, self.policy)
 
-    def expected(self, request: Request, plan: Plan | None) -> Expected | None:
+    def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
         whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
-        return estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
+        return planning.estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
@@ -92,7 +84,9 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(code, release.known(code), get_budget_left(home.cohort(code)), policy) for code in codes}
+    cohorts = {
+        code: _Cohort(code, release.read_known(code), get_budget_left(home.cohort(code)), policy) for code in codes
+    }
     return {
         "release": release.version,
         "delta": policy.delta,
@@ -125,12 +119,12 @@ def _request(request: Request, release: Released, cohorts: Mapping[str, _Cohort]
 
 
 def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts:
-    there, free = find_published(request, release, cohort.code, cohort.known), cohort.expected(request, None)
+    there, free = find_published(request, release, cohort.code, cohort.known), cohort.estimate(request, None)
     unit = cohort.policy.get_unit(request.family)
     answer, plan = _plan_request(request, there, cohort)
     with_all_left = None
-    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
-        everything = plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
+    if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= planning.STEP:
+        everything = planning.plan_at(cohort.left[unit], request, cohort.known, cohort.policy)
         with_all_left = _estimate_known_accuracy(request, everything, cohort)
     return {
         "cohort": cohort.code,
@@ -147,7 +141,7 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
 
 def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[Answer, Plan | None]:
     try:
-        plan = cohort.planned([request])[request.family]
+        plan = cohort.plan([request])[request.family]
     except AccuracyOutOfReach:
         return Answer.OUT_OF_REACH, None
     if plan is None:
@@ -174,10 +168,11 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
 def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
     """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
     left, found = _convert_to_nano(cohort.left[cohort.policy.get_unit(request.family)]), []
-    for words, instead in iter_alternatives(request, cohort.known.sizes_of(request.family)):
+    for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
-            plan = cohort.planned([instead])[instead.family]
-        except AccuracyOutOfReach:
+            instead = request_of(request.document() | change)
+            plan = cohort.plan([instead])[instead.family]
+        except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
         if _convert_to_nano(rho) <= left and not (wanted and rho >= wanted.rho):
@@ -186,7 +181,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
 
 
 def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohort) -> Facts:
-    exactness = cohort.expected(request, plan)
+    exactness = cohort.estimate(request, plan)
     if exactness is None:
         raise ValueError(f"a plan for {request.name} does not give it")
     return _summarise_accuracy(exactness, request)
@@ -214,7 +209,7 @@ def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     # the cost does not depend on published figures, so none are read
     alone = {each.name: _plan_request(each, Published(0, 1, ()), cohort) for each in own}
     within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
-    plans = [plan for plan in cohort.planned(within_reach).values() if plan]
+    plans = [plan for plan in cohort.plan(within_reach).values() if plan]
     policy = cohort.policy
 
     def by_unit(all_of: Iterable[Plan | None]) -> dict[str, float]:
@@ -244,19 +239,8 @@ COARSER = (1.5, 2.0)
 _LONGEST_LABEL = 80
 
 
-def iter_alternatives(request: Request, sizes: Sizes) -> Iterator[tuple[str, Request]]:
-    """Yield alternative requests with their descriptions.
-
-    They are: all councils together; without one of the columns; a coarser accuracy; every column in two levels.
-    """
-    for words, change in _iter_changes(request, sizes):
-        try:
-            yield words, request_of(request.document() | change)
-        except InvalidDefinition:
-            continue
-
-
 def _iter_changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield descriptions of cheaper alternatives, with the keys of the request that change."""
     columns = [column.model_dump(mode="json") for column in request.columns]
     if request.geography == "councils":
         yield "for all councils together", {"geography": "all_councils_together"}

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.noise_workload import build_block_figures, build_requested_family
+from assets.release.planning import DECIMALS
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
@@ -38,8 +39,6 @@ from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Se
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
-_ROUNDED = 6
-"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
 class AccuracyOutOfReach(Exception):
@@ -66,7 +65,7 @@ class Expected:
     def share_within(self, points: float) -> float:
         """Return the share of the percentages that are published with at most this half-width."""
         published = self.flags[:, self.detailed].ravel() != WITHHELD
-        return float((published & (np.round(self.points, _ROUNDED) <= points)).mean())
+        return float((published & (np.round(self.points, DECIMALS) <= points)).mean())
 
     def meets(self, request: Request) -> bool:
         return self.share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates
@@ -114,11 +113,6 @@ def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     return make_plan(family, rho, delta=policy.delta, known=[base, *known.list_on_request(request.family)])
 
 
-def list_measured_names(plan: Plan) -> tuple[str, ...]:
-    """Return the names of the requested tables that a plan was made for; other tables followed from earlier counts."""
-    return tuple(each["definition"]["name"] for each in plan.detail["requests"])
-
-
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
     """Return the expected accuracy of a request under a plan of everything measured; None if that does not give it."""
     (block,) = request.table.blocks  # a requested table has one block, and a row for each area
@@ -147,9 +141,9 @@ def _plan_family(requests: Sequence[Request], family: str, known: Known, policy:
     if not unknown:
         return None
     measured = [search.base, *search.on_request]
-    alone = [search.least([(each, {})]) for each in unknown]
+    alone = [search.find_least([(each, {})]) for each in unknown]
     weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
-    plan = search.least(weighed) if len(unknown) > 1 else alone[0]
+    plan = search.find_least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
     return replace(plan, detail={"requests": named})
 
@@ -164,7 +158,7 @@ class _Search:
     policy: Policy
     most: int
 
-    def least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
+    def find_least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
         """Return the plan of least rho under which each request is met, found by bisection."""
         requests = [each for each, _ in weighed]
         # weights are divided by what another unit of precision would gain for a request alone: at the sum of their

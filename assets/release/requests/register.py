@@ -275,7 +275,10 @@ def _add_cohort_requests(
     planned = plan_requests([each.request for each in requests], store.cohort, known, load_policy())
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
-        check_same_records(store, entry.measured_in)
+        measured_from = read_fixed_record(store.home, entry.measured_in)[store.cohort].measured_from
+        # whether every row is the same is checked at the measurement, by the MAC that the ledger recorded
+        if get_delivery_macs(read_complete_record(store).extracts) != measured_from:
+            raise _build_moved_error(store.cohort, entry.measured_in)
         ledger = Ledger(store.home.ledger)
         for unit in {plan.family.unit for plan in plans.values()}:
             own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
@@ -285,18 +288,6 @@ def _add_cohort_requests(
     documents = tuple(each.table(version).document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)
-
-
-def check_same_records(store: CohortStore, origin: str) -> None:
-    """Raise `RecordsMoved` unless the confidential tables are made from what release `origin` was measured from.
-
-    Whether every row is the same is checked at the measurement, by the MAC that the ledger recorded.
-    """
-    if (
-        get_delivery_macs(read_complete_record(store).extracts)
-        != read_fixed_record(store.home, origin)[store.cohort].measured_from
-    ):
-        raise _build_moved_error(store.cohort, origin)
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:

@@ -52,7 +52,7 @@ class Released:
         """Folder of the synthetic children made from it, if any."""
         return self.folder.parent / SYNTHETIC_FOLDER / self.version
 
-    def known(self, cohort: str) -> Known:
+    def read_known(self, cohort: str) -> Known:
         names = list_plan_files(self.cohorts)
         base = {f: Plan.from_json((self.folder / names[cohort, f]).read_bytes()) for f in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())

@@ -30,19 +30,10 @@ class InvalidRequest(Exception):
     """A file that is not a valid request; the message lists every problem, one per line, with its key and rule."""
 
 
-def _find_family_fault(name: str) -> str | None:
-    return None if name in FAMILIES else f"is one of {', '.join(FAMILIES)}"
-
-
 def _parse_cohort(code: str) -> str:
     if len(code) > _LONGEST_SHOWN:
         raise ValueError("is two consecutive years, as 202425")
     return Cohort.parse(code).code
-
-
-def _find_address_fault(organisation: str) -> str | None:
-    # the register is public, and an address may name a person
-    return "is the name of an organisation, and no address" if "@" in organisation else None
 
 
 class Accuracy(Settings):
@@ -59,11 +50,17 @@ class Accuracy(Settings):
 class Request(Definition):
     """A requested table, with everything needed to decide on it."""
 
-    family: Annotated[str, build_fault_validator(_find_family_fault)]
+    family: Annotated[
+        str, build_fault_validator(lambda name: None if name in FAMILIES else f"is one of {', '.join(FAMILIES)}")
+    ]
     cohorts: Annotated[tuple[Annotated[str, AfterValidator(_parse_cohort)], ...], Field(min_length=1)]
     accuracy: Accuracy
     purpose: Words
-    asked_by: Annotated[Words, build_fault_validator(_find_address_fault)]
+    # the register is public, and an address may name a person
+    asked_by: Annotated[
+        Words,
+        build_fault_validator(lambda name: "is the name of an organisation, and no address" if "@" in name else None),
+    ]
     """Name of an organisation."""
 
     @cached_property
@@ -140,14 +137,11 @@ def _list_table_problems(document: Mapping[str, Any]) -> list[str]:
     """Return the problems of the table and cohorts, as far as they can be read despite other problems."""
     name, family = (value if isinstance(value := document.get(key), str) else "" for key in ("name", "family"))
     taken = [f"name: {name} is what something else of a release is called; give it another"] if is_taken(name) else []
-    return [
-        *taken,
-        *_list_repeated_cohorts(document.get("cohorts")),
-        *(find_problems(document, FAMILIES[family]) if family in FAMILIES else ()),
-    ]
-
-
-def _list_repeated_cohorts(cohorts: object) -> list[str]:
+    cohorts = document.get("cohorts")
     codes = [str(each) for each in cohorts] if isinstance(cohorts, list | tuple) else []
     repeated = [code for code in dict.fromkeys(codes) if codes.count(code) > 1 and len(code) <= _LONGEST_SHOWN]
-    return [f"cohorts: {code} is listed twice" for code in repeated]
+    return [
+        *taken,
+        *(f"cohorts: {code} is listed twice" for code in repeated),
+        *(find_problems(document, FAMILIES[family]) if family in FAMILIES else ()),
+    ]

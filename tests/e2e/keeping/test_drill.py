@@ -143,9 +143,7 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    if why := postgres.why_not():
-        pytest.skip(why)
-    with postgres.running() as started:
+    with postgres.server() as started:
         yield started
 
 

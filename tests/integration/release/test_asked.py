@@ -28,11 +28,6 @@ from tests.support.release.homes import COHORT, VERSION, home_of, released
 COUNCILS = ["leeds"]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
 @pytest.mark.parametrize(
     ("version", "is_new"),
     [
@@ -48,14 +43,7 @@ def test_versions_are_of_about_now(version: str, is_new: bool) -> None:
 
 @pytest.mark.parametrize("options", [("--release", "9999.12.0"), ("--share", "0.0000001"), ("--share", "nan")])
 def test_the_command_refuses_before_it_takes_anything_in(tmp_path: Path, options: tuple[str, ...]) -> None:
-    places = [
-        "--landing",
-        str(tmp_path / "landing"),
-        "--home",
-        str(tmp_path / "home"),
-        "--keys",
-        str(tmp_path / "keys"),
-    ]
+    places = [word for name in ("landing", "home", "keys") for word in (f"--{name}", str(tmp_path / name))]
     (tmp_path / "landing" / "leeds").mkdir(parents=True)
     done = CliRunner().invoke(main, ["run", *places, "--create-keys", "--cohort", COHORT, *options])
     assert done.exit_code == 1

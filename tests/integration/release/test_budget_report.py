@@ -58,17 +58,14 @@ def test_the_statement_adds_up(home: Path) -> None:
     )
 
 
-def test_the_table_says_what_happened_in_words(home: Path) -> None:
+def test_the_table_has_every_charge_with_its_state(home: Path) -> None:
     text = budget(home).output
     rows = [line.split() for line in text.splitlines()]
     assert any(row[:3] == ["2026.11.0", "health", "measured"] and row[-2:] == ["0.0300", "1.12"] for row in rows)
-    assert any(row[:5] == ["2027.02.0", "so", "far,", "in", "all"] and row[5] == "0.1800" for row in rows)
-    said = " ".join(text.split())
-    assert "Open: a run is drawing noise now, or stopped doing so: the next run then gives the charge back" in said
-    assert "Given back: 1 times a run stopped between charge and commit" in said
+    message = " ".join(text.split())
+    for part in ("Open: a run is drawing noise now", "Given back: 1 times", "of rho 0.3000, 0.2000 is spent"):
+        assert part in message
     assert "2027.02.2" not in text
-    assert "of rho 0.3000, 0.2000 is spent" in said
-    assert "rho 0.1000 is left, epsilon 2.1" in said
 
 
 def test_a_ledger_that_is_out_of_reach_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

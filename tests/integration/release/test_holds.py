@@ -34,25 +34,14 @@ from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, NU
 from sources.contracts.people import OF_MANY
 from sources.reference.published_figures import find_published_rows
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
-from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
+
+pytestmark = pytest.mark.usefixtures("people_sign")
 
 COUNCILS = ["halton", "knowsley", "leeds", "sefton", "wirral"]
 HOLD = "wirral/eyfsp/rows-far-from-expected"
 FEWER = "1,954 of about 3,209 children"
 RIGHT = "A school of ours moved to Cheshire."
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
-@pytest.fixture(autouse=True)
-def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People are named, and what is in is what was linked: the homes here hold no rows of extracts."""
-    monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
 
 
 @pytest.fixture
@@ -69,19 +58,24 @@ def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
     put(home, "wirral", "eyfsp", rows, mac, FAR_FROM_EXPECTED.id, expected=3209)
 
 
-def names(home: Home) -> list[str]:
-    return [hold.name for hold in holds.iter_holds(home.cohort(COHORT))]
+def names(home: Home, cohort: str = COHORT) -> list[str]:
+    return [hold.name for hold in holds.iter_holds(home.cohort(cohort))]
+
+
+def open_holds(home: Home) -> list[str]:
+    return [hold.name for hold in holds.read_state(home, [COHORT]).open]
+
+
+def closed_holds(home: Home) -> list[str]:
+    return [hold.name for hold, _ in holds.read_state(home, [COHORT]).closed]
 
 
 def command(home: Home, *options: str, who: Signer | None = ANNA, what: str = "accept") -> Result:
     """As somebody types it who reads the page first."""
-    asked = [what, "--home", str(home.root), "--cohort", COHORT]
-    about = [option for option in options if option not in ("--for-dagster",)] if what == "approve" else []
-    read = CliRunner().invoke(main, [*asked, *about])
-    if who is None or "SHA-256" not in read.output:
-        return CliRunner().invoke(main, [*asked, *options]) if who is None else read
-    key = ("--key", str(who.key_file(home.root.parent / "people")))
-    return CliRunner().invoke(main, [*asked, *key, *read_page(read.output), *options])
+    asked = [what, "--cohort", COHORT]
+    if who is None or what == "approve":
+        return sign_page(home, [*asked, *options], who)
+    return sign_page(home, asked, who, *options)
 
 
 def accept(home: Home, *options: str, who: Signer | None = ANNA, reason: str = RIGHT) -> Result:
@@ -131,17 +125,27 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert Ledger(home.ledger).entries()
 
 
-def test_an_acceptance_is_of_the_file_that_was_in(home: Home, keys: KeyRing) -> None:
+def test_an_acceptance_is_of_the_file_that_was_in_and_of_every_fact_about_it(home: Home, keys: KeyRing) -> None:
     put_wirral(home)
     accept(home)
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
-    put_wirral(home, mac="b")
+    for mac, rules, numbers in (
+        ("a", [FAR_FROM_LAST.id], {"expected": 3209, "last": 4000}),
+        ("a", [], {"expected": 3300}),
+        ("b", [], {"expected": 3209}),
+    ):
+        put(home, "wirral", "eyfsp", 1954, mac, FAR_FROM_EXPECTED.id, *rules, **numbers)
+        assert HOLD in open_holds(home)
     note_compared(home, 1.0, "b", "wirral/eyfsp")
     with pytest.raises(WaitsForAcceptance):
         measure(home, keys)
     accept(home, reason="The second file says the same.")
+    assert open_holds(home) == []
     with pytest.raises(WaitsForApproval, match="this differs: what was accepted of what is held"):
         measure(home, keys)
+    sent = dict.fromkeys(CONTRACTS, COUNCILS)
+    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("b", "other rows of it")}))
+    assert open_holds(home) == [HOLD]
 
 
 def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
@@ -157,10 +161,10 @@ def test_who_is_not_named_or_whose_key_signs_releases_accepts_nothing(
     with begun:
         measure(home, keys)
     accept(home, who=ANNA)
-    assert holds.read_state(home, [COHORT]).open == []
+    assert open_holds(home) == []
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [BRAM])))
     change_people(home, ANNA)
-    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
+    assert open_holds(home) == [HOLD]
 
 
 def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) -> None:
@@ -169,10 +173,10 @@ def test_what_was_delivered_after_the_list_was_read_is_not_accepted(home: Home) 
     asked = ["accept", "--home", str(home.root), "--cohort", COHORT, "--hold", HOLD, "--reason", RIGHT, "--key", key]
     read = read_page(command(home, who=None).output)
     put_wirral(home, rows=1200, mac="b")
-    for options, said in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
+    for options, message in ((read, "the page is not the one that was read"), ((), "--sheet SHA256")):
         refused = CliRunner().invoke(main, [*asked, *options])
-        assert (refused.exit_code != 0, said in refused.output) == (True, True)
-    assert holds.read_state(home, [COHORT]).closed == []
+        assert (refused.exit_code != 0, message in refused.output) == (True, True)
+    assert closed_holds(home) == []
 
 
 def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_no_other(
@@ -191,11 +195,11 @@ def test_one_signature_made_elsewhere_is_of_every_hold_that_was_selected_and_of_
     code = (tmp_path / "signature").read_bytes().hex()
     with pytest.raises(MayNotSign):
         holds.accept_configured(home.cohort(COHORT), keys, ["leeds/eyfsp/rows-far-from-expected"], RIGHT, code)
-    assert holds.read_state(home, [COHORT]).closed == []
+    assert closed_holds(home) == []
     assert command(home, *two, *signed, who=None).exit_code == 0
-    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton", "wirral"]
+    assert closed_holds(home) == [f"{each}/eyfsp/rows-far-from-expected" for each in ("halton", "wirral")]
     put_wirral(home, mac="b")  # another file: the acceptance lapses of it alone
-    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton"]
+    assert closed_holds(home) == ["halton/eyfsp/rows-far-from-expected"]
 
 
 def test_in_a_demonstration_its_own_key_alone_accepts(
@@ -209,16 +213,16 @@ def test_in_a_demonstration_its_own_key_alone_accepts(
         measure(home, keys)
     for key in (Ed25519PrivateKey.generate(), keys.signing_key):
         assert accept(home, who=Signer("Demo", "demonstration", key)).exit_code == 1
-    assert holds.read_state(home, [COHORT]).closed == []
+    assert closed_holds(home) == []
     assert "Accepted" in accept(home, who=Signer("Demo", "demonstration", keys.demonstration_key)).output
-    assert holds.read_state(home, [COHORT]).open == []
+    assert open_holds(home) == []
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])
 def test_a_reason_is_a_line_that_the_sheet_can_repeat(home: Home, reason: str) -> None:
     put_wirral(home)
     assert accept(home, reason=reason).exit_code == 1
-    assert holds.read_state(home, [COHORT]).closed == []
+    assert closed_holds(home) == []
 
 
 def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
@@ -231,7 +235,7 @@ def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
 def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, keys: KeyRing) -> None:
     put_wirral(home)
     printed = accept(home, "--for-dagster").output
-    assert holds.read_state(home, [COHORT]).closed == []
+    assert closed_holds(home) == []
     assert ANNA.name not in printed
     code = printed.partition("signature: ")[2].strip().strip("'")
     forged = code[:-1] + ("1" if code[-1] == "0" else "0")
@@ -269,21 +273,15 @@ def test_a_profile_without_an_expected_number_is_laid_beside_the_census(home: Ho
     assert names(home) == []
 
 
-def test_a_source_that_was_due_and_has_not_come(home: Home) -> None:
-    sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}
-    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent))
-    assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
-    write_record(home.cohort("203031"), LinkageRecord(COUNCILS, sent))
-    assert [hold.name for hold in holds.iter_holds(home.cohort("203031"))] == []  # not due yet
-
-
-def test_what_was_taken_in_and_is_gone_is_held_whenever_it_is_due(home: Home) -> None:
+def test_a_source_that_was_due_or_taken_in_and_is_not_in(home: Home) -> None:
     later = "203031"
-    store = home.cohort(later)
-    write_record(store, LinkageRecord(COUNCILS, dict.fromkeys(CONTRACTS, COUNCILS[1:])))
-    assert list(holds.iter_holds(store)) == []
+    sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}
+    for cohort in (COHORT, later):
+        write_record(home.cohort(cohort), LinkageRecord(COUNCILS, sent))
+    assert names(home) == ["halton/hv_reviews/due-and-missing"]  # nobody has sent the survey: there was none
+    assert names(home, later) == []  # not due yet
     record(home, Processing.INTAKE, "hv_reviews", later, "halton", file_mac="a")
-    assert [hold.name for hold in holds.iter_holds(store)] == ["halton/hv_reviews/due-and-missing"]
+    assert names(home, later) == ["halton/hv_reviews/due-and-missing"]
 
 
 def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> None:
@@ -305,33 +303,33 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     assert names(home) == []
 
 
-def test_a_newer_delivery_that_was_stopped(home: Home) -> None:
+def test_a_newer_delivery_that_was_stopped_is_held_until_one_is_taken(home: Home) -> None:
+    """By its note, or where that is gone by the log."""
     note = StoppedExtract("leeds", "eyfsp", COHORT, "202425.csv", "b", "2026-11-02T00:00:00+00:00", "why", "why")
     deliveries.note_stopped(home, note)
-    assert names(home) == ["leeds/eyfsp/newer-delivery-stopped"]
+    put(home, "sefton", "parent_experience", 1000, "a")
+    record(home, Processing.STOPPED, "parent_experience", COHORT, "sefton", file_mac="b")
+    stopped = [f"{each}/newer-delivery-stopped" for each in ("leeds/eyfsp", "sefton/parent_experience")]
+    assert sorted(names(home)) == stopped
+    put(home, "sefton", "parent_experience", 1000, "c")
+    assert names(home) == stopped[:1]
 
 
-def test_a_delivery_of_other_children_than_the_one_before(home: Home) -> None:
-    put(home, "leeds", "eyfsp", 1000, "older")
-    assert names(home) == []
-    put(home, "leeds", "eyfsp", 1000, "new")
-    for shared, found in ((0.79, ["leeds/eyfsp/other-children-than-before"]), (0.81, [])):
-        note_compared(home, shared, "new", "leeds/eyfsp")
-        assert names(home) == found
-
-
-def test_a_replacement_that_cannot_be_compared_is_held(home: Home) -> None:
+def test_a_replacement_of_other_children_or_that_cannot_be_compared_is_held(home: Home) -> None:
     """The sample is gone or of other keys, the note is of another delivery, or is gone or damaged."""
     put(home, "leeds", "eyfsp", 1000, "older")
+    assert names(home) == []
     put(home, "leeds", "eyfsp", 1000, "new")
     not_compared = ["leeds/eyfsp/not-compared"]
     assert names(home) == not_compared
-    note_compared(home, None, "new", "leeds/eyfsp")
-    assert names(home) == not_compared
-    note_compared(home, 0.99, "older", "leeds/eyfsp")
-    assert names(home) == not_compared
-    note_compared(home, 0.99, "new", "leeds/eyfsp")
-    assert names(home) == []
+    for shared, mac, found in (
+        (None, "new", not_compared),
+        (0.99, "older", not_compared),
+        (0.79, "new", ["leeds/eyfsp/other-children-than-before"]),
+        (0.81, "new", []),
+    ):
+        note_compared(home, shared, mac, "leeds/eyfsp")
+        assert names(home) == found
     home.cohort(COHORT).overlaps.write_text("{")
     assert names(home) == not_compared
     put(home, "leeds", "parent_experience", 10, "older")
@@ -372,14 +370,6 @@ def test_an_extract_whose_result_is_gone_is_held(home: Home, damage: str) -> Non
             for path in home.restricted.glob("processing_log*"):
                 path.unlink()
     assert "wirral/eyfsp/result-missing" in names(home)
-
-
-def test_a_stop_whose_note_is_gone_is_held_until_a_delivery_is_taken(home: Home) -> None:
-    put(home, "leeds", "parent_experience", 1000, "a")
-    record(home, Processing.STOPPED, "parent_experience", COHORT, "leeds", file_mac="b")
-    assert names(home) == ["leeds/parent_experience/newer-delivery-stopped"]
-    put(home, "leeds", "parent_experience", 1000, "c")
-    assert names(home) == []
 
 
 def test_landing_that_nobody_looked_at_is_held(home: Home, tmp_path: Path) -> None:
@@ -427,20 +417,6 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     assert "not in" in missing.sentence
 
 
-def test_another_fact_about_an_accepted_file_needs_another_acceptance(home: Home) -> None:
-    put_wirral(home)
-    accept(home)
-    assert holds.read_state(home, [COHORT]).open == []
-    put(home, "wirral", "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id, expected=3209, last=4000)
-    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
-    put(home, "wirral", "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3300)
-    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
-    put_wirral(home)
-    sent = dict.fromkeys(CONTRACTS, COUNCILS)
-    write_record(home.cohort(COHORT), LinkageRecord(COUNCILS, sent, {"wirral/eyfsp": Extract("a", "other rows of it")}))
-    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [HOLD]
-
-
 def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) -> None:
     for council in ("halton", "leeds", "wirral"):
         put(home, council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
@@ -454,13 +430,11 @@ def test_a_cause_is_accepted_for_several_councils_with_one_reason(home: Home) ->
     assert command(home, *cause, "--council", "sefton").exit_code == 1
     assert command(home, "--council", "halton", "--reason", RIGHT).exit_code == 2
     assert command(home, "--cause", "no-such", "--reason", RIGHT).exit_code == 1
-    assert holds.read_state(home, [COHORT]).closed == []
+    assert closed_holds(home) == []
     assert command(home, *cause, "--council", "halton", "--council", "wirral").exit_code == 0
-    assert [hold.council for hold, _ in holds.read_state(home, [COHORT]).closed] == ["halton", "wirral"]
+    assert closed_holds(home) == [f"{each}/eyfsp/rows-far-from-expected" for each in ("halton", "wirral")]
     assert command(home, *cause).exit_code == 0
-    assert [hold.name for hold in holds.read_state(home, [COHORT]).open] == [
-        "leeds/parent_experience/rows-far-from-last"
-    ]
+    assert open_holds(home) == ["leeds/parent_experience/rows-far-from-last"]
 
 
 def test_an_expectation_other_than_the_published_number_is_read_and_signed(home: Home) -> None:

@@ -103,14 +103,6 @@ def test_a_group_too_small_to_be_read_has_a_row_that_says_so() -> None:
     assert halton["children_count"] is not None
 
 
-def test_parents_without_a_funded_place_have_their_answers() -> None:
-    """None of their 59 rates could be used where a quarter had answered so, and 65% were assumed."""
-    rows = where("parent_experience", breakdown="No", breakdown_topic="Free school meals or funded two-year-old place")
-    usable = [row for row in rows if row["response_percent_flag"] is None]
-    assert len(rows) == 59
-    assert len(usable) >= 53
-
-
 def test_only_what_a_release_is_about_is_shown_though_it_is_unreliable() -> None:
     unreliable = [row for row in where("joined_dots") if row["gld_children_percent_flag"] == "u"]
     assert unreliable

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -20,19 +22,83 @@ from assets.home.paths import Home
 from assets.release.requests.planning import estimate_accuracy, plan_requests
 from assets.release.requests.released import find_release
 from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
+from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.directory_files import WITHDRAWN_FILE
+from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.tables.rows import Layout
+from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main
 from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import combine_plans
+from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
+from sources.reference.places import PILOT
 from tests.support import PROJECT
-from tests.support.release.public_homes import COHORT, VERSION, add_release, answered, public_home
+from tests.support.release.homes import COHORT, VERSION
+from tests.support.release.sizes import known, noisy_counts
 
 EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
 
 WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yaml")
+
+
+WITHHELD_GROUP = "Other ethnic group"
+
+
+def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
+    """Create a home whose first release spent the policy's split."""
+    home, policy = Home(folder), load_policy()
+    folder.mkdir(exist_ok=True)
+    ledger = Ledger(home.ledger)
+    for unit, account in policy.accounts.items():
+        ledger.approve(COHORT, account.cap_rho, unit=unit)
+        for family, rho in account.split.items():
+            charge = ledger.reserve(COHORT, VERSION, family, rho, "p" * 64, "m" * 64, unit=unit)
+            ledger.commit(charge, "f" * 64)
+    add_release(home, VERSION, councils)
+    return home
+
+
+def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_request: OnRequest | None = None) -> Path:
+    """Add a release without a charge, and return the bundle's folder."""
+    bundle = home.release / version
+    bundle.mkdir(parents=True)
+    facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
+    (bundle / "datapackage.json").write_text(json.dumps(facts))
+    (bundle / "privacy_statement.json").write_text("{}")
+    base = known(councils).base
+    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
+    plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
+    for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
+        pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
+    (on_request or OnRequest()).write(bundle, version)
+    return bundle
+
+
+def _without_figures(rows: Layout) -> pa.Table:
+    """Return the keys and flags of a table, in which only the rates of one group are withheld, in councils."""
+    keys = rows.keys
+    in_council = pc.is_valid(keys["la_name"])
+    group = pc.is_in(keys["breakdown"], pa.array([WITHHELD_GROUP])) if "breakdown" in keys.column_names else None
+    withheld = pc.if_else(pc.and_(in_council, group), Flag.WITHHELD.value, None) if group is not None else None
+    nothing = pa.nulls(len(keys), pa.string())
+    flags = {
+        get_column_name(each, ColumnRole.FLAG): nothing if each.is_count or withheld is None else withheld
+        for each in rows.table.measures
+    }
+    return pa.table({name: keys[name] for name in keys.column_names} | flags)
+
+
+def answered(request: Request, plan: Plan, version: str) -> OnRequest:
+    """Return what a release states about a request that it answered by a measurement; the counts are zeros."""
+    table = RequestedTable(
+        request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
+    )
+    counts = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
+    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +204,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     merged = request(name="merged", columns=[{"attribute": "ethnic_group", "levels": levels}])
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
-    known = find_release(made, [merged], None).known(COHORT)
+    known = find_release(made, [merged], None).read_known(COHORT)
     exact = estimate_accuracy(merged, known.together("pupil"), known.sizes_of("pupil"), load_policy())
     assert exact is not None
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
@@ -199,7 +265,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
 @pytest.mark.slow
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
-    base = find_release(home, [ASKED], None).known(COHORT)
+    base = find_release(home, [ASKED], None).read_known(COHORT)
     plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
     assert plan is not None
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
@@ -212,7 +278,7 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     refused = check(home, request(geography="councils"))
     assert refused.exit_code == 1
     assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = find_release(home, [ASKED], None).known(COHORT)
+    known = find_release(home, [ASKED], None).read_known(COHORT)
     assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
     withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}

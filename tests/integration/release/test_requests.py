@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.measure import measure_release, publish_bundle
+from assets.release.measure import measure_release
 from assets.release.record import list_requested_tables, read_record
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import (
@@ -35,30 +35,15 @@ from pipelines.cli import main
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger, ReleaseConflict
-from tests.support.release.homes import COHORT, VERSION, add_cohort, home_of, released
+from tests.support.release.homes import COHORT, VERSION, add_cohort, copy_home, home_of, list_charges, released
 from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, ask, asking
-from tests.support.release.requests import answered as answered_of
 
 COUNCILS = ["leeds", "wirral"]
 LATER = "2026.11.2"
 
 
 def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
-    return answered_of(home, keys, COUNCILS, names, version)
-
-
-def charged(home: Home) -> list[tuple[str, str]]:
-    return [(e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
-
-
-@pytest.fixture(scope="module")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys") / "set"
-
-
-@pytest.fixture(scope="module")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.create(key_folder, demonstration=True)
+    return released(home, keys, COUNCILS, version, reuse=True, requests=names)
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +56,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 @pytest.fixture
 def home(made: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+    return copy_home(made, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def supplement(made: Home, keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The release, and one that answers a request; to be read and not written."""
-    home = Home(Path(shutil.copytree(made.root, tmp_path_factory.mktemp("answered") / "home", symlinks=True)))
+    home = copy_home(made, tmp_path_factory.mktemp("answered"))
     answered(home, keys, ask(home, asking()))
     return home
 
@@ -95,8 +80,17 @@ def test_it_is_a_release_with_every_part_and_one_table_more(supplement: Home) ->
     assert find_differing_tables(bundle) == Differing([], [])
     table = pq.read_table(bundle / "gld_by_ethnic_group_and_fsm.parquet")
     assert set(table["ethnic_group"].to_pylist()) >= {"Total", "White"}
-    assert charged(supplement)[-1] == (SUPPLEMENT, "pupil")
+    assert list_charges(supplement)[-1] == (COHORT, SUPPLEMENT, "pupil")
     assert read_registered_requests(supplement)["gld_by_ethnic_group_and_fsm"].answered_in == SUPPLEMENT
+    record = json.loads((bundle / "privacy_statement.json").read_bytes())
+    (further,) = [family for family in record["families"] if "measured_in" in family]
+    assert (further["measured_in"], further["tables"]) == (SUPPLEMENT, ["gld_by_ethnic_group_and_fsm"])
+    (cohort,) = record["cohorts"]
+    own = [family["rho"] for family in record["families"] if family["charged_to"] == "child"]
+    assert cohort["privacy_parameters"]["rho"] == pytest.approx(sum(own), abs=1e-6)
+    child = next(account for account in cohort["accounts"] if account["unit"] == "child")
+    assert child["budget"]["charged_by_this_release_rho"] == pytest.approx(further["rho"], abs=1e-9)
+    assert "on request for release 2026.11.1" in (bundle / "privacy_statement.md").read_text()
 
 
 def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplement: Home) -> None:
@@ -114,22 +108,10 @@ def test_what_was_published_before_gets_no_wider_and_some_of_it_narrower(supplem
     assert {"Ethnic group", "Free school meal eligibility"} <= set(narrower["breakdown_topic"])
 
 
-def test_the_statement_says_what_it_cost_and_for_whom(supplement: Home) -> None:
-    record = json.loads((supplement.release / SUPPLEMENT / "privacy_statement.json").read_bytes())
-    (further,) = [family for family in record["families"] if "measured_in" in family]
-    assert (further["measured_in"], further["tables"]) == (SUPPLEMENT, ["gld_by_ethnic_group_and_fsm"])
-    (cohort,) = record["cohorts"]
-    own = [family["rho"] for family in record["families"] if family["charged_to"] == "child"]
-    assert cohort["privacy_parameters"]["rho"] == pytest.approx(sum(own), abs=1e-6)
-    child = next(account for account in cohort["accounts"] if account["unit"] == "child")
-    assert child["budget"]["charged_by_this_release_rho"] == pytest.approx(further["rho"], abs=1e-9)
-    assert "on request for release 2026.11.1" in (supplement.release / SUPPLEMENT / "privacy_statement.md").read_text()
-
-
 @pytest.mark.slow
 def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_path: Path) -> None:
-    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
-    before = charged(home)
+    home = copy_home(supplement, tmp_path)
+    before = list_charges(home)
     with pytest.raises(
         AskedBefore, match=f"asks what gld_by_ethnic_group_and_fsm asks.*release {SUPPLEMENT} answered it"
     ):
@@ -142,7 +124,7 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
         ask(home, asking("a_part_of_it", columns=["ethnic_group"]))
     names = ask(home, asking("a_part_of_it", columns=["ethnic_group"], title="By ethnic group alone"))
     assert verify(answered(home, keys, names, LATER)).ok
-    assert charged(home) == before
+    assert list_charges(home) == before
     assert [table.name for table in _tables(home, LATER)] == ["gld_by_ethnic_group_and_fsm", "a_part_of_it"]
 
 
@@ -159,7 +141,7 @@ def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing)
 def test_later_releases_of_the_same_counts_publish_it_again(
     supplement: Home, keys: KeyRing, key_folder: Path, tmp_path: Path
 ) -> None:
-    home = Home(Path(shutil.copytree(supplement.root, tmp_path / "home", symlinks=True)))
+    home = copy_home(supplement, tmp_path)
     bundle = answered(home, keys, [], LATER)
     assert verify(bundle).ok
     first, again = (
@@ -170,8 +152,8 @@ def test_later_releases_of_the_same_counts_publish_it_again(
         command = ["withdraw", version, "--reason", "a mistake", "--home", str(home.root), "--yes"]
         command += ["--keys", str(key_folder)]  # of a demonstration, which signs by itself
         assert CliRunner().invoke(main, command).exit_code == 0
-    told = json.loads((home.release / "requests.json").read_bytes())
-    assert [request["status"] for request in told["requests"]] == ["asked"]
+    register = json.loads((home.release / "requests.json").read_bytes())
+    assert [request["status"] for request in register["requests"]] == ["asked"]
     assert [table.name for table in _tables(home, "2026.11.3", keys)] == []
 
 
@@ -180,10 +162,10 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     names = ask(home, asking())
     path = home.cohort(COHORT).confidential("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
-    before = charged(home)
+    before = list_charges(home)
     with pytest.raises(RecordsMoved, match="release a revision of the cohort"):
         answered(home, keys, names)
-    assert charged(home) == before
+    assert list_charges(home) == before
 
 
 @pytest.mark.slow
@@ -202,21 +184,21 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     rho = ledger.compute_remaining(COHORT) - 1e-6
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", rho, "p", "m"), "f" * 64)
     names = ask(home, asking())
-    before = charged(home)
+    before = list_charges(home)
     with pytest.raises(BudgetExceeded):
         fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-    assert (read_record(home, SUPPLEMENT), charged(home)) == ({}, before)
+    assert (read_record(home, SUPPLEMENT), list_charges(home)) == ({}, before)
 
 
 def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_path: Path) -> None:
-    names, before = ask(home, asking()), charged(home)
+    names, before = ask(home, asking()), list_charges(home)
     folder = Path(shutil.copytree(key_folder, tmp_path / "keys"))
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
         measure_release(
             home.cohort(COHORT), KeyRing.load(folder), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names)
         )
-    assert charged(home) == before
+    assert list_charges(home) == before
     sheet = home.decision_sheet(SUPPLEMENT, "measurement").read_text()
     assert "Example University" in sheet
     assert "tables on request" in sheet
@@ -230,27 +212,15 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
         fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
 
 
-def test_what_was_refused_is_not_answered(home: Home) -> None:
-    (name,) = ask(home, asking())
-    refuse(home, name, "the same is published by the department", TODAY)
-    with pytest.raises(NoSuchRequest, match="was refused: the same is published"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) -> None:
+    """Nor what nobody has asked for."""
+    refused, other = ask(home, asking(), asking("of_another_cohort", title="Another", cohorts=["202324"]))
+    refuse(home, refused, "the same is published by the department", TODAY)
+    for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
+        with pytest.raises((NoSuchRequest, ReleaseConflict), match=message):
+            fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
     with pytest.raises(NoSuchRequest, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
-
-
-def test_another_cohort_is_not_answered_from_this_one(home: Home) -> None:
-    names = ask(home, asking(cohorts=["202324"]))
-    with pytest.raises(ReleaseConflict, match="does not publish cohort 202324"):
-        fix_release(home.cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-
-
-@pytest.mark.slow
-def test_a_table_of_responses_is_charged_to_their_account(home: Home, keys: KeyRing) -> None:
-    names = ask(home, OF_EACH_FAMILY[2])
-    left = Ledger(home.ledger).compute_remaining(COHORT)
-    assert verify(answered(home, keys, names)).ok
-    assert Ledger(home.ledger).compute_remaining(COHORT) == left
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
@@ -265,9 +235,9 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
 ) -> None:
     """Homes with other children and the same ledger: the same plan, record, answer and sheet."""
     monkeypatch.setattr(Ledger, "place", lambda _: "the same")
-    said = []
+    outcomes = []
     for number, rows in enumerate((3000, 20)):
-        home = Home(Path(shutil.copytree(made.root, tmp_path / str(number), symlinks=True)))
+        home = copy_home(made, tmp_path / str(number))
         for family in FAMILIES:
             path = home.cohort(COHORT).confidential(family)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
@@ -276,8 +246,8 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
         sheet = render_sheet(home, build_measurement_request(home, SUPPLEMENT, COUNCILS))
         plans = [home.cohort(COHORT).request_plan(SUPPLEMENT, family).read_bytes() for family in ("pupil", "parents")]
         answer = check_requests(home, [request_of(each) for each in OF_EACH_FAMILY], VERSION)
-        said.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
-    assert said[0] == said[1]
+        outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
+    assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.slow
@@ -286,20 +256,17 @@ def test_a_time_series_answers_for_each_cohort_of_a_request(keys: KeyRing, tmp_p
     home, earlier = home_of(tmp_path, 3000, COUNCILS), "202324"
     add_cohort(home, earlier, 2000, COUNCILS)
     for cohort, version, others in ((earlier, "2026.10.0", []), (COHORT, VERSION, [earlier])):
-        measure_release(home.cohort(cohort), keys, version, COUNCILS, ReleaseOptions(others=others))
-        publish_bundle(home.cohort(cohort), keys, version, COUNCILS)
+        released(home, keys, COUNCILS, version, cohort, others=others)
     names = ask(
         home,
         asking(cohorts=[earlier, COHORT]),
         asking("by_sen_and_fsm", columns=["sen_provision", "fsm"], title="Earlier alone", cohorts=[earlier]),
     )
     assert find_base_release(home, names) == (VERSION, [COHORT, earlier])
-    asked = ReleaseOptions(reuse=True, others=[earlier], requests=names)
-    measure_release(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS, asked)
-    bundle = publish_bundle(home.cohort(COHORT), keys, SUPPLEMENT, COUNCILS)
+    bundle = released(home, keys, COUNCILS, SUPPLEMENT, reuse=True, others=[earlier], requests=names)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
     rows = {name: set(pq.read_table(bundle / f"{name}.parquet")["time_period"].to_pylist()) for name in names}
     assert rows == {"gld_by_ethnic_group_and_fsm": {earlier, COHORT}, "by_sen_and_fsm": {earlier}}
-    charges = [(e.cohort, e.release) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
-    assert sorted(charges[-2:]) == [(earlier, SUPPLEMENT), (COHORT, SUPPLEMENT)]
+    charged = sorted(list_charges(home)[-2:])
+    assert charged == [(cohort, SUPPLEMENT, "pupil") for cohort in (earlier, COHORT)]

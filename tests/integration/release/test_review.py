@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from assets.home.paths import Home
 from assets.linkage.review import Sample
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.measure import measure_release, publish_bundle
+from assets.release.measure import measure_release
 from assets.release.record import find_measuring_release, read_record
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, find_differing_tables, read_measured_cohorts, tabulate
@@ -30,10 +29,10 @@ from privacy.linkage.review_rates import COLUMNS, OUTSIDE, Decision, format_cate
 from privacy.release.approval import WaitsForApproval
 from privacy.release.ledger import BudgetExceeded, Ledger
 from privacy.release.policy import load_policy
-from privacy.release.store import build_measurement_path
-from tests.support.release.held_still import held_still
-from tests.support.release.homes import COHORT, VERSION, home_of
-from tests.support.release.people import Signer, write_policy, write_publisher
+from privacy.release.session import build_measurement_path
+from tests.support.release.doubles import held_still
+from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, list_charges, released
+from tests.support.release.people import Signer, name_people
 
 COUNCILS = ["leeds", "wirral"]
 ROWS, LATER = 3000, "2026.11.1"
@@ -42,11 +41,6 @@ FOUND = {
     format_category(NEITHER, Decision.MATCH): 12,
     format_category(ONE, Decision.OTHER): 9,
 }
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> None:
@@ -67,28 +61,21 @@ def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | No
     measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
 
 
-def release(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> Path:
-    measure(home, keys, version, share)
-    return publish_bundle(home.cohort(COHORT), keys, version, COUNCILS)
-
-
-def charged(home: Home) -> list[tuple[str, str, float]]:
-    return [(e.release, e.family, e.nano_rho / 1e9) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """A release with a review; to be read and not written."""
     home = home_of(tmp_path_factory.mktemp("home"), ROWS, COUNCILS)
     review(home)
-    release(home, keys)
+    released(home, keys, COUNCILS)
     return home
 
 
 def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_counts(made: Home) -> None:
     """The bundle states the charge, holds the noisy tallies and their plan, and gives its figures from these alone."""
     bundle = made.release / VERSION
-    assert charged(made)[-1] == (VERSION, REVIEW, pytest.approx(load_policy().review_rho, abs=1e-6))
+    charge = Ledger(made.ledger).find(COHORT, VERSION, REVIEW)
+    assert charge is not None
+    assert charge.rho == pytest.approx(load_policy().review_rho, abs=1e-6)
     assert verify(bundle).ok, str(verify(bundle))
     assert find_differing_tables(bundle) == Differing([], [])
     record = json.loads((bundle / "privacy_statement.json").read_bytes())
@@ -170,11 +157,11 @@ def test_nothing_of_a_review_but_the_noisy_tallies_is_in_a_release(made: Home) -
 def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     made: Home, keys: KeyRing, tmp_path: Path
 ) -> None:
-    home = Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+    home = copy_home(made, tmp_path)
     assert find_measuring_release(home.cohort(COHORT)) == VERSION
-    bundle = release(home, keys, LATER, share=0.2)
+    bundle = released(home, keys, COUNCILS, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
-    assert [family for version, family, _ in charged(home) if version == LATER] == ["pupil", "health", "parents"]
+    assert [family for _, version, family in list_charges(home) if version == LATER] == ["pupil", "health", "parents"]
     assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
     assert find_differing_tables(bundle) == Differing([], [])
 
@@ -192,14 +179,12 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request names its plan and its input: other decisions need another signature. The sheet has its charge."""
     keys = KeyRing.create(tmp_path / "keys")
-    policy = write_policy(tmp_path / "policy.yaml", [Signer.new("A. Lead")])
-    monkeypatch.setenv("READINESS_POLICY", str(policy))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
+    name_people(tmp_path, monkeypatch, [Signer.new("A. Lead")])
     home = home_of(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(WaitsForApproval):
         measure_release(home.cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    assert charged(home) == []
+    assert list_charges(home) == []
     request = build_measurement_request(home, VERSION, COUNCILS)
     assert REVIEW in request["cohorts"][COHORT]["plans"]
     assert "a clerical review of links" in render_sheet(home, request)
@@ -212,7 +197,7 @@ def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path
     review(home)
     measure(home, keys)
     review(home, number=2)
-    before = charged(home)
+    before = list_charges(home)
     with pytest.raises(BudgetExceeded, match=r"\(review\)|, review\)"):
         measure(home, keys, LATER, 0.23)
-    assert charged(home) == before
+    assert list_charges(home) == before

@@ -25,21 +25,16 @@ from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger, ReleaseConflict
 from privacy.release.policy import load_policy
-from privacy.release.store import StoreError
+from privacy.release.session import StoreError
 from sources.reference.places import PILOT
 from tests.support.release import homes
-from tests.support.release.homes import COHORT, add_cohort, home_of
+from tests.support.release.homes import COHORT, add_cohort, copy_home, home_of, list_charges
 
 pytestmark = pytest.mark.slow
 
 COUNCILS = sorted(PILOT)
 EARLIER = "202324"
 FIRST, SECOND = "2025.11.0", "2026.11.0"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
 
 
 def landed(folder: Path) -> Home:
@@ -55,10 +50,6 @@ def released(
     return homes.released(home, keys, COUNCILS, version, cohort, allow_missing=True, others=others, reuse=reuse)
 
 
-def charges(home: Home) -> list[tuple[str, str, str]]:
-    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
     """The earlier cohort on its own, and then both together; to be read, not written."""
@@ -70,11 +61,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 @pytest.fixture
 def copy(made: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(made.root, tmp_path / "home", symlinks=True)))
+    return copy_home(made, tmp_path)
 
 
 def test_what_was_measured_once_is_used_again_and_costs_nothing(made: Home) -> None:
-    assert sorted(charges(made)) == sorted(
+    assert sorted(list_charges(made)) == sorted(
         (cohort, version, family) for cohort, version in ((EARLIER, FIRST), (COHORT, SECOND)) for family in FAMILIES
     )
     account = load_policy().accounts["child"]
@@ -126,18 +117,18 @@ def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) 
 
 def test_a_repeated_release_gives_the_same_bytes_whatever_came_later(copy: Home, keys: KeyRing) -> None:
     before = read_contents(copy.release / SECOND)
-    paid = charges(copy)
+    paid = list_charges(copy)
     assert verify(released(copy, keys, COHORT, "2026.12.0", [EARLIER], reuse=True)).ok
     assert read_contents(released(copy, keys, COHORT, SECOND)) == before
     assert read_contents(released(copy, keys, COHORT, SECOND, [EARLIER])) == before
-    assert charges(copy) == paid
+    assert list_charges(copy) == paid
 
 
 def test_a_cohort_that_was_never_measured_is_charged_to_its_own_budget(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     bundle = released(home, keys, COHORT, SECOND, [EARLIER])
     assert verify(bundle).ok, str(verify(bundle))
-    assert sorted(charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
+    assert sorted(list_charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
 
 
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
@@ -151,7 +142,7 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     with pytest.raises(ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
         fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
-    assert len(charges(home)) == len(set(charges(home))) == 2 * len(FAMILIES)
+    assert len(list_charges(home)) == len(set(list_charges(home))) == 2 * len(FAMILIES)
     again = measure_family(home.cohort(first), keys, "health", SECOND, COUNCILS)
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
@@ -176,7 +167,7 @@ def test_a_council_that_took_no_part_in_a_cohort_is_not_available_there(tmp_path
 
 
 def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys: KeyRing) -> None:
-    paid = charges(copy)
+    paid = list_charges(copy)
 
     def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
         fix_release(
@@ -197,4 +188,4 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(StoreError, match="keep earlier releases in the release directory"):
         publish_bundle(copy.cohort(COHORT), keys, SECOND, COUNCILS)
-    assert charges(copy) == paid
+    assert list_charges(copy) == paid

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,7 @@ from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.planning import plan_family
-from assets.release.sign_off import (
-    build_measurement_request,
-    check_publication,
-    list_ready_releases,
-    publish_approved,
-)
+from assets.release.sign_off import build_measurement_request, check_publication, list_ready_releases, publish_approved
 from ndl_export.bundle import make
 from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
@@ -45,34 +39,24 @@ from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
 from privacy.release.statement import render_privacy_page
 from sources.contracts import CONTRACTS
-from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
-from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, write_policy, write_publisher
+from tests.support.release.homes import COHORT, VERSION, copy_home, home_of, note_compared, note_taken, quality_of
+from tests.support.release.people import ANNA, BRAM, Signer, change_people, name_people, read_page, sign_page
+
+pytestmark = pytest.mark.usefixtures("people_sign")
 
 COUNCILS = ["halton", "leeds"]
 REVISION = "2026.11.1"
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    """With the key of a demonstration, which must not help where people are named."""
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set", demonstration=True)
-
-
-@pytest.fixture(autouse=True)
-def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name_people(tmp_path, monkeypatch, [ANNA, BRAM])
-
-
-def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence[Signer], **persons: int) -> None:
-    monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers, **persons)))
-    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(folder / "publisher.yaml")))
+def linked_home(folder: Path) -> Home:
+    home = home_of(folder / "home", 200, COUNCILS)
+    link(home, "1")
+    return home
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    home = home_of(tmp_path / "home", 200, COUNCILS)
-    link(home, "1")
-    return home
+    return linked_home(tmp_path)
 
 
 def link(home: Home, file_mac: str) -> None:
@@ -87,23 +71,32 @@ def link(home: Home, file_mac: str) -> None:
 
 def approve(home: Home, who: Signer | None, *options: str) -> Result:
     """As somebody types it who reads the sheet first; without anybody, the sheet alone."""
-    about = ("--cohort", COHORT, "--release", VERSION)
-    command = ["approve", "--home", str(home.root), *(() if "--people" in options else about), *options]
-    written = CliRunner().invoke(main, command)
-    if who is None or written.exit_code:
-        return written
-    key = str(who.key_file(home.root.parent / "people"))
-    return CliRunner().invoke(main, [*command, *read_page(written.output), "--key", key])
+    about = () if "--people" in options else ("--cohort", COHORT, "--release", VERSION)
+    return sign_page(home, ["approve", *about, *options], who)
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
     measure_release(home.cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(share=share))
 
 
-@pytest.fixture(autouse=True)
-def what_is_in_is_what_was_linked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The homes here have confidential tables, and no extracts that they were made from."""
-    monkeypatch.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+@pytest.fixture(scope="module")
+def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home whose release was measured, and whose bundle waits for a signature; to be read and not written."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patched:
+        name_people(folder, patched, [ANNA, BRAM])
+        patched.setattr(fix_release, "_check_of_what_is_in", lambda *_: None)
+        home = linked_home(folder)
+        approve(home, ANNA)
+        measure(home, keys)
+        with pytest.raises(WaitsForApproval):
+            publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+    return home
+
+
+@pytest.fixture
+def unpublished(made: Home, tmp_path: Path) -> Home:
+    return copy_home(made, tmp_path)
 
 
 def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
@@ -183,8 +176,8 @@ def test_who_writes_herself_into_the_policy_changes_nothing_before_the_others_si
     assert "no recorded signer" in approve(home, mallory, "--people").output
     with pytest.raises(WaitsForApproval, match=r"The policy names other people than the ledger records.* --people"):
         measure(home, keys, share=0.9)
-    said = approve(home, ANNA, "--people").output
-    assert "Signed: the change of people, as privacy lead; 1 of 1." in said
+    message = approve(home, ANNA, "--people").output
+    assert "Signed: the change of people, as privacy lead; 1 of 1." in message
     assert "there is no change to sign" in approve(home, None, "--people").output
     assert approve(home, mallory, "--share", "0.9").exit_code == 0
 
@@ -194,12 +187,12 @@ def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: Key
     read = read_page(approve(home, None).output)
     key = str(ANNA.key_file(home.root.parent / "people"))
     command = ["approve", "--home", str(home.root), "--cohort", COHORT, "--release", VERSION, "--key", key]
-    for options, said in (
+    for options, message in (
         ((*read, "--share", "0.9"), "the page is not the one that was read"),
         (("--share", "0.9"), "--sheet SHA256"),
     ):
         refused = CliRunner().invoke(main, [*command, *options])
-        assert (refused.exit_code != 0, said in refused.output) == (True, True)
+        assert (refused.exit_code != 0, message in refused.output) == (True, True)
     assert SignOffs(Ledger(home.ledger)).approvals == []
     assert CliRunner().invoke(main, [*command, *read, "--share", "0.9"]).exit_code == 1
     assert CliRunner().invoke(main, [*command, *read, "--share", "1"]).exit_code == 0
@@ -218,7 +211,10 @@ def test_it_is_signed_on_a_persons_own_machine(home: Home, keys: KeyRing, tmp_pa
     assert "the signature is of something else" in swapped.output
     found = approve(home, None, "--share", "1", "--signature", str(own / "signature"))
     assert "as statistics lead; 1 of 1" in found.output, found.output
+    (ready,) = list_ready_releases(home)
+    assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 1.0)
     measure(home, keys)
+    assert list_ready_releases(home) == []
 
 
 def test_a_demonstration_beside_a_real_policy_spends_nothing(
@@ -262,35 +258,27 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
 
 @pytest.mark.slow
 def test_what_is_measured_is_read_back_and_published_again_without_anybody(
-    home: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unpublished: Home, keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = home.cohort(COHORT)
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(store, keys, VERSION, COUNCILS)
-    approve(home, ANNA, "--publish")
+    store = unpublished.cohort(COHORT)
+    approve(unpublished, ANNA, "--publish")
     before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
     name_people(tmp_path, monkeypatch, [BRAM])
-    change_people(home, ANNA)
-    measure(home, keys)
+    change_people(unpublished, ANNA)
+    measure(unpublished, keys)
     assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
-    shutil.rmtree(home.release)
+    shutil.rmtree(unpublished.release)
     assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
-        measure(home, keys, REVISION, 0.05)
+        measure(unpublished, keys, REVISION, 0.05)
 
 
 @pytest.mark.slow
-def test_a_held_bundle_that_was_changed_is_not_published(home: Home, keys: KeyRing) -> None:
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    approve(home, ANNA, "--publish")
-    (home.held / VERSION / "README.md").write_text("Other figures.")
-    assert "is not as it was made" in approve(home, BRAM, "--publish").output
-    bundle = publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
+def test_a_held_bundle_that_was_changed_is_not_published(unpublished: Home, keys: KeyRing) -> None:
+    approve(unpublished, ANNA, "--publish")
+    (unpublished.held / VERSION / "README.md").write_text("Other figures.")
+    assert "is not as it was made" in approve(unpublished, BRAM, "--publish").output
+    bundle = publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -307,21 +295,17 @@ def test_a_file_that_the_sums_do_not_name_is_not_signed_with_the_others(tmp_path
 
 
 @pytest.mark.slow
-def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(home: Home, keys: KeyRing) -> None:
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    for path in home.held.iterdir():
-        path.replace(home.release / path.name)
-    target = home.root.parent / "target"
-    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(home.root), "--to", str(target), "--yes"])
+def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(unpublished: Home, keys: KeyRing) -> None:
+    for path in unpublished.held.iterdir():
+        path.replace(unpublished.release / path.name)
+    target = unpublished.root.parent / "target"
+    sent = CliRunner().invoke(main, ["publish", VERSION, "--home", str(unpublished.root), "--to", str(target), "--yes"])
     assert sent.exit_code == 4
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    assert not (home.release / "latest").exists()
+        publish_bundle(unpublished.cohort(COHORT), keys, VERSION, COUNCILS)
+    assert not (unpublished.release / "latest").exists()
 
 
 def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRing) -> None:
@@ -357,8 +341,8 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     with pytest.raises(WaitsForApproval):
         publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
-    said = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
-    assert said == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
+    message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
+    assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
     sheet = compute_sha256(home.decision_sheet(VERSION, "measurement").read_bytes())
     assert not [name for name, content in read_contents(home.held / VERSION).items() if sheet[:16].encode() in content]
     page = render_privacy_page(record)
@@ -366,22 +350,6 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     assert not [
         path for path in (home.held / VERSION).rglob("*") if path.is_file() and b"Quillfeather" in path.read_bytes()
     ]
-
-
-@pytest.mark.slow
-def test_what_has_been_signed_waits_to_go_on_once(home: Home, keys: KeyRing) -> None:
-    assert list_ready_releases(home) == []
-    approve(home, ANNA, "--share", "0.9")
-    (ready,) = list_ready_releases(home)
-    assert (ready.stage, ready.release, ready.cohort, ready.options.share) == (Stage.MEASUREMENT, VERSION, COHORT, 0.9)
-    measure(home, keys)
-    assert list_ready_releases(home) == []
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    approve(home, ANNA, "--publish")
-    assert [each.stage for each in list_ready_releases(home)] == [Stage.PUBLICATION]
-    publish_bundle(home.cohort(COHORT), keys, VERSION, COUNCILS)
-    assert list_ready_releases(home) == []
 
 
 class Killed(BaseException):
@@ -395,23 +363,24 @@ def killed(*_: object) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["_write_archives", "refresh", "_discard"])
 def test_a_publication_that_broke_off_is_finished(
-    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
+    unpublished: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: the next run finds it approved, and nobody has to sign again."""
-    store = home.cohort(COHORT)
-    approve(home, ANNA)
-    measure(home, keys)
-    with pytest.raises(WaitsForApproval):
-        publish_bundle(store, keys, VERSION, COUNCILS)
-    approve(home, ANNA, "--publish")
+    store = unpublished.cohort(COHORT)
+    approve(unpublished, ANNA, "--publish")
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
             publish_approved(store, keys, VERSION)
     bundle = publish_bundle(store, keys, VERSION, COUNCILS)
     assert verify(bundle).ok
-    assert {path.name for path in home.release.iterdir()} >= {VERSION, f"{VERSION}.zip", f"{VERSION}.tar", "latest"}
-    assert not [path for path in home.held.iterdir() if VERSION in path.name]
+    assert {path.name for path in unpublished.release.iterdir()} >= {
+        VERSION,
+        f"{VERSION}.zip",
+        f"{VERSION}.tar",
+        "latest",
+    }
+    assert not [path for path in unpublished.held.iterdir() if VERSION in path.name]
 
 
 def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(

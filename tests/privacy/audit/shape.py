@@ -26,10 +26,9 @@ from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
 from privacy.release.mechanism import OPENDP
-from tests.support.release.doubles import Integers, OneByOne
-from tests.support.release.held_still import held_still
+from tests.support.release.doubles import Integers, OneByOne, held_still
 from tests.support.release.homes import home_of, released
-from tests.support.release.requests import OF_EACH_FAMILY, answered, ask
+from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, ask
 from tests.support.release.sizes import sizes_of
 
 
@@ -74,7 +73,7 @@ def _answer_requests(home: Home, keys: KeyRing, councils: Sequence[str]) -> Path
         return sizes_of(tuple(sorted(councils)), arguments[-1])
 
     with patch.object(request_planning, "_read_published_sizes", read_sizes):
-        return answered(home, keys, councils, ask(home, *OF_EACH_FAMILY))
+        return released(home, keys, councils, SUPPLEMENT, reuse=True, requests=ask(home, *OF_EACH_FAMILY))
 
 
 def _check_same(one: Path, other: Path) -> None:

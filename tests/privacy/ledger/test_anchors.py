@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -61,20 +62,37 @@ def test_a_ledger_that_knows_all_goes_on_to_its_cap(books: Books, place: str) ->
         books.release("2027.01.0")
 
 
-def test_a_lost_ledger_with_the_release_directory_kept(tmp_path: Path) -> None:
-    books = Books.at(tmp_path / "home")
-    books.release(FIRST)
-    books.lose_ledger()
-    books.lose_measurements()
-    assert UNKNOWN in refused(books)
-    assert UNKNOWN in refused(books, FIRST)
+def empty(release: Path) -> None:
+    shutil.rmtree(release / FIRST)
 
 
-def test_a_lost_ledger_and_an_emptied_release_directory_with_the_place_kept(books: Books) -> None:
-    books.lose_ledger()
-    books.lose_measurements()
-    shutil.rmtree(books.home.release / FIRST)
-    assert f"{books.target}/{FIRST} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in refused(books)
+def rename(release: Path) -> None:
+    (release / FIRST).rename(release / "kept")
+
+
+def withdraw(release: Path) -> None:
+    (release / "withdrawn.json").write_text(json.dumps({"withdrawn": [{"version": FIRST}]}))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_sent", "bundle"),
+    [
+        (lambda _: None, False, f"release/{FIRST}"),
+        (empty, True, f"readiness/{FIRST}"),
+        (rename, False, "release/kept"),
+        (withdraw, False, f"release/{FIRST}"),
+    ],
+)
+def test_a_bundle_anywhere_stops_a_ledger_that_was_lost(
+    books: Books, change: Callable[[Path], None], is_sent: bool, bundle: str
+) -> None:
+    change(books.home.release)
+    books = books if is_sent else Books(books.home)
+    books.lose_records()
+    for version in (FIRST, SECOND):
+        message = refused(books, version)
+        assert f"{bundle} states for {FAMILY} of release {FIRST}, cohort {COHORT}" in message
+        assert UNKNOWN in message
 
 
 def test_a_second_home_is_stopped_before_its_charge_and_before_publication(books: Books, tmp_path: Path) -> None:
@@ -100,8 +118,7 @@ def test_of_two_copies_of_a_ledger_one_may_publish(books: Books, tmp_path: Path)
 def test_an_old_copy_of_the_ledger(books: Books, tmp_path: Path) -> None:
     shutil.copy(Path(books.home.ledger), tmp_path / "backup")
     books.release(SECOND)
-    books.lose_ledger()
-    books.lose_measurements()
+    books.lose_records()
     shutil.copy(tmp_path / "backup", Path(books.home.ledger))
     assert f"release/{SECOND} states for {FAMILY} of release {SECOND}" in refused(books, THIRD)
     with pytest.raises(LedgerCorrupt, match="another ledger"):
@@ -120,13 +137,6 @@ def test_signatures_that_were_cut_short(books: Books) -> None:
         books.publish(SECOND, str(books.target))
 
 
-def test_a_withdrawn_release_stays_spent(books: Books) -> None:
-    (books.home.release / "withdrawn.json").write_text(json.dumps({"withdrawn": [{"version": FIRST}]}))
-    books.lose_ledger()
-    books.lose_measurements()
-    assert UNKNOWN in refused(books)
-
-
 @pytest.mark.parametrize("suffix", ARCHIVES)
 def test_an_archive_alone_is_an_anchor(books: Books, suffix: str) -> None:
     folder = books.home.release / FIRST
@@ -139,17 +149,8 @@ def test_an_archive_alone_is_an_anchor(books: Books, suffix: str) -> None:
     memory.rm(f"{books.target}/{FIRST}", recursive=True)
     memory.pipe_file(f"{books.target}/{FIRST}.{suffix}", packed)
     assert [each.fingerprint for each in fetch_anchors(open_store(str(books.target)))] == [anchor.fingerprint]
-    books.lose_ledger()
-    books.lose_measurements()
+    books.lose_records()
     assert UNKNOWN in refused(books)
-
-
-def test_a_bundle_under_another_name_is_an_anchor(books: Books) -> None:
-    (books.home.release / FIRST).rename(books.home.release / "kept")
-    books = Books(books.home)
-    books.lose_ledger()
-    books.lose_measurements()
-    assert "release/kept states" in refused(books)
 
 
 def test_a_statement_without_its_charges_stops_as_well(books: Books) -> None:
@@ -161,8 +162,8 @@ def test_a_statement_without_its_charges_stops_as_well(books: Books) -> None:
 def test_what_cannot_be_read_stops_as_well(books: Books, file: str) -> None:
     damaged = books.home.release / FIRST / file
     damaged.write_bytes(damaged.read_bytes()[:-9] + b"damaged!\n")
-    assert f"release/{FIRST}: " in (said := refused(books))
-    assert "nobody can tell what it was charged; put back a copy" in said
+    assert f"release/{FIRST}: " in (message := refused(books))
+    assert "nobody can tell what it was charged; put back a copy" in message
 
 
 def test_whatever_arrived_of_a_release_its_statement_did(books: Books) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.release.backends import server
 from tests.support.release.crash import FIRST, Scene, evidence, killed_at, outcome, quick_folder, random_kills, steps_of
 
 pytestmark = pytest.mark.slow
@@ -23,12 +22,6 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     if request.param == "sqlite":
         return Scene.made(tmp_path / "home")
     return Scene.made(tmp_path / "home", request.getfixturevalue("database_server").emptied())
-
-
-@pytest.fixture(scope="module")
-def database_server():
-    with server() as started:
-        yield started
 
 
 def test_a_kill_at_every_step_of_a_measurement(scene: Scene) -> None:

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ndl_export.bundle.anchors import UnreadableAnchor
-from privacy.release import session, store
+from privacy.release import session
 from privacy.release.ledger import Ledger, LedgerError
-from privacy.release.store import StoreError
+from privacy.release.session import StoreError
 from tests.support.daily import examples
 from tests.support.release.anchored import CAP, COHORT, FAMILY, Books
 
@@ -37,9 +37,9 @@ def killed_at(step: str):
     owner, name = {
         "reserve": (Ledger, "reserve"),
         "draw": (session, "measure"),
-        "keep": (store, "keep"),
+        "keep": (session, "keep_drawn"),
         "commit": (Ledger, "commit"),
-        "promote": (store, "promote"),
+        "promote": (session, "promote_drawn"),
     }[step.removeprefix("before ")]
     call = getattr(owner, name)
 
@@ -135,7 +135,7 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def what_lies_in_its_place_was_drawn_for_the_charge_it_names(self) -> None:
         for books in self.homes.values():
-            kept = store.read_charges(books.home.restricted, COHORT)
+            kept = session.read_charges(books.home.restricted, COHORT)
             assert len({charge.ledger_entry for charge in kept}) == len(kept)
 
 
@@ -152,7 +152,7 @@ def test_a_crash_at_each_step_is_undone_or_finished(step: str, tmp_path: Path) -
             books.release(version)
         assert books.release(version).is_dir()
         books.measure(version, count=lambda: pytest.fail("counted again"))
-    kept = {charge.release: charge for charge in store.read_charges(books.home.restricted, COHORT)}
+    kept = {charge.release: charge for charge in session.read_charges(books.home.restricted, COHORT)}
     assert len(kept) == len(books.ledger.charges()) == 2
     assert all(books.ledger.find(COHORT, version, FAMILY).is_committed for version in kept)
     assert list((books.home.restricted / "drawn").glob("*")) == []

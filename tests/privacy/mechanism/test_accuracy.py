@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from assets.release.planning import plan_family
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts, compute_rate_half_widths
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, charge, measure
-from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
 from privacy.release.workload import Cube, Family, Selector
 from sources.reference.places import PILOT
-from tests.support.release.accuracy import LARGE, largest_correlation, release_errors
+from tests.support.release.accuracy import CHARACTERISTICS, LARGE, child_table, largest_correlation, release_errors
 from tests.support.release.doubles import NoNoise
-from tests.support.release.examples import CHARACTERISTICS, pilot_family, pilot_table, published_rates
+from tests.support.release.examples import published_rates
 from tests.support.release.usable import usable_rates
 
 QUESTIONED = sum(len(set(question.categories) - {NOT_APPLICABLE}) for question in QUESTIONS)
@@ -29,13 +29,13 @@ budget."""
 
 @pytest.fixture(scope="module")
 def pilot():
-    plan = make_plan(pilot_family(), 0.185, delta=1e-6)
-    return plan, count_cells(pilot_table(), plan)
+    plan = plan_family("pupil", sorted(PILOT), load_policy())
+    return plan, count_cells(child_table(sorted(PILOT), 1), plan)
 
 
 def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
     axes = {name: Selector.each(family.attribute(name)) for name in ("council", characteristic)}
-    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "gld 1")}), Cube(axes)
+    return Cube(axes, {"gld": Selector.only(family.attribute("gld"), "Yes")}), Cube(axes)
 
 
 def test_expected_half_widths_are_those_of_the_release(pilot):

@@ -8,10 +8,10 @@ import stat
 import numpy as np
 import pytest
 
-from privacy.release import store
+from privacy.release import session
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.mechanism import OpenDPNoise, charge, measure
-from privacy.release.store import StoredMeasurement, StoreError
+from privacy.release.session import StoredMeasurement, StoreError
 from tests.support.release.examples import small_plan
 
 KEY = ("202425", "2026.11.0", "small")
@@ -22,15 +22,15 @@ def written(tmp_path):
     plan = small_plan()
     counts = {a: np.full(plan.family.shape(a), 3, dtype=np.int64) for a in plan.sigmas}
     measurement = measure(plan, counts, OpenDPNoise(charge(plan)))
-    sha256 = store.keep(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
-    store.promote(tmp_path, *KEY, "b" * 64)
+    sha256 = session.keep_drawn(tmp_path, StoredMeasurement(*KEY, "a" * 64, "b" * 64, measurement))
+    session.promote_drawn(tmp_path, *KEY, "b" * 64)
     return tmp_path, measurement, sha256
 
 
 def test_what_is_written_is_read(written):
     root, measurement, sha256 = written
     path = root / "measurements" / "cohort=202425" / "release=2026.11.0" / "small.json"
-    stored = store.read(root, *KEY, plan=small_plan(), sha256=sha256)
+    stored = session.read_measurement(root, *KEY, plan=small_plan(), sha256=sha256)
     assert sha256 == compute_sha256(path.read_bytes())
     assert (stored.input_mac, stored.ledger_entry) == ("a" * 64, "b" * 64)
     assert stored.measurement.rho == measurement.rho
@@ -42,10 +42,10 @@ def test_what_is_written_is_read(written):
 
 def test_nothing_is_ever_replaced(written):
     root, measurement, _ = written
-    kept = store.build_measurement_path(root, *KEY).read_bytes()
-    store.keep(root, StoredMeasurement(*KEY, "a" * 64, "c" * 64, measurement))
-    store.promote(root, *KEY, "c" * 64)
-    assert store.build_measurement_path(root, *KEY).read_bytes() == kept
+    kept = session.build_measurement_path(root, *KEY).read_bytes()
+    session.keep_drawn(root, StoredMeasurement(*KEY, "a" * 64, "c" * 64, measurement))
+    session.promote_drawn(root, *KEY, "c" * 64)
+    assert session.build_measurement_path(root, *KEY).read_bytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -62,31 +62,31 @@ def test_nothing_is_ever_replaced(written):
 def test_a_file_that_does_not_agree_is_refused(written, change, message):
     """Its hash is computed again, as someone who knows the format would."""
     root, _, _ = written
-    path = store.build_measurement_path(root, *KEY)
+    path = session.build_measurement_path(root, *KEY)
     body = json.loads(path.read_bytes())["measurement"]
     change(body)
     rewritten = {"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))}
     path.write_bytes(encode_canonical_json(rewritten))
     with pytest.raises(StoreError, match=message):
-        store.read(root, *KEY, plan=small_plan())
+        session.read_measurement(root, *KEY, plan=small_plan())
 
 
 def test_an_altered_or_missing_file_is_refused(written):
     root, _, _ = written
-    path = store.build_measurement_path(root, *KEY)
+    path = session.build_measurement_path(root, *KEY)
     with pytest.raises(StoreError, match="ledger recorded"):
-        store.read(root, *KEY, plan=small_plan(), sha256="0" * 64)
+        session.read_measurement(root, *KEY, plan=small_plan(), sha256="0" * 64)
     altered = path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c')
     for content, message in ((altered, "was altered"), (b"[", "not a measurement file")):
         path.write_bytes(content)
         with pytest.raises(StoreError, match=message):
-            store.read(root, *KEY, plan=small_plan())
+            session.read_measurement(root, *KEY, plan=small_plan())
     path.unlink()
     with pytest.raises(StoreError, match="not in the store"):
-        store.read(root, *KEY, plan=small_plan())
+        session.read_measurement(root, *KEY, plan=small_plan())
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])
 def test_a_name_that_would_leave_its_folder_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match="may hold only"):
-        store.build_measurement_path(tmp_path, "202425", name, "small")
+        session.build_measurement_path(tmp_path, "202425", name, "small")

@@ -26,7 +26,7 @@ from pipelines.cli import main
 from pipelines.ending import Ending
 from privacy.doors import sealed
 from privacy.keys import LINKAGE, KeyRing
-from privacy.release import store
+from privacy.release import session
 from privacy.release.canonical import compute_sha256
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
@@ -217,7 +217,7 @@ def check_books(site: Site, releases: int) -> None:
     """Check that ledger and stored measurements agree, and that charges count for at most `releases` releases."""
     ledger = Ledger(site.ledger)
     files = [*(site.restricted / "measurements").glob("*/*/*.json"), *(site.restricted / "drawn").glob("[!.]*.json")]
-    ledger.check_known(store.read_charges(site.restricted, COHORT))
+    ledger.check_known(session.read_charges(site.restricted, COHORT))
     entries = ledger.entries()
     assert len({charge.entry.release for charge in ledger.charges()}) <= releases
     committed = {e.measurement_sha256 for e in entries if e.kind == EntryKind.COMMIT}

@@ -138,15 +138,14 @@ class Cells:
     """Results for every council and category of every characteristic, shape (releases, cells), in percentage points, by
     method.
 
-    `covered` says whether the truth is within the 95% interval, `widths` is its width; `special`, shape (cells,), marks
-    the group of `Truth.special`.
+    `covered` says whether the truth is within the 95% interval; `special`, shape (cells,), marks the group of
+    `Truth.special`.
     """
 
     sizes: Array
     special: NDArray[np.bool_]
     errors: dict[str, Array]
     covered: dict[str, Array]
-    widths: dict[str, Array]
 
     def within(self, least: float, most: float = math.inf) -> NDArray[np.bool_]:
         """Return the mask, shape (releases, cells), of cells with `least` children or more but fewer than `most`."""
@@ -158,9 +157,6 @@ class Cells:
 
     def coverage(self, way: str, cells: NDArray[np.bool_]) -> float:
         return float(self.covered[way][cells].mean())
-
-    def width(self, way: str, cells: NDArray[np.bool_]) -> float:
-        return float(self.widths[way][cells].mean())
 
     def mean_absolute(self, way: str, at_least: float) -> float:
         return float(np.abs(self.errors[way][self.within(at_least)]).mean())
@@ -185,7 +181,7 @@ def release_errors(
     plan = plan_family("pupil", councils, policy)
     plan = plan if rho is None else make_plan(plan.family, rho, delta=policy.delta)
     sizes: list[Array] = []
-    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}, "widths": {}}
+    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
     for seed in range(1, tables + 1):
         table = child_table(councils, seed, truth)
         counts, exact = count_cells(table, plan), count_cells(table, _whole(plan))
@@ -208,11 +204,11 @@ def queries(plan: Plan) -> tuple[int, int]:
 
 
 def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
-    """Return `errors`, `covered` and `widths` of one release, in percentage points, by method."""
+    """Return `errors` and `covered` of one release, in percentage points, by method."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))
-    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}, "widths": {}}
+    found: dict[str, dict[str, list[Array]]] = {"errors": {}, "covered": {}}
 
     def note(what: str, way: str, values: Array) -> None:
         found[what].setdefault(way, []).append(values.ravel())
@@ -232,7 +228,6 @@ def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array
             ("model", 100 * model.lower, 100 * model.upper),
         ):
             note("covered", way, (lower <= truth) & (truth <= upper))
-            note("widths", way, upper - lower)
         for way, number, parts in (("each", each, 1), ("detailed", detailed, 3)):
             sigma = math.sqrt(number / (2 * plan.rho))
             drawn = sum(source.add([np.zeros(table.size, dtype=np.int64)], [sigma])[0] for _ in range(parts))

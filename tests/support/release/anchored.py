@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
@@ -21,8 +19,7 @@ from ndl_export.files.stores import open_store
 from privacy.release.ledger import Ledger, StatedCharge
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.session import measure_once
-from tests.support.release.examples import small_plan
+from tests.support.release.examples import measure_small, small_plan
 
 COHORT, FAMILY = "202425", "small"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -54,18 +51,10 @@ class Books:
         there = fetch_anchors(open_store(self.target)) if self.target else []
         return list_stated_charges([*read_anchors(self.home.release), *there])
 
-    def measure(self, version: str, count: Callable[[], Any] | None = None) -> Measurement:
-        counts = {a: np.full(PLAN.family.shape(a), 7, dtype=np.int64) for a in PLAN.sigmas}
+    def measure(self, version: str, **changes: Any) -> Measurement:
         self.ledger.approve(COHORT, CAP)
-        return measure_once(
-            self.ledger,
-            self.home.restricted,
-            cohort=COHORT,
-            release=version,
-            plan=PLAN,
-            input_mac="a" * 64,
-            count=count or (lambda: counts),
-            published=self.published,
+        return measure_small(
+            self.ledger, self.home.restricted, release=version, **{"published": self.published} | changes
         )
 
     def release(self, version: str) -> Path:
@@ -102,6 +91,11 @@ class Books:
     def lose_ledger(self) -> None:
         for path in self.home.root.glob("ledger.sqlite*"):
             path.unlink()
+
+    def lose_records(self) -> None:
+        """Remove the ledger and every measurement, so that bundles alone say what was spent."""
+        self.lose_ledger()
+        self.lose_measurements()
 
     def lose_measurements(self) -> None:
         for name in ("measurements", "drawn"):

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import Entry
-from tests.support.release import postgres
 
 COLUMNS = ", ".join(f.name for f in fields(Entry))
-_UPSERT = "INSERT INTO entries SELECT * FROM entries ON CONFLICT (seq) DO UPDATE SET nano_rho = 1"
+_UPSERT = "INSERT INTO {0} SELECT * FROM {0} ON CONFLICT (seq) DO UPDATE SET recorded_at = ''"
 
 
 class SQLite:
@@ -25,9 +21,9 @@ class SQLite:
     verbs = ("INSERT INTO {} ", "INSERT OR REPLACE INTO {} ", "INSERT OR IGNORE INTO {} ", "REPLACE INTO {} ")
     refused = sqlite3.IntegrityError
     changes = (
-        "UPDATE entries SET nano_rho = 1",
-        "DELETE FROM entries",
-        "UPDATE OR REPLACE entries SET seq = 1 WHERE seq = 2",
+        "UPDATE {} SET recorded_at = ''",
+        "DELETE FROM {}",
+        "UPDATE OR REPLACE {} SET seq = 1 WHERE seq = 2",
     )
 
     def __init__(self, folder: Path) -> None:
@@ -37,8 +33,8 @@ class SQLite:
         with closing(sqlite3.connect(self.location)) as connection, connection:
             return connection.execute(statement, parameters).fetchall()
 
-    def drop(self, trigger: str) -> None:
-        self.raw(f"DROP TRIGGER {trigger}")
+    def drop(self, trigger: str, table: str = "entries") -> None:
+        self.raw(f"DROP TRIGGER {'' if table == 'entries' else f'{table}_'}{trigger}")
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join("?" * len(fields(Entry)))
@@ -54,7 +50,7 @@ class PostgreSQL:
         "INSERT INTO {} ... ON CONFLICT DO NOTHING",
         "INSERT INTO {} ... ON CONFLICT ON CONSTRAINT entries_pkey DO NOTHING",
     )
-    changes = ("UPDATE entries SET nano_rho = 1", "DELETE FROM entries", "TRUNCATE entries", _UPSERT)
+    changes = ("UPDATE {} SET recorded_at = ''", "DELETE FROM {}", "TRUNCATE {}", _UPSERT)
 
     def __init__(self, location: str) -> None:
         import psycopg
@@ -72,22 +68,13 @@ class PostgreSQL:
             done = connection.execute(last, parameters or None)
             return done.fetchall() if done.description else []
 
-    def drop(self, trigger: str) -> None:
-        self.raw(f"DROP TRIGGER {trigger} ON entries")
+    def drop(self, trigger: str, table: str = "entries") -> None:
+        self.raw(f"DROP TRIGGER {trigger} ON {table}")
 
     def insert(self, entry: Entry, verb: str) -> None:
         marks = ", ".join(["%s"] * len(fields(Entry)))
         before, _, conflict = verb.format("entries").partition("...")
         self.raw(f"{before} ({COLUMNS}) VALUES ({marks}) {conflict}", astuple(entry))
-
-
-@contextmanager
-def server() -> Iterator[postgres.Server]:
-    """Run a PostgreSQL server, or skip the test with the reason why not."""
-    if reason := postgres.why_not():
-        pytest.skip(reason)
-    with postgres.running() as started:
-        yield started
 
 
 def approved(backend: SQLite | PostgreSQL) -> Ledger:

@@ -25,16 +25,13 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from privacy.release import session, store
+from privacy.release import session
 from privacy.release.canonical import compute_sha256
 from privacy.release.child_table import count_cells
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.ledger_storage import Entry, EntryKind
 from privacy.release.mechanism import Measurement, OpenDPNoise
-from privacy.release.plan import Plan, make_plan
-from privacy.release.session import measure_once
-from privacy.release.workload import Attribute, Family, Marginal
-from tests.support.release.examples import attribute, small_table
+from tests.support.release.examples import measure_small, small_plan, small_table
 from tests.support.waiting import PATIENCE
 
 WARM = multiprocessing.get_context("forkserver")
@@ -48,12 +45,7 @@ NEVER = -1
 """Step number that is never reached."""
 
 
-def _family() -> Family:
-    names: tuple[Attribute, ...] = (attribute("council", 4), attribute("fsm", 3), attribute("gld", 2))
-    return Family(FAMILY, "child", names, (Marginal(("council", "gld"), 1.0), Marginal(("fsm", "gld"), 1.0)))
-
-
-PLAN: Plan = make_plan(_family(), 0.01, delta=1e-6)
+PLAN = small_plan(0.01)
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,7 @@ class Scene:
         return (found.entry, found.end) if found else None
 
     def stored(self, release: str) -> Path:
-        return store.build_measurement_path(self.restricted, COHORT, release, FAMILY)
+        return session.build_measurement_path(self.restricted, COHORT, release, FAMILY)
 
     def written(self) -> list[dict[str, Any]]:
         """Return the diary without an incomplete last line, which was never synced."""
@@ -139,15 +131,12 @@ def measure_in(scene: Scene, release: str) -> Measurement:
     """Run the real path once."""
     DiaryNoise.scene, DiaryNoise.release = scene, release
     with patch.object(session, "OpenDPNoise", DiaryNoise):
-        return measure_once(
+        return measure_small(
             Ledger(scene.location),
             scene.restricted,
-            cohort=COHORT,
             release=release,
             plan=PLAN,
-            input_mac="a" * 64,
             count=lambda: count_cells(scene.table, PLAN),
-            published=tuple,
         )
 
 
@@ -211,8 +200,9 @@ class Steps:
         """Watch the ledger storage at its interface, and files at the calls that sync them."""
         kind = type(Ledger(self._location)._storage)
         with ExitStack() as stack:
-            stack.enter_context(patch.object(kind, "begin_writing", self._transaction(kind.begin_writing)))
-            stack.enter_context(patch.object(kind, "lock_exclusively", self._lock(kind.lock_exclusively)))
+            for name, begin, end in (("begin_writing", "begin", "commit"), ("lock_exclusively", "lock", "unlock")):
+                watched = self._around_block(begin, end, getattr(kind, name))
+                stack.enter_context(patch.object(kind, name, watched))
             for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "mkdir"), (Path, "unlink")):
                 stack.enter_context(patch.object(owner, name, self._around(name, getattr(owner, name))))
             stack.enter_context(patch.object(DiaryNoise, "add", self._around("draw", DiaryNoise.add)))
@@ -227,31 +217,15 @@ class Steps:
 
         return watched
 
-    def _transaction(self, writing: Callable[..., Any]) -> Callable[..., Any]:
-        steps = self
-
+    def _around_block(self, begin: str, end: str, block: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
         def watched(storage: Any) -> Iterator[Any]:
-            steps.reach("before begin")
-            with writing(storage) as log:
-                steps.reach("after begin")
-                yield log
-                steps.reach("before commit")
-            steps.reach("after commit")
-
-        return watched
-
-    def _lock(self, exclusive: Callable[..., Any]) -> Callable[..., Any]:
-        steps = self
-
-        @contextmanager
-        def watched(storage: Any) -> Iterator[None]:
-            steps.reach("before lock")
-            with exclusive(storage):
-                steps.reach("after lock")
-                yield
-                steps.reach("before unlock")
-            steps.reach("after unlock")
+            self.reach(f"before {begin}")
+            with block(storage) as found:
+                self.reach(f"after {begin}")
+                yield found
+                self.reach(f"before {end}")
+            self.reach(f"after {end}")
 
         return watched
 
@@ -274,7 +248,7 @@ def evidence(scene: Scene, releases: list[str]) -> Counter[str]:
     measurement.
     """
     ledger = Ledger(scene.location)
-    ledger.check_known(store.read_charges(scene.restricted, COHORT))
+    ledger.check_known(session.read_charges(scene.restricted, COHORT))
     entries, draws = ledger.entries(), _draws_by_charge(scene)
     reserved = {entry.entry_hash for entry in entries if entry.kind == EntryKind.RESERVE}
     assert set(draws) <= reserved, "noise was drawn that no charge paid for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +23,11 @@ from assets.linkage.arrivals import LandingSeen
 from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.population_overlap import Overlap
 from assets.release import measure
-from assets.release.fix_release import ReleaseOptions, fix_release
+from assets.release.fix_release import ReleaseOptions
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
+from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 
 COHORT, VERSION = "202425", "2026.11.0"
@@ -89,10 +91,18 @@ def released(
     home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
-    for family in FAMILIES:
-        for each in fix_release(home.cohort(cohort), version, councils, ReleaseOptions(**options)):
-            measure.measure_family(home.cohort(each), keys, family, version, councils)
+    measure.measure_release(home.cohort(cohort), keys, version, councils, ReleaseOptions(**options))
     return measure.publish_bundle(home.cohort(cohort), keys, version, councils)
+
+
+def copy_home(home: Home, to: Path) -> Home:
+    """Copy a home that other tests read into the folder `to`."""
+    return Home(Path(shutil.copytree(home.root, to / "home", symlinks=True)))
+
+
+def list_charges(home: Home) -> list[tuple[str, str, str]]:
+    """Return cohort, release and family of every charge that was ever made."""
+    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
 
 
 def _table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -20,6 +22,7 @@ from assets.release.sign_off import (
     build_withdrawal_request,
     sign_request,
 )
+from pipelines.cli import main
 from privacy.release.approval import Request, allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
@@ -96,6 +99,22 @@ def write_publisher(path: Path, **other: str) -> Path:
     }
     path.write_text(yaml.safe_dump(stated | other))
     return path
+
+
+def name_people(folder: Path, monkeypatch: pytest.MonkeyPatch, signers: Sequence[Signer], **persons: int) -> None:
+    """Name people in the policy of this process, and a publisher whose details are complete."""
+    monkeypatch.setenv("READINESS_POLICY", str(write_policy(folder / "policy.yaml", signers, **persons)))
+    monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(folder / "publisher.yaml")))
+
+
+def sign_page(home: Home, asked: Sequence[str], who: Signer | None, *options: str) -> Result:
+    """Run a command that writes a page and, unless `who` is None, sign the page with the same command and `options`."""
+    command = [asked[0], "--home", str(home.root), *asked[1:]]
+    written = CliRunner().invoke(main, command)
+    if who is None or "SHA-256" not in written.output:
+        return written
+    key = who.key_file(home.root.parent / "people")
+    return CliRunner().invoke(main, [*command, *options, *read_page(written.output), "--key", str(key)])
 
 
 def change_people(home: Home, *signers: Signer) -> None:

@@ -12,17 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.areas import lacking
 from tests.support.waiting import PATIENCE, until
 
 OWNER = "ledger_owner"
 UNPRIVILEGED = "nobody"
-
-
-def why_not() -> str:
-    """Return why no server can be started here; empty if one can."""
-    packages = all(importlib.util.find_spec(name) for name in ("psycopg", "dagster_postgres"))
-    return "" if packages and _binaries() else lacking("postgresql")
 
 
 class Server:
@@ -45,11 +41,14 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Run a durable server (fsync is on) for the block. PostgreSQL refuses to run as root, so under root it runs as the
-    user `nobody`."""
+def server() -> Iterator[Server]:
+    """Run a durable server (fsync is on) for the block, or skip the test where none can run.
+
+    PostgreSQL refuses to run as root, so under root it runs as the user `nobody`.
+    """
     binaries = _binaries()
-    assert binaries is not None
+    if binaries is None or not all(importlib.util.find_spec(name) for name in ("psycopg", "dagster_postgres")):
+        pytest.skip(lacking("postgresql"))
     folder = Path(tempfile.mkdtemp(prefix="ledger-postgres-"))
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     if user:
@@ -59,15 +58,15 @@ def running() -> Iterator[Server]:
     subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
     options = ["-k", folder, "-c", "listen_addresses=", "-c", "shared_buffers=8MB", "-c", "logging_collector=off"]
     with log.open("wb") as out:
-        server = subprocess.Popen(
+        process = subprocess.Popen(
             [binaries / "postgres", "-D", data, *options], stdout=out, stderr=out, user=user, cwd=folder
         )
     try:
-        until(lambda: _answers(Server(folder)), of=server, said=log, every=0.05)
+        until(lambda: _answers(Server(folder)), of=process, said=log, every=0.05)
         yield Server(folder)
     finally:
-        server.send_signal(signal.SIGQUIT)  # immediate, without a checkpoint: the folder is deleted anyway
-        server.wait(PATIENCE)
+        process.send_signal(signal.SIGQUIT)  # immediate, without a checkpoint: the folder is deleted anyway
+        process.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from assets.home.paths import Home
-from assets.release.fix_release import ReleaseOptions
-from assets.release.measure import measure_release, publish_bundle
 from assets.release.requests.planning import plan_requests
 from assets.release.requests.register import register
-from assets.release.requests.request import request_of
-from privacy.keys import KeyRing
+from assets.release.requests.request import TEMPLATE, read_request, request_of
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from tests.support.release.homes import COHORT
@@ -25,21 +21,14 @@ COARSE = {"half_width_points": 15.0, "share_of_rates": 0.1}
 
 
 def asking(name: str = "gld_by_ethnic_group_and_fsm", **changed: Any) -> dict[str, Any]:
-    """Return a request with some keys `changed`; a key changed to None is left out."""
-    said = {
+    """Return the template's request for all councils, with some keys `changed`; a key changed to None is left out."""
+    stated = read_request(TEMPLATE).document() | {
         "name": name,
-        "title": "Good level of development by ethnic group and free school meals",
-        "description": "Children with a good level of development",
-        "family": "pupil",
         "columns": ["ethnic_group", "fsm"],
-        "figure": {"attribute": "gld", "categories": ["Yes"]},
         "geography": "all_councils_together",
-        "cohorts": [COHORT],
         "accuracy": {"half_width_points": 5.0, "share_of_rates": 0.8},
-        "purpose": "To see whether gaps differ",
-        "asked_by": "Example University",
     }
-    return {key: value for key, value in (said | changed).items() if value is not None}
+    return {key: value for key, value in (stated | changed).items() if value is not None}
 
 
 OF_EACH_FAMILY = (
@@ -67,14 +56,6 @@ OF_EACH_FAMILY = (
 def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
     """Register requests and return their names."""
     return [register(home, request_of(each), TODAY).name for each in documents]
-
-
-def answered(
-    home: Home, keys: KeyRing, councils: Sequence[str], names: Sequence[str], version: str = SUPPLEMENT
-) -> Path:
-    """Make a release that answers requests, and return the bundle's folder."""
-    measure_release(home.cohort(COHORT), keys, version, councils, ReleaseOptions(reuse=True, requests=names))
-    return publish_bundle(home.cohort(COHORT), keys, version, councils)
 
 
 def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from assets.release.planning import compute_expected_rows, plan_family
+from assets.release.planning import _draw_rows_per_child, plan_family
 from assets.release.tabulate import tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -22,6 +22,7 @@ from privacy.release.mechanism import Counts, Measurement, OpenDPNoise, charge, 
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability, load_policy
 from privacy.release.statement import MeasuredCohort
+from sources.reference.published_figures import estimate_council_size
 from tests.support.release.accuracy import child_table, public_shares
 
 _COHORT, _VERSION = "202425", "2026.11.0"
@@ -33,37 +34,36 @@ _ALL_SHOWN = Reliability(1e9, 1e9, 0.0)
 @dataclass(frozen=True)
 class Usable:
     """Rates of some tables over repeated releases: whether each is published, usable and, if it has an interval, covers
-    the truth; by table, area and geographic level."""
+    the truth; by table and area."""
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
-    level: NDArray[np.str_]
     published: NDArray[np.bool_]
     """Shape (releases, rates)."""
     usable: NDArray[np.bool_]
     covered: NDArray[np.bool_]
 
-    def share(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> float:
+    def share(self, *, table: str | None = None, area: str | None = None) -> float:
         """Return the share of published rates that are usable; NaN if none is published."""
-        chosen = self._chosen(table, level, area)
+        chosen = self._chosen(table, area)
         published = self.published[:, chosen].sum()
         return float(self.usable[:, chosen].sum() / published) if published else float("nan")
 
-    def number(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
+    def number(self, *, table: str | None = None, area: str | None = None) -> int:
         """Return the number of published rates, averaged over the releases."""
-        return round(float(self.published[:, self._chosen(table, level, area)].sum(axis=1).mean()))
+        return round(float(self.published[:, self._chosen(table, area)].sum(axis=1).mean()))
 
-    def defined(self, *, table: str | None = None, level: str | None = None, area: str | None = None) -> int:
+    def defined(self, *, table: str | None = None, area: str | None = None) -> int:
         """Return the number of rates, published or withheld."""
-        return int(self._chosen(table, level, area).sum())
+        return int(self._chosen(table, area).sum())
 
     @property
     def coverage(self) -> float:
         return float(self.covered.mean())
 
-    def _chosen(self, table: str | None, level: str | None, area: str | None) -> NDArray[np.bool_]:
+    def _chosen(self, table: str | None, area: str | None) -> NDArray[np.bool_]:
         every = np.ones(len(self.table), dtype=np.bool_)
-        for wanted, names in ((table, self.table), (level, self.level), (area, self.area)):
+        for wanted, names in ((table, self.table), (area, self.area)):
             every &= names == wanted if wanted is not None else True
         return every
 
@@ -74,7 +74,7 @@ def made_up(family: str, councils: Sequence[str], seed: int) -> pa.Table:
     if family == "pupil":
         return child_table(councils, seed)
     definition, rng = FAMILIES[family], np.random.default_rng(seed)
-    sizes = [round(compute_expected_rows(definition, council)) for council in councils]
+    sizes = [round(_draw_rows_per_child(definition)[0] * estimate_council_size(council)) for council in councils]
     codes = {"council": np.repeat(np.arange(len(councils)), sizes)}
     for attribute in definition.attributes:
         drawn = []
@@ -104,7 +104,7 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
         covered.append((found.lower - truth.rounding <= truth.value) & (truth.value <= found.upper + truth.rounding))
     defined = ~np.isnan(truth.value)
     shown = np.array(published), np.array(usable)
-    return Usable(truth.table, truth.area, truth.level, *shown, np.array(covered)[:, defined])
+    return Usable(truth.table, truth.area, *shown, np.array(covered)[:, defined])
 
 
 def _exact(plan: Plan, counts: Counts) -> Measurement:
@@ -124,7 +124,6 @@ class _Rates:
 
     table: NDArray[np.str_]
     area: NDArray[np.str_]
-    level: NDArray[np.str_]
     value: NDArray[np.float64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
@@ -149,7 +148,6 @@ def _rates(tables: dict[str, pa.Table]) -> _Rates:
             columns = {
                 "table": np.full(len(flag), name),
                 "area": area.to_numpy(zero_copy_only=False).astype(str),
-                "level": data["geographic_level"].to_numpy(zero_copy_only=False).astype(str),
                 "value": data[get_column_name(measure_, ColumnRole.FIGURE)].to_numpy(),
                 "lower": data[get_column_name(measure_, ColumnRole.LOWER)].to_numpy(),
                 "upper": data[get_column_name(measure_, ColumnRole.UPPER)].to_numpy(),

@@ -51,19 +51,13 @@ def test_a_file_and_a_table_count_alike(tmp_path):
         assert (one == other).all()
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_a_value_outside_the_domain_is_refused_and_not_repeated(missing):
-    plan, table = small_plan(), small_table(20)
-    odd = replaced(table, "fsm", ["fsm 0"] * 19 + [None if missing else "Grimsby"])
+@pytest.mark.parametrize("odd", [None, "Grimsby", 101])
+def test_a_value_outside_the_domain_is_refused_and_not_repeated(odd):
+    """A numeric column is compared as text."""
+    values = [odd] * 20 if isinstance(odd, int) else ["fsm 0"] * 19 + [odd]
     with pytest.raises(ChildTableError, match="column 'fsm' holds a value outside its public domain") as refused:
-        count_cells(odd, plan)
-    assert "Grimsby" not in str(refused.value)
-
-
-def test_a_numeric_column_is_compared_as_text_and_not_repeated():
-    with pytest.raises(ChildTableError, match="'fsm'") as refused:
-        count_cells(replaced(small_table(3), "fsm", [101, 102, 103]), small_plan())
-    assert "10" not in str(refused.value)
+        count_cells(replaced(small_table(20), "fsm", values), small_plan())
+    assert str(odd) not in str(refused.value)
 
 
 @pytest.mark.parametrize("ids", [[1, 1, 2], [1, 2, None]])

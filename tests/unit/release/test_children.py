@@ -60,10 +60,10 @@ class Case:
             [("source", pa.string()), ("council", pa.string()), ("row_key", pa.uint64()), ("child_id", pa.string())]
         )
         pq.write_table(pa.Table.from_pylist(links, schema), self.folder / "links.parquet")
-        said = pa.schema(
+        schema_of_agreement = pa.schema(
             [("child_id", pa.string()), ("cell", pa.uint8()), ("too_little", pa.bool_()), ("joined", pa.uint8())]
         )
-        pq.write_table(pa.Table.from_pylist(self.agreement, said), self.folder / "agreement.parquet")
+        pq.write_table(pa.Table.from_pylist(self.agreement, schema_of_agreement), self.folder / "agreement.parquet")
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(self.folder / "links.parquet", self.folder / "agreement.parquet", extracts, out)
         return {family: pq.read_table(path).to_pylist() for family, path in out.items()}

@@ -31,32 +31,31 @@ def noisy_rates(size: np.ndarray, rate: np.ndarray, seed: int) -> NoisyRates:
     return NoisyRates(yes, yes + no, variance, 2 * variance, variance)
 
 
-def errors(interaction: float, releases: int = 30) -> tuple[float, float]:
-    """Root mean square error of groups of under 100, of the plain rates and of the model's, in points."""
-    plain, model = [], []
+def simulate(releases, interaction, noise_seed, change=lambda *_: None):
+    """Yield sizes, rates, their noisy counts and the model of each release; `change` alters some sizes and rates."""
     for seed in range(releases):
         size, rate = truth(seed, interaction)
-        noisy = noisy_rates(size, rate, 1000 + seed)
-        small = size < 100
-        ratio = np.clip(noisy.x / np.where(noisy.y > 0, noisy.y, np.inf), 0, 1)
-        plain.append((100 * (ratio - rate)[small]) ** 2)
-        model.append((100 * (model_rates(noisy).rate - rate)[small]) ** 2)
-    return float(np.sqrt(np.concatenate(plain).mean())), float(np.sqrt(np.concatenate(model).mean()))
+        change(size, rate)
+        noisy = noisy_rates(size, rate, noise_seed + seed)
+        yield size, rate, noisy, model_rates(noisy)
 
 
 @pytest.mark.parametrize(("interaction", "share"), [(0.0, 0.6), (0.04, 0.7)])
 def test_small_groups_are_nearer_the_truth_with_and_without_interactions(interaction, share):
-    plain, model = errors(interaction)
-    assert model < share * plain
+    """Root mean square error of groups of under 100 children, of the plain rates and of the model's."""
+    plain, model = [], []
+    for size, rate, noisy, found in simulate(30, interaction, 1000):
+        small = size < 100
+        ratio = np.clip(noisy.x / np.where(noisy.y > 0, noisy.y, np.inf), 0, 1)
+        plain.append((ratio - rate)[small] ** 2)
+        model.append((found.rate - rate)[small] ** 2)
+    assert np.concatenate(model).mean() < share**2 * np.concatenate(plain).mean()
 
 
 @pytest.mark.parametrize("interaction", [0.0, 0.03, 0.1])
 def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
     held, narrower = [], []
-    for seed in range(25):
-        size, rate = truth(seed, interaction)
-        noisy = noisy_rates(size, rate, 3000 + seed)
-        found = model_rates(noisy)
+    for size, rate, noisy, found in simulate(25, interaction, 3000):
         held.append((found.lower <= rate) & (rate <= found.upper))
         low, high = own_interval(noisy, Z95)
         narrower.append(((found.upper - found.lower) / (high - low))[size < 100])
@@ -67,22 +66,20 @@ def test_intervals_hold_the_rates_of_as_many_cells_as_they_say(interaction):
 @pytest.mark.parametrize(("children", "below"), [(25, 0.4), (80, 0.15), (80, 0.3), (200, 0.1), (200, 0.3)])
 def test_the_interval_of_a_group_that_stands_out_holds_its_rate_in_nine_of_ten_releases(children, below):
     """However small it is and however far from the others; within what chance makes of 120 such intervals."""
-    ones, held = ((2, 5, 8), (3, 1, 4)), []
-    for seed in range(40):
-        size, rate = truth(seed, 0.0)
+    ones = ((2, 5, 8), (3, 1, 4))
+
+    def stand_out(size, rate):
         size[ones], rate[ones] = children, np.rint(np.maximum(rate[ones] - below, 0.0) * children) / children
-        found = model_rates(noisy_rates(size, rate, 2000 + seed))
-        held.append((found.lower[ones] <= rate[ones]) & (rate[ones] <= found.upper[ones]))
-    assert np.mean(held) >= 0.87
+
+    found = [((m.lower <= rate) & (rate <= m.upper))[ones] for _, rate, _, m in simulate(40, 0.0, 2000, stand_out)]
+    assert np.mean(found) >= 0.87
 
 
 def test_a_group_that_stands_out_further_than_noise_explains_keeps_its_figure():
-    off = []
-    for seed in range(30):
-        size, rate = truth(seed, 0.0)
+    def stand_out(size, rate):
         size[2, 3], rate[2, 3] = 200, 0.30
-        noisy = noisy_rates(size, rate, 2000 + seed)
-        off.append(100 * (model_rates(noisy).rate - noisy.x / noisy.y)[2, 3])
+
+    off = [100 * (m.rate - noisy.x / noisy.y)[2, 3] for *_, noisy, m in simulate(30, 0.0, 2000, stand_out)]
     assert np.abs(off).mean() < 2
 
 

@@ -24,7 +24,6 @@ from privacy.release.workload import (
     Selector,
     Term,
     WorkloadError,
-    list_terms,
 )
 from tests.support.daily import examples
 from tests.support.release.dense import Dense, noisy
@@ -72,50 +71,29 @@ def test_everything_equals_dense_least_squares(groups, identities, seed):
     plan = make_plan(family, 0.1, delta=1e-6)
     measurement = noisy(plan, seed)
     estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
-    council, fsm = places(family), Selector.each(family.attribute("fsm"))
-    yes = Selector.only(family.attribute("gld"), "gld 1")
-    rate = Cube({"council": council, "fsm": fsm}, {"gld": yes}), Cube({"fsm": fsm, "council": council})
-    for cube in rate:
-        rows = dense.figures(cube)
-        np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
-        exact = np.diag(rows @ dense.covariance @ rows.T)
-        np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
-        np.testing.assert_allclose(Covariances(plan).variance(cube).ravel(), exact, rtol=1e-7)
-    review = Cube({"council": council, "fsm": fsm + Selector.total(family.attribute("fsm"))})
-    assert estimates.values(review).shape == (len(council.rows), 3)
-    left, right = rate[0], Cube({"council": council, "fsm": fsm})
-    exact = np.diag(dense.figures(left) @ dense.covariance @ dense.figures(right).T)
-    np.testing.assert_allclose(estimates.covariance(left, right).ravel(), exact, rtol=1e-6, atol=1e-8)
-    both = LinearCombination(((1.0, left), (-2.0, right)))
-    mixed = sum(c * dense.figures(cube) for c, cube in list_terms(both))
-    np.testing.assert_allclose(
-        estimates.variance(both).ravel(), np.diag(mixed @ dense.covariance @ mixed.T), rtol=1e-6, atol=1e-8
-    )
-
-
-@examples(12)
-@given(st.lists(st.integers(1, 3), min_size=2, max_size=3), st.integers(0, 1000))
-def test_so_do_figures_without_councils_of_some_councils_and_beside_the_whole(groups, seed):
-    family = nested_family(groups)
-    plan = make_plan(family, 0.1, delta=1e-6)
-    measurement = noisy(plan, seed)
-    estimates, dense = build_estimates(plan, measurement), Dense((plan, measurement))
-    council, fsm, asq = (family.attribute(name) for name in ("council", "fsm", "asq"))
+    council, fsm = family.attribute("council"), family.attribute("fsm")
+    everywhere, groups_of = places(family), Selector.each(fsm) + Selector.total(fsm)
     some = Selector.only(council, council.categories[0], council.categories[-1])
-    beside = Selector.of(council, dict.fromkeys(places(family).labels, council.categories))
+    beside = Selector.of(council, dict.fromkeys(everywhere.labels, council.categories))
+    yes, plain = {"gld": Selector.only(family.attribute("gld"), "gld 1")}, {"council": everywhere, "fsm": groups_of}
     cubes = (
-        Cube({"asq": Selector.each(asq), "fsm": Selector.each(fsm)}),
-        Cube({"fsm": Selector.each(fsm)}, {"council": some}),
-        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": places(family)}),
-        Cube({"fsm": Selector.each(fsm) + Selector.total(fsm), "council": beside}),
+        Cube(plain, yes),
+        Cube(plain),
+        Cube({"fsm": groups_of, "council": everywhere}),
+        Cube({"fsm": groups_of, "council": beside}),
+        Cube({"fsm": groups_of}, {"council": some}),
+        Cube({"asq": Selector.each(family.attribute("asq")), "fsm": Selector.each(fsm)}),
+        LinearCombination(((1.0, Cube(plain, yes)), (-2.0, Cube(plain)))),
     )
-    for cube in cubes:
-        rows = dense.figures(cube)
-        np.testing.assert_allclose(estimates.values(cube).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
+    for figures in cubes:
+        rows = dense.figures(figures)
+        np.testing.assert_allclose(estimates.values(figures).ravel(), rows @ dense.estimate, rtol=1e-7, atol=1e-6)
         exact = np.diag(rows @ dense.covariance @ rows.T)
-        np.testing.assert_allclose(estimates.variance(cube).ravel(), exact, rtol=1e-7)
-    exact = np.diag(dense.figures(cubes[2]) @ dense.covariance @ dense.figures(cubes[3]).T)
-    np.testing.assert_allclose(estimates.covariance(*cubes[2:]).ravel(), exact, rtol=1e-6, atol=1e-8)
+        for moments in (estimates, Covariances(plan)):
+            np.testing.assert_allclose(moments.variance(figures).ravel(), exact, rtol=1e-6, atol=1e-8)
+    for left, right in (cubes[:2], cubes[2:4]):
+        exact = np.diag(dense.figures(left) @ dense.covariance @ dense.figures(right).T)
+        np.testing.assert_allclose(estimates.covariance(left, right).ravel(), exact, rtol=1e-6, atol=1e-8)
 
 
 def test_figures_that_the_workload_has_no_table_of_are_refused():

@@ -137,10 +137,10 @@ def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
     rho = data.draw(budgets)
     aware, ignorant = make_plan(asked, rho, delta=1e-6, known=[known]), make_plan(asked, rho, delta=1e-6)
     lattice = Lattice.of(asked)
-    told = lattice.compute_precisions(known.sigmas.items())
+    prior = lattice.compute_precisions(known.sigmas.items())
 
     def left(plan: Plan) -> float:
-        return float((lattice.compute_component_weights() / (told + plan.component_precisions)).sum())
+        return float((lattice.compute_component_weights() / (prior + plan.component_precisions)).sum())
 
     assert left(aware) <= left(ignorant) * (1 + 1e-3)
     before, after = known.component_precisions, combine_plans(known, [aware])

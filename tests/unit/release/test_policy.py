@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from privacy.release.policy import (
-    DEFAULT_PATH,
-    PolicyError,
-    load_policy,
-)
+from privacy.release.policy import DEFAULT_PATH, PolicyError, load_policy
 
 
 def test_a_family_or_a_kind_of_cell_without_a_share_is_an_error():

@@ -57,31 +57,7 @@ def test_yes_and_a_cohort_need_no_quotes(tmp_path: Path) -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    """What the file lacks, what it has too much, what the family does not have."""
-    wrong = document() | {
-        "columns": ["fms", {"attribute": "ethnic_group", "levels": {"White": ["white"]}}],
-        "accuracy": {"half_width_points": 0, "share_of_rates": 2},
-        "asked_by": "somebody@example.org",
-        "cohort": "202425",
-        "cohorts": [2024],
-    }
-    del wrong["purpose"]
-    said = refusal(tmp_path, wrong)
-    for place, rule in {
-        "columns[1]": "'fms' is not an attribute of pupil; choose from: sex, fsm, ",
-        "accuracy.half_width_points": "greater than or equal to 0.1",
-        "accuracy.share_of_rates": "less than or equal to 1",
-        "asked_by": "is the name of an organisation, and no address",
-        "cohort": "is not a key here",
-        "cohorts[1]": "'2024' is not a cohort",
-        "purpose": "is missing",
-    }.items():
-        assert any(f": {place}: " in line and rule in line for line in said.splitlines()), (place, said)
-    assert "request.yaml:1:1: purpose: is missing" in said
-
-
-def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path) -> None:
-    """Of every column and figure that can be read, whatever is wrong with other parts."""
+    """What the file lacks, what it has too much, and what the family does not have, of every part that can be read."""
     wrong = document() | {
         "title": "a | b",
         "geography": "everywhere",
@@ -92,45 +68,53 @@ def test_rules_of_the_family_are_said_beside_what_cannot_be_read(tmp_path: Path)
             {"attribute": "sex", "label": "<"},
         ],
         "figure": {"attribute": "gld", "categories": ["Maybe"]},
+        "accuracy": {"half_width_points": 0, "share_of_rates": 2},
+        "asked_by": "somebody@example.org",
+        "cohort": "202425",
         "cohorts": [202425, 202425, "x"],
     }
-    said = refusal(tmp_path, wrong).splitlines()
+    del wrong["purpose"]
+    message = refusal(tmp_path, wrong)
     for place, rule in {
         "title": "is one line of text",
         "geography": "must be",
-        "columns[1]": "'fms' is not an attribute of pupil",
+        "columns[1]": "'fms' is not an attribute of pupil; choose from: sex, fsm, ",
         "columns[2].levels.White": "ethnic_group has no category 'white'",
         "columns[2].levels.None": "it is empty",
         "columns[3].levels": "'Total' is the word for all categories",
         "columns[4].label": "is one line of text",
         "a column cannot be called children_count": "",
         "figure.categories": "gld has no category 'Maybe'",
+        "accuracy.half_width_points": "greater than or equal to 0.1",
+        "accuracy.share_of_rates": "less than or equal to 1",
+        "asked_by": "is the name of an organisation, and no address",
+        "cohort": "is not a key here",
         "cohorts": "202425 is listed twice",
         "cohorts[3]": "'x' is not a cohort",
+        "purpose": "is missing",
     }.items():
-        assert any(f": {place}" in line and rule in line for line in said), (place, said)
+        assert any(f": {place}" in line and rule in line for line in message.splitlines()), (place, message)
+    assert "request.yaml:1:1: purpose: is missing" in message
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"family": "teachers"}, "family: is one of pupil, health, parents"),
         ({"family": ["pupil"]}, "family: must be one text"),
         ({"name": "gld_headline"}, "name: gld_headline is what something else of a release is called"),
         ({"name": "Robert'); DROP TABLE"}, "name: is written in small letters"),
         ({"cohorts": ["202426"]}, "cohorts[1]: '202426' is not a cohort"),
-        ({"cohorts": ["202425", "202425"]}, "cohorts: 202425 is listed twice"),
         ({"cohorts": []}, "cohorts: "),
         ({"columns": ["linkage_agreement"]}, "'linkage_agreement' is not an attribute of pupil"),
-        ({"purpose": "<script>"}, "purpose: is one line of text"),
         ({"purpose": "two\nlines"}, "purpose: is one line of text"),
         ({"asked_by": "[a](b)"}, "asked_by: is one line of text"),
         ({"title": "x" * 201}, "title: "),
         ({"columns": ["ethnic_group", "asq3", "dots"], "figure": None}, "both found by linkage"),
     ],
 )
-def test_what_is_no_request_is_refused_by_its_key(change: dict[str, Any], said: str, tmp_path: Path) -> None:
-    assert said in refusal(tmp_path, document() | change)
+def test_what_is_no_request_is_refused_by_its_key(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    assert message in refusal(tmp_path, document() | change)
 
 
 WHOLE = TEMPLATE.read_text("utf-8")
@@ -161,22 +145,22 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_file_is_refused(case: str, tmp_path: Path) -> None:
-    content, said = HOSTILE[case]
-    assert said in refusal(tmp_path, content)
+    content, message = HOSTILE[case]
+    assert message in refusal(tmp_path, content)
 
 
 def test_what_is_no_file_of_that_kind_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
     (tmp_path / "latin.yaml").write_bytes("name: Zoë".encode("latin-1"))
-    for name, said in {
+    for name, message in {
         "pipe": "no such file",
         "none.yaml": "no such file",
         ".": "no such file",
         "large.yaml": "larger than 256 KB",
         "latin.yaml": "not UTF-8",
     }.items():
-        with pytest.raises(InvalidRequest, match=said):
+        with pytest.raises(InvalidRequest, match=message):
             read_request(tmp_path / name)
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from assets.release.requests import planning
-from assets.release.requests.planning import STEP, AccuracyOutOfReach, estimate_accuracy, plan_requests
+from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
 from assets.release.tabulate import tabulate
 from ndl_export.facts.on_request import RequestedTable
-from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -45,42 +43,9 @@ def planned(*requests: Request, on_request: tuple[Plan, ...] = (), councils: tup
     return plan
 
 
-def met(request: Request, plan: Plan) -> bool:
-    councils = plan.family.attribute("council").categories
-    found = estimate_accuracy(request, plan, sizes.sizes_of(councils, request.family), load_policy())
-    return found is not None and found.meets(request)
-
-
 def rho(*requests: Request) -> float:
     plan = planned(*requests)
     return plan.rho if plan else 0.0
-
-
-@pytest.mark.slow
-def test_every_request_is_met_and_a_step_less_meets_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is known; in steps of a hundred-thousandth."""
-    found = plan_requests(REQUESTS, COHORT, known(), load_policy())
-    assert set(found) == {"pupil", "parents"}
-    tried: list[tuple[float, bool]] = []
-    make = planning.make_plan
-
-    def recorded(family: Any, rho: float, **more: Any) -> Plan:
-        plan = make(family, rho, **more)
-        whole = combine_plans(base()["pupil"], [plan])
-        tried.append((rho, all(met(each, whole) for each in PUPIL)))
-        return plan
-
-    for family, plan in found.items():
-        assert plan is not None
-        assert round(plan.rho * NANO) % STEP == 0
-        whole = combine_plans(base()[family], [plan])
-        for each in (each for each in REQUESTS if each.family == family):
-            assert met(each, whole)
-    monkeypatch.setattr(planning, "make_plan", recorded)
-    again = plan_requests(PUPIL, COHORT, known(), load_policy())["pupil"]
-    assert again is not None
-    below = round(again.rho - STEP / NANO, 9)
-    assert (below, False) in {(round(rho, 9), met) for rho, met in tried}
 
 
 def test_the_order_of_requests_says_nothing() -> None:

@@ -15,7 +15,6 @@ from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import charge, compute_epsilon
 from privacy.release.plan import make_plan
 from privacy.release.policy import load_policy
-from privacy.release.session import measure_once
 from privacy.release.statement import (
     MeasuredCohort,
     build_deployment,
@@ -24,7 +23,7 @@ from privacy.release.statement import (
     render_privacy_page,
 )
 from tests.support import PROJECT
-from tests.support.release.examples import small_family, small_plan
+from tests.support.release.examples import measure_small, small_family, small_plan
 
 RELEASE = {"cohort": "202425", "release": "2026.11.0"}
 
@@ -35,8 +34,7 @@ def released(tmp_path):
     ledger = Ledger(tmp_path / "ledger.sqlite")
     ledger.approve("202425", policy.accounts["child"].cap_rho)
     counts = {a: np.full(plan.family.shape(a), 31337, dtype=np.int64) for a in plan.sigmas}
-    arguments = {"plan": plan, "input_mac": "a" * 64, "count": lambda: counts, "published": tuple}
-    measurement = measure_once(ledger, tmp_path, **RELEASE, **arguments)
+    measurement = measure_small(ledger, tmp_path, count=lambda: counts)
     return plan, ledger, policy, {"small": measurement}
 
 
