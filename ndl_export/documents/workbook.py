@@ -22,8 +22,8 @@ from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, Measure, Table
+from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
-from ndl_export.tables.plain_csv import ALL_ROWS
 from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import (
     BREAK,

@@ -213,11 +213,6 @@ COVARIANCE_SCHEMA = pa.schema(
 )
 
 
-def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> None:
-    """Write the table, which has the columns of `COVARIANCE_SCHEMA`, into `folder`."""
-    write_cells(covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, version)
-
-
 def find_covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:
     """Yield errors in the form of the file; `readiness recompute` checks its numbers against the plans."""
     if not covariance.schema.equals(COVARIANCE_SCHEMA):

@@ -6,12 +6,11 @@ Values are escaped in HTML, so text from a council cannot become markup. They ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import jinja2
 
@@ -53,19 +52,10 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
-        "runs": _group_runs,
+        # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
+        "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,
-        "cell": _escape_cell,
+        "cell": lambda text: text.replace("|", "\\|"),
     }
     made.globals["charts"] = charts
     return made
-
-
-def _escape_cell(text: str) -> str:
-    """Return text for a cell of a Markdown table."""
-    return text.replace("|", "\\|")
-
-
-def _group_runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Return consecutive lines with the same value of `key`, and that value. jinja2's `groupby` would sort them."""
-    return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]

@@ -15,7 +15,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
-from ndl_export.analyst_db.categories import filter_categories, merge_sequences
 from ndl_export.analyst_db.document import render_analyst_database_page
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
@@ -93,13 +92,6 @@ def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection
         *("Not applicable", "Not answered"),
     ]
     assert sorted_by_duckdb("early_learning_goal", "early_learning_goals", "true") == list(GOALS.values())
-
-
-def test_one_order_fits_sequences_that_share_items() -> None:
-    assert merge_sequences(["ad", "bd", "abc"]) == ("a", "b", "d", "c")
-    with pytest.raises(ValueError, match="cycle"):
-        merge_sequences(["ab", "ba"])
-    assert filter_categories()["sex"] == ("Total", "Female", "Male")
 
 
 def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckDBPyConnection) -> None:

@@ -230,6 +230,9 @@ def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, ta
         inside = row["gld_children_percent_lower_ci"] <= official <= row["gld_children_percent_upper_ci"]
         assert line["within_interval"] == ("yes" if inside else "no")
         assert ("outside" in line["note"]) != inside
+    within = [line["within_interval"] for line in lines].count("yes")
+    assert f"Of {len(lines)} published percentages" in (quality := (bundle / "quality.md").read_text())
+    assert f" {within} lie within" in quality
 
 
 def test_no_page_has_an_unfilled_place(bundle: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from frictionless import Package, validate
+from frictionless import validate
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.make import BundleRefused, write_bundle
@@ -22,8 +21,8 @@ from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import build_table_layouts, find_table_faults
 from ndl_export.facts.missing import SOURCES, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.ees import select_official_rows
-from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, list_columns
+from ndl_export.tables.csv_files import select_official_rows
+from ndl_export.tables.schema import SYMBOLS
 from sources.contracts import CONTRACTS
 from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
@@ -49,6 +48,10 @@ def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) ->
     flagged = outcomes.filter(pc.equal(outcomes["reviewed_children_count_flag"], "x"))
     assert set(flagged["la_name"].to_pylist()) == {"Sefton"}
     assert "English devolved area" not in headline["geographic_level"].to_pylist()
+    package = json.loads((incomplete / "datapackage.json").read_text(encoding="utf-8"))
+    assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
+    for page in ("README.md", "methodology.md"):
+        assert "- Halton: no EYFS Profile" in (incomplete / page).read_text(encoding="utf-8")
 
 
 def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> None:
@@ -58,35 +61,12 @@ def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> N
     assert report.valid, report.flatten(["name", "type", "note"])
 
 
-def test_people_and_machines_are_told(incomplete: Path) -> None:
-    for page in ("README.md", "methodology.md"):
-        text = (incomplete / page).read_text(encoding="utf-8")
-        assert all(f"- {said}" in text for said in ("Halton: no EYFS Profile", "Leeds: no school census"))
-        assert "- Liverpool City Region: no rows in `gld_headline`" in text
-    package = json.loads((incomplete / "datapackage.json").read_text(encoding="utf-8"))
-    assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
-
-
 def test_reconciliation_leaves_them_open(incomplete: Path) -> None:
     with (incomplete / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["area_code"] == HALTON]
     assert rows
     assert {(row["percent"], row["lower_ci"], row["within_interval"]) for row in rows} == {("", "", "")}
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
-
-
-def test_the_database_carries_flag_and_statement(incomplete: Path) -> None:
-    with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
-        ((flags, missing),) = connection.execute(
-            "SELECT list(DISTINCT children_count_flag), any_value(missing) FROM releases.gld_headline"
-            " JOIN releases.release USING (release_version) WHERE la_name = 'Halton'"
-        ).fetchall()
-        ((comment,),) = connection.execute(
-            "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
-        ).fetchall()
-    assert flags == ["x"]
-    assert missing == format_missing({COHORT: MISSING})
-    assert "Not sent: Halton: no EYFS Profile; Leeds: no school census; Sefton: no health-visitor reviews" in comment
 
 
 def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
@@ -118,26 +98,10 @@ OTHERS = {"c", "e", "er", "f", "low", "ns", "p", "r", "s", "ss", "sss", "w"}
 """Its other symbols, which must not have another meaning here."""
 
 
-def columns_of(role: ColumnRole) -> Iterator[tuple[str, str]]:
-    for table in TABLES.values():
-        for column in list_columns(table):
-            if column.role is role:
-                yield table.name, column.name
-
-
 def test_a_symbol_of_the_statistical_service_has_its_meaning() -> None:
     assert SYMBOLS.keys() == {*GSS, "linkage", "withheld"}
     assert not SYMBOLS.keys() & OTHERS
     assert all(SYMBOLS[symbol].startswith(meaning) for symbol, meaning in GSS.items())
-
-
-def test_tables_hold_nothing_else_and_null_where_there_is_nothing_to_say(incomplete: Path) -> None:
-    found: set[str | None] = set()
-    for table, column in columns_of(ColumnRole.FLAG):
-        found |= set(pq.read_table(incomplete / f"{table}.parquet", columns=[column])[column].to_pylist())
-    assert found == {None, *FLAG_MEANINGS}
-    for table, column in columns_of(ColumnRole.BREAK):
-        assert set(pq.read_table(incomplete / f"{table}.parquet")[column].to_pylist()) <= {None, "b"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -156,33 +120,14 @@ def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name
             assert row[measure.name] == (flag if figure is None else f"{figure:.{measure.decimals}f}")
 
 
-def test_a_reader_of_the_data_package_has_symbols_and_nulls_as_in_the_tables(incomplete: Path) -> None:
-    """The CSV's `none` is read as missing in columns of symbols, and no symbol is."""
-    resource = Package(str(incomplete / "datapackage.json")).get_resource("joined-dots-csv")
-    with resource:
-        read = [row.to_dict() for row in resource.row_stream]
-    data = select_official_rows(pq.read_table(incomplete / "joined_dots.parquet")).to_pylist()
-    for name in ("gld_children_percent_flag", "children_percent_flag", "series_break"):
-        assert [row[name] for row in read] == [row[name] for row in data]
-    assert [row["gld_children_percent"] is None for row in read] == [
-        row["gld_children_percent"] is None for row in data
-    ]
-
-
-@pytest.mark.parametrize("file", ["data_dictionary.md", "methodology.md"])
-def test_documents_give_each_symbol_its_one_meaning(file: str, incomplete: Path) -> None:
-    text = (incomplete / file).read_text(encoding="utf-8")
-    for symbol, meaning in SYMBOLS.items():
-        assert f"| `{symbol}` | {meaning} |" in text
-
-
-def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
+def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) -> None:
     with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
         stated = dict(connection.execute("SELECT flag, meaning FROM dimension.flag").fetchall())
         ((rows,),) = connection.execute("SELECT count(*) FROM latest.gld_by_group").fetchall()
         ((joined,),) = connection.execute(
             "SELECT count(*) FROM latest.gld_by_group LEFT JOIN dimension.flag ON flag = gld_children_percent_flag"
         ).fetchall()
+        ((missing,),) = connection.execute("SELECT missing FROM releases.release").fetchall()
         told = [
             row
             for council, topic in product(PILOT, ("Ethnic group", "IMD quintile", "SEN provision"))
@@ -191,6 +136,7 @@ def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
             ).fetchall()
         ]
     assert stated == SYMBOLS
+    assert missing == format_missing({COHORT: MISSING})
     assert joined == rows
     assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
     assert all(

@@ -23,7 +23,6 @@ from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Fu
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.files import signing
 from ndl_export.files.signing import UNCOVERED, build_sums
-from ndl_export.tables.definition import InvalidDefinition
 from tests.integration.export.test_verify_url import served
 from tests.support.daily import first
 from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
@@ -90,13 +89,6 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.of_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
-
-
-def test_that_the_file_is_gone_is_said_first(supplement: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
-    (folder / ON_REQUEST_FILE).unlink()
-    first, *_ = verify(folder).faults
-    assert str(first) == "on_request.json: missing"
 
 
 @pytest.mark.slow
@@ -335,13 +327,6 @@ def test_a_bundle_that_does_not_hold_together_is_not_written(
 ) -> None:
     with pytest.raises(BundleRefused, match=sentence):
         write_bundle(tmp_path, replace(facts, **change), made, signing_key)
-
-
-@pytest.mark.parametrize("name", ["joined_dots", "changes", "noisy_counts", "notes", "gld_headline_all_rows"])
-def test_a_table_cannot_be_called_like_something_else_of_a_bundle(name: str) -> None:
-    *_, last = requested_tables((COHORT,))
-    with pytest.raises(InvalidDefinition, match=f"{name} is what something else of a release is called"):
-        replace(last, definition=last.definition.model_copy(update={"name": name}))
 
 
 def test_names_of_measurements_lead_nowhere_else() -> None:
