@@ -10,9 +10,9 @@ requests for tables, and the feed lists the answered ones.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
@@ -20,7 +20,8 @@ from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Regis
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
 from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, build_concept, build_date, build_text
-from ndl_export.pages.number_format import join_parts, sentence
+from ndl_export.pages import kit
+from ndl_export.pages.number_format import join_parts
 
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label of the status, by whether a release is withdrawn; for datasets and distributions."""
@@ -70,6 +71,16 @@ class Published:
     def directory(self) -> str:
         """URL of the release directory, as stated by the release."""
         return self.address.rpartition("/")[0]
+
+    @property
+    def author(self) -> tuple[str, str]:
+        """Name and e-mail address of the publisher."""
+        contact = self.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:")
+        return self.record["dct:publisher"]["foaf:name"]["@value"], contact
+
+    def get_announcement(self, coming: Upcoming) -> str:
+        """Return the identifier of an announcement; the release itself will have a different address."""
+        return f"{self.directory}/{UPCOMING_FILE}#{coming.version}"
 
 
 def build_catalogue(
@@ -253,11 +264,11 @@ def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -
     month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
     when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
     described = {
-        "@id": _build_announcement_address(newest, coming),
+        "@id": newest.get_announcement(coming),
         "@type": "dcat:Dataset",
         "dct:title": build_text(f"{TITLE}, release {coming.version}"),
         "dct:description": build_text(join_parts(newest.notice, coming.sentence)),
-        "dct:identifier": _build_announcement_address(newest, coming),
+        "dct:identifier": newest.get_announcement(coming),
         "dct:available": when,
         "dcat:version": coming.version,
         "dcat:inSeries": {"@id": series},
@@ -274,16 +285,8 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
 
-def _build_announcement_address(newest: Published, coming: Upcoming) -> str:
-    """Return the identifier of an announcement; the release itself will have a different address."""
-    return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
-
-
 def _find_last_change(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
     return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
-
-
-_NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
 def build_feed(
@@ -294,81 +297,15 @@ def build_feed(
     `releases` are oldest first, at least one; `upcoming` are the announced ones. An answered request in `register` has
     an entry after the release that answered it.
     """
-    newest = releases[-1]
-    # `xmlns` as an attribute, so that ElementTree writes no prefix before every name.
-    root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
-    address = f"{newest.directory}/feed.xml"
-    _add(root, "id", address)
-    _add(root, "title", join_parts(newest.notice, f"{TITLE}: releases"))
-    _add(root, "updated", _format_moment(_find_last_change(releases, upcoming)))
-    _add(root, "rights", OGL_NAME)
-    _add_link(root, "self", "application/atom+xml", address)
-    _add_link(root, "alternate", "text/html", newest.directory)
-    _add_author(root, newest)
-    for coming in reversed(upcoming):
-        title = f"Announced for {coming.when}: {TITLE}, release {coming.version}"
-        entry = _add_entry(
-            root, newest, _build_announcement_address(newest, coming), title, coming.announced_on, newest.directory
-        )
-        _add_summary(entry, "announced", join_parts(newest.notice, coming.sentence))
-    for release in reversed(releases):
-        withdrawn = release.withdrawal
-        title = f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}"
-        page = f"{release.address}/site/index.html"
-        entry = _add_entry(root, release, release.address, title, release.changed, page, release.issued)
-        _add_link(entry, "enclosure", "application/zip", f"{release.address}.zip")
-        summary = join_parts(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
-        _add_summary(entry, "withdrawn" if withdrawn else "", summary)
-        for answer in register.requests if register and not withdrawn else ():
-            if answer.answered_in == release.version:
-                name = f"{release.directory}/{REGISTER_FILE}#{answer.name}"
-                title = f"Asked for and answered: {answer.title}"
-                page = f"{release.address}/site/{answer.page}"
-                entry = _add_entry(root, release, name, title, release.issued, page, release.issued)
-                purpose = f"Asked for by {answer.asked_by}. What for: {sentence(answer.purpose)}"
-                part = f"{purpose} The table is part of release {release.version}."
-                _add_summary(entry, "answered", join_parts(release.notice, part))
-    ET.indent(root)
-    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text + b"\n"
-
-
-def _add_entry(
-    root: ET.Element, release: Published, name: str, title: str, updated: str, page: str, published: str = ""
-) -> ET.Element:
-    """Add an entry with the publisher of a release; `updated` and `published` are days, `page` is a URL."""
-    entry = ET.SubElement(root, "entry")
-    _add(entry, "id", name)
-    _add(entry, "title", join_parts(release.notice, title))
-    _add(entry, "updated", _format_moment(updated))
-    if published:
-        _add(entry, "published", _format_moment(published))
-    _add_author(entry, release)
-    _add_link(entry, "alternate", "text/html", page)
-    return entry
-
-
-def _add_summary(entry: ET.Element, term: str, summary: str) -> None:
-    """Add the category, if there is one, and the summary of an entry."""
-    if term:
-        ET.SubElement(entry, "category", {"term": term})
-    _add(entry, "summary", summary)
-
-
-def _add_author(parent: ET.Element, release: Published) -> None:
-    author = ET.SubElement(parent, "author")
-    _add(author, "name", release.record["dct:publisher"]["foaf:name"]["@value"])
-    _add(author, "email", release.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:"))
-
-
-def _add_link(parent: ET.Element, relation: str, media_type: str, address: str) -> None:
-    ET.SubElement(parent, "link", {"rel": relation, "type": media_type, "href": address})
-
-
-def _add(parent: ET.Element, name: str, text: str) -> None:
-    ET.SubElement(parent, name).text = text
-
-
-def _format_moment(day: str) -> str:
-    # Atom's dates have a time, and a release has only a day.
-    return f"{day}T00:00:00Z"
+    return kit.render(
+        Path(__file__).parent / "templates",
+        "feed.xml.j2",
+        title=TITLE,
+        rights=OGL_NAME,
+        newest=releases[-1],
+        releases=releases[::-1],
+        upcoming=upcoming[::-1],
+        changed=_find_last_change(releases, upcoming),
+        requests=register.requests if register else (),
+        register_file=REGISTER_FILE,
+    ).encode()

@@ -11,8 +11,10 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
+from xml.sax.saxutils import escape
 
 import jinja2
+from markupsafe import Markup
 
 from ndl_export.pages import charts, number_format
 from privacy.doors.sql import quote_text
@@ -55,6 +57,8 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
         "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,
+        # Not the escapes of HTML, which also replace quotation marks.
+        "xml": lambda text: Markup(escape(text)),
         "cell": lambda text: text.replace("|", "\\|"),
     }
     made.globals["charts"] = charts

@@ -1,8 +1,8 @@
 """CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
 
-Plain files, `<table>_all_rows.csv`, have the columns, rows and values of the Parquet file, with unrounded numbers and an
-empty cell for NULL. The files for EES cannot serve this purpose: they leave out areas without an official code and mix
-symbols with figures. They are `<table>.csv`, with its metadata in `<table>.meta.csv`.
+Plain files, `<table>_all_rows.csv`, have the columns, rows and values of the Parquet file, with unrounded numbers and
+an empty cell for NULL. The files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, cannot serve this purpose:
+they leave out areas without an official code and mix symbols with figures.
 
 The rules are the EES open data standards and the Department for Education's data screener. What follows from them:
 

@@ -177,25 +177,6 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     assert {each for each in named if not (bundle / each).is_file()} == set()
 
 
-def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_release_s(
-    bundle: Path, tables: dict[str, pa.Table]
-) -> None:
-    text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
-    points = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| point", "| ---"))]
-    assert len(points) > 20
-    assert all(NAMED.search(line.split(" | ")[-1]) for line in points)
-    assert f"{len(tables)} tables, {sum(data.num_rows for data in tables.values()):,} rows" in text
-    flags = [
-        flag
-        for name, table in TABLES.items()
-        for measure in table.measures
-        if not measure.is_count
-        for flag in tables[name][f"{measure.name}_flag"].to_pylist()
-    ]
-    published = [flag for flag in flags if flag in (None, "u", "linkage", "withheld")]
-    assert f"{published.count(None):,} of {len(published):,} percentages" in text
-
-
 def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
     own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
     for doi in ("", own.doi):

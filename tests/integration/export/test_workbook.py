@@ -70,12 +70,12 @@ def swap(old: str, new: str, part: str = "content.xml") -> Plant:
 
 
 PLANTED: dict[str, Plant] = {
-    "Mark up tables": swap(' table:contains-header="true"', ""),
     "Remove blank rows": swap("</table:table-header-rows>", "</table:table-header-rows><table:table-row/>"),
     "Only leave cells": swap("<text:p>[z]</text:p>", "<text:p/>"),
     "Links must be accessible": swap(">Back to the contents<", ">https://example.org<"),
     "Format text": swap("12pt", "9pt", "styles.xml"),
-    "Position tables": swap("$joined_dots.$A$", "$joined_dots.$B$"),
+    "Mark up tables": swap("$joined_dots.$A$", "$joined_dots.$B$"),
+    "What must not": swap("<table:table-column ", '<table:table-column table:visibility="collapse" '),
     "Add document information": swap("en-GB", "fr-FR", "meta.xml"),
 }
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import os
 import re
-import stat
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -18,16 +16,13 @@ from xml.etree.ElementTree import Element
 import duckdb
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.official import read_official_figures
 from ndl_export.tables.geography import list_geographies
-from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS
 from sources.reference.places import PILOT, resolve
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT
 from tests.support.site.checks import (
     HOSTILE,
     PLACES,
@@ -38,7 +33,6 @@ from tests.support.site.checks import (
 )
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import (
-    CONCERN,
     ELIGIBLE,
     GROUPS,
     NOT_ELIGIBLE,
@@ -142,12 +136,6 @@ def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> N
         assert ("There is a break in the series before 2025/26 [b]" in text) == (area == TOGETHER)
     about = two_cohorts.page("about")
     assert "2025/26: all councils together are not the same ones as in 2024/25" in about
-
-
-def test_every_group_that_can_occur_is_shown() -> None:
-    possible = {(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns}
-    assert set(CONCERN.values()) == possible
-    assert set(SEEN.values()) == set(CONCERN_GIVEN_SEEN)
 
 
 TOLD = re.compile(
@@ -633,26 +621,6 @@ def test_every_file_of_the_bundle_is_linked_and_described(made: Made) -> None:
         for entry in (each for part in section.iter("ul") for each in part.iter("li")):
             names = " ".join(words(link) for link in entry.iter("a"))
             assert len(words(entry)) > len(names) + 8, words(entry)
-
-
-@pytest.mark.slow
-def test_the_release_directory_has_the_page_of_the_newest_release(whole: Made, tmp_path: Path) -> None:
-    key, before = Ed25519PrivateKey.generate(), os.umask(0o077)
-    try:
-        for version in ("2026.11.10", "2026.11.9"):
-            (tmp_path / "site").mkdir(exist_ok=True)
-            (tmp_path / "site" / "gone.html").write_text("A page that another release had")
-            write_bundle(tmp_path, fake_facts(version), fake_tables(), key)
-    finally:
-        os.umask(before)
-    assert "Release 2026.11.10" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert {path.name for path in (tmp_path / "site").iterdir()} == SITE_FILES
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "site").rglob("*")}
-    assert (modes, stat.S_IMODE((tmp_path / "site").stat().st_mode)) == ({0o644}, 0o755)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
-    downloads = (tmp_path / "site" / "downloads.html").read_text(encoding="utf-8")
-    assert 'href="../2026.11.10/gld_headline.csv"' in downloads
-    assert 'href="../2026.11.10.zip"' in downloads
 
 
 def test_what_is_missing_is_said_on_every_page(without: Made, whole: Made) -> None:
