@@ -48,7 +48,7 @@ from ndl_export.files import signing
 from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
 from ndl_export.files.whole_files import format_json, lock_folder
-from ndl_export.metadata.croissant import build_dataset, build_file_object, build_record_set
+from ndl_export.metadata.croissant import RESPONSIBLE_USE, build_dataset, build_file_object, build_record_set
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync
@@ -166,7 +166,7 @@ def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dic
             "@type": "prov:Activity",
             "prov:label": f"Drawing of rows from a graphical model of noisy counts ({STATEMENT_FILE})",
         },
-        **_RESPONSIBLE_USE,
+        **RESPONSIBLE_USE["synthetic_children"],
         "distribution": [build_file_object(PARQUET_FILE, TITLES[PARQUET_FILE], files[PARQUET_FILE])],
         "recordSet": [
             build_record_set(
@@ -178,19 +178,6 @@ def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dic
             )
         ],
     }
-
-
-_RESPONSIBLE_USE = {
-    "rai:dataCollection": "None: the rows were drawn from a model of published noisy counts, and describe nobody",
-    "rai:dataLimitations": (
-        "What was not measured together is independent in the rows; standard errors calculated from them as from a"
-        " sample of children are wrong (synthetic_children_quality.md)"
-    ),
-    "rai:dataBiases": "Small groups tend to be too large, since a number of rows is never negative and noise may be",
-    "rai:dataUseCases": "Trying out software, queries and methods, and teaching; not for figures about children",
-    "rai:personalSensitiveInformation": "None: no row is about a real child",
-    "rai:dataReleaseMaintenancePlan": "They stand beside the release that they were made from, and go when it goes",
-}
 
 
 def check_wanted(release_dir: Path, version: str) -> None:

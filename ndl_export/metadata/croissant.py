@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ndl_export.facts.description import KEYWORDS, LANGUAGE, OGL_ADDRESS, OGL_NAME, DataFile, Description
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
@@ -22,6 +24,10 @@ from ndl_export.tables.schema import OWN_AREA, list_columns
 
 CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "croissant_context.json").read_text(encoding="utf-8"))
 """The context prescribed by Croissant 1.1, with prefixes for the other vocabularies."""
+RESPONSIBLE_USE: dict[str, dict[str, str]] = yaml.safe_load(
+    (Path(__file__).parent / "responsible_use.yaml").read_text(encoding="utf-8")
+)
+"""Properties of Croissant RAI 1.0, of a release and of synthetic children."""
 
 _TYPES = {"string": "sc:Text", "int64": "sc:Integer", "double": "sc:Float"}
 _DIMENSIONS = {
@@ -53,7 +59,7 @@ def build_croissant(described: Description, files: Mapping[str, bytes], previous
         "usageInfo": _build_terms(facts.folder_address),
         **({"identifier": f"https://doi.org/{facts.doi}"} if facts.doi else {}),
         **_build_provenance(described, previous, _build_count_references(files)),
-        **_RESPONSIBLE_USE,
+        **RESPONSIBLE_USE["release"],
         "distribution": [
             *(
                 build_file_object(name, about, files[name])
@@ -137,32 +143,6 @@ def build_record_set(
             for column, meaning, kind in columns
         ],
     }
-
-
-_RESPONSIBLE_USE = {
-    "rai:dataCollection": (
-        "Councils' records of the EYFS Profile, school census, early years census and health-visitor reviews, linked"
-        " under pseudonyms, and a survey of parents, which is not linked (methodology.md)"
-    ),
-    "rai:dataLimitations": (
-        "Every figure is an estimate with noise and a 95% interval; counts as shown must not be added up; links between"
-        " services are missed and false in part, which figures and intervals allow for (quality.md)"
-    ),
-    "rai:dataBiases": (
-        "More links are missed for some groups and councils than for others; what is known of it, and how figures are"
-        " corrected, is in quality.md and methodology.md"
-    ),
-    "rai:dataUseCases": (
-        "Statistics of areas and groups of children, with their uncertainty; not for statements about one child"
-    ),
-    "rai:personalSensitiveInformation": (
-        "None: aggregates with noise added to protect each child (privacy_statement.md)"
-    ),
-    "rai:dataReleaseMaintenancePlan": (
-        "A published release never changes; a correction is a new version, and changelog.md says what moved"
-    ),
-}
-"""Properties of Croissant RAI 1.0: what people who train models need to know, and the files that explain it."""
 
 
 def _build_terms(address: str) -> dict[str, Any]:

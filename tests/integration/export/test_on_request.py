@@ -38,8 +38,6 @@ from ndl_export.facts.missing import explain_missing
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.files import signing
-from ndl_export.files.signing import UNCOVERED, build_sums
 from ndl_export.metadata.portals import CITATION_FILE
 from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
@@ -47,10 +45,11 @@ from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
-from tests.integration.export.test_verify_url import served
+from tests.integration.export.test_verify import served
 from tests.support.daily import first
 from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
+from tests.support.export.bundles import resign
 from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
@@ -338,9 +337,7 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    covered = build_sums({name: content for name, content in files.items() if name not in UNCOVERED})
-    (folder / "SHA256SUMS").write_bytes(covered)
-    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
+    resign(folder, signing_key)
     assert sentence in str(verify(folder))
 
 

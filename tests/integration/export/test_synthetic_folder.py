@@ -45,9 +45,9 @@ from ndl_export.facts.synthetic import (
     WARNING,
     SyntheticChildren,
 )
-from ndl_export.files import signing
 from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
+from tests.support.export.bundles import resign
 from tests.support.export.fake_release import fake_facts
 from tests.support.export.standard_validators import run_validator
 from tests.support.export.synthetic import CATEGORIES, NOTICE, of_bundle
@@ -200,9 +200,7 @@ def test_signed_rows_that_look_real_are_found(
     folder: Path, signing_key: Ed25519PrivateKey, old: bytes, new: bytes, file: str, what: str
 ) -> None:
     (folder / file).write_bytes((folder / file).read_bytes().replace(old, new))
-    covered = signing.build_sums({path.name: path.read_bytes() for path in folder.iterdir()})
-    (folder / "SHA256SUMS").write_bytes(covered)
-    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
+    resign(folder, signing_key)
     assert [(each.file, what in each.what) for each in verify(folder).faults] == [(file, True)]
 
 
