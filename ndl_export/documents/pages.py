@@ -83,15 +83,17 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
 
     `reconciliation` is the text of `reconciliation.csv`.
     """
+    linkage = tables[LINKAGE_TABLE]
+    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
     return render_page(
         "quality.md",
         facts,
         reliability=build_reliability_grid(tables, facts.tables),
-        linkage=build_linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
+        linkage=build_linkage_grid(linkage, facts.cohorts),
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
-        gaps=describe_linkage_gaps(tables[LINKAGE_TABLE]),
-        doubtful=list_doubtful_groups(tables[LINKAGE_TABLE]),
+        gaps=describe_linkage_gaps(linkage),
+        doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
         coherence=describe_coherence(reconciliation),
     )
 
@@ -198,12 +200,6 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
     # A topic with one group that is shown has no lowest and highest.
     several = ((topic, rows[0], rows[-1]) for topic, rows in ordered.items() if len(rows) > 1)
     return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
-
-
-def list_doubtful_groups(linkage: pa.Table) -> str:
-    """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
-    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
-    return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
 
 
 def _share_of(row: Mapping[str, object]) -> str:

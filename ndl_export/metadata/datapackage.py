@@ -49,7 +49,6 @@ from ndl_export.tables.csv_files import (
     CsvColumn,
     find_table,
     list_csv_columns,
-    list_csv_key,
     list_plain_columns,
 )
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
@@ -101,9 +100,10 @@ def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
         key = ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))
         return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), key)
     if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
-        return _CsvFile(
-            f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), list_csv_key(table)
-        )
+        # Area codes of other levels than the row's may be empty.
+        areas = (f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
+        key = ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
+        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), key)
     return None
 
 

@@ -147,12 +147,6 @@ def list_csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     )
 
 
-def list_csv_key(table: Table) -> tuple[str, ...]:
-    """Return the key columns of the CSV file; area codes of other levels than the row's may be empty."""
-    areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
-    return ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
-
-
 def select_official_rows(data: pa.Table) -> pa.Table:
     """Return the rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))

@@ -159,7 +159,7 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
                 PublishedColumn(
                     get_column_name(measure, role),
                     label.format(measure.label),
-                    _choose_type(measure, role),
+                    _TYPES.get(role, pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()),
                     words,
                     role,
                     measure,
@@ -168,12 +168,7 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     return tuple(found)
 
 
-def _choose_type(measure: Measure, role: ColumnRole) -> pa.DataType:
-    if role is ColumnRole.FLAG:
-        return pa.string()
-    return pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()
-
-
+_TYPES = {ColumnRole.FLAG: pa.string()}
 _ABSENT_ROLES = {
     # (True, True) is missing on purpose: no count is modelled.
     (True, False): set(MODEL_WITH_INTERVAL),
@@ -186,11 +181,6 @@ _ABSENT_ROLES = {
 def get_column_name(measure: Measure, role: ColumnRole) -> str:
     """Return the name of a measure's column in a role."""
     return measure.name + _OF_MEASURE[role][0]
-
-
-def is_flag(column: str) -> bool:
-    """Return whether a column name is that of a flag column."""
-    return column.endswith(_OF_MEASURE[ColumnRole.FLAG][0])
 
 
 def build_arrow_schema(table: Table) -> pa.Schema:
