@@ -16,7 +16,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,7 +34,7 @@ from ndl_export.facts.noisy_counts import (
     list_plan_files,
 )
 from ndl_export.tables import FAMILIES, TABLES
-from sources.reference.places import PILOT, get_place
+from sources.reference.places import PILOT
 from tests.support import PROJECT
 from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 from tests.support.site.pages import SITE_FILES
@@ -196,19 +195,6 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
     assert b"By time period" in schema.metadata[b"row_order"]
     assert duckdb.sql(f"SELECT count(*) FROM '{bundle / name}.parquet'").fetchall() == [(metadata.num_rows,)]
     assert {str(field.type) for field in schema} <= {"string", "int64", "double"}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
-    own = {get_place(council).new_la_code: get_place(council).la_name for council in PILOT}
-    own |= {"E47000004": "Liverpool City Region", "Pilot councils": "Pilot councils"}
-    data = pq.read_table(bundle / f"{name}.parquet")
-    assert dict(zip(data["area_code"].to_pylist(), data["area_name"].to_pylist(), strict=True)) == own
-    keys = ["time_period", "geographic_level", "area_code", *(entry.name for entry in TABLES[name].filters)]
-    assert data.select(keys).group_by(keys).aggregate([]).num_rows == data.num_rows
-    for level, column in (("Local authority", "new_la_code"), ("English devolved area", "english_devolved_area_code")):
-        rows = data.filter(pc.equal(data["geographic_level"], level))
-        assert rows["area_code"].equals(rows[column])
 
 
 @pytest.mark.parametrize("name", TABLES)
