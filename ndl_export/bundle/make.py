@@ -66,10 +66,9 @@ from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapacka
 from ndl_export.metadata.dcat import build_dcat_record
 from ndl_export.metadata.portals import (
     CITATION_FILE,
+    PORTAL_RECORDS,
     build_citation,
-    build_ckan_package,
-    build_ukgov_dataset,
-    build_ukgov_distributions,
+    build_portal_record,
 )
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
@@ -88,12 +87,13 @@ from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 _RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
-    "ckan_package.json": lambda described, files, replaced: build_ckan_package(described),
     "croissant.json": build_croissant,
     "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
     "dcat.jsonld": lambda described, files, replaced: build_dcat_record(described, replaced),
-    "ukgov_dataset.json": lambda described, files, replaced: build_ukgov_dataset(described, replaced),
-    "ukgov_distributions.json": lambda described, files, replaced: build_ukgov_distributions(described),
+    **{
+        f"{name}.json": lambda described, files, replaced, name=name: build_portal_record(name, described, replaced)
+        for name in PORTAL_RECORDS
+    },
 }
 """The record for each catalogue, from the description, the files described and the version that is replaced."""
 CATALOGUE_FILES = tuple(_RECORDS)
