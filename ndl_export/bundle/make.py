@@ -63,13 +63,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.whole_files import format_json, lock_folder
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.dcat import build_dcat_record
-from ndl_export.metadata.portals import (
-    CITATION_FILE,
-    PORTAL_RECORDS,
-    build_citation,
-    build_portal_record,
-)
+from ndl_export.metadata.portals import CITATION_FILE, build_citation, build_record
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
@@ -87,13 +81,14 @@ from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 _RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
+    "ckan_package.json": lambda described, files, replaced: build_record("ckan_package", described, replaced),
     "croissant.json": build_croissant,
     "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
-    "dcat.jsonld": lambda described, files, replaced: build_dcat_record(described, replaced),
-    **{
-        f"{name}.json": lambda described, files, replaced, name=name: build_portal_record(name, described, replaced)
-        for name in PORTAL_RECORDS
-    },
+    "dcat.jsonld": lambda described, files, replaced: build_record("dcat", described, replaced),
+    "ukgov_dataset.json": lambda described, files, replaced: build_record("ukgov_dataset", described, replaced),
+    "ukgov_distributions.json": lambda described, files, replaced: build_record(
+        "ukgov_distributions", described, replaced
+    ),
 }
 """The record for each catalogue, from the description, the files described and the version that is replaced."""
 CATALOGUE_FILES = tuple(_RECORDS)

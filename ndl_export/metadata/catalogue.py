@@ -19,10 +19,11 @@ from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
 from ndl_export.facts.release_facts import TITLE, Version
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
-from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, build_concept, build_date, build_text
+from ndl_export.metadata.portals import DCAT_CONTEXT
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 
+_AUTHORITY = "http://publications.europa.eu/resource/authority"
 _STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
 """Code and label of the status, by whether a release is withdrawn; for datasets and distributions."""
 _DEVELOPED = "dataset-status/DEVELOP"
@@ -95,26 +96,26 @@ def build_catalogue(
     address = f"{newest.directory}/catalogue.jsonld"
     series = f"{address}#series"
     return {
-        "@context": CONTEXT,
+        "@context": DCAT_CONTEXT,
         "@graph": [
             {
                 "@id": address,
                 "@type": "dcat:Catalog",
-                "dct:title": build_text(f"{TITLE}: all releases"),
-                "dct:description": build_text(
+                "dct:title": _build_text(f"{TITLE}: all releases"),
+                "dct:description": _build_text(
                     join_parts(newest.notice, "Every release that was published, newest last; none is ever taken away.")
                 ),
                 "dct:publisher": newest.record["dct:publisher"],
                 "dct:language": newest.record["dct:language"],
-                "dct:issued": build_date(releases[0].issued),
-                "dct:modified": build_date(_find_last_change(releases, upcoming)),
-                "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": build_text(OGL_NAME)},
+                "dct:issued": _build_date(releases[0].issued),
+                "dct:modified": _build_date(_find_last_change(releases, upcoming)),
+                "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": _build_text(OGL_NAME)},
                 "foaf:homepage": {"@id": newest.directory, "@type": "foaf:Document"},
                 **(_build_request_links(releases) if register else {}),
                 "dcat:themeTaxonomy": {
-                    "@id": f"{AUTHORITY}/data-theme",
+                    "@id": f"{_AUTHORITY}/data-theme",
                     "@type": "skos:ConceptScheme",
-                    "dct:title": build_text("Data theme"),
+                    "dct:title": _build_text("Data theme"),
                 },
                 "dcat:dataset": [
                     *(_build_dataset(releases, position, series) for position in range(len(releases))),
@@ -137,7 +138,7 @@ def _build_request_links(releases: Sequence[Published]) -> dict[str, Any]:
     page = {
         "@id": f"{directory}/site/requests.html",
         "@type": "foaf:Document",
-        "dct:title": build_text("Requests for tables"),
+        "dct:title": _build_text("Requests for tables"),
     }
     return found | {"foaf:page": page}
 
@@ -149,16 +150,16 @@ def _build_series(releases: Sequence[Published], name: str) -> dict[str, Any]:
     described = {
         "@id": name,
         "@type": "dcat:DatasetSeries",
-        "dct:title": build_text(TITLE),
-        "dct:description": build_text(
+        "dct:title": _build_text(TITLE),
+        "dct:description": _build_text(
             join_parts(
                 newest.notice,
                 "Differentially private statistics on school readiness, from linked early-years records. A newer"
                 " release replaces the one of the same cohort before it, which stays as it was published.",
             )
         ),
-        "dct:issued": build_date(first.issued),
-        "dct:modified": build_date(_find_last_change(releases)),
+        "dct:issued": _build_date(first.issued),
+        "dct:modified": _build_date(_find_last_change(releases)),
         # Releases can cover the same period, and dictionaries cannot be members of a set.
         "dct:temporal": list({str(period): period for period in periods}.values()),
         "dcat:first": {"@id": first.address},
@@ -174,20 +175,20 @@ def _build_dataset(releases: Sequence[Published], position: int, series: str) ->
     code, label = _STATUS[release.withdrawal is not None]
     record = {name: value for name, value in release.record.items() if name != "@context"}
     record |= {
-        "dct:title": build_text(f"{TITLE}, release {release.version}"),
-        "dct:modified": build_date(release.changed),
+        "dct:title": _build_text(f"{TITLE}, release {release.version}"),
+        "dct:modified": _build_date(release.changed),
         "dcat:inSeries": {"@id": series},
-        "adms:status": build_concept(f"dataset-status/{code}", label),
+        "adms:status": _build_concept(f"dataset-status/{code}", label),
         # CKAN's harvester reads the status of distributions only, so each has one.
         "dcat:distribution": [
-            entry | {"adms:status": build_concept(f"distribution-status/{code}", label)}
+            entry | {"adms:status": _build_concept(f"distribution-status/{code}", label)}
             for entry in record["dcat:distribution"]
         ],
     }
     # It reads the description of a dataset, but not its status.
     if release.withdrawal:
         for name in ("dct:description", "adms:versionNotes"):
-            record[name] = build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
+            record[name] = _build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
     if position > 0:
         record["dcat:prev"] = {"@id": releases[position - 1].address}
     if position + 1 < len(releases):
@@ -210,19 +211,19 @@ def _build_synthetic_dataset(release: Published, package: Mapping[str, Any]) -> 
     described = {
         "@id": address,
         "@type": "dcat:Dataset",
-        "dct:title": build_text(package["title"]),
-        "dct:description": build_text(" ".join(filter(None, (withdrawn, package["description"])))),
+        "dct:title": _build_text(package["title"]),
+        "dct:description": _build_text(" ".join(filter(None, (withdrawn, package["description"])))),
         "dct:identifier": address,
-        "dct:issued": build_date(release.issued),
-        "dct:modified": build_date(release.changed),
+        "dct:issued": _build_date(release.issued),
+        "dct:modified": _build_date(release.changed),
         "dct:source": {"@id": release.address},
         "dcat:version": release.version,
-        "dcat:keyword": [build_text(word) for word in package["keywords"]],
+        "dcat:keyword": [_build_text(word) for word in package["keywords"]],
         "dcat:landingPage": {"@id": f"{address}/{QUALITY_PAGE}", "@type": "foaf:Document"},
-        "adms:status": build_concept(f"dataset-status/{code}", label),
+        "adms:status": _build_concept(f"dataset-status/{code}", label),
         "dcat:distribution": [
             _build_rows_distribution(release, address, each)
-            | {"adms:status": build_concept(f"distribution-status/{code}", label)}
+            | {"adms:status": _build_concept(f"distribution-status/{code}", label)}
             for each in package["resources"]
             if each["path"] in rows
         ],
@@ -240,8 +241,8 @@ def _build_rows_distribution(release: Published, address: str, resource: Mapping
     file = f"{address}/{resource['path']}"
     own = {
         "@id": f"{address}#{resource['path']}",
-        "dct:title": build_text(resource["title"]),
-        "dct:description": build_text(join_parts(release.notice, resource["title"])),
+        "dct:title": _build_text(resource["title"]),
+        "dct:description": _build_text(join_parts(release.notice, resource["title"])),
         "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
         "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
@@ -266,14 +267,14 @@ def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -
     described = {
         "@id": newest.get_announcement(coming),
         "@type": "dcat:Dataset",
-        "dct:title": build_text(f"{TITLE}, release {coming.version}"),
-        "dct:description": build_text(join_parts(newest.notice, coming.sentence)),
+        "dct:title": _build_text(f"{TITLE}, release {coming.version}"),
+        "dct:description": _build_text(join_parts(newest.notice, coming.sentence)),
         "dct:identifier": newest.get_announcement(coming),
         "dct:available": when,
         "dcat:version": coming.version,
         "dcat:inSeries": {"@id": series},
         "dcat:landingPage": {"@id": newest.directory, "@type": "foaf:Document"},
-        "adms:status": build_concept(_DEVELOPED, "under development"),
+        "adms:status": _build_concept(_DEVELOPED, "under development"),
     }
     return described | {name: newest.record[name] for name in _OF_THE_NEWEST}
 
@@ -287,6 +288,21 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
 
 def _find_last_change(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
     return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
+
+
+def _build_concept(path: str, label: str) -> dict[str, Any]:
+    """Return a term of the Publications Office, given its path below the authority tables."""
+    return {"@id": f"{_AUTHORITY}/{path}", "@type": "skos:Concept", "skos:prefLabel": _build_text(label)}
+
+
+def _build_text(words: str) -> dict[str, str]:
+    """Return a literal in English."""
+    return {"@value": words, "@language": "en"}
+
+
+def _build_date(day: str) -> dict[str, str]:
+    """Return a date literal; `day` is written 2026-11-01."""
+    return {"@value": day, "@type": "xsd:date"}
 
 
 def build_feed(

@@ -1,4 +1,8 @@
-"""Records of a release for data portals and reference managers.
+"""Records of a release for catalogues, data portals and reference managers; their text is in `templates/`.
+
+`dcat.jsonld`: the release as a dataset with its distributions, in DCAT-AP 3.0 (SEMIC, European Commission). Controlled
+terms are those of the EU Publications Office, as DCAT-AP requires; areas have the identifiers of the Office for
+National Statistics. Every resource has the class that the DCAT-AP shapes require.
 
 `ckan_package.json`: the argument of CKAN's `package_create`, with the fields that data.gov.uk uses. `owner_org` is the
 publisher's name on GOV.UK, which data.gov.uk uses too.
@@ -11,33 +15,41 @@ and Data Office), which refers to distributions by address and has a separate re
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ndl_export.facts.description import KEYWORDS, NAME, OGL_ADDRESS, OGL_NAME, Description, format_file_title
+from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE
+from ndl_export.files.archive import ARCHIVES
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 
-PORTAL_RECORDS = ("ckan_package", "ukgov_dataset", "ukgov_distributions")
+DCAT_CONTEXT: dict[str, Any] = json.loads((Path(__file__).parent / "dcat_context.json").read_text(encoding="utf-8"))
 
 
-def build_portal_record(name: str, described: Description, previous: str | None) -> Any:
-    """Return one of `PORTAL_RECORDS`, JSON-ready; `previous` is the version that this one replaces, or None."""
+def build_record(name: str, described: Description, previous: str | None) -> Any:
+    """Return the record of this name, JSON-ready; `previous` is the version that this one replaces, or None."""
+    facts = described.facts
     record = kit.render(
         Path(__file__).parent / "templates",
         f"{name}.yaml.j2",
         described=described,
-        facts=described.facts,
+        facts=facts,
         previous=previous,
+        archives=ARCHIVES,
+        noisy_counts=(NOISY_COUNTS_FILE, *facts.on_request.files & {FURTHER_COUNTS_FILE}),
         dataset=NAME,
-        keywords=sorted(KEYWORDS),
+        keywords=KEYWORDS,
         licence=OGL_NAME,
         licence_address=OGL_ADDRESS,
         file_title=format_file_title,
     )
-    return yaml.safe_load(record)
+    found = yaml.safe_load(record)
+    return {"@context": DCAT_CONTEXT} | found if name == "dcat" else found
 
 
 CITATION_FILE = "CITATION.cff"

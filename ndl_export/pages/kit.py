@@ -5,12 +5,14 @@ Values are escaped in HTML, so text from a council cannot become markup. They ar
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from threading import Lock
+from typing import Any
 from xml.sax.saxutils import escape
 
 import jinja2
@@ -23,6 +25,8 @@ _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ONE_AT_A_TIME = Lock()
 """Held while rendering: rendering in parallel saves no time, and each thread would compile the templates again."""
+_SPECIAL_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""Characters that are a line break, or are not allowed, in YAML and not in JSON."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that make text appear in a different order from the one it is written in."""
 
@@ -57,9 +61,16 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
         "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,
+        "json": _format_json,
         # Not the escapes of HTML, which also replace quotation marks.
         "xml": lambda text: Markup(escape(text)),
         "cell": lambda text: text.replace("|", "\\|"),
     }
     made.globals["charts"] = charts
     return made
+
+
+def _format_json(value: Any) -> Markup:
+    """Return a value as JSON that is also YAML, for templates of records."""
+    text = json.dumps(value, ensure_ascii=False)
+    return Markup(_SPECIAL_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
