@@ -48,8 +48,14 @@ def build_record(name: str, described: Description, previous: str | None) -> Any
         licence_address=OGL_ADDRESS,
         file_title=format_file_title,
     )
-    found = yaml.safe_load(record)
+    found = read_record(record)
     return {"@context": DCAT_CONTEXT} | found if name == "dcat" else found
+
+
+def read_record(rendered: str) -> Any:
+    """Return the values in a rendered template of a record."""
+    # In C where there is that: ten times as fast.
+    return yaml.load(rendered, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 CITATION_FILE = "CITATION.cff"
