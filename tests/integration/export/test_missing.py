@@ -21,11 +21,10 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.bundle.make import BundleRefused, list_bundle_files, read_contents, write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import build_table_layouts, find_table_faults
-from ndl_export.facts.missing import SOURCES, explain_breaks, find_faults, format_missing
+from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.csv_files import select_official_rows
 from ndl_export.tables.schema import SYMBOLS
-from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_cohort_codes, load_breaks
 from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
@@ -33,11 +32,6 @@ from tests.support.export.ees_screener import screen
 from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 
 HALTON = "E06000006"
-
-
-def test_every_source_has_words_and_every_family_a_source() -> None:
-    assert SOURCES.keys() == CONTRACTS.keys()
-    assert {family.source for family in FAMILIES.values()} == {"eyfsp", "hv_reviews", "parent_experience"}
 
 
 def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) -> None:
