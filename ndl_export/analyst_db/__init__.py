@@ -5,8 +5,8 @@ Schemas of the file, and the modules that fill each:
 - `releases`: each published table with the rows of all versions, and `release` with one row per version;
 - `latest`: views of the same names, showing the newest version that is not withdrawn (both: `facts`, `child_groups`);
 - `official`: official statistics about the same cohorts (`facts`);
-- `dimension`: codes, labels and order of areas, cohorts, categories, questions and flags (`dimensions`, `categories`),
-  and the names that the macros accept (`names`);
+- `dimension`: codes, labels and order of areas, cohorts, categories, questions and flags, and the names that the macros
+  accept (`dimensions`, `child_groups`);
 - `main`: short views, which `SHOW TABLES` lists (`short_views`, `questions.sql`), and the macros (`macros.sql`);
 - `help`: where to start, the macros and the worked queries (`help`, `start.sql`, `worked_queries.sql`).
 

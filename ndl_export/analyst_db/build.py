@@ -20,10 +20,9 @@ import duckdb
 import pyarrow as pa
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.dimensions import add_dimensions, add_types
+from ndl_export.analyst_db.dimensions import add_dimensions, add_names, add_types
 from ndl_export.analyst_db.facts import add_facts
 from ndl_export.analyst_db.help import add_help
-from ndl_export.analyst_db.names import add_names
 from ndl_export.analyst_db.releases import Release, read_releases, release_in_making
 from ndl_export.analyst_db.requested import add_requested
 from ndl_export.analyst_db.short_views import add_short_views

@@ -51,7 +51,8 @@ class Database:
             assert found is not None, sql
             kind, name, gives_rows = found.groups()
             if not names or name in names:
-                columns = {} if kind == "MACRO" else _parse_column_comments(sql)
+                written = () if kind == "MACRO" else _COLUMN.findall(sql)
+                columns = {column.split()[-1]: _join_lines(comment) for comment, column in written}
                 # The third paragraph above a macro is its example, which is in help.macros instead.
                 self._create(sql, kind + (" TABLE" if gives_rows else ""), name, " ".join(paragraphs[:2]), columns)
 
@@ -94,10 +95,6 @@ class Database:
         self.execute(f"COMMENT ON {kind} {name} IS {quote_text(description)}")
         for column, meaning in columns.items():
             self.execute(f"COMMENT ON COLUMN {name}.{quote_identifier(column)} IS {quote_text(meaning)}")
-
-
-def _parse_column_comments(sql: str) -> dict[str, str]:
-    return {column.split()[-1]: _join_lines(comment) for comment, column in _COLUMN.findall(sql)}
 
 
 def _join_lines(comment: str) -> str:

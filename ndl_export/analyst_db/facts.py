@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from itertools import chain
 
-from ndl_export.analyst_db.categories import get_type_name
-from ndl_export.analyst_db.child_groups import build_gld_by_group_sql
+from ndl_export.analyst_db.child_groups import build_groups_sql, get_type_name, list_characteristics
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.releases import Release, get_file_name
 from ndl_export.facts import missing
@@ -182,8 +181,9 @@ def _add_latest(database: Database, name: str, newest: Release | None, about: st
 
 
 def _add_by_group(database: Database, newest: Release | None) -> None:
+    groups = " UNION ALL ".join(map(build_groups_sql, list_characteristics()))
     query = (
-        f"SELECT figures.*, g.group_key, g.position FROM ({build_gld_by_group_sql()}) AS figures"
+        f"SELECT figures.*, g.group_key, g.position FROM ({groups}) AS figures"
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
     )
     of_table = _describe_columns(TABLES["gld_headline"])

@@ -51,13 +51,11 @@ def _read_macros() -> Iterator[Macro]:
         yield Macro(found[2], found[1], found[3] is not None, answers, method, example)
 
 
-def _read_worked_queries() -> Iterator[WorkedQuery]:
-    for (title, question, meaning), sql in read_statements("worked_queries.sql"):
-        yield WorkedQuery(title.removeprefix("# "), question, sql, meaning)
-
-
 MACROS = tuple(_read_macros())
-WORKED_QUERIES = tuple(_read_worked_queries())
+WORKED_QUERIES = tuple(
+    WorkedQuery(title.removeprefix("# "), question, sql, meaning)
+    for (title, question, meaning), sql in read_statements("worked_queries.sql")
+)
 STEPS = tuple((what, sql) for (what,), sql in read_statements("start.sql"))
 """First steps, each with a query."""
 

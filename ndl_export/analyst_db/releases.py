@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ndl_export.analyst_db.categories import filter_categories
+from ndl_export.analyst_db.child_groups import filter_categories
 from ndl_export.facts.directory_files import Withdrawal, load_withdrawals
 from ndl_export.facts.missing import MissingByCohort
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ndl_export.analyst_db.categories import iter_axes
+from ndl_export.analyst_db.child_groups import iter_axes
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import build_table_row, measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release

@@ -116,13 +116,10 @@ def add_short_view(
 def _build_words_sql(filters: list[Filter], column: str) -> str:
     """Return SQL for the short names of the categories that are not totals."""
     nothing = quote_text("All children" if column == "child_group" else "All")
+    # The filter's name in `dimension.short_name`; for a breakdown that is the topic of its row.
+    labels = [f"t.{TOPIC_FILTER.name}" if f.name == BREAKDOWN_FILTER.name else quote_text(f.label) for f in filters]
     parts = ", ".join(
-        f"CASE WHEN t.{each.name} <> {quote_text(EVERYONE)} THEN in_short({_label(each)}, t.{each.name}) END"
-        for each in filters
+        f"CASE WHEN t.{each.name} <> {quote_text(EVERYONE)} THEN in_short({label}, t.{each.name}) END"
+        for each, label in zip(filters, labels, strict=True)
     )
     return f"coalesce(nullif(concat_ws(', ', {parts}), ''), {nothing})"
-
-
-def _label(entry: Filter) -> str:
-    """Return SQL for the filter's name in `dimension.short_name`; for a breakdown that is the topic of its row."""
-    return f"t.{TOPIC_FILTER.name}" if entry.name == BREAKDOWN_FILTER.name else quote_text(entry.label)

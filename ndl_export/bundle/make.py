@@ -33,25 +33,24 @@ from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
 from ndl_export.documents.pages import (
+    build_reconciliation_csv,
     render_ai_readiness_page,
-    render_code_of_practice_page,
-    render_five_safes_page,
-    render_licence_page,
     render_methodology_page,
+    render_page,
     render_quality_page,
     render_readme_page,
 )
-from ndl_export.documents.reconciliation import build_reconciliation_csv
 from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing
-from ndl_export.facts.description import WORKBOOK_FILE, Description, describe
+from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description, describe
 from ndl_export.facts.noisy_counts import (
+    COVARIANCE_SCHEMA,
     NOISE_COVARIANCE_FILE,
     NOISY_COUNTS_FILE,
     collect_plans,
     find_noisy_faults,
     list_plan_files,
-    write_noise_covariance,
+    write_cells,
     write_noisy_counts,
 )
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
@@ -64,31 +63,32 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.whole_files import format_json, lock_folder
 from ndl_export.metadata.croissant import build_croissant
 from ndl_export.metadata.datapackage import build_csvw_metadata, build_datapackage
-from ndl_export.metadata.dcat import build_dcat_record
-from ndl_export.metadata.portals import (
-    CITATION_FILE,
-    build_citation,
-    build_ckan_package,
-    build_ukgov_dataset,
-    build_ukgov_distributions,
-)
+from ndl_export.metadata.portals import CITATION_FILE, build_citation, build_record
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import EES_UPLOAD_FILE, build_ees_upload, build_meta_csv, write_csvs
-from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
+from ndl_export.tables.csv_files import (
+    ALL_ROWS,
+    EES_UPLOAD_FILE,
+    build_ees_upload,
+    build_meta_csv,
+    write_csvs,
+    write_plain_csvs,
+)
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 from sources.reference.places import PILOT
 
 PRIVACY_PAGE_FILE = "privacy_statement.md"
 _RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], object]] = {
-    "ckan_package.json": lambda described, files, replaced: build_ckan_package(described),
+    "ckan_package.json": lambda described, files, replaced: build_record("ckan_package", described, replaced),
     "croissant.json": build_croissant,
     "csv-metadata.json": lambda described, files, replaced: build_csvw_metadata(described, files),
-    "dcat.jsonld": lambda described, files, replaced: build_dcat_record(described, replaced),
-    "ukgov_dataset.json": lambda described, files, replaced: build_ukgov_dataset(described, replaced),
-    "ukgov_distributions.json": lambda described, files, replaced: build_ukgov_distributions(described),
+    "dcat.jsonld": lambda described, files, replaced: build_record("dcat", described, replaced),
+    "ukgov_dataset.json": lambda described, files, replaced: build_record("ukgov_dataset", described, replaced),
+    "ukgov_distributions.json": lambda described, files, replaced: build_record(
+        "ukgov_distributions", described, replaced
+    ),
 }
 """The record for each catalogue, from the description, the files described and the version that is replaced."""
 CATALOGUE_FILES = tuple(_RECORDS)
@@ -319,7 +319,7 @@ def _fill(
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     facts.on_request.write(folder, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))
-    write_noise_covariance(folder, facts.noise_covariance, facts.version)
+    write_cells(facts.noise_covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, facts.version)
     with open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
     for name, content in build_analyst_files(facts, script).items():
@@ -396,15 +396,15 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
     }
     reconciliation = build_reconciliation_csv(tables["gld_headline"], facts.cohorts)
     pages = {
-        "LICENCE.md": render_licence_page(facts),
+        "LICENCE.md": render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": render_readme_page(facts),
         "ai_readiness.md": render_ai_readiness_page(facts, tables),
         "changelog.md": render_changelog_page(facts, earlier, comparisons),
         "changes.csv": build_changes_csv(comparisons),
-        "code_of_practice.md": render_code_of_practice_page(facts, earlier.replaced),
+        "code_of_practice.md": render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),
-        "five_safes.md": render_five_safes_page(facts),
+        "five_safes.md": render_page("five_safes.md", facts, inference=facts.privacy_record["inference"]),
         "methodology.md": render_methodology_page(facts),
         PRIVACY_PAGE_FILE: facts.privacy_page,
         "quality.md": render_quality_page(facts, tables, reconciliation),

@@ -120,19 +120,15 @@ def _fetch_folder(store: Store, below: str = "") -> dict[str, bytes]:
     if sums not in sizes if sizes is not None else store.read(sums, LARGEST) is None:
         raise ValueError(f"there is no {SUMS_FILE} there: it is not the folder of a bundle")
     if sizes is None:
-        sizes = dict.fromkeys((f"{below}{name}" for name in _fetch_expected_names(store, below)), 0)
+        found = read_all(store, [f"{below}{name}" for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)], LARGEST)
+        stated = {name.removeprefix(below): content for name, content in found.items() if content is not None}
+        sizes = dict.fromkeys((f"{below}{name}" for name in list_expected_files(stated)), 0)
     _check_bounds(sizes)
     found = read_all(store, sizes, LARGEST)
     files = {name.removeprefix(below): content for name, content in found.items() if content is not None}
     # A store that lists nothing gave no sizes, so the content read is measured too.
     _check_bounds({name: len(content) for name, content in files.items()})
     return files
-
-
-def _fetch_expected_names(store: Store, below: str) -> frozenset[str]:
-    """Return the names a bundle should have, from the cohorts, tables on request and sums that it states."""
-    found = {name: store.read(f"{below}{name}", LARGEST) for name in (DATAPACKAGE_FILE, ON_REQUEST_FILE, SUMS_FILE)}
-    return list_expected_files({name: content for name, content in found.items() if content is not None})
 
 
 def _check_bounds(sizes: dict[str, int]) -> None:

@@ -30,7 +30,7 @@ from ndl_export.documents.synthetic_children import (
     build_warning,
     iter_columns,
 )
-from ndl_export.facts.description import KEYWORDS, OGL_ADDRESS, OGL_NAME
+from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.facts.synthetic import (
@@ -48,7 +48,7 @@ from ndl_export.files import signing
 from ndl_export.files.media_types import MEDIA_TYPES, PAGE_TYPE
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums
 from ndl_export.files.whole_files import format_json, lock_folder
-from ndl_export.metadata.croissant import build_dataset, build_file_object, build_record_set
+from ndl_export.metadata.croissant import RESPONSIBLE_USE, render_croissant
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.documents import render_synthetic_page
 from privacy.doors.files import sync
@@ -149,48 +149,21 @@ def _build_schema(made: SyntheticChildren) -> dict[str, Any]:
 
 def _build_croissant(made: SyntheticChildren, files: Mapping[str, bytes]) -> dict[str, Any]:
     """Return `croissant.json` of the rows in the Parquet file among `files` (content by name), JSON-ready."""
-    release, publisher = made.release, made.release["contributors"][0]
-    return build_dataset(
-        _format_title(made),
-        join_parts(build_warning(made), _MADE),
-        (publisher["title"], publisher.get("email", "")),
-        made.address,
-        release["version"],
-        str(release["created"])[:10],
-        f", seed {made.seed}",
-    ) | {
-        "keywords": list(_KEYWORDS),
-        "usageInfo": {"@type": "CreativeWork", "name": OGL_NAME, "url": OGL_ADDRESS},
-        "prov:wasDerivedFrom": {"@id": release["homepage"]},
-        "prov:wasGeneratedBy": {
-            "@type": "prov:Activity",
-            "prov:label": f"Drawing of rows from a graphical model of noisy counts ({STATEMENT_FILE})",
-        },
-        **_RESPONSIBLE_USE,
-        "distribution": [build_file_object(PARQUET_FILE, TITLES[PARQUET_FILE], files[PARQUET_FILE])],
-        "recordSet": [
-            build_record_set(
-                PurePath(PARQUET_FILE).stem,
-                build_warning(made),
-                PARQUET_FILE,
-                [FIRST_COLUMN],
-                [(column, description, "sc:Text") for column, description, _ in iter_columns(made)],
-            )
-        ],
-    }
-
-
-_RESPONSIBLE_USE = {
-    "rai:dataCollection": "None: the rows were drawn from a model of published noisy counts, and describe nobody",
-    "rai:dataLimitations": (
-        "What was not measured together is independent in the rows; standard errors calculated from them as from a"
-        " sample of children are wrong (synthetic_children_quality.md)"
-    ),
-    "rai:dataBiases": "Small groups tend to be too large, since a number of rows is never negative and noise may be",
-    "rai:dataUseCases": "Trying out software, queries and methods, and teaching; not for figures about children",
-    "rai:personalSensitiveInformation": "None: no row is about a real child",
-    "rai:dataReleaseMaintenancePlan": "They stand beside the release that they were made from, and go when it goes",
-}
+    return RESPONSIBLE_USE["synthetic_children"] | render_croissant(
+        "synthetic_croissant",
+        files,
+        made=made,
+        release=made.release,
+        publisher={"email": "", **made.release["contributors"][0]},
+        title=_format_title(made),
+        description=join_parts(build_warning(made), _MADE),
+        warning=build_warning(made),
+        keywords=_KEYWORDS,
+        file=PARQUET_FILE,
+        file_title=TITLES[PARQUET_FILE],
+        first_column=FIRST_COLUMN,
+        columns=[(column, description, "sc:Text", "") for column, description, _ in iter_columns(made)],
+    )
 
 
 def check_wanted(release_dir: Path, version: str) -> None:

@@ -43,8 +43,14 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, build_site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.ees import EES_UPLOAD_FILE, build_ees_upload, build_meta_csv, write_csvs
-from ndl_export.tables.plain_csv import ALL_ROWS, write_plain_csvs
+from ndl_export.tables.csv_files import (
+    ALL_ROWS,
+    EES_UPLOAD_FILE,
+    build_ees_upload,
+    build_meta_csv,
+    write_csvs,
+    write_plain_csvs,
+)
 from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]

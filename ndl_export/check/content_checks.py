@@ -240,9 +240,10 @@ def _find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple
     yield from _find_parameter_faults("the release", record["privacy_parameters"])
     for cohort, entry in about.items():
         families = [family for family in record["families"] if family["cohort"] == cohort]
-        yield from _find_cohort_faults(
-            f"cohort {cohort}", entry, {_format_measurement(family): family for family in families}
-        )
+        # A later measurement on request has a separate entry.
+        suffixes = (f" in {each['measured_in']}" if "measured_in" in each else "" for each in families)
+        named = {f"{each['family']}{suffix}": each for each, suffix in zip(families, suffixes, strict=True)}
+        yield from _find_cohort_faults(f"cohort {cohort}", entry, named)
     largest = max(about.values(), key=lambda entry: float(entry["privacy_parameters"]["rho"]))["privacy_parameters"]
     if largest != record["privacy_parameters"]:
         yield "the parameters of the release are not the largest of its cohorts"
@@ -279,11 +280,6 @@ def _find_cohort_faults(what: str, entry: Mapping[str, Any], stated: Mapping[str
                 yield f"{what}, family {name}: {text} is empty"
         if not str(family["noise_source"]).lower().startswith("opendp"):
             yield f"{what}, family {name}: its noise came from {family['noise_source']!r}, not from OpenDP"
-
-
-def _format_measurement(family: Mapping[str, Any]) -> str:
-    """Return the name of a family's entry; a later measurement on request has a separate entry."""
-    return f"{family['family']} in {family['measured_in']}" if "measured_in" in family else str(family["family"])
 
 
 def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterator[str]:

@@ -15,8 +15,8 @@ from typing import Any
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import TABLES
+from ndl_export.tables.csv_files import format_upload_title
 from ndl_export.tables.definition import InvalidDefinition, read_definition
-from ndl_export.tables.ees import format_upload_title
 from privacy.doors.typed import is_line
 
 

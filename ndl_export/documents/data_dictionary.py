@@ -9,7 +9,7 @@ from ndl_export.documents.markdown import format_csv, format_grid
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import NOTHING
+from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import SYMBOLS, ColumnRole, PublishedColumn, list_columns
 

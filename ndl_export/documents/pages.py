@@ -1,6 +1,11 @@
 """The prose pages of a bundle: README, licence, methodology and statements.
 
 Their text is in `templates/`, where anyone can edit it. This module fills in what facts and definitions determine.
+
+`reconciliation.csv` compares our percentages at a good level of development with those of the Department for Education.
+Official figures are exact counts of all children assessed in a council's schools; ours are noisy and cover the children
+in the extracts. Both describe this year's children, not children in general, so 95 in 100 official figures should be
+within our intervals.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +23,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.documents.data_dictionary import build_symbols_grid
-from ndl_export.documents.markdown import format_bullets, format_grid
-from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
+from ndl_export.documents.markdown import format_bullets, format_csv, format_grid
+from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
+from ndl_export.facts.official import OfficialFigure, read_official_figures
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
-from ndl_export.tables.ees import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
-from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
+from ndl_export.tables.csv_files import NOTHING
+from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.tables.pupil import GLD_PERCENT
+from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -36,7 +44,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def render_readme_page(facts: ReleaseFacts) -> str:
     """Render README.md: the content of the bundle and how to check it."""
-    return _render_template(
+    return render_page(
         "README.md",
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
@@ -45,14 +53,9 @@ def render_readme_page(facts: ReleaseFacts) -> str:
     )
 
 
-def render_licence_page(facts: ReleaseFacts) -> str:
-    """Render LICENCE.md: the Open Government Licence and the attribution that it requires."""
-    return _render_template("LICENCE.md", facts, licence_address=OGL_ADDRESS)
-
-
 def render_methodology_page(facts: ReleaseFacts) -> str:
     """Render methodology.md: what the figures are and how to use them."""
-    return _render_template(
+    return render_page(
         "methodology.md",
         facts,
         gld_goals_number=len(GLD_GOALS),
@@ -80,30 +83,19 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
 
     `reconciliation` is the text of `reconciliation.csv`.
     """
-    return _render_template(
+    linkage = tables[LINKAGE_TABLE]
+    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
+    return render_page(
         "quality.md",
         facts,
         reliability=build_reliability_grid(tables, facts.tables),
-        linkage=build_linkage_grid(tables[LINKAGE_TABLE], facts.cohorts),
+        linkage=build_linkage_grid(linkage, facts.cohorts),
         newest=Cohort(max(facts.cohorts)).label,
         first_area="all councils together" if facts.areas[0].level == ALL_TOGETHER else facts.areas[0].name,
-        gaps=describe_linkage_gaps(tables[LINKAGE_TABLE]),
-        doubtful=list_doubtful_groups(tables[LINKAGE_TABLE]),
+        gaps=describe_linkage_gaps(linkage),
+        doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
         coherence=describe_coherence(reconciliation),
     )
-
-
-def render_five_safes_page(facts: ReleaseFacts) -> str:
-    """Render five_safes.md: the Five Safes and the motivated intruder test."""
-    return _render_template("five_safes.md", facts, inference=facts.privacy_record["inference"])
-
-
-def render_code_of_practice_page(facts: ReleaseFacts, previous: str | None) -> str:
-    """Render code_of_practice.md: status, contact and revisions.
-
-    `previous` is the version that this one replaces, or None.
-    """
-    return _render_template("code_of_practice.md", facts, previous=previous)
 
 
 def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> str:
@@ -122,11 +114,11 @@ def render_ai_readiness_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table]
         "reliable": f"{flags[None]:,}",
         "figures": f"{sum(flags[flag] for flag in _COUNTED if flag != Flag.NOT_AVAILABLE):,}",
     }
-    return _render_template("ai_readiness.md", facts, counts=counts)
+    return render_page("ai_readiness.md", facts, counts=counts)
 
 
-def _render_template(name: str, facts: ReleaseFacts, **values: object) -> str:
-    """Render the template `name` with `values` and those that several templates share."""
+def render_page(name: str, facts: ReleaseFacts, **values: object) -> str:
+    """Render the page `name` from its template, with `values` and those that several templates share."""
     by_cohort = "_{cohort}" if len(facts.cohorts) > 1 else ""
     return kit.render(
         _TEMPLATES,
@@ -210,12 +202,6 @@ def describe_linkage_gaps(linkage: pa.Table) -> str:
     return format_bullets(f"{topic}: from {_share_of(low)} to {_share_of(high)}" for topic, low, high in several)
 
 
-def list_doubtful_groups(linkage: pa.Table) -> str:
-    """Return the groups whose linked figures are flagged because many links are missed, separated by commas."""
-    flagged = linkage.filter(pc.equal(linkage[f"{LINKED_PERCENT}_flag"], Flag.LINKAGE.value))
-    return ", ".join(dict.fromkeys(flagged["breakdown"].to_pylist()))
-
-
 def _share_of(row: Mapping[str, object]) -> str:
     name, percent, interval = _build_linkage_row(row, str(row["breakdown"]))
     return f"{percent}% ({interval}) of `{name}`"
@@ -242,3 +228,71 @@ def describe_coherence(reconciliation: str) -> str:
         f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
         " every child assessed, ours those in the extracts."
     )
+
+
+_RECONCILED_COLUMNS = (
+    "time_period",
+    "geographic_level",
+    "area_code",
+    "area_name",
+    "breakdown_topic",
+    "breakdown",
+    "sex",
+    "official_percent",
+    "percent",
+    "lower_ci",
+    "upper_ci",
+    "difference",
+    "within_interval",
+    "source",
+    "note",
+)
+
+
+def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
+    """Return one line for each official figure of an area in the release; only the header if there are none."""
+    ours = {_build_official_key(row): row for row in gld_headline.to_pylist()}
+    figures = chain.from_iterable(map(read_official_figures, cohorts))
+    # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
+    return format_csv(
+        _RECONCILED_COLUMNS, (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
+    )
+
+
+def _build_official_key(row: dict[str, Any]) -> tuple[str, ...]:
+    level = row["geographic_level"]
+    area = row[CODE_COLUMNS[level]] if level in CODE_COLUMNS else ""
+    return (row["time_period"], level, area, row["breakdown_topic"], row["breakdown"], row["sex"])
+
+
+def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
+    percent, lower, upper = (ours[get_column_name(GLD_PERCENT, role)] for role in WITH_INTERVAL)
+    # A withheld figure still has its interval, so the comparison counts it.
+    available = ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)] != Flag.NOT_AVAILABLE
+    inside = available and lower <= figure.percent <= upper
+    return (
+        figure.cohort,
+        figure.geographic_level,
+        figure.area_code,
+        figure.area_name,
+        figure.breakdown_topic,
+        figure.breakdown,
+        figure.sex,
+        f"{figure.percent:.2f}",
+        "" if percent is None else f"{percent:.1f}",
+        f"{lower:.2f}" if available else "",
+        f"{upper:.2f}" if available else "",
+        "" if percent is None else f"{percent - figure.percent:.2f}",
+        ("yes" if inside else "no") if available else "",
+        figure.source,
+        _explain_difference(inside, ours[get_column_name(GLD_PERCENT, ColumnRole.FLAG)]),
+    )
+
+
+def _explain_difference(inside: bool, flag: str | None) -> str:
+    if flag == Flag.NOT_AVAILABLE:
+        return "Not available: the council has sent no EYFS Profile"
+    notes = [] if inside else ["The published figure lies outside our 95% interval"]
+    if flag == Flag.WITHHELD:
+        notes.append("Our figure is withheld because it is too uncertain")
+    return "; ".join(notes)

@@ -62,9 +62,10 @@ def build_synthetic_documents(made: SyntheticChildren) -> dict[str, bytes]:
     # Format and compression written out, so that the bytes do not follow defaults of the library.
     pq.write_table(table, parquet, version="2.6", compression="zstd", compression_level=9)
     pyarrow.csv.write_csv(table, rows, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    lines = ((name, about, category) for name, about, found in iter_columns(made) for category in found or ("",))
     return {
         CSV_FILE: rows.getvalue(),
-        DICTIONARY_FILE: _build_dictionary_csv(made).encode(),
+        DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
         PARQUET_FILE: parquet.getvalue(),
         QUALITY_FILE: _render_quality_page(made).encode(),
         STATEMENT_FILE: _render_statement(made).encode(),
@@ -107,12 +108,6 @@ def _render_quality_page(made: SyntheticChildren) -> str:
         outside=[each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
         listed=lambda names: _join_labels(name for name in names if name != GLD.name),
     )
-
-
-def _build_dictionary_csv(made: SyntheticChildren) -> str:
-    """Return a line for each category of each column; one line for a column without categories."""
-    lines = ((name, about, category) for name, about, found in iter_columns(made) for category in found or ("",))
-    return format_csv(("column", "description", "category"), lines)
 
 
 def _join_labels(names: Iterable[str]) -> str:

@@ -22,8 +22,8 @@ from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, Measure, Table
+from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
-from ndl_export.tables.plain_csv import ALL_ROWS
 from ndl_export.tables.rows import list_levels
 from ndl_export.tables.schema import (
     BREAK,
@@ -67,7 +67,25 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
         build_table_sheet(facts.tables[name], data, facts.notice, facts.on_request.origins.get(name, ""))
         for name, data in tables.items()
     ]
-    front = (_cover(facts), _build_contents(facts, tables, sheets), _build_notes(facts), _build_symbols(facts))
+    breaks = map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing))
+    notes = {f"[note {number}]": note for number, note in enumerate((*_NOTES, *breaks), start=1)}
+    symbols = {f"[{symbol}]": meaning for symbol, meaning in SYMBOLS.items()}
+    front = (
+        _cover(facts),
+        _build_contents(facts, tables, sheets),
+        *(
+            Sheet(
+                f"{what}s",
+                join_parts(facts.notice, f"{what}s"),
+                (f"This worksheet has one table, of the {about}.",),
+                (Column(what, width, list(listed)), Column(meaning, 24.0, list(listed.values()))),
+            )
+            for what, about, width, meaning, listed in (
+                ("Note", "notes on all tables of figures", _NARROW, "Text", notes),
+                ("Symbol", "symbols that stand in the place of numbers or beside them", _NUMBER, "Meaning", symbols),
+            )
+        ),
+    )
     return build_workbook(
         join_parts(facts.notice, f"{TITLE}, release {facts.version}"), facts.published_on, (*front, *sheets)
     )
@@ -182,31 +200,6 @@ def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets:
             *([Column("Asked for by", _NAME, [asked.get(table.name, _EVERY) for table in listed])] if asked else []),
             Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
             Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
-        ),
-    )
-
-
-def _build_notes(facts: ReleaseFacts) -> Sheet:
-    notes = (*_NOTES, *map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing)))
-    return Sheet(
-        "Notes",
-        join_parts(facts.notice, "Notes"),
-        ("This worksheet has one table, of the notes on all tables of figures.",),
-        (
-            Column("Note", _NARROW, [f"[note {number}]" for number in range(1, len(notes) + 1)]),
-            Column("Text", 24.0, notes),
-        ),
-    )
-
-
-def _build_symbols(facts: ReleaseFacts) -> Sheet:
-    return Sheet(
-        "Symbols",
-        join_parts(facts.notice, "Symbols"),
-        ("This worksheet has one table, of the symbols that stand in the place of numbers or beside them.",),
-        (
-            Column("Symbol", _NUMBER, [f"[{symbol}]" for symbol in SYMBOLS]),
-            Column("Meaning", 24.0, list(SYMBOLS.values())),
         ),
     )
 

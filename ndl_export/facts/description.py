@@ -12,9 +12,8 @@ from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.ees import EES_UPLOAD_FILE
+from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE
 from ndl_export.tables.geography import CODE_COLUMNS, Geography
-from ndl_export.tables.plain_csv import ALL_ROWS
 from sources.reference.cohorts import Cohort
 
 OGL_NAME = "Open Government Licence v3.0"

@@ -145,7 +145,12 @@ class Upcoming:
         """`26 November 2026, 9:30am`, or `November 2026`."""
         if self.date:
             return f"{day(self.date)}, {TIME_OF_DAY.hour}:{TIME_OF_DAY.minute:02d}am"
-        return month(Version.parse(self.version).published_in)
+        return month(self.month)
+
+    @property
+    def month(self) -> str:
+        """Its month of publication: `2026-11`."""
+        return Version.parse(self.version).published_in
 
     @property
     def sentence(self) -> str:

@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES
@@ -45,19 +46,22 @@ def list_plan_files(cohorts: Collection[str]) -> dict[tuple[str, str], str]:
     }
 
 
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, nullable=False, metadata={"description": description})
-        for name, kind, description in (
-            ("cohort", pa.string(), "Academic year of the assessment, as time_period in the tables"),
-            ("family", pa.string(), "Family of tables; its plan is noise_plan_<family>.json, or one for each cohort"),
-            ("measurement", pa.int32(), "Which of the plan's measured marginals, from 0"),
-            ("attributes", pa.list_(pa.string()), "Attributes of the marginal; empty for the number of all"),
-            ("categories", pa.list_(pa.string()), "The category of each attribute that the cell counts"),
-            ("sigma", pa.float64(), "Scale of the discrete Gaussian noise, in children or responses"),
-            ("noisy_count", pa.int64(), "Number counted plus noise; may be negative"),
-        )
-    ]
+_DESCRIPTIONS = yaml.safe_load((Path(__file__).parent / "noise_columns.yaml").read_text(encoding="utf-8"))
+
+
+def _build_schema(table: str, types: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return the schema of a file; the type of a column not in `types` is a floating-point number."""
+    return pa.schema(
+        pa.field(name, types.get(name, pa.float64()), nullable=False, metadata={"description": description})
+        for name, description in _DESCRIPTIONS[table].items()
+    )
+
+
+SCHEMA = _build_schema(
+    "noisy_counts",
+    dict.fromkeys(("cohort", "family"), pa.string())
+    | dict.fromkeys(("attributes", "categories"), pa.list_(pa.string()))
+    | {"measurement": pa.int32(), "noisy_count": pa.int64()},
 )
 
 
@@ -185,37 +189,7 @@ COVARIANCE_COUNTS = ("children", "gld_children", "gld")
 development with children; and children with a good level of development in both."""
 WITHIN = ("same", "apart")
 
-_DESCRIPTIONS = {
-    "cohort": "Academic year of the assessment, as time_period in the tables",
-    "region_code": "Region whose councils it is about; an empty text where all councils are measured as one group",
-    "breakdown_topic": "The characteristic that both rows break down by",
-    "breakdown": "The level of the breakdown topic",
-    "sex": "Sex",
-    "other_breakdown": "The level of the other row",
-    "other_sex": "Sex of the other row",
-    "same_children": "Covariance of children_count with that of the other row, of one council",
-    "same_gld_children": "Covariance of gld_children_count with children_count of the other row, of one council",
-    "same_gld": "Covariance of gld_children_count with that of the other row, of one council",
-    "apart_children": "As same_children, where the other row is of another council of the region",
-    "apart_gld_children": "As same_gld_children, where the other row is of another council of the region",
-    "apart_gld": "As same_gld, where the other row is of another council of the region",
-}
-COVARIANCE_SCHEMA = pa.schema(
-    [
-        pa.field(
-            name,
-            pa.string() if name in COVARIANCE_KEYS else pa.float64(),
-            nullable=False,
-            metadata={"description": description},
-        )
-        for name, description in _DESCRIPTIONS.items()
-    ]
-)
-
-
-def write_noise_covariance(folder: Path, covariance: pa.Table, version: str) -> None:
-    """Write the table, which has the columns of `COVARIANCE_SCHEMA`, into `folder`."""
-    write_cells(covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, version)
+COVARIANCE_SCHEMA = _build_schema("noise_covariance", dict.fromkeys(COVARIANCE_KEYS, pa.string()))
 
 
 def find_covariance_faults(covariance: pa.Table, cohorts: Collection[str]) -> Iterator[str]:

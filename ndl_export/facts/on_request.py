@@ -198,7 +198,10 @@ class OnRequest:
         tables = tuple(RequestedTable.of(each) for each in document["tables"])
         measured = [Further(**each) for each in document["measured"]]
         cells = pq.read_table(pa.BufferReader(files[FURTHER_COUNTS_FILE])) if measured else FURTHER_SCHEMA.empty_table()
-        drawn = {each: _read_counts(files[each.plan_file], cells, each) for each in measured}
+        drawn = {}
+        for each in measured:
+            own = cells.filter(pc.equal(cells["release"], each.release)).drop_columns(["release"])
+            drawn[each] = NoisyCounts.read(files[each.plan_file], own, each.cohort, each.family)
         # Each plan reads its own cells and no others, so cells that none names would go unseen.
         if sum(len(own) for own in map(_build_cells, drawn, drawn.values())) != len(cells):
             raise ValueError(f"{FURTHER_COUNTS_FILE} holds cells that no plan names")
@@ -248,8 +251,3 @@ def merge_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
 def _build_cells(of: Further, counts: NoisyCounts) -> pa.Table:
     cells = counts.table(of.cohort, of.family)
     return cells.add_column(0, FURTHER_SCHEMA.field("release"), pa.repeat(of.release, len(cells)))
-
-
-def _read_counts(plan: bytes, cells: pa.Table, of: Further) -> NoisyCounts:
-    own = cells.filter(pc.equal(cells["release"], of.release)).drop_columns(["release"])
-    return NoisyCounts.read(plan, own, of.cohort, of.family)

@@ -171,7 +171,8 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
         try:
             system, root = fsspec.url_to_fs(plain, use_listings_cache=False)
         except ImportError as error:
-            raise StoreError(_explain_not_installed(protocol, error)) from None
+            how = "uv sync --inexact --extra publish" if protocol in _OF_THE_EXTRA else error
+            raise StoreError(f"the library for {protocol}:// is not installed: {how}") from None
         except ValueError:
             if protocol in fsspec.available_protocols():
                 raise StoreError(f"{url}: {_WHAT['NoCredentialsError']}, or its address is not complete") from None
@@ -190,12 +191,6 @@ def _check(url: str, protocol: str, to_write: bool) -> None:
         raise UnusableAddress("a URL of several protocols joined by :: is not supported: give that of the store itself")
     if to_write and protocol in _WEB:
         raise UnusableAddress(f"{url} is a web address, which can only be read: give that of the store behind it")
-
-
-def _explain_not_installed(protocol: str, error: ImportError) -> str:
-    if protocol in _OF_THE_EXTRA:
-        return f"the library for {protocol}:// is not installed: uv sync --inexact --extra publish"
-    return f"the library for {protocol}:// is not installed: {error}"
 
 
 @contextmanager

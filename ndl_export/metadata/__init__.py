@@ -1,4 +1,4 @@
-"""Metadata of a release in the standards that catalogues and tools read, one module per standard.
+"""Metadata of a release in the standards that catalogues and tools read; `templates` has the text of records.
 
 Each module turns the release's description and the content of its files into JSON-ready values. None reads a file of
 the bundle or the clock. What all standards state is in `description`; columns and levels come from the table

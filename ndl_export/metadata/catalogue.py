@@ -10,20 +10,19 @@ requests for tables, and the feed lists the answered ones.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.directory_files import REGISTER_FILE, UPCOMING_FILE, Register, Upcoming, Withdrawal
-from ndl_export.facts.release_facts import TITLE, Version
+from ndl_export.facts.release_facts import TITLE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE
-from ndl_export.metadata.dcat import AUTHORITY, CONTEXT, build_concept, build_date, build_text
-from ndl_export.pages.number_format import join_parts, sentence
+from ndl_export.metadata.portals import DCAT_CONTEXT, read_record
+from ndl_export.pages import kit
 
-_STATUS = {False: ("COMPLETED", "completed"), True: ("WITHDRAWN", "withdrawn")}
-"""Code and label of the status, by whether a release is withdrawn; for datasets and distributions."""
+_TEMPLATES = Path(__file__).parent / "templates"
 _DEVELOPED = "dataset-status/DEVELOP"
 """Status of an announced release."""
 _OF_THE_NEWEST = ("dct:publisher", "dcat:contactPoint", "dct:accrualPeriodicity", "dct:spatial")
@@ -71,6 +70,25 @@ class Published:
         """URL of the release directory, as stated by the release."""
         return self.address.rpartition("/")[0]
 
+    @property
+    def author(self) -> tuple[str, str]:
+        """Name and e-mail address of the publisher."""
+        contact = self.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:")
+        return self.record["dct:publisher"]["foaf:name"]["@value"], contact
+
+    def select(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the properties of the record with these names."""
+        return {name: self.record[name] for name in names}
+
+    def find_distribution(self, kind: str) -> dict[str, Any]:
+        """Return the first distribution in a format, such as `csv`."""
+        found: list[dict[str, Any]] = self.record["dcat:distribution"]
+        return next(each for each in found if each["dct:format"]["@id"].rpartition("/")[2] == kind.upper())
+
+    def get_announcement(self, coming: Upcoming) -> str:
+        """Return the identifier of an announcement; the release itself will have a different address."""
+        return f"{self.directory}/{UPCOMING_FILE}#{coming.version}"
+
 
 def build_catalogue(
     releases: Sequence[Published], upcoming: Sequence[Upcoming] = (), register: Register | None = None
@@ -82,189 +100,39 @@ def build_catalogue(
     """
     newest = releases[-1]
     address = f"{newest.directory}/catalogue.jsonld"
-    series = f"{address}#series"
-    return {
-        "@context": CONTEXT,
-        "@graph": [
-            {
-                "@id": address,
-                "@type": "dcat:Catalog",
-                "dct:title": build_text(f"{TITLE}: all releases"),
-                "dct:description": build_text(
-                    join_parts(newest.notice, "Every release that was published, newest last; none is ever taken away.")
-                ),
-                "dct:publisher": newest.record["dct:publisher"],
-                "dct:language": newest.record["dct:language"],
-                "dct:issued": build_date(releases[0].issued),
-                "dct:modified": build_date(_find_last_change(releases, upcoming)),
-                "dct:license": {"@id": OGL_ADDRESS, "@type": "dct:LicenseDocument", "dct:title": build_text(OGL_NAME)},
-                "foaf:homepage": {"@id": newest.directory, "@type": "foaf:Document"},
-                **(_build_request_links(releases) if register else {}),
-                "dcat:themeTaxonomy": {
-                    "@id": f"{AUTHORITY}/data-theme",
-                    "@type": "skos:ConceptScheme",
-                    "dct:title": build_text("Data theme"),
-                },
-                "dcat:dataset": [
-                    *(_build_dataset(releases, position, series) for position in range(len(releases))),
-                    *(_build_synthetic_dataset(each, each.synthetic) for each in releases if each.synthetic),
-                    *(_build_announced_dataset(newest, each, series) for each in upcoming),
-                ],
-            },
-            _build_series(releases, series),
-        ],
-    }
-
-
-def _build_request_links(releases: Sequence[Published]) -> dict[str, Any]:
-    """Return the links to the register of requests: for programs, and for people if it has a page."""
-    directory = releases[-1].directory
-    found: dict[str, Any] = {"dct:relation": {"@id": f"{directory}/{REGISTER_FILE}"}}
-    # If every release is withdrawn, the directory has no `site`.
-    if all(each.withdrawal for each in releases):
-        return found
-    page = {
-        "@id": f"{directory}/site/requests.html",
-        "@type": "foaf:Document",
-        "dct:title": build_text("Requests for tables"),
-    }
-    return found | {"foaf:page": page}
-
-
-def _build_series(releases: Sequence[Published], name: str) -> dict[str, Any]:
-    first, newest = releases[0], releases[-1]
     periods = [each.record["dct:temporal"] for each in releases]
-    valid = [each for each in releases if each.withdrawal is None]
-    described = {
-        "@id": name,
-        "@type": "dcat:DatasetSeries",
-        "dct:title": build_text(TITLE),
-        "dct:description": build_text(
-            join_parts(
-                newest.notice,
-                "Differentially private statistics on school readiness, from linked early-years records. A newer"
-                " release replaces the one of the same cohort before it, which stays as it was published.",
-            )
-        ),
-        "dct:issued": build_date(first.issued),
-        "dct:modified": build_date(_find_last_change(releases)),
+    rendered = kit.render(
+        _TEMPLATES,
+        "catalogue.yaml.j2",
+        address=address,
+        series=f"{address}#series",
+        title=TITLE,
+        licence=OGL_NAME,
+        licence_address=OGL_ADDRESS,
+        releases=releases,
+        newest=newest,
+        current=next((each for each in reversed(releases) if each.withdrawal is None), None),
+        of_newest=newest.select(_OF_THE_NEWEST),
         # Releases can cover the same period, and dictionaries cannot be members of a set.
-        "dct:temporal": list({str(period): period for period in periods}.values()),
-        "dcat:first": {"@id": first.address},
-        "dcat:last": {"@id": newest.address},
-    }
-    described |= {name: newest.record[name] for name in _OF_THE_NEWEST}
-    return described | ({"dcat:hasCurrentVersion": {"@id": valid[-1].address}} if valid else {})
-
-
-def _build_dataset(releases: Sequence[Published], position: int, series: str) -> dict[str, Any]:
-    """Return the record of the release at `position`, with its links in the series and its status."""
-    release = releases[position]
-    code, label = _STATUS[release.withdrawal is not None]
-    record = {name: value for name, value in release.record.items() if name != "@context"}
-    record |= {
-        "dct:title": build_text(f"{TITLE}, release {release.version}"),
-        "dct:modified": build_date(release.changed),
-        "dcat:inSeries": {"@id": series},
-        "adms:status": build_concept(f"dataset-status/{code}", label),
-        # CKAN's harvester reads the status of distributions only, so each has one.
-        "dcat:distribution": [
-            entry | {"adms:status": build_concept(f"distribution-status/{code}", label)}
-            for entry in record["dcat:distribution"]
-        ],
-    }
-    # It reads the description of a dataset, but not its status.
-    if release.withdrawal:
-        for name in ("dct:description", "adms:versionNotes"):
-            record[name] = build_text(f"{release.withdrawal.sentence} {record[name]['@value']}")
-    if position > 0:
-        record["dcat:prev"] = {"@id": releases[position - 1].address}
-    if position + 1 < len(releases):
-        record["dcat:next"] = {"@id": releases[position + 1].address}
-    return record
-
-
-_AS_THE_RELEASE = (
-    *("dct:publisher", "dcat:contactPoint", "dct:accessRights", "dct:language", "dct:spatial", "dct:temporal"),
-    "dcat:theme",
-)
-"""Properties that synthetic children take from their release."""
-
-
-def _build_synthetic_dataset(release: Published, package: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the synthetic children of a release as a dataset in no series, with the status of the release."""
-    code, label = _STATUS[release.withdrawal is not None]
-    withdrawn = release.withdrawal.sentence if release.withdrawal else ""
-    address, rows = package["homepage"], (CSV_FILE, PARQUET_FILE)
-    described = {
-        "@id": address,
-        "@type": "dcat:Dataset",
-        "dct:title": build_text(package["title"]),
-        "dct:description": build_text(" ".join(filter(None, (withdrawn, package["description"])))),
-        "dct:identifier": address,
-        "dct:issued": build_date(release.issued),
-        "dct:modified": build_date(release.changed),
-        "dct:source": {"@id": release.address},
-        "dcat:version": release.version,
-        "dcat:keyword": [build_text(word) for word in package["keywords"]],
-        "dcat:landingPage": {"@id": f"{address}/{QUALITY_PAGE}", "@type": "foaf:Document"},
-        "adms:status": build_concept(f"dataset-status/{code}", label),
-        "dcat:distribution": [
-            _build_rows_distribution(release, address, each)
-            | {"adms:status": build_concept(f"distribution-status/{code}", label)}
-            for each in package["resources"]
-            if each["path"] in rows
-        ],
-    }
-    return described | {name: release.record[name] for name in _AS_THE_RELEASE}
-
-
-def _build_rows_distribution(release: Published, address: str, resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file of synthetic rows, described like the release's distributions of the same format."""
-    same_format = next(
-        entry
-        for entry in release.record["dcat:distribution"]
-        if entry["dct:format"]["@id"].rpartition("/")[2] == resource["format"].upper()
+        periods=list({str(period): period for period in periods}.values()),
+        upcoming=upcoming,
+        changed=_find_last_change(releases, upcoming),
+        changed_series=_find_last_change(releases),
+        developed=_DEVELOPED,
+        register=register,
+        register_file=REGISTER_FILE,
+        quality_page=QUALITY_PAGE,
+        synthetic_rows=(CSV_FILE, PARQUET_FILE),
     )
-    file = f"{address}/{resource['path']}"
-    own = {
-        "@id": f"{address}#{resource['path']}",
-        "dct:title": build_text(resource["title"]),
-        "dct:description": build_text(join_parts(release.notice, resource["title"])),
-        "dcat:accessURL": {"@id": file, "@type": "rdfs:Resource"},
-        "dcat:downloadURL": {"@id": file, "@type": "rdfs:Resource"},
-        "dcat:byteSize": {"@value": str(resource["bytes"]), "@type": "xsd:nonNegativeInteger"},
-        "spdx:checksum": same_format["spdx:checksum"]
-        | {
-            "spdx:checksumValue": {
-                "@value": resource["hash"].removeprefix("sha256:"),
-                "@type": "xsd:hexBinary",
-            }
-        },
-    }
-    return same_format | own
-
-
-def _build_announced_dataset(newest: Published, coming: Upcoming, series: str) -> dict[str, Any]:
-    """Return an announced release: it has the status of one in development, and no distribution.
-
-    `dct:available` is its day or month. It has no date of issue or modification.
-    """
-    month = {"@value": Version.parse(coming.version).published_in, "@type": "xsd:gYearMonth"}
-    when = {"@value": coming.date, "@type": "xsd:date"} if coming.date else month
-    described = {
-        "@id": _build_announcement_address(newest, coming),
-        "@type": "dcat:Dataset",
-        "dct:title": build_text(f"{TITLE}, release {coming.version}"),
-        "dct:description": build_text(join_parts(newest.notice, coming.sentence)),
-        "dct:identifier": _build_announcement_address(newest, coming),
-        "dct:available": when,
-        "dcat:version": coming.version,
-        "dcat:inSeries": {"@id": series},
-        "dcat:landingPage": {"@id": newest.directory, "@type": "foaf:Document"},
-        "adms:status": build_concept(_DEVELOPED, "under development"),
-    }
-    return described | {name: newest.record[name] for name in _OF_THE_NEWEST}
+    found = read_record(rendered)
+    datasets = found["catalogue"]["dcat:dataset"]
+    # The stored records are merged here, because reading them again as YAML takes seconds for ten releases.
+    for position, release in enumerate(releases):
+        status = {"adms:status": datasets[position].pop("dcat:distribution")}
+        files = [entry | status for entry in release.record["dcat:distribution"]]
+        record = {name: value for name, value in release.record.items() if name != "@context"}
+        datasets[position] = record | datasets[position] | {"dcat:distribution": files}
+    return {"@context": DCAT_CONTEXT, "@graph": [found["catalogue"], found["series"]]}
 
 
 def is_announced(dataset: Mapping[str, Any]) -> bool:
@@ -274,16 +142,8 @@ def is_announced(dataset: Mapping[str, Any]) -> bool:
     return isinstance(status, dict) and str(status.get("@id", "")).endswith(f"/{_DEVELOPED}")
 
 
-def _build_announcement_address(newest: Published, coming: Upcoming) -> str:
-    """Return the identifier of an announcement; the release itself will have a different address."""
-    return f"{newest.directory}/{UPCOMING_FILE}#{coming.version}"
-
-
 def _find_last_change(releases: Sequence[Published], upcoming: Sequence[Upcoming] = ()) -> str:
     return max([*(each.changed for each in releases), *(each.announced_on for each in upcoming)])
-
-
-_NAMESPACE = "http://www.w3.org/2005/Atom"
 
 
 def build_feed(
@@ -294,81 +154,15 @@ def build_feed(
     `releases` are oldest first, at least one; `upcoming` are the announced ones. An answered request in `register` has
     an entry after the release that answered it.
     """
-    newest = releases[-1]
-    # `xmlns` as an attribute, so that ElementTree writes no prefix before every name.
-    root = ET.Element("feed", {"xmlns": _NAMESPACE, "xml:lang": "en"})
-    address = f"{newest.directory}/feed.xml"
-    _add(root, "id", address)
-    _add(root, "title", join_parts(newest.notice, f"{TITLE}: releases"))
-    _add(root, "updated", _format_moment(_find_last_change(releases, upcoming)))
-    _add(root, "rights", OGL_NAME)
-    _add_link(root, "self", "application/atom+xml", address)
-    _add_link(root, "alternate", "text/html", newest.directory)
-    _add_author(root, newest)
-    for coming in reversed(upcoming):
-        title = f"Announced for {coming.when}: {TITLE}, release {coming.version}"
-        entry = _add_entry(
-            root, newest, _build_announcement_address(newest, coming), title, coming.announced_on, newest.directory
-        )
-        _add_summary(entry, "announced", join_parts(newest.notice, coming.sentence))
-    for release in reversed(releases):
-        withdrawn = release.withdrawal
-        title = f"{'Withdrawn: ' if withdrawn else ''}{TITLE}, release {release.version}"
-        page = f"{release.address}/site/index.html"
-        entry = _add_entry(root, release, release.address, title, release.changed, page, release.issued)
-        _add_link(entry, "enclosure", "application/zip", f"{release.address}.zip")
-        summary = join_parts(release.notice, withdrawn.sentence if withdrawn else "", release.notes)
-        _add_summary(entry, "withdrawn" if withdrawn else "", summary)
-        for answer in register.requests if register and not withdrawn else ():
-            if answer.answered_in == release.version:
-                name = f"{release.directory}/{REGISTER_FILE}#{answer.name}"
-                title = f"Asked for and answered: {answer.title}"
-                page = f"{release.address}/site/{answer.page}"
-                entry = _add_entry(root, release, name, title, release.issued, page, release.issued)
-                purpose = f"Asked for by {answer.asked_by}. What for: {sentence(answer.purpose)}"
-                part = f"{purpose} The table is part of release {release.version}."
-                _add_summary(entry, "answered", join_parts(release.notice, part))
-    ET.indent(root)
-    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text + b"\n"
-
-
-def _add_entry(
-    root: ET.Element, release: Published, name: str, title: str, updated: str, page: str, published: str = ""
-) -> ET.Element:
-    """Add an entry with the publisher of a release; `updated` and `published` are days, `page` is a URL."""
-    entry = ET.SubElement(root, "entry")
-    _add(entry, "id", name)
-    _add(entry, "title", join_parts(release.notice, title))
-    _add(entry, "updated", _format_moment(updated))
-    if published:
-        _add(entry, "published", _format_moment(published))
-    _add_author(entry, release)
-    _add_link(entry, "alternate", "text/html", page)
-    return entry
-
-
-def _add_summary(entry: ET.Element, term: str, summary: str) -> None:
-    """Add the category, if there is one, and the summary of an entry."""
-    if term:
-        ET.SubElement(entry, "category", {"term": term})
-    _add(entry, "summary", summary)
-
-
-def _add_author(parent: ET.Element, release: Published) -> None:
-    author = ET.SubElement(parent, "author")
-    _add(author, "name", release.record["dct:publisher"]["foaf:name"]["@value"])
-    _add(author, "email", release.record["dcat:contactPoint"]["vcard:hasEmail"]["@id"].removeprefix("mailto:"))
-
-
-def _add_link(parent: ET.Element, relation: str, media_type: str, address: str) -> None:
-    ET.SubElement(parent, "link", {"rel": relation, "type": media_type, "href": address})
-
-
-def _add(parent: ET.Element, name: str, text: str) -> None:
-    ET.SubElement(parent, name).text = text
-
-
-def _format_moment(day: str) -> str:
-    # Atom's dates have a time, and a release has only a day.
-    return f"{day}T00:00:00Z"
+    return kit.render(
+        _TEMPLATES,
+        "feed.xml.j2",
+        title=TITLE,
+        rights=OGL_NAME,
+        newest=releases[-1],
+        releases=releases[::-1],
+        upcoming=upcoming[::-1],
+        changed=_find_last_change(releases, upcoming),
+        requests=register.requests if register else (),
+        register_file=REGISTER_FILE,
+    ).encode()

@@ -42,9 +42,16 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.media_types import MEDIA_TYPES
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import Table
-from ndl_export.tables.ees import INSTEAD, NOTHING, CsvColumn, list_csv_columns, list_csv_key
-from ndl_export.tables.plain_csv import ALL_ROWS, find_table, list_plain_columns, list_row_key
-from ndl_export.tables.schema import LEVEL, SCHEMA_VERSION, ColumnRole
+from ndl_export.tables.csv_files import (
+    ALL_ROWS,
+    INSTEAD,
+    NOTHING,
+    CsvColumn,
+    find_table,
+    list_csv_columns,
+    list_plain_columns,
+)
+from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
 
 _DIALECT = {"delimiter": ",", "quoteChar": '"', "doubleQuote": True, "header": True}
 _TYPES = {"string": "string", "int64": "integer", "double": "number"}
@@ -90,13 +97,13 @@ class _CsvFile:
 def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
     """Return the description of a table's CSV file, or None for any other file."""
     if table := find_table(name, facts.tables):
-        return _CsvFile(
-            f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), list_row_key(table)
-        )
+        key = ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))
+        return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), key)
     if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
-        return _CsvFile(
-            f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), list_csv_key(table)
-        )
+        # Area codes of other levels than the row's may be empty.
+        areas = (f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
+        key = ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
+        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), key)
     return None
 
 

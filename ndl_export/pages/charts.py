@@ -192,7 +192,10 @@ def build_tile_map(places: Mapping[str, tuple[int, int]], figures: Mapping[str, 
         TILE_ROW * max(y for _, y in places.values()) + TILE_ROW * 4 // 3,
         [(code, middles[code], kind(figure.value), label, figure) for code, (label, figure) in figures.items()],
         [middle for code, middle in middles.items() if code not in figures],
-        [(f"c{place}", _format_class(low + place * width, width)) for place in range(number)],
+        [
+            (f"c{place}", f"{start}% to {'' if start + width == 100 else 'under '}{start + width}%")
+            for place, start in enumerate(range(low, low + number * width, width))
+        ],
     )
 
 
@@ -201,10 +204,6 @@ def _choose_classes(least: float, most: float, width: int) -> tuple[int, int, in
     low = width * math.floor(least / width)
     # 1e-9: a value on a boundary belongs to the class above it. 99.9: 100% belongs to the class below it.
     return low, width, max(1, math.ceil((min(most, 99.9) - low + 1e-9) / width))
-
-
-def _format_class(low: int, width: int) -> str:
-    return f"{low}% to {'' if low + width == 100 else 'under '}{low + width}%"
 
 
 @dataclass(frozen=True)
@@ -302,7 +301,8 @@ def columns(
 
     `ticks` are labels at positions 0 to len(parts).
     """
-    top = _round_up(max([*parts, *last], default=0))
+    largest = max([*parts, *last], default=0)
+    top = next((top for top in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8) if largest <= top), 1.0)
     step = (COLUMNS_WIDTH - COLUMNS_LEFT - COLUMNS_RIGHT) / max(len(parts), 1)
     # The last delivery may have more groups than this one.
     edges = [COLUMNS_LEFT + number * step for number in range(max(len(parts), len(last)) + 1)]
@@ -334,8 +334,3 @@ def _describe_columns(labels: Sequence[str], parts: Sequence[float]) -> str:
 
 def _compute_height(share: float, top: float) -> float:
     return COLUMNS_HEIGHT - _COLUMNS_BOTTOM - share / top * (COLUMNS_HEIGHT - _COLUMNS_TOP - _COLUMNS_BOTTOM)
-
-
-def _round_up(share: float) -> float:
-    """Return the lowest axis maximum that covers the share."""
-    return next((top for top in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8) if share <= top), 1.0)

@@ -5,15 +5,18 @@ Values are escaped in HTML, so text from a council cannot become markup. They ar
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from xml.sax.saxutils import escape
 
 import jinja2
+from markupsafe import Markup
 
 from ndl_export.pages import charts, number_format
 from privacy.doors.sql import quote_text
@@ -22,6 +25,8 @@ _OWN = Path(__file__).parent / "templates"
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ONE_AT_A_TIME = Lock()
 """Held while rendering: rendering in parallel saves no time, and each thread would compile the templates again."""
+_SPECIAL_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
+"""Characters that are a line break, or are not allowed, in YAML and not in JSON."""
 _DIRECTION_MARKS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Characters that make text appear in a different order from the one it is written in."""
 
@@ -53,19 +58,19 @@ def _make_environment(folder: Path) -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters |= {each.__name__: each for each in number_format.FILTERS} | {
-        "runs": _group_runs,
+        # Consecutive lines with the same value of `key`. jinja2's `groupby` would sort them.
+        "runs": lambda lines, key: [(value, list(run)) for value, run in groupby(lines, key=itemgetter(key))],
         "sql": quote_text,
-        "cell": _escape_cell,
+        "json": _format_json,
+        # Not the escapes of HTML, which also replace quotation marks.
+        "xml": lambda text: Markup(escape(text)),
+        "cell": lambda text: text.replace("|", "\\|"),
     }
     made.globals["charts"] = charts
     return made
 
 
-def _escape_cell(text: str) -> str:
-    """Return text for a cell of a Markdown table."""
-    return text.replace("|", "\\|")
-
-
-def _group_runs(lines: Iterable[dict[str, Any]], key: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Return consecutive lines with the same value of `key`, and that value. jinja2's `groupby` would sort them."""
-    return [(value, list(run)) for value, run in groupby(lines, key=lambda line: line[key])]
+def _format_json(value: Any) -> Markup:
+    """Return a value as JSON that is also YAML, for templates of records."""
+    text = json.dumps(value, ensure_ascii=False)
+    return Markup(_SPECIAL_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text))

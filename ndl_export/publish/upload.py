@@ -375,21 +375,7 @@ def _rank(name: str) -> tuple[int, str]:
     return _ORDER.index(name if name in _ORDER else folder), name
 
 
-_DEFINED = """
-SELECT 'table', schema_name, table_name, sql, comment FROM duckdb_tables() WHERE database_name = 'built'
-UNION ALL
-SELECT 'view', schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = 'built' AND NOT internal
-UNION ALL
-SELECT 'column', schema_name, table_name || '.' || column_name, data_type, comment
-FROM duckdb_columns() WHERE database_name = 'built' AND NOT internal
-UNION ALL
-SELECT 'function', schema_name, function_name, concat(parameters::VARCHAR, macro_definition), comment
-FROM duckdb_functions() WHERE database_name = 'built' AND NOT internal
-UNION ALL
-SELECT 'type', schema_name, type_name, labels::VARCHAR, comment
-FROM duckdb_types() WHERE database_name = 'built' AND NOT internal
-ORDER BY ALL
-"""
+_DEFINED = (Path(__file__).parent / "definitions.sql").read_text(encoding="utf-8")
 
 
 def is_same_database(one: Path, other: Path) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
@@ -251,41 +253,29 @@ def _index_official_figures(cohort: str) -> dict[tuple[str, ...], Figure]:
     }
 
 
+_REMARKS: dict[str, str] = yaml.safe_load(
+    (Path(__file__).parent / "templates" / "remarks.yaml").read_text(encoding="utf-8")
+)
+
+
 def england_remarks(cohort: str) -> Sentences:
     """Explain the source of England's figures by area, and how they differ from ours."""
-    sources = _format_sources(cohort, _ENGLAND)
-    if not sources:
-        return _explain_not_held(cohort)
-    return (
-        f"England: official statistics of the academic year {Cohort(cohort).label}, every child assessed in England,"
-        f" without noise ({sources}). Ours count the children in the extracts. A change in what is recorded, as of the"
-        " goals in 2021, breaks both series alike.",
-    )
+    return (_explain_sources("england", cohort, _ENGLAND),)
 
 
 def gld_remarks(cohort: str, area: Geography) -> Sentences:
     """Explain the source of official figures by characteristic, and how they differ from ours."""
-    sources = _format_sources(cohort, _ENGLAND, area.code)
-    if not sources:
-        return _explain_not_held(cohort)
-    own = (
-        " The council’s own official figure is about the same children as ours: where the extracts are complete it lies"
-        " within the interval in 95 of 100 rows."
-        if _format_sources(cohort, area.code)
-        else ""
-    )
-    return (
-        f"Official statistics: academic year {Cohort(cohort).label}, every child assessed, without noise ({sources})."
-        f" Ours count the children in the extracts.{own}",
-    )
+    own = _REMARKS["own"] if _format_sources(cohort, area.code) else ""
+    return (join_parts(_explain_sources("groups", cohort, _ENGLAND, area.code), own),)
+
+
+def _explain_sources(name: str, cohort: str, *areas: str) -> str:
+    sources = _format_sources(cohort, *areas)
+    return _REMARKS[name if sources else "not held"].format(year=Cohort(cohort).label, sources=sources)
 
 
 def _format_sources(cohort: str, *areas: str) -> str:
     return "; ".join(dict.fromkeys(each.source for each in read_official_figures(cohort) if each.area_code in areas))
-
-
-def _explain_not_held(cohort: str) -> Sentences:
-    return (f"The Department for Education’s figures of {Cohort(cohort).label} are not held here.",)
 
 
 def review_remarks(cohort: str, area: Geography) -> Sentences:
@@ -302,9 +292,4 @@ def review_remarks(cohort: str, area: Geography) -> Sentences:
     # Eleven in twelve: children who turn 2½ from April to March were born from October to September, and cohorts are
     # born from September to August.
     year = next(iter(found.values())).financial_year
-    return (
-        f"Official statistics (OHID) of children who turned 2½ in the financial year {year[:4]}/{year[4:]}, eleven in"
-        f" twelve of them of this cohort: {'; '.join(official)}. They count children with a score. This chart counts"
-        " every child reviewed, and is lower where there is no score: do not compare the two as they stand. Councils’"
-        " own figures are in Fingertips, indicator C08a.",
-    )
+    return (_REMARKS["review"].format(year=f"{year[:4]}/{year[4:]}", figures="; ".join(official)),)

@@ -41,7 +41,7 @@ from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import Release, release_of
 from ndl_export.site.panels import Chart, Panel
 from ndl_export.site.views import SHAPES, build_charts, build_requested_charts
-from ndl_export.tables.ees import NOTHING
+from ndl_export.tables.csv_files import NOTHING
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import BREAK, FLAG_MEANINGS, SYMBOLS, Flag
 from sources.reference.cohorts import Cohort
@@ -174,13 +174,13 @@ def build_site_downloads(
 
 
 def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes]:
-    return {f"{chart.shape.name}.csv": _build_chart_csv(chart) for shown in charts.values() for chart in shown}
-
-
-def _build_chart_csv(chart: Chart) -> bytes:
-    """Return one line per figure, exactly as the page shows it, including all councils together."""
-    rows = (row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line))
-    return format_csv(CSV_HEADER, rows).encode()
+    """Return one CSV file per chart: a line per figure, as the page shows it, all councils together included."""
+    rows = {
+        chart.shape.name: (row for panel in chart.panels for line in panel.lines for row in _iter_rows(panel, line))
+        for shown in charts.values()
+        for chart in shown
+    }
+    return {f"{name}.csv": format_csv(CSV_HEADER, lines).encode() for name, lines in rows.items()}
 
 
 def _iter_rows(panel: Panel, line: Line) -> Iterator[tuple[str, ...]]:

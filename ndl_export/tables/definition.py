@@ -69,7 +69,10 @@ class Column(_Part):
     def _listed(cls, levels: object) -> object:
         """Accept levels as a list of labels with categories too."""
         # Plans and bundles are JSON with sorted keys, which cannot keep the order of an object's levels.
-        if not isinstance(levels, list | tuple) or not all(map(_is_level, levels)):
+        if not isinstance(levels, list | tuple) or not all(
+            isinstance(each, dict) and each.keys() == {"label", "categories"} and isinstance(each["label"], str)
+            for each in levels
+        ):
             return levels
         found = {each["label"]: each["categories"] for each in levels}
         # A label that comes twice would be lost in the dictionary, so the list is left as it is, which pydantic
@@ -79,11 +82,6 @@ class Column(_Part):
     @field_serializer("levels", when_used="json-unless-none")
     def _serialise_levels(self, levels: dict[str, tuple[str, ...]]) -> list[dict[str, object]]:
         return [{"label": label, "categories": categories} for label, categories in levels.items()]
-
-
-def _is_level(listed: object) -> bool:
-    keys = {"label", "categories"}
-    return isinstance(listed, dict) and listed.keys() == keys and isinstance(listed["label"], str)
 
 
 class Figure(_Part):
@@ -160,7 +158,11 @@ def build_table(definition: Definition, family: Family) -> Table:
     """
     if problems := list(_find_problems(dict(enumerate(definition.columns)), definition.figure, family)):
         raise InvalidDefinition("\n".join(problems))
-    filters = tuple(_build_filter(column, family) for column in definition.columns)
+    labels = [column.label or family.attribute(column.attribute).label for column in definition.columns]
+    filters = tuple(
+        Filter(column.name or column.attribute, label, column.description or label)
+        for column, label in zip(definition.columns, labels, strict=True)
+    )
     axes = tuple(
         Axis(entry.name, column.attribute, _build_selections(column, family.attribute(column.attribute)))
         for entry, column in zip(filters, definition.columns, strict=True)
@@ -252,19 +254,14 @@ def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family:
     filters = [column.name or column.attribute for column in columns.values()]
     yield from (f"two columns are called {name}" for name in dict.fromkeys(filters) if filters.count(name) > 1)
     # Time, place, filters and figures are columns of one table, and views of the analyst database add theirs.
-    taken = {*_RESERVED, *MEASURES, *_list_figure_columns(figure, family)}
+    measures = (MEASURES[family.counted], *(build_measures(figure, family).values() if figure else ()))
+    taken = {*_RESERVED, *MEASURES, *(column.name for each in measures for column in list_measure_columns(each))}
     yield from (f"a column cannot be called {name}" for name in filters if name in taken)
     # Without levels, an attribute that does not exist has no number of rows.
     if all(column.attribute in known for column in columns.values()):
         rows = math.prod(len(_build_selections(column, known[column.attribute])) for column in columns.values())
         if rows > MOST_ROWS:
             yield f"it would have {rows:,} rows an area, and {MOST_ROWS:,} are the most: leave out a column"
-
-
-def _list_figure_columns(figure: Figure | None, family: Family) -> list[str]:
-    """Return the column names of a table's count and, if given, of its figure."""
-    measures = [MEASURES[family.counted], *(build_measures(figure, family).values() if figure else ())]
-    return [column.name for measure in measures for column in list_measure_columns(measure)]
 
 
 _RESERVED = frozenset(
@@ -324,12 +321,6 @@ def build_measures(figure: Figure, family: Family) -> dict[str, Measure]:
 
 def _name_measures(figure: str) -> tuple[str, str]:
     return f"{figure}_count", f"{figure}_percent"
-
-
-def _build_filter(column: Column, family: Family) -> Filter:
-    attribute = family.attribute(column.attribute)
-    label = column.label or attribute.label
-    return Filter(column.name or column.attribute, label, column.description or label)
 
 
 def _build_selections(column: Column, attribute: Attribute) -> tuple[Selection, ...]:

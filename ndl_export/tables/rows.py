@@ -242,19 +242,16 @@ class Layout:
             row_of=self.row_of[own],
         )
 
-    def _select_areas(self, index: int) -> list[Geography]:
-        return [self.areas[area] for area in np.unique(self.area_of[self.cohort_of == index])]
-
     def _find_breaks(self, index: int) -> NDArray[np.bool_]:
         """Return whether each row of a cohort has a break.
 
         A break is a change in what the area's councils record, or a change in the set of these councils.
         """
         own, cohort = self.cohort_of == index, self.cohorts[index]
-        earlier = self._select_areas(index - 1) if index else []
+        earlier = np.unique(self.area_of[self.cohort_of == index - 1]) if index else ()
         # Compared with the cohort before in the release, so a year that it leaves out cannot hide a break.
         before = self.cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", None)
-        members = {(area.level, area.code): area.councils for area in earlier}
+        members = {(area.level, area.code): area.councils for area in map(self.areas.__getitem__, earlier)}
         # An area that the cohort before lacks breaks no series.
         others = np.array([members.get((a.level, a.code), a.councils) != a.councils for a in self.areas], dtype=bool)
         flags: NDArray[np.bool_] = others[self.area_of[own]]

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import pyarrow as pa
+import yaml
 
 from ndl_export.tables.model import Measure, Table
 
@@ -20,7 +22,6 @@ SCHEMA_VERSION = "1.0.0"
 """Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
 
 TIME_IDENTIFIER = "Academic year"
-INTERVAL = "95% interval"
 
 
 class Flag(StrEnum):
@@ -111,23 +112,14 @@ class PublishedColumn:
         return {ColumnRole.FLAG: tuple(Flag), ColumnRole.BREAK: (BREAK,)}.get(self.role, ())
 
 
-TIME_COLUMNS = (
-    PublishedColumn(
-        "time_period",
-        "Time period",
-        pa.string(),
-        "Academic year of the assessment, 202425 for 2024/25",
-        ColumnRole.TIME,
-    ),
-    PublishedColumn(
-        "time_identifier",
-        "Time identifier",
-        pa.string(),
-        f"Kind of period, always {TIME_IDENTIFIER!r}",
-        ColumnRole.TIME,
-    ),
+_STATED = yaml.safe_load((Path(__file__).parent / "columns.yaml").read_text(encoding="utf-8"))
+TIME_COLUMNS, PLACE_COLUMNS = (
+    tuple(
+        PublishedColumn(name, label, pa.string(), description, role)
+        for name, (label, description) in _STATED[role].items()
+    )
+    for role in (ColumnRole.TIME, ColumnRole.PLACE)
 )
-
 BREAK_COLUMN = PublishedColumn(
     "series_break",
     "Break in the time series",
@@ -139,24 +131,6 @@ BREAK_COLUMN = PublishedColumn(
 LEVEL = "geographic_level"
 OWN_AREA = ("area_code", "area_name")
 """Place columns that identify the row's area at any level; each later place column belongs to one level."""
-
-PLACE_COLUMNS = tuple(
-    PublishedColumn(name, label, pa.string(), description, ColumnRole.PLACE)
-    for name, label, description in (
-        (LEVEL, "Geographic level", "Kind of area the row is about"),
-        (OWN_AREA[0], "Area code", "ONS code of the row's own area, at any level; the level itself where it has none"),
-        (OWN_AREA[1], "Area", "Name of the row's own area, at any level"),
-        ("country_code", "Country code", "ONS code of the country"),
-        ("country_name", "Country", "Name of the country"),
-        ("region_code", "Region code", "ONS code of the region; on rows of regions and local authorities"),
-        ("region_name", "Region", "Name of the region; on rows of regions and local authorities"),
-        ("old_la_code", "DfE local authority code", "DfE three-digit code; on rows of local authorities"),
-        ("new_la_code", "ONS local authority code", "ONS nine-character code; on rows of local authorities"),
-        ("la_name", "Local authority", "Name of the local authority; on its own rows"),
-        ("english_devolved_area_code", "English devolved area code", "ONS code; on rows of devolved areas"),
-        ("english_devolved_area_name", "English devolved area", "Name of the devolved area; on its own rows"),
-    )
-)
 
 
 def list_columns(table: Table) -> tuple[PublishedColumn, ...]:
@@ -179,14 +153,13 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     found = []
     for role, (_, label, description) in _OF_MEASURE.items():
         if role not in _ABSENT_ROLES[measure.is_count, measure.modelled]:
-            words = description.format(measure.description) + (
-                _format_caveat(measure) if role is ColumnRole.FIGURE else ""
-            )
+            words = _FLAGS if role is ColumnRole.FLAG else description.format(measure.description)
+            words += _format_caveat(measure) if role is ColumnRole.FIGURE else ""
             found.append(
                 PublishedColumn(
                     get_column_name(measure, role),
                     label.format(measure.label),
-                    _choose_type(measure, role),
+                    _TYPES.get(role, pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()),
                     words,
                     role,
                     measure,
@@ -195,12 +168,7 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
     return tuple(found)
 
 
-def _choose_type(measure: Measure, role: ColumnRole) -> pa.DataType:
-    if role is ColumnRole.FLAG:
-        return pa.string()
-    return pa.int64() if measure.is_count and role is ColumnRole.FIGURE else pa.float64()
-
-
+_TYPES = {ColumnRole.FLAG: pa.string()}
 _ABSENT_ROLES = {
     # (True, True) is missing on purpose: no count is modelled.
     (True, False): set(MODEL_WITH_INTERVAL),
@@ -213,11 +181,6 @@ _ABSENT_ROLES = {
 def get_column_name(measure: Measure, role: ColumnRole) -> str:
     """Return the name of a measure's column in a role."""
     return measure.name + _OF_MEASURE[role][0]
-
-
-def is_flag(column: str) -> bool:
-    """Return whether a column name is that of a flag column."""
-    return column.endswith(_OF_MEASURE[ColumnRole.FLAG][0])
 
 
 def build_arrow_schema(table: Table) -> pa.Schema:
@@ -250,32 +213,4 @@ def _format_caveat(measure: Measure) -> str:
 _FLAGS = "; ".join(
     f"{flag}: {meaning}" for flag, meaning in ({"NULL": "the figure can be used"} | FLAG_MEANINGS).items()
 )
-_OF_MEASURE = {
-    ColumnRole.FIGURE: ("", "{}", "{}"),
-    ColumnRole.ESTIMATE: (
-        "_estimate",
-        "{} (estimate)",
-        "{}: unbiased estimate, not rounded, may be negative; add up this, never the count",
-    ),
-    ColumnRole.LOWER: ("_lower_ci", "{} (lower 95% limit)", f"{{}}: lower end of the {INTERVAL}"),
-    ColumnRole.UPPER: ("_upper_ci", "{} (upper 95% limit)", f"{{}}: upper end of the {INTERVAL}"),
-    ColumnRole.FLAG: ("_flag", "{} (flag)", _FLAGS),
-    ColumnRole.MODEL: (
-        "_model",
-        "{} (model)",
-        "{}: a model's estimate on rows of councils, drawn towards what its council and its characteristic have in"
-        " general, unless it differs by more than noise explains; steadier for small groups, to be used with its own"
-        " interval",
-    ),
-    ColumnRole.MODEL_LOWER: (
-        "_model_lower_ci",
-        "{} (model, lower 95% limit)",
-        f"{{}}: lower end of the model's {INTERVAL}",
-    ),
-    ColumnRole.MODEL_UPPER: (
-        "_model_upper_ci",
-        "{} (model, upper 95% limit)",
-        f"{{}}: upper end of the model's {INTERVAL}",
-    ),
-}
-"""Suffix of the name, label and description of each column of a measure, in order, from the measure's own."""
+_OF_MEASURE = {ColumnRole(role): words for role, words in _STATED["measure"].items()}

@@ -1,4 +1,7 @@
-"""The analyst database in other hands: the oldest DuckDB that it promises to work with, the newest 1.x, a notebook."""
+"""The releases in other hands: the oldest DuckDB that the database promises to work with, the newest 1.x, a notebook.
+
+The snippets of docs/reading-over-https.md run unchanged against a local web server that has the release directory.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,21 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.build import NOTEBOOK_FILE
 from ndl_export.analyst_db.help import MACROS, WORKED_QUERIES
 from tests.support import PROJECT
+from tests.support.areas import lacking
 from tests.support.export.standard_validators import program
+from tests.support.export.store_servers import web_server
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +38,7 @@ EMPTY_WITHOUT_REQUESTS = {
 
 
 def finds(python: Path, database: Path) -> Any:
-    said = subprocess.run([python, CLIENT, database], check=True, capture_output=True, text=True)
-    return json.loads(said.stdout)
+    return json.loads(subprocess.run([python, CLIENT, database], check=True, capture_output=True).stdout)
 
 
 @pytest.mark.parametrize(("environment", "version"), [("duckdb-oldest", "1.2.0"), ("notebook", "1.")])
@@ -53,22 +59,7 @@ def test_the_notebook_answers_from_the_file_alone(
 ) -> None:
     database, page = request.getfixturevalue(directory) / DATABASE_FILE, tmp_path / "questions.html"
     _export(page, database)
-    text = page.read_text(encoding="utf-8")
-    assert text.count("data:image/png") == 5
-    with duckdb.connect(str(database), read_only=True) as reader:
-        ((widest,),) = reader.execute(
-            "SELECT area_name FROM latest.gld_differences WHERE comparison = 'Not eligible less eligible'"
-            " AND geographic_level = 'Local authority' AND time_period = latest_cohort()"
-            " ORDER BY gld_difference_points DESC NULLS LAST LIMIT 1"
-        ).fetchall()
-        ((step,),) = reader.execute(
-            "SELECT round(gld_difference_points)::INTEGER FROM latest.gld_differences WHERE is_all_together"
-            " AND time_period = latest_cohort()"
-            " AND comparison = 'All five domains at or above less two or more below'"
-        ).fetchall()
-    # The page holds the notebook's source as well: what is looked for must not stand there.
-    assert f"widest in {widest}" in text or re.search(r"\d councils may have the widest gap", text)
-    assert step is None or f"{step} points ahead of those below two or more" in text
+    assert page.read_text(encoding="utf-8").count("data:image/png") == 5
 
 
 def test_the_notebook_of_an_unpacked_archive_answers_from_the_files_beside_it(
@@ -82,12 +73,6 @@ def test_the_notebook_of_an_unpacked_archive_answers_from_the_files_beside_it(
     assert page.read_text(encoding="utf-8").count("data:image/png") == 5
 
 
-def test_the_notebook_says_what_to_do_without_a_database(tmp_path: Path) -> None:
-    page = tmp_path / "questions.html"
-    _export(page, tmp_path / "nowhere.duckdb")
-    assert "There is no database at" in page.read_text(encoding="utf-8")
-
-
 def _export(page: Path, database: Path | None, notebook: Path | None = None, folder: Path | None = None) -> None:
     notebook = notebook or Path(shutil.copy(NOTEBOOK, page.parent))  # marimo keeps notes of a session beside it
     command = [program("notebook", "marimo"), "export", "html", notebook, "-o", page]
@@ -96,3 +81,67 @@ def _export(page: Path, database: Path | None, notebook: Path | None = None, fol
         surroundings["READINESS_DATABASE"] = str(database)
     ran = subprocess.run(command, env=surroundings, cwd=folder or page.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+PAGE = PROJECT / "docs" / "reading-over-https.md"
+ADDRESS = "https://data.example.org/readiness"
+SNIPPETS = re.findall(r"^## (.+?)$.*?^```(\w+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+PREPARED = """
+import glob, pathlib, duckdb, duckdb_extension_httpfs
+found, = glob.glob(f"{pathlib.Path(duckdb_extension_httpfs.__file__).parent}/extensions/*/*.duckdb_extension")
+duckdb.execute(f"INSTALL '{found}'")
+"""
+"""DuckDB takes its extension from its own server; here it comes with a package."""
+OF_SQL = """
+import duckdb, sys
+for each in duckdb.extract_statements(sys.stdin.read()):
+    print(*duckdb.execute(each).fetchall(), sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def server(two_releases: Path) -> Iterator[str]:
+    with web_server(two_releases) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A Python with the libraries of the page and their surroundings, DuckDB's extension in place."""
+    python = program("remote")
+    surroundings = os.environ | {"HOME": str(tmp_path_factory.mktemp("home"))}
+    subprocess.run([python, "-c", PREPARED], env=surroundings, check=True)
+    return python, surroundings
+
+
+@pytest.fixture(scope="module")
+def of_leeds(two_releases: Path) -> set[float]:
+    """What the releases say of all its children, and of those eligible for free school meals."""
+    files = two_releases.glob("20*/gld_headline.parquet")
+    rows = [row for file in files for row in pq.read_table(file).to_pylist() if row["la_name"] == "Leeds"]
+    groups = ("Total", "Eligible for free school meals")
+    asked = [row for row in rows if row["sex"] == "Total" and row["breakdown"] in groups]
+    return {row["gld_children_percent"] for row in asked if row["gld_children_percent"] is not None}
+
+
+def test_every_snippet_is_run() -> None:
+    assert [language for _, language, _ in SNIPPETS] == ["sql", "sql", "python", "python", "python", "r"]
+    assert PAGE.read_text(encoding="utf-8").count("```") == 2 * len(SNIPPETS)
+    assert all(ADDRESS in snippet for *_, snippet in SNIPPETS)
+
+
+@pytest.mark.parametrize(("title", "language", "snippet"), SNIPPETS, ids=[title for title, *_ in SNIPPETS])
+def test_a_snippet_finds_the_council(
+    title: str, language: str, snippet: str, server: str, python: tuple[Path, dict[str, str]], of_leeds: set[float]
+) -> None:
+    client, surroundings = python
+    run = snippet.replace(ADDRESS, server)
+    command = [str(client), "-c", OF_SQL] if language == "sql" else [str(client), "-"]
+    if language == "r":
+        rscript = shutil.which("Rscript")
+        if rscript is None:
+            pytest.skip(lacking("r"))
+        command = [rscript, "-"]
+    ran = subprocess.run(command, input=run, env=surroundings, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, (title, ran.stderr)
+    assert any(f"{percent}" in line for line in ran.stdout.splitlines() if "Leeds" in line for percent in of_leeds)

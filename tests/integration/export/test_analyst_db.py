@@ -1,7 +1,8 @@
-"""The analyst database: what is in the file, and how it takes the place of the one before."""
+"""The analyst database: what is in the file, what a person sees first, and how it replaces the one before."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import DATABASE_FILE, NothingReleased, build_database
-from ndl_export.analyst_db.categories import filter_categories, merge_sequences
 from ndl_export.analyst_db.document import render_analyst_database_page
+from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
@@ -95,13 +96,6 @@ def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection
     assert sorted_by_duckdb("early_learning_goal", "early_learning_goals", "true") == list(GOALS.values())
 
 
-def test_one_order_fits_sequences_that_share_items() -> None:
-    assert merge_sequences(["ad", "bd", "abc"]) == ("a", "b", "d", "c")
-    with pytest.raises(ValueError, match="cycle"):
-        merge_sequences(["ab", "ba"])
-    assert filter_categories()["sex"] == ("Total", "Female", "Male")
-
-
 def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckDBPyConnection) -> None:
     for name, table in TABLES.items():
         filters = [f.name for f in table.filters]
@@ -134,25 +128,8 @@ def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnecti
     assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
     assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
     assert [flag for flag, _, _, shown in flags if shown] == ["u", "linkage", "b"]
-    for query, expected in (
-        (
-            "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND family = 'pupil'",
-            [(2 * 6,)],
-        ),
-        (
-            "SELECT DISTINCT geographic_level::VARCHAR, area_code, area_name FROM latest.joined_dots"
-            " WHERE la_name IS NULL ORDER BY ALL",
-            [
-                ("English devolved area", "E47000004", "Liverpool City Region"),
-                ("Pilot councils", "Pilot councils", "Pilot councils"),
-            ],
-        ),
-        (
-            "SELECT release_version, cohorts, len(councils), rho FROM releases.release",
-            [("2026.11.0", ["202425"], 8, 0.215), ("2027.02.0", ["202425"], 8, 0.215)],
-        ),
-    ):
-        assert connection.execute(query).fetchall() == expected
+    members = "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND family = 'pupil'"
+    assert connection.execute(members).fetchall() == [(2 * 6,)]
 
 
 @pytest.mark.slow
@@ -230,3 +207,96 @@ def test_it_is_built_again_when_what_it_is_made_of_changes_and_only_then(two_rel
 def test_the_page_is_that_of_the_code() -> None:
     page = PROJECT / "docs" / "analyst-database.md"
     assert page.read_text(encoding="utf-8") == render_analyst_database_page(), "make docs"
+
+
+QUESTIONS = ("councils_compared", "distance_to_target", "free_school_meal_gap")
+TERMINAL = 120
+
+
+@pytest.fixture(scope="module")
+def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(two_cohorts / DATABASE_FILE), read_only=True) as connection:
+        yield connection
+
+
+def test_show_tables_lists_every_published_table_and_the_questions(reader: duckdb.DuckDBPyConnection) -> None:
+    assert {name for (name,) in reader.execute("SHOW TABLES").fetchall()} == {*TABLES, *QUESTIONS, "requests"}
+
+
+@pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
+def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection) -> None:
+    """Measured on all rows at once, the widest of each column together: none is shortened, no column left out. Which
+    flags occur depends on the noise, so the longest that could occur counts."""
+    found = reader.sql(f"FROM {view}")
+    columns, rows = found.columns, found.fetchall()
+    assert rows
+    flags = [flag for (flag,) in reader.execute("SELECT in_short FROM dimension.flag WHERE flag <> 'z'").fetchall()]
+    assert {"area", "cohort"} <= set(columns)
+    widths = [
+        max(len(column), len(str(kind).lower()), *(len("NULL" if value is None else str(value)) for value in values))
+        for column, kind, values in zip(columns, found.types, zip(*rows, strict=True), strict=True)
+    ]
+    if "flag" in columns:
+        widths[columns.index("flag")] = max(map(len, flags))
+    assert sum(widths) + 3 * len(widths) + 1 <= TERMINAL, dict(zip(columns, widths, strict=True))
+
+
+@pytest.mark.parametrize("view", SHORT)
+def test_figures_are_those_of_the_wide_table_rounded_and_within_their_intervals(
+    view: str, reader: duckdb.DuckDBPyConnection
+) -> None:
+    shown = "percent" if "percent" in reader.sql(f"FROM {view}").columns else "points"
+    figure = SHORT[view].figure
+    narrow = reader.execute(f"SELECT {shown}, count(*) FROM {view} GROUP BY ALL ORDER BY ALL").fetchall()
+    at_total = "".join(f" AND {name} = 'Total'" for name in SHORT[view].at_total)
+    wide = reader.execute(
+        f"SELECT {figure}, count(*) FROM latest.{view} WHERE {figure}_flag IS DISTINCT FROM 'z'{at_total}"
+        " GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    assert narrow == wide
+    outside = f"SELECT count(*) FROM {view} WHERE NOT ({shown} BETWEEN lower AND upper)"
+    assert reader.execute(outside).fetchall() == [(0,)]
+    decimals = f"SELECT count(*) FROM {view} WHERE round(lower, 1) <> lower OR round(upper, 1) <> upper"
+    assert reader.execute(decimals).fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("view", SHORT)
+def test_words_tell_every_row_from_every_other(view: str, reader: duckdb.DuckDBPyConnection) -> None:
+    """Two categories with one short name would make two rows that look the same."""
+    keys = ", ".join(("area", "cohort", *SHORT[view].words))
+    assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
+
+
+def test_a_group_as_shown_is_a_name_that_the_macros_take(reader: duckdb.DuckDBPyConnection) -> None:
+    groups = "SELECT DISTINCT child_group FROM gld_headline WHERE NOT contains(child_group, ',')"
+    known = "SELECT called FROM dimension.name WHERE kind = 'group'"
+    assert reader.execute(f"{groups} EXCEPT {known}").fetchall() == []
+    assert len(reader.execute(groups).fetchall()) > 15
+
+
+def test_flags_are_in_words(reader: duckdb.DuckDBPyConnection) -> None:
+    said = {flag for view in SHORT for (flag,) in reader.execute(f"SELECT DISTINCT flag FROM {view}").fetchall()}
+    assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent", "linkage"}
+    shown = reader.execute(
+        "SELECT count(*) FROM gld_headline WHERE (percent IS NULL) <> (flag = 'withheld')"
+    ).fetchall()
+    assert shown == [(0,)]
+
+
+def test_questions_answer_as_the_macros_do(reader: duckdb.DuckDBPyConnection) -> None:
+    ranked = reader.execute("SELECT area, percent, rank FROM councils_compared").fetchall()
+    macro = "SELECT area_name, gld_percent, concat(best_rank, ' to ', worst_rank) FROM gld_rank('Total')"
+    assert ranked == reader.execute(macro).fetchall()
+    far = reader.execute("SELECT area, points, children FROM distance_to_target").fetchall()
+    macro = "SELECT area_name, points_to_go, children_to_go FROM gld_to_target('Total')"
+    assert far == reader.execute(macro).fetchall()
+    target = reader.execute("SELECT DISTINCT target FROM distance_to_target").fetchall()
+    assert ("75% by 2028",) in target
+    assert all(re.fullmatch(r"\d+(\.\d+)?% by \d{4}", said) for (said,) in target)
+
+
+def test_views_answer_in_a_database_that_is_attached_beside_others(two_cohorts: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{two_cohorts / DATABASE_FILE}' AS readiness (READ_ONLY)")
+        for view in (*SHORT, *QUESTIONS):
+            assert connection.execute(f"SELECT count(*) > 0 FROM readiness.{view}").fetchall() == [(True,)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +17,11 @@ from ndl_export.facts.official import read_official_figures, read_official_revie
 from tests.support.daily import first
 from tests.support.export.analyst import (
     COUNCILS,
-    ELIGIBLE,
-    OTHERS,
     TOGETHER,
     TOTAL,
     Row,
     answer,
     chance,
-    correlated,
     ends,
     published,
 )
@@ -67,39 +62,9 @@ def test_steps_to_begin_with_run(two_releases: Path) -> None:
         assert all(reader.execute(query).fetchall() for _, query in steps)
 
 
-def test_councils_compared(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    rows = published(tables, "gld_headline", **COUNCILS, **TOTAL)
-    expected = {row["la_name"]: (row["gld_children_percent"], row["gld_children_percent_flag"]) for row in rows}
-    found = run(two_releases, "Compare councils")
-    assert {row["area_name"]: (row["percent"], row["flag"]) for row in found} == expected
-
-
 def needed_for(distances: dict[Any, float], risk: float = 0.05) -> float:
     """Return the standard errors from 0 that a list of differences needs to be certain."""
     return float(certain_from(np.array([list(distances.values())]), risk)[0])
-
-
-def test_widest_gap(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    rows = published(tables, "gld_differences", **COUNCILS, comparison="Not eligible less eligible")
-    gaps = {row["la_name"]: ends(row, "gld_difference_points") for row in rows}
-    gaps = {name: gap for name, gap in gaps.items() if gap[0] is not None}
-    of_pair = (published(tables, "gld_headline", breakdown=group, sex="Total") for group in (ELIGIBLE, OTHERS))
-    one, other = ({row["la_name"]: chance(row) for row in rows} for rows in of_pair)
-    found = {row["area_name"]: row for row in run(two_releases, "Widest free school meal gap, with certainty")}
-    assert set(found) == set(gaps)
-    distances = {}
-    for (wide, (points, low, _)), (narrow, (less, _, high)) in permutations(gaps.items(), 2):
-        if points > less:
-            variance = one[wide] + other[wide] + one[narrow] + other[narrow]
-            error = math.hypot(correlated(points - low, high - less, 0.05) / Z, variance**0.5)
-            distances[wide, narrow] = (points - less) / error
-    for name in gaps:
-        others = [found[name][f"surely_{side}_than"] for side in ("wider", "narrower")]
-        own = [distance for (wide, _), distance in distances.items() if wide == name]
-        # Pairs with areas that are no councils are in the list: it asks for more than these alone.
-        alone = needed_for(distances, 0.001)
-        assert sum(distance > alone for distance in own) <= others[0] <= sum(distance > Z for distance in own)
-        assert sum(others) <= found[name]["other_councils"] == len(gaps) - 1
 
 
 def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Table]) -> None:

@@ -14,19 +14,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import Package
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ndl_export.bundle.make import BUNDLE_FILES, BundleRefused, read_contents, write_bundle
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.tables import TABLES
-from sources.reference.places import PILOT, get_place
+from ndl_export.facts.noisy_counts import (
+    NOISE_COVARIANCE_FILE,
+    NOISY_COUNTS_FILE,
+    NoisyCounts,
+    find_covariance_faults,
+    find_noisy_faults,
+    list_plan_files,
+)
+from ndl_export.tables import FAMILIES, TABLES
+from sources.reference.places import PILOT
 from tests.support import PROJECT
-from tests.support.export.fake_release import fake_facts, fake_privacy_record
+from tests.support.export.fake_release import COHORT, fake_facts, fake_noisy_counts, fake_privacy_record
 from tests.support.site.pages import SITE_FILES
 
 CHANGED_BY_EXCEL = re.compile(
@@ -188,19 +198,6 @@ def test_parquet_files_are_typed_described_and_free_of_pandas(name: str, bundle:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_row_names_its_own_area_in_text(name: str, bundle: Path) -> None:
-    own = {get_place(council).new_la_code: get_place(council).la_name for council in PILOT}
-    own |= {"E47000004": "Liverpool City Region", "Pilot councils": "Pilot councils"}
-    data = pq.read_table(bundle / f"{name}.parquet")
-    assert dict(zip(data["area_code"].to_pylist(), data["area_name"].to_pylist(), strict=True)) == own
-    keys = ["time_period", "geographic_level", "area_code", *(entry.name for entry in TABLES[name].filters)]
-    assert data.select(keys).group_by(keys).aggregate([]).num_rows == data.num_rows
-    for level, column in (("Local authority", "new_la_code"), ("English devolved area", "english_devolved_area_code")):
-        rows = data.filter(pc.equal(data["geographic_level"], level))
-        assert rows["area_code"].equals(rows[column])
-
-
-@pytest.mark.parametrize("name", TABLES)
 def test_plain_csv_files_hold_every_row_and_value_of_the_parquet_files(name: str, bundle: Path) -> None:
     expected = pq.read_table(bundle / f"{name}.parquet")
     schema = pa.schema([pa.field(field.name, field.type) for field in expected.schema])
@@ -230,7 +227,67 @@ def test_reconciliation_says_where_official_figures_lie_outside(bundle: Path, ta
         inside = row["gld_children_percent_lower_ci"] <= official <= row["gld_children_percent_upper_ci"]
         assert line["within_interval"] == ("yes" if inside else "no")
         assert ("outside" in line["note"]) != inside
+    within = [line["within_interval"] for line in lines].count("yes")
+    assert f"Of {len(lines)} published percentages" in (quality := (bundle / "quality.md").read_text())
+    assert f" {within} lie within" in quality
 
 
-def test_no_page_has_an_unfilled_place(bundle: Path) -> None:
-    assert not [path.name for path in bundle.glob("*.md") if "$" in path.read_text()]
+def _cells() -> pa.Table:
+    noisy = fake_noisy_counts(tuple(PILOT))
+    return pa.concat_tables([entry.table(COHORT, family) for family, entry in noisy.items()])
+
+
+def _plans() -> dict[tuple[str, str], bytes]:
+    return {(COHORT, family): entry.plan for family, entry in fake_noisy_counts(tuple(PILOT)).items()}
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000))
+def test_what_is_written_is_read_back(councils: int, levels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    domains = {"council": [f"c{n}" for n in range(councils)], "level": [f"l, {n}" for n in range(levels)]}
+    attributes = [{"name": name, "categories": domain} for name, domain in domains.items()]
+    measured = [{"attributes": names, "sigma": 2.5} for names in ([], ["level"], ["council", "level"])]
+    plan = json.dumps({"family": {"attributes": attributes}, "measured": measured}).encode()
+    shapes = ((), (levels,), (councils, levels))
+    counts = {tuple(m["attributes"]): rng.integers(-9, 99, s) for m, s in zip(measured, shapes, strict=True)}
+    found = NoisyCounts.read(plan, NoisyCounts(plan, counts).table(COHORT, "pupil"), COHORT, "pupil")
+    assert found.counts.keys() == counts.keys()
+    assert all((found.counts[names] == counts[names]).all() for names in counts)
+
+
+def test_a_bundle_holds_them(bundle: Path) -> None:
+    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
+    assert set(cells["family"].to_pylist()) == set(FAMILIES)
+    for family in FAMILIES:
+        plan = (bundle / list_plan_files([COHORT])[COHORT, family]).read_bytes()
+        assert (NoisyCounts.read(plan, cells, COHORT, family).counts["council",] == np.arange(len(PILOT)) - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda cells: cells.slice(1), "the noisy counts of pupil, cohort 202425, are not those of its plan"),
+        (lambda cells: cells.take(pa.array(range(cells.num_rows - 1, -1, -1))), "are not those of its plan"),
+        (lambda cells: pa.concat_tables([cells, cells.slice(0, 1)]), "are not those of its plan"),
+        (lambda cells: cells.drop_columns(["sigma"]), "noisy_counts.parquet"),
+    ],
+)
+def test_other_cells_are_faults(change, message: str) -> None:
+    record = fake_privacy_record("2026.11.0")
+    assert list(find_noisy_faults(_plans(), _cells(), record)) == []
+    assert message in "; ".join(find_noisy_faults(_plans(), change(_cells()), record))
+
+
+def test_another_plan_than_the_statement_names_is_refused(tmp_path: Path, tables, signing_key) -> None:
+    facts = fake_facts()
+    own = facts.noisy_counts[COHORT]
+    own |= {family: NoisyCounts(entry.plan + b" ", entry.counts) for family, entry in own.items()}
+    with pytest.raises(BundleRefused, match=r"noise_plan_pupil\.json is not the plan that the privacy statement names"):
+        write_bundle(tmp_path, facts, tables, signing_key)
+
+
+def test_the_covariances_are_of_the_release(bundle: Path) -> None:
+    held = pq.read_table(bundle / NOISE_COVARIANCE_FILE)
+    assert list(find_covariance_faults(held, [COHORT])) == []
+    assert "other cohorts than the release: 202425" in "; ".join(find_covariance_faults(held, ["202324"]))
+    assert "its columns" in "; ".join(find_covariance_faults(held.drop_columns(["same_gld"]), [COHORT]))

@@ -29,7 +29,7 @@ from ndl_export.tables import TABLES
 from pipelines.reports.releases import describe_differences
 from tests.support.daily import examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
-from tests.support.export.supplement import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
+from tests.support.export.requested import BASE, LINKED, SUPPLEMENT, TOGETHER, WAITS, narrowed, supplement_facts
 
 pytestmark = pytest.mark.slow
 
@@ -116,19 +116,6 @@ def test_noise_alone_lists_nothing_in_nineteen_releases_of_twenty(tables: dict[s
     assert listed[1] == "children_count"
 
 
-def test_the_list_is_that_of_all_tables_of_a_cohort(tables: dict[str, pa.Table]) -> None:
-    """A change that stands out among a few figures need not among all."""
-    before = tables["gld_headline"]
-    width = (before["children_count_upper_ci"].to_numpy() - before["children_count_lower_ci"].to_numpy())[0] / 2
-    value = before["children_count_estimate"].to_numpy()[0] + 3.6 * width / 1.96 * math.sqrt(2)
-    ends = {"children_count_lower_ci": value - width, "children_count_upper_ci": value + width}
-    moved = with_values(before, 0, children_count_estimate=value, **ends)
-    few, every = ({"gld_headline": moved.slice(0, 10)}, tables | {"gld_headline": moved})
-    alone = compare(few, previous_of({"gld_headline": before.slice(0, 10)}))["gld_headline"]
-    among = compare(every, previous_of(tables))["gld_headline"]
-    assert (len(alone.moved), len(among.moved)) == (1, 0)
-
-
 def test_the_line_of_a_moved_figure_names_its_row(tables: dict[str, pa.Table], release_dir: Path) -> None:
     leeds = int(np.flatnonzero(pc.equal(tables["joined_dots"]["la_name"], "Leeds").to_numpy(zero_copy_only=False))[0])
     values = {"children_count_estimate": 99_999.0, "children_count_upper_ci": 100_010.0}
@@ -159,20 +146,6 @@ def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> Non
     page = render_changelog_page(fake_facts(), earlier, {COHORT: compared})
     assert "- Councils: new: Leeds." in page
     assert "- Sources not sent: as before." in page
-
-
-def test_tables_with_other_columns_are_compared_as_far_as_they_agree(tables: dict[str, pa.Table]) -> None:
-    before = tables | {
-        "joined_dots": tables["joined_dots"].drop_columns(["seen_by"]),
-        "gld_headline": tables["gld_headline"].drop_columns([PERCENT]),
-    }
-    del before["asq3_outcomes"]
-    compared = compare(tables, previous_of(before))
-    assert compared.keys() == TABLES.keys() - {"joined_dots", "asq3_outcomes"}
-    assert compared["gld_headline"].compared < compare(tables, previous_of(tables))["gld_headline"].compared
-    page = render_changelog_page(fake_facts(), Earlier(BASE, {COHORT: previous_of(before)}), {COHORT: compared})
-    assert "- Tables: new: asq3_outcomes." in page
-    assert "defined anew: joined_dots." in page
 
 
 @pytest.mark.parametrize(
@@ -236,17 +209,6 @@ def test_further_counts_explain_the_changes(tables: dict[str, pa.Table]) -> None
     apart = compare({"gld_headline": now}, previous_of({"gld_headline": before}))["gld_headline"]
     assert not apart.moved
     assert (apart.changed, apart.width_ratio) == (0, None)
-
-
-def test_figures_that_nothing_more_was_measured_of_have_not_moved(tables: dict[str, pa.Table]) -> None:
-    """Rounding of sums is no move, nor is the rounding of figures."""
-    data = tables["gld_headline"]
-    estimate = data["children_count_estimate"].to_numpy() + 1e-9
-    place = data.column_names.index("children_count_estimate")
-    again = data.set_column(place, data.field(place), pa.array(estimate))
-    found = compare({"gld_headline": again}, previous_of({"gld_headline": data}), TABLES, {COHORT})["gld_headline"]
-    assert (found.moved, found.changed) == ((), 0)
-    assert found.width_ratio == pytest.approx(1.0)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,9 @@
-"""A release without some sources of some councils: its symbols in every form, and what it says of what is missing."""
+"""Releases without some sources, or across a break in the series: their symbols in every form, and what they say."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -14,28 +13,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from frictionless import Package, validate
+from frictionless import validate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ndl_export.analyst_db import DATABASE_FILE
-from ndl_export.bundle.make import BundleRefused, write_bundle
+from ndl_export.bundle.make import BundleRefused, list_bundle_files, read_contents, write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.check.content_checks import build_table_layouts, find_table_faults
-from ndl_export.facts.missing import SOURCES, find_faults, format_missing
+from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.ees import select_official_rows
-from ndl_export.tables.schema import FLAG_MEANINGS, SYMBOLS, ColumnRole, list_columns
-from sources.contracts import CONTRACTS
+from ndl_export.tables.csv_files import select_official_rows
+from ndl_export.tables.schema import SYMBOLS
+from sources.reference.cohorts import Cohort, list_cohort_codes, load_breaks
 from sources.reference.places import PILOT, get_place
 from tests.support.export.bundles import MISSING
 from tests.support.export.ees_screener import screen
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 
 HALTON = "E06000006"
-
-
-def test_every_source_has_words_and_every_family_a_source() -> None:
-    assert SOURCES.keys() == CONTRACTS.keys()
-    assert {family.source for family in FAMILIES.values()} == {"eyfsp", "hv_reviews", "parent_experience"}
 
 
 def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) -> None:
@@ -49,6 +45,10 @@ def test_the_bundle_is_sound_and_its_rows_are_not_available(incomplete: Path) ->
     flagged = outcomes.filter(pc.equal(outcomes["reviewed_children_count_flag"], "x"))
     assert set(flagged["la_name"].to_pylist()) == {"Sefton"}
     assert "English devolved area" not in headline["geographic_level"].to_pylist()
+    package = json.loads((incomplete / "datapackage.json").read_text(encoding="utf-8"))
+    assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
+    for page in ("README.md", "methodology.md"):
+        assert "- Halton: no EYFS Profile" in (incomplete / page).read_text(encoding="utf-8")
 
 
 def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> None:
@@ -58,35 +58,12 @@ def test_its_csv_files_pass_the_screener_and_frictionless(incomplete: Path) -> N
     assert report.valid, report.flatten(["name", "type", "note"])
 
 
-def test_people_and_machines_are_told(incomplete: Path) -> None:
-    for page in ("README.md", "methodology.md"):
-        text = (incomplete / page).read_text(encoding="utf-8")
-        assert all(f"- {said}" in text for said in ("Halton: no EYFS Profile", "Leeds: no school census"))
-        assert "- Liverpool City Region: no rows in `gld_headline`" in text
-    package = json.loads((incomplete / "datapackage.json").read_text(encoding="utf-8"))
-    assert package["missing"] == {COHORT: {source: list(absent) for source, absent in MISSING.items()}}
-
-
 def test_reconciliation_leaves_them_open(incomplete: Path) -> None:
     with (incomplete / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["area_code"] == HALTON]
     assert rows
     assert {(row["percent"], row["lower_ci"], row["within_interval"]) for row in rows} == {("", "", "")}
     assert {row["note"] for row in rows} == {"Not available: the council has sent no EYFS Profile"}
-
-
-def test_the_database_carries_flag_and_statement(incomplete: Path) -> None:
-    with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
-        ((flags, missing),) = connection.execute(
-            "SELECT list(DISTINCT children_count_flag), any_value(missing) FROM releases.gld_headline"
-            " JOIN releases.release USING (release_version) WHERE la_name = 'Halton'"
-        ).fetchall()
-        ((comment,),) = connection.execute(
-            "SELECT comment FROM duckdb_views() WHERE schema_name = 'latest' AND view_name = 'gld_headline'"
-        ).fetchall()
-    assert flags == ["x"]
-    assert missing == format_missing({COHORT: MISSING})
-    assert "Not sent: Halton: no EYFS Profile; Leeds: no school census; Sefton: no health-visitor reviews" in comment
 
 
 def test_a_statement_must_fit_the_release(signing_key: Ed25519PrivateKey, tmp_path: Path) -> None:
@@ -118,26 +95,10 @@ OTHERS = {"c", "e", "er", "f", "low", "ns", "p", "r", "s", "ss", "sss", "w"}
 """Its other symbols, which must not have another meaning here."""
 
 
-def columns_of(role: ColumnRole) -> Iterator[tuple[str, str]]:
-    for table in TABLES.values():
-        for column in list_columns(table):
-            if column.role is role:
-                yield table.name, column.name
-
-
 def test_a_symbol_of_the_statistical_service_has_its_meaning() -> None:
     assert SYMBOLS.keys() == {*GSS, "linkage", "withheld"}
     assert not SYMBOLS.keys() & OTHERS
     assert all(SYMBOLS[symbol].startswith(meaning) for symbol, meaning in GSS.items())
-
-
-def test_tables_hold_nothing_else_and_null_where_there_is_nothing_to_say(incomplete: Path) -> None:
-    found: set[str | None] = set()
-    for table, column in columns_of(ColumnRole.FLAG):
-        found |= set(pq.read_table(incomplete / f"{table}.parquet", columns=[column])[column].to_pylist())
-    assert found == {None, *FLAG_MEANINGS}
-    for table, column in columns_of(ColumnRole.BREAK):
-        assert set(pq.read_table(incomplete / f"{table}.parquet")[column].to_pylist()) <= {None, "b"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -156,33 +117,14 @@ def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name
             assert row[measure.name] == (flag if figure is None else f"{figure:.{measure.decimals}f}")
 
 
-def test_a_reader_of_the_data_package_has_symbols_and_nulls_as_in_the_tables(incomplete: Path) -> None:
-    """The CSV's `none` is read as missing in columns of symbols, and no symbol is."""
-    resource = Package(str(incomplete / "datapackage.json")).get_resource("joined-dots-csv")
-    with resource:
-        read = [row.to_dict() for row in resource.row_stream]
-    data = select_official_rows(pq.read_table(incomplete / "joined_dots.parquet")).to_pylist()
-    for name in ("gld_children_percent_flag", "children_percent_flag", "series_break"):
-        assert [row[name] for row in read] == [row[name] for row in data]
-    assert [row["gld_children_percent"] is None for row in read] == [
-        row["gld_children_percent"] is None for row in data
-    ]
-
-
-@pytest.mark.parametrize("file", ["data_dictionary.md", "methodology.md"])
-def test_documents_give_each_symbol_its_one_meaning(file: str, incomplete: Path) -> None:
-    text = (incomplete / file).read_text(encoding="utf-8")
-    for symbol, meaning in SYMBOLS.items():
-        assert f"| `{symbol}` | {meaning} |" in text
-
-
-def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
+def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) -> None:
     with duckdb.connect(str(incomplete.parent / DATABASE_FILE), read_only=True) as connection:
         stated = dict(connection.execute("SELECT flag, meaning FROM dimension.flag").fetchall())
         ((rows,),) = connection.execute("SELECT count(*) FROM latest.gld_by_group").fetchall()
         ((joined,),) = connection.execute(
             "SELECT count(*) FROM latest.gld_by_group LEFT JOIN dimension.flag ON flag = gld_children_percent_flag"
         ).fetchall()
+        ((missing,),) = connection.execute("SELECT missing FROM releases.release").fetchall()
         told = [
             row
             for council, topic in product(PILOT, ("Ethnic group", "IMD quintile", "SEN provision"))
@@ -191,8 +133,108 @@ def test_the_database_keeps_figures_without_a_flag(incomplete: Path) -> None:
             ).fetchall()
         ]
     assert stated == SYMBOLS
+    assert missing == format_missing({COHORT: MISSING})
     assert joined == rows
     assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
     assert all(
         (f": {percent}%" if percent is not None else f": {stated[flag]}") in words for percent, flag, words in told
     )
+
+
+def flagged(cohorts: tuple[str, ...], table: str, cohort: str, **levels: str) -> set[str | None]:
+    """What `series_break` holds in the rows of a cohort with these levels."""
+    layout = build_table_layouts(PILOT, cohorts)[table]
+    rows = layout.keys.append_column("series_break", layout.breaks)
+    for name, level in (levels | {"time_period": cohort}).items():
+        rows = rows.filter(pc.equal(rows[name], level))
+    assert rows.num_rows
+    return set(rows["series_break"].to_pylist())
+
+
+def test_breaks_are_about_attributes_that_tables_have_and_give_their_reason() -> None:
+    known = {attribute.name for family in FAMILIES.values() for attribute in family.attributes}
+    for each in load_breaks():
+        assert each.attributes <= known, each.name
+        assert each.what.endswith(".")
+        assert each.source.startswith("https://")
+    assert len({each.name for each in load_breaks()}) == len(load_breaks())
+
+
+MEALS = {"breakdown_topic": "Free school meal eligibility"}
+TAKEN = {"two_year_old_entitlement": "Taken", "fsm_eligibility": "Total"}
+
+
+@pytest.mark.parametrize(
+    ("table", "levels", "cohorts", "broken"),
+    [
+        ("gld_headline", MEALS, ("202526", "202627"), {"202627"}),
+        ("gld_headline", {"breakdown_topic": "Ethnic group"}, ("202526", "202627"), set()),
+        ("gld_differences", MEALS, ("202526", "202627"), {"202627"}),
+        ("asq3_outcomes", {}, ("202526", "202627"), set()),
+        ("funded_entitlement", TAKEN, ("202526", "202627", "202728", "202829"), {"202627", "202728"}),
+        ("early_learning_goals", {}, ("202122",), {"202122"}),
+        ("linkage_quality", {}, ("202122",), set()),
+        ("early_learning_goals", {}, ("202223",), set()),
+    ],
+)
+def test_a_break_is_flagged_in_figures_by_its_attributes_alone(
+    table: str, levels: dict[str, str], cohorts: tuple[str, ...], broken: set[str]
+) -> None:
+    found = {cohort: flagged(cohorts, table, cohort, **levels) for cohort in cohorts}
+    assert found == {cohort: {"b"} if cohort in broken else {None} for cohort in cohorts}
+
+
+@pytest.mark.slow
+@given(st.sets(st.sampled_from(list_cohort_codes(2030)), min_size=1, max_size=4))
+def test_a_cohort_left_out_does_not_hide_a_break(chosen: set[str]) -> None:
+    """A row is flagged where, and only where, a break began after the cohort before it."""
+    cohorts = tuple(sorted(chosen))
+    meals = {"breakdown_topic": "Free school meal eligibility"}
+    for index, cohort in enumerate(cohorts):
+        before = cohorts[index - 1] if index else getattr(Cohort(cohort).previous, "code", "")
+        begun = [each for each in load_breaks() if before < each.cohort <= cohort and each.attributes & {"fsm", "gld"}]
+        assert flagged(cohorts, "gld_headline", cohort, **meals) == ({"b"} if begun else {None})
+
+
+def test_all_councils_together_break_where_they_are_others() -> None:
+    missing = {EARLIER: {"eyfsp": ("halton",)}}
+    layouts = build_table_layouts(PILOT, COHORTS, missing)
+    rows = layouts["gld_headline"].keys.append_column("b", layouts["gld_headline"].breaks).to_pandas()
+    broken = rows[rows.b == "b"]
+    assert set(broken.geographic_level) == {"Pilot councils"}
+    assert set(broken.time_period) == {COHORT}
+    assert set(layouts["asq3_outcomes"].breaks.to_pylist()) == {None}
+    (sentence,) = explain_breaks(COHORTS, PILOT, missing)
+    assert "2024/25: all councils together are not the same ones as in 2023/24" in sentence
+    assert "(new: Halton)" in sentence
+
+
+@pytest.mark.slow
+def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
+    assert verify(series).ok, str(verify(series))
+    assert read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
+    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= read_contents(series).keys()
+    for name in TABLES:
+        data = pq.read_table(series / f"{name}.parquet")
+        assert pc.unique(data["time_period"]).to_pylist() == list(COHORTS)
+        assert screen(series / f"{name}.csv", series / f"{name}.meta.csv") == []
+    report = validate(str(series / "datapackage.json"))
+    assert report.valid, report.flatten(["name", "type", "note"])
+
+
+@pytest.mark.slow
+def test_catalogues_state_the_time_from_first_to_last(series: Path) -> None:
+    dcat, ckan = (json.loads((series / name).read_text()) for name in ("dcat.jsonld", "ckan_package.json"))
+    period = dcat["dct:temporal"]
+    assert (period["dcat:startDate"]["@value"], period["dcat:endDate"]["@value"]) == ("2023-09-01", "2025-08-31")
+    extras = {each["key"]: each["value"] for each in ckan["extras"]}
+    assert (extras["temporal_coverage-from"], extras["temporal_coverage-to"]) == ("2023-09-01", "2025-08-31")
+
+
+@pytest.mark.slow
+def test_official_figures_of_each_cohort_stand_beside_ours(series: Path) -> None:
+    with (series / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {cohort: {row["area_name"] for row in rows if row["time_period"] == cohort} for cohort in COHORTS}
+    assert len(found[EARLIER]) == 8
+    assert found[EARLIER] <= found[COHORT]

@@ -5,29 +5,54 @@ Whoever tells one here has the publisher's key: sums and signature fit, so the c
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from frictionless import validate
 
-from ndl_export.bundle.make import BUNDLE_FILES, TABLE_SUFFIXES, BundleRefused, read_contents, write_bundle
+from ndl_export.bundle.make import (
+    BUNDLE_FILES,
+    CATALOGUE_FILES,
+    TABLE_SUFFIXES,
+    BundleRefused,
+    read_contents,
+    write_bundle,
+)
 from ndl_export.bundle.verify import verify
+from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents.pages import render_methodology_page
+from ndl_export.facts.description import WORKBOOK_FILE
+from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.files import signing
-from ndl_export.files.signing import UNCOVERED, build_sums
-from ndl_export.tables.definition import InvalidDefinition
-from tests.integration.export.test_verify_url import served
+from ndl_export.metadata.portals import CITATION_FILE
+from ndl_export.tables import TABLES
+from ndl_export.tables.definition import read_definition
+from privacy.estimation.estimates import build_estimates
+from privacy.release.mechanism import combine_measurements
+from privacy.release.plan import make_plan
+from privacy.release.workload import Cube, Marginal, Selector
+from tests.integration.export.test_verify import served
 from tests.support.daily import first
-from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
-from tests.support.export.supplement import (
+from tests.support.export import ees_bulk
+from tests.support.export.accessible_workbook import not_met
+from tests.support.export.bundles import resign
+from tests.support.export.ees_screener import screen
+from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.export.requested import (
+    DEFINITIONS,
     LINKED,
     SUPPLEMENT,
     TOGETHER,
@@ -35,8 +60,12 @@ from tests.support.export.supplement import (
     requested_tables,
     supplement_facts,
 )
+from tests.support.export.standard_validators import run_validator
+from tests.support.release.examples import small_family
+from tests.unit.release.test_estimates import noisy
 
-NAMES = (LINKED, WAITS, TOGETHER)
+BARE = "bare_table"
+NAMES = (BARE, LINKED, WAITS, TOGETHER)
 PLANS = (f"noise_plan_parents_202425_{SUPPLEMENT}.json", f"noise_plan_pupil_202425_{SUPPLEMENT}.json")
 Files = dict[str, bytes]
 
@@ -52,7 +81,10 @@ def files_of(name: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def facts() -> ReleaseFacts:
-    return supplement_facts(earlier={})
+    """The facts of a release with tables on request, one of them of one level alone."""
+    found = supplement_facts(earlier={})
+    bare = replace(found.on_request.tables[1], definition=read_definition(DEFINITIONS[BARE]))
+    return replace(found, on_request=replace(found.on_request, tables=(bare, *found.on_request.tables)))
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +122,6 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.of_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
-
-
-def test_that_the_file_is_gone_is_said_first(supplement: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
-    (folder / ON_REQUEST_FILE).unlink()
-    first, *_ = verify(folder).faults
-    assert str(first) == "on_request.json: missing"
 
 
 @pytest.mark.slow
@@ -311,9 +336,7 @@ def test_no_other_story_can_be_told_of_it(
     for name, content in files.items():
         if content is not before.get(name):
             (folder / name).write_bytes(content)
-    covered = build_sums({name: content for name, content in files.items() if name not in UNCOVERED})
-    (folder / "SHA256SUMS").write_bytes(covered)
-    (folder / "SHA256SUMS.sig").write_bytes(signing.sign(signing_key, covered))
+    resign(folder, signing_key)
     assert sentence in str(verify(folder))
 
 
@@ -337,16 +360,97 @@ def test_a_bundle_that_does_not_hold_together_is_not_written(
         write_bundle(tmp_path, replace(facts, **change), made, signing_key)
 
 
-@pytest.mark.parametrize("name", ["joined_dots", "changes", "noisy_counts", "notes", "gld_headline_all_rows"])
-def test_a_table_cannot_be_called_like_something_else_of_a_bundle(name: str) -> None:
-    *_, last = requested_tables((COHORT,))
-    with pytest.raises(InvalidDefinition, match=f"{name} is what something else of a release is called"):
-        replace(last, definition=last.definition.model_copy(update={"name": name}))
-
-
 def test_names_of_measurements_lead_nowhere_else() -> None:
     far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
     assert OnRequest.named(files) == {ON_REQUEST_FILE}
     assert OnRequest.list_table_names(files) == ()
+
+
+SENTENCE = (
+    "On request: A university asked for it on 20 November 2026. Purpose: To see whether reviews tell readiness apart in"
+    " deprived areas. First in release 2026.12.0"
+)
+
+
+@pytest.mark.slow
+def test_every_validator_takes_them(supplement: Path) -> None:
+    package = run_validator("ckan", "ckan_faults.py", supplement)
+    said = run_validator("standards", "standards_faults.py", supplement)
+    faults = said["faults"][str(supplement)] | package[str(supplement)]
+    assert faults == {name: [] for name in (*CATALOGUE_FILES, CITATION_FILE, WORKBOOK_FILE)}
+    for name in NAMES:
+        loaded = said["loaded"][f"{supplement}/{name}"]
+        assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
+    assert validate(str(supplement / "datapackage.json")).valid
+    assert not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
+
+
+@pytest.mark.slow
+def test_explore_education_statistics_takes_those_with_an_official_area(supplement: Path) -> None:
+    upload = supplement / "ees_bulk_upload.zip"
+    assert ees_bulk.faults(upload) == []
+    for name in (LINKED, WAITS, BARE):
+        assert screen(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
+    with zipfile.ZipFile(upload) as archive:
+        names = {name.partition(".")[0] for name in archive.namelist()}
+        titles = [
+            line["dataset_name"] for line in csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
+        ]
+    assert names == {"dataset_names", *TABLES, LINKED, WAITS, BARE}
+    assert not [title for title in titles if set(title) & (ees_bulk.INVALID - {" "})]
+    lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
+    assert len(lines) == 1  # all councils together have no official geography
+
+
+@pytest.mark.slow
+def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
+    for name in ("README.md", "methodology.md"):
+        listed = (supplement / name).read_text().partition("## Tables on request")[2].partition("\n## ")[0]
+        assert all(f"| `{name}` |" in listed for name in NAMES)
+        assert "| A university, 20 November 2026: To see whether" in listed
+    dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
+    assert all(f"### `{name}`: " in dictionary for name in NAMES)
+    assert dictionary.count(f"{SENTENCE}.") == len(NAMES)
+    for name in (*CATALOGUE_FILES, "datapackage.json"):
+        assert name == "ukgov_dataset.json" or SENTENCE in (supplement / name).read_text()
+    assert pq.read_schema(supplement / f"{WAITS}.parquet").metadata[b"on_request"].decode() == SENTENCE
+    assert b"on_request" not in pq.read_schema(supplement / "gld_headline.parquet").metadata
+
+
+def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
+    own = requested_tables()[0]
+    title = TABLES["joined_dots"].title.replace(": ", ", ")
+    alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
+    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
+    assert any("2 tables have the title" in fault for fault in faults)
+
+
+def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:
+    """Its code, run as it stands, on a family without identities."""
+    family = replace(small_family(), identities=())
+    base = make_plan(family, 0.1, delta=1e-6)
+    later = [
+        make_plan(replace(family, marginals=tuple(Marginal(names) for names in asked)), 0.02, delta=1e-6)
+        for asked in ((("fsm", "asq", "gld"),), (("council", "asq", "gld"), ("dots",)))
+    ]
+    (own, *more) = [(plan, noisy(plan, seed)) for seed, plan in enumerate([base, *later])]
+    first = {COHORT: {"small": NoisyCounts(own[0].to_json(), own[1].noisy)}}
+    releases = (SUPPLEMENT, "2027.01.0")
+    further = {
+        Further(COHORT, "small", release): NoisyCounts(plan.to_json(), counts.noisy)
+        for release, (plan, counts) in zip(releases, more, strict=True)
+    }
+    asked = OnRequest(requested_tables((COHORT,)), further)
+    asked.write(tmp_path, "2027.01.0")
+    pq.write_table(first[COHORT]["small"].table(COHORT, "small"), tmp_path / "noisy_counts.parquet")
+    (tmp_path / "noise_plan_small.json").write_bytes(own[0].to_json())
+    (code,) = re.findall(r"```python\n(.*?)```", render_methodology_page(supplement_facts(earlier={})), re.DOTALL)
+    recipe: dict[str, Any] = {}
+    exec(code, recipe)
+    estimates = build_estimates(*combine_measurements(*own, more))
+    for wanted in (("fsm", "gld", "asq"), ("council", "gld", "asq"), ("dots",), ()):
+        cube = Cube({name: Selector.each(family.attribute(name)) for name in wanted})
+        found = recipe["estimates"](tmp_path, COHORT, "small", wanted)
+        np.testing.assert_allclose(found, estimates.values(cube).reshape(found.shape), atol=1e-6)

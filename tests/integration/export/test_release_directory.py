@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, read_published, refresh
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.directory_files import (
@@ -35,7 +35,6 @@ from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
-from pipelines.commands.runs import report_release
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.standard_validators import run_validator
 
@@ -166,17 +165,6 @@ def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_pa
     assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
 
 
-def test_an_entry_has_what_the_rfc_asks_for(taken_back: Path) -> None:
-    """RFC 4287, 4.1.1 and 4.1.2: the elements that must be present once."""
-    root = ET.parse(taken_back / "feed.xml").getroot()
-    for parent in (root, *entries(taken_back)):
-        assert [len(parent.findall(f"a:{needed}", ATOM)) for needed in ("id", "title", "updated")] == [1, 1, 1]
-        assert parent.findtext("a:author/a:name", namespaces=ATOM)
-        assert len(parent.findall("a:link[@rel='alternate']", ATOM)) == 1
-    ids = [each.findtext("a:id", namespaces=ATOM) for each in entries(taken_back)]
-    assert len(ids) == len(set(ids))
-
-
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     path, whole = tmp_path / "feed.xml", {b"a" * 300_000, b"b" * 200_000}
     write_whole(path, min(whole))
@@ -229,14 +217,6 @@ def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: P
     assert "withdrawn" not in str(verify(taken_back / FIRST))
 
 
-def test_repeating_a_withdrawn_release_says_that_it_is_withdrawn(
-    taken_back: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for version, told in ((SECOND, True), (FIRST, False)):
-        report_release(taken_back / version, taken_back, taken_back, sound=False)
-        assert (f"Release {SECOND} was withdrawn" in capsys.readouterr().out) == told
-
-
 def test_the_database_shows_the_release_that_stands(taken_back: Path, two: Path) -> None:
     for directory, version in ((two, SECOND), (taken_back, FIRST)):
         with duckdb.connect(str(directory / "readiness.duckdb"), read_only=True) as connection:
@@ -262,14 +242,6 @@ def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
     assert len(entries(own)) == 2
     with duckdb.connect(str(own / "readiness.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM latest.gld_headline").fetchall() == [(0,)]
-
-
-def test_a_later_release_is_current_and_the_withdrawn_one_stays_so(own: Path, signing_key: Ed25519PrivateKey) -> None:
-    withdraw(own, SECOND, REASON, DAY)
-    write_bundle(own, fake_facts("2026.12.1"), fake_tables(seed=3), signing_key)
-    assert (own / "latest").resolve().name == "2026.12.1"
-    assert "Withdrawn" in (own / "feed.xml").read_text()
-    assert read_contents(own / SECOND).keys() == read_contents(own / FIRST).keys()
 
 
 def run_withdraw(own: Path, version: str, reason: str = REASON, *more: str) -> tuple[int, str]:

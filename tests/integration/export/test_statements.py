@@ -23,13 +23,12 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ndl_export.analyst_db import build_database
+from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
 from ndl_export.documents.pages import (
-    build_linkage_grid,
     build_reliability_grid,
-    describe_coherence,
-    render_five_safes_page,
+    render_page,
 )
 from ndl_export.facts.description import describe
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
@@ -37,7 +36,7 @@ from ndl_export.metadata.portals import build_citation
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found
 from tests.support import PROJECT
-from tests.support.export.fake_release import COHORT, fake_facts
+from tests.support.export.fake_release import fake_facts
 
 
 @given(rho=st.floats(1e-4, 3.0), false_alarms=st.floats(0.005, 0.5))
@@ -62,7 +61,8 @@ def test_the_bound_is_what_renyi_divergence_allows(rho: float, false_alarms: flo
 
 def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
     """Presence at rho 0.215, a category of a child who is known to be counted at twice that: 20 and 30 in 100."""
-    page = render_five_safes_page(fake_facts())
+    facts = fake_facts()
+    page = render_page("five_safes.md", facts, inference=facts.privacy_record["inference"])
     for factor, change, found in (
         (1, "added or removed", 20),
         (2, "replaced by another", 30),
@@ -81,19 +81,6 @@ def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> N
         line for line in build_reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")
     ]
     assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
-
-
-def test_linkage_is_that_of_the_table(tables: dict[str, pa.Table]) -> None:
-    lines = build_linkage_grid(tables["linkage_quality"], (COHORT,)).splitlines()[2:]
-    areas = dict.fromkeys(area.name for area in fake_facts().areas)
-    assert [line.split("|")[1].strip() for line in lines] == list(areas)
-
-
-def test_coherence_counts_what_lies_within() -> None:
-    header = "within_interval,note\n"
-    assert "no official figures" in describe_coherence(header)
-    assert "Of 3 published percentages" in describe_coherence(header + "yes,\nno,\nyes,\n,not available\n")
-    assert " 2 lie within" in describe_coherence(header + "yes,\nno,\nyes,\n")
 
 
 NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
@@ -190,37 +177,6 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     assert {each for each in named if not (bundle / each).is_file()} == set()
 
 
-def test_every_point_of_readiness_for_ai_has_evidence_and_the_numbers_are_the_release_s(
-    bundle: Path, tables: dict[str, pa.Table]
-) -> None:
-    text = (bundle / "ai_readiness.md").read_text(encoding="utf-8")
-    points = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| point", "| ---"))]
-    assert len(points) > 20
-    assert all(NAMED.search(line.split(" | ")[-1]) for line in points)
-    assert f"{len(tables)} tables, {sum(data.num_rows for data in tables.values()):,} rows" in text
-    flags = [
-        flag
-        for name, table in TABLES.items()
-        for measure in table.measures
-        if not measure.is_count
-        for flag in tables[name][f"{measure.name}_flag"].to_pylist()
-    ]
-    published = [flag for flag in flags if flag in (None, "u", "linkage", "withheld")]
-    assert f"{published.count(None):,} of {len(published):,} percentages" in text
-
-
-def test_croissant_names_files_that_are_there_and_says_where_figures_come_from(bundle: Path) -> None:
-    record = json.loads((bundle / "croissant.json").read_text(encoding="utf-8"))
-    assert record["conformsTo"] == "http://mlcommons.org/croissant/1.1"
-    told = " ".join(value for key, value in record.items() if key.startswith("rai:"))
-    named = re.findall(r"[a-z_]+\.(?:md|csv|parquet)", told)
-    files = [entry["contentUrl"] for entry in record["distribution"]]
-    assert {"methodology.md", "quality.md", "privacy_statement.md"} <= set(named)
-    assert all((bundle / name).is_file() for name in (*named, *files))
-    for entry in record["distribution"][1:]:
-        assert entry["prov:wasDerivedFrom"] == {"@id": "noisy_counts.parquet"}
-
-
 def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
     own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
     for doi in ("", own.doi):
@@ -260,6 +216,8 @@ def test_a_notice_stands_above_everything(
     assert len(json.loads((bundle / "ukgov_dataset.json").read_text())["summary"]) <= 250
     for name in TABLES:
         assert pq.read_schema(bundle / f"{name}.parquet").metadata[b"description"].decode().startswith(NOTICE)
+    assert (bundle / NOTEBOOK_FILE).read_text().startswith(f"# {NOTICE}\n# /// script\n")
+    assert (bundle / SCRIPT_FILE).read_text().startswith(f"-- {NOTICE} ")
     assert verify(bundle).ok
     with duckdb.connect(str(build_database(tmp_path)), read_only=True) as connection:
         (first,) = connection.execute("FROM help.start LIMIT 1").fetchall()

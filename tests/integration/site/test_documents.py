@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
-from ndl_export.site.documents import group_files, render_documents
-from ndl_export.tables import TABLES
+from ndl_export.site.documents import render_documents
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.pages import DOCUMENTS, Made
 
@@ -78,22 +77,3 @@ def test_the_reconciliation_has_a_row_for_each_official_figure(whole: Made) -> N
         assert row[1:3] == [line["official_percent"], line["percent"]]
         assert row[5] == line["within_interval"]
     assert all(line["source"] in words(parse(whole.page("reconciliation"))) for line in lines)
-
-
-def test_a_file_that_comes_new_shows_up_with_its_words() -> None:
-    """Whatever the README says of it, and else the title that it has in the data package."""
-    readme = b"| file | what it is |\n| --- | --- |\n| `<table>.all.csv` | every row |\n| `figures.ods` | a book |\n"
-    package = b'{"resources": [{"path": "notes.md", "title": "Notes"}]}'
-    files = {"README.md": readme, "datapackage.json": package, "figures.ods": b"x" * 1234, "notes.md": b"# Notes"}
-    names = [*files, "gld_headline.all.csv", "gld_headline_odd.csv"]
-    found = group_files(files, names, (), TABLES)
-    assert [(kind.about, [file.name for file in kind.files]) for kind in found.kinds["tables"]] == [
-        ("every row", ["gld_headline.all.csv"])
-    ]
-    assert [file.name for file in found.of_table["gld_headline"]] == ["gld_headline.all.csv"]
-    [together] = found.kinds["together"]
-    assert (together.about, together.files[0].name, together.files[0].size) == ("a book", "figures.ods", "1.2 kB")
-    assert {"gld_headline_odd.csv", "datapackage.json"} <= {
-        file.name for kind in found.kinds["records"] for file in kind.files
-    }
-    assert ("Notes", "notes.html") in [(kind.about, kind.files[0].address) for kind in found.kinds["documents"]]

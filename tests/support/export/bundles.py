@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.anchors import check_known
 from ndl_export.analyst_db import build_database
-from ndl_export.bundle.make import write_bundle
+from ndl_export.bundle.make import read_contents, write_bundle
+from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, build_sums, sign
 from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.release.ledger import Ledger
@@ -147,3 +148,10 @@ def charged(ledger: Path, version: str) -> dict[str, str]:
 def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Published:
     """Publish as the command does from the home of the release directory."""
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)
+
+
+def resign(folder: Path, key: Ed25519PrivateKey) -> None:
+    """Make sums and signature fit the content of the folder."""
+    covered = build_sums(read_contents(folder))
+    (folder / SUMS_FILE).write_bytes(covered)
+    (folder / SIGNATURE_FILE).write_bytes(sign(key, covered))

@@ -1,59 +1,52 @@
-"""Made-up releases with tables on request in two families, whose texts contain characters special in SQL and HTML."""
+"""Made-up releases with tables on request: some measured later, some that needed no measurement."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
 from ndl_export.facts.directory_files import AskedTable, Budget, Status
 from ndl_export.facts.missing import Missing
-from ndl_export.facts.on_request import RequestedTable
+from ndl_export.facts.noisy_counts import NoisyCounts
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import ReleaseFacts
+from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import read_definition
+from ndl_export.tables.schema import ColumnRole, get_column_name
+from privacy.release.mechanism import compute_epsilon
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, fake_facts
-from tests.support.export.supplement import SUPPLEMENT, on_request, record_with
+from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 
+BASE = "2026.11.0"
+"""The release whose noisy counts the supplement uses again."""
+SUPPLEMENT = "2026.12.0"
+LINKED, WAITS, TOGETHER = "readiness_by_review", "waits_by_need", "barriers_together"
+_RHO, _DELTA = 0.02, 1e-6
+_STATED = yaml.safe_load((Path(__file__).parent / "requested_tables.yaml").read_text(encoding="utf-8"))
+DEFINITIONS: dict[str, dict[str, Any]] = {name: {"name": name, **stated} for name, stated in _STATED.items()}
+SEN_BY_MEALS, REVIEWED = DEFINITIONS["sen_by_meals"], DEFINITIONS["reviewed_by_sex"]
 MEALS = "Gets 'free' school meals"
-SEN_BY_MEALS: dict[str, Any] = {
-    "name": "sen_by_meals",
-    "title": "SEN provision by free school meals & the child's sex",
-    "description": "Children by SEN provision, whether they're eligible for free school meals, and sex",
-    "columns": [
-        {"attribute": "sen_provision", "name": "order", "label": "Child's SEN provision"},
-        {
-            "attribute": "fsm",
-            "name": "meals",
-            "levels": {
-                MEALS: ["Eligible for free school meals"],
-                "Doesn't": ["Not eligible for free school meals"],
-            },
-        },
-        "sex",
-    ],
-    "figure": {"attribute": "gld", "categories": ["Yes"]},
-}
-REVIEWED: dict[str, Any] = {
-    "name": "reviewed_by_sex",
-    "title": "Children reviewed at two, by sex",
-    "description": "Children with a two-year review by sex",
-    "columns": ["sex"],
-    "geography": "all_councils_together",
-}
 
 
 def requested(
-    definition: Mapping[str, Any],
-    family: str = "pupil",
-    release: str = SUPPLEMENT,
-    cohorts: tuple[str, ...] = (COHORT,),
+    definition: Mapping[str, Any], family: str = "pupil", release: str = SUPPLEMENT, cohorts: Sequence[str] = (COHORT,)
 ) -> RequestedTable:
     return RequestedTable(
         read_definition(definition),
         family,
-        cohorts,
+        tuple(cohorts),
         release,
         asked_by="University of Leeds, Children's Centre",
         asked_on="2026-11-20",
@@ -61,8 +54,18 @@ def requested(
     )
 
 
-SEN = requested(SEN_BY_MEALS)
-REVIEWS = requested(REVIEWED, "health")
+SEN, REVIEWS = requested(SEN_BY_MEALS), requested(REVIEWED, "health")
+
+
+def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[RequestedTable, ...]:
+    """Return a table of linked children in all `cohorts`, one of responses in the newest, and one of all councils
+    together, for which nothing was measured."""
+    found = (
+        requested(DEFINITIONS[LINKED], "pupil", cohorts=cohorts),
+        *(requested(DEFINITIONS[name], "parents") for name in (WAITS, TOGETHER)),
+    )
+    purpose = "To see whether reviews tell readiness apart in deprived areas"
+    return tuple(replace(each, asked_by="A university", purpose=purpose) for each in found)
 
 
 def facts_with(
@@ -70,16 +73,93 @@ def facts_with(
     version: str = SUPPLEMENT,
     councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
-    """Return the facts of a release with these tables, whose counts were measured for `SUPPLEMENT`."""
-    facts, asked = fake_facts(version, councils, missing), on_request(requests)
-    return replace(facts, on_request=asked, privacy_record=record_with(facts.privacy_record, asked))
+    """Return the facts of a release that reuses the counts of `BASE` and adds these tables, measured for `SUPPLEMENT`.
+
+    `earlier` cohorts are added to the newest, each with the release that measured it. Tables in which councils have
+    rows have noisy counts of every cohort.
+    """
+    measured = {
+        Further(cohort, each.family, SUPPLEMENT): _drawn(each)
+        for each in requests
+        if each.definition.geography == "councils"
+        for cohort in each.cohorts
+    }
+    facts, asked = fake_facts(version, councils, missing, earlier), OnRequest(tuple(requests), measured)
+    return replace(facts, on_request=asked, privacy_record=_record_with(facts.privacy_record, asked))
+
+
+def supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "2025.11.0"})) -> ReleaseFacts:
+    """Return the facts of a release with `requested_tables`."""
+    return facts_with(requested_tables((*earlier, COHORT)), earlier=earlier)
+
+
+def _drawn(table: RequestedTable) -> NoisyCounts:
+    """Return noisy counts of a table; their plan states its purpose, as plans of requests do."""
+    attribute = FAMILIES[table.family].attribute(table.definition.columns[0].attribute)
+    attributes = [{"name": attribute.name, "categories": list(attribute.categories)}]
+    requests = [{"definition": table.definition.model_dump(mode="json"), "family": table.family}]
+    plan = {
+        "family": {"name": table.family, "attributes": attributes},
+        "measured": [{"attributes": [attribute.name], "sigma": 4.0}],
+        "detail": {"requests": requests},
+    }
+    counts = {(attribute.name,): np.arange(len(attribute.categories), dtype=np.int64) - 1}
+    return NoisyCounts(json.dumps(plan).encode(), counts)
+
+
+def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]:
+    """Return the privacy record with the measurements on request, all charged the same."""
+    found = copy.deepcopy(dict(record))
+    for each, counts in tables.noisy_counts.items():
+        own = next(f for f in found["families"] if (f["cohort"], f["family"]) == (each.cohort, each.family))
+        names = [request["definition"]["name"] for request in json.loads(counts.plan)["detail"]["requests"]]
+        found["families"].append(
+            own
+            | _parameters(_RHO)
+            | {"plan_sha256": hashlib.sha256(counts.plan).hexdigest(), "measured_in": each.release, "tables": names}
+        )
+    for entry in found["cohorts"]:
+        entry["measured_in"] = BASE if entry["cohort"] == COHORT else entry["measured_in"]
+        own = [family for family in found["families"] if family["cohort"] == entry["cohort"]]
+        spent = {
+            account["unit"]: math.fsum(each["rho"] for each in own if each["charged_to"] == account["unit"])
+            for account in entry["accounts"]
+        }
+        for account in entry["accounts"]:
+            account["privacy_parameters"] = _parameters(spent[account["unit"]])
+        entry["privacy_parameters"] = _parameters(spent["child"])
+        entry["joint_parameters"] = _parameters(math.fsum(spent.values()))
+    largest = max(found["cohorts"], key=lambda entry: float(entry["privacy_parameters"]["rho"]))
+    return found | {name: largest[name] for name in ("privacy_parameters", "joint_parameters")}
+
+
+def _parameters(rho: float) -> dict[str, float]:
+    """Return privacy parameters as in a statement."""
+    epsilon = math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4
+    return {"rho": rho, "epsilon": epsilon, "delta": PARAMETERS["pupil"]["delta"]}
+
+
+def narrowed(tables: Mapping[str, pa.Table], family: str, by: float) -> dict[str, pa.Table]:
+    """Return the tables with a family's intervals narrowed by the factor `by`: 0.5 halves the distance of both ends."""
+    found = {}
+    for name, data in tables.items():
+        for measure in TABLES[name].measures if name in TABLES and TABLES[name].family == family else ():
+            value = data[get_column_name(measure, ColumnRole.ESTIMATE if measure.is_count else ColumnRole.FIGURE)]
+            for role in (ColumnRole.LOWER, ColumnRole.UPPER):
+                column = get_column_name(measure, role)
+                end = pc.add(value, pc.multiply(pc.subtract(data[column], value), by))
+                place = data.column_names.index(column)
+                data = data.set_column(place, data.field(place), pc.coalesce(end, data[column]))
+        found[name] = data
+    return found
 
 
 def asked_table(
-    request: RequestedTable, status: Status = Status.ANSWERED, reason: str = "", **rho: float
+    request: RequestedTable, status: Status = Status.ANSWERED, reason: str = "", rho: float | None = None
 ) -> AskedTable:
-    """Return a table as recorded in the register of requests."""
+    """Return a table as recorded in the register of requests; `rho` is what it cost in its one cohort."""
     return AskedTable(
         name=request.name,
         title=request.table.title,
@@ -90,13 +170,13 @@ def asked_table(
         status=status,
         answered_in=request.release if status is Status.ANSWERED else "",
         reason=reason,
-        rho={cohort.removeprefix("of_"): spent for cohort, spent in rho.items()},
+        rho={} if rho is None else {COHORT: rho},
     )
 
 
 ASKED = (
-    asked_table(SEN, of_202425=0.02),
-    asked_table(REVIEWS, of_202425=0.0),
+    asked_table(SEN, rho=0.02),
+    asked_table(REVIEWS, rho=0.0),
     asked_table(requested({**SEN_BY_MEALS, "name": "sen_alone", "title": "SEN & nothing else"}), Status.ASKED),
     asked_table(
         requested({**REVIEWED, "name": "reviewed_again"}, "health"),

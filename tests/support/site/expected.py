@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
 from ndl_export.tables import TABLES
 from sources.reference.code_lists import QUESTIONS
@@ -12,59 +14,17 @@ from sources.reference.code_lists import QUESTIONS
 TOTAL = "Total"
 MEALS = "Free school meal eligibility"
 ELIGIBLE, NOT_ELIGIBLE = "Eligible for free school meals", "Not eligible for free school meals"
-SEEN = {
-    "Health visitor and nursery": "Both",
-    "Health visitor only": "Health visitor only",
-    "Nursery only": "Setting only",
-    "Neither": "Neither",
-    "Record cannot be looked for": "Record cannot be looked for",
-}
-CONCERN = {
-    "Both saw, both had a concern": ("Both", "Both"),
-    "Both saw, health visitor concerned": ("Both", "Health visitor only"),
-    "Both saw, nursery concerned": ("Both", "Setting only"),
-    "Both saw, no concern": ("Both", "None"),
-    "Health visitor saw, concerned": ("Health visitor only", "Health visitor only"),
-    "Health visitor saw, no concern": ("Health visitor only", "None"),
-    "Nursery saw, concerned": ("Setting only", "Setting only"),
-    "Nursery saw, no concern": ("Setting only", "None"),
-    "Neither saw": ("Neither", "None"),
-    "Record cannot be looked for": ("Record cannot be looked for", "None"),
-}
-WORRIED = {
-    "Health visitor and nursery": "Both",
-    "Health visitor only": "Health visitor only",
-    "Nursery only": "Setting only",
-    "No concern recorded": "None",
+_STATED = yaml.safe_load((Path(__file__).parent / "expected.yaml").read_text(encoding="utf-8"))
+SEEN, CONCERN = _STATED["seen"], {label: tuple(levels) for label, levels in _STATED["concern"].items()}
+SEEN_GROUPS = {
+    label: tuple(levels)
+    for label, levels in _STATED["groups"].items()
+    if levels[0] in (TOTAL, "Sex", MEALS, "Ethnic group", "IMD quintile")
 }
 GROUPS = {
-    "All children": (TOTAL, TOTAL, TOTAL),
-    "Girls": (TOTAL, TOTAL, "Female"),
-    "Boys": (TOTAL, TOTAL, "Male"),
-    **{group: (MEALS, group, TOTAL) for group in (ELIGIBLE, NOT_ELIGIBLE)},
-    **{
-        group: ("SEN provision", group, TOTAL)
-        for group in ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan")
-    },
-    **{
-        group: ("Ethnic group", group, TOTAL)
-        for group in (
-            "White",
-            "Mixed / Multiple ethnic groups",
-            "Asian / Asian British",
-            "Black / African / Caribbean / Black British",
-            "Other ethnic group",
-        )
-    },
-    **{f"{term}-born": ("Term of birth", f"{term}-born", TOTAL) for term in ("Autumn", "Spring", "Summer")},
-}
-SEEN_GROUPS = {
-    "All children": (TOTAL, TOTAL),
-    "Girls": ("Sex", "Female"),
-    "Boys": ("Sex", "Male"),
-    **{label: levels[:2] for label, levels in GROUPS.items() if levels[0] in (MEALS, "Ethnic group")},
-    **{f"Quintile {number}": ("IMD quintile", f"Quintile {number}") for number in (2, 3, 4)},
-    **{group: ("IMD quintile", group) for group in ("Quintile 1 (most deprived)", "Quintile 5 (least deprived)")},
+    label: (TOTAL, TOTAL, level) if topic == "Sex" else (topic, level, TOTAL)
+    for label, (topic, level) in _STATED["groups"].items()
+    if topic != "IMD quintile"
 }
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area")),
@@ -80,22 +40,6 @@ ROWS = {
 
 Place = tuple[str, str, tuple[str, ...]]
 """Table, measure, levels of the filters."""
-
-
-_PERCENT_AND_COUNT = ("children_percent", "children_count")
-_MEASURES = {
-    "gld-by-area": ("gld_headline", "gld_children_percent", "elgs_expected_average", "children_count"),
-    "gld-by-group": ("gld_headline", "gld_children_percent"),
-    "neither-by-area": ("joined_dots", *_PERCENT_AND_COUNT, "gld_children_percent"),
-    "neither-by-group": ("seen_by_group", *_PERCENT_AND_COUNT),
-    "goals": ("early_learning_goals", "expected_children_percent", "expected_children_count"),
-    "review": ("asq3_outcomes", "at_or_above_children_percent", "reviewed_children_count"),
-    "pathway": ("readiness_pathway", "gld_children_percent", "children_count"),
-    "seen-by": ("joined_dots", *_PERCENT_AND_COUNT),
-    "concern": ("joined_dots", *_PERCENT_AND_COUNT),
-    "concern-gld": ("joined_dots", "gld_children_percent", "children_count"),
-}
-"""Table and measures of charts whose columns are all about the same children."""
 
 
 def places(chart: str, row: str) -> list[Place]:
@@ -120,10 +64,10 @@ def places(chart: str, row: str) -> list[Place]:
         "review": (row, TOTAL, TOTAL),
         "pathway": (row, TOTAL),
         "seen-by": (SEEN.get(row), TOTAL),
-        "concern": (TOTAL, WORRIED.get(row)),
+        "concern": (TOTAL, _STATED["worried"].get(row)),
         "concern-gld": CONCERN.get(row),
     }
-    table, *measures = _MEASURES[chart]
+    table, *measures = _STATED["measures"][chart]
     return [(table, measure, by_row[chart]) for measure in measures]
 
 

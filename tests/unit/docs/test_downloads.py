@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ndl_export.tables import TABLES
-from ndl_export.tables.plain_csv import ALL_ROWS
+from ndl_export.tables.csv_files import ALL_ROWS
 from tests.support import PROJECT
 
 TEMPLATES = PROJECT / "ndl_export"

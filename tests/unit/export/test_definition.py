@@ -47,35 +47,6 @@ def test_a_table_that_its_family_does_not_list_is_an_error() -> None:
         get_family(module)
 
 
-EHC_PLAN = {
-    "attribute": "sen_provision",
-    "categories": ["Education, health and care plan"],
-    "name": "ehc_plan",
-    "label": "with an EHC plan",
-}
-
-
-@pytest.mark.parametrize(
-    ("changed", "measures"),
-    [
-        ({}, ["children_count", "gld_children_count", "gld_children_percent"]),
-        ({"figure": EHC_PLAN}, ["children_count", "ehc_plan_count", "ehc_plan_percent"]),
-        (
-            {"columns": ["asq3", "fsm"], "figure": None},
-            ["children_count", "children_count_as_linked", "children_percent"],
-        ),
-    ],
-)
-def test_a_table_has_a_row_for_every_level_and_total_and_its_own_measures(
-    changed: dict[str, Any], measures: list[str]
-) -> None:
-    table = build_table(read_definition(document(**changed)), FAMILIES["pupil"])
-    assert {("Total", "Total"), ("Total", "Eligible for free school meals")} < {
-        row.levels for row in list_rows(table, all_together=True)
-    }
-    assert [measure.name for measure in table.measures] == measures
-
-
 @pytest.mark.parametrize(
     ("family", "columns", "percent"),
     [

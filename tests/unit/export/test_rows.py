@@ -1,4 +1,4 @@
-"""Columns and rows of published tables, as derived from their definitions."""
+"""Columns, rows and areas of published tables, as derived from their definitions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from ndl_export.tables.pupil import EARLY_LEARNING_GOALS, GLD_HEADLINE, JOINED_DOTS, format_dots_category
 from ndl_export.tables.rows import Layout, RowsDiffer, build_layout, collect_statements, list_rows
-from ndl_export.tables.schema import build_arrow_schema
-from sources.reference.places import PILOT
+from sources.reference.places import PILOT, UnknownCouncil, load_places
 from tests.support.export.fake_release import COHORT
 
 
@@ -24,20 +23,6 @@ def table(request: pytest.FixtureRequest) -> Table:
 
 def expected(table: Table) -> Layout:
     return build_layout(table, {COHORT: list_geographies(PILOT)})
-
-
-def test_a_measure_has_figure_estimate_interval_and_flag() -> None:
-    names = build_arrow_schema(GLD_HEADLINE).names
-    start = names.index("children_count")
-    assert names[start : start + 5] == [
-        "children_count",
-        "children_count_estimate",
-        "children_count_lower_ci",
-        "children_count_upper_ci",
-        "children_count_flag",
-    ]
-    assert "gld_children_percent_estimate" not in names
-    assert build_arrow_schema(GLD_HEADLINE).field("children_count").type == pa.int64()
 
 
 def test_rows_are_unique_complete_and_have_something_to_say(table: Table) -> None:
@@ -107,3 +92,53 @@ def test_what_a_row_says_is_the_same_in_whichever_table_it_stands() -> None:
     assert collect_statements(JOINED_DOTS)["Neither", "Both"] == set()
     everyone = collect_statements(GLD_HEADLINE)["Total", "Total", "Total"]
     assert everyone == {(frozenset(), None), (frozenset({good}), None), (frozenset({good}), frozenset())}
+
+
+EVERYWHERE = tuple(load_places())
+LIVERPOOL_CITY_REGION = {"halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"}
+
+
+def test_the_pilot_has_a_total_a_devolved_area_and_its_councils() -> None:
+    areas = list_geographies(PILOT)
+    assert [area.level for area in areas] == ["Pilot councils", "English devolved area", *["Local authority"] * 8]
+    assert set(areas[0].councils) == set(PILOT)
+    assert set(areas[1].councils) == LIVERPOOL_CITY_REGION
+    assert (areas[1].code, areas[1].name) == ("E47000004", "Liverpool City Region")
+
+
+def test_a_devolved_area_needs_all_of_its_councils() -> None:
+    assert "English devolved area" not in {area.level for area in list_geographies(set(PILOT) - {"wirral"})}
+
+
+def test_more_than_twenty_councils_bring_the_regions_that_are_whole() -> None:
+    london = [name for name, entry in load_places().items() if entry.region_name == "London"]
+    areas = list_geographies([*london, "leeds"])
+    assert [area.name for area in areas if area.level == "Regional"] == ["London"]
+    assert areas[0].level == "Pilot councils"
+    assert "Regional" not in {area.level for area in list_geographies(london[:20])}
+
+
+def test_all_councils_are_england() -> None:
+    areas = list_geographies(EVERYWHERE)
+    assert (areas[0].level, areas[0].name, areas[0].code) == ("National", "England", "E92000001")
+    assert sum(area.level == "Regional" for area in areas) == 9
+    assert sum(area.level == "Local authority" for area in areas) == 153
+
+
+def test_unknown_and_no_councils_are_refused() -> None:
+    with pytest.raises(UnknownCouncil, match="atlantis"):
+        list_geographies(["atlantis"])
+    with pytest.raises(ValueError, match="at least one council"):
+        list_geographies([])
+
+
+def test_a_council_without_the_source_is_in_its_own_area_alone() -> None:
+    areas = list_geographies(PILOT, ["halton"])
+    assert [area.level for area in areas] == ["Pilot councils", *["Local authority"] * 8]
+    assert "halton" not in areas[0].councils
+    assert [area.name for area in areas if not area.available] == ["Halton"]
+    everywhere = list_geographies(EVERYWHERE, ["halton"])
+    assert (everywhere[0].level, len(everywhere[0].councils)) == ("Pilot councils", 152)
+    regions = {entry.region_name for entry in load_places().values()}
+    assert {area.name for area in everywhere if area.level == "Regional"} == regions - {"North West"}
+    assert not list_geographies(["leeds"], ["leeds"])[0].available

@@ -41,21 +41,6 @@ def test_every_authority_has_a_tile_and_no_two_overlap() -> None:
     assert len(build_tile_map(load_tiles(), {code: ("", Shown(50.0)) for code in (first, second)}).blank) == len(others)
 
 
-def test_neighbours_are_near_each_other() -> None:
-    """Halves of an old county, the boroughs of Merseyside, and London in one piece."""
-    at = {each.council: load_tiles()[each.new_la_code] for each in load_places().values()}
-
-    def apart(one: str, other: str) -> float:
-        (x, y), (u, v) = at[one], at[other]
-        return max(abs(y - v), (abs(x - u) + abs(y - v)) / 2)
-
-    assert apart("cumberland", "westmorland-and-furness") == 1
-    assert apart("north-northamptonshire", "west-northamptonshire") == 1
-    assert all(apart("liverpool", each) <= 2 for each in ("wirral", "sefton", "knowsley", "st-helens"))
-    london = [each.council for each in load_places().values() if each.region_name == "London"]
-    assert all(min(apart(one, other) for other in london if other != one) == 1 for one in london)
-
-
 @pytest.mark.parametrize(
     ("values", "found", "legend"),
     [

@@ -1,4 +1,8 @@
-"""CSV and `.meta.csv` files of a table in the format of Explore Education Statistics (EES).
+"""CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
+
+Plain files, `<table>_all_rows.csv`, have the columns, rows and values of the Parquet file, with unrounded numbers and
+an empty cell for NULL. The files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, cannot serve this purpose:
+they leave out areas without an official code and mix symbols with figures.
 
 The rules are the EES open data standards and the Department for Education's data screener. What follows from them:
 
@@ -143,12 +147,6 @@ def list_csv_columns(table: Table) -> tuple[CsvColumn, ...]:
     )
 
 
-def list_csv_key(table: Table) -> tuple[str, ...]:
-    """Return the key columns of the CSV file; area codes of other levels than the row's may be empty."""
-    areas = tuple(f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
-    return ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
-
-
 def select_official_rows(data: pa.Table) -> pa.Table:
     """Return the rows of areas that have an official geography."""
     return data.filter(pc.not_equal(data[LEVEL], ALL_TOGETHER))
@@ -184,12 +182,6 @@ def build_meta_csv(data: pa.Table, table: Table) -> bytes:
     return stream.getvalue().encode()
 
 
-def choose_default_level(table: Table, entry: Filter) -> str:
-    """Return the level shown first: `Total`, or the first level of the definition if it has no total."""
-    shown = list_levels(table, entry.name)
-    return ALL.label if ALL.label in shown else shown[0]
-
-
 def _build_cell_sql(column: CsvColumn) -> str:
     """Return SQL for the text of a cell."""
     role, measure, name = column.source.role, column.source.measure, quote_identifier(column.source.name)
@@ -210,7 +202,7 @@ def _build_cell_sql(column: CsvColumn) -> str:
 
 
 def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
-    default = choose_default_level(table, entry)
+    shown = list_levels(table, entry.name)
     # The grouping column needs a metadata row too, and a topic with one level has none.
     grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
     return {
@@ -219,7 +211,7 @@ def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[st
         "label": entry.label,
         "filter_hint": entry.description,
         "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
-        "filter_default": "" if default == ALL.label else default,
+        "filter_default": "" if ALL.label in shown else shown[0],
     }
 
 
@@ -269,3 +261,31 @@ def format_upload_title(table: Table) -> str:
     """Return the title of a table without colons and similar characters."""
     # In a bulk upload, EES allows only characters that are valid in a file name.
     return _NOT_IN_NAMES.sub("-", table.title.replace(": ", ", "))
+
+
+ALL_ROWS = "_all_rows.csv"
+"""Ending of the names of these files."""
+
+
+def list_plain_columns(table: Table) -> tuple[CsvColumn, ...]:
+    """Return the columns of the plain CSV file of `table`."""
+    return tuple(
+        CsvColumn(
+            each, list_levels(table, each.name) if each.role is ColumnRole.FILTER else each.symbols, official=False
+        )
+        for each in list_columns(table)
+    )
+
+
+def write_plain_csvs(tables: Mapping[str, pa.Table], folder: Path) -> None:
+    """Write the rows of each table, in their order, to `<name>_all_rows.csv` in `folder`."""
+    with open_in_memory() as connection:
+        for name, data in tables.items():
+            connection.register("every", data)
+            file = str(folder / f"{name}{ALL_ROWS}")
+            connection.execute("COPY (FROM every) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [file])
+
+
+def find_table(file: str, defined: Mapping[str, Table]) -> Table | None:
+    """Return the table in `defined` whose plain CSV file has this name, or None."""
+    return defined.get(file.removesuffix(ALL_ROWS)) if file.endswith(ALL_ROWS) else None
