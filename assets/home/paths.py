@@ -310,6 +310,11 @@ class ExtractStore:
         return self.source, self.cohort, self.council
 
     @property
+    def name(self) -> str:
+        """Council, source and cohort, as messages name an extract."""
+        return f"{self.council}/{self.source}/{self.cohort}"
+
+    @property
     def cohort_store(self) -> CohortStore:
         return self.home.cohort(self.cohort)
 

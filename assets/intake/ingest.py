@@ -186,7 +186,7 @@ class Intake:
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         if parts is None:
             # a whole file replaces all parts, and removing them first lets none outlive it
-            PartStore(self.home, landed.key).drop()
+            PartStore(self.home.extract(*landed.key)).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, next(iter(previous), None))
         return quality
@@ -264,7 +264,7 @@ class Intake:
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
-        store = PartStore(self.home, landed.key)
+        store = PartStore(self.home.extract(*landed.key))
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
         self._context.note_if_real(landed, [sha256 for sha256, _ in hashes.values()])
         names = {mac: self._context.make_stored_name(path) for path, (_, mac) in hashes.items()}
@@ -283,7 +283,7 @@ class Intake:
 
     def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, load_dialect(delivery.landed).parts
-        store = PartStore(self.home, landed.key)
+        store = PartStore(self.home.extract(*landed.key))
         marks = store.marks(self._keys, kept)
         again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)

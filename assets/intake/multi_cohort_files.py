@@ -144,14 +144,12 @@ def read_text(name: str, extract: OpenExtract) -> pa.Table:
 def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
-    codes = {year: code for year in np.unique(years).tolist() if (code := _find_cohort_code(year))}
-    return {code: numbers[years == year] for year, code in codes.items()} | {"": numbers[~np.isin(years, [*codes])]}
-
-
-def _find_cohort_code(year: int) -> str | None:
-    """Return the cohort that begins in a year, or None if its children are not born or its data may not be held."""
-    code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
-    return code if code in list_cohorts() and today < get_retention().ends(Cohort(code)) else None
+    # not cohorts whose children are not born yet, or whose data may no longer be held
+    policy, today = get_retention(), dt.date.today()
+    codes = [code for code in list_cohorts() if today < policy.ends(Cohort(code))]
+    of_year = {code: numbers[years == Cohort(code).first_year] for code in codes}
+    unknown = numbers[~np.isin(years, [Cohort(code).first_year for code in codes])]
+    return {code: rows for code, rows in of_year.items() if len(rows)} | {"": unknown}
 
 
 def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:

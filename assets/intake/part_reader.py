@@ -94,7 +94,7 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home, landed.key).noted(), self._get_sorted_files(landed).entries()
+        noted, sorted_ = PartStore(self._home.extract(*landed.key)).noted(), self._get_sorted_files(landed).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -162,7 +162,7 @@ class PartsReader:
         groups = []
         for cohort, numbers in found.items():
             selected = select_cohort(extract, text, numbers, cohort)
-            store = PartStore(self._home, selected.landed.key)
+            store = PartStore(self._home.extract(*selected.landed.key))
             number = store.give_numbers([delivery.mac])[delivery.mac]
             own = replace(delivery, landed=replace(selected.landed, part=number))
             groups.append([Unread(own, store.compute_next_run(), selected, of_several=True)])
@@ -175,7 +175,8 @@ class PartsReader:
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
-        return {cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in list_cohorts()}
+        store = self._home.extract(*landed.key)
+        return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
         """Record, in each cohort, the records of its earlier parts that a file now gives to another cohort.
@@ -232,7 +233,7 @@ class PartsReader:
 
     def _list_unread(self, landed: Landed) -> list[Unread]:
         """Return the parts that have not been read under these settings."""
-        store = PartStore(self._home, landed.key)
+        store = PartStore(self._home.extract(*landed.key))
         known, run = {part.file_mac: part for part in store.noted()}, store.compute_next_run()
         found: dict[str, Unread] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
@@ -284,7 +285,7 @@ class PartsReader:
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
-            PartStore(self._home, landed.key).keep(found, staged, out.marks)
+            PartStore(self._home.extract(*landed.key)).keep(found, staged, out.marks)
         return None
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore
 from assets.intake.deliveries import compute_file_mac
 from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote, promote_all, write_json
+from privacy.doors.files import promote_all, write_json
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, split_number
 from sources.extract.table import SheetTaken
@@ -98,14 +98,13 @@ class PartFiles:
 
 @dataclass(frozen=True)
 class PartStore:
-    """Store of the parts of one extract in a home folder. `key` is source, cohort and council."""
+    """Store of the parts of one extract in a home folder."""
 
-    home: Home
-    key: Key
+    extract: ExtractStore
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        return self.home.extract(*self.key).parts, self.home.extract(*self.key).tokens_of_parts
+        return self.extract.parts, self.extract.tokens_of_parts
 
     def files(self, stem: str) -> PartFiles:
         folder, tokens = self._folders
@@ -128,20 +127,18 @@ class PartStore:
         """Return the number of the current run if it finds new parts."""
         return 1 + max((part.arrived for part in self.noted()), default=0)
 
-    def keep(self, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
-        """Store parts that were read together, then remove the files that they replace."""
+    def keep(self, parts: Sequence[Part], staged: Staged | None, marks: Path) -> None:
+        """Store parts that were read together, then remove the files that they replace.
+
+        `staged` is None for a part without rows, which lists records that now belong to other cohorts.
+        """
         stem = _make_stem(parts)
         place = self.files(stem)
-        promote_all([(marks, place.marks), *staged.list_moves(place.payload, place.quarantine, place.tokens)])
+        rows = staged.list_moves(place.payload, place.quarantine, place.tokens) if staged else []
+        promote_all([(marks, place.marks), *rows])
         for part in parts:  # last: a note proves that the part is complete
             self.note(replace(part, kept_in=stem))
         self.clear()
-
-    def keep_moved(self, part: Part, marks: Path) -> None:
-        """Store a part that lists records which now belong to other cohorts."""
-        stem = _make_stem([part])
-        promote(marks, self.files(stem).marks)
-        self.note(replace(part, kept_in=stem))
 
     def clear(self) -> None:
         """Remove files that hold the rows of no current part."""
@@ -178,7 +175,7 @@ class PartStore:
 
     def marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
         """Return the marks of the rows of parts, by part number."""
-        opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.key)
+        opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.extract.key)
         found: dict[int, pa.Table] = {}
         for stem, together in group_by_stem(parts).items():
             marks = sealed.open_sealed(self.files(stem).marks, opens).read()

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from assets.home.loading import pause_garbage_collection
+from assets.home.software import pause_garbage_collection
 
 
 @pytest.mark.parametrize("fails", [False, True])

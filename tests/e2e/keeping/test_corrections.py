@@ -85,13 +85,6 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert made != children(tmp_path / "mixed.parquet")
 
 
-def test_nothing_is_linked_again_where_nothing_came(place: Place) -> None:
-    before = place.home.cohort(COHORT).links.stat().st_mtime_ns
-    instance, _ = step(place, *CONFIDENTIAL.values())
-    assert place.home.cohort(COHORT).links.stat().st_mtime_ns == before
-    assert instance.get_latest_materialization_event(LINKS) is None
-
-
 def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
     before = ids_by_upn(place)
     planted = place.child_id("leeds/hv_reviews")
@@ -210,10 +203,3 @@ def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
     with pytest.raises(RunStopped, match=r"was charged with another child table\. A revision is a new release"):
         again(place)
     assert Ledger(place.home.ledger).entries() == charged
-
-
-def test_a_stored_measurement_that_was_changed_is_not_read_back(place: Place) -> None:
-    (path,) = (place.home.restricted / "measurements").glob("*/*/pupil.json")
-    path.write_bytes(path.read_bytes().replace(b'"rho":', b'"rho" :', 1))
-    with pytest.raises(RunStopped, match="is not the file that the ledger recorded"):
-        again(place)

@@ -18,7 +18,6 @@ from assets.intake import deliveries
 from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, finish, forget
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
-from pipelines.definitions import build_definitions
 from pipelines.opening import opened
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
@@ -269,15 +268,6 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
     assert place.home.cohort(COHORT).confidential("pupil").exists()
     verify(place.home)
-
-
-def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) -> None:
-    arguments = [sys.executable, "-c", _KILLED, str(place.root), "14", str(place.row("leeds/eyfsp"))]
-    subprocess.run(arguments, cwd=PROJECT, env=os.environ, check=False)
-    assert place.home.unfinished_removal.exists()
-    resources = build_definitions(place.installation).resources or {}
-    assert resources["installation"](None).open_home() == place.home
-    assert not place.home.unfinished_removal.exists()
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:

@@ -19,14 +19,12 @@ from hypothesis import strategies as st
 
 from pipelines.cli import main
 from sources.contracts import CONTRACTS
-from sources.councils import known_headings as known
 from sources.councils.council_file import load, load_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
 from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
 from sources.reference.goals import GOALS
-from sources.reference.places import PILOT
 from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
@@ -143,29 +141,6 @@ def test_a_draft_of_known_headings_is_nearly_whole(readiness: Run, landing: Path
 
 
 @pytest.mark.slow
-def test_a_draft_of_headings_that_no_other_council_has_is_a_start(
-    readiness: Run, landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    council = "liverpool"
-
-    def headings(name: str) -> set[str]:
-        return {known.squash(text) for d in load_council_file(name).sources.values() for text in d.columns.values()}
-
-    own = headings(council) - set().union(*(headings(other) for other in PILOT if other != council))
-    table = dict(known._load_headings())
-    table["headings"] = {
-        column: [form for form in forms if known.squash(form) not in own] for column, forms in table["headings"].items()
-    }
-    monkeypatch.setattr(known, "_load_headings", lambda: table)
-    path = tmp_path / "bradford.yaml"
-    right, wrong = _share_right(_draft(readiness, landing, council, path), council)
-    assert right >= 0.7
-    assert wrong <= 1
-    marked = path.read_text().count("# TODO check")
-    assert marked >= wrong
-
-
-@pytest.mark.slow
 def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dialect unlike any pilot's: draft, a few edits, check, and the intake gives the tokens of the contract form."""
     tokens = "source_row, sex, com_e01, exp_e17, term_of_birth, COLUMNS('^t_')"
@@ -275,17 +250,6 @@ def test_check_says_what_becomes_of_each_column(
     assert [(rule["rule"], rule["rows"]) for rule in report["rules"]] == [("goals-a-in-all-or-none", 1)]
     assert ["Notes", None] in report["unused"]
     assert report["stops"] == [f"13 of {ROWS} rows would be rejected, more than 20%"]
-
-
-@pytest.mark.slow
-def test_check_names_what_is_missing_and_what_looks_like_it(
-    readiness: Run, tmp_path: Path, council_yaml: Callable[[str], Path]
-) -> None:
-    sample = _write(tmp_path / "sample.csv", _renamed(_children(), sex="Gender", forename="Given"))
-    report, columns = _checked(readiness, council_yaml("    delimiter: ','\n"), sample, exit_code=1)
-    assert report["stops"] == ["missing column 'forename'", "missing column 'sex'"]
-    assert columns["sex"]["origin"] == "missing"
-    assert "'Gender' looks like sex: add `sex: Gender` under columns" in report["suggestions"]
 
 
 @pytest.mark.slow
@@ -503,15 +467,6 @@ def test_the_draft_and_the_check_say_which_sheet_they_took(tmp_path: Path, suffi
     assert load(tmp_path / "bradford.yaml").dialect("eyfsp").sheet is None
     told = CliRunner().invoke(main, ["council", "check", str(tmp_path / "bradford.yaml"), "--sample", f"eyfsp={path}"])
     assert "read from sheet 2; other sheets left aside: 1" in told.output
-
-
-def test_a_draft_from_the_only_sheet_does_not_pin_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "sample.xls"
-    path.write_bytes(as_xls({"Export 07": _in_words()}))
-    draft, text = _drafted(path)
-    assert "sheet" not in draft
-    assert "# read from the one visible sheet" in text
-    assert "Export 07" not in text
 
 
 def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -28,9 +27,7 @@ from sources.councils.dialect import (
 )
 from sources.errors import ExtractStopped
 from sources.reference.places import UnknownCouncil, load_places, resolve
-from tests.support.intake.desk import Desk, reviews
-
-Text = Callable[..., str]
+from tests.support.intake.desk import Desk, eyfsp, reviews
 
 
 @pytest.fixture
@@ -129,17 +126,6 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
     assert str(found[0]).startswith(f"leeds.yaml:{line}:{found[0].column}: ")
 
 
-def test_all_mistakes_are_reported_at_once_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "leeds.yaml"
-    path.write_text(
-        IN_EYFSP
-        + "delimiter: ab\n    columns: {upnn: X}\n    codes:\n      com_e01: &goal {E: 3}\n      com_e02: *goal\n"
-    )
-    with pytest.raises(InvalidCouncilFile) as stopped:
-        load(path)
-    assert [(problem.line, problem.column) for problem in stopped.value.problems] == [(4, 16), (5, 15), (7, 26)]
-
-
 def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) -> None:
     (tmp_path / "leeds.yaml").write_bytes(b"council: leeds\nsources: {} # caf\xe9\n")
     with pytest.raises(InvalidCouncilFile, match=r"leeds\.yaml:2:1: .*not UTF-8"):
@@ -167,7 +153,7 @@ def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> 
         load_council_file("leeds")
 
 
-def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "delimiter: ab\n    encoding: x\n")
     desk.land(eyfsp())
     with pytest.raises(ExtractStopped, match=r"leeds\.yaml:4:16, leeds\.yaml:5:15; `readiness council check"):
@@ -264,7 +250,7 @@ def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> Non
         assert re.fullmatch("x*", _value(Pattern(("a",), pattern), cell + "x") or "")
 
 
-def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
     desk.land(eyfsp().replace("sex", "Legal sexe", 1))
     with pytest.raises(ExtractStopped, match=r"column 'sex', perhaps renamed to column [0-9]+; 'sex'\. Add") as stopped:
@@ -273,7 +259,7 @@ def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: 
     assert re.search(own, stopped.value.for_sender)
 
 
-def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(
         IN_EYFSP + "columns: {sex: S}\n    derived: {la_code: {from: DfE no, characters: 1-3}}\n"
     )
@@ -289,9 +275,7 @@ def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Pa
         ("date_format: '%m/%d/%Y'\n    date_formats: {date_of_birth: ['%d/%m/%Y', '%d/%m/%y']}", "29/02/20"),
     ],
 )
-def test_formats_of_a_file_and_of_a_column(
-    own_folder: Path, desk: Desk, eyfsp: Text, formats: str, written: str
-) -> None:
+def test_formats_of_a_file_and_of_a_column(own_folder: Path, desk: Desk, formats: str, written: str) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + f"{formats}\n    columns: {{sex: S}}\n")
     desk.land(eyfsp({"date_of_birth": written}, {"date_of_birth": "29.02.2020"}).replace("sex", "S", 1))
     quality = desk.take()
@@ -301,16 +285,6 @@ def test_formats_of_a_file_and_of_a_column(
     assert "must be a date written" in found.sentence
 
 
-def test_a_mended_birth_date_is_used_and_still_warned_of(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp({}, {"date_of_birth": "2020-29-02"}, {"date_of_birth": "2O17-02-28"}, *[{}] * 3))
-    quality = desk.take()
-    assert desk.kept(columns="term_of_birth")[1:3] == ["Spring-born", None]
-    (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
-    assert found.first_rows == (2, 3)
-    assert "day and month exchanged" in found.sentence
-    assert not quality.rows_rejected
-
-
 def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
     desk.land(reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
     quality = desk.take("hv_reviews")
@@ -318,14 +292,14 @@ def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
     assert desk.kept("hv_reviews", columns="review_date")[1] is None
 
 
-def test_dates_in_another_order_stop_the_extract(desk: Desk, eyfsp: Text) -> None:
+def test_dates_in_another_order_stop_the_extract(desk: Desk) -> None:
     days = [f"2020-{day:02d}-{month:02d}" for day, month in zip(range(1, 29), (3, 5, 7, 8) * 7, strict=True)]
     desk.land(eyfsp(*({"date_of_birth": day} for day in days)))
     with pytest.raises(ExtractStopped, match="date_of_birth-invalid"):
         desk.take()
 
 
-def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(
         IN_EYFSP + "columns: {sex: S}\n    codes: {sex: {9: '', unknown: ''}, postcode: {None: ''}}\n"
     )

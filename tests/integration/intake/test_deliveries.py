@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -25,20 +24,19 @@ from privacy.keys import KeyRing
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find, hash_content
 from sources.reference.published_figures import InvalidExpectedRows
-from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.desk import COHORT, Desk, eyfsp
 
-Text = Callable[..., str]
 KEY = ("eyfsp", COHORT, "leeds")
 
 
-def children(eyfsp: Text, number: int, **changes: str) -> str:
+def children(number: int, **changes: str) -> str:
     return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
 
 
-def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 30))
+def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk) -> None:
+    desk.land(children(30))
     first = desk.take()
-    desk.land(children(eyfsp, 31, sex="M"))
+    desk.land(children(31, sex="M"))
     second = desk.take()
     assert desk.kept(columns="sex") == ["M"] * 31
     (kept,) = desk.home.extract(*KEY).history.iterdir()
@@ -46,15 +44,15 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     earlier = deliveries.read(kept)
     assert earlier is not None
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
     assert len(list(desk.home.extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
 
-def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
-    desk.land(children(eyfsp, 3))
+def test_the_mac_reveals_nothing_without_the_key(desk: Desk, tmp_path: Path) -> None:
+    desk.land(children(3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
     sha256 = hash_content(desk.landing / "leeds" / "eyfsp" / "202425.csv")
@@ -66,16 +64,16 @@ def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_pa
     assert not [path for path in kept if sha256.encode() in path.read_bytes()]
 
 
-def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+def test_a_crash_between_rows_and_result_is_mended(desk: Desk, tmp_path: Path) -> None:
     """Rows of a new delivery beside the result of the old one, whose file then comes back."""
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     desk.take()
     result = tmp_path / "earlier.json"
     shutil.copy(desk.home.extract(*KEY).quality, result)
-    desk.land(children(eyfsp, 31, sex="M"))
+    desk.land(children(31, sex="M"))
     desk.take()
     shutil.copy(result, desk.home.extract(*KEY).quality)
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
 
@@ -92,20 +90,20 @@ def held(quality: ExtractQuality) -> list[str]:
 
 
 @pytest.mark.slow
-def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk, eyfsp: Text) -> None:
+def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk) -> None:
     """Whatever was held is nothing to compare the next with: the whole file, sent again, is not held for being more."""
     expect(desk, "100")
     rules = {}
     for rows in (100, 81, 60, 95, 130, 100):
-        desk.land(children(eyfsp, rows))
+        desk.land(children(rows))
         rules[rows] = held(desk.take())
         assert len(desk.kept()) == rows
     both = ["rows-far-from-expected", "rows-far-from-last"]
     assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
 
 
-def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 100))
+def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk) -> None:
+    desk.land(children(100))
     quality = desk.take()
     assert held(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
@@ -118,25 +116,10 @@ def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(de
         expect(desk, "many")
 
 
-def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, eyfsp: Text) -> None:
-    desk.land("upn,surname\n")
-    with pytest.raises(ExtractStopped) as stopped:
-        desk.take()
-    note = deliveries.read_stopped(desk.home.extract(*KEY))
-    assert note is not None
-    assert note.sentence == str(stopped.value)
-    report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html"
-    assert "Missing column" in report.read_text(encoding="utf-8")
-    desk.land(children(eyfsp, 3))
-    desk.take()
-    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
-    assert "Your file was taken" in report.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: Text, beside: bool) -> None:
+def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, beside: bool) -> None:
     """The wrong file is replaced by the one before it, or the one that lay beside it is taken away."""
-    path = desk.land(children(eyfsp, 3))
+    path = desk.land(children(3))
     desk.take()
     wrong = desk.land("upn,surname\n", suffix=".tsv" if beside else ".csv")
     if beside:
@@ -147,7 +130,7 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
     else:
         with pytest.raises(ExtractStopped):
             desk.take()
-        path.write_text(children(eyfsp, 3), encoding="utf-8")
+        path.write_text(children(3), encoding="utf-8")
     assert deliveries.read_stopped(desk.home.extract(*KEY))
     assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
@@ -157,10 +140,8 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
     assert len(list_intakes(desk.home)[KEY]) == 3
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_taken(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = desk.land(children(eyfsp, 3))
+def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = desk.land(children(3))
     real = assets.intake.context.tokenise_all
 
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -175,27 +156,11 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     assert not desk.home.extract(*KEY).pseudonymised.exists()
 
 
-def test_a_repeated_row_is_kept_with_a_warning(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp({}, {"sex": "M"}, {}, {"forename": "Tom"}, {}))
-    (found,) = [rule for rule in desk.take().rules if rule.rule == "repeated-row"]
-    assert (found.severity, found.first_rows) == ("warn", (3, 5))
-    assert desk.kept() == [1, 2, 3, 4, 5]
-
-
-def test_a_response_counts_once(desk: Desk) -> None:
-    answers = "respondent_role,child_age_band,fsm_or_funded,child_send,sought_support,wait_band,ease_of_access"
-    more = "repeat_story_count,sharing_would_have_helped,comfortable_with_sharing,main_barrier,overall_satisfaction"
-    rows = [f"{number},{wave}{',1' * 12}" for number, wave in ((7, 1), (8, 1), (7, 1), (7, 2), ("", 1), ("", 1))]
-    desk.land("\n".join([f"response_id,wave,{answers},{more}", *rows]) + "\n", "parent_experience")
-    desk.take("parent_experience")
-    assert desk.quarantined("parent_experience") == {(3, "response-sent-twice")}
-
-
-def test_two_extracts_at_once_are_judged_each_alone(desk: Desk, eyfsp: Text) -> None:
+def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     """Great Expectations looks at both together; what one of them fails is the one's alone."""
     thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
-    content = children(eyfsp, 20).replace("383,", "380,")
+    content = children(20).replace("383,", "380,")
     bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
     first, second = desk.intake.ingest_all([leeds, bradford])
     assert not isinstance(first, ExtractStopped)
@@ -211,24 +176,7 @@ def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
     return list(desk.intake.ingest_all(entry for entry in landed if entry))
 
 
-def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyfsp: Text) -> None:
-    of_leeds = children(eyfsp, 3).splitlines()
-    desk.land("\n".join([of_leeds[0], *reversed(of_leeds[1:])]) + "\n")
-    desk.land(children(eyfsp, 4, la_code="344", surname="Fenwick"), council="wirral")
-    assert [outcome.rows_kept for outcome in _of_both(desk) if isinstance(outcome, ExtractQuality)] == [3, 4]
-    together = {
-        council: desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes()
-        for council in ("leeds", "wirral")
-    }
-    for council, content in together.items():
-        desk.home.extract("eyfsp", COHORT, council).quality.unlink()
-        desk.take(council=council)
-        assert desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes() == content
-
-
-def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = assets.pseudonymise.stream_extract.tokenise
 
     def fails_for_wirral(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -237,8 +185,8 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
         return real(tools, wanted)
 
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
-    desk.land(children(eyfsp, 3))
-    desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
+    desk.land(children(3))
+    desk.land(children(4, la_code="344"), council="wirral")
     of_leeds, of_wirral = _of_both(desk)
     assert isinstance(of_leeds, ExtractQuality)
     assert of_leeds.rows_kept == 3
@@ -247,27 +195,10 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     assert "Thornton" not in str(of_wirral)
 
 
-@pytest.mark.slow
-def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reading, quintiles = Mock(wraps=assets.intake.context.build_look_ups), []
-    monkeypatch.setattr(assets.intake.context, "build_look_ups", reading)
-    directory = desk.landing / "reference" / "postcode_directory.csv"
-    for decile in ("3", "3", "8"):
-        directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")
-        desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
-        desk.home.extract(*KEY).quality.unlink(missing_ok=True)
-        replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
-        quintiles += desk.kept(columns="imd_quintile")
-    assert quintiles == [2, 2, 4]
-    assert reading.call_count == 2
-
-
-def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None:
+def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
     directory = desk.landing / "reference" / "postcode_directory.csv"
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2019\n")
-    desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
+    desk.land(children(1, postcode="LS1 4AP"))
     with pytest.raises(OtherEdition, match="imd_edition is not 2025 in every row"):
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
@@ -277,8 +208,8 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None
 
 @pytest.mark.usefixtures("read_here")
 @pytest.mark.slow
-def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.land(children(eyfsp, 60))
+def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.land(children(60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.extract(*KEY).quality.unlink()

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
+from assets.pseudonymise.findings import DuplicateIdentifiers
 from privacy.services import MAX_CHILDREN_A_NUMBER
 from sources.contracts.extract_rules import MAX_SHARE_OF_MANY, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY

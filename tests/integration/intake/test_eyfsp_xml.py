@@ -6,14 +6,12 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
-from tests.support.daily import examples, first
+from tests.support.daily import first
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
 
@@ -202,23 +200,3 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
 )
 def test_what_cannot_be_read_is_stopped_in_words(content: bytes | str, message: str) -> None:
     assert message in stopped(content)
-
-
-SOUND = eyfsp_xml([CHILD, CHILD | {"com_e01": "A"}])
-
-
-@examples(300)
-@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.binary(max_size=4)), max_size=8), st.integers(0, 400))
-def test_a_damaged_file_is_stopped_or_read(changes: list[tuple[int, bytes]], lost: int) -> None:
-    damaged = bytearray(SOUND)
-    for place, replacement in changes:
-        damaged[place : place + len(replacement)] = replacement
-    assert SECRET not in _message(bytes(damaged[: len(damaged) - lost]))
-
-
-def _message(content: bytes) -> str:
-    try:
-        read(content)
-    except ExtractStopped as error:
-        return str(error)
-    return ""

@@ -58,12 +58,9 @@ def _wider(names: list[str], values: list[str]) -> bytes:
 
 
 READ: dict[str, Case] = {
-    "blanks at the end": _read(CSV + b"  \n \t"),
     "an end-of-file mark": _read(CSV + b"\x1a"),
     "no last line end": _read(CSV[:-1]),
-    "twenty blank lines first": _read(b"\n" * 20 + CSV),
     "titles first": _read(f"EYFSP 2025\nReport for {SECRET}\n\n".encode() + CSV),
-    "a stray mark in a title": _read(b'Run of "pupils\n' + CSV),
     "blank lines and rows of nothing but delimiters": _read(
         HEADER + ROW + "\n" + "," * 26 + "\n" + ROW + " \n" + ROW, 1, 4, 6
     ),
@@ -71,25 +68,14 @@ READ: dict[str, Case] = {
         HEADER + ROW[:-1] + ",more\n" + ROW + ROW.rpartition(",")[0] + "\n", 2, malformed_row=[1, 3]
     ),
     "delimiters at all ends": _read(CSV.replace(b"\n", b",\n")),
-    "delimiters at ends of rows": _read(HEADER + (ROW[:-1] + ",\n") * 3),
-    "a delimiter at the end of the header": _read(HEADER[:-1] + ",\n" + ROW * 3),
     "mixed line ends": _read(HEADER[:-1] + "\r\n" + ROW[:-1] + "\r" + ROW + ROW[:-1] + "\r\n"),
     "doubled returns": _read(CSV.replace(b"\n", b"\r\r\n")),
     "zero bytes": _read(CSV.replace(b"Amelia", b"Ame\0lia\0")),
     "a field of 100 kB": _read(_changed("Thornton", "Q" * 100_000)),
-    "marks and delimiters in a field": _read(_changed(ROW, _line(surname='the "first", of'))),
-    "a line break in a field": _read(_changed("Thornton", '"Thorn\nton"')),
-    "text behind a mark": _read(_changed("Thornton", '"Thorn"ton')),
     "a mark within a name": _read(_changed("Thornton", 'Thornton "Bo" X')),
     "an open mark": _read(_changed("Thornton", '"Thornton'), 1, 3, unbalanced_quote=[2]),
-    "an open mark in the last row": _read(CSV + ROW.replace("Thornton", '"Thornton').encode(), unbalanced_quote=[4]),
     "an open mark before a quoted field": _read(
         _changed("Thornton", '"Thornton') + _line(surname="a,b"), 1, 3, 4, unbalanced_quote=[2]
-    ),
-    "an open mark between fields with line breaks": _read(
-        HEADER + _line(surname="a\nb") + ROW.replace("Thornton", '"Thornton') + _line(surname="c\nd"),
-        *(1, 3),
-        unbalanced_quote=[2],
     ),
     "marks that pair by number but not by place": _read(
         HEADER + ROW.replace("Thornton", '"a"b').replace("Amelia", 'A"').replace("LS1", '"LS1') + ROW * 2,
@@ -97,18 +83,13 @@ READ: dict[str, Case] = {
         unbalanced_quote=[1],
     ),
     "headings in capitals": _read(_named([name.upper() for name in EYFSP_HEADER])),
-    "headings with blanks": _read(_named([f" {name}\t" for name in EYFSP_HEADER])),
-    "quoted headings": _read(_named([f'"{name}"' for name in EYFSP_HEADER])),
-    "headings with line breaks": _read(_named([f'"{name}\n"' for name in EYFSP_HEADER])),
     "headings in words": _read(_named([name.replace("_", " ").title() for name in EYFSP_HEADER])),
     "two byte-order marks": _read("\ufeff\ufeff".encode() + CSV),
     "columns the other way round": _read(as_csv([row[::-1] for row in ROWS])),
     "further columns": _read(_wider(["notes", "SEN note", ""], [SECRET] * 3)),
     "a heading beside one in other letters": _read(_wider(["Surname"], [SECRET])),
     "the header again in the middle": _read(HEADER + ROW + HEADER + ROW, 1, 3, repeated_header=[2]),
-    "the header twice": _read(HEADER * 2 + ROW, 2, repeated_header=[1]),
     "sep=;": _read(b"sep=;\n" + as_csv(ROWS, delimiter=";")),
-    "sep=#": _read(b"sep=#\n" + as_csv(ROWS, delimiter="#")),
     "a gzip of two members": _read(as_gzip(CSV[:1000]) + as_gzip(CSV[1000:])),
     "a zip of a desktop": _read(zipped({"__MACOSX/._a.csv": "x", "a/": "", "a/.DS_Store": "x", "a/b.TXT": CSV})),
     "a zip with other files": _read(zipped({"letter.pdf": b"x", "letter.docx": b"x", "a.csv": CSV})),
@@ -116,7 +97,6 @@ READ: dict[str, Case] = {
     "parquet with padded and blank headings": _read(
         as_parquet([[*(f" {name.upper()} " for name in ROWS[0]), "", " "], *([*row, "1", "1"] for row in ROWS[1:])])
     ),
-    "parquet with a dotted heading": _read(as_parquet([[*row, row[SURNAME] + ".old"] for row in ROWS])),
 }
 
 
@@ -143,10 +123,7 @@ CUT = HEADER[: HEADER.index(",exp_e16")] + f"5{SECRET},2\n"
 RENAMED = {name: f"{name} result" for name in ("com_e01", "exp_e16", "exp_e17")}
 STOPPED: dict[str, tuple[Content, str]] = {
     "nothing": ("", "the file is empty"),
-    "blanks alone": (" \r\n\r\n \t\n", "the file is empty"),
     "21 lines before the header": (b"\n" * 21 + CSV, "none of the first lines is a header line"),
-    "no header": (ROW * 9, "none of the first lines is a header line"),
-    "a title on 25 lines": (b"title\n" * 25 + CSV, "none of the first lines is a header line"),
     "600 columns": (_header()[:-1] + "".join(f",c{n}" for n in range(600)) + "\n" + ROW, "500 columns"),
     "a renamed column": (_header(surname="Surname(s)") + ROW, r"'surname', perhaps renamed to 'Surname\(s\)'"),
     "several renamed": (
@@ -160,64 +137,42 @@ STOPPED: dict[str, tuple[Content, str]] = {
         "'SURNAME' and 'Surname' are both read as surname",
     ),
     "no line end after the header": (HEADER[:-1] + ROW * 2, "no row has as many fields as the header line"),
-    "no line end, a name twice": (HEADER[:-1] + "," + SAME_NAMES * 2, "no row has as many fields as the header line"),
     "no line end, a name like a heading": (
         _header().replace("surname,", "")[:-1] + "," + ROW.replace("Amelia", f"Surnamey {SECRET}"),
         "header line holds values",
     ),
     "the header runs into a row": (CUT + ROW * 2, "no row has as many fields as the header line"),
-    "the header runs into the only row": (CUT[:-1], "breaks off in its header line"),
     "cut in a row": (CSV[:-40], "breaks off in its last row"),
     "cut in a letter": (CSV + ROW.replace("Amelia", "Zoë").encode()[: ROW.index("Amelia") + 3], "in its last row"),
     "cut in a quoted field": (CSV[:-1] + b'\n383,"200', "breaks off in its last row"),
-    "cut in utf-16": (CSV.decode().encode("utf-16")[:-1], "breaks off or is damaged"),
     "one long line": ("x" * (3 << 20), "longer than 1 MiB"),
-    "a field of 3 MiB": (_changed("Thornton", "Q" * (3 << 20)), "longer than 1 MiB"),
-    "random bytes": (bytes(range(256)) * 8, "header line|damaged"),
     "a PDF": ("%PDF-1.7 ", "it is a PDF"),
     "a web page": (f"<!DOCTYPE html><html><table><tr><td>{SECRET}</td></tr></table></html>", "web page"),
     "XML": ('<?xml version="1.0"?><a/>', "not an EYFS Profile return in XML"),
     "PGP": (f"-----BEGIN PGP MESSAGE-----\n{SECRET}", "encrypted with PGP"),
     "a 7z archive": (b"7z\xbc\xaf\x27\x1c", "send it unpacked"),
-    "half a gzip": (as_gzip(CSV)[: len(as_gzip(CSV)) // 2], "damaged"),
-    "a gzip header": (b"\x1f\x8b\x08", "damaged"),
     "a gzip with a wrong sum": (as_gzip(CSV)[:-8] + bytes(8), "damaged"),
     "a gzip with more behind it": (as_gzip(CSV) + SECRET.encode(), "damaged"),
-    "a gzip of nothing": (as_gzip(b""), "the file is empty"),
     "a gzip of a gzip": (as_gzip(as_gzip(CSV)), "holds another archive"),
-    "a gzip of a zip": (as_gzip(ZIP), "holds another archive"),
     "a gzip of a 7z archive": (as_gzip(b"7z\xbc\xaf\x27\x1c"), "send it unpacked"),
     "an empty zip": (zipped({}), "no extract"),
     "a zip without extract": (zipped({"readme.pdf": b"x"}), "holds no extract"),
     "a zip of two": (zipped({f"{SECRET}.csv": CSV, "b.xlsx": as_xlsx(ROWS)}), "several extracts.*: member 1, member 2"),
-    "a zip of an empty file": (zipped({"a.csv": b""}), "the file is empty"),
-    "a zip of a PDF": (zipped({"a.csv": b"%PDF"}), "it is a PDF"),
     "a zip of a gzip": (zipped({f"{SECRET}.csv.gz": as_gzip(CSV)}), "another archive.*: member 1"),
     "a zip of a hidden gzip": (zipped({"a.csv": as_gzip(CSV)}), "holds another archive"),
     "a zip of a hidden zip": (zipped({"a.csv": ZIP}), "holds another archive"),
     "a zip that leads out": (zipped({"../../../etc/passwd.csv": CSV}), "outside itself"),
     "a zip that leads out on Windows": (zipped({"a\\..\\..\\a.csv": CSV}), "outside itself"),
-    "a zip with an absolute name": (zipped({"/tmp/x.csv": CSV}), "outside itself"),
-    "a zip with a drive": (zipped({"C:\\x.csv": CSV}), "outside itself"),
     "a zip by another method": (_at(ZIP, 8, DIRECTORY + 10, xor=1), "packed or encrypted in a way"),
     "a zip with a password": (_at(ZIP, 6, DIRECTORY + 8, xor=1), "password"),
-    "a zip cut short": (ZIP[:-30], "damaged"),
-    "a zip with a changed byte": (_at(ZIP, 60, xor=255), "damaged|header line|unbalanced"),
     "a zip with a wrong sum": (_at(ZIP, 14, DIRECTORY + 16, xor=255), "damaged"),
     "a zip that names nothing": (ZIP[:DIRECTORY] + ZIP[DIRECTORY:].replace(b"a.csv", b"\0.csv"), "damaged"),
     "parquet, cut short": (as_parquet(ROWS)[:-100], "not a readable Parquet file"),
-    "parquet, cut in two": (as_parquet(ROWS)[:1000], "not a readable Parquet file"),
-    "parquet, four bytes": (b"PAR1", "not a readable Parquet file"),
-    "parquet, a broken footer": (_at(as_parquet(ROWS), *range(-60, -20), xor=255), "Parquet file"),
     "parquet, encrypted": (b"PARE" + bytes(100) + b"PARE", "encrypted"),
     "parquet without columns": (as_parquet(as_arrow(ROWS).select([])), "the file is empty"),
     "parquet, a heading twice": (
         as_parquet(as_arrow([[*row, "1"] for row in ROWS]).rename_columns([*ROWS[0], "sex"])),
         "columns [0-9]+ and [0-9]+ have the same name",
-    ),
-    "parquet, other headings": (
-        as_parquet([[f"x{n}" for n, _ in enumerate(ROWS[0])], *ROWS[1:]]),
-        "missing column",
     ),
     "parquet, text that is not UTF-8": (
         as_parquet(ROWS, compression="none").replace(b"Thornton", b"Thornt\xff\xff"),  # Arrow hands it on as text

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.chart import BarChart
-from openpyxl.styles import Alignment
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.formula import ArrayFormula
 
@@ -217,26 +216,6 @@ def test_dates_of_the_1904_system(landing: Landing) -> None:
     assert landing.read().rows[1]["date_of_birth"] == "2020-02-29"
 
 
-def test_titles_above_blank_rows_within_and_below(landing: Landing) -> None:
-    def change(book: Any, sheet: Any) -> None:
-        sheet.insert_rows(1, 3)
-        sheet["A1"] = "Leeds, pupils at the end of Reception"
-        sheet.merge_cells("A1:F1")
-        sheet.insert_rows(6, 2)
-        for row in range(10, 3000):
-            sheet.cell(row, 1).alignment = Alignment(horizontal="center")
-
-    landing.put(_book(change), ".xlsx")
-    read = landing.read()
-    assert list(read.rows) == [1, 4, 5]
-    assert read.set_aside == {}
-
-
-def test_a_header_may_be_in_the_twenty_first_row(landing: Landing) -> None:
-    landing.put(_book(lambda _, sheet: sheet.insert_rows(1, 20)), ".xlsx")
-    assert list(landing.read().rows) == [1, 2, 3]
-
-
 def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:
     def change(book: Any, sheet: Any) -> None:
         sheet.cell(1, len(EYFSP_HEADER) + 1).value = "age"
@@ -278,21 +257,6 @@ def test_other_ways_to_write_a_cell(
     landing.put(_edited(as_xlsx(ROWS), *edits), ".xlsx")
     row = landing.read().rows[1]
     assert (row["surname"], row["date_of_birth"]) == (surname, born)
-
-
-def test_a_sheet_with_prefixed_names(landing: Landing) -> None:
-    """As the Open XML SDK writes it."""
-    text = members_of(as_xlsx(ROWS))[SHEET].decode()
-    prefixed = re.sub(r"<(/?)(?=[a-zA-Z])", r"<\1x:", text).replace("xmlns=", "xmlns:x=")
-    landing.put(_edited(as_xlsx(ROWS), (text, prefixed)), ".xlsx")
-    assert landing.read().rows[3]["surname"] == "Thornton"
-
-
-def test_shared_texts(landing: Landing) -> None:
-    content = with_shared_strings(as_xlsx(children({"surname": "Zoe & <x>"}, {"surname": " a "}, {})))
-    rich = '<si><r><t>Zo</t></r><rPh sb="0" eb="1"><t>hint</t></rPh><r><t>e_x000D_</t></r></si>'
-    landing.put(_edited(content, ("<si><t>Zoe &amp; &lt;x&gt;</t></si>", rich), part=STRINGS), ".xlsx")
-    assert [row["surname"] for row in landing.read().rows.values()] == ["Zoe", "a", "Thornton"]
 
 
 ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'

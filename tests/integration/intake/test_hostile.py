@@ -22,7 +22,7 @@ from sources.extract.landed import Landed, describe_unread_entries, find
 from tests.support import PROJECT
 from tests.support.intake.corpus import COHORT, many, rows, table, text
 from tests.support.intake.desk import Desk
-from tests.support.intake.files import STRINGS, as_csv, as_parquet, as_xlsx, members_of, with_shared_strings, zipped
+from tests.support.intake.files import STRINGS, as_parquet, as_xlsx, members_of, with_shared_strings, zipped
 from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
 from tests.support.intake.standards import csds, csds_files, eyfsp_xml
 from tests.support.waiting import PATIENCE
@@ -282,9 +282,3 @@ def test_a_name_that_is_not_the_contracts_is_not_repeated(tmp_path: Path) -> Non
     assert Landed("leeds", "eyfsp", COHORT, tmp_path / f"{COHORT}.csv").name == f"leeds/eyfsp/{COHORT}.csv"
     for name in ("Qwyjibo.csv", f"{COHORT}.Qwyjibo", f"{COHORT}.csv.Qwyjibo"):
         assert Landed("leeds", "eyfsp", COHORT, tmp_path / name).name == "a file of leeds/eyfsp"
-
-
-def test_rows_without_end_in_one_column(desk: Desk) -> None:
-    """A long value here and there is a value; rows go on in chunks of a bounded size."""
-    desk.land(as_csv([TABLE[0], *([*row[:3], row[3] * 2000, *row[4:]] for row in TABLE[1:])]))
-    assert desk.take().rows_kept == len(TABLE) - 1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from assets.intake import quality
 from sources.contracts import CONTRACTS, Role, Severity
 from sources.contracts.extract_rules import extract_rules, select_payload_rules
-from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.desk import COHORT, Desk, eyfsp
 
 UPDATE = "python -m assets.intake.quality writes them"
 
@@ -36,7 +35,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
     assert wanted <= rules
 
 
-def test_results_lie_beside_the_report_without_a_value(desk: Desk, eyfsp: Callable[..., str]) -> None:
+def test_results_lie_beside_the_report_without_a_value(desk: Desk) -> None:
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     desk.take()
     said = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from assets.intake.deliveries import ExtractQuality
 from tests.support import PROJECT
 from tests.support.daily import first
-from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.desk import COHORT, Desk, eyfsp
 from tests.support.waiting import PATIENCE
 
 SCRIPT = """
@@ -47,7 +46,7 @@ print(found == quality.judge(of_one_extract()), any(not finding.passed for findi
 
 
 @pytest.fixture
-def kept(desk: Desk, eyfsp: Callable[..., str]) -> Path:
+def kept(desk: Desk) -> Path:
     """The rows of an extract that was taken in."""
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     assert isinstance(desk.take(), ExtractQuality)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,11 @@ EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFS
 _SAID = ("review", "asq3_months", *PERSON)
 REVIEW_ROW = dict.fromkeys(columns("hv_reviews"), "") | {name: row("hv_reviews")[name] for name in _SAID}
 REVIEW_ROW |= {"review_date": "2022-05-01", "asq3_communication": "24.02"}
+
+
+def eyfsp(*changes: dict[str, str], delimiter: str = ",") -> str:
+    """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
+    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter)
 
 
 def reviews(*changes: dict[str, str]) -> str:
@@ -95,14 +100,3 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
     )
     home = Home(tmp_path / "home")
     return Desk(landing, home, Intake(landing, home, keys), keys)
-
-
-@pytest.fixture
-def eyfsp() -> Callable[..., str]:
-    """Return a function for the text of an EYFS Profile extract: one row for each mapping of changed values."""
-
-    def written(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
-        _, body = text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter).split("\n", 1)
-        return delimiter.join(header or EYFSP_HEADER) + "\n" + body
-
-    return written

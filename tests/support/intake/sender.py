@@ -18,9 +18,8 @@ from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
-from tests.support.extracts import text
 from tests.support.intake import desk as intake
-from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW, Desk
+from tests.support.intake.desk import COHORT, Desk
 
 DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
 
@@ -108,11 +107,6 @@ def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") 
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(path, folder / path.name))
-
-
-def eyfsp(*changes: dict[str, str]) -> str:
-    """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
-    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER)
 
 
 def reviews(*changes: dict[str, str]) -> str:
