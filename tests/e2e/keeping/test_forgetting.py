@@ -23,9 +23,9 @@ from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import list_councils
 from tests.support import PROJECT
-from tests.support.daily import first
 from tests.support.extracts import append, mark_again, prepend, upn
 from tests.support.installation.released import COHORT, PLANTED, Place
+from tests.support.installation.steps import killed_at_steps
 from tests.support.installation.traces import hashes, traces
 from tests.support.intake.numbered import numbered, numbered_quarantine
 from tests.support.planted import PROFILE, REVIEW
@@ -225,49 +225,37 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
     assert "rows or files of it are being removed; try again" in other.stderr
 
 
-_KILLED = """
-import os, sys
-from pathlib import Path
-root, left = Path(sys.argv[1]), int(sys.argv[2])
-def dying(function):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os._exit(9)
-        return function(*args, **kwargs)
-    return call
-Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
-from assets.home.paths import Home
-from assets.keeping.forgetting import forget, find_rows
-from privacy.keys import RESTRICTED, KeyRing
-home = Home(root / "home")
-keys = KeyRing.load(root / "keys", RESTRICTED)
-found = find_rows(home.extract("eyfsp", "202425", "leeds"), [int(sys.argv[3])], keys, linked=True)
-forget(home, found, keys, objection=True)
-"""
+def _forget_first(root: Path) -> int:
+    place = Place(root)
+    forget(place.home, planted(place), place.keys, objection=True)
+    return 0
 
 
-@pytest.mark.parametrize("step", first(1, [7, 24, 2, 5, 10, 14, 19, 28, 33, 41, 49, 57]))
-def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
+def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
-    tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
-    arguments = [sys.executable, "-c", _KILLED, str(place.root), str(step), str(place.row("leeds/eyfsp"))]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=os.environ, check=False)
-    assert done.returncode == 9, done.stderr
-    if place.home.unfinished_removal.exists():
-        with pytest.raises(RemovalUnfinished), block_removals(place.home):
-            pass
-        assert opened(place.home, place.root / "keys") == place.home
+    begun = 0
+    made = copied()
+    tokens, child_id = made.own_tokens(), made.child_id("leeds/eyfsp")
+
+    def check(root: Path) -> None:
+        nonlocal begun
+        place = Place(root)
+        if place.home.unfinished_removal.exists():
+            begun += 1
+            with pytest.raises(RemovalUnfinished), block_removals(place.home):
+                pass
+            assert opened(place.home, place.root / "keys") == place.home
+        elif place.row("leeds/eyfsp") in place.rows("leeds/eyfsp"):
+            _forget_first(root)
+        finish(place.home, place.keys)
         with block_removals(place.home):
             pass
-    else:
-        assert all(place.row(name) in place.rows(name) for name in PLANTED)
-        forget(place.home, planted(place), place.keys, objection=True)
-    finish(place.home, place.keys)
-    assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
-    assert place.home.cohort(COHORT).confidential("pupil").exists()
-    verify(place.home)
+        assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
+        assert place.home.cohort(COHORT).confidential("pupil").exists()
+        verify(place.home)
+
+    killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=60)
+    assert begun > 3
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:

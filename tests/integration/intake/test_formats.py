@@ -252,7 +252,6 @@ def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
     [
         (as_csv(children({"estab": '="0383"'})), "estab", "0383"),
         (as_csv(children({"surname": '="Smith, of Leeds"'}), quoting=1), "surname", "Smith, of Leeds"),
-        (as_csv(children({"estab": '="0383"'}), quoting=1), "estab", "0383"),
         (CSV.replace(b"2001", b'="0383"'), "estab", "0383"),
     ],
 )
@@ -270,14 +269,11 @@ def test_headings_and_delimiter_of_a_council_file(landing: Landing) -> None:
 @pytest.mark.parametrize(
     ("raw", "encoding", "expected"),
     [
-        ("Zoë".encode(), "windows-1252", "Zoë"),
         ("Zoë €".encode("windows-1252"), "utf-8", "Zoë €"),
-        ("Zoë €".encode("windows-1252"), "iso-8859-1", "Zoë €"),
         ("Zoë".encode() + b" \xeb", "utf-8", "Zoë ë"),
         ("Zoë".encode("cp850"), "cp850", "Zoë"),
         (b"Zo\x81", "windows-1252", "Zo\x81"),
         ("Zoë".encode("windows-1252"), "no-such-encoding", "Zoë"),
-        ("Zoë".encode("windows-1252"), "utf-16", "Zoë"),
     ],
 )
 def test_encodings(landing: Landing, raw: bytes, encoding: str, expected: str) -> None:
