@@ -116,6 +116,12 @@ class Home:
     def extract(self, source: str, cohort: str, council: str) -> ExtractStore:
         return ExtractStore(self, source, cohort, council)
 
+    def iter_extracts(self, kind: str, suffix: str, cohort: str = "*") -> Iterator[ExtractStore]:
+        """Yield the extracts that have a file or folder of a kind, such as `quality`, in the restricted zone."""
+        for path in sorted(self.restricted.glob(f"{kind}/source=*/cohort={cohort}/*.{suffix}")):
+            source, code = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
+            yield self.extract(source, code, path.stem)
+
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
@@ -234,12 +240,12 @@ class CohortStore:
     @property
     def any_taken(self) -> bool:
         """True if any extract of the cohort is held, even if its file has left landing."""
-        return any(self.home.restricted.glob(f"pseudonymised/source=*/cohort={self.cohort}/*.parquet"))
+        return any(self.home.iter_extracts("pseudonymised", "parquet", self.cohort))
 
     @property
     def any_forgotten(self) -> bool:
         """True if rows of any extract of the cohort were removed on request."""
-        return any(self.home.restricted.glob(f"forgotten/source=*/cohort={self.cohort}/*.json"))
+        return any(self.home.iter_extracts("forgotten", "json", self.cohort))
 
     @property
     def all_returns(self) -> list[Path]:

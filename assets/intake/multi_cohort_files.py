@@ -8,8 +8,8 @@ belongs to the cohort in which an earlier part has its record. Other rows are se
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,10 @@ class SortedFiles:
             elif left != entry.cohorts:
                 self.remember(mac, replace(entry, cohorts=left))
 
-    @contextmanager
-    def lock_files(self) -> Iterator[SortedFiles]:
+    def lock_files(self) -> AbstractContextManager[int]:
         """Hold a lock, so that one process at a time sorts these files."""
         make_folder(self._path.parent)
-        with hold_lock(self._path.with_suffix(".lock")):
-            yield self
+        return hold_lock(self._path.with_suffix(".lock"))
 
 
 def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
@@ -118,15 +116,6 @@ def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
     return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
-
-
-def check_can_be_sorted(name: str, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` if rows of the source have no date of birth to sort them by."""
-    if "date_of_birth" not in contract:
-        raise ExtractStopped(
-            f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
-            " 202425.csv, or put it into a folder of that name"
-        )
 
 
 def read_text(name: str, extract: OpenExtract) -> pa.Table:

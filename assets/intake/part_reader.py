@@ -25,7 +25,6 @@ from assets.intake.multi_cohort_files import (
     SortedFiles,
     assign_by_earlier_parts,
     build_cohorts_sql,
-    check_can_be_sorted,
     read_text,
     select_cohort,
     split_by_cohort,
@@ -131,8 +130,13 @@ class PartsReader:
 
     def _sort_file(self, file: Landed, staging: Path) -> Collection[str]:
         """Split a multi-cohort file, unless that was done before, and return its cohorts."""
-        check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
-        with self._get_sorted_files(file).lock_files() as files:
+        if "date_of_birth" not in CONTRACTS[file.source]:
+            raise ExtractStopped(
+                f"a file of {file.council}/{file.source}: rows of {file.source} do not say their cohort; send a file"
+                " for each, called by it, as 202425.csv, or put it into a folder of that name"
+            )
+        files = self._get_sorted_files(file)
+        with files.lock_files():
             delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):

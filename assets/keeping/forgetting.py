@@ -502,8 +502,7 @@ def _parse_token(text: str) -> int | None:
 
 def _list_linked_extracts(store: CohortStore) -> list[ExtractStore]:
     """Return all current extracts of a cohort whose sources are linked."""
-    paths = sorted(store.home.restricted.glob(f"pseudonymised/source=*/cohort={store.cohort}/*.parquet"))
-    found = [store.extract(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
+    found = store.home.iter_extracts("pseudonymised", "parquet", store.cohort)
     return [extract for extract in found if extract.source in SERVICES]
 
 

@@ -183,10 +183,9 @@ def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
 def _find_new_suppressed_rows(newest: Home, home: Home) -> dict[ExtractStore, set[Suppressed]]:
     """Return, by extract of `home`, the rows removed on request that only `newest` lists."""
     found = {}
-    for path in newest.restricted.glob("forgotten/source=*/cohort=*/*.json"):
-        source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
-        store = home.extract(source, cohort, path.stem)
-        if new := {*read_suppressed(replace(store, home=newest))} - {*read_suppressed(store)}:
+    for listed in newest.iter_extracts("forgotten", "json"):
+        store = replace(listed, home=home)
+        if new := {*read_suppressed(listed)} - {*read_suppressed(store)}:
             found[store] = new
     return found
 

@@ -156,30 +156,27 @@ def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
 
 def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
-    for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
-        source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
-        if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
+    for store in home.iter_extracts("quality", "json"):
+        if store.source not in CONTRACTS or now.date() >= policy.ends(Cohort(store.cohort)):
             continue
-        store = home.extract(source, cohort, path.stem)
-        results = [("quarantine", store.quarantine, path, policy.quarantine_days)]
+        results = [("quarantine", store.quarantine, store.quality, policy.quarantine_days)]
         superseded = store.history.glob("*.json")
         results += [("superseded delivery", each, each, policy.superseded_days) for each in superseded]
         for what, file, result, days in results:
             quality = deliveries.read(result) if file.exists() else None
             if quality and _is_over(quality.taken_at, days, now):
-                yield Due(cohort, what, path.stem, source, file)
+                yield Due(store.cohort, what, store.council, store.source, file)
 
 
 def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines of parts past their time, for cohorts that are still kept."""
-    for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
-        source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
-        store = PartStore(home.extract(source, cohort, folder.stem))
-        read = {part.kept_in: part.read_at for part in store.held()}
-        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(cohort)) else ():
-            path = store.files(stem).quarantine
+    for store in home.iter_extracts("parts", "d"):
+        parts = PartStore(store)
+        read = {part.kept_in: part.read_at for part in parts.held()}
+        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(store.cohort)) else ():
+            path = parts.files(stem).quarantine
             if path.exists() and _is_over(read_at, policy.quarantine_days, now):
-                yield Due(cohort, "quarantine", folder.stem, source, path)
+                yield Due(store.cohort, "quarantine", store.council, store.source, path)
 
 
 def _is_over(since: str, days: int, now: dt.datetime) -> bool:

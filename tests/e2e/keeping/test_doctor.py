@@ -6,18 +6,15 @@ import datetime as dt
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from assets.home.installation import Installation
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
 from privacy.doors.environment import (
     InvalidSettings,
     Settings,
-    get_settings,
     list_unknown_variables,
     read_usable_settings,
 )
@@ -178,14 +175,3 @@ def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatc
         "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
     ]
     assert State.MISSING in states(place)["settings"]
-
-
-def test_the_process_reads_its_settings_once_and_each_change_of_its_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("READINESS_HOME", str(tmp_path))
-    assert get_settings() is get_settings()
-    assert get_settings().home == tmp_path
-    monkeypatch.setenv("READINESS_LEDGER", "postgresql://me:secret@host/db")
-    assert get_settings().ledger == "postgresql://me:secret@host/db"
-    assert "secret" not in repr(Installation.at())

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.chart import BarChart
-from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from openpyxl.worksheet.formula import ArrayFormula
 
 from sources.councils.dialect import Dialect
@@ -197,16 +196,6 @@ def test_cells_become_the_text_of_a_text_file(
 
     landing.put(_book(change), ".xlsx")
     assert [row["surname"] for row in landing.read().rows.values()] == ["Thornton", expected, "Thornton"]
-
-
-def test_dates_of_the_1904_system(landing: Landing) -> None:
-    def change(book: Any, sheet: Any) -> None:
-        book.epoch = CALENDAR_MAC_1904
-        sheet.cell(2, BORN, dt.date(2020, 2, 29))
-
-    landing.put(_book(change), ".xlsx")
-    assert b"<v>42428</v>" in members_of(_book(change))[SHEET]
-    assert landing.read().rows[1]["date_of_birth"] == "2020-02-29"
 
 
 def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:

@@ -161,20 +161,6 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk) -> None:
     assert [(part.rows_read, part.in_force) for part in taken.parts.parts] == [(24, 23), (24, 1), (0, 0)]
 
 
-def test_parts_of_any_format_and_form(desk: Desk) -> None:
-    from tests.support.intake.files import as_gzip, as_parquet, as_xlsx, children, zipped
-
-    folder = desk.landing / "leeds" / "eyfsp" / COHORT
-    folder.mkdir(parents=True)
-    (folder / "2026-01.xlsx").write_bytes(as_xlsx(children(child(1))))
-    (folder / "2026-02.parquet").write_bytes(as_parquet(children(child(2), child(1, sex="M"))))
-    (folder / "2026-03.csv.gz").write_bytes(as_gzip(eyfsp(child(3)).encode()))
-    (folder / "2026-04.zip").write_bytes(zipped({"any.csv": eyfsp(child(4))}))
-    (folder / "2026-05.txt").write_text(eyfsp(child(5), delimiter="|"), encoding="utf-16")
-    assert desk.take().rows_kept == 5
-    assert rows(desk, columns="sex")[1] == (2, 2, "M")
-
-
 def test_deletions_of_a_log_of_changes(desk: Desk, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from assets.intake import context
     from sources.councils.council_file import CouncilFile

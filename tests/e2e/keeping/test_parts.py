@@ -1,28 +1,38 @@
-"""A part that should never have been sent is taken back: its rows go, and what they replaced counts again."""
+"""Removals from an extract in parts: of a part that should never have been sent, and of a child.
+
+A withdrawn part's rows go, and what they replaced counts again; a child goes from every part, and none brings it back.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from assets.home.paths import Home
 from assets.home.processing_log import read_entries
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.parts import PartStore
-from assets.keeping.retention import expire, shred_taken
+from assets.keeping.forgetting import CannotForget, Forgotten, find_rows, forget
+from assets.keeping.retention import expire, find_shreddable, shred_taken
 from assets.keeping.withdrawing import CannotWithdraw, withdraw
 from assets.linkage.link import link_cohort
+from assets.linkage.row_numbers import write_linked_rows
 from pipelines.cli import main
 from privacy.keys import KeyProblem, KeyRing
+from privacy.row_keys import parse_row_number
+from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
 from tests.support.extracts import COHORT
 from tests.support.intake.in_parts import REASON, Parts, child
+from tests.support.intake.numbered import numbered
 
 pytestmark = pytest.mark.slow
 
@@ -170,3 +180,94 @@ def test_with_its_cohort_goes_all_that_is_known_of_parts(sent: Parts) -> None:
         assert [path for path in files if code.encode() in path.read_bytes()] == []
     assert (entry.rows_set_aside, entry.first_rows) == (0, ())
     assert not [*home.tokens_zone.rglob("*.parquet"), *home.restricted.rglob("*.parquet")]
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Parts:
+    """Three parts, in the last two of which the second child has another sex."""
+    made = Parts(tmp_path)
+    made.send("2026-01", *map(child, (1, 2, 3)))
+    made.send("2026-02", child(2, sex="M"), child(4))
+    made.send("2026-03", child(2, sex="M"), child(5))
+    made.take()
+    return made
+
+
+def find_row(three: Parts, number: str, *, linked: bool) -> Forgotten:
+    return find_rows(three.store, [parse_row_number(number) or 0], three.keys, linked=linked)
+
+
+def records(three: Parts) -> set[int]:
+    parts = PartStore(three.store)
+    return {
+        record for table in parts.marks(three.keys, parts.held()).values() for record in table["record"].to_pylist()
+    }
+
+
+def read_links(three: Parts, *columns: str) -> list[tuple[object, ...]]:
+    """Link the cohort, and return columns of the list of linked rows."""
+    link_cohort(three.store.cohort_store, ["leeds"], three.keys)
+    out = three.root / "links.parquet"
+    write_linked_rows(three.store.cohort_store, out, three.keys)
+    found = [tuple(row.values()) for row in pq.read_table(out).select(columns).to_pylist()]
+    out.unlink()
+    return found
+
+
+def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Parts) -> None:
+    three.link()
+    with pytest.raises(CannotForget, match="has no row 2:3: a row of a part is named 3:17"):
+        find_row(three, "2:3", linked=True)
+    rows = numbered(three.home, three.keys, "eyfsp", "leeds")
+    of_child = rows.filter(pc.equal(rows["sex"], "M"))
+    assert of_child["source_row"].to_pylist() == [parse_row_number("2:1")]
+    held = records(three)
+    forget(three.home, find_row(three, "2:1", linked=True), three.keys)
+    assert len(held - records(three)) == 1
+    assert three.sexes == ["F"] * 4
+    listed = deliveries.read(three.store.quality)
+    assert listed
+    assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
+    assert pq.read_table(three.store.cohort_store.confidential("pupil")).num_rows == 4
+    gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
+    for stem in {part.kept_in for part in PartStore(three.store).held()}:
+        assert not gone & set(pq.read_table(PartStore(three.store).files(stem).payload)["row_key"].to_pylist())
+    three.send("2026-04", child(6))
+    assert three.take().rows_kept == 5
+    again, landed = Home(three.root / "again"), find(three.landing, "leeds", "eyfsp", COHORT)
+    again.prepare()
+    (three.home.restricted / "forgotten").rename(again.restricted / "forgotten")
+    assert landed
+    assert Intake(three.landing, again, three.keys).ingest(landed).rows_kept == 5
+
+
+def test_an_objection_keeps_the_child_out_of_later_parts(three: Parts) -> None:
+    forget(three.home, find_row(three, "2:1", linked=False), three.keys, objection=True)
+    three.send("2026-04", child(2), child(7))
+    assert three.take().rows_kept == 5
+    assert "M" not in three.sexes
+
+
+def test_parts_are_shredded_and_stay_in_force_and_links_name_part_and_row(three: Parts) -> None:
+    three.send("2026-04", child(6))
+    assert len(find_shreddable(three.landing, three.home, three.keys).ready) == 3
+    for _ in range(2):
+        shred_taken(three.landing, three.home, three.keys)
+        if (three.landing / "leeds" / "eyfsp" / COHORT).exists():
+            assert three.take().rows_kept == 6
+    assert not (three.landing / "leeds" / "eyfsp" / COHORT).exists()
+    assert read_links(three, "part", "source_row") == [(1, 1), (1, 3), (2, 1), (2, 2), (3, 2), (4, 1)]
+
+
+def test_a_further_part_leaves_the_ids_of_children_that_it_does_not_speak_of(three: Parts) -> None:
+    def ids() -> dict[tuple[object, ...], object]:
+        return {row[:2]: row[2] for row in read_links(three, "part", "source_row", "child_id")}
+
+    before = ids()
+    three.send("2026-04", child(1, sex="M"), child(6))
+    three.take()
+    after = ids()
+    of_others = {row: before[row] for row in before if row != (1, 1)}
+    assert len(of_others) == 4
+    assert of_others == {row: after[row] for row in of_others}
+    assert {*after} - {*before} == {(4, 1), (4, 2)}
