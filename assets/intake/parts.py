@@ -132,7 +132,9 @@ class PartStore:
 
         `staged` is None for a part without rows, which lists records that now belong to other cohorts.
         """
-        stem = _make_stem(parts)
+        # settings count too: a part that is read again must not overwrite files that its note still names
+        content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
+        stem = f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         place = self.files(stem)
         rows = staged.list_moves(place.payload, place.quarantine, place.tokens) if staged else []
         promote_all([(marks, place.marks), *rows])
@@ -201,9 +203,3 @@ def compute_moved_mac(keys: KeyRing, mac: str) -> str:
     """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
     # not the file's own MAC, under which the same cohort may hold other rows of it
     return compute_file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
-
-
-def _make_stem(parts: Sequence[Part]) -> str:
-    # settings count too: a part that is read again must not overwrite files that its note still names
-    content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
-    return f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

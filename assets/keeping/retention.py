@@ -90,15 +90,14 @@ def find_due_items(
     home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
 ) -> Expiry:
     """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
-    expired, quarantines = _iter_expired_items(home, policy, now.date()), _iter_quarantines(home, policy, now)
-    found = sorted({*expired, *quarantines, *_iter_quarantined_parts(home, policy, now)})
+    items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
+    expired = [entry for entry in items if now.date() >= policy.ends(Cohort(entry.cohort))]
+    quarantines = (*_iter_quarantines(home, policy, now), *_iter_quarantined_parts(home, policy, now))
+    found = sorted({*expired, *quarantines})
     files = []
     if landing and keys and landing.is_dir():
-        files = [
-            file
-            for file in find_shreddable(landing, home, keys).ready
-            if now - dt.datetime.fromisoformat(file.taken_at) > dt.timedelta(days=policy.landing_days)
-        ]
+        ready = find_shreddable(landing, home, keys).ready
+        files = [file for file in ready if _is_over(file.taken_at, policy.landing_days, now)]
     return Expiry(tuple(found), tuple(files))
 
 
@@ -120,14 +119,8 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     return replace(found, landing=shredded)
 
 
-def _iter_expired_items(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
-    """Yield all items of cohorts past their retention period, except those of releases."""
-    for entry in (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home)):
-        if today >= policy.ends(Cohort(entry.cohort)):
-            yield entry
-
-
 def _iter_folders_and_files(home: Home) -> Iterator[Due]:
+    """Yield what is kept of cohorts, except releases and entries of multi-cohort files."""
     for path in home.objections.glob("*.json"):
         yield Due(read_objection(path).cohort, "objection", "", "", path)
     for pattern, what in _RETURN_FILES.items():

@@ -18,7 +18,7 @@ import pytest
 
 from assets.home import home_lock
 from assets.home.paths import Home
-from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, forget
+from assets.keeping.forgetting import CannotForget, find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import find_changes_since_linkage, hash_program, list_extract_paths, read_linked_extracts
@@ -171,13 +171,13 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
+    found = place.find_rows(row)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
     with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
+        place.find_rows(row)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
@@ -197,8 +197,7 @@ def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Pla
     ledger = Ledger(place.home.ledger).entries()
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=True)
-    forget(place.home, found, place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     run(place)
     assert hashes(place.home.release / "2026.11.0") == published
     assert hashes(place.home.restricted / "measurements") == measured

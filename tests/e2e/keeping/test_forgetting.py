@@ -35,12 +35,6 @@ pytestmark = pytest.mark.slow
 KEY = ("eyfsp", COHORT, "leeds")
 
 
-def planted(place: Place, linked: bool = True):
-    return find_rows(
-        place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=linked
-    )
-
-
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
     home, forgotten = place.home, place.home.restricted / "forgotten"
@@ -58,7 +52,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
         path.parent.mkdir(parents=True)
         path.write_bytes(b"what nobody here can open")
 
-    found = forget(home, planted(place), place.keys, objection=True)
+    found = forget(home, place.find_rows(), place.keys, objection=True)
 
     assert not returned.exists()
     assert not reviewed.parent.exists()
@@ -74,7 +68,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
@@ -97,8 +91,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
     link_cohort(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
-    forget(place.home, found, place.keys)
+    forget(place.home, place.find_rows(row), place.keys)
     after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert not any(row in rule.first_rows for rule in after.rules)
@@ -111,7 +104,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
 
 
 def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     assert place.take("leeds/eyfsp").unchanged
     place.keys.rotate(place.root / "keys-2")
     again = place.take("leeds/eyfsp", KeyRing.load(place.root / "keys-2"))
@@ -122,7 +115,7 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
-        forget(place.home, planted(place), place.keys, objection=objects)
+        forget(place.home, place.find_rows(), place.keys, objection=objects)
         namesake = PROFILE | {"upn": upn(899_999_123_457), "postcode": "L98 9ZZ"}
         prepend(place.file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
         append(place.file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
@@ -136,7 +129,7 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
 
 
 def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(place: Place) -> None:
-    forget(place.home, planted(place), place.keys, objection=True)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7"})
     append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7", "upn": upn(899_999_123_457), "surname": "Other"})
     quality = place.take("leeds/eyfsp")
@@ -148,7 +141,7 @@ def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(p
 
 
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
-    forget(place.home, planted(place), place.keys, objection=True)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     place.keys.rotate(place.root / "keys-2")
     keys = KeyRing.load(place.root / "keys-2")
     other = place.take("sefton/eyfsp", keys)
@@ -160,7 +153,7 @@ def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(
 
 
 def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> None:
-    by_row = planted(place)
+    by_row = place.find_rows()
     child_id = place.child_id("leeds/eyfsp")
     last = numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
     assert find_rows_by_pseudonym(place.home, child_id, None, place.keys) == by_row
@@ -173,7 +166,7 @@ def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> No
 
 
 def test_one_row_alone(place: Place) -> None:
-    forget(place.home, planted(place, linked=False), place.keys)
+    forget(place.home, place.find_rows(linked=False), place.keys)
     rows = place.linked_rows()
     assert [(name, place.row(name)) in rows for name in PLANTED] == [False, True, True]
 
@@ -197,7 +190,7 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
         table = pq.read_table(store.links, columns=["source", "council", "row_key", "child_id"])
         return {tuple(row.values()) for row in table.to_pylist()}
 
-    found, before, child_id = planted(place), links(), place.child_id("leeds/eyfsp")
+    found, before, child_id = place.find_rows(), links(), place.child_id("leeds/eyfsp")
     place.keys.rotate(place.root / "keys-2")
     place.take("sefton/eyfsp", KeyRing.load(place.root / "keys-2"))
     done = forget(place.home, found, place.keys)
@@ -227,7 +220,7 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
 
 def _forget_first(root: Path) -> int:
     place = Place(root)
-    forget(place.home, planted(place), place.keys, objection=True)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     return 0
 
 
@@ -260,7 +253,7 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
     row = place.row("leeds/eyfsp")
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     said = [entry for entry in read_entries(place.home) if entry.what == "rows removed on request"]
     assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
     assert all(entry.file_mac and entry.who and entry.note == "rows" for entry in said)

@@ -15,12 +15,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 
-from sources.contracts import CONTRACTS
-from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
-from sources.extract.match import collect_known_keys
-from sources.extract.readers.content import get_content, list_members
-from sources.extract.readers.delimited import BLOCK_BYTES, open_delimited
+from sources.extract.readers.delimited import BLOCK_BYTES
 from tests.support.daily import examples, first
 from tests.support.intake.desk import EYFSP_HEADER, Desk
 from tests.support.intake.files import (
@@ -225,19 +222,6 @@ def test_a_file_that_unpacks_to_far_more_is_stopped(
     landing.put(as_gzip(CSV))
     with pytest.raises(ExtractStopped, match="unpacks to far more"):
         landing.read()
-
-
-def test_members_of_an_archive_open_as_tables(landing: Landing) -> None:
-    path = landing.put(zipped({"b.csv": as_csv(ROWS, "utf-16"), "a.txt": CSV, "notes.pdf": b"x"}), ".zip")
-    found = list_members(get_content("an archive", path))
-    assert [(content.name, content.called) for content in found] == [
-        ("an archive, member 2", "a.txt"),
-        ("an archive, member 1", "b.csv"),
-    ]
-    known = collect_known_keys(CONTRACTS["eyfsp"], CONTRACT_DIALECT)
-    for content in found:
-        table = open_delimited(content, known, CONTRACT_DIALECT)
-        assert [batch.to_pydict() for batch in table.read(["sex"])] == [{"sex": ["F"] * 3, "source_row": [1, 2, 3]}]
 
 
 def test_numbers_hold_across_blocks(landing: Landing) -> None:

@@ -27,6 +27,7 @@ from tests.support.intake.files import (
     SHEET,
     STRINGS,
     Landing,
+    as_sheets,
     as_xlsx,
     children,
     members_of,
@@ -34,31 +35,14 @@ from tests.support.intake.files import (
     with_shared_strings,
     zipped,
 )
-from tests.support.intake.spreadsheets import Error, Formula, Sheets, as_ods, as_xls, as_xlsb, compound_file
+from tests.support.intake.spreadsheets import Error, Formula, as_ods, as_xls, as_xlsb, compound_file
 
 ROWS = children(*[{}] * 3)
 SURNAME = EYFSP_HEADER.index("surname") + 1
 BORN = EYFSP_HEADER.index("date_of_birth") + 1
 
 
-def _as_xlsx(sheets: Sheets, hidden: tuple[str, ...] = ()) -> bytes:
-    book = openpyxl.Workbook()
-    book.remove(book.worksheets[0])
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        sheet.sheet_state = "hidden" if name in hidden else "visible"
-        for row in rows:
-            sheet.append([_as_openpyxl(cell) for cell in row])
-    return saved(book)
-
-
-def _as_openpyxl(cell: object) -> object:
-    if isinstance(cell, Formula):
-        return f"={cell.value}"
-    return cell.shown if isinstance(cell, Error) else cell
-
-
-WRITTEN: dict[str, Callable[..., bytes]] = {".xlsx": _as_xlsx, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
+WRITTEN: dict[str, Callable[..., bytes]] = {".xlsx": as_sheets, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
 every = pytest.mark.parametrize("suffix", WRITTEN)
 unchecked = pytest.mark.parametrize("suffix", [".xls", ".xlsb", ".ods"])
 
@@ -113,7 +97,7 @@ CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
-    expected = _texts(_as_xlsx({"Sheet": rows}))
+    expected = _texts(as_sheets({"Sheet": rows}))
     for suffix, write in WRITTEN.items():
         assert _texts(write({"Sheet": rows})) == expected, suffix
 

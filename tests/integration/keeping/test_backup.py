@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from assets.home import paths
 from assets.home.home_lock import block_removals
+from assets.home.paths import MadeByLater
 from assets.home.processing_log import Processing, read_entries, record
 from assets.keeping import backup as backups
 from assets.keeping import restore as restoring
@@ -353,3 +355,12 @@ def test_old_backups_are_named(safe: Safe) -> None:
     old.write_bytes(b"")
     done = safe.command("backup", "records", "--into", safe.disk("records"), *safe.to("records"))
     assert f"! older than 35 days, so destroy it: {old}" in done.stdout
+
+
+def test_a_home_that_a_later_version_has_worked_on_is_left_alone(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(safe.home.root)
+    monkeypatch.setattr(paths, "software", lambda: "0.0.9")
+    with pytest.raises(MadeByLater, match=r"last worked on by readiness 0\.1\.0, and this is 0\.0\.9: install that"):
+        safe.home.prepare()
+    _refused(safe.command("run", "--cohort", COHORT), "was last worked on by readiness 0.1.0")
+    assert before.items() <= tree(safe.home.root).items()

@@ -21,6 +21,7 @@ from sources.extract.landed import find
 from tests.support.extracts import COHORT, PERSON, columns, row, text
 from tests.support.intake.numbered import numbered, numbered_quarantine
 
+DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
 EYFSP_HEADER = [name for name in columns("eyfsp") if name != "nhs_number"]
 EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFSP_HEADER}
 _SAID = ("review", "asq3_months", *PERSON)
@@ -93,10 +94,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture
 def desk(tmp_path: Path, keys: KeyRing) -> Desk:
-    landing = tmp_path / "landing"
+    return make_desk(tmp_path, keys)
+
+
+def make_desk(folder: Path, keys: KeyRing) -> Desk:
+    """Return an installation with a postcode directory."""
+    landing, home = folder / "landing", Home(folder / "home")
     (landing / "reference").mkdir(parents=True)
-    (landing / "reference" / "postcode_directory.csv").write_text(
-        "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
-    )
-    home = Home(tmp_path / "home")
+    (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
     return Desk(landing, home, Intake(landing, home, keys), keys)
