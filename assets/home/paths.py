@@ -127,7 +127,7 @@ class Home:
         """Path or URL of the budget ledger."""
         return get_settings().ledger or self.root / "ledger.sqlite"
 
-    def several(self, source: str, council: str) -> Path:
+    def get_sorted_files_path(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 

@@ -20,7 +20,7 @@ def software() -> str:
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection, a fifth of the time of imports, and then freeze objects, which are never freed."""
+    """Disable garbage collection during imports, a fifth of whose time it takes, then freeze what was imported."""
     gc.disable()
     try:
         yield

@@ -268,7 +268,7 @@ class Intake:
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
         self._context.note_if_real(landed, [sha256 for sha256, _ in hashes.values()])
         names = {mac: self._context.make_stored_name(path) for path, (_, mac) in hashes.items()}
-        found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.held()]
+        found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.list_kept()]
         current = {**self._context.settings, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
             # rows of parts are compared by marks, which must be made under the same keys and rules
@@ -284,14 +284,14 @@ class Intake:
     def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, load_dialect(delivery.landed).parts
         store = PartStore(self.home.extract(*landed.key))
-        marks = store.marks(self._keys, kept)
+        marks = store.read_marks(self._keys, kept)
         again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
         staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
         replaced = [(part, again[part.number]) for part in kept if part.number in again]
         files = SortedFiles(self.home, landed.source, landed.council).entries()
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
-        return staged, describe(resolved, replaced, aside, store.withdrawn())
+        return staged, describe(resolved, replaced, aside, store.list_withdrawn())
 
     def _find_current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""

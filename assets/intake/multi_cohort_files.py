@@ -66,7 +66,7 @@ class SortedFiles:
 
     @property
     def _path(self) -> Path:
-        return self.home.several(self.source, self.council)
+        return self.home.get_sorted_files_path(self.source, self.council)
 
     def entries(self) -> dict[str, Sorted]:
         """Return the sorted files by their MAC."""

@@ -93,7 +93,7 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home.extract(*landed.key)).noted(), self._get_sorted_files(landed).entries()
+        noted, sorted_ = PartStore(self._home.extract(*landed.key)).list_all(), self._get_sorted_files(landed).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -189,11 +189,11 @@ class PartsReader:
         """
         stores, here = self._get_stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
-            own = [part for part in stores[cohort].held() if part.file_mac == delivery.mac]
-            here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
+            own = [part for part in stores[cohort].list_kept() if part.file_mac == delivery.mac]
+            here[cohort] = pa.concat_tables(stores[cohort].read_marks(self._keys, own).values())
         mac = compute_moved_mac(self._keys, delivery.mac)
         for cohort, store in stores.items():
-            kept = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
+            kept = [part for part in store.list_kept() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
             if not kept or not others:
                 continue
@@ -222,7 +222,7 @@ class PartsReader:
             records = mark_rows(tools, extract, contract, silent)
         stores = self._get_stores(delivery.landed)
         earlier = {
-            code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
+            code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.list_kept())
         }
         return assign_by_earlier_parts(found, records, earlier)
 
@@ -238,7 +238,7 @@ class PartsReader:
     def _list_unread(self, landed: Landed) -> list[Unread]:
         """Return the parts that have not been read under these settings."""
         store = PartStore(self._home.extract(*landed.key))
-        known, run = {part.file_mac: part for part in store.noted()}, store.compute_next_run()
+        known, run = {part.file_mac: part for part in store.list_all()}, store.compute_next_run()
         found: dict[str, Unread] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])

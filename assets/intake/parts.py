@@ -111,21 +111,21 @@ class PartStore:
         payload, quarantine, marks = (folder / f"{stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks"))
         return PartFiles(payload, quarantine, marks, tokens / f"{stem}.parquet")
 
-    def noted(self) -> list[Part]:
+    def list_all(self) -> list[Part]:
         """Return the parts that have been read, including withdrawn ones, by number."""
         notes = (_PART.validate_json(path.read_bytes()) for path in self._folders[0].glob("*.json"))
         return sorted(notes, key=lambda part: part.number)
 
-    def held(self) -> list[Part]:
+    def list_kept(self) -> list[Part]:
         """Return the parts whose rows are kept, by number."""
-        return [part for part in self.noted() if not part.withdrawn]
+        return [part for part in self.list_all() if not part.withdrawn]
 
-    def withdrawn(self) -> list[Part]:
-        return [part for part in self.noted() if part.withdrawn]
+    def list_withdrawn(self) -> list[Part]:
+        return [part for part in self.list_all() if part.withdrawn]
 
     def compute_next_run(self) -> int:
         """Return the number of the current run if it finds new parts."""
-        return 1 + max((part.arrived for part in self.noted()), default=0)
+        return 1 + max((part.arrived for part in self.list_all()), default=0)
 
     def keep(self, parts: Sequence[Part], staged: Staged | None, marks: Path) -> None:
         """Store parts that were read together, then remove the files that they replace.
@@ -144,7 +144,7 @@ class PartStore:
 
     def clear(self) -> None:
         """Remove files that hold the rows of no current part."""
-        in_use = {part.kept_in for part in self.held()}
+        in_use = {part.kept_in for part in self.list_kept()}
         for folder in self._folders:
             for path in folder.glob("*-*.parquet"):
                 if path.name.partition(".")[0] not in in_use:
@@ -175,7 +175,7 @@ class PartStore:
             write_json(path, known)
         return known
 
-    def marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
+    def read_marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
         """Return the marks of the rows of parts, by part number."""
         opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.extract.key)
         found: dict[int, pa.Table] = {}
@@ -188,7 +188,7 @@ class PartStore:
 
     def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> pa.Table:
         """Return the `record` marks of the rows of parts."""
-        return pa.concat_tables(table.select(["record"]) for table in self.marks(keys, parts).values())
+        return pa.concat_tables(table.select(["record"]) for table in self.read_marks(keys, parts).values())
 
 
 def group_by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:

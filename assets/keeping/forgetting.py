@@ -257,7 +257,7 @@ def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[
 
 def _read_part_numbers(store: ExtractStore) -> dict[str, int]:
     """Return the part numbers of an extract by file MAC; 0 for a whole file."""
-    if parts := PartStore(store).held():
+    if parts := PartStore(store).list_kept():
         return {part.file_mac: part.number for part in parts}
     quality = deliveries.read(store.quality)
     return quality.part_numbers if quality else {}
@@ -273,7 +273,7 @@ def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Itera
     yield extract
     store = home.extract(*extract.key)
     parts = PartStore(store)
-    marks = parts.marks(keys, parts.held())
+    marks = parts.read_marks(keys, parts.list_kept())
     records = [
         table["record"].filter(pa.array(np.isin(number_rows(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
         for part, table in marks.items()
@@ -283,7 +283,7 @@ def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Itera
     known = np.concatenate([of.to_numpy() for of in records])
     for other in (replace(store, cohort=cohort) for cohort in list_cohorts()):
         parts = PartStore(other)
-        for part, table in parts.marks(keys, parts.held()).items():
+        for part, table in parts.read_marks(keys, parts.list_kept()).items():
             same = np.isin(table["record"].fill_null(0).to_numpy(), known)
             if same.any():
                 yield _build_extract_rows(other, number_rows(part, table[NUMBER].to_numpy()[same]).tolist())
@@ -297,7 +297,7 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
     parts = PartStore(store)
-    quality, kept_parts = deliveries.read(store.quality), parts.held()
+    quality, kept_parts = deliveries.read(store.quality), parts.list_kept()
     if not (rows := _list_suppressed_numbers(store)):
         return
     of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
@@ -324,7 +324,7 @@ def _update_note(parts: PartStore, keys: KeyRing, part: Part, rows: Collection[i
     own = {row for of, row in map(split_number, rows) if of == part.number}
     if not own:
         return
-    (marks,) = parts.marks(keys, [part]).values()
+    (marks,) = parts.read_marks(keys, [part]).values()
     kept = int(np.sum(marks["state"].to_numpy(zero_copy_only=False) == str(RowState.KEPT)))
     rejected, rules = part.rows_read - kept, suppressions.remove_row_numbers(part.rules, own)
     parts.note(replace(part, rows_kept=kept, rows_rejected=rejected, rows_forgotten=len(own), rules=rules))

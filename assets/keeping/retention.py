@@ -165,7 +165,7 @@ def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> 
     """Yield quarantines of parts past their time, for cohorts that are still kept."""
     for store in home.iter_extracts("parts", "d"):
         parts = PartStore(store)
-        read = {part.kept_in: part.read_at for part in parts.held()}
+        read = {part.kept_in: part.read_at for part in parts.list_kept()}
         for stem, read_at in read.items() if now.date() < policy.ends(Cohort(store.cohort)) else ():
             path = parts.files(stem).quarantine
             if path.exists() and _is_over(read_at, policy.quarantine_days, now):

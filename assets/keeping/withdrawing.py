@@ -136,14 +136,14 @@ def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list
 
     Raises `CannotWithdraw` if there is none, and `KeyProblem` if a part was read under other keys.
     """
-    noted = {part.number: part for part in PartStore(store).noted() if not part.moved}
+    noted = {part.number: part for part in PartStore(store).list_all() if not part.moved}
     if number not in noted:
         there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
         raise CannotWithdraw(f"{store.name} has no part {number}: {there}")
     part = noted[number]
     macs = {part.file_mac, compute_moved_mac(keys, part.file_mac)}
     stores = [replace(store, cohort=cohort) for cohort in list_cohorts()] if part.of_several else [store]
-    found = [(place, each) for place in stores for each in PartStore(place).noted() if each.file_mac in macs]
+    found = [(place, each) for place in stores for each in PartStore(place).list_all() if each.file_mac in macs]
     for place, each in found:
         then = each.made_under.get("keys", {})
         if any(then.get(name) != keys.fingerprints[name] for name in ("row", "tokens")):
@@ -176,7 +176,7 @@ def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
 def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuality | ExtractStopped | None:
     source, cohort, council = store.key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
-    if any(not part.moved for part in PartStore(store).held()):
+    if any(not part.moved for part in PartStore(store).list_kept()):
         return intake.ingest_kept_parts(landed)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)

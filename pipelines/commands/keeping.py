@@ -195,7 +195,7 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
     """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
     from assets.intake.parts import PartStore
 
-    noted = [part for part in PartStore(home.extract(source, cohort.code, council)).noted() if not part.moved]
+    noted = [part for part in PartStore(home.extract(source, cohort.code, council)).list_all() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
     lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]

@@ -77,7 +77,7 @@ def test_whatever_comes_next_finishes_it(made: Path, copy: Callable[[str], Path]
         begun += home.is_removal_unfinished
         opened(home, root / "keys")
         assert not home.is_removal_unfinished
-        if not PartStore(parts.store).withdrawn():
+        if not PartStore(parts.store).list_withdrawn():
             assert parts.numbers == [1, 2]
             assert links(home) == before
             withdraw_second(root)

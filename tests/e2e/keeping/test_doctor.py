@@ -37,6 +37,11 @@ def _lose_ledger(place: Place, _: object = None) -> None:
         path.unlink()
 
 
+def _lose_keys(place: Place, _: object) -> None:
+    for name in ("linker.key", "signing.pem"):
+        (place.root / "keys" / name).unlink()
+
+
 def _cut_log(place: Place, _: object) -> None:
     lines = place.home.processing_log.read_text().splitlines(keepends=True)
     place.home.processing_log.write_text("".join(lines[:-1]))
@@ -64,7 +69,7 @@ def _publish_for_nobody(place: Place, patch: pytest.MonkeyPatch) -> None:
 
 
 FAULTS: dict[str, tuple[str, Fault]] = {
-    "a key is lost": ("keys", lambda place, _: (place.root / "keys" / "linkage.key").unlink()),
+    "keys are lost": ("keys", _lose_keys),
     "others may read a key": ("keys", lambda place, _: (place.root / "keys" / "input-mac.key").chmod(0o644)),
     "the ledger is cut short": ("ledger", _cut_ledger),
     "the ledger is lost": ("ledger", _lose_ledger),
@@ -117,22 +122,6 @@ def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
     for key in ("linkage", "upn", "nhs"):
         (place.root / "keys" / f"{key}.key").unlink()
     assert State.MISSING in states(place)["keys"]
-
-
-def test_a_calendar_that_does_not_reach_far_enough(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    today = dt.date.today()
-    path, soon = place.root / "calendar.yaml", f"{today.year}.{today.month:02d}.0"
-    monkeypatch.setenv("READINESS_CALENDAR", str(path))
-    for entries, told in (
-        ("[]", ["nothing for the next twelve months"]),
-        (f"[{{version: {soon}, date: {today}}}]", []),
-        (f"[{{version: {soon}}}]", [f"release {soon} may be four weeks away"]),
-        (f"[{{version: {today.year + 2}.01.0}}]", ["nothing for the next twelve months"]),
-    ):
-        path.write_text(f"releases: {entries}\n")
-        said = [each.sentence for each in doctor.examine() if each.what == "settings" and "calendar" in each.sentence]
-        assert len(said) == len(told), said
-        assert all(words in sentence for words, sentence in zip(told, said, strict=True))
 
 
 def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> None:

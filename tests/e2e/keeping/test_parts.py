@@ -6,6 +6,7 @@ A withdrawn part's rows go, and what they replaced counts again; a child goes fr
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -45,17 +46,22 @@ def sent(tmp_path: Path) -> Parts:
     """Parts in landing, and 35 rows expected."""
     made = Parts(tmp_path)
     made.send_thirty_and_ten()
-    (made.landing / "reference").mkdir()
-    expected = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n"
-    (made.landing / "reference" / "expected_rows.csv").write_text(expected)
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """The same, taken in once for all tests."""
+    made = Parts(tmp_path_factory.mktemp("parts"))
+    made.send_thirty_and_ten()
+    assert made.take().rows_kept == 40
+    assert made.sexes.count("M") == 3
     return made
 
 
 @pytest.fixture
-def taken(sent: Parts) -> Parts:
-    assert sent.take().rows_kept == 40
-    assert sent.sexes.count("M") == 3
-    return sent
+def taken(made: Parts, tmp_path: Path) -> Parts:
+    return Parts(Path(shutil.copytree(made.root, tmp_path / "taken", symlinks=True)))
 
 
 def test_its_rows_go_and_what_they_replaced_counts_again(taken: Parts) -> None:
@@ -98,7 +104,7 @@ def test_under_other_keys_nothing_is_begun(taken: Parts, tmp_path: Path) -> None
 
 
 def test_no_row_of_it_is_left_and_its_file_is_not_read_again(taken: Parts) -> None:
-    stored = PartStore(taken.store).files(PartStore(taken.store).held()[0].kept_in)
+    stored = PartStore(taken.store).files(PartStore(taken.store).list_kept()[0].kept_in)
     taken.withdraw(2)
     for path in (stored.payload, taken.store.pseudonymised):
         assert pq.read_metadata(path).num_rows == 30
@@ -130,7 +136,7 @@ def test_where_it_is_the_only_one_nothing_is_in_and_the_next_is_taken(sent: Part
 def test_a_file_of_several_cohorts_is_taken_back_from_all_of_them(taken: Parts) -> None:
     taken.send("2026-05", child(1, **BORN_BEFORE), child(200), child(201, **BORN_BEFORE), folder="")
     assert {code: taken.take(code).rows_kept for code in (COHORT, BEFORE)} == {COHORT: 40, BEFORE: 2}
-    done, _ = taken.withdraw(next(part.number for part in PartStore(taken.store).held() if part.of_several))
+    done, _ = taken.withdraw(next(part.number for part in PartStore(taken.store).list_kept() if part.of_several))
     assert {(each.store.cohort, each.is_in) for each in done} == {(COHORT, True), (BEFORE, False)}
     quality = deliveries.read_current(taken.store)
     assert quality
@@ -200,7 +206,9 @@ def find_row(three: Parts, number: str, *, linked: bool) -> Forgotten:
 def records(three: Parts) -> set[int]:
     parts = PartStore(three.store)
     return {
-        record for table in parts.marks(three.keys, parts.held()).values() for record in table["record"].to_pylist()
+        record
+        for table in parts.read_marks(three.keys, parts.list_kept()).values()
+        for record in table["record"].to_pylist()
     }
 
 
@@ -230,7 +238,7 @@ def test_every_row_of_the_record_goes_from_every_part_and_stays_away(three: Part
     assert (listed.rows_kept, listed.rows_rejected) == (4, 1)
     assert pq.read_table(three.store.cohort_store.confidential("pupil")).num_rows == 4
     gone = {token for name in of_child.column_names if name.startswith("t_") for token in of_child[name].to_pylist()}
-    for stem in {part.kept_in for part in PartStore(three.store).held()}:
+    for stem in {part.kept_in for part in PartStore(three.store).list_kept()}:
         assert not gone & set(pq.read_table(PartStore(three.store).files(stem).payload)["row_key"].to_pylist())
     three.send("2026-04", child(6))
     assert three.take().rows_kept == 5

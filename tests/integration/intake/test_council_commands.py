@@ -371,16 +371,6 @@ DRAFTS: dict[str, tuple[Callable[[Row], Row], Draft | None, dict[str, str | None
         },
         {},
     ),
-    "a whole name gives what no column does": (
-        lambda row: row | {"Forename": f"{row['Surname']}, {row['Forename']}"},
-        {"forename": {"from": "Forename", "pattern": r",\s*(.+)$"}},
-        {"surname": "Surname"},
-    ),
-    "towns and counties are no names": (
-        lambda row: row | {"Address line 3": "Bradford, West Yorkshire"},
-        None,
-        {"surname": "Surname", "forename": "Forename"},
-    ),
     "postcodes under a heading of dates": (
         lambda row: row | {"DOB": row["Postcode"], "Postcode": row["DOB"]},
         None,

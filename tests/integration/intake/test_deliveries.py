@@ -96,7 +96,7 @@ def expect(desk: Desk, rows: str) -> None:
     desk.intake = Intake(desk.landing, desk.home, desk.keys)
 
 
-def held(quality: ExtractQuality) -> list[str]:
+def list_holds(quality: ExtractQuality) -> list[str]:
     return sorted(finding.rule for finding in quality.holds)
 
 
@@ -107,7 +107,7 @@ def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: D
     rules = {}
     for rows in (100, 81, 60, 95, 130, 100):
         desk.land(children(rows))
-        rules[rows] = held(desk.take())
+        rules[rows] = list_holds(desk.take())
         assert len(desk.kept()) == rows
     both = ["rows-far-from-expected", "rows-far-from-last"]
     assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
@@ -116,13 +116,13 @@ def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: D
 def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk) -> None:
     desk.land(children(100))
     quality = desk.take()
-    assert held(quality) == ["rows-far-from-expected"]
+    assert list_holds(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
     page = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
-    assert (held(again), again.rows_expected, again.unchanged) == ([], 99, False)
+    assert (list_holds(again), again.rows_expected, again.unchanged) == ([], 99, False)
     with pytest.raises(InvalidExpectedRows, match=r"expected_rows\.csv, line 2"):
         expect(desk, "many")
 
@@ -182,7 +182,7 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     assert council["council"] == "bradford"
 
 
-def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
+def _ingest_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
     landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
     return list(desk.intake.ingest_all(entry for entry in landed if entry))
 
@@ -198,7 +198,7 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, mo
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
     desk.land(children(3))
     desk.land(children(4, la_code="344"), council="wirral")
-    of_leeds, of_wirral = _of_both(desk)
+    of_leeds, of_wirral = _ingest_both(desk)
     assert isinstance(of_leeds, ExtractQuality)
     assert of_leeds.rows_kept == 3
     assert isinstance(of_wirral, ExtractStopped)

@@ -63,12 +63,6 @@ def test_a_share_of_the_rows_decides_what_happens(desk: Desk, shared: int, is_to
     assert 15 / 400 < MAX_SHARE_OF_MANY < 30 / 400
 
 
-def test_a_number_that_is_known_to_mean_none_is_missing_and_not_shared(desk: Desk) -> None:
-    rows = [row("hv_reviews", forename=name, nhs_number="0000000000") for name in NAMES[:40]]
-    desk.land(text(rows).encode(), "hv_reviews")
-    assert OF_MANY["nhs_number"].id not in {count.rule for count in desk.take("hv_reviews").rules}
-
-
 def test_a_number_written_in_groups_is_the_same_number(desk: Desk) -> None:
     number = OWN["nhs_number"][0]
     written = [number, f"{number[:3]} {number[3:6]} {number[6:]}", f"{number[:3]}-{number[3:6]}-{number[6:]}"]

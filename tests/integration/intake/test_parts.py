@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 
 import pytest
 
-from assets.intake import deliveries
+from assets.intake import context, deliveries
+from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader
 from assets.linkage.arrivals import State, list_arrivals
+from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
+from sources.councils.council_file import CouncilFile
+from sources.councils.dialect import Deletion, Dialect, Parts
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
+from tests.integration.intake.test_csds import REVIEW
 from tests.support.extracts import nhs_number, upn
 from tests.support.intake.desk import COHORT, Desk, eyfsp, reviews
+from tests.support.intake.files import zipped
+from tests.support.intake.standards import csds, csds_files, workbook, write_folder
 
 KEY = ("eyfsp", COHORT, "leeds")
 
@@ -162,10 +170,6 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk) -> None:
 
 
 def test_deletions_of_a_log_of_changes(desk: Desk, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from assets.intake import context
-    from sources.councils.council_file import CouncilFile
-    from sources.councils.dialect import Deletion, Dialect, Parts
-
     changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
     monkeypatch.setattr(context, "load_council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
@@ -229,8 +233,6 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     land_several(desk, "2026-06.csv", later)
     assert take(desk, COHORT) == 3
     take(desk, BEFORE)
-    from assets.intake.multi_cohort_files import SortedFiles
-
     entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
@@ -249,10 +251,6 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
 
 
 def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:
-    from tests.integration.intake.test_csds import REVIEW
-    from tests.support.intake.files import zipped
-    from tests.support.intake.standards import csds, csds_files, workbook, write_folder
-
     folder = desk.landing / "leeds" / "hv_reviews" / COHORT
     first, second = (REVIEW | {"local_patient_id": number} for number in ("P1", "P2"))
     write_folder(folder / "2022-05", csds_files(csds([first])))
@@ -273,31 +271,23 @@ def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(des
 
 @pytest.mark.slow
 def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk) -> None:
-    from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
-
     land(desk, "2026-05.csv", eyfsp(child(1)))
     (only,) = iter_looks(desk.landing)
     land(desk, "2026-06.csv", eyfsp(child(2)))
     (both,) = iter_looks(desk.landing)
     assert both.identity != only.identity
     assert not both.ready
-    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    folder = desk.landing / "leeds" / "eyfsp"
     for name in ("2026-05.csv.ready", "2026-06.csv.ready"):
-        (folder / name).touch()
+        (folder / COHORT / name).touch()
     (marked,) = iter_looks(desk.landing)
     assert marked.ready
     assert not find_still_arriving(desk.landing, COHORT)
     assert find_not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
-    desk.take()
-    assert not find_not_taken(desk.landing, desk.home)
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder / COHORT)
     land_several(desk, "2026-07.csv", eyfsp(born(3, 2019), born(4, 2020)))
-    (desk.landing / "leeds" / "eyfsp" / "2026-07.csv.ready").touch()
+    (folder / "2026-07.csv.ready").touch()
     assert {look.landed.cohort for look in iter_looks(desk.landing)} >= {COHORT, AFTER}
-    take(desk, COHORT)
-    waiting = find_not_taken(desk.landing, desk.home)
-    assert waiting == {AFTER: {"leeds"}}
-    take(desk, AFTER)
-    assert not find_not_taken(desk.landing, desk.home)
+    for cohort, left in ((COHORT, {AFTER: {"leeds"}}), (AFTER, {})):
+        take(desk, cohort)
+        assert find_not_taken(desk.landing, desk.home) == left

@@ -1,4 +1,4 @@
-"""The suites of Great Expectations as files: current, loadable by it, and of every rule that they can judge."""
+"""Great Expectations: its suites as files, with every rule that they can judge, and the process that runs them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def kept(desk: Desk) -> Path:
     return desk.home.extract("eyfsp", COHORT, "leeds").pseudonymised
 
 
-def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
+def start(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
     """A process that begins to judge and does `body`. Its output ends when all processes have that write to it."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -116,23 +116,23 @@ def started(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str
     )
 
 
-def said(process: subprocess.Popen[str]) -> list[str]:
+def read_output(process: subprocess.Popen[str]) -> list[str]:
     return process.communicate(timeout=PATIENCE)[0].splitlines()
 
 
 @pytest.mark.slow
 def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loaded(tmp_path: Path, kept: Path) -> None:
-    assert said(started(tmp_path, kept, COMPARE)) == ["False", "True True"]
+    assert read_output(start(tmp_path, kept, COMPARE)) == ["False", "True True"]
 
 
 @pytest.mark.slow
 def test_what_its_end_leaves_open_is_judged_here(tmp_path: Path, kept: Path) -> None:
-    assert said(started(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
+    assert read_output(start(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
 
 
 @pytest.mark.slow
 def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, kept: Path) -> None:
-    lines = said(started(tmp_path, kept.with_name("none.parquet"), COMPARE))
+    lines = read_output(start(tmp_path, kept.with_name("none.parquet"), COMPARE))
     assert lines[0] == "Traceback (most recent call last):"
     assert "quality.py" in "".join(lines)
     assert lines[-1].startswith("FileNotFoundError: ")
@@ -140,16 +140,16 @@ def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, 
 
 @pytest.mark.parametrize("end", first(2, ["os.kill(os.getpid(), signal.SIGKILL)", "", "raise SystemExit(1)"]))
 def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> None:
-    assert said(started(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
+    assert read_output(start(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
 
 
 def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
     heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background process ignores it
-    process = started(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(3600)")
+    process = start(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(3600)")
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)
-    assert said(process)[-1] == "KeyboardInterrupt"
+    assert read_output(process)[-1] == "KeyboardInterrupt"
     assert process.returncode == -signal.SIGINT
 
 
@@ -157,6 +157,6 @@ def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
     stopped = (
         "os.kill(process().pid, signal.SIGSTOP); validation_worker.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
     )
-    process = started(tmp_path, "", stopped)
-    assert said(process) == ["stopped"]
+    process = start(tmp_path, "", stopped)
+    assert read_output(process) == ["stopped"]
     assert process.returncode == 0

@@ -53,7 +53,7 @@ class Parts:
     @property
     def numbers(self) -> list[int]:
         """The parts whose rows are kept."""
-        return [part.number for part in PartStore(self.store).held()]
+        return [part.number for part in PartStore(self.store).list_kept()]
 
     @property
     def sexes(self) -> list[str]:
@@ -67,7 +67,13 @@ class Parts:
         return path
 
     def send_thirty_and_ten(self) -> None:
-        """Send thirty children in January; in February three of them with another sex, and ten of another council."""
+        """Send thirty children in January; in February three of them with another sex, and ten of another council.
+
+        Thirty-five rows are expected.
+        """
+        (self.landing / "reference").mkdir(parents=True)
+        expected = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n"
+        (self.landing / "reference" / "expected_rows.csv").write_text(expected)
         self.send("2026-01", *map(child, range(30)))
         self.send("2026-02", *(child(n, sex="M") for n in range(3)), *map(child, range(100, 110)))
 
