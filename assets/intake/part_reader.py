@@ -17,18 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.home.processing_log import Processing, record
+from assets.intake import multi_cohort_files
 from assets.intake.batching import Steps
 from assets.intake.context import Delivery, IntakeContext
-from assets.intake.multi_cohort_files import (
-    MAX_EXAMPLE_ROWS,
-    Sorted,
-    SortedFiles,
-    assign_by_earlier_parts,
-    build_cohorts_sql,
-    read_text,
-    select_cohort,
-    split_by_cohort,
-)
+from assets.intake.multi_cohort_files import Sorted, SortedFiles
 from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
 from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack
@@ -155,7 +147,7 @@ class PartsReader:
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
         extract = self._context.open(delivery)
-        text = read_text(landed.name, extract)
+        text = multi_cohort_files.read_text(landed.name, extract)
         found = self._split_by_cohort(delivery, extract, text)
         without = found.pop("")
         if not found:
@@ -165,7 +157,7 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.items():
-            selected = select_cohort(extract, text, numbers, cohort)
+            selected = multi_cohort_files.select_cohort(extract, text, numbers, cohort)
             store = PartStore(self._home.extract(*selected.landed.key))
             number = store.give_numbers([delivery.mac])[delivery.mac]
             own = replace(delivery, landed=replace(selected.landed, part=number))
@@ -174,7 +166,7 @@ class PartsReader:
             raise stop
         self._note_moved_records(delivery, found, staging)
         aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
+        first = tuple(aside[: multi_cohort_files.MAX_EXAMPLE_ROWS].astype(int).tolist())
         return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
@@ -214,7 +206,9 @@ class PartsReader:
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
-            found = split_by_cohort(tools.con.sql(build_cohorts_sql(projection, contract)).to_arrow_table())
+            found = multi_cohort_files.split_by_cohort(
+                tools.con.sql(multi_cohort_files.build_cohorts_sql(projection, contract)).to_arrow_table()
+            )
             tools.con.unregister("extract")
             if not len(found[""]):
                 return found
@@ -224,7 +218,7 @@ class PartsReader:
         earlier = {
             code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.list_kept())
         }
-        return assign_by_earlier_parts(found, records, earlier)
+        return multi_cohort_files.assign_by_earlier_parts(found, records, earlier)
 
     def _read(self, groups: Sequence[list[Unread]], staging: Path) -> list[tuple[list[Unread], ExtractStopped]]:
         """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""

@@ -30,21 +30,9 @@ from assets.intake.parts import NUMBER, Part, PartStore
 from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
 from assets.intake.quality_report.publish import report_council, report_extract
 from assets.intake.suppressions import Gone, Objection, Suppressed
-from assets.linkage.inputs import (
-    LinkageRecord,
-    NotLinked,
-    find_changes_since_linkage,
-    join_names,
-    list_councils,
-    read_record,
-    write_record,
-)
-from assets.linkage.link import (
-    CannotBeLinked,
-    NothingToLink,
-    derive_confidential_tables,
-    link_cohort,
-)
+from assets.linkage import inputs
+from assets.linkage.inputs import LinkageRecord, NotLinked
+from assets.linkage.link import CannotBeLinked, NothingToLink, derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, open_tokens
 from assets.pseudonymise.split_writer import RowState
@@ -191,7 +179,7 @@ def list_linked_councils(store: CohortStore) -> list[str]:
     if store.links.exists():
         found |= set(pyarrow.parquet.read_table(store.links, columns=["council"])["council"].unique().to_pylist())
     with contextlib.suppress(NotLinked):
-        found |= set(read_record(store).taking_part)
+        found |= set(inputs.read_record(store).taking_part)
     return sorted(found)
 
 
@@ -360,7 +348,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     forget_rows(store)
     # removed whole: the sheets of a review may show the child to a sender
     shutil.rmtree(store.review, ignore_errors=True)
-    write_record(store, LinkageRecord(councils))
+    inputs.write_record(store, LinkageRecord(councils))
     # the links stay, because they keep the ids of all other children; the pairs are weighed anew
     store.pair_cache.unlink(missing_ok=True)
     for path in store.linked.iterdir():
@@ -419,10 +407,10 @@ def _find_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objectio
 
 def _check_links(store: CohortStore) -> None:
     """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
-    if moved := find_changes_since_linkage(store, list_councils(store)):
+    if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
         raise CannotForget(
-            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked, so that row numbers"
-            " of the links are not those of the extracts: run the linkage of the cohort, and start again"
+            f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked, so that row"
+            " numbers of the links are not those of the extracts: run the linkage of the cohort, and start again"
         )
 
 

@@ -36,8 +36,6 @@ from tests.support.installation.rig import (
 
 pytestmark = pytest.mark.slow
 
-KEPT_SAFE = "nothing that was finished is lost"
-
 
 def cut(path: Path) -> None:
     """Leave the first half of a file."""

@@ -12,12 +12,7 @@ import pytest
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
-from privacy.doors.environment import (
-    InvalidSettings,
-    Settings,
-    list_unknown_variables,
-    read_usable_settings,
-)
+from privacy.doors.environment import InvalidSettings, Settings, list_unknown_variables, read_usable_settings
 from tests.support.installation.commands import readiness
 from tests.support.installation.released import COHORT, Place
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher

@@ -11,11 +11,7 @@ import dagster as dg
 import pytest
 
 from assets.home.processing_log import read_entries, verify
-from assets.home.retention_policy import (
-    CohortExpired,
-    check_may_be_held,
-    get_retention,
-)
+from assets.home.retention_policy import CohortExpired, check_may_be_held, get_retention
 from assets.intake import deliveries
 from assets.keeping.retention import Shreddable, expire, find_due_items, find_shreddable, shred, shred_taken
 from pipelines.dagster.instance import expire_all

@@ -129,7 +129,6 @@ def _at(content: bytes, *places: int, xor: int) -> bytes:
 
 ZIP = zipped({"a.csv": CSV})
 DIRECTORY = ZIP.index(b"PK\1\2")
-SAME_NAMES = ROW.replace("Amelia", "Thornton")
 CUT = HEADER[: HEADER.index(",exp_e16")] + f"5{SECRET},2\n"
 RENAMED = {name: f"{name} result" for name in ("com_e01", "exp_e16", "exp_e17")}
 STOPPED: dict[str, tuple[Content, str]] = {

@@ -39,7 +39,6 @@ from tests.support.intake.spreadsheets import Error, Formula, as_ods, as_xls, as
 
 ROWS = children(*[{}] * 3)
 SURNAME = EYFSP_HEADER.index("surname") + 1
-BORN = EYFSP_HEADER.index("date_of_birth") + 1
 
 
 WRITTEN: dict[str, Callable[..., bytes]] = {".xlsx": as_sheets, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
