@@ -26,8 +26,8 @@ from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
 from tests.support.intake.desk import Desk
-from tests.support.intake.files import as_csv, as_xlsx
-from tests.support.intake.spreadsheets import as_ods, as_xls, as_xlsb
+from tests.support.intake.files import as_csv
+from tests.support.intake.spreadsheets import WRITERS
 
 ROWS = 60
 FORENAMES = "Amelia Noah Zoë Isla Leo Aisha Yusuf Freya Jack Ivy".split()
@@ -349,20 +349,16 @@ WHOLE_NAME = {
     )
     for heading in ("Child name", "Surname", "Forename", "Name (last)", "Child Surname")
 }
-PUPIL_NUMBERS = {
-    f"pupil numbers under {heading}": (
-        lambda row, heading=heading, gone=gone: (
-            {name: value for name, value in row.items() if name != gone}
-            | {heading: row["Unique pupil number"], "Unique pupil number": ""}
-        ),
-        None,
-        {"upn": heading},
-    )
-    for heading, gone in {"Family name": "Surname", "DOB": "", "Home postcode": "Postcode"}.items()
-}
 DRAFTS: dict[str, tuple[Callable[[Row], Row], Draft | None, dict[str, str | None]]] = {
     **WHOLE_NAME,
-    **PUPIL_NUMBERS,
+    "pupil numbers under a heading of names": (
+        lambda row: (
+            {name: value for name, value in row.items() if name != "Surname"}
+            | {"Family name": row["Unique pupil number"], "Unique pupil number": ""}
+        ),
+        None,
+        {"upn": "Family name"},
+    ),
     "names the other way round": (
         lambda row: {"Surname": f"{row.pop('Forename')} {row.pop('Surname').upper()}"} | row,
         {
@@ -403,16 +399,8 @@ def test_values_outrank_headings(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("suffix", first(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
 def test_the_draft_and_the_check_say_which_sheet_they_took(tmp_path: Path, suffix: str) -> None:
-    rows = _in_words()
-    sheets: dict[str, list[list[str]]] = {"About": [["This", "is"]], "Reception 2025": rows}
     path = tmp_path / f"sample{suffix}"
-
-    def about(book: object) -> None:
-        book.active.title = "Reception 2025"  # type: ignore[attr-defined]
-        book.create_sheet("About", 0).append(["This", "is"])  # type: ignore[attr-defined]
-
-    write = {".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
-    path.write_bytes(write[suffix](sheets) if suffix in write else as_xlsx(rows, about))
+    path.write_bytes(WRITERS[suffix]({"About": [["This", "is"]], "Reception 2025": _in_words()}))
     draft, text = _drafted(path)
     assert "sheet" not in draft
     assert "sheet 2 has most columns; other sheets left aside: 1" in text

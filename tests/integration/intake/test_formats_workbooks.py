@@ -35,14 +35,13 @@ from tests.support.intake.files import (
     with_shared_strings,
     zipped,
 )
-from tests.support.intake.spreadsheets import Error, Formula, as_ods, as_xls, as_xlsb, compound_file
+from tests.support.intake.spreadsheets import WRITERS, Error, Formula, as_ods, as_xls, as_xlsb, compound_file
 
 ROWS = children(*[{}] * 3)
 SURNAME = EYFSP_HEADER.index("surname") + 1
 
 
-WRITTEN: dict[str, Callable[..., bytes]] = {".xlsx": as_sheets, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}
-every = pytest.mark.parametrize("suffix", WRITTEN)
+every = pytest.mark.parametrize("suffix", WRITERS)
 unchecked = pytest.mark.parametrize("suffix", [".xls", ".xlsb", ".ods"])
 
 
@@ -97,7 +96,7 @@ CELLS = st.none() | TEXTS | NUMBERS | st.booleans() | DAYS | TIMES
 @given(st.lists(st.lists(CELLS, min_size=1, max_size=6), min_size=1, max_size=8))
 def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> None:
     expected = _texts(as_sheets({"Sheet": rows}))
-    for suffix, write in WRITTEN.items():
+    for suffix, write in WRITERS.items():
         assert _texts(write({"Sheet": rows})) == expected, suffix
 
 
@@ -105,23 +104,23 @@ def test_a_table_reads_the_same_in_every_format(rows: list[list[object]]) -> Non
 def test_an_extract_is_read_from_the_sheet_with_its_columns(landing: Landing, suffix: str) -> None:
     titled = [["Leeds"], [None], *ROWS[:3], [None] * len(ROWS[0]), *ROWS[3:]]
     notes = [["surname", "of every child"], ["surname", "means", "family name"]]
-    landing.put(WRITTEN[suffix]({"Notes": notes, "Extract": titled}), suffix)
+    landing.put(WRITERS[suffix]({"Notes": notes, "Extract": titled}), suffix)
     assert list(landing.read().rows) == [1, 2, 4]
     assert landing.read().rows[1]["surname"] == "Thornton"
 
 
 @every
 def test_hidden_sheets_are_not_read(landing: Landing, suffix: str) -> None:
-    landing.put(WRITTEN[suffix]({"Extract": ROWS, "Copy": ROWS}, hidden=("Copy",)), suffix)
+    landing.put(WRITERS[suffix]({"Extract": ROWS, "Copy": ROWS}, hidden=("Copy",)), suffix)
     assert len(landing.read().rows) == 3
-    landing.put(WRITTEN[suffix]({"Extract": ROWS, "Notes": []}, hidden=("Extract",)), suffix)
+    landing.put(WRITERS[suffix]({"Extract": ROWS, "Notes": []}, hidden=("Extract",)), suffix)
     with pytest.raises(ExtractStopped, match="no visible sheet"):
         landing.read()
 
 
 @every
 def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) -> None:
-    landing.put(WRITTEN[suffix]({"Spring": ROWS, "Autumn": children({"surname": "Autumn"})}), suffix)
+    landing.put(WRITERS[suffix]({"Spring": ROWS, "Autumn": children({"surname": "Autumn"})}), suffix)
     with pytest.raises(ExtractStopped, match=r"several sheets .* \('sheet'\): sheet 1, sheet 2$"):
         landing.read()
     assert [row["surname"] for row in landing.read(Dialect(sheet=" autumn ")).rows.values()] == ["Autumn"]
@@ -133,7 +132,7 @@ def test_the_sheet_that_the_council_file_names(landing: Landing, suffix: str) ->
 
 @every
 def test_too_many_sheets_stop_it(landing: Landing, suffix: str) -> None:
-    landing.put(WRITTEN[suffix]({f"Sheet {number}": ROWS[:1] for number in range(101)}), suffix)
+    landing.put(WRITERS[suffix]({f"Sheet {number}": ROWS[:1] for number in range(101)}), suffix)
     with pytest.raises(ExtractStopped, match="more than 100 sheets"):
         landing.read()
 
@@ -195,7 +194,7 @@ def test_a_formula_in_another_column_is_nothing(landing: Landing) -> None:
 def test_formulas_and_errors_of_other_formats_are_read_as_results_and_blanks(landing: Landing, suffix: str) -> None:
     rows: list[list[object]] = [list(row) for row in ROWS]
     rows[2][SURNAME - 1], rows[3][SURNAME - 1] = Formula(1), Error("#N/A")
-    landing.put(WRITTEN[suffix]({"Extract": rows}), suffix)
+    landing.put(WRITERS[suffix]({"Extract": rows}), suffix)
     assert [row["surname"] for row in landing.read().rows.values()] == ["Thornton", "1", ""]
 
 
@@ -301,7 +300,7 @@ def test_what_is_refused_says_what_to_do(landing: Landing, what: str) -> None:
 def test_a_large_workbook_is_stopped(landing: Landing, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setattr(workbooks, "MAX_BYTES", 1 << 10)
     monkeypatch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
-    content = WRITTEN[suffix]({"Extract": ROWS})
+    content = WRITERS[suffix]({"Extract": ROWS})
     if suffix == ".xlsx":
         content = _edited(content, ("</sheetData>", " " * (8 << 20) + "</sheetData>"))
     landing.put(content, suffix)
