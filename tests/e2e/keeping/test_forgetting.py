@@ -247,8 +247,8 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
         assert place.home.cohort(COHORT).confidential("pupil").exists()
         verify(place.home)
 
-    killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=60)
-    assert begun > 3
+    killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
+    assert begun > 1
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
