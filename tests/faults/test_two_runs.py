@@ -1,4 +1,4 @@
-"""Two runs of one partition at once, runs killed at random moments, locks of the dead, and a clock that is turned back."""
+"""Two runs of a partition at once, killed runs, locks of the dead, and a clock that is turned back."""
 
 from __future__ import annotations
 
