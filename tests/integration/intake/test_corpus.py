@@ -58,7 +58,7 @@ class Seen:
         own = [*self.home.root.rglob(f"{self.council}/**/*"), *self.home.root.rglob(f"{self.council}.*")]
         return [path for path in own if path.is_file()]
 
-    def held(self) -> dict[str, str]:
+    def hash_files(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
         store = self.home.extract(self.case.source, COHORT, self.council)
         paths = (store.pseudonymised, store.tokens, store.quarantine, store.quality)
@@ -100,12 +100,12 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
     seen = [Seen(case, council, landing, home, keys) for case, council in zip(cases, _COUNCILS, strict=False)]
     _take_good_ones_before(intake, [one for one in seen if one.case.stops])
     for one in seen:
-        one.before = one.held()
+        one.before = one.hash_files()
         one.case.put(landing / one.council / one.case.source)
     for _ in range(2):
         for one, outcome in zip(seen, _outcomes(intake, seen), strict=True):
             one.outcomes.append(outcome)
-            one.after.append(one.held())
+            one.after.append(one.hash_files())
     return seen
 
 
