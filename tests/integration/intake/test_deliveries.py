@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 import assets.intake.context
@@ -234,7 +234,6 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pyt
     assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"
 
 
-COHORT = "202425"
 CHILDREN = st.fixed_dictionaries(
     {
         "surname": st.sampled_from(["Marchbanks", "Okonkwo", ""]),
@@ -273,7 +272,7 @@ def _read(folder: Path, source: str, council: str, children: list[dict[str, str]
     )
 
 
-@examples(30, [HealthCheck.function_scoped_fixture])
+@examples(30)
 @given(EXTRACTS)
 def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
     with TemporaryDirectory() as folder:
