@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.home.installation import Installation
-from assets.home.loading import pause_garbage_collection
 from assets.home.paths import Home
 from assets.home.retention_policy import check_may_be_held
 from assets.home.signers import note_signers
+from assets.home.software import pause_garbage_collection
 from assets.intake.ingest import Intake
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current

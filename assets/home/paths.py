@@ -116,12 +116,18 @@ class Home:
     def extract(self, source: str, cohort: str, council: str) -> ExtractStore:
         return ExtractStore(self, source, cohort, council)
 
+    def iter_extracts(self, kind: str, suffix: str, cohort: str = "*") -> Iterator[ExtractStore]:
+        """Yield the extracts that have a file or folder of a kind, such as `quality`, in the restricted zone."""
+        for path in sorted(self.restricted.glob(f"{kind}/source=*/cohort={cohort}/*.{suffix}")):
+            source, code = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
+            yield self.extract(source, code, path.stem)
+
     @property
     def ledger(self) -> Path | str:
         """Path or URL of the budget ledger."""
         return get_settings().ledger or self.root / "ledger.sqlite"
 
-    def several(self, source: str, council: str) -> Path:
+    def get_sorted_files_path(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""
         return self.restricted / "several" / f"source={source}" / f"{council}.json"
 
@@ -234,12 +240,12 @@ class CohortStore:
     @property
     def any_taken(self) -> bool:
         """True if any extract of the cohort is held, even if its file has left landing."""
-        return any(self.home.restricted.glob(f"pseudonymised/source=*/cohort={self.cohort}/*.parquet"))
+        return any(self.home.iter_extracts("pseudonymised", "parquet", self.cohort))
 
     @property
     def any_forgotten(self) -> bool:
         """True if rows of any extract of the cohort were removed on request."""
-        return any(self.home.restricted.glob(f"forgotten/source=*/cohort={self.cohort}/*.json"))
+        return any(self.home.iter_extracts("forgotten", "json", self.cohort))
 
     @property
     def all_returns(self) -> list[Path]:
@@ -308,6 +314,11 @@ class ExtractStore:
     def key(self) -> tuple[str, str, str]:
         """Source, cohort and council."""
         return self.source, self.cohort, self.council
+
+    @property
+    def name(self) -> str:
+        """Council, source and cohort, as messages name an extract."""
+        return f"{self.council}/{self.source}/{self.cohort}"
 
     @property
     def cohort_store(self) -> CohortStore:

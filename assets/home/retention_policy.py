@@ -40,17 +40,12 @@ class Retention(Settings):
 
 def get_retention() -> Retention:
     """Return this installation's retention policy. Raises `InvalidRetention` if its file is invalid."""
-    return read_retention(get_settings().retention or _OWN_POLICY)
+    return read_settings(get_settings().retention or _OWN_POLICY, Retention, InvalidRetention)
 
 
-def read_retention(path: Path) -> Retention:
-    """Read the policy from a YAML file. Raises `InvalidRetention` if it is invalid."""
-    return read_settings(path, Retention, InvalidRetention)
-
-
-def check_may_be_held(cohort: Cohort, today: dt.date, policy: Retention | None = None) -> None:
+def check_may_be_held(cohort: Cohort, today: dt.date) -> None:
     """Raise `CohortExpired` if a cohort's retention period is over."""
-    ends = (policy or get_retention()).ends(cohort)
+    ends = get_retention().ends(cohort)
     if today >= ends:
         raise CohortExpired(
             f"cohort {cohort.code}: its children's data may not be held since {ends.day} {ends:%B %Y} (cohort_months in"

@@ -20,16 +20,8 @@ from assets.catalogue.runs import (
 from assets.home.home_lock import block_removals, lock_senders
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
-from assets.intake import deliveries
-from assets.intake.console_progress import (
-    ALL_COUNCILS,
-    FAMILIES,
-    QUALITY,
-    Outcome,
-    iter_outcomes,
-    iter_progress_lines,
-    list_waiting,
-)
+from assets.intake import console_progress, deliveries
+from assets.intake.console_progress import Outcome
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from privacy.doors.counts import describe_count, describe_rows
@@ -124,10 +116,12 @@ landed_extracts = [_build_landed_spec(contract) for contract in CONTRACTS.values
         for spec in (
             *(
                 dg.AssetCheckSpec(name, asset=key, description=description, partitions_def=COUNCIL_COHORTS)
-                for name, description in FAMILIES.items()
+                for name, description in console_progress.FAMILIES.items()
             ),
             dg.AssetCheckSpec(
-                ALL_COUNCILS, asset=key, description="No council's latest delivery was stopped or is holding a release"
+                console_progress.ALL_COUNCILS,
+                asset=key,
+                description="No council's latest delivery was stopped or is holding a release",
             ),
         )
     ],
@@ -155,9 +149,9 @@ def pseudonymised_extracts(
             ):
                 whole = descriptions.check_metadata({"cohort": cohort})
                 context.log_event(dg.AssetMaterialization(dg.AssetKey([LANDING, source]), metadata=whole))
-        waiting = list_waiting(home, source, cohorts)
+        waiting = console_progress.list_waiting(home, source, cohorts)
         yield dg.AssetCheckResult(
-            check_name=ALL_COUNCILS,
+            check_name=console_progress.ALL_COUNCILS,
             asset_key=EXTRACTS[source],
             passed=not waiting,
             severity=dg.AssetCheckSeverity.WARN,
@@ -192,7 +186,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
         elif outcome:
             _report_accepted(context, installation, partition, outcome)
             accepted.append(outcome)
-    for line in iter_progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
+    for line in console_progress.iter_progress_lines(installation.home_folder, cohorts, accepted, bool(stopped)):
         context.log.info(line)
     for sentence in intake.not_read:
         context.log.error(sentence)
@@ -201,7 +195,7 @@ def _ingest_all(context: dg.AssetExecutionContext, installation: Installation, s
 
 def _report_stopped(context: dg.AssetExecutionContext, source: str, partition: str, stopped: ExtractStopped) -> str:
     context.log.error(str(stopped))
-    failed = Outcome(QUALITY, False, str(stopped))
+    failed = Outcome(console_progress.QUALITY, False, str(stopped))
     context.log_event(_build_evaluation(EXTRACTS[source], partition, failed, dg.AssetCheckSeverity.ERROR))
     return str(stopped)
 
@@ -224,7 +218,7 @@ def _report_accepted(
             tags=tag_versions(deliveries.hash_inputs(quality), quality.made_under["contract"]),
         )
     )
-    for outcome in iter_outcomes(quality):
+    for outcome in console_progress.iter_outcomes(quality):
         # a warning, because the extract was taken: the linkage decides whether its doubts hold a release
         context.log_event(_build_evaluation(key, partition, outcome, dg.AssetCheckSeverity.WARN))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,7 +20,7 @@ from assets.home.signers import note_intake
 from assets.home.software import software
 from assets.intake import validation_worker
 from assets.intake.batching import Steps, run_batches
-from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac, encode_token_manifest
+from assets.intake.deliveries import MAC_KEY, TOKENS_KEY, compute_file_mac
 from assets.intake.quality_report.profile import Counted, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise.deprivation import Quintiles
@@ -119,7 +120,8 @@ class IntakeContext:
 
     def metadata(self, landed: Landed, mac: str | None = None) -> dict[str, str]:
         """Return the Parquet metadata for payload and tokens."""
-        found = {"council": landed.council, "source": landed.source, TOKENS_KEY: encode_token_manifest(self.keys)}
+        made_under = json.dumps(pseudonyms.build_manifest(self.keys), sort_keys=True)
+        found = {"council": landed.council, "source": landed.source, TOKENS_KEY: made_under}
         return found if mac is None else found | {MAC_KEY: mac}
 
     def note_if_real(self, landed: Landed, hashes: Iterable[str]) -> None:
@@ -194,7 +196,9 @@ class IntakeContext:
                 if self._first is None:
                     found = _look_ups(self._directory, self.directory_sha256)
                     self._first = Tools(*found, TokenKeys(self.keys), second_keying=True)
-                tools = self._first.copy_for_thread()  # a new cursor, with the same look-ups
+                # a cursor of the same database for each thread, with the same look-ups
+                tools = replace(self._first, con=self._first.con.cursor())
+                tools.con.execute("SET enable_progress_bar = false")
         try:
             yield tools
         except BaseException:

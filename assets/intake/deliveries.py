@@ -21,7 +21,7 @@ from assets.home.paths import ExtractStore, Home
 from assets.intake.quality import CRITICAL, HOLD, Finding
 from assets.intake.quality_report.profile import Profile
 from assets.pseudonymise.findings import RuleCount, Staged
-from privacy import pseudonyms, row_keys
+from privacy import row_keys
 from privacy.doors import sealed
 from privacy.doors.files import promote_all, write, write_json
 from privacy.keys import KeyProblem, KeyRing
@@ -172,11 +172,6 @@ def hash_inputs(quality: ExtractQuality) -> str:
     return hashlib.sha256(json.dumps([quality.file_mac, quality.made_under], sort_keys=True).encode()).hexdigest()
 
 
-def encode_token_manifest(keys: KeyRing) -> str:
-    """Return, as JSON, the keys and versions that tokens depend on."""
-    return json.dumps(pseudonyms.build_manifest(keys), sort_keys=True)
-
-
 def read_mac(pseudonymised: Path) -> str:
     """Return the MAC of the delivery that a pseudonymised extract was made from, or an empty string."""
     metadata = pyarrow.parquet.read_metadata(pseudonymised).metadata or {}
@@ -250,9 +245,8 @@ def accept(home: Home, quality: ExtractQuality, staged: Staged) -> None:
     store.stopped.unlink(missing_ok=True)
 
 
-def take_out(home: Home, key: tuple[str, str, str]) -> None:
+def take_out(store: ExtractStore) -> None:
     """Remove an extract's current files, and move its result to the superseded ones."""
-    store = home.extract(*key)
     earlier = read(store.quality)
     # tokens first, for the same reason as in `accept`
     for path in (store.tokens, store.pseudonymised, store.quarantine):
@@ -268,8 +262,7 @@ def derive_row_keys(store: ExtractStore, keys: KeyRing) -> RowKeys:
     made_under = quality.made_under.get("keys", {}).get("row") if quality else None
     if made_under != keys.fingerprints["row"]:
         raise KeyProblem(
-            f"{store.council}/{store.source}/{store.cohort} was ingested under another row key; use the keys of that"
-            " time, or ingest it again"
+            f"{store.name} was ingested under another row key; use the keys of that time, or ingest it again"
         )
     if quality and quality.parts:
         return row_keys.derive_part_keys(keys, *store.key)

@@ -186,7 +186,7 @@ class Intake:
         record(self.home, Processing.INTAKE, *landed.key, file_mac=delivery.mac)
         if parts is None:
             # a whole file replaces all parts, and removing them first lets none outlive it
-            PartStore(self.home, landed.key).drop()
+            PartStore(self.home.extract(*landed.key)).drop()
         deliveries.accept(self.home, quality, staged)
         report_extract(self.home, quality, next(iter(previous), None))
         return quality
@@ -264,11 +264,11 @@ class Intake:
 
         Raises `ExtractStopped` if a part was read under different settings and its file is no longer in landing.
         """
-        store = PartStore(self.home, landed.key)
+        store = PartStore(self.home.extract(*landed.key))
         hashes = {path: self._context.fingerprint(landed, path) for path in (*landed.parts, *landed.several)}
         self._context.note_if_real(landed, [sha256 for sha256, _ in hashes.values()])
         names = {mac: self._context.make_stored_name(path) for path, (_, mac) in hashes.items()}
-        found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.held()]
+        found = [replace(part, file=names.get(part.file_mac, part.file)) for part in store.list_kept()]
         current = {**self._context.settings, "contract": CONTRACTS[landed.source].sha256}
         for part in found:
             # rows of parts are compared by marks, which must be made under the same keys and rules
@@ -283,15 +283,15 @@ class Intake:
 
     def _resolve(self, delivery: Delivery, kept: Sequence[Part], folder: Path) -> tuple[Staged, FromParts]:
         landed, stated = delivery.landed, load_dialect(delivery.landed).parts
-        store = PartStore(self.home, landed.key)
-        marks = store.marks(self._keys, kept)
+        store = PartStore(self.home.extract(*landed.key))
+        marks = store.read_marks(self._keys, kept)
         again = {} if stated is Parts.CHANGES else find_sent_again([part for part in kept if not part.moved], marks)
         resolved = resolve(landed.name, order_parts([p for p in kept if p.number not in again]), marks, stated)
         staged = write_resolved(folder, store, resolved, self._keys, self._context.metadata(landed, delivery.mac))
         replaced = [(part, again[part.number]) for part in kept if part.number in again]
         files = SortedFiles(self.home, landed.source, landed.council).entries()
         aside = {mac: (entry.rows_set_aside, entry.first_rows) for mac, entry in files.items()}
-        return staged, describe(resolved, replaced, aside, store.withdrawn())
+        return staged, describe(resolved, replaced, aside, store.list_withdrawn())
 
     def _find_current(self, delivery: Delivery) -> ExtractQuality | None:
         """Return the current result if it is for the same file and settings, else None."""

@@ -8,8 +8,8 @@ belongs to the cohort in which an earlier part has its record. Other rows are se
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class SortedFiles:
 
     @property
     def _path(self) -> Path:
-        return self.home.several(self.source, self.council)
+        return self.home.get_sorted_files_path(self.source, self.council)
 
     def entries(self) -> dict[str, Sorted]:
         """Return the sorted files by their MAC."""
@@ -98,12 +98,10 @@ class SortedFiles:
             elif left != entry.cohorts:
                 self.remember(mac, replace(entry, cohorts=left))
 
-    @contextmanager
-    def lock_files(self) -> Iterator[SortedFiles]:
+    def lock_files(self) -> AbstractContextManager[int]:
         """Hold a lock, so that one process at a time sorts these files."""
         make_folder(self._path.parent)
-        with hold_lock(self._path.with_suffix(".lock")):
-            yield self
+        return hold_lock(self._path.with_suffix(".lock"))
 
 
 def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
@@ -118,15 +116,6 @@ def build_cohorts_sql(projection: Projection, contract: SourceContract) -> str:
     near = f"abs({year} - ({born})) <= 1"  # as for a child who starts school a year late
     first = f"CASE WHEN ({born}) IS NULL OR coalesce({near}, false) THEN coalesce({year}, {born}) ELSE {born} END"
     return f"SELECT {SOURCE_ROW}, {first} AS first_year FROM ({projection.sql})"
-
-
-def check_can_be_sorted(name: str, contract: SourceContract) -> None:
-    """Raise `ExtractStopped` if rows of the source have no date of birth to sort them by."""
-    if "date_of_birth" not in contract:
-        raise ExtractStopped(
-            f"{name}: rows of {contract.name} do not say their cohort; send a file for each, called by it, as"
-            " 202425.csv, or put it into a folder of that name"
-        )
 
 
 def read_text(name: str, extract: OpenExtract) -> pa.Table:
@@ -144,14 +133,12 @@ def read_text(name: str, extract: OpenExtract) -> pa.Table:
 def split_by_cohort(found: pa.Table) -> dict[str, np.ndarray]:
     """Split row numbers by cohort, from the first year of each row's cohort; rows without one are under ""."""
     numbers, years = found[SOURCE_ROW].to_numpy(), found["first_year"].fill_null(0).to_numpy()
-    codes = {year: code for year in np.unique(years).tolist() if (code := _find_cohort_code(year))}
-    return {code: numbers[years == year] for year, code in codes.items()} | {"": numbers[~np.isin(years, [*codes])]}
-
-
-def _find_cohort_code(year: int) -> str | None:
-    """Return the cohort that begins in a year, or None if its children are not born or its data may not be held."""
-    code, today = f"{year}{(year + 1) % 100:02d}", dt.date.today()
-    return code if code in list_cohorts() and today < get_retention().ends(Cohort(code)) else None
+    # not cohorts whose children are not born yet, or whose data may no longer be held
+    policy, today = get_retention(), dt.date.today()
+    codes = [code for code in list_cohorts() if today < policy.ends(Cohort(code))]
+    of_year = {code: numbers[years == Cohort(code).first_year] for code in codes}
+    unknown = numbers[~np.isin(years, [Cohort(code).first_year for code in codes])]
+    return {code: rows for code, rows in of_year.items() if len(rows)} | {"": unknown}
 
 
 def select_cohort(extract: OpenExtract, rows: pa.Table, numbers: np.ndarray, cohort: str) -> OpenExtract:

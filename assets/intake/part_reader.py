@@ -17,19 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.home.processing_log import Processing, record
+from assets.intake import multi_cohort_files
 from assets.intake.batching import Steps
 from assets.intake.context import Delivery, IntakeContext
-from assets.intake.multi_cohort_files import (
-    MAX_EXAMPLE_ROWS,
-    Sorted,
-    SortedFiles,
-    assign_by_earlier_parts,
-    build_cohorts_sql,
-    check_can_be_sorted,
-    read_text,
-    select_cohort,
-    split_by_cohort,
-)
+from assets.intake.multi_cohort_files import Sorted, SortedFiles
 from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
 from assets.intake.resolved_extract import write_moved
 from assets.intake.suppressions import HeldBack
@@ -94,7 +85,7 @@ class PartsReader:
 
     def has_read_all(self, landed: Landed) -> bool:
         """Return whether every part and multi-cohort file was read under these settings, or need not be read again."""
-        noted, sorted_ = PartStore(self._home, landed.key).noted(), self._get_sorted_files(landed).entries()
+        noted, sorted_ = PartStore(self._home.extract(*landed.key)).list_all(), self._get_sorted_files(landed).entries()
         of_parts = {part.file_mac: None if part.withdrawn else part.made_under for part in noted}
         of_several = {mac: entry.made_under if entry.cohorts else None for mac, entry in sorted_.items()}
         read = [(landed.parts, of_parts), (landed.several, of_several)]
@@ -131,8 +122,13 @@ class PartsReader:
 
     def _sort_file(self, file: Landed, staging: Path) -> Collection[str]:
         """Split a multi-cohort file, unless that was done before, and return its cohorts."""
-        check_can_be_sorted(f"a file of {file.council}/{file.source}", CONTRACTS[file.source])
-        with self._get_sorted_files(file).lock_files() as files:
+        if "date_of_birth" not in CONTRACTS[file.source]:
+            raise ExtractStopped(
+                f"a file of {file.council}/{file.source}: rows of {file.source} do not say their cohort; send a file"
+                " for each, called by it, as 202425.csv, or put it into a folder of that name"
+            )
+        files = self._get_sorted_files(file)
+        with files.lock_files():
             delivery, found_at = self._context.delivery(file, *self._context.fingerprint(file)), get_state(file.path)
             entry = known = files.entries().get(delivery.mac)
             if not entry or (entry.cohorts and entry.made_under != delivery.made_under):
@@ -151,7 +147,7 @@ class PartsReader:
         if delivery.manifest:
             raise ExtractStopped(f"{landed.name}: tokens are of one cohort; put the file into the folder of its cohort")
         extract = self._context.open(delivery)
-        text = read_text(landed.name, extract)
+        text = multi_cohort_files.read_text(landed.name, extract)
         found = self._split_by_cohort(delivery, extract, text)
         without = found.pop("")
         if not found:
@@ -161,8 +157,8 @@ class PartsReader:
             )
         groups = []
         for cohort, numbers in found.items():
-            selected = select_cohort(extract, text, numbers, cohort)
-            store = PartStore(self._home, selected.landed.key)
+            selected = multi_cohort_files.select_cohort(extract, text, numbers, cohort)
+            store = PartStore(self._home.extract(*selected.landed.key))
             number = store.give_numbers([delivery.mac])[delivery.mac]
             own = replace(delivery, landed=replace(selected.landed, part=number))
             groups.append([Unread(own, store.compute_next_run(), selected, of_several=True)])
@@ -170,12 +166,13 @@ class PartsReader:
             raise stop
         self._note_moved_records(delivery, found, staging)
         aside = np.sort(np.concatenate([without, *(np.array(r) for r in extract.set_aside.values())]))
-        first = tuple(aside[:MAX_EXAMPLE_ROWS].astype(int).tolist())
+        first = tuple(aside[: multi_cohort_files.MAX_EXAMPLE_ROWS].astype(int).tolist())
         return Sorted(get_state(landed.path), delivery.made_under, tuple(sorted(found)), len(aside), first)
 
     def _get_stores(self, landed: Landed) -> dict[str, PartStore]:
         """Return the part stores of a council's source, by cohort."""
-        return {cohort: PartStore(self._home, (landed.source, cohort, landed.council)) for cohort in list_cohorts()}
+        store = self._home.extract(*landed.key)
+        return {cohort: PartStore(replace(store, cohort=cohort)) for cohort in list_cohorts()}
 
     def _note_moved_records(self, delivery: Delivery, of_cohort: Collection[str], staging: Path) -> None:
         """Record, in each cohort, the records of its earlier parts that a file now gives to another cohort.
@@ -184,11 +181,11 @@ class PartsReader:
         """
         stores, here = self._get_stores(delivery.landed), dict[str, pa.Table]()
         for cohort in of_cohort:
-            own = [part for part in stores[cohort].held() if part.file_mac == delivery.mac]
-            here[cohort] = pa.concat_tables(stores[cohort].marks(self._keys, own).values())
+            own = [part for part in stores[cohort].list_kept() if part.file_mac == delivery.mac]
+            here[cohort] = pa.concat_tables(stores[cohort].read_marks(self._keys, own).values())
         mac = compute_moved_mac(self._keys, delivery.mac)
         for cohort, store in stores.items():
-            kept = [part for part in store.held() if part.file_mac not in (delivery.mac, mac)]
+            kept = [part for part in store.list_kept() if part.file_mac not in (delivery.mac, mac)]
             others = [table for code, table in here.items() if code != cohort]
             if not kept or not others:
                 continue
@@ -209,7 +206,9 @@ class PartsReader:
         projection = project_extract("extract", extract, contract, normalise.VALID)
         with self._context.tools() as tools:
             tools.con.register("extract", text)
-            found = split_by_cohort(tools.con.sql(build_cohorts_sql(projection, contract)).to_arrow_table())
+            found = multi_cohort_files.split_by_cohort(
+                tools.con.sql(multi_cohort_files.build_cohorts_sql(projection, contract)).to_arrow_table()
+            )
             tools.con.unregister("extract")
             if not len(found[""]):
                 return found
@@ -217,9 +216,9 @@ class PartsReader:
             records = mark_rows(tools, extract, contract, silent)
         stores = self._get_stores(delivery.landed)
         earlier = {
-            code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.held())
+            code: store.read_records(self._keys, kept) for code, store in stores.items() if (kept := store.list_kept())
         }
-        return assign_by_earlier_parts(found, records, earlier)
+        return multi_cohort_files.assign_by_earlier_parts(found, records, earlier)
 
     def _read(self, groups: Sequence[list[Unread]], staging: Path) -> list[tuple[list[Unread], ExtractStopped]]:
         """Read each group of parts in one pass. Return the groups that were stopped, with the reasons."""
@@ -232,8 +231,8 @@ class PartsReader:
 
     def _list_unread(self, landed: Landed) -> list[Unread]:
         """Return the parts that have not been read under these settings."""
-        store = PartStore(self._home, landed.key)
-        known, run = {part.file_mac: part for part in store.noted()}, store.compute_next_run()
+        store = PartStore(self._home.extract(*landed.key))
+        known, run = {part.file_mac: part for part in store.list_all()}, store.compute_next_run()
         found: dict[str, Unread] = {}
         files = {path: self._context.fingerprint(landed, path) for path in landed.parts}
         numbers = store.give_numbers([mac for _, mac in files.values()])
@@ -284,7 +283,7 @@ class PartsReader:
         for each in found:
             record(self._home, Processing.INTAKE, *landed.key, file_mac=each.file_mac, note=f"part {each.number}")
         with self._keeping:  # `keep` removes files that no note names, which another thread may have just written
-            PartStore(self._home, landed.key).keep(found, staged, out.marks)
+            PartStore(self._home.extract(*landed.key)).keep(found, staged, out.marks)
         return None
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore
 from assets.intake.deliveries import compute_file_mac
 from assets.pseudonymise.findings import RuleCount, Staged
 from privacy import row_keys
 from privacy.doors import sealed
-from privacy.doors.files import promote, promote_all, write_json
+from privacy.doors.files import promote_all, write_json
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, split_number
 from sources.extract.table import SheetTaken
@@ -98,54 +98,53 @@ class PartFiles:
 
 @dataclass(frozen=True)
 class PartStore:
-    """Store of the parts of one extract in a home folder. `key` is source, cohort and council."""
+    """Store of the parts of one extract in a home folder."""
 
-    home: Home
-    key: Key
+    extract: ExtractStore
 
     @property
     def _folders(self) -> tuple[Path, Path]:
-        return self.home.extract(*self.key).parts, self.home.extract(*self.key).tokens_of_parts
+        return self.extract.parts, self.extract.tokens_of_parts
 
     def files(self, stem: str) -> PartFiles:
         folder, tokens = self._folders
         payload, quarantine, marks = (folder / f"{stem}.{kind}.parquet" for kind in ("payload", "quarantine", "marks"))
         return PartFiles(payload, quarantine, marks, tokens / f"{stem}.parquet")
 
-    def noted(self) -> list[Part]:
+    def list_all(self) -> list[Part]:
         """Return the parts that have been read, including withdrawn ones, by number."""
         notes = (_PART.validate_json(path.read_bytes()) for path in self._folders[0].glob("*.json"))
         return sorted(notes, key=lambda part: part.number)
 
-    def held(self) -> list[Part]:
+    def list_kept(self) -> list[Part]:
         """Return the parts whose rows are kept, by number."""
-        return [part for part in self.noted() if not part.withdrawn]
+        return [part for part in self.list_all() if not part.withdrawn]
 
-    def withdrawn(self) -> list[Part]:
-        return [part for part in self.noted() if part.withdrawn]
+    def list_withdrawn(self) -> list[Part]:
+        return [part for part in self.list_all() if part.withdrawn]
 
     def compute_next_run(self) -> int:
         """Return the number of the current run if it finds new parts."""
-        return 1 + max((part.arrived for part in self.noted()), default=0)
+        return 1 + max((part.arrived for part in self.list_all()), default=0)
 
-    def keep(self, parts: Sequence[Part], staged: Staged, marks: Path) -> None:
-        """Store parts that were read together, then remove the files that they replace."""
-        stem = _make_stem(parts)
+    def keep(self, parts: Sequence[Part], staged: Staged | None, marks: Path) -> None:
+        """Store parts that were read together, then remove the files that they replace.
+
+        `staged` is None for a part without rows, which lists records that now belong to other cohorts.
+        """
+        # settings count too: a part that is read again must not overwrite files that its note still names
+        content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
+        stem = f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         place = self.files(stem)
-        promote_all([(marks, place.marks), *staged.list_moves(place.payload, place.quarantine, place.tokens)])
+        rows = staged.list_moves(place.payload, place.quarantine, place.tokens) if staged else []
+        promote_all([(marks, place.marks), *rows])
         for part in parts:  # last: a note proves that the part is complete
             self.note(replace(part, kept_in=stem))
         self.clear()
 
-    def keep_moved(self, part: Part, marks: Path) -> None:
-        """Store a part that lists records which now belong to other cohorts."""
-        stem = _make_stem([part])
-        promote(marks, self.files(stem).marks)
-        self.note(replace(part, kept_in=stem))
-
     def clear(self) -> None:
         """Remove files that hold the rows of no current part."""
-        in_use = {part.kept_in for part in self.held()}
+        in_use = {part.kept_in for part in self.list_kept()}
         for folder in self._folders:
             for path in folder.glob("*-*.parquet"):
                 if path.name.partition(".")[0] not in in_use:
@@ -176,9 +175,9 @@ class PartStore:
             write_json(path, known)
         return known
 
-    def marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
+    def read_marks(self, keys: KeyRing, parts: Iterable[Part]) -> dict[int, pa.Table]:
         """Return the marks of the rows of parts, by part number."""
-        opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.key)
+        opens, of_extract = keys.get_private_key("intake"), row_keys.derive_part_keys(keys, *self.extract.key)
         found: dict[int, pa.Table] = {}
         for stem, together in group_by_stem(parts).items():
             marks = sealed.open_sealed(self.files(stem).marks, opens).read()
@@ -189,7 +188,7 @@ class PartStore:
 
     def read_records(self, keys: KeyRing, parts: Iterable[Part]) -> pa.Table:
         """Return the `record` marks of the rows of parts."""
-        return pa.concat_tables(table.select(["record"]) for table in self.marks(keys, parts).values())
+        return pa.concat_tables(table.select(["record"]) for table in self.read_marks(keys, parts).values())
 
 
 def group_by_stem(parts: Iterable[Part]) -> dict[str, list[Part]]:
@@ -204,9 +203,3 @@ def compute_moved_mac(keys: KeyRing, mac: str) -> str:
     """Return the MAC that identifies a multi-cohort file in the cohorts that it moves records out of."""
     # not the file's own MAC, under which the same cohort may hold other rows of it
     return compute_file_mac(keys, hashlib.sha256(f"moved {mac}".encode()).hexdigest())
-
-
-def _make_stem(parts: Sequence[Part]) -> str:
-    # settings count too: a part that is read again must not overwrite files that its note still names
-    content = json.dumps([[part.file_mac, part.made_under] for part in parts], sort_keys=True)
-    return f"{parts[0].number}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

@@ -45,7 +45,7 @@ def write_resolved(
     The tokens stay in their files, because the intake cannot read them.
     """
     folder.mkdir()
-    source, parts = store.key[0], resolved.parts.parts
+    source, parts = store.extract.source, resolved.parts.parts
     payload, quarantine, tokens = (folder / f"{name}.parquet" for name in ("payload", "quarantine", "tokens"))
     rows = resolved.rows
     # if no row is in force, one file is still read for its columns
@@ -58,7 +58,7 @@ def write_resolved(
         for place, stem in enumerate(files):
             for table in _iter_tables(store.files(stem).payload):
                 out.write(table.filter(pa.array(np.isin(table[ROW_KEY].to_numpy(), in_force[lies_in == place]))))
-    rules, lines = _collect_findings(store, resolved, row_keys.derive_part_keys(keys, *store.key))
+    rules, lines = _collect_findings(store, resolved, row_keys.derive_part_keys(keys, *store.extract.key))
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
@@ -99,11 +99,11 @@ def write_moved(
     by_key = there.drop_columns([NUMBER, ROW_KEY, "state"])
     by_key = by_key.append_column("state", pa.repeat(str(RowState.DELETED), there.num_rows))
     by_key = by_key.add_column(
-        0, ROW_KEY, pa.array(row_keys.derive_part_keys(keys, *store.key).of(numbers), pa.uint64())
+        0, ROW_KEY, pa.array(row_keys.derive_part_keys(keys, *store.extract.key).of(numbers), pa.uint64())
     )
     with KeyedWriter(staged, encryption=sealed.build_encryption(keys.get_public_key("intake"))) as out:
         out.write(by_key)
-    store.keep_moved(replace(part, rows_deleted=there.num_rows), staged)
+    store.keep([replace(part, rows_deleted=there.num_rows)], None, staged)
 
 
 def describe(

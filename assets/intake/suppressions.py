@@ -29,7 +29,7 @@ from assets.pseudonymise.split_writer import TableWriter
 from privacy import marks, pseudonyms
 from privacy.doors import sealed
 from privacy.doors.database import open_in_memory
-from privacy.doors.files import write_json
+from privacy.doors.files import promote, write_json
 from privacy.keys import KeyRing
 from privacy.row_keys import ROW_KEY, RowKeys, number_rows
 from sources.contracts import Severity
@@ -78,21 +78,16 @@ class Objection:
 _SUPPRESSED, _OBJECTION = TypeAdapter(list[Suppressed]), TypeAdapter(Objection)
 
 
-def renumber_row(row: Suppressed, part: int) -> Suppressed:
-    """Return a part's row with its row number in the whole extract."""
-    return replace(row, source_row=int(number_rows(part, np.array(row.source_row))))
-
-
 def read_suppressed(store: ExtractStore) -> list[Suppressed]:
     """Return the removed rows of an extract's deliveries."""
     path = store.forgotten
     return _SUPPRESSED.validate_json(path.read_bytes()) if path.exists() else []
 
 
-def list_suppressed_numbers(home: Home, key: tuple[str, str, str], parts: Mapping[str, int]) -> list[int]:
-    """Return the sorted numbers, in the extract, of removed rows. `parts` maps file MACs to part numbers."""
-    rows = read_suppressed(home.extract(*key))
-    return sorted(renumber_row(row, parts[row.file_mac]).source_row for row in rows if row.file_mac in parts)
+def list_suppressed(store: ExtractStore, parts: Mapping[str, int]) -> list[Suppressed]:
+    """Return the removed rows with their numbers in the whole extract. `parts` maps file MACs to part numbers."""
+    rows = [row for row in read_suppressed(store) if row.file_mac in parts]
+    return [replace(row, source_row=int(number_rows(parts[row.file_mac], np.array(row.source_row)))) for row in rows]
 
 
 def suppress(store: ExtractStore, rows: Collection[Suppressed]) -> None:
@@ -179,8 +174,7 @@ class HeldBack:
 
     def __init__(self, home: Home, keys: KeyRing, landed: Landed, parts: Mapping[str, int]) -> None:
         self._home, self._keys, self._cohort = home, keys, landed.cohort
-        listed = read_suppressed(home.extract(landed.source, landed.cohort, landed.council))
-        self._listed = [renumber_row(row, parts[row.file_mac]) for row in listed if row.file_mac in parts]
+        self._listed = list_suppressed(home.extract(*landed.key), parts)
         self._any_objection = any(home.objections.glob("*.json"))
         self.rows: set[int] = set()
         """Row numbers found so far."""
@@ -244,10 +238,29 @@ def copy_without(file: pyarrow.parquet.ParquetFile, writer: TableWriter, gone: G
         writer.write(table.filter(pa.array(~gone(table[ROW_KEY].to_numpy()))))
 
 
-def has_gone_rows(path: Path, gone: Gone) -> bool:
-    """Return whether a Parquet file of the intake has a row that is `gone`."""
-    found = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY].to_numpy()
-    return bool(gone(found).any())
+def write_without(
+    home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
+) -> None:
+    """Rewrite an extract's existing files without the rows that are `gone`.
+
+    `sealed_files` pairs each encrypted file with the name of the key that opens it. Raises `KeyProblem` if a key is
+    missing.
+    """
+    with home.open_staging() as staging:
+        # each file is replaced whole, so that this can be repeated after an interruption
+        for path in filter(Path.exists, unsealed):
+            keys_in = pyarrow.parquet.read_table(path, columns=[ROW_KEY], partitioning=None)[ROW_KEY]
+            if gone(keys_in.to_numpy()).any():
+                copy_file_without(path, staging / path.name, gone)
+                promote(staging / path.name, path)
+        for path, holder in sealed_files:
+            if path.exists():
+                file, staged = sealed.open_sealed(path, keys.get_private_key(holder)), staging / path.name
+                with TableWriter(
+                    staged, sealed.read_metadata(file), sealed.build_encryption(keys.get_public_key(holder))
+                ) as writer:
+                    copy_without(file, writer, gone)
+                promote(staged, path)
 
 
 def remove_row_numbers(rules: Iterable[RuleCount], rows: Collection[int]) -> tuple[RuleCount, ...]:

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from threading import Lock
 from types import ModuleType
 
-from assets.home.loading import pause_garbage_collection
+from assets.home.software import pause_garbage_collection
 from assets.intake import quality
 from assets.intake.quality import Finding, ValidationRequest
 from privacy.doors import environment
@@ -73,15 +73,9 @@ class _Beside:
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
+        # `-W ignore` hides libraries' warnings, which are of no use to users
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "ignore",
-                "-m",
-                __name__,
-                str(theirs.fileno()),
-            ],  # hides libraries' warnings, which are of no use to users
+            [sys.executable, "-W", "ignore", "-m", __name__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment.build_child_environment(PYTHONPATH=os.pathsep.join(sys.path)),
             process_group=0,  # so that only the parent receives a keyboard interrupt
@@ -117,20 +111,14 @@ def _answer(pipe: Connection) -> None:
     # the parent meets the same error when it validates, and reports it as usual
     with suppress(Exception):
         with pause_garbage_collection():
-            _leave_out()
+            # these take half of the loading time, and no suite uses them. If one is used after all, the worker fails
+            # and the parent, which has all libraries, validates the extracts
+            sys.modules.update({name: ModuleType(name) for name in _EMPTY})
+            sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if not installed
             quality.load()
         while True:
             pipe.send(quality.judge(pipe.recv()))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # already ending
-
-
-def _leave_out() -> None:
-    """Stub out libraries that no suite uses, which take half of Great Expectations' loading time.
-
-    If one is used after all, the worker fails and the parent, which has all libraries, validates the extracts.
-    """
-    sys.modules.update({name: ModuleType(name) for name in _EMPTY})
-    sys.modules.update(dict.fromkeys(_NOT_FOUND))  # type: ignore[arg-type]  # None: as if not installed
 
 
 if __name__ == "__main__":

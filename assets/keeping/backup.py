@@ -40,13 +40,12 @@ from privacy.release.session import read_charges
 
 FORMAT = 1
 """Version of the archive format. Readers refuse any other."""
-LEDGER_FILE, RECORDS_FOLDER = "ledger.json", "restricted"
+LEDGER_FILE = "ledger.json"
 MANIFEST, MAC = "manifest.json", "manifest.mac"
 _FOLDERS = ("measurements", "drawn", "releases", "forgotten", "reviews", "decisions", "first_intake")
 """Folders of the restricted zone that hold records."""
 _LOGS = ("processing_log", "requests", "returns/disclosures")
 """Logs of the restricted zone that are records, each with a `.head.json`."""
-_SUFFIX = ".age"
 _LOCATIONS = {"restricted": RESTRICTED, "release": RELEASE}
 _NAME = re.compile(rf"readiness-(records|keys)(?:-(?:{'|'.join(_LOCATIONS)}))?-(\d{{8}}T\d{{6}})Z\.age")
 _NOTE = re.compile(r"(records|keys) of epoch (\d+) to ([0-9a-f ]+)")
@@ -129,7 +128,11 @@ def back_up(home: Home, part: Part, keys_folder: Path, keys: KeyRing, folder: Pa
     # the log keeps these hashes, by which a backup of the other kind is refused to the same person
     to = {hashlib.sha256(each.encode()).hexdigest()[:16]: str(age.parse_recipient(each)) for each in recipients}
     # named after its location: keys restored to the other one would be noticed at the next run, perhaps long after
-    place = _find_free_path(folder, part, find_key_location(keys_folder) if part is Part.KEYS else "")
+    location = find_key_location(keys_folder) if part is Part.KEYS else ""
+    kind = f"{part}-{location}" if location else part
+    # no backup is ever replaced
+    while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.age").exists():
+        time.sleep(_LOOK_AGAIN_SECONDS)
     note = f"{part} of epoch {keys.epoch} to {' '.join(to)}"
     if part is Part.KEYS:
         # keys can be backed up before there is a home folder
@@ -304,14 +307,6 @@ def _read_notes(home: Home) -> list[re.Match[str]]:
     """Return the processing log's notes on backups, matched to kind, key epoch and recipients."""
     notes = (_NOTE.fullmatch(entry.note) for entry in read_entries(home) if entry.what == Processing.BACKUP)
     return [note for note in notes if note]
-
-
-def _find_free_path(folder: Path, part: Part, location: str) -> Path:
-    """Return an unused file name, because no backup is ever replaced. For keys, it includes their code location."""
-    kind = f"{part}-{location}" if location else str(part)
-    while (place := folder / f"readiness-{kind}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}{_SUFFIX}").exists():
-        time.sleep(_LOOK_AGAIN_SECONDS)
-    return place
 
 
 def _hash_contents(contents: dict[str, bytes]) -> dict[str, str]:

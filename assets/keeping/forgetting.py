@@ -13,7 +13,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -25,47 +24,20 @@ from pydantic import TypeAdapter
 from assets.home.home_lock import lock_cohorts, lock_home, with_cohort_lock
 from assets.home.paths import CohortStore, ExtractStore, Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, parts
+from assets.intake import deliveries, suppressions
 from assets.intake.deliveries import ExtractQuality, derive_row_keys
-from assets.intake.parts import NUMBER, PartStore
+from assets.intake.parts import NUMBER, Part, PartStore
 from assets.intake.quality_report.profile import Uncounted, count, count_warned_rows
 from assets.intake.quality_report.publish import report_council, report_extract
-from assets.intake.suppressions import (
-    Gone,
-    Objection,
-    Suppressed,
-    add_objection,
-    compute_marks,
-    copy_file_without,
-    copy_without,
-    has_gone_rows,
-    list_suppressed_numbers,
-    match_objections,
-    open_mark_database,
-    remove_row_numbers,
-    suppress,
-)
-from assets.linkage.inputs import (
-    LinkageRecord,
-    NotLinked,
-    find_changes_since_linkage,
-    join_names,
-    list_councils,
-    read_record,
-    write_record,
-)
-from assets.linkage.link import (
-    CannotBeLinked,
-    NothingToLink,
-    derive_confidential_tables,
-    link_cohort,
-)
+from assets.intake.suppressions import Gone, Objection, Suppressed
+from assets.linkage import inputs
+from assets.linkage.inputs import LinkageRecord, NotLinked
+from assets.linkage.link import CannotBeLinked, NothingToLink, derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import TokensUnusable, open_tokens
-from assets.pseudonymise.split_writer import RowState, TableWriter
+from assets.pseudonymise.split_writer import RowState
 from assets.returns.row_history import forget_rows
 from privacy import marks, row_keys
-from privacy.doors import sealed
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote, write_json
 from privacy.doors.sql import parquet
@@ -77,7 +49,7 @@ from sources.contracts import CONTRACTS
 from sources.extract.landed import list_cohorts
 from sources.extract.table import SOURCE_ROW
 
-GoneOf: TypeAlias = Callable[[parts.Key], Gone]
+GoneOf: TypeAlias = Callable[[ExtractStore], Gone]
 """Function from an extract to its `Gone` function."""
 
 
@@ -137,9 +109,7 @@ def find_rows(store: ExtractStore, rows: Sequence[int], keys: KeyRing, *, linked
         )
     if beyond := [row for row in rows if not quality.has_row(row)]:
         has = "a row of a part is named 3:17" if quality.parts else f"it has rows 1 to {quality.rows_read}"
-        raise CannotForget(
-            f"{store.council}/{store.source}/{store.cohort} has no row {format_row_number(beyond[0])}: {has}"
-        )
+        raise CannotForget(f"{store.name} has no row {format_row_number(beyond[0])}: {has}")
     found = [_build_extract_rows(store, rows)]
     whole = store.cohort_store
     if linked and store.source in SERVICES and whole.links.exists():
@@ -186,7 +156,7 @@ def forget(home: Home, found: Forgotten, keys: KeyRing, *, objection: bool = Fal
 
 
 def remove_again(
-    home: Home, keys: KeyRing, changed: Collection[parts.Key], objections: Sequence[Objection]
+    home: Home, keys: KeyRing, changed: Collection[ExtractStore], objections: Sequence[Objection]
 ) -> list[str]:
     """Remove suppressed rows and children with objections again, after a restored home folder contained them.
 
@@ -196,10 +166,7 @@ def remove_again(
         finish(home, keys)
         # marks of other keys or versions match nothing
         in_reach = [each for each in objections if each.made_under == marks.get_mark_versions(keys)]
-        extracts = [
-            _build_extract_rows(home.extract(*key), list_suppressed_numbers(home, key, _read_part_numbers(home, key)))
-            for key in changed
-        ]
+        extracts = [_build_extract_rows(store, _list_suppressed_numbers(store)) for store in changed]
         extracts += [
             replace(rows, objection=each.id) for each in in_reach for rows in _find_matching_rows(home, keys, [each])
         ]
@@ -212,7 +179,7 @@ def list_linked_councils(store: CohortStore) -> list[str]:
     if store.links.exists():
         found |= set(pyarrow.parquet.read_table(store.links, columns=["council"])["council"].unique().to_pylist())
     with contextlib.suppress(NotLinked):
-        found |= set(read_record(store).taking_part)
+        found |= set(inputs.read_record(store).taking_part)
     return sorted(found)
 
 
@@ -224,13 +191,14 @@ def _build_removal(home: Home, keys: KeyRing, found: Forgotten, objections: Sequ
     """
     of_cohort = {objection.cohort: objection.id for objection in objections}
     for extract in found.extracts:
-        quality = deliveries.read_current(home.extract(*extract.key))
+        store = home.extract(*extract.key)
+        quality = deliveries.read_current(store)
         if quality is None or quality.file_mac != extract.file_mac:
-            raise CannotForget(f"{extract.council}/{extract.source}/{extract.cohort} changed meanwhile; start again")
+            raise CannotForget(f"{store.name} changed meanwhile; start again")
         # called for their errors: with other keys than those of the extract nothing must begin
-        derive_row_keys(home.extract(*extract.key), keys)
+        derive_row_keys(store, keys)
         if extract.source in SERVICES:
-            open_tokens(home.extract(*extract.key), keys)
+            open_tokens(store, keys)
     with_others = _merge_extract_rows(
         [each for extract in found.extracts for each in _iter_same_records(home, keys, extract)]
     )
@@ -245,17 +213,24 @@ def finish(home: Home, keys: KeyRing) -> list[str]:
             return []
         removal = _REMOVAL.validate_json(home.unfinished_removal.read_bytes())
         for objection in removal.objections:
-            add_objection(home, objection)
+            suppressions.add_objection(home, objection)
         for extract in removal.extracts:
-            macs = {number: mac for mac, number in _read_part_numbers(home, extract.key).items()}
+            store = home.extract(*extract.key)
+            macs = {number: mac for mac, number in _read_part_numbers(store).items()}
             rows = (split_number(row) for row in extract.rows)
             of_files = [Suppressed(macs.get(part, extract.file_mac), row, extract.objection) for part, row in rows]
             # the list comes first, so that the same file cannot bring the rows back if this is interrupted
-            suppress(home.extract(*extract.key), of_files)
-            _remove(home.extract(*extract.key), keys)
+            suppressions.suppress(store, of_files)
+            _remove(store, keys)
+
+        def build_filter(store: ExtractStore) -> Gone:
+            """Return the `Gone` function for the rows on the suppression list."""
+            rows = _list_suppressed_numbers(store) if deliveries.read(store.quality) else []
+            gone = derive_row_keys(store, keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
+            return lambda own: np.isin(own, gone)
+
         cohorts = sorted({extract.cohort for extract in removal.extracts})
-        suppressed = functools.partial(_build_suppressed_filter, home, keys)
-        not_linked = [sentence for cohort in cohorts for sentence in link_again(home.cohort(cohort), keys, suppressed)]
+        not_linked = [text for cohort in cohorts for text in link_again(home.cohort(cohort), keys, build_filter)]
         home.unfinished_removal.unlink()
         return not_linked
 
@@ -268,19 +243,25 @@ def _carry_out(home: Home, keys: KeyRing, removal: _Removal, note: str) -> list[
     return finish(home, keys)
 
 
-def _read_part_numbers(home: Home, key: parts.Key) -> dict[str, int]:
+def _read_part_numbers(store: ExtractStore) -> dict[str, int]:
     """Return the part numbers of an extract by file MAC; 0 for a whole file."""
-    if parts_in := PartStore(home, key).held():
-        return {part.file_mac: part.number for part in parts_in}
-    quality = deliveries.read(home.extract(*key).quality)
+    if parts := PartStore(store).list_kept():
+        return {part.file_mac: part.number for part in parts}
+    quality = deliveries.read(store.quality)
     return quality.part_numbers if quality else {}
+
+
+def _list_suppressed_numbers(store: ExtractStore) -> list[int]:
+    """Return the sorted numbers, in the extract, of rows on the suppression list."""
+    return sorted(row.source_row for row in suppressions.list_suppressed(store, _read_part_numbers(store)))
 
 
 def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Iterator[ExtractRows]:
     """Yield the rows, and rows of the same records in other parts and cohorts, such as repeats and replaced rows."""
     yield extract
-    store = PartStore(home, extract.key)
-    marks = store.marks(keys, store.held())
+    store = home.extract(*extract.key)
+    parts = PartStore(store)
+    marks = parts.read_marks(keys, parts.list_kept())
     records = [
         table["record"].filter(pa.array(np.isin(number_rows(part, table[NUMBER].to_numpy()), extract.rows))).drop_null()
         for part, table in marks.items()
@@ -288,14 +269,12 @@ def _iter_same_records(home: Home, keys: KeyRing, extract: ExtractRows) -> Itera
     if not any(map(len, records)):
         return
     known = np.concatenate([of.to_numpy() for of in records])
-    for cohort in list_cohorts():
-        key = (extract.source, cohort, extract.council)
-        store = PartStore(home, key)
-        for part, table in store.marks(keys, store.held()).items():
+    for other in (replace(store, cohort=cohort) for cohort in list_cohorts()):
+        parts = PartStore(other)
+        for part, table in parts.read_marks(keys, parts.list_kept()).items():
             same = np.isin(table["record"].fill_null(0).to_numpy(), known)
             if same.any():
-                rows = number_rows(part, table[NUMBER].to_numpy()[same]).tolist()
-                yield _build_extract_rows(home.extract(extract.source, cohort, extract.council), rows)
+                yield _build_extract_rows(other, number_rows(part, table[NUMBER].to_numpy()[same]).tolist())
 
 
 def _remove(store: ExtractStore, keys: KeyRing) -> None:
@@ -305,22 +284,21 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
         earlier = deliveries.read(path)
         if earlier and any(rule.first_rows for rule in earlier.rules):
             deliveries.keep(path, replace(earlier, rules=tuple(replace(rule, first_rows=()) for rule in earlier.rules)))
-    parts_in = PartStore(store.home, store.key)
-    quality, kept_parts = deliveries.read(store.quality), parts_in.held()
-    rows = list_suppressed_numbers(store.home, store.key, _read_part_numbers(store.home, store.key))
-    if not rows:
+    parts = PartStore(store)
+    quality, kept_parts = deliveries.read(store.quality), parts.list_kept()
+    if not (rows := _list_suppressed_numbers(store)):
         return
     of_extract = row_keys.derive_part_keys(keys, *store.key) if kept_parts else derive_row_keys(store, keys)
     gone = of_extract.of(np.array(rows))
-    kept = [parts_in.files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
+    kept = [parts.files(stem) for stem in sorted({part.kept_in for part in kept_parts})]
     unsealed = [store.pseudonymised, store.quarantine, *(path for each in kept for path in each.unsealed)]
     sealed_files = [(store.tokens, "tokens"), *(entry for each in kept for entry in each.sealed)]
-    write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
+    suppressions.write_without(store.home, keys, unsealed, sealed_files, lambda own: np.isin(own, gone))
     for part in kept_parts:
-        _update_note(store.home, keys, store.key, part, rows)
+        _update_note(parts, keys, part, rows)
     if quality is None:  # parts that are not resolved yet
         return
-    now = _recount_intake(store.home, quality, rows)
+    now = _recount_intake(store, quality, rows)
     deliveries.keep(store.quality, now)
     if stopped := deliveries.read_stopped(store):
         report_extract(store.home, stopped, now)
@@ -329,52 +307,19 @@ def _remove(store: ExtractStore, keys: KeyRing) -> None:
     report_council(store.cohort_store, store.council)
 
 
-def write_without(
-    home: Home, keys: KeyRing, unsealed: Iterable[Path], sealed_files: Iterable[tuple[Path, str]], gone: Gone
-) -> None:
-    """Rewrite an extract's existing files without the rows that are `gone`.
-
-    `sealed_files` pairs each encrypted file with the name of the key that opens it. Raises `KeyProblem` if a key is
-    missing.
-    """
-    with home.open_staging() as staging:
-        # each file is replaced whole, so that this can be repeated after an interruption
-        for path in filter(Path.exists, unsealed):
-            if has_gone_rows(path, gone):
-                copy_file_without(path, staging / path.name, gone)
-                promote(staging / path.name, path)
-        for path, holder in sealed_files:
-            if path.exists():
-                file, staged = sealed.open_sealed(path, keys.get_private_key(holder)), staging / path.name
-                with TableWriter(
-                    staged, sealed.read_metadata(file), sealed.build_encryption(keys.get_public_key(holder))
-                ) as writer:
-                    copy_without(file, writer, gone)
-                promote(staged, path)
-
-
-def _update_note(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part, rows: Collection[int]) -> None:
+def _update_note(parts: PartStore, keys: KeyRing, part: Part, rows: Collection[int]) -> None:
     """Update the note of a part as if these rows had been left out when it was read."""
     own = {row for of, row in map(split_number, rows) if of == part.number}
     if not own:
         return
-    (marks,) = PartStore(home, key).marks(keys, [part]).values()
+    (marks,) = parts.read_marks(keys, [part]).values()
     kept = int(np.sum(marks["state"].to_numpy(zero_copy_only=False) == str(RowState.KEPT)))
-    PartStore(home, key).note(
-        replace(
-            part,
-            rows_kept=kept,
-            rows_rejected=part.rows_read - kept,
-            rows_forgotten=len(own),
-            rules=remove_row_numbers(part.rules, own),
-        ),
-    )
+    rejected, rules = part.rows_read - kept, suppressions.remove_row_numbers(part.rules, own)
+    parts.note(replace(part, rows_kept=kept, rows_rejected=rejected, rows_forgotten=len(own), rules=rules))
 
 
-def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
+def _recount_intake(store: ExtractStore, quality: ExtractQuality, rows: Collection[int]) -> ExtractQuality:
     """Return an intake result as if these rows had been left out."""
-    key = quality.key
-    store = home.extract(*key)
     kept = pyarrow.parquet.read_metadata(store.pseudonymised).num_rows
     with open_in_memory() as con:
         (found,) = count(con, [Uncounted(CONTRACTS[quality.source], quality.cohort, store.pseudonymised)])
@@ -384,7 +329,7 @@ def _recount_intake(home: Home, quality: ExtractQuality, rows: Collection[int]) 
         rows_kept=kept,
         rows_rejected=quality.rows_read - kept,
         rows_warned=warned,
-        rules=remove_row_numbers(quality.rules, rows),
+        rules=suppressions.remove_row_numbers(quality.rules, rows),
         profile=found.profile,
     )
 
@@ -403,7 +348,7 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     forget_rows(store)
     # removed whole: the sheets of a review may show the child to a sender
     shutil.rmtree(store.review, ignore_errors=True)
-    write_record(store, LinkageRecord(councils))
+    inputs.write_record(store, LinkageRecord(councils))
     # the links stay, because they keep the ids of all other children; the pairs are weighed anew
     store.pair_cache.unlink(missing_ok=True)
     for path in store.linked.iterdir():
@@ -419,14 +364,6 @@ def link_again(store: CohortStore, keys: KeyRing, gone: GoneOf) -> list[str]:
     return []
 
 
-def _build_suppressed_filter(home: Home, keys: KeyRing, key: parts.Key) -> Gone:
-    """Return the `Gone` function for an extract's rows on the suppression list."""
-    quality = deliveries.read(home.extract(*key).quality)
-    rows = list_suppressed_numbers(home, key, quality.part_numbers) if quality else []
-    gone = derive_row_keys(home.extract(*key), keys).of(np.array(rows)) if rows else np.empty(0, np.uint64)
-    return lambda own: np.isin(own, gone)
-
-
 def _drop_links(store: CohortStore, gone: GoneOf) -> None:
     """Remove rows that are `gone` from the links. Other children keep their ids."""
     if not store.links.exists():
@@ -435,7 +372,7 @@ def _drop_links(store: CohortStore, gone: GoneOf) -> None:
     row_keys, drop = links[ROW_KEY].to_numpy(), np.zeros(links.num_rows, bool)
     for source, council in {(row["source"], row["council"]) for row in links.select(["source", "council"]).to_pylist()}:
         own = pc.and_(pc.equal(links["source"], source), pc.equal(links["council"], council)).to_numpy()
-        drop[own] = gone((source, store.cohort, council))(row_keys[own])
+        drop[own] = gone(store.extract(source, council))(row_keys[own])
     with store.home.open_staging() as staging:
         pyarrow.parquet.write_table(links.filter(pa.array(~drop)), staging / "links.parquet", compression="zstd")
         promote(staging / "links.parquet", store.links)
@@ -445,35 +382,35 @@ def _build_objections(home: Home, found: Forgotten, keys: KeyRing) -> list[Objec
     """Build an objection for each cohort from the child's marks."""
     id_, made = secrets.token_hex(8), marks.get_mark_versions(keys)
     marked: dict[str, set[tuple[str, str]]] = {}
-    with open_mark_database(keys) as con:
+    with suppressions.open_mark_database(keys) as con:
         for extract in found.extracts:
+            store = home.extract(*extract.key)
             if extract.source in SERVICES:
-                wanted = derive_row_keys(home.extract(*extract.key), keys).of(np.array(extract.rows))
-                tokens = open_tokens(home.extract(*extract.key), keys).read()
+                wanted = derive_row_keys(store, keys).of(np.array(extract.rows))
+                tokens = open_tokens(store, keys).read()
                 of_child = tokens.filter(pa.array(np.isin(tokens[ROW_KEY].to_numpy(), wanted)))
-                marked.setdefault(extract.cohort, set()).update(compute_marks(con, of_child))
+                marked.setdefault(extract.cohort, set()).update(suppressions.compute_marks(con, of_child))
     return [Objection(id_, cohort, made, tuple(sorted(of_child))) for cohort, of_child in marked.items() if of_child]
 
 
 def _find_matching_rows(home: Home, keys: KeyRing, objections: Sequence[Objection]) -> Iterator[ExtractRows]:
     """Yield all current rows that match the marks of the objections."""
-    with open_mark_database(keys) as con:
+    with suppressions.open_mark_database(keys) as con:
         for objection in objections:
-            for source, council in _list_linked_extracts(home.cohort(objection.cohort)):
-                for batch in open_tokens(home.extract(source, objection.cohort, council), keys).iter_batches():
+            for store in _list_linked_extracts(home.cohort(objection.cohort)):
+                for batch in open_tokens(store, keys).iter_batches():
                     tokens = pa.table(batch)
-                    found = tokens[ROW_KEY].to_numpy()[match_objections(con, [objection], tokens)]
+                    found = tokens[ROW_KEY].to_numpy()[suppressions.match_objections(con, [objection], tokens)]
                     if len(found):
-                        rows = derive_row_keys(home.extract(source, objection.cohort, council), keys).rows(found)
-                        yield _build_extract_rows(home.extract(source, objection.cohort, council), rows.tolist())
+                        yield _build_extract_rows(store, derive_row_keys(store, keys).rows(found).tolist())
 
 
 def _check_links(store: CohortStore) -> None:
     """Raise `CannotForget` if extracts changed after linkage: links could then point to other children's rows."""
-    if moved := find_changes_since_linkage(store, list_councils(store)):
+    if moved := inputs.find_changes_since_linkage(store, inputs.list_councils(store)):
         raise CannotForget(
-            f"cohort {store.cohort}: {join_names(moved)} came in or changed since it was linked, so that row numbers"
-            " of the links are not those of the extracts: run the linkage of the cohort, and start again"
+            f"cohort {store.cohort}: {inputs.join_names(moved)} came in or changed since it was linked, so that row"
+            " numbers of the links are not those of the extracts: run the linkage of the cohort, and start again"
         )
 
 
@@ -492,12 +429,12 @@ def _find_by_token(store: CohortStore, keys: KeyRing, token: str) -> list[Extrac
         return []
     # an empty table, so that there is something to concatenate if no extract is in
     found = [_build_key_table("", "", np.empty(0, np.uint64))]
-    for source, council in _list_linked_extracts(store):
-        for batch in open_tokens(store.extract(source, council), keys).iter_batches():
+    for extract in _list_linked_extracts(store):
+        for batch in open_tokens(extract, keys).iter_batches():
             tokens = [name for name in batch.schema.names if name in TOKEN_COLUMNS]
             carries = [pc.fill_null(pc.equal(batch[name], pa.scalar(value, pa.uint64())), False) for name in tokens]
             of_batch = batch[ROW_KEY].filter(functools.reduce(pc.or_, carries))
-            found.append(_build_key_table(source, council, of_batch.to_numpy()))
+            found.append(_build_key_table(extract.source, extract.council, of_batch.to_numpy()))
     rows = pa.concat_tables(found)
     if not rows.num_rows:
         return []
@@ -551,11 +488,10 @@ def _parse_token(text: str) -> int | None:
     return int(digits, 16) if len(digits) == 16 and set(digits) <= set("0123456789abcdef") else None
 
 
-def _list_linked_extracts(store: CohortStore) -> list[tuple[str, str]]:
-    """Return (source, council) of all current extracts of a cohort whose sources are linked."""
-    paths = sorted(store.home.restricted.glob(f"pseudonymised/source=*/cohort={store.cohort}/*.parquet"))
-    found = [(path.parent.parent.name.removeprefix("source="), path.stem) for path in paths]
-    return [(source, council) for source, council in found if source in SERVICES]
+def _list_linked_extracts(store: CohortStore) -> list[ExtractStore]:
+    """Return all current extracts of a cohort whose sources are linked."""
+    found = store.home.iter_extracts("pseudonymised", "parquet", store.cohort)
+    return [extract for extract in found if extract.source in SERVICES]
 
 
 def _build_key_table(source: str, council: str, row_keys: np.ndarray) -> pa.Table:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from assets.home.home_lock import lock_home
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import LogEntry, Processing, record, verify
 from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.suppressions import Objection, Suppressed, read_objections, read_suppressed
 from assets.keeping.backup import (
     LEDGER_FILE,
-    RECORDS_FOLDER,
     Manifest,
     Part,
     find_key_location,
@@ -41,7 +40,6 @@ from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy
 from privacy.release.session import build_measurement_path
 
-Key = tuple[str, str, str]
 ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
 """Holder of the key that every key set of an installation contains."""
 
@@ -128,14 +126,13 @@ def restore_records(
         if is_older:
             _check_epoch(archive.manifest, home, keys)
             known = read_objections(home)
-            new_rows = {
-                key: new
-                for key, now in _read_suppressed_rows(newest).items()
-                if (new := now - set(read_suppressed(home.extract(*key))))
-            }
+            new_rows = _find_new_suppressed_rows(newest, home)
             new_objections = [each for each in read_objections(newest) if each not in known]
             _report_since(found, newest_log[len(log) :], new_rows, new_objections)
-        missing = _find_missing_records(newest, home)
+        # only records that never change once written; everything else here is newer than the backup
+        folders = (newest.restricted / "measurements", newest.restricted / "releases")
+        records = [path for path in list_record_paths(newest) if any(map(path.is_relative_to, folders))]
+        missing = [path for path in (each.relative_to(folder) for each in records) if not (home.root / path).exists()]
         found.done += [f"{path}, which was gone" for path in missing if not is_older]
         _look_for_charges(folder, [home, newest], ledger, published, found)
         if do:
@@ -183,21 +180,14 @@ def _check_epoch(manifest: Manifest, home: Home, keys: KeyRing) -> None:
         )
 
 
-def _read_suppressed_rows(home: Home) -> dict[Key, set[Suppressed]]:
-    """Return the rows removed on request, by extract."""
+def _find_new_suppressed_rows(newest: Home, home: Home) -> dict[ExtractStore, set[Suppressed]]:
+    """Return, by extract of `home`, the rows removed on request that only `newest` lists."""
     found = {}
-    for path in home.restricted.glob("forgotten/source=*/cohort=*/*.json"):
-        source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
-        key = (source, cohort, path.stem)
-        found[key] = set(read_suppressed(home.extract(*key)))
+    for listed in newest.iter_extracts("forgotten", "json"):
+        store = replace(listed, home=home)
+        if new := {*read_suppressed(listed)} - {*read_suppressed(store)}:
+            found[store] = new
     return found
-
-
-def _find_missing_records(newest: Home, home: Home) -> list[Path]:
-    """Return paths of records that never change once written (measurements, releases) and are missing from `home`."""
-    found = [path.relative_to(newest.root) for path in list_record_paths(newest)]
-    folders = (f"{RECORDS_FOLDER}/measurements/", f"{RECORDS_FOLDER}/releases/")
-    return [path for path in found if path.as_posix().startswith(folders) and not (home.root / path).exists()]
 
 
 def _replace_records(newest: Home, home: Home) -> None:
@@ -258,7 +248,7 @@ def _look_for_charges(
 
 
 def _report_since(
-    found: Restored, since: Sequence[LogEntry], new_rows: dict[Key, set[Suppressed]], new: Sequence[Objection]
+    found: Restored, since: Sequence[LogEntry], new_rows: dict[ExtractStore, set[Suppressed]], new: Sequence[Objection]
 ) -> None:
     """Report what happened, according to the records, after the home folder was copied."""
     limit = get_retention().backup_days
@@ -284,17 +274,16 @@ def _format_extract(entry: LogEntry) -> str:
 
 
 def _bring_up_to_date(
-    home: Home, keys: KeyRing, new_rows: dict[Key, set[Suppressed]], new: Sequence[Objection], found: Restored
+    home: Home, keys: KeyRing, new_rows: dict[ExtractStore, set[Suppressed]], new: Sequence[Objection], found: Restored
 ) -> None:
     """Remove data from a copied home folder that was removed after the copy, or is past its retention period."""
-    for key, rows in new_rows.items():
-        quality = deliveries.read_current(home.extract(*key))
+    for store, rows in new_rows.items():
+        quality = deliveries.read_current(store)
         if quality and not quality.parts and {row.file_mac for row in rows} != {quality.file_mac}:
-            source, cohort, council = key
-            deliveries.take_out(home, key)
+            deliveries.take_out(store)
             found.to_do.append(
-                f"{council}/{source}/{cohort} was taken out: rows of a later delivery were removed on request; put the"
-                " newest extract into landing and run"
+                f"{store.name} was taken out: rows of a later delivery were removed on request; put the newest extract"
+                " into landing and run"
             )
     if new_rows or new:
         found.to_do += remove_again(home, keys, list(new_rows), new)

@@ -32,6 +32,13 @@ from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
 """Folders of the restricted zone that are divided by source, then by cohort."""
+_RETURN_FILES = {
+    "*/*/*.age": "return",
+    "*/summary-*.*": "summary of returns",
+    "*/told-*.age": "who was told",
+    "standing-*.parquet": "since when rows have stood",
+}
+"""Files of returns, whose names end with their cohort, and their kind in the log."""
 _MULTI_COHORT_FILES = "files of several cohorts"
 _SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
@@ -83,20 +90,14 @@ def find_due_items(
     home: Home, landing: Path | None, keys: KeyRing | None, policy: Retention, now: dt.datetime
 ) -> Expiry:
     """Return items kept for longer than allowed. Files in landing are included if `landing` and `keys` are given."""
-    found = sorted(
-        {
-            *_iter_expired_items(home, policy, now.date()),
-            *_iter_quarantines(home, policy, now),
-            *_iter_quarantined_parts(home, policy, now),
-        }
-    )
+    items = (*_iter_folders_and_files(home), *_iter_multi_cohort_files(home))
+    expired = [entry for entry in items if now.date() >= policy.ends(Cohort(entry.cohort))]
+    quarantines = (*_iter_quarantines(home, policy, now), *_iter_quarantined_parts(home, policy, now))
+    found = sorted({*expired, *quarantines})
     files = []
     if landing and keys and landing.is_dir():
-        files = [
-            file
-            for file in find_shreddable(landing, home, keys).ready
-            if now - dt.datetime.fromisoformat(file.taken_at) > dt.timedelta(days=policy.landing_days)
-        ]
+        ready = find_shreddable(landing, home, keys).ready
+        files = [file for file in ready if _is_over(file.taken_at, policy.landing_days, now)]
     return Expiry(tuple(found), tuple(files))
 
 
@@ -118,19 +119,14 @@ def expire(home: Home, landing: Path | None, keys: KeyRing | None, policy: Reten
     return replace(found, landing=shredded)
 
 
-def _iter_expired_items(home: Home, policy: Retention, today: dt.date) -> Iterator[Due]:
-    """Yield all items of cohorts past their retention period, except those of releases."""
-    for entry in (
-        *_iter_folders(home),
-        *_iter_multi_cohort_files(home),
-        *_iter_return_files(home),
-        *_iter_objections(home),
-    ):
-        if today >= policy.ends(Cohort(entry.cohort)):
-            yield entry
-
-
-def _iter_folders(home: Home) -> Iterator[Due]:
+def _iter_folders_and_files(home: Home) -> Iterator[Due]:
+    """Yield what is kept of cohorts, except releases and entries of multi-cohort files."""
+    for path in home.objections.glob("*.json"):
+        yield Due(read_objection(path).cohort, "objection", "", "", path)
+    for pattern, what in _RETURN_FILES.items():
+        for path in home.returns.glob(pattern):
+            council, source = [*path.relative_to(home.returns).parent.parts, "", ""][:2]
+            yield Due(path.stem.rpartition("-")[2], what, council, source, path)
     patterns = [f"{kind}/source=*/cohort=*" for kind in _FOLDERS_OF_COHORTS]
     patterns += [f"{kind}/cohort=*" for kind in ("reports", "linked", "reviews")]
     for pattern in patterns:
@@ -151,48 +147,29 @@ def _iter_multi_cohort_files(home: Home) -> Iterator[Due]:
             yield Due(cohort, _MULTI_COHORT_FILES, council, source, path)
 
 
-def _iter_return_files(home: Home) -> Iterator[Due]:
-    for path in home.returns.glob("*/*/*.age"):
-        yield Due(path.stem, "return", path.parent.parent.name, path.parent.name, path)
-    for path in home.returns.glob("*/summary-*.*"):
-        yield Due(path.stem.removeprefix("summary-"), "summary of returns", path.parent.name, "", path)
-    for path in home.returns.glob("*/told-*.age"):
-        yield Due(path.stem.rpartition("-")[2], "who was told", path.parent.name, "", path)
-    for path in home.returns.glob("standing-*.parquet"):
-        yield Due(path.stem.removeprefix("standing-"), "since when rows have stood", "", "", path)
-
-
-def _iter_objections(home: Home) -> Iterator[Due]:
-    for path in home.objections.glob("*.json"):
-        yield Due(read_objection(path).cohort, "objection", "", "", path)
-
-
 def _iter_quarantines(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines and superseded results past their time, for cohorts that are still kept."""
-    for path in home.restricted.glob("quality/source=*/cohort=*/*.json"):
-        source, cohort = (folder.name.partition("=")[2] for folder in (path.parent.parent, path.parent))
-        if source not in CONTRACTS or now.date() >= policy.ends(Cohort(cohort)):
+    for store in home.iter_extracts("quality", "json"):
+        if store.source not in CONTRACTS or now.date() >= policy.ends(Cohort(store.cohort)):
             continue
-        key = (source, cohort, path.stem)
-        results = [("quarantine", home.extract(*key).quarantine, path, policy.quarantine_days)]
-        earlier = home.extract(*key).history.glob("*.json")
-        results += [("superseded delivery", each, each, policy.superseded_days) for each in earlier]
+        results = [("quarantine", store.quarantine, store.quality, policy.quarantine_days)]
+        superseded = store.history.glob("*.json")
+        results += [("superseded delivery", each, each, policy.superseded_days) for each in superseded]
         for what, file, result, days in results:
             quality = deliveries.read(result) if file.exists() else None
             if quality and _is_over(quality.taken_at, days, now):
-                yield Due(cohort, what, path.stem, source, file)
+                yield Due(store.cohort, what, store.council, store.source, file)
 
 
 def _iter_quarantined_parts(home: Home, policy: Retention, now: dt.datetime) -> Iterator[Due]:
     """Yield quarantines of parts past their time, for cohorts that are still kept."""
-    for folder in home.restricted.glob("parts/source=*/cohort=*/*.d"):
-        source, cohort = (above.name.partition("=")[2] for above in (folder.parent.parent, folder.parent))
-        key = (source, cohort, folder.stem)
-        read = {part.kept_in: part.read_at for part in PartStore(home, key).held()}
-        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(cohort)) else ():
-            path = PartStore(home, key).files(stem).quarantine
+    for store in home.iter_extracts("parts", "d"):
+        parts = PartStore(store)
+        read = {part.kept_in: part.read_at for part in parts.list_kept()}
+        for stem, read_at in read.items() if now.date() < policy.ends(Cohort(store.cohort)) else ():
+            path = parts.files(stem).quarantine
             if path.exists() and _is_over(read_at, policy.quarantine_days, now):
-                yield Due(cohort, "quarantine", folder.stem, source, path)
+                yield Due(store.cohort, "quarantine", store.council, store.source, path)
 
 
 def _is_over(since: str, days: int, now: dt.datetime) -> bool:
@@ -327,9 +304,9 @@ def _check_file(home: Home, keys: KeyRing, landed: Landed) -> Shreddable | str:
         return f"{landed.name} has another name elsewhere, whose content would go with it; it stays"
     if landed.path.is_dir() and any(path.is_dir() for path in landed.path.iterdir()):
         return f"{landed.name} holds folders; it stays"
-    quality = deliveries.read_current(home.extract(*landed.key))
-    mac = _compute_mac(keys, landed)
-    if deliveries.read_stopped(home.extract(*landed.key)):
+    store, mac = home.extract(*landed.key), _compute_mac(keys, landed)
+    quality = deliveries.read_current(store)
+    if deliveries.read_stopped(store):
         return f"{landed.name} was stopped; it stays until a good one is in"
     if quality is None or mac not in quality.part_numbers:
         return f"{landed.name}: {_NOT_TAKEN_IN}"

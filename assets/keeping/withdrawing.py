@@ -14,16 +14,16 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from assets.home.home_lock import lock_home
-from assets.home.paths import Home
+from assets.home.paths import ExtractStore, Home
 from assets.home.processing_log import Processing, record
-from assets.intake import deliveries, parts
+from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
 from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.parts import PartStore
-from assets.intake.suppressions import Gone
+from assets.intake.parts import Key, Part, PartStore, compute_moved_mac
+from assets.intake.suppressions import Gone, write_without
 from assets.keeping import forgetting
-from assets.keeping.forgetting import link_again, write_without
+from assets.keeping.forgetting import link_again
 from privacy import row_keys
 from privacy.doors.files import write_json
 from privacy.doors.typed import A_REASON, is_reason
@@ -44,7 +44,7 @@ class CannotWithdraw(Exception):
 class _Withdrawal:
     """A withdrawal in progress, with the landing folder for the rebuild."""
 
-    key: parts.Key
+    key: Key
     number: int
     reason: str
     landing: str
@@ -57,7 +57,7 @@ _WITHDRAWAL = TypeAdapter(_Withdrawal)
 class Withdrawn:
     """Result for one extract. `outcome` is None if no part is left, or the reason if the rest was stopped."""
 
-    key: parts.Key
+    store: ExtractStore
     number: int
     outcome: ExtractQuality | ExtractStopped | None
 
@@ -68,20 +68,20 @@ class Withdrawn:
 
 
 def list_parts_to_withdraw(
-    home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
-) -> list[tuple[parts.Key, int]]:
+    store: ExtractStore, keys: KeyRing, number: int, reason: str
+) -> list[tuple[ExtractStore, Part]]:
     """Return the parts that would be withdrawn, including parts of other cohorts from the same file.
 
-    Each is an extract and a part number. Raises `CannotWithdraw` if the part does not exist or the reason is not valid,
-    and `KeyProblem` if a part was read under other keys.
+    Raises `CannotWithdraw` if the part does not exist or the reason is not valid, and `KeyProblem` if a part was read
+    under other keys.
     """
-    _check_reason(reason)
-    found = _find_parts_of_file(home, keys, key, _find_part(home, key, number))
-    return [(place, part.number) for place, part in found]
+    if not is_reason(reason):
+        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
+    return _find_parts_of_file(store, keys, number)
 
 
 def withdraw(
-    landing: Path, home: Home, keys: KeyRing, key: parts.Key, number: int, reason: str
+    landing: Path, store: ExtractStore, keys: KeyRing, number: int, reason: str
 ) -> tuple[list[Withdrawn], list[str]]:
     """Withdraw a part, including parts of other cohorts from the same file.
 
@@ -89,13 +89,13 @@ def withdraw(
     an interrupted withdrawal. Raises what `list_parts_to_withdraw` raises, `InUse` if a run is in progress,
     `TokensUnusable` and `InvalidExpectedRows`.
     """
-    _check_reason(reason)
+    home = store.home
     with lock_home(home):
         finish(home, keys)
-        for place, own in _find_parts_of_file(home, keys, key, _find_part(home, key, number)):
-            record(home, Processing.WITHDRAWAL, *place, file_mac=own.file_mac, note=f"part {own.number}")
+        for place, own in list_parts_to_withdraw(store, keys, number, reason):
+            record(home, Processing.WITHDRAWAL, *place.key, file_mac=own.file_mac, note=f"part {own.number}")
         # an absolute path, because another process, started elsewhere, may have to finish it
-        withdrawal = _Withdrawal(key, number, reason, str(landing.absolute()))
+        withdrawal = _Withdrawal(store.key, number, reason, str(landing.absolute()))
         write_json(home.unfinished_withdrawal, asdict(withdrawal))
         return _finish(home, keys, withdrawal)
 
@@ -109,86 +109,74 @@ def finish(home: Home, keys: KeyRing) -> None:
 
 
 def _finish(home: Home, keys: KeyRing, withdrawal: _Withdrawal) -> tuple[list[Withdrawn], list[str]]:
-    key, landing = withdrawal.key, Path(withdrawal.landing)
-    part = _find_part(home, key, withdrawal.number)
-    entries = _find_parts_of_file(home, keys, key, part)
-    for place, own in entries:
+    landing, entries = (
+        Path(withdrawal.landing),
+        _find_parts_of_file(home.extract(*withdrawal.key), keys, withdrawal.number),
+    )
+    for store, part in entries:
         # if the withdrawal is repeated, the first reason is kept
-        _withdraw_part(home, keys, place, replace(own, withdrawn=own.withdrawn or withdrawal.reason))
-    if part.of_several:
-        # a file of several cohorts is not read again for any of them
-        SortedFiles(home, key[0], key[2]).close(part.file_mac)
+        _withdraw_part(store, keys, replace(part, withdrawn=part.withdrawn or withdrawal.reason))
+        if part.of_several:
+            # a file of several cohorts is not read again for any of them
+            SortedFiles(home, store.source, store.council).close(part.file_mac)
     intake = Intake(landing, home, keys)
-    done = [Withdrawn(place, own.number, _rebuild(landing, home, intake, place)) for place, own in entries]
-    gone = {each.key: _build_part_filter(keys, each.key, each.number) for each in done}
+    done = [Withdrawn(store, part.number, _rebuild(landing, intake, store)) for store, part in entries]
+    gone = {each.store: _build_part_filter(keys, each.store, each.number) for each in done}
     not_linked = []
-    for _, cohort, _ in gone:
+    for store in gone:
         not_linked += link_again(
-            home.cohort(cohort), keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
+            store.cohort_store, keys, lambda extract: gone.get(extract, lambda own: np.zeros(len(own), bool))
         )
     home.unfinished_withdrawal.unlink()
     return done, not_linked
 
 
-def _check_reason(reason: str) -> None:
-    if not is_reason(reason):
-        raise CannotWithdraw(f"{A_REASON}: nothing was withdrawn")
+def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list[tuple[ExtractStore, Part]]:
+    """Return the part with this number and, for a multi-cohort file, the parts of other cohorts that came from it.
 
-
-def _find_part(home: Home, key: parts.Key, number: int) -> parts.Part:
-    noted = {part.number: part for part in PartStore(home, key).noted() if not part.moved}
-    if number not in noted:
-        source, cohort, council = key
-        there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
-        raise CannotWithdraw(f"{council}/{source}/{cohort} has no part {number}: {there}")
-    return noted[number]
-
-
-def _find_parts_of_file(
-    home: Home, keys: KeyRing, key: parts.Key, part: parts.Part
-) -> list[tuple[parts.Key, parts.Part]]:
-    """Return the part and, for a multi-cohort file, the parts of other cohorts that came from it.
-
-    Raises `KeyProblem` if a part was read under other keys.
+    Raises `CannotWithdraw` if there is none, and `KeyProblem` if a part was read under other keys.
     """
-    macs = {part.file_mac, parts.compute_moved_mac(keys, part.file_mac)}
-    places = [(key[0], cohort, key[2]) for cohort in list_cohorts()] if part.of_several else [key]
-    found = [(place, each) for place in places for each in PartStore(home, place).noted() if each.file_mac in macs]
-    for (source, cohort, council), each in found:
+    noted = {part.number: part for part in PartStore(store).list_all() if not part.moved}
+    if number not in noted:
+        there = f"it has {', '.join(map(str, noted))}" if noted else "it does not come in parts"
+        raise CannotWithdraw(f"{store.name} has no part {number}: {there}")
+    part = noted[number]
+    macs = {part.file_mac, compute_moved_mac(keys, part.file_mac)}
+    stores = [replace(store, cohort=cohort) for cohort in list_cohorts()] if part.of_several else [store]
+    found = [(place, each) for place in stores for each in PartStore(place).list_all() if each.file_mac in macs]
+    for place, each in found:
         then = each.made_under.get("keys", {})
         if any(then.get(name) != keys.fingerprints[name] for name in ("row", "tokens")):
-            raise KeyProblem(
-                f"{council}/{source}/{cohort}: part {each.number} was read under other keys: give the key set of then"
-            )
+            raise KeyProblem(f"{place.name}: part {each.number} was read under other keys: give the key set of then")
     return found
 
 
-def _withdraw_part(home: Home, keys: KeyRing, key: parts.Key, part: parts.Part) -> None:
+def _withdraw_part(store: ExtractStore, keys: KeyRing, part: Part) -> None:
     """Mark a part as withdrawn, so that it is not read again, and then remove its rows."""
     emptied = replace(
         part, headings={}, rules=(), rows_read=0, rows_kept=0, rows_rejected=0, rows_deleted=0, rows_forgotten=0
     )
-    store = PartStore(home, key)
-    store.note(emptied)
-    kept = store.files(part.kept_in)
-    write_without(home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, key, part.number))
-    store.clear()
-    quality = deliveries.read(home.extract(*key).quality)
+    parts = PartStore(store)
+    parts.note(emptied)
+    kept = parts.files(part.kept_in)
+    write_without(store.home, keys, kept.unsealed, kept.sealed, _build_part_filter(keys, store, part.number))
+    parts.clear()
+    quality = deliveries.read(store.quality)
     found = quality.parts.parts if quality and quality.parts else ()
     if not any(each.number == part.number and each.withdrawn for each in found):  # not rebuilt since
-        deliveries.take_out(home, key)
+        deliveries.take_out(store)
 
 
-def _build_part_filter(keys: KeyRing, key: parts.Key, number: int) -> Gone:
+def _build_part_filter(keys: KeyRing, store: ExtractStore, number: int) -> Gone:
     """Return the `Gone` function for the rows of a part."""
-    of_extract = row_keys.derive_part_keys(keys, *key)
+    of_extract = row_keys.derive_part_keys(keys, *store.key)
     return lambda own: np.asarray(split_number(of_extract.rows(own))[0] == number)
 
 
-def _rebuild(landing: Path, home: Home, intake: Intake, key: parts.Key) -> ExtractQuality | ExtractStopped | None:
-    source, cohort, council = key
+def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuality | ExtractStopped | None:
+    source, cohort, council = store.key
     landed = Landed(council, source, cohort, landing / council / source / cohort)
-    if any(not part.moved for part in PartStore(home, key).held()):
+    if any(not part.moved for part in PartStore(store).list_kept()):
         return intake.ingest_kept_parts(landed)
     stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
     intake.refuse(council, source, cohort, stopped)

@@ -191,9 +191,8 @@ def _is_newer(
 ) -> bool:
     """Return whether files were written after the intake last looked, even if their content is the same."""
     if not stopped and not taken:
-        empty = [
-            dt.datetime.fromisoformat(part.read_at) for part in PartStore(home, landed.key).noted() if not part.has_rows
-        ]
+        noted = PartStore(home.extract(*landed.key)).list_all()
+        empty = [dt.datetime.fromisoformat(part.read_at) for part in noted if not part.has_rows]
         return not empty or _find_last_change(landed.paths) > max(empty) + _RESOLUTION
     if stopped:
         looked_at = dt.datetime.fromisoformat(stopped.stopped_at) + _RESOLUTION

@@ -99,13 +99,13 @@ Tokens: TypeAlias = "pyarrow.parquet.ParquetFile | TokensOfParts"
 def open_tokens(store: ExtractStore, keys: KeyRing) -> Tokens:
     """Open the tokens of an extract. Raises what `open_readers` raises."""
     path, payload = store.tokens, store.pseudonymised
-    name = f"{store.council}/{store.source}/{store.cohort}"
+    name = store.name
     if not path.exists():
         raise TokensUnusable(f"{name} has no token file: {_AGAIN}")
     try:
         tokens, rows = sealed.open_sealed(path, keys.get_private_key("tokens")), pyarrow.parquet.ParquetFile(payload)
         stems = json.loads(sealed.read_metadata(tokens).get(PARTS_KEY, "[]"))
-        paths = [PartStore(store.home, store.key).files(stem).tokens for stem in stems]
+        paths = [PartStore(store).files(stem).tokens for stem in stems]
         parts = [sealed.open_sealed(path, keys.get_private_key("tokens")) for path in paths]
     except sealed.NotForThisKey:
         raise TokensUnusable(

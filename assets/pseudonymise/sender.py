@@ -35,28 +35,15 @@ from sources.extract.table import SheetTaken
 
 @dataclass(frozen=True)
 class Outputs:
-    """Output files for one extract or part, in the folder that the sender chose.
+    """Output files for one extract or part, named after the cohort or, for a part, after its file.
 
-    They are named after the cohort or, for a part, after its file.
+    `tokens` is the file to send, encrypted for the pipeline. A readable copy of its manifest, and the quarantine with a
+    line for each row and broken rule, stay with the sender.
     """
 
-    folder: Path
-    called: str
-
-    @property
-    def tokens(self) -> Path:
-        """The file to send, encrypted for the pipeline."""
-        return self.folder / f"{self.called}{TOKENS_SUFFIX}"
-
-    @property
-    def manifest(self) -> Path:
-        """A readable copy of the manifest in the tokens file. It stays with the sender."""
-        return self.folder / f"{self.called}.manifest.json"
-
-    @property
-    def quarantine(self) -> Path:
-        """A line for each row and broken rule. It stays with the sender."""
-        return self.folder / f"{self.called}.quarantine.csv"
+    tokens: Path
+    manifest: Path
+    quarantine: Path
 
 
 @dataclass(frozen=True)
@@ -87,7 +74,9 @@ def pseudonymise(
     If the pipeline would stop the extract because of its rows, only the quarantine is written. Raises `ExtractStopped`
     if the file cannot be read.
     """
-    outputs = Outputs(folder, strip_endings(landed.path.name) if landed.part else landed.cohort)
+    called = strip_endings(landed.path.name) if landed.part else landed.cohort
+    endings = (TOKENS_SUFFIX, ".manifest.json", ".quarantine.csv")
+    outputs = Outputs(*(folder / f"{called}{ending}" for ending in endings))
     _stop_if_it_cannot_be(landed, outputs)
     if landed.part and council_file.dialect(landed.source).deleted:
         raise ExtractStopped(

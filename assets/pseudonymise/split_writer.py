@@ -182,10 +182,6 @@ class RowState(StrEnum):
     """The row says that its record is deleted."""
 
 
-def _drop_marks(table: pa.Table) -> pa.Table:
-    return table.drop_columns([name for name in table.column_names if name in _MARKS])
-
-
 class RowWriter:
     """Destination for the rows and findings of a pass, open during the pass."""
 
@@ -261,7 +257,8 @@ class SplitWriter(RowWriter):
         if self._marks:
             # a part cannot show that only one child of the extract has its names
             table = pseudonyms.clear_sole_bearers(table)
-        table = _drop_marks(self._write_marks(table, RowState.KEPT))
+        table = self._write_marks(table, RowState.KEPT)
+        table = table.drop_columns([name for name in table.column_names if name in _MARKS])
         tokens = [name for name in table.column_names if name in _TOKENS]
         self._rows.write(cut_dates_to_month(table.drop_columns(tokens)))
         if tokens:

@@ -21,8 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.pseudonymise.deprivation import HASH_SQL, Quintiles
-from assets.pseudonymise.duplicate_identifiers import HASHES, build_hashes_sql
-from assets.pseudonymise.findings import QUARANTINE, ROW_HASH, Findings, Staged
+from assets.pseudonymise.findings import HASHES, QUARANTINE, ROW_HASH, Findings, Staged, build_hashes_sql
 from assets.pseudonymise.split_writer import CHUNK_ROWS, WHOLE, RowState, RowWriter, Scope
 from privacy import normalise, pseudonyms, row_keys
 from privacy.doors.database import fetch_rows, open_in_memory
@@ -62,12 +61,6 @@ class Tools:
     deprivation: Quintiles
     keys: TokenKeys
     second_keying: bool
-
-    def copy_for_thread(self) -> Tools:
-        """Return tools for another thread, with shared look-ups and a separate connection."""
-        con = self.con.cursor()
-        con.execute("SET enable_progress_bar = false")
-        return replace(self, con=con)
 
 
 def make_tools(keys: KeyRing, postcode_directory: Path | None, *, second_keying: bool = True) -> Tools:

@@ -195,7 +195,7 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
     """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
     from assets.intake.parts import PartStore
 
-    noted = [part for part in PartStore(home, (source, cohort.code, council)).noted() if not part.moved]
+    noted = [part for part in PartStore(home.extract(source, cohort.code, council)).list_all() if not part.moved]
     facts = [{"part": part.number, "read_at": part.read_at, "withdrawn": part.withdrawn} for part in noted]
     lines = [f"part {part.number}, read on {part.read_at}{', withdrawn' if part.withdrawn else ''}" for part in noted]
     lines = lines or [f"{council}/{source}/{cohort.code} does not come in parts"]
@@ -230,15 +230,15 @@ def withdraw_part(
     from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
     from privacy.keys import RESTRICTED, KeyRing
 
-    key, ring = (source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
+    store, ring = home.extract(source, cohort.code, council), KeyRing.load(keys, RESTRICTED)
     if not yes:
-        parts = list_parts_to_withdraw(home, ring, key, number, reason)
-        named = [f"part {each} of {of[2]}/{of[0]}/{of[1]}" for of, each in parts]
+        parts = list_parts_to_withdraw(store, ring, number, reason)
+        named = [f"part {part.number} of {extract.name}" for extract, part in parts]
         answer({"done": False, "parts": named}, lambda: "\n".join(f"Would be withdrawn: {each}" for each in named))
         wait_for_yes()
     with show_progress("Taking the part back, and making anew what depends on it"):
-        done, not_linked = withdraw(landing.resolve(), home, ring, key, number, reason)
-    parts_done = {f"part {each.number} of {each.key[2]}/{each.key[0]}/{each.key[1]}": each.is_in for each in done}
+        done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
+    parts_done = {f"part {each.number} of {each.store.name}": each.is_in for each in done}
     lines = [
         f"Withdrawn: {part}; {'the rest is in' if is_in else 'nothing of it is in'}"
         for part, is_in in parts_done.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assets.home.loading import pause_garbage_collection
+from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import answer, end, show_progress, stop
 from pipelines.commands.home_option import add_home_option

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assets.home.loading import pause_garbage_collection
+from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
 from pipelines.commands.console import Checked, end, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option

@@ -81,7 +81,11 @@ def find_not_taken(landing: Path, home: Home) -> dict[str, set[str]]:
         results = [
             path.stat().st_mtime for path in (home.extract(*key).quality, home.extract(*key).stopped) if path.exists()
         ]
-        if landed.several and not home.extract(*key).parts.exists() and (sorted_ := home.several(*key[::2])).exists():
+        if (
+            landed.several
+            and not home.extract(*key).parts.exists()
+            and (sorted_ := home.get_sorted_files_path(*key[::2])).exists()
+        ):
             results.append(sorted_.stat().st_mtime)  # when files were found to contain no row of this cohort
         # the time of change, because a copy may keep the modification time of its original
         came = max((path.stat().st_ctime for each in landed.paths for path in list_files(each)), default=now)

@@ -19,24 +19,10 @@ import pytest
 
 from privacy.release import ledger_storage
 from tests.support.daily import first
-from tests.support.installation.rig import (
-    COHORT,
-    FIRST,
-    NEXT,
-    REVISION,
-    Site,
-    as_others,
-    check_all_spent_is_kept,
-    check_books,
-    check_nothing_leaked,
-    check_sound,
-    chosen,
-    kept,
-)
+from tests.support.installation import rig
+from tests.support.installation.rig import COHORT, FIRST, NEXT, Site, kept
 
 pytestmark = pytest.mark.slow
-
-KEPT_SAFE = "nothing that was finished is lost"
 
 
 def cut(path: Path) -> None:
@@ -87,7 +73,9 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("which", first(3, chosen(CUTS, "extract", "pseudonymised rows", "links", "published table")))
+@pytest.mark.parametrize(
+    "which", first(3, rig.chosen(CUTS, "extract", "pseudonymised rows", "links", "published table"))
+)
 def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
     """It is made again, or a sentence names it and how to get it back."""
     case, whole = CUTS[which], kept(site)
@@ -103,9 +91,9 @@ def test_a_file_that_was_cut_short(site: Site, which: str) -> None:
             path.write_bytes(content)
         ended = site.run()
     assert ended.code == 0, ended.output
-    check_books(site, 1)
-    check_sound(site)
-    check_nothing_leaked(site)
+    rig.check_books(site, 1)
+    rig.check_sound(site)
+    rig.check_nothing_leaked(site)
     assert kept(site) == whole
 
 
@@ -114,7 +102,7 @@ def test_rows_that_were_cut_short_after_their_extract_is_gone(site: Site) -> Non
     cut(site.root / ROWS)
     said = site.run().sentence
     assert "pseudonymised/source=eyfsp/cohort=202425/leeds.parquet is damaged: put the extract into landing" in said
-    check_books(site, 1)
+    rig.check_books(site, 1)
 
 
 # --- The ledger
@@ -142,7 +130,7 @@ LEDGERS = {
 }
 
 
-@pytest.mark.parametrize("which", chosen(LEDGERS, "cut short", "gone"))
+@pytest.mark.parametrize("which", rig.chosen(LEDGERS, "cut short", "gone"))
 def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> None:
     """Neither a repeated run nor a revision draws; with the ledger back, both go on."""
     break_it, sentence = LEDGERS[which]
@@ -152,17 +140,17 @@ def test_a_ledger_that_cannot_be_used_spends_nothing(site: Site, which: str) -> 
     for beside in site.home.glob("ledger.sqlite-*"):
         beside.unlink()
     break_it(site.ledger)
-    said = site.run(*REVISION).sentence
+    said = site.run(*rig.REVISION).sentence
     assert re.search(sentence, said), said
     assert kept(site) == whole
     for beside in site.home.glob("ledger.sqlite-*"):
         beside.unlink()
     shutil.copyfile(copy, site.ledger)
-    again = site.run(*REVISION)
+    again = site.run(*rig.REVISION)
     assert again.code == 0, again.output
-    check_books(site, 2)
-    check_sound(site, (FIRST, NEXT))
-    check_nothing_leaked(site)
+    rig.check_books(site, 2)
+    rig.check_sound(site, (FIRST, NEXT))
+    rig.check_nothing_leaked(site)
 
 
 def _impatient() -> None:
@@ -172,12 +160,12 @@ def _impatient() -> None:
 def test_a_ledger_that_another_program_holds(site: Site) -> None:
     holder = sqlite3.connect(site.ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    said = site.run(*REVISION, prelude=_impatient).sentence
+    said = site.run(*rig.REVISION, prelude=_impatient).sentence
     assert re.search(r"database is locked; another program holds it: close that, and run again", said), said
     holder.execute("ROLLBACK")
     holder.close()
-    assert site.run(*REVISION).code == 0
-    check_books(site, 2)
+    assert site.run(*rig.REVISION).code == 0
+    rig.check_books(site, 2)
 
 
 # --- Rights
@@ -205,15 +193,15 @@ def without_rights(path: Path, mode: int) -> Iterator[None]:
             found.chmod(own)
 
 
-@pytest.mark.parametrize("which", chosen(RIGHTS, "measurements", "release"))
+@pytest.mark.parametrize("which", rig.chosen(RIGHTS, "measurements", "release"))
 def test_a_folder_without_the_right_to_write(site: Site, which: str) -> None:
     site.send_again()
     whole = kept(site)
     with without_rights(site.root / RIGHTS[which], 0o000 if which == "landing" else 0o555):
-        said = site.run(*REVISION, prelude=as_others).sentence
+        said = site.run(*rig.REVISION, prelude=rig.as_others).sentence
     assert re.search(r"give the account that runs the pipeline the right|check its owner and mode", said), said
-    check_books(site, 2)
-    check_nothing_leaked(site)
+    rig.check_books(site, 2)
+    rig.check_nothing_leaked(site)
     _goes_on(site, whole)
 
 
@@ -224,12 +212,12 @@ FULL = r"the disk is full or fails.*: free some space|free space on its disk|its
 
 def _goes_on(site: Site, whole: dict[str, bytes]) -> None:
     """The next run completes the same version, and no charge is lost."""
-    again = site.run(*REVISION)
+    again = site.run(*rig.REVISION)
     assert again.code == 0, again.output
-    check_books(site, 2)
-    check_all_spent_is_kept(site)
-    check_sound(site, (FIRST, NEXT))
-    check_nothing_leaked(site)
+    rig.check_books(site, 2)
+    rig.check_all_spent_is_kept(site)
+    rig.check_sound(site, (FIRST, NEXT))
+    rig.check_nothing_leaked(site)
     assert whole.items() <= kept(site).items()
 
 
@@ -255,16 +243,16 @@ def small_disk(site: Site, free: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", site.home], check=True)
 
 
-@pytest.mark.parametrize("free", chosen([0, 100_000, 400_000, 2_000_000], 400_000))
+@pytest.mark.parametrize("free", rig.chosen([0, 100_000, 400_000, 2_000_000], 400_000))
 def test_a_full_disk(site: Site, free: int) -> None:
     site.send_again()
     whole = kept(site)
     with small_disk(site, free) as ballast:
-        ended = site.run(*REVISION)
+        ended = site.run(*rig.REVISION)
         assert re.search(FULL, ended.sentence), ended.sentence
-        check_nothing_leaked(site)
+        rig.check_nothing_leaked(site)
         ballast.unlink()
-        check_books(site, 2)
+        rig.check_books(site, 2)
         _goes_on(site, whole)
 
 
@@ -272,18 +260,18 @@ def _short_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", chosen([4_096, 60_000], 60_000))
+@pytest.mark.parametrize("size", rig.chosen([4_096, 60_000], 60_000))
 def test_files_that_may_not_grow(site: Site, size: int) -> None:
     """A quota, which needs no right to mount anything."""
     site.send_again()
     whole = kept(site)
-    said = site.run(*REVISION, prelude=partial(_short_files, size)).sentence
+    said = site.run(*rig.REVISION, prelude=partial(_short_files, size)).sentence
     assert re.search(FULL, said), said
-    check_books(site, 2)
+    rig.check_books(site, 2)
     _goes_on(site, whole)
 
 
 def test_the_rig_can_see_a_leak(site: Site) -> None:
     pq.write_table(pq.read_table(site.root / ROWS).append_column("x", [["Zzyzxwick"] * 81]), site.root / ROWS)
     with pytest.raises(AssertionError, match=r"leeds\.parquet"):
-        check_nothing_leaked(site)
+        rig.check_nothing_leaked(site)

@@ -51,8 +51,8 @@ def test_nobody_but_the_intake_reads_a_mark_and_nobody_but_the_linkage_a_token(p
     home, keys = place
     for council, source in PLACES:
         key = (source, COHORT, council)
-        for stem in {part.kept_in for part in PartStore(home, key).held()}:
-            kept = PartStore(home, key).files(stem)
+        for stem in {part.kept_in for part in PartStore(home.extract(*key)).list_kept()}:
+            kept = PartStore(home.extract(*key)).files(stem)
             assert not {*pq.read_schema(kept.payload).names} & {*TOKEN_COLUMNS, *MARK_COLUMNS, "source_row"}
             marks = sealed.open_sealed(kept.marks, keys.get_private_key("intake"))
             assert {*marks.schema_arrow.names} <= {*MARK_COLUMNS, ROW_KEY, "state"}
@@ -69,7 +69,7 @@ def test_marks_join_no_rows_of_two_services_sources_or_councils(place: tuple[Hom
     seen: dict[tuple[str, str], set[int]] = {}
     for council, source in PLACES:
         key = (source, COHORT, council)
-        marks = PartStore(home, key).marks(keys, PartStore(home, key).held()).values()
+        marks = PartStore(home.extract(*key)).read_marks(keys, PartStore(home.extract(*key)).list_kept()).values()
         values = (table[name].to_pylist() for table in marks for name in ("record", "content"))
         seen[council, source] = {value for column in values for value in column if value is not None}
         assert len(seen[council, source]) > 10
@@ -83,8 +83,10 @@ def test_common_names_that_two_children_bear_have_no_token_of_both(place: tuple[
     home, keys = place
     for council, source in PLACES:
         key = (source, COHORT, council)
-        for stem in {part.kept_in for part in PartStore(home, key).held()}:
-            rows = sealed.open_sealed(PartStore(home, key).files(stem).tokens, keys.get_private_key("tokens")).read()
+        for stem in {part.kept_in for part in PartStore(home.extract(*key)).list_kept()}:
+            rows = sealed.open_sealed(
+                PartStore(home.extract(*key)).files(stem).tokens, keys.get_private_key("tokens")
+            ).read()
             assert rows["t_names"].null_count == 2
         linked = open_tokens(home.extract(*key), keys).read()
         assert (len(linked), linked["t_names"].null_count) == (8, 2)

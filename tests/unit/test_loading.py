@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 
-from assets.home.loading import pause_garbage_collection
+from assets.home.software import pause_garbage_collection
 
 
 def test_garbage_is_looked_for_again_whatever_comes_of_it() -> None:

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 from assets.intake.deliveries import ExtractQuality, FromParts, StoppedExtract
-from assets.intake.quality import Finding
 from assets.intake.quality_report import compare
 from assets.intake.quality_report.profile import AFTER, BEFORE, OPEN_RANGES, ColumnProfile, compute_bin_edges
 from assets.pseudonymise.findings import RuleCount
@@ -81,13 +80,16 @@ def build_extract_report(now: ExtractQuality, last: ExtractQuality | None, sent_
     """
     contract = CONTRACTS[now.source]
     cohort, area = Cohort(now.cohort), get_place(now.council)
-    covered = _find_covered_rules(now)
+    # rules that `_iter_whole_file_warnings` already covers
+    years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
+    covered = years | {rule.rule for rule in _list_excessive_rules(now)} | {finding.rule for finding in now.holds}
     rules = sorted(now.rules, key=lambda rule: (SEVERITIES.index(Severity(rule.severity)), -rule.rows, rule.rule))
     completeness = list(_iter_completeness(contract, now, last))
     values = list(_iter_values(contract, now, last))
     figures = compare.compare_with_published(contract, area, cohort, now.profile, last.profile if last else None)
     size = compare.compare_number_of_children(contract, area, cohort, now.rows_kept)
-    passed = Counter(_describe_check(finding) for finding in now.findings if finding.passed)
+    names = (finding.rule.removeprefix(f"{finding.column}-") for finding in now.findings if finding.passed)
+    passed = Counter(_CHECKS.get(name, _ACROSS_COLUMNS) for name in names)
     return {
         "report": "extract",
         "outcome": TAKEN_IN_PART if now.rows_rejected else TAKEN,
@@ -169,12 +171,6 @@ def _list_excessive_rules(now: ExtractQuality) -> list[RuleCount]:
     ]
 
 
-def _find_covered_rules(now: ExtractQuality) -> set[str]:
-    """Return the rules that `_iter_whole_file_warnings` already covers."""
-    years = {BORN_OUTSIDE_COHORT.id, BORN_IN_ANOTHER_COHORT.id} if any(e.is_year for e in now.other_origins) else set()
-    return years | {rule.rule for rule in _list_excessive_rules(now)} | {finding.rule for finding in now.holds}
-
-
 def build_stopped_report(stopped: StoppedExtract, last: ExtractQuality | None) -> dict[str, Any]:
     """Return the facts of the report on a stopped extract. `last` is the one that stays in place."""
     file, _, why = stopped.for_sender.partition(": ")
@@ -252,11 +248,6 @@ def _build_parts(parts: FromParts | None) -> dict[str, Any] | None:
     return {"how": f"{_HOW[Parts(parts.how)]} {source}", "order": parts.order, "files": files}
 
 
-def _describe_check(finding: Finding) -> str:
-    rule = finding.rule.removeprefix(f"{finding.column}-") if finding.column else finding.rule
-    return _CHECKS.get(rule, _ACROSS_COLUMNS)
-
-
 def _build_identifiers(contract: SourceContract, now: ExtractQuality) -> list[dict[str, Any]]:
     """Return, for each identifier, the number of rows with a blank and with an invalid value; None if not checked."""
     found = {rule.rule: rule.rows for rule in now.rules}
@@ -284,10 +275,8 @@ def _iter_completeness(
         named = _name_column(contract, column.column, now.headings)
         note = None
         if share is not None and last_share is not None and last_share - share > FALL:
-            note = (
-                f"{named['heading']} is filled in {percent(share)} of rows. In the last delivery it was filled in"
-                f" {percent(last_share)}."
-            )
+            note = f"{named['heading']} is filled in {percent(share)} of rows."
+            note += f" In the last delivery it was filled in {percent(last_share)}."
         yield {**named, "filled": column.filled, "share": share, "last_share": last_share, "note": note}
 
 

@@ -109,11 +109,10 @@ def count(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> list
 
 def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted]) -> Iterator[tuple[Path, Counted]]:
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
-    columns, measures, rules = (
-        _build_columns_sql(contract, cohort),
-        _build_measures_sql(contract),
-        select_payload_rules(contract),
-    )
+    measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
+    columns = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
+    if "date_of_birth" in contract:
+        columns |= {name: (f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
     terms = []
     for name, (group, keys) in columns.items():
         # no histogram of free text, whose groups would be values of rows
@@ -167,15 +166,8 @@ def list_months(cohort: Cohort) -> tuple[dt.date, ...]:
     return tuple(dt.date(month // 12, month % 12 + 1, 1) for month in range(start, end))
 
 
-def _build_columns_sql(contract: SourceContract, cohort: Cohort) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return, by column, SQL for a row's group, and all groups in order."""
-    found = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
-    if "date_of_birth" in contract:
-        found |= {name: (f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
-    return found
-
-
 def _build_group_sql(column: Column, cohort: Cohort) -> tuple[str, tuple[str, ...]]:
+    """Return SQL for the group of a row's value, and all groups in order."""
     name = column.name
     match column.kind:
         case Kind.CODE:

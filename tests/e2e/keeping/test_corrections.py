@@ -1,23 +1,35 @@
-"""A correction that lands between two steps: rows of one delivery never meet the row keys of another."""
+"""A correction that lands between two steps, and nights on which nothing or one correction came.
+
+Rows of one delivery never meet the row keys of another, and nothing is made again that is up to date.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from assets.home import home_lock
-from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, forget
+from assets.home.paths import Home
+from assets.keeping.forgetting import CannotForget, find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import find_changes_since_linkage, list_extract_paths, read_linked_extracts
-from assets.linkage.link import link_cohort
+from assets.linkage.inputs import find_changes_since_linkage, hash_program, list_extract_paths, read_linked_extracts
+from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import CannotExplain, explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
+from ndl_export.analyst_db import DATABASE_FILE
+from pipelines.dagster.executing import open_jobs
+from pipelines.dagster.instance import open_instance
+from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
@@ -34,6 +46,7 @@ from tests.support.planted import PROFILE
 
 pytestmark = pytest.mark.slow
 
+VERSION = "2026.11.0"
 NEWCOMER = PROFILE | {"upn": upn(899_999_123_459), "surname": "Vanterpool", "forename": "Ignatius"}
 NEWCOMER |= dict.fromkeys(GOALS, "1")
 
@@ -42,6 +55,12 @@ def correct(place: Place, name: str = "leeds/eyfsp") -> None:
     """A child more at the top of the file: every other row has another number."""
     prepend(place.file(name), NEWCOMER)
     place.take(name)
+
+
+def run(place: Place, version: str = VERSION, share: float | None = None) -> list[str]:
+    said: list[str] = []
+    run_cohort(place.installation, Cohort(COHORT), version, False, said.append, share)
+    return said
 
 
 def step(place: Place, *keys: dg.AssetKey) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:
@@ -83,13 +102,6 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     build_confidential_tables(*linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
-
-
-def test_nothing_is_linked_again_where_nothing_came(place: Place) -> None:
-    before = place.home.cohort(COHORT).links.stat().st_mtime_ns
-    instance, _ = step(place, *CONFIDENTIAL.values())
-    assert place.home.cohort(COHORT).links.stat().st_mtime_ns == before
-    assert instance.get_latest_materialization_event(LINKS) is None
 
 
 def test_ids_go_with_children_and_not_with_row_numbers(place: Place) -> None:
@@ -159,13 +171,13 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
 
 def test_rows_of_other_children_are_not_forgotten(place: Place) -> None:
     row, child_id = place.row("leeds/eyfsp"), place.child_id("leeds/eyfsp")
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
+    found = place.find_rows(row)
     correct(place)
     before = hashes(place.home.restricted / "pseudonymised")
     with pytest.raises(CannotForget, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
-        find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
+        place.find_rows(row)
     with pytest.raises(CannotForget, match="run the linkage of the cohort, and start again"):
         find_rows_by_pseudonym(place.home, child_id, None, place.keys)
     assert hashes(place.home.restricted / "pseudonymised") == before
@@ -181,24 +193,16 @@ def test_links_of_other_rows_are_not_explained(place: Place) -> None:
         explain_link(place.home.cohort(COHORT), *rows, place.keys)
 
 
-# --- A release that was published, run again
-
-
-def again(place: Place, version: str = "2026.11.0", share: float | None = None) -> None:
-    run_cohort(place.installation, Cohort(COHORT), version, False, lambda _: None, share)
-
-
 def test_after_forgetting_a_published_release_is_repeated_to_the_byte(place: Place) -> None:
     ledger = Ledger(place.home.ledger).entries()
     published = hashes(place.home.release / "2026.11.0")
     measured = hashes(place.home.restricted / "measurements")
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=True)
-    forget(place.home, found, place.keys)
-    again(place)
+    forget(place.home, place.find_rows(), place.keys)
+    run(place)
     assert hashes(place.home.release / "2026.11.0") == published
     assert hashes(place.home.restricted / "measurements") == measured
     assert Ledger(place.home.ledger).entries() == ledger
-    again(place, "2026.11.1", 0.05)
+    run(place, "2026.11.1", 0.05)
     assert len(Ledger(place.home.ledger).entries()) == len(ledger) + 6
     assert hashes(place.home.release / "2026.11.0") == published
 
@@ -208,12 +212,167 @@ def test_a_correction_is_not_passed_over_in_silence(place: Place) -> None:
     charged = Ledger(place.home.ledger).entries()
     correct(place)
     with pytest.raises(RunStopped, match=r"was charged with another child table\. A revision is a new release"):
-        again(place)
+        run(place)
     assert Ledger(place.home.ledger).entries() == charged
 
 
-def test_a_stored_measurement_that_was_changed_is_not_read_back(place: Place) -> None:
-    (path,) = (place.home.restricted / "measurements").glob("*/*/pupil.json")
-    path.write_bytes(path.read_bytes().replace(b'"rho":', b'"rho" :', 1))
-    with pytest.raises(RunStopped, match="is not the file that the ledger recorded"):
-        again(place)
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
+    run(place)  # the copy's files came now
+    command = (
+        "import sys; from pipelines.cli import main\n"
+        "try: main()\n"
+        "finally: print([name for name in ('dagster', 'great_expectations', 'splink') if name in sys.modules])"
+    )
+    arguments = ["run", "--landing", place.landing, "--home", place.home.root, "--keys", place.root / "keys"]
+    arguments += ["--cohort", COHORT, "--release", VERSION]
+    done = subprocess.run([sys.executable, "-c", command, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    ["site/index.html", "latest.json", "catalogue.jsonld", "feed.xml", "latest", f"{VERSION}.zip", DATABASE_FILE],
+)
+def test_what_is_lost_beside_the_bundle_is_put_back(place: Place, lost: str) -> None:
+    before = hashes(place.home.release)
+    (place.home.release / lost).unlink()
+    run(place)
+    assert changed(before, hashes(place.home.release)) <= {DATABASE_FILE}
+    assert (place.home.release / "latest").is_symlink()
+    assert run(place).count("      unchanged") == 3
+
+
+def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
+    """In Dagster, by the job alone, and by the asset of the bundle alone."""
+    definitions = build_definitions(place.installation)
+    given = build_release_run(COHORT, "2026.11.1", ReleaseOptions(share=0.2))
+    instance = dg.DagsterInstance.ephemeral()
+    done = definitions.resolve_job_def("release").execute_in_process(instance=instance, **given)
+    assert done.success
+    with duckdb.connect(str(place.home.release / DATABASE_FILE), read_only=True) as con:
+        assert con.execute("SELECT release_version FROM releases.release ORDER BY 1").fetchall() == [
+            (VERSION,),
+            ("2026.11.1",),
+        ]
+    (place.home.release / DATABASE_FILE).unlink()
+    again = definitions.resolve_job_def("republish").execute_in_process(
+        instance=instance,
+        partition_key=COHORT,
+        run_config={"ops": {"release__bundle": {"config": {"version": "2026.11.1"}}}},
+        asset_selection=[dg.AssetKey(["release", "bundle"])],
+    )
+    assert again.success
+    assert (place.home.release / DATABASE_FILE).exists()
+
+
+def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Place) -> None:
+    job = build_definitions(place.installation).resolve_job_def("linkage")
+
+    def versions() -> dict[str, tuple[str, str]]:
+        done = job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), partition_key=COHORT)
+        found = {}
+        for event in done.get_asset_materialization_events():
+            tags = event.materialization.tags or {}
+            found[event.asset_key.to_user_string()] = (tags["dagster/data_version"], tags["dagster/code_version"])
+        return found
+
+    first = versions()
+    assert first.keys() == {key.to_user_string() for key in (LINKS, *CONFIDENTIAL.values())}
+    assert {code for _, code in first.values()} == {hash_program()}
+    before = hashes(place.home.restricted)
+    assert versions() == first
+    assert hashes(place.home.restricted) == before
+    correct(place)
+    second = versions()
+    assert not [
+        key for key in (LINKS, CONFIDENTIAL["pupil"]) if second[key.to_user_string()] == first[key.to_user_string()]
+    ]
+    parents = CONFIDENTIAL["parents"].to_user_string()
+    assert second[parents] == first[parents]
+
+
+def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
+    def versions() -> dict[str, str]:
+        with open_jobs(place.installation) as jobs:
+            jobs.intake(["leeds"], COHORT)
+        with open_instance(place.home) as opened:
+            events = {
+                source: opened.get_latest_materialization_event(dg.AssetKey(["restricted", source]))
+                for source in CONTRACTS
+            }
+        materialised = {source: event.asset_materialization for source, event in events.items() if event}
+        return {
+            source: (each.tags or {}).get("dagster/data_version", "") for source, each in materialised.items() if each
+        }
+
+    first = versions()
+    assert first["eyfsp"]
+    assert versions() == first
+    prepend(place.file("leeds/eyfsp"), NEWCOMER)
+    second = versions()
+    assert {key for key in first if second[key] != first[key]} == {"eyfsp"}
+
+
+def _tables(home: Home) -> list[object]:
+    columns = ["source", "council", "row_key", "match_rule", "match_probability"]
+    made = [pq.read_table(home.cohort(COHORT).links).select(columns)]
+    for family in CONFIDENTIAL:
+        made.append(pq.read_table(home.cohort(COHORT).confidential(family)).drop_columns(["child_id"]))
+    return made
+
+
+@pytest.fixture
+def two_ways(copied: Callable[[], Place]) -> Callable[[Callable[[Path], None]], tuple[Place, Place]]:
+    """The same correction, linked with what the linkage before kept, and after that was tampered with."""
+
+    def link(tamper: Callable[[Path], None]) -> tuple[Place, Place]:
+        one, other = copied(), copied()
+        tamper(other.home.cohort(COHORT).pair_cache)
+        for place in (one, other):
+            correct(place)
+            councils = list_councils(place.landing)
+            derive_confidential_tables(place.home.cohort(COHORT), councils, place.keys)
+        return one, other
+
+    return link
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _forge(path: Path) -> None:
+    path.write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+
+
+@pytest.mark.parametrize("tamper", [Path.unlink, _cut, _forge, lambda path: path.write_bytes(b"")])
+def test_a_correction_gives_what_a_linkage_from_scratch_gives(
+    two_ways: Callable[[Callable[[Path], None]], tuple[Place, Place]], tamper: Callable[[Path], None]
+) -> None:
+    one, other = two_ways(tamper)
+    assert _tables(one.home) == _tables(other.home)
+
+
+def test_what_a_linkage_kept_is_for_it_alone_and_is_told_where_it_was_changed(place: Place) -> None:
+    kept = place.home.cohort(COHORT).pair_cache
+    assert kept.read_bytes()[:4] == b"PARE"
+    assert kept.stat().st_mode & 0o077 == 0
+    _flip(kept)
+    prepend(place.file("leeds/eyfsp"), NEWCOMER)
+    with pytest.raises(RunStopped, match=r"pairs.parquet is damaged: remove it and run the linkage"):
+        run(place)
+    kept.unlink()
+    with pytest.raises(RunStopped, match="was charged with another child table"):
+        run(place)
+    assert kept.exists()

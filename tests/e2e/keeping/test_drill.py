@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assets.home.processing_log import verify
-from assets.keeping.forgetting import find_rows, forget
+from assets.keeping.forgetting import forget
 from pipelines.ending import Ending
 from privacy.release.ledger import Ledger
 from tests.support.extracts import COHORT, append
@@ -39,13 +39,9 @@ def moved(safe: Safe, to: Path) -> Safe:
     return Safe(to)
 
 
-def planted(place: Place) -> object:
-    return find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=True)
-
-
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     """With a linkage, a signed release and a removal: verified, repeated to the byte, and charged as it would be."""
-    forget(place.home, planted(place), place.keys, objection=True)  # type: ignore[arg-type]
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     safe = Safe.beside(place.root)
     run(safe)
     safe.copy_home()
@@ -96,7 +92,7 @@ def test_a_child_who_was_removed_after_the_backup_stays_removed(copied: Callable
         tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
         shutil.rmtree(place.root / "copy", ignore_errors=True)
         safe.copy_home()
-        forget(place.home, planted(place), place.keys, objection=objection)  # type: ignore[arg-type]
+        forget(place.home, place.find_rows(), place.keys, objection=objection)
         after = tree(place.home.root)
         records = safe.backup("records")
         safe.put_back()
@@ -122,10 +118,7 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     safe.copy_home()
     append(place.file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
-    found = find_rows(
-        place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp") - 1], place.keys, linked=True
-    )
-    forget(place.home, found, place.keys)
+    forget(place.home, place.find_rows(place.row("leeds/eyfsp") - 1), place.keys)
     ledger = Ledger(place.home.ledger).copy()
     records = safe.backup("records")
     safe.put_back()

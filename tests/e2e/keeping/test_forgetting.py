@@ -18,15 +18,14 @@ from assets.intake import deliveries
 from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseudonym, finish, forget
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
-from pipelines.definitions import build_definitions
 from pipelines.opening import opened
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import list_councils
 from tests.support import PROJECT
-from tests.support.daily import first
 from tests.support.extracts import append, mark_again, prepend, upn
 from tests.support.installation.released import COHORT, PLANTED, Place
+from tests.support.installation.steps import killed_at_steps
 from tests.support.installation.traces import hashes, traces
 from tests.support.intake.numbered import numbered, numbered_quarantine
 from tests.support.planted import PROFILE, REVIEW
@@ -34,12 +33,6 @@ from tests.support.planted import PROFILE, REVIEW
 pytestmark = pytest.mark.slow
 
 KEY = ("eyfsp", COHORT, "leeds")
-
-
-def planted(place: Place, linked: bool = True):
-    return find_rows(
-        place.home.extract("eyfsp", COHORT, "leeds"), [place.row("leeds/eyfsp")], place.keys, linked=linked
-    )
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
@@ -59,7 +52,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
         path.parent.mkdir(parents=True)
         path.write_bytes(b"what nobody here can open")
 
-    found = forget(home, planted(place), place.keys, objection=True)
+    found = forget(home, place.find_rows(), place.keys, objection=True)
 
     assert not returned.exists()
     assert not reviewed.parent.exists()
@@ -75,7 +68,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
 
 def test_everything_else_is_as_if_the_child_had_not_been_sent(place: Place) -> None:
     """Same rows, same figures of the extract, same links but for the ids."""
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert (after.rows_read, after.rows_kept, after.rows_rejected) == (41, 40, 1)
@@ -98,8 +91,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
         quality = place.take("leeds/eyfsp")
     row = next(rule.first_rows[0] for rule in quality.rules if rule.rule == "postcode-blank")
     link_cohort(place.home.cohort(COHORT), list_councils(place.landing), place.keys)
-    found = find_rows(place.home.extract("eyfsp", COHORT, "leeds"), [row], place.keys, linked=True)
-    forget(place.home, found, place.keys)
+    forget(place.home, place.find_rows(row), place.keys)
     after = deliveries.read(place.home.extract(*KEY).quality)
     assert after
     assert not any(row in rule.first_rows for rule in after.rules)
@@ -112,7 +104,7 @@ def test_reports_and_results_no_longer_name_the_row(place: Place) -> None:
 
 
 def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     assert place.take("leeds/eyfsp").unchanged
     place.keys.rotate(place.root / "keys-2")
     again = place.take("leeds/eyfsp", KeyRing.load(place.root / "keys-2"))
@@ -123,7 +115,7 @@ def test_the_same_file_does_not_bring_the_row_back(place: Place) -> None:
 def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], Place]) -> None:
     for objects in (False, True):
         place = copied()
-        forget(place.home, planted(place), place.keys, objection=objects)
+        forget(place.home, place.find_rows(), place.keys, objection=objects)
         namesake = PROFILE | {"upn": upn(899_999_123_457), "postcode": "L98 9ZZ"}
         prepend(place.file("leeds/eyfsp"), PROFILE | {"postcode": "L1 1AA"}, namesake, drop_last=True)
         append(place.file("halton/hv_reviews"), REVIEW | {"nhs_number": "", "nhs_number_status": ""})
@@ -137,7 +129,7 @@ def test_another_delivery_may_unless_there_is_an_objection(copied: Callable[[], 
 
 
 def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(place: Place) -> None:
-    forget(place.home, planted(place), place.keys, objection=True)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7"})
     append(place.file("leeds/eyfsp"), PROFILE | {"com_e01": "7", "upn": upn(899_999_123_457), "surname": "Other"})
     quality = place.take("leeds/eyfsp")
@@ -149,7 +141,7 @@ def test_a_rejected_row_of_a_child_who_objects_leaves_no_key_in_the_quarantine(p
 
 
 def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(place: Place) -> None:
-    forget(place.home, planted(place), place.keys, objection=True)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
     place.keys.rotate(place.root / "keys-2")
     keys = KeyRing.load(place.root / "keys-2")
     other = place.take("sefton/eyfsp", keys)
@@ -161,7 +153,7 @@ def test_an_objection_outlives_a_rotation_of_keys_where_the_file_is_taken_again(
 
 
 def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> None:
-    by_row = planted(place)
+    by_row = place.find_rows()
     child_id = place.child_id("leeds/eyfsp")
     last = numbered(place.home, place.keys, "eyfsp", "leeds").to_pylist()[-1]
     assert find_rows_by_pseudonym(place.home, child_id, None, place.keys) == by_row
@@ -174,7 +166,7 @@ def test_by_child_id_or_token_and_never_two_children_at_once(place: Place) -> No
 
 
 def test_one_row_alone(place: Place) -> None:
-    forget(place.home, planted(place, linked=False), place.keys)
+    forget(place.home, place.find_rows(linked=False), place.keys)
     rows = place.linked_rows()
     assert [(name, place.row(name)) in rows for name in PLANTED] == [False, True, True]
 
@@ -198,7 +190,7 @@ def test_links_lose_the_rows_though_the_cohort_cannot_be_linked_again(place: Pla
         table = pq.read_table(store.links, columns=["source", "council", "row_key", "child_id"])
         return {tuple(row.values()) for row in table.to_pylist()}
 
-    found, before, child_id = planted(place), links(), place.child_id("leeds/eyfsp")
+    found, before, child_id = place.find_rows(), links(), place.child_id("leeds/eyfsp")
     place.keys.rotate(place.root / "keys-2")
     place.take("sefton/eyfsp", KeyRing.load(place.root / "keys-2"))
     done = forget(place.home, found, place.keys)
@@ -226,63 +218,42 @@ def test_a_run_at_work_keeps_it_out_and_the_other_way_round(place: Place) -> Non
     assert "rows or files of it are being removed; try again" in other.stderr
 
 
-_KILLED = """
-import os, sys
-from pathlib import Path
-root, left = Path(sys.argv[1]), int(sys.argv[2])
-def dying(function):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os._exit(9)
-        return function(*args, **kwargs)
-    return call
-Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
-from assets.home.paths import Home
-from assets.keeping.forgetting import forget, find_rows
-from privacy.keys import RESTRICTED, KeyRing
-home = Home(root / "home")
-keys = KeyRing.load(root / "keys", RESTRICTED)
-found = find_rows(home.extract("eyfsp", "202425", "leeds"), [int(sys.argv[3])], keys, linked=True)
-forget(home, found, keys, objection=True)
-"""
+def _forget_first(root: Path) -> int:
+    place = Place(root)
+    forget(place.home, place.find_rows(), place.keys, objection=True)
+    return 0
 
 
-@pytest.mark.parametrize("step", first(1, [7, 24, 2, 5, 10, 14, 19, 28, 33, 41, 49, 57]))
-def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None:
+def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> None:
     """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
-    tokens, child_id = place.own_tokens(), place.child_id("leeds/eyfsp")
-    arguments = [sys.executable, "-c", _KILLED, str(place.root), str(step), str(place.row("leeds/eyfsp"))]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=PROJECT, env=os.environ, check=False)
-    assert done.returncode == 9, done.stderr
-    if place.home.unfinished_removal.exists():
-        with pytest.raises(RemovalUnfinished), block_removals(place.home):
-            pass
-        assert opened(place.home, place.root / "keys") == place.home
+    begun = 0
+    made = copied()
+    tokens, child_id = made.own_tokens(), made.child_id("leeds/eyfsp")
+
+    def check(root: Path) -> None:
+        nonlocal begun
+        place = Place(root)
+        if place.home.unfinished_removal.exists():
+            begun += 1
+            with pytest.raises(RemovalUnfinished), block_removals(place.home):
+                pass
+            assert opened(place.home, place.root / "keys") == place.home
+        elif place.row("leeds/eyfsp") in place.rows("leeds/eyfsp"):
+            _forget_first(root)
+        finish(place.home, place.keys)
         with block_removals(place.home):
             pass
-    else:
-        assert all(place.row(name) in place.rows(name) for name in PLANTED)
-        forget(place.home, planted(place), place.keys, objection=True)
-    finish(place.home, place.keys)
-    assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
-    assert place.home.cohort(COHORT).confidential("pupil").exists()
-    verify(place.home)
+        assert traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
+        assert place.home.cohort(COHORT).confidential("pupil").exists()
+        verify(place.home)
 
-
-def test_steps_of_dagster_open_a_home_in_which_no_removal_is_left(place: Place) -> None:
-    arguments = [sys.executable, "-c", _KILLED, str(place.root), "14", str(place.row("leeds/eyfsp"))]
-    subprocess.run(arguments, cwd=PROJECT, env=os.environ, check=False)
-    assert place.home.unfinished_removal.exists()
-    resources = build_definitions(place.installation).resources or {}
-    assert resources["installation"](None).open_home() == place.home
-    assert not place.home.unfinished_removal.exists()
+    killed_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
+    assert begun > 1
 
 
 def test_the_log_says_that_rows_went_and_not_which(place: Place) -> None:
     row = place.row("leeds/eyfsp")
-    forget(place.home, planted(place), place.keys)
+    forget(place.home, place.find_rows(), place.keys)
     said = [entry for entry in read_entries(place.home) if entry.what == "rows removed on request"]
     assert [f"{entry.council}/{entry.source}" for entry in said] == sorted(PLANTED, key=lambda n: n.split("/"))
     assert all(entry.file_mac and entry.who and entry.note == "rows" for entry in said)

@@ -123,13 +123,3 @@ def test_a_validator_finds_nothing_in_the_pages(ask: Callable[..., Result], tmp_
     command = [str(VALIDATOR), "--preset", "recommended", *rules, *map(str, pages)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-
-
-def test_the_log_sums_up_and_unfolds(ask: Callable[..., Result]) -> None:
-    brief, whole = (" ".join(ask(("log", *more)).output.split()) for more in ((), ("--all",)))
-    assert "Line by line" not in brief
-    assert whole.count("extract taken in") == 41
-    entries = json.loads(ask(("log",), "--json").stdout)
-    assert f"{len(entries)} lines" in brief
-    assert json.loads(ask(("log", "--since", "2099-01-01"), "--json").stdout) == []
-    assert json.loads(ask(("log", "--since", entries[-1]["time"][:10]), "--json").stdout)

@@ -144,20 +144,19 @@ def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_st
 
 
 def test_the_meaning_for_the_release(at: Place) -> None:
+    def explained() -> str:
+        return explain_arrivals(list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER), COHORT)
+
     for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
         at.take(at.send(source), _now())
-    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert explain_arrivals(found, COHORT).splitlines() == [
-        "the release of 202425 would need --allow-missing for: Halton (no EYFS Profile since 31 July 2025)",
-        "the release of 202425 would state as not sent: Halton (no health-visitor reviews since 31 May 2023)",
-    ]
+    needed, stated = explained().splitlines()
+    assert needed.endswith("--allow-missing for: Halton (no EYFS Profile since 31 July 2025)")
+    assert stated.endswith("as not sent: Halton (no health-visitor reviews since 31 May 2023)")
     for source in ("eyfsp", "hv_reviews"):
         at.take(at.send(source), _now())
-    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert explain_arrivals(found, COHORT) == "every council has sent every source of 202425"
+    assert explained() == "every council has sent every source of 202425"
     at.send(text="a,corrected\n")
-    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert explain_arrivals(found, COHORT) == "the next run takes in 1 landed extract first, of: Halton"
+    assert explained() == "the next run takes in 1 landed extract first, of: Halton"
 
 
 def test_the_report(at: Place) -> None:
@@ -177,15 +176,8 @@ def test_the_report(at: Place) -> None:
     assert not made.good
     content = json.loads(json.dumps(made.facts))
     assert (content["cohort"], content["not_read"]) == ("202425", ["halton/eyfs is not read"])
-    assert content["arrivals"][0] == {
-        "council": "halton",
-        "source": "eyfsp",
-        "state": "stopped",
-        "since": "2099-08-01",
-        "in_since": "2025-07-10",
-        "rows": "under a hundred",
-        "why": "missing column upn",
-    }
+    first = content["arrivals"][0]
+    assert (first["state"], first["in_since"], first["rows"]) == ("stopped", "2025-07-10", "under a hundred")
 
 
 def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:

@@ -8,12 +8,10 @@ import io
 import logging
 import os
 import re
-import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -41,12 +39,6 @@ _COUNCILS = [council for council in load_places() if council not in PILOT]
 Outcome = ExtractQuality | ExtractStopped
 
 
-@cache
-def _files(root: Path) -> list[Path]:
-    """What lies below a home once its round is over."""
-    return [path for path in root.rglob("*") if path.is_file()]
-
-
 @dataclass
 class Seen:
     """A case in the landing folder and the home of its round, and what came of it, twice."""
@@ -63,19 +55,13 @@ class Seen:
     @property
     def written(self) -> list[Path]:
         """Every file below home that is this case's."""
-        return [path for path in _files(self.home.root) if self.council in path.parts or path.stem == self.council]
+        own = [*self.home.root.rglob(f"{self.council}/**/*"), *self.home.root.rglob(f"{self.council}.*")]
+        return [path for path in own if path.is_file()]
 
-    def held(self) -> dict[str, str]:
+    def hash_files(self) -> dict[str, str]:
         """Hash of each file of the extract that is in place: rows, quarantine and quality result."""
-        key = (self.case.source, COHORT, self.council)
-        home = self.home
-        store = home.extract(*key)
-        paths = (
-            store.pseudonymised,
-            store.tokens,
-            store.quarantine,
-            store.quality,
-        )
+        store = self.home.extract(self.case.source, COHORT, self.council)
+        paths = (store.pseudonymised, store.tokens, store.quarantine, store.quality)
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 
     def quarantined(self, *, kept: bool) -> dict[int, set[str]]:
@@ -98,18 +84,11 @@ def taken(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict
         patch.setattr("sources.extract.readers.content.FREE_BYTES", 1 << 20)
         seen = {
             one.case.name: one
-            for number, cases in enumerate(_rounds())
-            for one in _take(cases, tmp_path_factory.mktemp(f"round-{number}"), keys)
+            for source in CONTRACTS
+            for one in _take([case for case in CASES if case.source == source], tmp_path_factory.mktemp(source), keys)
         }
     assert len(seen) == len(CASES), "the names of cases differ"
     return seen, "".join(printed)
-
-
-def _rounds() -> Iterator[list[Case]]:
-    """Cases of one source, each of which can be another council's."""
-    for source in CONTRACTS:
-        cases = [case for case in CASES if case.source == source]
-        yield from (cases[start : start + len(_COUNCILS)] for start in range(0, len(cases), len(_COUNCILS)))
 
 
 def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
@@ -119,28 +98,26 @@ def _take(cases: Sequence[Case], folder: Path, keys: KeyRing) -> list[Seen]:
     (landing / "reference" / "postcode_directory.csv").write_text(directory)
     intake = Intake(landing, home, keys)
     seen = [Seen(case, council, landing, home, keys) for case, council in zip(cases, _COUNCILS, strict=False)]
-    _take_a_good_one_before(intake, [one for one in seen if one.case.stops])
+    _take_good_ones_before(intake, [one for one in seen if one.case.stops])
     for one in seen:
-        one.before = one.held()
+        one.before = one.hash_files()
         one.case.put(landing / one.council / one.case.source)
     for _ in range(2):
         for one, outcome in zip(seen, _outcomes(intake, seen), strict=True):
             one.outcomes.append(outcome)
-            one.after.append(one.held())
+            one.after.append(one.hash_files())
     return seen
 
 
-def _take_a_good_one_before(intake: Intake, seen: Sequence[Seen]) -> None:
-    """Take the first one's in; the others, which would differ by the council's name alone, are given a copy."""
-    first = seen[0]
-    path = first.landing / first.council / first.case.source / f"{COHORT}.csv"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(text(around(first.case.source)))
-    assert isinstance(_outcomes(intake, [first])[0], ExtractQuality)
-    path.unlink()
-    for one in seen[1:]:
-        for held in map(Path, first.held()):
-            shutil.copy(held, held.with_name(one.council + held.suffix))
+def _take_good_ones_before(intake: Intake, seen: Sequence[Seen]) -> None:
+    """Take a good extract of each, which stays in place when the next is stopped."""
+    paths = [one.landing / one.council / one.case.source / f"{COHORT}.csv" for one in seen]
+    for path, one in zip(paths, seen, strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text(around(one.case.source)))
+    assert all(isinstance(outcome, ExtractQuality) for outcome in _outcomes(intake, seen))
+    for path in paths:
+        path.unlink()
 
 
 def _outcomes(intake: Intake, seen: Sequence[Seen]) -> list[Outcome]:

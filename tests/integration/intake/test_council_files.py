@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -28,9 +27,7 @@ from sources.councils.dialect import (
 )
 from sources.errors import ExtractStopped
 from sources.reference.places import UnknownCouncil, load_places, resolve
-from tests.support.intake.desk import Desk, reviews
-
-Text = Callable[..., str]
+from tests.support.intake.desk import Desk, eyfsp, reviews
 
 
 @pytest.fixture
@@ -64,53 +61,37 @@ MISTAKES = [
     ("council: [", 1, "not readable as YAML"),
     ("council: leeds\nsources:\n\teyfsp: {}\n", 3, "found character '\\t'"),
     ("council: leeds\n", 1, "sources: is missing"),
-    ("sources: {}\n", 1, "council: is missing"),
     ("council: halton\nsources: {}\n", 1, "council: is 'halton' and the file is called leeds.yaml"),
     ("council: leads\nsources: {}\n", 1, "perhaps 'leeds'"),
     ("council: leeds\nsources: {}\nsource: {}\n", 3, "perhaps 'sources'"),
     ("council: leeds\nsources: {eyfs: {}}\n", 2, "sources: 'eyfs' is not a key here; perhaps 'eyfsp'"),
-    ("council: leeds\nsources: []\n", 2, "sources: must be a mapping"),
     ("council: leeds\nsources: {}\nsources: {}\n", 3, "'sources' is there twice, first on line 2"),
-    (IN_EYFSP + "colums: {}\n", 4, "perhaps 'columns'"),
     (IN_EYFSP + "columns: upn\n", 4, "must be a mapping of contract columns"),
     (IN_EYFSP + "columns: {upnn: X}\n", 4, "'upnn' is not a column of eyfsp; perhaps 'upn'"),
     (IN_EYFSP + "columns: {upn: }\n", 4, "columns.upn: is empty"),
-    (IN_EYFSP + "columns: {upn: [X]}\n", 4, "columns.upn: must be one text"),
     (IN_EYFSP + "columns:\n      upn: X\n      surname: x\n", 6, "mapped to upn and to surname"),
-    (IN_EYFSP + "columns:\n      upn: X\n      upn: Y\n", 6, "'upn' is there twice"),
     (IN_EYFSP + "columns: {urn: Estab}\n", 4, "'Estab' is the contract's name of another column"),
     (IN_EYFSP + "codes: {sex: {Boy: B}}\n", 4, "'B' is not a code of the contract (it may be F, M)"),
-    (IN_EYFSP + "codes: {sex: {Boy: m}}\n", 4, "'m' is not a code of the contract; perhaps 'M'"),
     (IN_EYFSP + "codes:\n      sex:\n        Boy: M\n        BOY: M\n", 7, "letter case makes no difference"),
     (IN_EYFSP + "codes: {sex: {1.0: M}}\n", 4, "write '1'"),
     (IN_EYFSP + "codes: {sex: {'': M}}\n", 4, "a blank value needs no code"),
     (IN_EYFSP + "codes: {surname: {Unknown: X}}\n", 4, "can only be mapped to ''"),
-    (IN_EYFSP + "constants: {com_e01: 3}\n", 4, "'3' is not a code of the contract"),
     (IN_EYFSP + "constants: {surname: X}\n", 4, "not the same in every row"),
     (IN_EYFSP + "constants: {la_code: 340}\n", 4, "'340' is not Leeds's code; it is 383 or E08000035"),
     (IN_EYFSP + "columns: {sex: S}\n    constants: {sex: M}\n", 5, "sex is under columns too"),
-    (IN_EYFSP + "constants: {sex: M}\n    derived: {sex: {first_of: [A, B]}}\n", 5, "sex is under constants too"),
     (IN_EYFSP + "delimiter: ';;'\n", 4, "must be one character, not 2"),
     (IN_EYFSP + "delimiter: \\t\n", 4, "in double quotes"),
     (IN_EYFSP + "delimiter: x\n", 4, "a character that parts columns"),
     (IN_EYFSP + "encoding: windows-125\n", 4, "perhaps 'windows-1252'"),
-    (IN_EYFSP + "encoding: rot13\n", 4, "not the name of an encoding"),
     (IN_EYFSP + "date_format: DD/MM/YYYY\n", 4, "write '%d/%m/%Y'"),
     (IN_EYFSP + "date_format: '%d/%m'\n", 4, "does not give the day, the month and the year"),
-    (IN_EYFSP + "date_format: '%d/%m/%Q'\n", 4, "Unrecognized format"),
     (IN_EYFSP + "date_format: ['%d/%m/%Y', '%m/%d/%Y']\n", 4, "read the same text as different dates"),
     (IN_EYFSP + "date_format: []\n", 4, "is an empty list"),
     (IN_EYFSP + "date_formats: {sex: '%d/%m/%Y'}\n", 4, "the column is no date; dates are date_of_birth"),
-    (IN_EYFSP + "date_formats: {date_of_birth: dd-mmm-yy}\n", 4, "write '%d-%b-%y'"),
-    (IN_EYFSP + "derived: {sex: S}\n", 4, "derived.sex: must be a mapping"),
-    (IN_EYFSP + "derived: {sex: }\n", 4, "does not say how it is made"),
-    (IN_EYFSP + "derived: {sex: {}}\n", 4, "does not say how it is made"),
     (IN_EYFSP + "derived: {sex: {from: A}}\n", 4, "does not say how it is made"),
     (IN_EYFSP + "derived: {sex: {from: A, patern: (x)}}\n", 4, "perhaps 'pattern'"),
     (IN_EYFSP + "derived: {sex: {from: A, pattern: (x)(y)}}\n", 4, "exactly one capture group"),
     (IN_EYFSP + "derived: {sex: {from: A, pattern: '(?<=a)(b)'}}\n", 4, "not a pattern (RE2)"),
-    (IN_EYFSP + "derived: {sex: {pattern: (x)}}\n", 4, "has no 'from'"),
-    (IN_EYFSP + "derived: {sex: {from: [A, B], pattern: (x)}}\n", 4, "derived.sex.from: must be one text"),
     (IN_EYFSP + "derived: {sex: {join: [A]}}\n", 4, "needs two headings or more"),
     (IN_EYFSP + "derived: {sex: {join: [A, B], blank: N}}\n", 4, "'blank' does not go with 'join'"),
     (IN_EYFSP + "derived: {sex: {first_of: [A, B], from: A, characters: 1}}\n", 4, "has characters and first_of"),
@@ -127,17 +108,6 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, 
     found = [problem for problem in stopped.value.problems if sentence in problem.sentence]
     assert [problem.line for problem in found] == [line], str(stopped.value)
     assert str(found[0]).startswith(f"leeds.yaml:{line}:{found[0].column}: ")
-
-
-def test_all_mistakes_are_reported_at_once_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "leeds.yaml"
-    path.write_text(
-        IN_EYFSP
-        + "delimiter: ab\n    columns: {upnn: X}\n    codes:\n      com_e01: &goal {E: 3}\n      com_e02: *goal\n"
-    )
-    with pytest.raises(InvalidCouncilFile) as stopped:
-        load(path)
-    assert [(problem.line, problem.column) for problem in stopped.value.problems] == [(4, 16), (5, 15), (7, 26)]
 
 
 def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) -> None:
@@ -167,7 +137,7 @@ def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> 
         load_council_file("leeds")
 
 
-def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_an_invalid_file_stops_the_extract_with_all_its_problems(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "delimiter: ab\n    encoding: x\n")
     desk.land(eyfsp())
     with pytest.raises(ExtractStopped, match=r"leeds\.yaml:4:16, leeds\.yaml:5:15; `readiness council check"):
@@ -187,21 +157,15 @@ def test_lists_of_date_formats_that_leave_a_doubt_are_refused() -> None:
     ("formats", "text", "date"),
     [
         (("%d/%m/%Y",), "29/02/2020", "2020-02-29"),
-        (("%d/%m/%Y",), "2020-02-29 00:00:00", "2020-02-29"),
         (("%d/%m/%Y", "%d/%m/%y"), "29/02/20", "2020-02-29"),
         (("excel",), "43890", "2020-02-29"),
-        (("excel",), "43890.0", "2020-02-29"),
         (("%Y%m%d", "excel"), "20200229", "2020-02-29"),
         (("%d-%b-%Y",), "29-FEB-2020", "2020-02-29"),
-        (("%d/%m/%Y",), "31/02/2020", None),
         (("%d/%m/%Y",), "02/29/2020", "mended 2020-02-29"),
-        (("%d/%m/%Y",), "2020-29-02", "mended 2020-02-29"),
         (("%d/%m/%Y",), "O1/l2/2O19", "mended 2019-12-01"),
         (("%Y-%m-%d",), "2020-0G-|S", "mended 2020-06-15"),
-        (("%Y-%m-%d",), "2020-3O-0I", "mended 2020-01-30"),
         (("%d-%b-%Y",), "31-SOL-2020", None),
         (("%Y-%m-%d",), "2020-31-02", None),
-        (("%Y-%m-%d",), "soon", None),
     ],
 )
 def test_dates_are_read_by_their_formats_or_mended(formats: tuple[str, ...], text: str, date: str | None) -> None:
@@ -225,14 +189,10 @@ def _value(derived: Derived, *inputs: str | None) -> str | None:
     ("derived", "inputs", "value"),
     [
         (Pattern(("n",), "^([^,]+),"), ["THORNTON, Amelia"], "THORNTON"),
-        (Pattern(("n",), r",\s*(.+)$"), ["THORNTON, Amelia"], "Amelia"),
-        (Pattern(("n",), r"([A-Z][A-Z' -]+)$"), ["Amelia O'BRIEN-SMITH"], "O'BRIEN-SMITH"),
         (Pattern(("n",), r"(\d+)m"), ["ASQ-3 27m"], "27"),
-        (Pattern(("n",), r"/(\d{4})$"), ["383/2001"], "2001"),
         (Pattern(("n",), r"(\d+)m"), ["none"], None),
         (Pattern(("n",), r"(\d+)m"), [None], None),
         (Join(("y", "m", "d"), "-"), ["2020", "2", "29"], "2020-2-29"),
-        (Join(("a", "b"), " "), ["LS1", "4AP"], "LS1 4AP"),
         (Join(("a", "b"), " "), ["LS1", None], None),
         (FirstOf(("a", "b")), [None, "F"], "F"),
         (FirstOf(("a", "b")), ["M", "F"], "M"),
@@ -264,7 +224,7 @@ def test_a_pattern_is_refused_or_runs_as_a_pattern(start: str, cell: str) -> Non
         assert re.fullmatch("x*", _value(Pattern(("a",), pattern), cell + "x") or "")
 
 
-def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + "derived: {sex: {first_of: [Legal sex, Known sex]}}\n")
     desk.land(eyfsp().replace("sex", "Legal sexe", 1))
     with pytest.raises(ExtractStopped, match=r"column 'sex', perhaps renamed to column [0-9]+; 'sex'\. Add") as stopped:
@@ -273,7 +233,7 @@ def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: 
     assert re.search(own, stopped.value.for_sender)
 
 
-def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(
         IN_EYFSP + "columns: {sex: S}\n    derived: {la_code: {from: DfE no, characters: 1-3}}\n"
     )
@@ -289,9 +249,7 @@ def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Pa
         ("date_format: '%m/%d/%Y'\n    date_formats: {date_of_birth: ['%d/%m/%Y', '%d/%m/%y']}", "29/02/20"),
     ],
 )
-def test_formats_of_a_file_and_of_a_column(
-    own_folder: Path, desk: Desk, eyfsp: Text, formats: str, written: str
-) -> None:
+def test_formats_of_a_file_and_of_a_column(own_folder: Path, desk: Desk, formats: str, written: str) -> None:
     (own_folder / "leeds.yaml").write_text(IN_EYFSP + f"{formats}\n    columns: {{sex: S}}\n")
     desk.land(eyfsp({"date_of_birth": written}, {"date_of_birth": "29.02.2020"}).replace("sex", "S", 1))
     quality = desk.take()
@@ -301,16 +259,6 @@ def test_formats_of_a_file_and_of_a_column(
     assert "must be a date written" in found.sentence
 
 
-def test_a_mended_birth_date_is_used_and_still_warned_of(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp({}, {"date_of_birth": "2020-29-02"}, {"date_of_birth": "2O17-02-28"}, *[{}] * 3))
-    quality = desk.take()
-    assert desk.kept(columns="term_of_birth")[1:3] == ["Spring-born", None]
-    (found,) = [count for count in quality.rules if count.rule == "date_of_birth-invalid"]
-    assert found.first_rows == (2, 3)
-    assert "day and month exchanged" in found.sentence
-    assert not quality.rows_rejected
-
-
 def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
     desk.land(reviews({}, {"review_date": "2022-31-03"}), source="hv_reviews")
     quality = desk.take("hv_reviews")
@@ -318,14 +266,14 @@ def test_a_date_that_is_published_is_never_mended(desk: Desk) -> None:
     assert desk.kept("hv_reviews", columns="review_date")[1] is None
 
 
-def test_dates_in_another_order_stop_the_extract(desk: Desk, eyfsp: Text) -> None:
+def test_dates_in_another_order_stop_the_extract(desk: Desk) -> None:
     days = [f"2020-{day:02d}-{month:02d}" for day, month in zip(range(1, 29), (3, 5, 7, 8) * 7, strict=True)]
     desk.land(eyfsp(*({"date_of_birth": day} for day in days)))
     with pytest.raises(ExtractStopped, match="date_of_birth-invalid"):
         desk.take()
 
 
-def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk, eyfsp: Text) -> None:
+def test_a_value_mapped_to_nothing_is_blank(own_folder: Path, desk: Desk) -> None:
     (own_folder / "leeds.yaml").write_text(
         IN_EYFSP + "columns: {sex: S}\n    codes: {sex: {9: '', unknown: ''}, postcode: {None: ''}}\n"
     )

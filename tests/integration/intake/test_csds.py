@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.dagster.arriving import iter_looks
 from sources.errors import ExtractStopped
-from sources.extract.landed import Landed, hash_content
-from sources.extract.readers.csds import find_table, list_csds_parts, list_folder_contents, open_csds
+from sources.extract.landed import Landed
+from sources.extract.readers.csds import list_csds_parts, list_folder_contents, open_csds
 from sources.reference.cohorts import Cohort
 from tests.support.daily import first
 from tests.support.intake.desk import COHORT, Desk
@@ -86,21 +84,6 @@ def test_the_same_reviews_as_text_and_as_tables(desk: Desk, expected: list[Any],
     assert "We read sheet" not in page
 
 
-@pytest.mark.parametrize(
-    ("name", "table"),
-    [
-        ("CYP001.csv", "CYP001"),
-        ("2024-05 cyp612codedassessment.txt", "CYP612"),
-        ("CYP_202_May.csv", "CYP202"),
-        ("CYP105.csv", None),
-        ("CYP6120.csv", None),
-        ("README.txt", None),
-    ],
-)
-def test_a_file_is_known_by_the_table_in_its_name(name: str, table: str | None) -> None:
-    assert find_table(name) == table
-
-
 def test_a_missing_table_stops(read: Any) -> None:
     for table in ("CYP001", "CYP101", "CYP201", "CYP202", "CYP612"):
         with pytest.raises(ExtractStopped, match=f"leeds/hv_reviews/202425: no {table}"):
@@ -138,19 +121,6 @@ def test_headings_by_another_name(read: Any, renamed: dict[str, str]) -> None:
         for table, rows in tables.items()
     }
     assert read(others) == read(tables)
-
-
-def test_a_review_is_put_together(read: Any) -> None:
-    rows, set_aside = read(csds([REVIEW]))
-    assert rows == [{name: REVIEW.get(name) or None for name in rows[0]} | {"source_row": 1}]
-    assert not set_aside
-
-
-@pytest.mark.parametrize(("code", "sex"), [("1", "M"), ("2.0", "F"), ("9", None), ("X", None), ("M", "M"), ("7", "7")])
-def test_gender_codes(read: Any, code: str, sex: str | None) -> None:
-    tables = csds([REVIEW])
-    tables["CYP001"][0]["PERSON STATED GENDER CODE"] = code
-    assert read(tables)[0][0]["sex"] == sex
 
 
 @pytest.mark.parametrize(
@@ -298,21 +268,3 @@ def test_malformed_rows_count_on_from_file_to_file(read: Any) -> None:
     rows, set_aside = read(tables, files)
     assert len(rows) == 2
     assert set_aside == {"malformed-row-cyp101": [2, 3]}
-
-
-def test_the_sensor_looks_at_each_file_of_a_folder(desk: Desk) -> None:
-    folder = write_folder(desk.landing / "leeds" / "hv_reviews" / "202425", csds_files(csds([REVIEW])))
-    (before,) = iter_looks(desk.landing)
-    with next(folder.iterdir()).open("a") as file:
-        file.write("more")
-    (after,) = iter_looks(desk.landing)
-    assert after.landed == before.landed
-    assert after.identity != before.identity
-    assert not after.is_whole(before.identity)
-
-
-def test_the_folders_hash_is_that_of_its_files(tmp_path: Path) -> None:
-    one, same, other = (
-        write_folder(tmp_path / name, {"CYP001.csv": text}) for name, text in (("1", "a\n"), ("2", "a\n"), ("3", "b\n"))
-    )
-    assert hash_content(one) == hash_content(same) != hash_content(other)

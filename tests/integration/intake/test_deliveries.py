@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import assets.intake.context
 import assets.pseudonymise.stream_extract
@@ -19,26 +21,33 @@ from assets.home.processing_log import Processing, list_intakes
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
+from assets.pseudonymise import stream_extract
 from assets.pseudonymise.deprivation import OtherEdition
-from assets.pseudonymise.stream_extract import Tools, Untokenised
+from assets.pseudonymise.split_writer import Scope
+from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise, tokenise_all
+from privacy import pseudonyms
 from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
+from sources.councils.council_file import load_council_file
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, find, hash_content
+from sources.extract.open import open_extract
 from sources.reference.published_figures import InvalidExpectedRows
-from tests.support.intake.desk import COHORT, Desk
+from tests.support.daily import examples
+from tests.support.extracts import row, text
+from tests.support.intake.desk import COHORT, Desk, eyfsp
 
-Text = Callable[..., str]
 KEY = ("eyfsp", COHORT, "leeds")
 
 
-def children(eyfsp: Text, number: int, **changes: str) -> str:
+def children(number: int, **changes: str) -> str:
     return eyfsp(*({"urn": str(100_000 + index), **changes} for index in range(number)))
 
 
-def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 30))
+def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk) -> None:
+    desk.land(children(30))
     first = desk.take()
-    desk.land(children(eyfsp, 31, sex="M"))
+    desk.land(children(31, sex="M"))
     second = desk.take()
     assert desk.kept(columns="sex") == ["M"] * 31
     (kept,) = desk.home.extract(*KEY).history.iterdir()
@@ -46,15 +55,15 @@ def test_a_correction_supersedes_and_the_earlier_file_can_be_put_back(desk: Desk
     earlier = deliveries.read(kept)
     assert earlier is not None
     assert (earlier.rows_read, earlier.profile.rows) == (30, 30)
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
     assert len(list(desk.home.extract(*KEY).history.iterdir())) == 2
     assert desk.take().file_mac == first.file_mac
 
 
-def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
-    desk.land(children(eyfsp, 3))
+def test_the_mac_reveals_nothing_without_the_key(desk: Desk, tmp_path: Path) -> None:
+    desk.land(children(3))
     quality = desk.take()
     other = KeyRing.create(tmp_path / "others")
     sha256 = hash_content(desk.landing / "leeds" / "eyfsp" / "202425.csv")
@@ -66,16 +75,16 @@ def test_the_mac_reveals_nothing_without_the_key(desk: Desk, eyfsp: Text, tmp_pa
     assert not [path for path in kept if sha256.encode() in path.read_bytes()]
 
 
-def test_a_crash_between_rows_and_result_is_mended(desk: Desk, eyfsp: Text, tmp_path: Path) -> None:
+def test_a_crash_between_rows_and_result_is_mended(desk: Desk, tmp_path: Path) -> None:
     """Rows of a new delivery beside the result of the old one, whose file then comes back."""
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     desk.take()
     result = tmp_path / "earlier.json"
     shutil.copy(desk.home.extract(*KEY).quality, result)
-    desk.land(children(eyfsp, 31, sex="M"))
+    desk.land(children(31, sex="M"))
     desk.take()
     shutil.copy(result, desk.home.extract(*KEY).quality)
-    desk.land(children(eyfsp, 30))
+    desk.land(children(30))
     assert not desk.take().unchanged
     assert desk.kept(columns="sex") == ["F"] * 30
 
@@ -87,56 +96,41 @@ def expect(desk: Desk, rows: str) -> None:
     desk.intake = Intake(desk.landing, desk.home, desk.keys)
 
 
-def held(quality: ExtractQuality) -> list[str]:
+def list_holds(quality: ExtractQuality) -> list[str]:
     return sorted(finding.rule for finding in quality.holds)
 
 
 @pytest.mark.slow
-def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk, eyfsp: Text) -> None:
+def test_far_fewer_or_more_rows_than_before_are_taken_and_hold_a_release(desk: Desk) -> None:
     """Whatever was held is nothing to compare the next with: the whole file, sent again, is not held for being more."""
     expect(desk, "100")
     rules = {}
     for rows in (100, 81, 60, 95, 130, 100):
-        desk.land(children(eyfsp, rows))
-        rules[rows] = held(desk.take())
+        desk.land(children(rows))
+        rules[rows] = list_holds(desk.take())
         assert len(desk.kept()) == rows
     both = ["rows-far-from-expected", "rows-far-from-last"]
     assert rules == {100: [], 81: [], 60: both, 95: [], 130: both}
 
 
-def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk, eyfsp: Text) -> None:
-    desk.land(children(eyfsp, 100))
+def test_a_number_of_rows_is_expected_from_the_published_one_or_the_operators(desk: Desk) -> None:
+    desk.land(children(100))
     quality = desk.take()
-    assert held(quality) == ["rows-far-from-expected"]
+    assert list_holds(quality) == ["rows-far-from-expected"]
     assert quality.rows_expected == 8985
     page = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
     assert page.index("100 of about 8,985 children.") < page.index("Your file was taken")
     expect(desk, "99")
     again = desk.take()
-    assert (held(again), again.rows_expected, again.unchanged) == ([], 99, False)
+    assert (list_holds(again), again.rows_expected, again.unchanged) == ([], 99, False)
     with pytest.raises(InvalidExpectedRows, match=r"expected_rows\.csv, line 2"):
         expect(desk, "many")
 
 
-def test_why_a_delivery_was_stopped_is_kept_until_a_good_one_comes(desk: Desk, eyfsp: Text) -> None:
-    desk.land("upn,surname\n")
-    with pytest.raises(ExtractStopped) as stopped:
-        desk.take()
-    note = deliveries.read_stopped(desk.home.extract(*KEY))
-    assert note is not None
-    assert note.sentence == str(stopped.value)
-    report = desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html"
-    assert "Missing column" in report.read_text(encoding="utf-8")
-    desk.land(children(eyfsp, 3))
-    desk.take()
-    assert deliveries.read_stopped(desk.home.extract(*KEY)) is None
-    assert "Your file was taken" in report.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: Text, beside: bool) -> None:
+def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, beside: bool) -> None:
     """The wrong file is replaced by the one before it, or the one that lay beside it is taken away."""
-    path = desk.land(children(eyfsp, 3))
+    path = desk.land(children(3))
     desk.take()
     wrong = desk.land("upn,surname\n", suffix=".tsv" if beside else ".csv")
     if beside:
@@ -147,7 +141,7 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
     else:
         with pytest.raises(ExtractStopped):
             desk.take()
-        path.write_text(children(eyfsp, 3), encoding="utf-8")
+        path.write_text(children(3), encoding="utf-8")
     assert deliveries.read_stopped(desk.home.extract(*KEY))
     assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == ["leeds"]
     assert desk.take().unchanged
@@ -157,10 +151,8 @@ def test_a_stop_is_over_once_landing_holds_again_what_is_in(desk: Desk, eyfsp: T
     assert len(list_intakes(desk.home)[KEY]) == 3
 
 
-def test_a_file_that_grows_while_it_is_read_is_not_taken(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = desk.land(children(eyfsp, 3))
+def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = desk.land(children(3))
     real = assets.intake.context.tokenise_all
 
     def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -175,27 +167,11 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(
     assert not desk.home.extract(*KEY).pseudonymised.exists()
 
 
-def test_a_repeated_row_is_kept_with_a_warning(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp({}, {"sex": "M"}, {}, {"forename": "Tom"}, {}))
-    (found,) = [rule for rule in desk.take().rules if rule.rule == "repeated-row"]
-    assert (found.severity, found.first_rows) == ("warn", (3, 5))
-    assert desk.kept() == [1, 2, 3, 4, 5]
-
-
-def test_a_response_counts_once(desk: Desk) -> None:
-    answers = "respondent_role,child_age_band,fsm_or_funded,child_send,sought_support,wait_band,ease_of_access"
-    more = "repeat_story_count,sharing_would_have_helped,comfortable_with_sharing,main_barrier,overall_satisfaction"
-    rows = [f"{number},{wave}{',1' * 12}" for number, wave in ((7, 1), (8, 1), (7, 1), (7, 2), ("", 1), ("", 1))]
-    desk.land("\n".join([f"response_id,wave,{answers},{more}", *rows]) + "\n", "parent_experience")
-    desk.take("parent_experience")
-    assert desk.quarantined("parent_experience") == {(3, "response-sent-twice")}
-
-
-def test_two_extracts_at_once_are_judged_each_alone(desk: Desk, eyfsp: Text) -> None:
+def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
     """Great Expectations looks at both together; what one of them fails is the one's alone."""
     thin = eyfsp(*({"urn": str(index), "sex": "" if index < 5 else "F"} for index in range(20)))
     leeds = Landed("leeds", "eyfsp", COHORT, desk.land(thin))
-    content = children(eyfsp, 20).replace("383,", "380,")
+    content = children(20).replace("383,", "380,")
     bradford = Landed("bradford", "eyfsp", COHORT, desk.land(content, council="bradford"))
     first, second = desk.intake.ingest_all([leeds, bradford])
     assert not isinstance(first, ExtractStopped)
@@ -206,29 +182,12 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk, eyfsp: Text) -> 
     assert council["council"] == "bradford"
 
 
-def _of_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
+def _ingest_both(desk: Desk) -> list[ExtractQuality | ExtractStopped]:
     landed = [find(desk.landing, council, "eyfsp", COHORT) for council in ("leeds", "wirral")]
     return list(desk.intake.ingest_all(entry for entry in landed if entry))
 
 
-def test_extracts_that_are_given_tokens_together_are_as_if_alone(desk: Desk, eyfsp: Text) -> None:
-    of_leeds = children(eyfsp, 3).splitlines()
-    desk.land("\n".join([of_leeds[0], *reversed(of_leeds[1:])]) + "\n")
-    desk.land(children(eyfsp, 4, la_code="344", surname="Fenwick"), council="wirral")
-    assert [outcome.rows_kept for outcome in _of_both(desk) if isinstance(outcome, ExtractQuality)] == [3, 4]
-    together = {
-        council: desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes()
-        for council in ("leeds", "wirral")
-    }
-    for council, content in together.items():
-        desk.home.extract("eyfsp", COHORT, council).quality.unlink()
-        desk.take(council=council)
-        assert desk.home.extract("eyfsp", COHORT, council).pseudonymised.read_bytes() == content
-
-
-def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = assets.pseudonymise.stream_extract.tokenise
 
     def fails_for_wirral(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
@@ -237,9 +196,9 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
         return real(tools, wanted)
 
     monkeypatch.setattr(assets.pseudonymise.stream_extract, "tokenise", fails_for_wirral)
-    desk.land(children(eyfsp, 3))
-    desk.land(children(eyfsp, 4, la_code="344"), council="wirral")
-    of_leeds, of_wirral = _of_both(desk)
+    desk.land(children(3))
+    desk.land(children(4, la_code="344"), council="wirral")
+    of_leeds, of_wirral = _ingest_both(desk)
     assert isinstance(of_leeds, ExtractQuality)
     assert of_leeds.rows_kept == 3
     assert isinstance(of_wirral, ExtractStopped)
@@ -247,27 +206,10 @@ def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(
     assert "Thornton" not in str(of_wirral)
 
 
-@pytest.mark.slow
-def test_a_directory_is_read_once_for_all_sources_until_it_is_another(
-    desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reading, quintiles = Mock(wraps=assets.intake.context.build_look_ups), []
-    monkeypatch.setattr(assets.intake.context, "build_look_ups", reading)
-    directory = desk.landing / "reference" / "postcode_directory.csv"
-    for decile in ("3", "3", "8"):
-        directory.write_text(f"postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,{decile}\n")
-        desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
-        desk.home.extract(*KEY).quality.unlink(missing_ok=True)
-        replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
-        quintiles += desk.kept(columns="imd_quintile")
-    assert quintiles == [2, 2, 4]
-    assert reading.call_count == 2
-
-
-def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None:
+def test_no_quintile_is_made_of_another_edition(desk: Desk) -> None:
     directory = desk.landing / "reference" / "postcode_directory.csv"
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2019\n")
-    desk.land(children(eyfsp, 1, postcode="LS1 4AP"))
+    desk.land(children(1, postcode="LS1 4AP"))
     with pytest.raises(OtherEdition, match="imd_edition is not 2025 in every row"):
         replace(desk, intake=Intake(desk.landing, desk.home, desk.keys)).take()
     directory.write_text("postcode,imd_decile,imd_edition\nLS1 4AP,3,2025\n")
@@ -277,8 +219,8 @@ def test_no_quintile_is_made_of_another_edition(desk: Desk, eyfsp: Text) -> None
 
 @pytest.mark.usefixtures("read_here")
 @pytest.mark.slow
-def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.land(children(eyfsp, 60))
+def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.land(children(60))
     whole, tokens = desk.take(), "COLUMNS(lambda c: starts_with(c, 't_') AND c <> 't_names')"
     at_once, names_at_once = desk.kept(columns=tokens), desk.kept(columns="t_names")
     desk.home.extract(*KEY).quality.unlink()
@@ -290,3 +232,57 @@ def test_a_long_extract_is_passed_on_chunk_by_chunk(desk: Desk, eyfsp: Text, mon
     names = desk.kept(columns="t_names")
     assert all(name in (None, before) for name, before in zip(names, names_at_once, strict=True))
     assert names.count(None) > names_at_once.count(None), "which child alone has its names a chunk does not show"
+
+
+CHILDREN = st.fixed_dictionaries(
+    {
+        "surname": st.sampled_from(["Marchbanks", "Okonkwo", ""]),
+        "forename": st.sampled_from(["Ada", "Bo"]),
+        "date_of_birth": st.sampled_from(["2019-09-04", "2020-02-29", ""]),
+        "postcode": st.sampled_from(["LS6 1AA", "L1 1AB", ""]),
+        "sex": st.sampled_from(["F", "M"]),
+    }
+)
+EXTRACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["hv_reviews", "eyfsp", "parent_experience"]),
+        st.sampled_from(["leeds", "wirral"]),
+        st.lists(CHILDREN, min_size=1, max_size=6),
+    ),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda extract: extract[:2],
+)
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    return make_tools(KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
+
+
+def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:
+    said = [row(source) | {name: value for name, value in child.items() if name in row(source)} for child in children]
+    path = folder / f"{COHORT}.csv"
+    path.write_text(text(said, list(said[0])), encoding="utf-8")
+    contract = CONTRACTS[source]
+    extract = open_extract(Landed(council, source, COHORT, path), contract, load_council_file(council).dialect(source))
+    rows = pa.Table.from_batches(extract.batches, extract.schema)
+    return stream_extract._build_request(
+        extract, contract, stream_extract._build_projection(extract, contract), rows, stream_extract.WHOLE
+    )
+
+
+@examples(30)
+@given(EXTRACTS)
+def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, list[dict[str, str]]]]) -> None:
+    with TemporaryDirectory() as folder:
+        wanted = [_read(Path(folder), *extract) for extract in extracts]
+    together = tokenise_all(tools, wanted)
+    for entry, found in zip(wanted, together, strict=True):
+        assert found.equals(tokenise_all(tools, [entry])[0])
+        if "date_of_birth" in entry.contract:
+            row_by_row = Untokenised(entry.contract, entry.sql, entry.rows, Scope(marked=True))
+            (marked,) = tokenise(tools, [row_by_row])
+            tokens = [name for name in found.column_names if name in pseudonyms.TOKEN_COLUMNS]
+            assert tokens
+            assert found.select(tokens).equals(marked.select(tokens))

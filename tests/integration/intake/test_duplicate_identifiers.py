@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets.pseudonymise.duplicate_identifiers import DuplicateIdentifiers
+from assets.pseudonymise.findings import DuplicateIdentifiers
 from privacy.services import MAX_CHILDREN_A_NUMBER
 from sources.contracts.extract_rules import MAX_SHARE_OF_MANY, NUMBER_OF_MANY
 from sources.contracts.people import OF_MANY
@@ -61,12 +61,6 @@ def test_a_share_of_the_rows_decides_what_happens(desk: Desk, shared: int, is_to
     assert told == (shared if is_told else 0)
     assert (NUMBER_OF_MANY.id in {finding.rule for finding in quality.holds}) == is_held
     assert 15 / 400 < MAX_SHARE_OF_MANY < 30 / 400
-
-
-def test_a_number_that_is_known_to_mean_none_is_missing_and_not_shared(desk: Desk) -> None:
-    rows = [row("hv_reviews", forename=name, nhs_number="0000000000") for name in NAMES[:40]]
-    desk.land(text(rows).encode(), "hv_reviews")
-    assert OF_MANY["nhs_number"].id not in {count.rule for count in desk.take("hv_reviews").rules}
 
 
 def test_a_number_written_in_groups_is_the_same_number(desk: Desk) -> None:

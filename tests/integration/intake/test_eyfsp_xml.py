@@ -6,14 +6,12 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sources.errors import ExtractStopped
 from sources.extract.readers.content import Content, Format
 from sources.extract.readers.eyfsp_xml import open_eyfsp_xml
 from sources.reference.goals import GOALS
-from tests.support.daily import examples, first
+from tests.support.daily import first
 from tests.support.intake.desk import Desk
 from tests.support.intake.standards import assessment, children, contract_csv, eyfsp_xml
 
@@ -85,14 +83,10 @@ SHAPES: list[tuple[str, dict[str, str]]] = [
     ("<upn> A1 </upn><SURNAME>Li<!-- of --></SURNAME>", {"upn": "A1", "surname": "Li"}),
     ("<c:UPN xmlns:c='x'>A1</c:UPN>", {"upn": "A1"}),
     ("<Surname><![CDATA[St & Co]]></Surname>", {"surname": "St & Co"}),
-    ("<DateOfBirth>2020-02-29</DateOfBirth>", {"date_of_birth": "2020-02-29"}),
     ("<BirthDate>2020-02-29</BirthDate>", {"date_of_birth": "2020-02-29"}),
-    ("<Address><BS7666Address/><PostCode>LS1</PostCode></Address>", {"postcode": "LS1"}),
     ("<Address><AddressAsText><PCode>LS1</PCode></AddressAsText></Address>", {"postcode": "LS1"}),
-    ("<HomeInformation><Address><PostCode>LS1</PostCode></Address></HomeInformation>", {"postcode": "LS1"}),
     ("<Contacts><Contact><Surname>X</Surname><PostCode>L1</PostCode></Contact></Contacts>", {}),
     ("<SchoolHistory><School><LEA>340</LEA><URN>9</URN></School></SchoolHistory>", {}),
-    ("<UPN/><Surname></Surname><?php echo 1?>", {}),
     ("<xi:include xmlns:xi='http://www.w3.org/2001/XInclude' href='file:///etc/passwd'/>", {}),
     *(
         (staged(TWO.replace(">E01<", f">{component}<")), COUNTS_TWO)
@@ -108,9 +102,7 @@ SHAPES: list[tuple[str, dict[str, str]]] = [
     ),
     (staged(TWO, assessment("com_e01", "1").replace("2025", "2024")), COUNTS_TWO),
     (staged(TWO, assessment("com_e01", "1").replace(">R<", ">T<")), COUNTS_TWO),
-    (staged(TWO, assessment("com_e01", "")), COUNTS_TWO),
     (staged(TWO.replace("COM", "MAT")), {}),
-    (staged(TWO.replace("E01", "AOL")), {}),
     (staged(assessment("com_e02", "1"), stage="KS1") + staged(TWO), COUNTS_TWO),
     (
         "<StageAssessments><KeyStage><StageAssessment>"
@@ -183,42 +175,18 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
             f"<Pupils>\n<Pupil>{SECRET}</Pupils>",
             "not well-formed XML, or not in the encoding that it declares; send it",
         ),
-        (f"<Pupils>\n<Pupil>{SECRET} & more</Pupil></Pupils>", "send it again: line 2"),
         (b"<?xml version='1.0' encoding='UTF-8'?><Pupils>\xe9</Pupils>", "send it again: line 1"),
         (b"<?xml version='1.0' encoding='EBCDIC-X'?><Pupils/>", "send it again: line 1"),
-        ("<Pupils>&x;</Pupils>", "not well-formed XML"),
         (f"{DOCTYPE}<Pupils><Pupil><UPN>&x;&y;</UPN></Pupil></Pupils>", "document type declaration"),
         ('<!DOCTYPE a SYSTEM "http://example.org/a.dtd"><Pupils/>', "document type declaration"),
         ("<a>" * 100, "more than 64 deep"),
-        ("<UPN>" * 100, "more than 64 deep"),
         (f"<Pupil><UPN>{SECRET * 5000}</UPN></Pupil>", "a value is longer than 8 kB"),
         (f"<Pupil><!--{SECRET * 2_000_000}--></Pupil>", "a tag or comment is longer than 8 MB"),
         (f"<a>{SECRET}</a>", "it has no Pupil element"),
         (f"<Pupils><Pupil><Surname>{SECRET}</Surname></Pupil></Pupils>", "no pupil has a result of an early learning"),
         (eyfsp_xml([CHILD]).replace(b"<Stage>EYF", b"<Stage>KS1"), "no pupil has a result of an early learning goal"),
-        ("upn,surname\n", "not well-formed XML"),
         (eyfsp_xml([CHILD]).replace(b"<Component>E01", b"<Component>G01"), "pre-2021 early learning goals"),
     ],
 )
 def test_what_cannot_be_read_is_stopped_in_words(content: bytes | str, message: str) -> None:
     assert message in stopped(content)
-
-
-SOUND = eyfsp_xml([CHILD, CHILD | {"com_e01": "A"}])
-
-
-@examples(300)
-@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.binary(max_size=4)), max_size=8), st.integers(0, 400))
-def test_a_damaged_file_is_stopped_or_read(changes: list[tuple[int, bytes]], lost: int) -> None:
-    damaged = bytearray(SOUND)
-    for place, replacement in changes:
-        damaged[place : place + len(replacement)] = replacement
-    assert SECRET not in _message(bytes(damaged[: len(damaged) - lost]))
-
-
-def _message(content: bytes) -> str:
-    try:
-        read(content)
-    except ExtractStopped as error:
-        return str(error)
-    return ""

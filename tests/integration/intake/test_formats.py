@@ -6,20 +6,31 @@ import datetime as dt
 import decimal
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import HealthCheck, assume, given
+from hypothesis import strategies as st
 
-from sources.contracts import CONTRACTS
-from sources.councils.dialect import CONTRACT_DIALECT, Dialect
+from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped
-from sources.extract.match import collect_known_keys
-from sources.extract.readers.content import get_content, list_members
-from sources.extract.readers.delimited import BLOCK_BYTES, open_delimited
-from tests.support.daily import first
+from sources.extract.readers.delimited import BLOCK_BYTES
+from tests.support.daily import examples, first
 from tests.support.intake.desk import EYFSP_HEADER, Desk
-from tests.support.intake.files import Landing, as_arrow, as_csv, as_gzip, as_parquet, as_xlsx, children, zipped
+from tests.support.intake.files import (
+    Landing,
+    as_arrow,
+    as_csv,
+    as_gzip,
+    as_parquet,
+    as_xlsx,
+    children,
+    with_shared_strings,
+    zipped,
+)
 from tests.support.intake.forms import FORMS
 
 SECRET = "Qwyjibo"
@@ -58,12 +69,9 @@ def _wider(names: list[str], values: list[str]) -> bytes:
 
 
 READ: dict[str, Case] = {
-    "blanks at the end": _read(CSV + b"  \n \t"),
     "an end-of-file mark": _read(CSV + b"\x1a"),
     "no last line end": _read(CSV[:-1]),
-    "twenty blank lines first": _read(b"\n" * 20 + CSV),
     "titles first": _read(f"EYFSP 2025\nReport for {SECRET}\n\n".encode() + CSV),
-    "a stray mark in a title": _read(b'Run of "pupils\n' + CSV),
     "blank lines and rows of nothing but delimiters": _read(
         HEADER + ROW + "\n" + "," * 26 + "\n" + ROW + " \n" + ROW, 1, 4, 6
     ),
@@ -71,25 +79,14 @@ READ: dict[str, Case] = {
         HEADER + ROW[:-1] + ",more\n" + ROW + ROW.rpartition(",")[0] + "\n", 2, malformed_row=[1, 3]
     ),
     "delimiters at all ends": _read(CSV.replace(b"\n", b",\n")),
-    "delimiters at ends of rows": _read(HEADER + (ROW[:-1] + ",\n") * 3),
-    "a delimiter at the end of the header": _read(HEADER[:-1] + ",\n" + ROW * 3),
     "mixed line ends": _read(HEADER[:-1] + "\r\n" + ROW[:-1] + "\r" + ROW + ROW[:-1] + "\r\n"),
     "doubled returns": _read(CSV.replace(b"\n", b"\r\r\n")),
     "zero bytes": _read(CSV.replace(b"Amelia", b"Ame\0lia\0")),
     "a field of 100 kB": _read(_changed("Thornton", "Q" * 100_000)),
-    "marks and delimiters in a field": _read(_changed(ROW, _line(surname='the "first", of'))),
-    "a line break in a field": _read(_changed("Thornton", '"Thorn\nton"')),
-    "text behind a mark": _read(_changed("Thornton", '"Thorn"ton')),
     "a mark within a name": _read(_changed("Thornton", 'Thornton "Bo" X')),
     "an open mark": _read(_changed("Thornton", '"Thornton'), 1, 3, unbalanced_quote=[2]),
-    "an open mark in the last row": _read(CSV + ROW.replace("Thornton", '"Thornton').encode(), unbalanced_quote=[4]),
     "an open mark before a quoted field": _read(
         _changed("Thornton", '"Thornton') + _line(surname="a,b"), 1, 3, 4, unbalanced_quote=[2]
-    ),
-    "an open mark between fields with line breaks": _read(
-        HEADER + _line(surname="a\nb") + ROW.replace("Thornton", '"Thornton') + _line(surname="c\nd"),
-        *(1, 3),
-        unbalanced_quote=[2],
     ),
     "marks that pair by number but not by place": _read(
         HEADER + ROW.replace("Thornton", '"a"b').replace("Amelia", 'A"').replace("LS1", '"LS1') + ROW * 2,
@@ -97,18 +94,13 @@ READ: dict[str, Case] = {
         unbalanced_quote=[1],
     ),
     "headings in capitals": _read(_named([name.upper() for name in EYFSP_HEADER])),
-    "headings with blanks": _read(_named([f" {name}\t" for name in EYFSP_HEADER])),
-    "quoted headings": _read(_named([f'"{name}"' for name in EYFSP_HEADER])),
-    "headings with line breaks": _read(_named([f'"{name}\n"' for name in EYFSP_HEADER])),
     "headings in words": _read(_named([name.replace("_", " ").title() for name in EYFSP_HEADER])),
     "two byte-order marks": _read("\ufeff\ufeff".encode() + CSV),
     "columns the other way round": _read(as_csv([row[::-1] for row in ROWS])),
     "further columns": _read(_wider(["notes", "SEN note", ""], [SECRET] * 3)),
     "a heading beside one in other letters": _read(_wider(["Surname"], [SECRET])),
     "the header again in the middle": _read(HEADER + ROW + HEADER + ROW, 1, 3, repeated_header=[2]),
-    "the header twice": _read(HEADER * 2 + ROW, 2, repeated_header=[1]),
     "sep=;": _read(b"sep=;\n" + as_csv(ROWS, delimiter=";")),
-    "sep=#": _read(b"sep=#\n" + as_csv(ROWS, delimiter="#")),
     "a gzip of two members": _read(as_gzip(CSV[:1000]) + as_gzip(CSV[1000:])),
     "a zip of a desktop": _read(zipped({"__MACOSX/._a.csv": "x", "a/": "", "a/.DS_Store": "x", "a/b.TXT": CSV})),
     "a zip with other files": _read(zipped({"letter.pdf": b"x", "letter.docx": b"x", "a.csv": CSV})),
@@ -116,7 +108,6 @@ READ: dict[str, Case] = {
     "parquet with padded and blank headings": _read(
         as_parquet([[*(f" {name.upper()} " for name in ROWS[0]), "", " "], *([*row, "1", "1"] for row in ROWS[1:])])
     ),
-    "parquet with a dotted heading": _read(as_parquet([[*row, row[SURNAME] + ".old"] for row in ROWS])),
 }
 
 
@@ -138,15 +129,11 @@ def _at(content: bytes, *places: int, xor: int) -> bytes:
 
 ZIP = zipped({"a.csv": CSV})
 DIRECTORY = ZIP.index(b"PK\1\2")
-SAME_NAMES = ROW.replace("Amelia", "Thornton")
 CUT = HEADER[: HEADER.index(",exp_e16")] + f"5{SECRET},2\n"
 RENAMED = {name: f"{name} result" for name in ("com_e01", "exp_e16", "exp_e17")}
 STOPPED: dict[str, tuple[Content, str]] = {
     "nothing": ("", "the file is empty"),
-    "blanks alone": (" \r\n\r\n \t\n", "the file is empty"),
     "21 lines before the header": (b"\n" * 21 + CSV, "none of the first lines is a header line"),
-    "no header": (ROW * 9, "none of the first lines is a header line"),
-    "a title on 25 lines": (b"title\n" * 25 + CSV, "none of the first lines is a header line"),
     "600 columns": (_header()[:-1] + "".join(f",c{n}" for n in range(600)) + "\n" + ROW, "500 columns"),
     "a renamed column": (_header(surname="Surname(s)") + ROW, r"'surname', perhaps renamed to 'Surname\(s\)'"),
     "several renamed": (
@@ -160,64 +147,42 @@ STOPPED: dict[str, tuple[Content, str]] = {
         "'SURNAME' and 'Surname' are both read as surname",
     ),
     "no line end after the header": (HEADER[:-1] + ROW * 2, "no row has as many fields as the header line"),
-    "no line end, a name twice": (HEADER[:-1] + "," + SAME_NAMES * 2, "no row has as many fields as the header line"),
     "no line end, a name like a heading": (
         _header().replace("surname,", "")[:-1] + "," + ROW.replace("Amelia", f"Surnamey {SECRET}"),
         "header line holds values",
     ),
     "the header runs into a row": (CUT + ROW * 2, "no row has as many fields as the header line"),
-    "the header runs into the only row": (CUT[:-1], "breaks off in its header line"),
     "cut in a row": (CSV[:-40], "breaks off in its last row"),
     "cut in a letter": (CSV + ROW.replace("Amelia", "Zoë").encode()[: ROW.index("Amelia") + 3], "in its last row"),
     "cut in a quoted field": (CSV[:-1] + b'\n383,"200', "breaks off in its last row"),
-    "cut in utf-16": (CSV.decode().encode("utf-16")[:-1], "breaks off or is damaged"),
     "one long line": ("x" * (3 << 20), "longer than 1 MiB"),
-    "a field of 3 MiB": (_changed("Thornton", "Q" * (3 << 20)), "longer than 1 MiB"),
-    "random bytes": (bytes(range(256)) * 8, "header line|damaged"),
     "a PDF": ("%PDF-1.7 ", "it is a PDF"),
     "a web page": (f"<!DOCTYPE html><html><table><tr><td>{SECRET}</td></tr></table></html>", "web page"),
     "XML": ('<?xml version="1.0"?><a/>', "not an EYFS Profile return in XML"),
     "PGP": (f"-----BEGIN PGP MESSAGE-----\n{SECRET}", "encrypted with PGP"),
     "a 7z archive": (b"7z\xbc\xaf\x27\x1c", "send it unpacked"),
-    "half a gzip": (as_gzip(CSV)[: len(as_gzip(CSV)) // 2], "damaged"),
-    "a gzip header": (b"\x1f\x8b\x08", "damaged"),
     "a gzip with a wrong sum": (as_gzip(CSV)[:-8] + bytes(8), "damaged"),
     "a gzip with more behind it": (as_gzip(CSV) + SECRET.encode(), "damaged"),
-    "a gzip of nothing": (as_gzip(b""), "the file is empty"),
     "a gzip of a gzip": (as_gzip(as_gzip(CSV)), "holds another archive"),
-    "a gzip of a zip": (as_gzip(ZIP), "holds another archive"),
     "a gzip of a 7z archive": (as_gzip(b"7z\xbc\xaf\x27\x1c"), "send it unpacked"),
     "an empty zip": (zipped({}), "no extract"),
     "a zip without extract": (zipped({"readme.pdf": b"x"}), "holds no extract"),
     "a zip of two": (zipped({f"{SECRET}.csv": CSV, "b.xlsx": as_xlsx(ROWS)}), "several extracts.*: member 1, member 2"),
-    "a zip of an empty file": (zipped({"a.csv": b""}), "the file is empty"),
-    "a zip of a PDF": (zipped({"a.csv": b"%PDF"}), "it is a PDF"),
     "a zip of a gzip": (zipped({f"{SECRET}.csv.gz": as_gzip(CSV)}), "another archive.*: member 1"),
     "a zip of a hidden gzip": (zipped({"a.csv": as_gzip(CSV)}), "holds another archive"),
     "a zip of a hidden zip": (zipped({"a.csv": ZIP}), "holds another archive"),
     "a zip that leads out": (zipped({"../../../etc/passwd.csv": CSV}), "outside itself"),
     "a zip that leads out on Windows": (zipped({"a\\..\\..\\a.csv": CSV}), "outside itself"),
-    "a zip with an absolute name": (zipped({"/tmp/x.csv": CSV}), "outside itself"),
-    "a zip with a drive": (zipped({"C:\\x.csv": CSV}), "outside itself"),
     "a zip by another method": (_at(ZIP, 8, DIRECTORY + 10, xor=1), "packed or encrypted in a way"),
     "a zip with a password": (_at(ZIP, 6, DIRECTORY + 8, xor=1), "password"),
-    "a zip cut short": (ZIP[:-30], "damaged"),
-    "a zip with a changed byte": (_at(ZIP, 60, xor=255), "damaged|header line|unbalanced"),
     "a zip with a wrong sum": (_at(ZIP, 14, DIRECTORY + 16, xor=255), "damaged"),
     "a zip that names nothing": (ZIP[:DIRECTORY] + ZIP[DIRECTORY:].replace(b"a.csv", b"\0.csv"), "damaged"),
     "parquet, cut short": (as_parquet(ROWS)[:-100], "not a readable Parquet file"),
-    "parquet, cut in two": (as_parquet(ROWS)[:1000], "not a readable Parquet file"),
-    "parquet, four bytes": (b"PAR1", "not a readable Parquet file"),
-    "parquet, a broken footer": (_at(as_parquet(ROWS), *range(-60, -20), xor=255), "Parquet file"),
     "parquet, encrypted": (b"PARE" + bytes(100) + b"PARE", "encrypted"),
     "parquet without columns": (as_parquet(as_arrow(ROWS).select([])), "the file is empty"),
     "parquet, a heading twice": (
         as_parquet(as_arrow([[*row, "1"] for row in ROWS]).rename_columns([*ROWS[0], "sex"])),
         "columns [0-9]+ and [0-9]+ have the same name",
-    ),
-    "parquet, other headings": (
-        as_parquet([[f"x{n}" for n, _ in enumerate(ROWS[0])], *ROWS[1:]]),
-        "missing column",
     ),
     "parquet, text that is not UTF-8": (
         as_parquet(ROWS, compression="none").replace(b"Thornton", b"Thornt\xff\xff"),  # Arrow hands it on as text
@@ -258,19 +223,6 @@ def test_a_file_that_unpacks_to_far_more_is_stopped(
         landing.read()
 
 
-def test_members_of_an_archive_open_as_tables(landing: Landing) -> None:
-    path = landing.put(zipped({"b.csv": as_csv(ROWS, "utf-16"), "a.txt": CSV, "notes.pdf": b"x"}), ".zip")
-    found = list_members(get_content("an archive", path))
-    assert [(content.name, content.called) for content in found] == [
-        ("an archive, member 2", "a.txt"),
-        ("an archive, member 1", "b.csv"),
-    ]
-    known = collect_known_keys(CONTRACTS["eyfsp"], CONTRACT_DIALECT)
-    for content in found:
-        table = open_delimited(content, known, CONTRACT_DIALECT)
-        assert [batch.to_pydict() for batch in table.read(["sex"])] == [{"sex": ["F"] * 3, "source_row": [1, 2, 3]}]
-
-
 def test_numbers_hold_across_blocks(landing: Landing) -> None:
     """An unclosed quotation mark costs one line of a large file, a malformed row itself."""
     total = 3 * BLOCK_BYTES // len(ROW)
@@ -297,7 +249,6 @@ def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
     [
         (as_csv(children({"estab": '="0383"'})), "estab", "0383"),
         (as_csv(children({"surname": '="Smith, of Leeds"'}), quoting=1), "surname", "Smith, of Leeds"),
-        (as_csv(children({"estab": '="0383"'}), quoting=1), "estab", "0383"),
         (CSV.replace(b"2001", b'="0383"'), "estab", "0383"),
     ],
 )
@@ -315,14 +266,11 @@ def test_headings_and_delimiter_of_a_council_file(landing: Landing) -> None:
 @pytest.mark.parametrize(
     ("raw", "encoding", "expected"),
     [
-        ("Zoë".encode(), "windows-1252", "Zoë"),
         ("Zoë €".encode("windows-1252"), "utf-8", "Zoë €"),
-        ("Zoë €".encode("windows-1252"), "iso-8859-1", "Zoë €"),
         ("Zoë".encode() + b" \xeb", "utf-8", "Zoë ë"),
         ("Zoë".encode("cp850"), "cp850", "Zoë"),
         (b"Zo\x81", "windows-1252", "Zo\x81"),
         ("Zoë".encode("windows-1252"), "no-such-encoding", "Zoë"),
-        ("Zoë".encode("windows-1252"), "utf-16", "Zoë"),
     ],
 )
 def test_encodings(landing: Landing, raw: bytes, encoding: str, expected: str) -> None:
@@ -337,23 +285,17 @@ LONDON = "Europe/London"
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (pa.array([1, None, 3], pa.int8()), ["1", None, "3"]),
         (pa.array([9990001234, 2, 3], pa.uint64()), ["9990001234", "2", "3"]),
         (pa.array([2.0, 24.02, float("nan")]), ["2", "24.02", None]),
         (pa.array([9990001234.0, 1e15, 1e300]), ["9990001234", "1000000000000000", "1e+300"]),
-        (pa.array([2.0, 24.02, None], pa.float32()), ["2", "24.02", None]),
-        (pa.array([2.5, 2, None], pa.float16()), ["2.5", "2", None]),
         (pa.array([decimal.Decimal("2.00"), decimal.Decimal("24.02"), None]), ["2", "24.02", None]),
         (pa.array([True, False, None]), ["TRUE", "FALSE", None]),
-        (pa.array([dt.date(2020, 2, 29)] * 3), ["2020-02-29"] * 3),
         (pa.array([dt.datetime(2020, 2, 29, 13, 30)] * 3), ["2020-02-29"] * 3),
         (pa.array([SUMMER] * 3, pa.timestamp("us", tz=LONDON)), ["2020-06-01"] * 3),
         (pa.array([SUMMER - dt.timedelta(hours=1)] * 3, pa.timestamp("ns", tz=LONDON)), ["2020-06-01"] * 3),
         (pa.array(["a", "b", None]).dictionary_encode(), ["a", "b", None]),
-        (pa.array(["a", "b", "Zoë"], pa.large_string()), ["a", "b", "Zoë"]),
         (pa.array(["a", "b", "Zoë"], pa.string_view()), ["a", "b", "Zoë"]),
         (pa.array([b"a", b"b", "Zoë".encode()], pa.binary()), ["a", "b", "Zoë"]),
-        (pa.array([b"a", b"b", b"c"], pa.binary(1)), ["a", "b", "c"]),
         (pa.array([None] * 3, pa.null()), [None] * 3),
     ],
 )
@@ -433,3 +375,83 @@ def test_links_are_followed_within_the_councils_folder_only(landing: Landing, tm
     path.symlink_to(tmp_path / "elsewhere.csv")
     with pytest.raises(ExtractStopped, match="leaves its council's folder"):
         landing.read()
+
+
+ANY = st.text(
+    alphabet=st.characters(codec="utf-8", exclude_characters="\0\ufeff", exclude_categories=["Cs"]), max_size=6
+)
+WESTERN = st.text(alphabet=st.characters(codec="windows-1252", exclude_characters="\0"), max_size=6)
+_UTF8_BY_CHANCE = re.compile(rb"[\xc2-\xf4][\x80-\xbf]")
+"""Letters that nobody writes side by side in Windows-1252, and that are one letter of UTF-8."""
+_PROTECTED = re.compile(r'="[^"\r\n]+"')
+_OTHER_LINE_END = {"\n": "\r", "\r": "\n"}
+"""What the csv module leaves unquoted, though it ends a line as well."""
+AWKWARD = st.text(alphabet="\",;|\t\n'=aé€ ", max_size=8)
+SLOW = examples(150, list(HealthCheck))
+
+
+def _landing() -> Landing:
+    return Landing(Path(tempfile.mkdtemp()))
+
+
+def _trimmed(text: str) -> str:
+    return str(pc.utf8_trim_whitespace(pa.scalar(text)).as_py())
+
+
+def _as_read(value: str) -> str:
+    return _trimmed(value.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@pytest.mark.slow
+@SLOW
+@given(data=st.data())
+def test_a_text_file_reads_back_as_it_was_written(data: st.DataObject) -> None:
+    encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "windows-1252"]))
+    values = AWKWARD | (WESTERN if encoding == "windows-1252" else ANY)
+    names = data.draw(st.lists(values, min_size=1, max_size=12))
+    form = {
+        "delimiter": data.draw(st.sampled_from(",;|\t^~")),
+        "quoting": data.draw(st.sampled_from([0, 1])),
+        "lineterminator": data.draw(st.sampled_from(["\n", "\r\n", "\r"])),
+    }
+    unquoted = _OTHER_LINE_END.get(form["lineterminator"], "none such")
+    assume(
+        not any(unquoted in name or _PROTECTED.fullmatch(name) or _PROTECTED.fullmatch(name[::-1]) for name in names)
+    )
+    landing = _landing()
+    content = as_csv(children(*({"surname": name, "forename": name[::-1]} for name in names)), encoding, **form)
+    assume(encoding != "windows-1252" or not _UTF8_BY_CHANCE.search(content))
+    landing.put(content)
+    read = landing.read()
+    assert read.set_aside == {}
+    assert [(row["surname"], row["forename"]) for row in read.rows.values()] == [
+        (_as_read(name), _as_read(name[::-1])) for name in names
+    ]
+    assert list(read.rows) == list(range(1, len(names) + 1))
+
+
+@pytest.mark.slow
+@SLOW
+@given(names=st.lists(AWKWARD | ANY, min_size=1, max_size=8), shared=st.booleans())
+def test_a_workbook_reads_back_as_it_was_written(names: list[str], shared: bool) -> None:
+    assume(all(name.isprintable() or name.strip("\n\t").isprintable() for name in names))
+    assume(not any(name.startswith("=") or "_x" in name for name in names))
+    landing = _landing()
+    content = as_xlsx(children(*({"surname": name} for name in names)))
+    landing.put(with_shared_strings(content) if shared else content, ".xlsx")
+    read = landing.read()
+    assert [row["surname"] for row in read.rows.values()] == [_trimmed(name) for name in names]
+    assert list(read.rows) == list(range(1, len(names) + 1))
+
+
+@pytest.mark.slow
+@SLOW
+@given(lines=st.lists(st.text(alphabet='",a\n\r ', max_size=30), max_size=6))
+def test_every_line_of_a_file_with_broken_marks_is_accounted_for(lines: list[str]) -> None:
+    """A row that is whole and stands after the broken ones is never lost with them."""
+    whole = as_csv(children({})[1:]).decode()
+    landing = _landing()
+    landing.put(",".join(EYFSP_HEADER) + "\n" + whole + "".join(line + "\n" for line in lines) + whole * 3)
+    read = landing.read()
+    assert read.rows[1]["surname"] == "Thornton"
+    assert [row["surname"] for row in read.rows.values()].count("Thornton") == 4

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import shutil
 
 import pytest
 
-from assets.intake import deliveries
+from assets.intake import context, deliveries
+from assets.intake.multi_cohort_files import SortedFiles
 from assets.intake.part_reader import PartsReader
 from assets.linkage.arrivals import State, list_arrivals
+from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
+from sources.councils.council_file import CouncilFile
+from sources.councils.dialect import Deletion, Dialect, Parts
 from sources.errors import ExtractStopped
 from sources.extract.landed import find
 from sources.reference.cohorts import Cohort
+from tests.integration.intake.test_csds import REVIEW
 from tests.support.extracts import nhs_number, upn
-from tests.support.intake.desk import COHORT, Desk, reviews
+from tests.support.intake.desk import COHORT, Desk, eyfsp, reviews
+from tests.support.intake.files import zipped
+from tests.support.intake.standards import csds, csds_files, workbook, write_folder
 
-Text = Callable[..., str]
 KEY = ("eyfsp", COHORT, "leeds")
 
 
@@ -36,7 +42,7 @@ def rows(desk: Desk, source: str = "eyfsp", columns: str = "source_row") -> list
     return [(*split_number(number), *rest) for number, *rest in found]
 
 
-def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_counted(desk: Desk, eyfsp: Text) -> None:
+def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_counted(desk: Desk) -> None:
     land(desk, "2026-05.csv", eyfsp(child(1), child(2), child(3)))
     land(desk, "2026-06.csv", eyfsp(child(2, sex="M"), child(3), child(4)))
     quality = desk.take()
@@ -48,7 +54,7 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
     assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F"), (2, 1, "M"), (2, 3, "F")]
 
 
-def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_part_is_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     real = PartsReader._read_group
 
@@ -67,7 +73,7 @@ def test_each_part_is_read_once(desk: Desk, eyfsp: Text, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_a_late_part_is_ordered_by_the_date_in_its_name(desk: Desk, eyfsp: Text) -> None:
+def test_a_late_part_is_ordered_by_the_date_in_its_name(desk: Desk) -> None:
     land(desk, "2026-06.csv", eyfsp(child(1, sex="M"), child(2)))
     desk.take()
     land(desk, "2026-05.csv", eyfsp(child(1, sex="F"), child(3)))
@@ -75,7 +81,7 @@ def test_a_late_part_is_ordered_by_the_date_in_its_name(desk: Desk, eyfsp: Text)
     assert sorted(row[2:] for row in rows(desk, columns="sex")) == [("F",), ("F",), ("M",)]
 
 
-def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, eyfsp: Text) -> None:
+def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk) -> None:
     land(desk, "one.csv", eyfsp(child(1), child(2)))
     land(desk, "other.csv", eyfsp(child(2, sex="M"), child(3)))
     with pytest.raises(ExtractStopped, match="parts 1 and 2 contradict each other"):
@@ -87,7 +93,7 @@ def test_parts_that_contradict_one_another_in_no_order_are_refused(desk: Desk, e
     assert desk.take().rows_kept == 3
 
 
-def test_parts_that_each_hold_the_one_before_are_cumulative(desk: Desk, eyfsp: Text) -> None:
+def test_parts_that_each_hold_the_one_before_are_cumulative(desk: Desk) -> None:
     children = [child(number) for number in range(1, 61)]
     land(desk, "2026-05.csv", eyfsp(*children[:40]))
     land(desk, "2026-06.csv", eyfsp(*children[1:]))
@@ -98,9 +104,7 @@ def test_parts_that_each_hold_the_one_before_are_cumulative(desk: Desk, eyfsp: T
     assert [part.in_force for part in quality.parts.parts] == [39, 20]
 
 
-def test_a_file_of_the_same_name_replaces_it_if_it_holds_most_of_it_and_is_another_part_if_not(
-    desk: Desk, eyfsp: Text
-) -> None:
+def test_a_file_of_the_same_name_replaces_it_if_it_holds_most_of_it_and_is_another_part_if_not(desk: Desk) -> None:
     land(desk, "reviews.csv", eyfsp(child(1), child(2)))
     desk.take()
     land(desk, "reviews.csv", eyfsp(child(3)))
@@ -121,7 +125,7 @@ def test_reviews_are_known_by_number_kind_and_date(desk: Desk) -> None:
     assert rows(desk, "hv_reviews", "review, concern") == [(1, 2, "12M", None), (2, 1, "2-2.5Y", "Y")]
 
 
-def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more(desk: Desk, eyfsp: Text) -> None:
+def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more(desk: Desk) -> None:
     land(desk, "2026-05.csv", eyfsp(child(1), child(2, com_e01="9"), child(3, com_e01="9")))
     land(desk, "2026-06.csv", eyfsp(child(2), child(4, com_e01="9")))
     quality = desk.take()
@@ -134,7 +138,7 @@ def test_rules_name_part_and_row_and_what_a_later_part_puts_right_counts_no_more
     assert "2026-06.csv" in page
 
 
-def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk, eyfsp: Text) -> None:
+def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk) -> None:
     land(desk, "2026-05.csv", eyfsp(*map(child, range(1, 40))))
     land(desk, "2026-06.csv", eyfsp(*(child(number, com_e01="9") for number in range(40, 80))))
     with pytest.raises(ExtractStopped, match=r"leeds/eyfsp/202425, part 2: More than 20% of the rows") as stopped:
@@ -145,7 +149,7 @@ def test_one_wrong_part_stops_the_extract_and_the_others_are_read(desk: Desk, ey
     assert desk.take().rows_kept == 79
 
 
-def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
+def test_an_empty_part_is_a_month_without_news(desk: Desk) -> None:
     """It neither stops the extract nor changes how the others belong together, which are cumulative here."""
     header = f"{eyfsp().splitlines()[0]}\n"
     land(desk, "2026-03.csv", header)
@@ -165,27 +169,7 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk, eyfsp: Text) -> None:
     assert [(part.rows_read, part.in_force) for part in taken.parts.parts] == [(24, 23), (24, 1), (0, 0)]
 
 
-def test_parts_of_any_format_and_form(desk: Desk, eyfsp: Text) -> None:
-    from tests.support.intake.files import as_gzip, as_parquet, as_xlsx, children, zipped
-
-    folder = desk.landing / "leeds" / "eyfsp" / COHORT
-    folder.mkdir(parents=True)
-    (folder / "2026-01.xlsx").write_bytes(as_xlsx(children(child(1))))
-    (folder / "2026-02.parquet").write_bytes(as_parquet(children(child(2), child(1, sex="M"))))
-    (folder / "2026-03.csv.gz").write_bytes(as_gzip(eyfsp(child(3)).encode()))
-    (folder / "2026-04.zip").write_bytes(zipped({"any.csv": eyfsp(child(4))}))
-    (folder / "2026-05.txt").write_text(eyfsp(child(5), delimiter="|"), encoding="utf-16")
-    assert desk.take().rows_kept == 5
-    assert rows(desk, columns="sex")[1] == (2, 2, "M")
-
-
-def test_deletions_of_a_log_of_changes(
-    desk: Desk, eyfsp: Text, tmp_path: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from assets.intake import context
-    from sources.councils.council_file import CouncilFile
-    from sources.councils.dialect import Deletion, Dialect, Parts
-
+def test_deletions_of_a_log_of_changes(desk: Desk, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = Dialect(parts=Parts.CHANGES, deleted=Deletion("Status", ("d", "deleted")))
     monkeypatch.setattr(context, "load_council_file", lambda council: CouncilFile(council, {"eyfsp": changes}))
 
@@ -229,7 +213,7 @@ def take(desk: Desk, cohort: str) -> int | None:
     return desk.intake.ingest(landed).rows_kept
 
 
-def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text) -> None:
+def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk) -> None:
     land_several(desk, "2026-05.csv", eyfsp(child(1, date_of_birth="", academic_year="")))
     with pytest.raises(ExtractStopped, match="no row gives a cohort"):
         take(desk, COHORT)
@@ -241,9 +225,7 @@ def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk, eyfsp: Text)
 
 
 @pytest.mark.slow
-def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_is_set_aside(
-    desk: Desk, eyfsp: Text
-) -> None:
+def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_is_set_aside(desk: Desk) -> None:
     land_several(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2019)))
     take(desk, COHORT)
     silent = {"date_of_birth": "", "academic_year": ""}
@@ -251,8 +233,6 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     land_several(desk, "2026-06.csv", later)
     assert take(desk, COHORT) == 3
     take(desk, BEFORE)
-    from assets.intake.multi_cohort_files import SortedFiles
-
     entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
@@ -260,7 +240,7 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
 
 
 @pytest.mark.slow
-def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk: Desk, eyfsp: Text) -> None:
+def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk: Desk) -> None:
     land_several(desk, "2026-05.csv", eyfsp(born(1, 2018), born(2, 2018), born(3, 2019)))
     assert [take(desk, cohort) for cohort in (BEFORE, COHORT)] == [2, 1]
     land_several(desk, "2026-06.csv", eyfsp(born(1, 2019), born(4, 2019)))
@@ -271,10 +251,6 @@ def test_a_corrected_date_of_birth_takes_the_record_out_of_the_other_cohort(desk
 
 
 def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(desk: Desk) -> None:
-    from tests.integration.intake.test_csds import REVIEW
-    from tests.support.intake.files import zipped
-    from tests.support.intake.standards import csds, csds_files, workbook, write_folder
-
     folder = desk.landing / "leeds" / "hv_reviews" / COHORT
     first, second = (REVIEW | {"local_patient_id": number} for number in ("P1", "P2"))
     write_folder(folder / "2022-05", csds_files(csds([first])))
@@ -294,32 +270,24 @@ def test_sets_of_csds_tables_are_parts_and_a_folder_of_tables_alone_is_whole(des
 
 
 @pytest.mark.slow
-def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk, eyfsp: Text) -> None:
-    from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
-
+def test_the_sensor_sees_parts_and_files_of_several_cohorts(desk: Desk) -> None:
     land(desk, "2026-05.csv", eyfsp(child(1)))
     (only,) = iter_looks(desk.landing)
     land(desk, "2026-06.csv", eyfsp(child(2)))
     (both,) = iter_looks(desk.landing)
     assert both.identity != only.identity
     assert not both.ready
-    folder = desk.landing / "leeds" / "eyfsp" / COHORT
+    folder = desk.landing / "leeds" / "eyfsp"
     for name in ("2026-05.csv.ready", "2026-06.csv.ready"):
-        (folder / name).touch()
+        (folder / COHORT / name).touch()
     (marked,) = iter_looks(desk.landing)
     assert marked.ready
     assert not find_still_arriving(desk.landing, COHORT)
     assert find_not_taken(desk.landing, desk.home) == {COHORT: {"leeds"}}
-    desk.take()
-    assert not find_not_taken(desk.landing, desk.home)
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder / COHORT)
     land_several(desk, "2026-07.csv", eyfsp(born(3, 2019), born(4, 2020)))
-    (desk.landing / "leeds" / "eyfsp" / "2026-07.csv.ready").touch()
+    (folder / "2026-07.csv.ready").touch()
     assert {look.landed.cohort for look in iter_looks(desk.landing)} >= {COHORT, AFTER}
-    take(desk, COHORT)
-    waiting = find_not_taken(desk.landing, desk.home)
-    assert waiting == {AFTER: {"leeds"}}
-    take(desk, AFTER)
-    assert not find_not_taken(desk.landing, desk.home)
+    for cohort, left in ((COHORT, {AFTER: {"leeds"}}), (AFTER, {})):
+        take(desk, cohort)
+        assert find_not_taken(desk.landing, desk.home) == left

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
@@ -11,9 +9,8 @@ from sources.document import render
 from sources.errors import ExtractStopped
 from sources.reference.goals import GOALS
 from tests.support import PROJECT
-from tests.support.intake.desk import EYFSP_HEADER, EYFSP_ROW, Desk, reviews
+from tests.support.intake.desk import EYFSP_ROW, Desk, eyfsp, reviews
 
-Text = Callable[..., str]
 GOOD = [{}] * 9
 SECRET = "Qwyjibo"
 
@@ -44,7 +41,7 @@ ACCEPTED: list[dict[str, str]] = [
 ]
 
 
-def test_each_row_is_rejected_or_warned_of_by_its_own_rule(desk: Desk, eyfsp: Text) -> None:
+def test_each_row_is_rejected_or_warned_of_by_its_own_rule(desk: Desk) -> None:
     """The other rows, among them ones that write the same in another way, are kept."""
     changes = [*GOOD * 3, *ACCEPTED, *({"surname": SECRET} | change for change, _ in (*REJECTED, *WARNED))]
     desk.land(eyfsp(*changes))
@@ -64,26 +61,7 @@ def _first_rows(quality: ExtractQuality) -> list[tuple[str, int]]:
     return [(count.rule, row) for count in quality.rules for row in count.first_rows]
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (",".join(EYFSP_HEADER).replace("com_e01", "com_g01") + "\n", "pre-2021 early learning goals"),
-        (",".join(EYFSP_HEADER) + "\n", "no usable row"),
-    ],
-)
-def test_stops_a_file_that_cannot_be_used(desk: Desk, content: str, message: str) -> None:
-    desk.land(content)
-    with pytest.raises(ExtractStopped, match=rf"leeds/eyfsp/202425\.csv.*{message}"):
-        desk.take()
-
-
-def test_stops_a_whole_file_of_another_council(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp(*[{"la_code": "340"}] * 6, {}))
-    with pytest.raises(ExtractStopped, match="more than half of the rows break another-council"):
-        desk.take()
-
-
-def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk, eyfsp: Text) -> None:
+def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk) -> None:
     desk.land(eyfsp(*GOOD))
     desk.take()
     before = desk.kept(columns="*")
@@ -93,13 +71,6 @@ def test_a_stopped_file_leaves_the_good_one_and_no_trace(desk: Desk, eyfsp: Text
     assert SECRET not in str(stopped.value)
     assert desk.kept(columns="*") == before
     assert not [path for path in desk.home.restricted.iterdir() if path.name.startswith("staging")]
-
-
-def test_two_files_for_one_extract_are_refused(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp())
-    desk.land(eyfsp(), suffix=".csv.gz")
-    with pytest.raises(ExtractStopped, match=r"202425\.csv and 202425\.csv\.gz"):
-        desk.take()
 
 
 def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
@@ -119,7 +90,7 @@ def test_reviews_keep_what_can_be_kept(desk: Desk) -> None:
     }
 
 
-def test_payload_is_typed_and_derived(desk: Desk, eyfsp: Text) -> None:
+def test_payload_is_typed_and_derived(desk: Desk) -> None:
     desk.land(eyfsp({}, {"date_of_birth": "2019-09-01", "postcode": "ls29jt"}, {"postcode": "ZZ99 3VZ"}))
     desk.take()
     assert desk.kept(columns="sex, com_e01, term_of_birth, imd_quintile") == [
@@ -129,7 +100,7 @@ def test_payload_is_typed_and_derived(desk: Desk, eyfsp: Text) -> None:
     ]
 
 
-def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk, eyfsp: Text) -> None:
+def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk) -> None:
     lines = eyfsp(*[{}] * 3, {"com_e01": "7"}, *[{}] * 9).splitlines()
     lines[1] = lines[1].replace("Thornton", '"Thorn\nton"')
     lines[2] += ",one,too,many"
@@ -141,20 +112,11 @@ def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk, eyfs
     assert desk.kept() == [1, 3, *range(6, 14)]
 
 
-def test_a_file_with_many_malformed_rows_is_stopped(desk: Desk, eyfsp: Text) -> None:
+def test_a_file_with_many_malformed_rows_is_stopped(desk: Desk) -> None:
     lines = eyfsp(*[{}] * 90).splitlines()
     desk.land("\n".join([*lines[:70], *(line + ",one,too,many" for line in lines[70:])]) + "\n")
     with pytest.raises(ExtractStopped, match="More than 20% of the rows were rejected"):
         desk.take()
-
-
-def test_only_a_changed_file_is_read_again(desk: Desk, eyfsp: Text) -> None:
-    desk.land(eyfsp())
-    assert not desk.take().unchanged
-    assert desk.take().unchanged
-    desk.land(eyfsp({"sex": "M"}))
-    assert not desk.take().unchanged
-    assert desk.kept(columns="sex") == ["M"]
 
 
 def test_the_page_of_sources_is_the_contracts() -> None:

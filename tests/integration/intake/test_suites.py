@@ -1,16 +1,24 @@
-"""The suites of Great Expectations as files: current, loadable by it, and of every rule that they can judge."""
+"""Great Expectations: its suites as files, with every rule that they can judge, and the process that runs them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from assets.intake import quality
+from assets.intake.deliveries import ExtractQuality
 from sources.contracts import CONTRACTS, Role, Severity
 from sources.contracts.extract_rules import extract_rules, select_payload_rules
-from tests.support.intake.desk import COHORT, Desk
+from tests.support import PROJECT
+from tests.support.daily import first
+from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.waiting import PATIENCE
 
 UPDATE = "python -m assets.intake.quality writes them"
 
@@ -36,7 +44,7 @@ def test_great_expectations_loads_them_and_every_rule_is_there(source: str) -> N
     assert wanted <= rules
 
 
-def test_results_lie_beside_the_report_without_a_value(desk: Desk, eyfsp: Callable[..., str]) -> None:
+def test_results_lie_beside_the_report_without_a_value(desk: Desk) -> None:
     desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
     desk.take()
     said = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.expectations.json").read_text(encoding="utf-8")
@@ -55,3 +63,100 @@ def test_a_rule_across_columns_is_judged_on_what_was_kept(desk: Desk) -> None:
     quality_of = desk.take("hv_reviews")
     (finding,) = [each for each in quality_of.findings if each.rule == "asq3-score-without-age"]
     assert (finding.passed, finding.severity, finding.unexpected_rows) == (False, "warning", 2)
+
+
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+
+from assets.intake import validation_worker
+from assets.intake.quality import ValidationRequest
+from sources.contracts import CONTRACTS
+
+
+def of_one_extract():
+    filled = {column.name: 2 for column in CONTRACTS["eyfsp"].columns}
+    return [ValidationRequest("eyfsp", Path(sys.argv[1]), 30, 0.5, 0.1, None, filled, {})]
+
+
+def process():
+    return validation_worker._start_worker()._process
+
+
+validation_worker.begin()
+exec(sys.argv[2])
+"""
+COMPARE = """
+found = validation_worker.judge(of_one_extract())
+print("great_expectations" in sys.modules)
+from assets.intake import quality
+print(found == quality.judge(of_one_extract()), any(not finding.passed for finding in found[0]))
+"""
+
+
+@pytest.fixture
+def kept(desk: Desk) -> Path:
+    """The rows of an extract that was taken in."""
+    desk.land(eyfsp(*({"urn": str(100_000 + index)} for index in range(30))))
+    assert isinstance(desk.take(), ExtractQuality)
+    return desk.home.extract("eyfsp", COHORT, "leeds").pseudonymised
+
+
+def start(tmp_path: Path, kept: Path | str, body: str) -> subprocess.Popen[str]:
+    """A process that begins to judge and does `body`. Its output ends when all processes have that write to it."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, script, str(kept), body],
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"},  # of libraries, where it judges
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def read_output(process: subprocess.Popen[str]) -> list[str]:
+    return process.communicate(timeout=PATIENCE)[0].splitlines()
+
+
+@pytest.mark.slow
+def test_it_finds_what_would_be_found_here_where_great_expectations_is_never_loaded(tmp_path: Path, kept: Path) -> None:
+    assert read_output(start(tmp_path, kept, COMPARE)) == ["False", "True True"]
+
+
+@pytest.mark.slow
+def test_what_its_end_leaves_open_is_judged_here(tmp_path: Path, kept: Path) -> None:
+    assert read_output(start(tmp_path, kept, f"process().kill(){COMPARE}")) == ["True", "True True"]
+
+
+@pytest.mark.slow
+def test_an_error_in_it_is_met_again_here_and_told_as_any_other(tmp_path: Path, kept: Path) -> None:
+    lines = read_output(start(tmp_path, kept.with_name("none.parquet"), COMPARE))
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "quality.py" in "".join(lines)
+    assert lines[-1].startswith("FileNotFoundError: ")
+
+
+@pytest.mark.parametrize("end", first(2, ["os.kill(os.getpid(), signal.SIGKILL)", "", "raise SystemExit(1)"]))
+def test_it_ends_with_the_process_that_began_it(tmp_path: Path, end: str) -> None:
+    assert read_output(start(tmp_path, "", f"print(process().poll() is None, flush=True); {end}")) == ["True"]
+
+
+def test_an_interruption_from_the_keyboard_ends_both(tmp_path: Path) -> None:
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background process ignores it
+    process = start(tmp_path, "", f"{heard}; print('begun', flush=True); time.sleep(3600)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert read_output(process)[-1] == "KeyboardInterrupt"
+    assert process.returncode == -signal.SIGINT
+
+
+def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    stopped = (
+        "os.kill(process().pid, signal.SIGSTOP); validation_worker.GRACE_SECONDS = 0.5; print('stopped', flush=True)"
+    )
+    process = start(tmp_path, "", stopped)
+    assert read_output(process) == ["stopped"]
+    assert process.returncode == 0

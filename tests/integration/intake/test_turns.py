@@ -66,9 +66,3 @@ def test_who_waits_for_whom(
 ) -> None:
     monkeypatch.setattr(home_lock, "PATIENCE_SECONDS", 0.0)
     assert goes_beside(Home(tmp_path / "home"), first, second) is beside
-
-
-def test_whoever_has_a_cohort_may_take_in_its_extracts(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    with LINKAGE(home), LEEDS(home):
-        assert (home.restricted / "turns" / "cohort=202425.leeds").exists()

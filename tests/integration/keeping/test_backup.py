@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -14,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from assets.home import paths
 from assets.home.home_lock import block_removals
+from assets.home.paths import MadeByLater
 from assets.home.processing_log import Processing, read_entries, record
 from assets.keeping import backup as backups
 from assets.keeping import restore as restoring
@@ -141,16 +142,30 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "something behind": lambda content: content + b"x",
     "no backup": lambda _: b"PK\x03\x04" * 99,
 }
+FORGED: dict[str, tuple[str, object, str]] = {
+    "an absolute name": ("_read_records", lambda _: {"/evil": b"x"}, "is not a backup"),
+    "a name above": ("_read_records", lambda _: {"restricted/../../evil": b"x"}, "is not a backup"),
+    "a name that is not plain": ("_read_records", lambda _: {"restricted/./evil": b"x"}, "is not a backup"),
+    "no MAC of the installation": ("_compute_mac", lambda *_: "00" * 32, "was not made by the installation"),
+    "other content": ("_hash_contents", lambda held: dict.fromkeys(held, "00" * 32), "that its manifest lists"),
+    "a later version": ("FORMAT", 2, "another version of the software"),
+}
+"""What is replaced in the software that makes it: whoever has the recipient's public key can encrypt to it."""
 
 
-@pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_one_changes_nothing(safe: Safe, what: str) -> None:
-    file = safe.backup("records")
-    file.write_bytes(DAMAGE[what](file.read_bytes()))
+@pytest.mark.parametrize("what", [*DAMAGE, *FORGED])
+def test_one_that_is_damaged_or_forged_changes_nothing(safe: Safe, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        if what in FORGED:
+            patched.setattr(backups, *FORGED[what][:2])
+        file = safe.backup("records")
+    if what in DAMAGE:
+        file.write_bytes(DAMAGE[what](file.read_bytes()))
     safe.lose_ledger()
     before = tree(safe.home.root)
-    _refused(safe.restore("records", file, "--yes"), file.name)
+    _refused(safe.restore("records", file, "--yes"), FORGED[what][2] if what in FORGED else file.name)
     assert (tree(safe.home.root), safe.home.ledger.exists()) == (before, False)  # type: ignore[union-attr]
+    assert not Path("/evil").exists()
 
 
 def test_one_that_is_not_for_this_key_installation_or_part(safe: Safe, tmp_path: Path) -> None:
@@ -162,48 +177,6 @@ def test_one_that_is_not_for_this_key_installation_or_part(safe: Safe, tmp_path:
     _refused(other.command("restore", "records", file, *yes, operator), "a backup of another installation")
     operator.chmod(0o644)
     _refused(safe.restore("records", file, "--yes"), "can be read by others than its owner")
-
-
-FORGED = {
-    "absolute": ({"/evil": b"x"}, "is not a backup"),
-    "above": ({"restricted/../../evil": b"x"}, "is not a backup"),
-    "not plain": ({"restricted/./evil": b"x"}, "is not a backup"),
-    "a plain file": ({"restricted/evil": b"x"}, "was not made by the installation"),
-}
-
-
-@pytest.mark.parametrize("what", FORGED)
-def test_one_that_somebody_else_made(safe: Safe, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has the public key of the recipient can encrypt to it; the MAC is of the installation's keys."""
-    held, sentence = FORGED[what]
-    with monkeypatch.context() as patched:
-        patched.setattr(backups, "_read_records", lambda _: held)
-        patched.setattr(backups, "_compute_mac", lambda *_: "00" * 32)
-        file = safe.backup("records")
-    before = tree(safe.home.root)
-    _refused(safe.restore("records", file, "--yes"), sentence)
-    assert tree(safe.home.root) == before
-    assert not Path("/evil").exists()
-
-
-@pytest.mark.parametrize(
-    ("what", "value", "sentence"),
-    [
-        (
-            "_hash_contents",
-            lambda held: {name: hashlib.sha256(b"").hexdigest() for name in held},
-            "that its manifest lists",
-        ),
-        ("FORMAT", 2, "another version of the software"),
-    ],
-)
-def test_files_of_other_content_or_of_a_later_version(
-    safe: Safe, monkeypatch: pytest.MonkeyPatch, what: str, value: object, sentence: str
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(backups, what, value)
-        file = safe.backup("records")
-    _refused(safe.restore("records", file, "--yes"), sentence)
 
 
 def test_keys_that_are_there_are_not_replaced(safe: Safe) -> None:
@@ -382,3 +355,12 @@ def test_old_backups_are_named(safe: Safe) -> None:
     old.write_bytes(b"")
     done = safe.command("backup", "records", "--into", safe.disk("records"), *safe.to("records"))
     assert f"! older than 35 days, so destroy it: {old}" in done.stdout
+
+
+def test_a_home_that_a_later_version_has_worked_on_is_left_alone(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(safe.home.root)
+    monkeypatch.setattr(paths, "software", lambda: "0.0.9")
+    with pytest.raises(MadeByLater, match=r"last worked on by readiness 0\.1\.0, and this is 0\.0\.9: install that"):
+        safe.home.prepare()
+    _refused(safe.command("run", "--cohort", COHORT), "was last worked on by readiness 0.1.0")
+    assert before.items() <= tree(safe.home.root).items()

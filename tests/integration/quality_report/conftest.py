@@ -10,7 +10,7 @@ import pytest
 from assets.intake.deliveries import ExtractQuality
 from tests.support.intake.desk import Desk, desk, eyfsp, keys
 
-__all__ = ["desk", "eyfsp", "keys"]
+__all__ = ["desk", "keys"]
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]
@@ -30,7 +30,7 @@ def deliver(desk: Desk) -> Deliver:
 
 
 @pytest.fixture
-def profiles(eyfsp: Text) -> Text:
+def profiles() -> Text:
     """The text of an EYFS Profile extract in contract form, no two rows alike: one for each mapping of changes."""
 
     def text(*changes: dict[str, str]) -> str:

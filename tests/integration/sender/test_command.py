@@ -12,9 +12,9 @@ from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
 from tests.support.extracts import row, text, upn
-from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk
+from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk, eyfsp
 from tests.support.intake.files import children
-from tests.support.intake.sender import Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.sender import Sender, put, reviews, unsealed
 from tests.support.intake.spreadsheets import as_ods
 
 PLANTED = {

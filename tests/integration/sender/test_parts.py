@@ -10,8 +10,8 @@ import pytest
 
 from assets.intake import parts
 from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT, Desk
-from tests.support.intake.sender import Sender, eyfsp, put
+from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.intake.sender import Sender, put
 
 
 def child(number: int, **changes: str) -> dict[str, str]:

@@ -20,8 +20,8 @@ from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed
 from tests.support.daily import first
-from tests.support.intake.desk import COHORT, Desk
-from tests.support.intake.sender import Sender, eyfsp, put, reviews, rewrite, unsealed
+from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.intake.sender import Sender, put, reviews, rewrite, unsealed
 
 pytestmark = pytest.mark.slow
 

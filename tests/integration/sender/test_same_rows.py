@@ -20,9 +20,9 @@ from sources.extract.landed import Landed, find, list_councils
 from sources.synthetic import generate
 from tests.support.daily import first
 from tests.support.extracts import upn
-from tests.support.intake.desk import COHORT, Desk
+from tests.support.intake.desk import COHORT, Desk, eyfsp
 from tests.support.intake.numbered import numbered_quarantine
-from tests.support.intake.sender import Sender, eyfsp, put, reviews, unsealed
+from tests.support.intake.sender import Sender, put, reviews, unsealed
 
 pytestmark = pytest.mark.slow
 

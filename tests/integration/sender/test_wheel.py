@@ -18,8 +18,8 @@ import pytest
 
 from tests.integration.sender.test_same_rows import EXTRACTS
 from tests.support import PROJECT
-from tests.support.intake.desk import COHORT, Desk
-from tests.support.intake.sender import Sender, eyfsp, put, unsealed
+from tests.support.intake.desk import COHORT, Desk, eyfsp
+from tests.support.intake.sender import Sender, put, unsealed
 from tests.support.site.dom import words
 
 pytestmark = pytest.mark.slow

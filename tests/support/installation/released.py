@@ -14,6 +14,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
+from assets.keeping.forgetting import Forgotten, find_rows
 from assets.linkage.row_numbers import RowNumbers
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
@@ -69,6 +70,11 @@ class Place:
         assert landed
         mark_synthetic(self.landing)
         return Intake(self.landing, self.home, keys or self.keys).ingest(landed)
+
+    def find_rows(self, row: int | None = None, *, linked: bool = True) -> Forgotten:
+        """Find what would be removed with a row of Leeds' EYFS Profile: the planted child's, or a given one."""
+        store = self.home.extract("eyfsp", COHORT, "leeds")
+        return find_rows(store, [self.row("leeds/eyfsp") if row is None else row], self.keys, linked=linked)
 
     def rows(self, name: str) -> set[int]:
         council, source = name.split("/")

@@ -9,6 +9,7 @@ import openpyxl
 import pyarrow as pa
 from openpyxl.workbook.workbook import Workbook
 
+from sources.reference.code_lists import DOMAINS
 from tests.support.intake.corpus import (
     COHORT,
     FORENAME,
@@ -24,14 +25,13 @@ from tests.support.intake.corpus import (
     table,
     text,
 )
-from tests.support.intake.files import as_arrow, as_csv, as_gzip, as_parquet, as_xlsx, zipped
+from tests.support.intake.files import as_arrow, as_csv, as_parquet, as_xlsx, zipped
 from tests.support.intake.standards import census_xml, csds, csds_files, eyfsp_xml
 
 THREE = rows("eyfsp", {}, {}, {})
 SOUND = table(THREE)
 CSV = text(THREE)
 ALL = (1, 2, 3)
-BLANK_ROW = b"," * (len(SOUND[0]) - 1) + b"\n"
 
 
 def cases() -> Iterator[Case]:
@@ -103,40 +103,26 @@ def _dates() -> Iterator[Case]:
 
 def _lines() -> Iterator[Case]:
     header, first, second, third = CSV.decode().splitlines(keepends=True)
-    malformed, unbalanced, repeated = {"malformed-row"}, {"unbalanced-quote"}, {"repeated-row"}
     for name, content, expected in (
-        ("header alone", header, {"stops": "no usable row"}),
-        ("one row", header + first, {"kept": (1,)}),
         (
             "a footer with totals",
-            header + first + second + third + f"Total,3\nPrinted by {SURNAME}\n",
-            {"kept": ALL, "aside": {4: malformed, 5: malformed}},
+            CSV.decode() + f"Total,3\nPrinted by {SURNAME}\n",
+            {"kept": ALL, "aside": {4: {"malformed-row"}, 5: {"malformed-row"}}},
         ),
         (
             "a mark not closed",
             header + first + second.replace(SURNAME, f'"{SURNAME}') + third,
-            {"kept": (1, 3), "aside": {2: unbalanced}},
+            {"kept": (1, 3), "aside": {2: {"unbalanced-quote"}}},
         ),
         (
             "the header again",
             header + first + header + first,
-            {"kept": (1, 3), "aside": {2: {"repeated-header"}}, "warned": {3: repeated}},
+            {"kept": (1, 3), "aside": {2: {"repeated-header"}}, "warned": {3: {"repeated-row"}}},
         ),
         ("cut in a row", (header + first + second)[:-40], {"stops": "breaks off in its last row"}),
-        ("no header", first + second + third, {"stops": "none of the first lines is a header line"}),
-        ("no line end after the header", header.strip() + first + first, {"stops": "no row has as many fields"}),
     ):
         yield case("eyfsp", f"lines: {name}", content.encode(), **expected)
-    yield case(
-        "eyfsp",
-        "two gzips",
-        as_gzip(CSV) + as_gzip((first + second + third).encode()),
-        ".csv.gz",
-        kept=(1, 2, 3, 4, 5, 6),
-        warned=dict.fromkeys((4, 5, 6), repeated),
-    )
-    bomb = CSV + BLANK_ROW * 400_000
-    yield case("eyfsp", "a gzip bomb", as_gzip(bomb), ".csv.gz", stops="unpacks to far more")
+    bomb = CSV + b"," * (len(SOUND[0]) - 1) + b"\n" * 4_000_000
     yield case("eyfsp", "a zip bomb", zipped({f"{SURNAME}.csv": bomb}), ".zip", stops="unpacks to far more")
 
 
@@ -145,16 +131,6 @@ def _workbooks() -> Iterator[Case]:
 
     def called_as_a_child(book: Workbook) -> None:
         book.worksheets[0].title = f"{FORENAME} {SURNAME}"
-
-    def no_heading(book: Workbook) -> None:
-        called_as_a_child(book)
-        book.worksheets[0].delete_rows(1)
-
-    def two_sheets(book: Workbook) -> None:
-        book.copy_worksheet(book.worksheets[0]).title = SURNAME
-
-    def formula(book: Workbook) -> None:
-        book.worksheets[0].cell(3, column["surname"]).value = f'=CONCAT("{SURNAME}")'
 
     def merged(book: Workbook) -> None:
         at = column["surname"]
@@ -169,41 +145,24 @@ def _workbooks() -> Iterator[Case]:
         book.worksheets[0].cell(900, 1).value = "Total"
 
     for change, expected in (
-        (called_as_a_child, {"kept": ALL}),
-        (no_heading, {"stops": "no visible sheet"}),
-        (two_sheets, {"stops": "[Ss]everal sheets.*sheet 1, sheet 2"}),
-        (formula, {"stops": "holds a formula.*sheet 1, [A-Z]+3"}),
-        (merged, {"kept": ALL, "warned": {3: {"surname-blank"}}}),
-        (since_1904, {"kept": ALL}),
-        (far_below, {"kept": ALL, "aside": {899: {"garbled-row"}}}),
+        (called_as_a_child, {}),
+        (merged, {"warned": {3: {"surname-blank"}}}),
+        (since_1904, {}),
+        (far_below, {"aside": {899: {"garbled-row"}}}),
     ):
-        yield case("eyfsp", f"workbook: {change.__name__}", as_xlsx(SOUND, change), ".xlsx", **expected)
+        yield case("eyfsp", f"workbook: {change.__name__}", as_xlsx(SOUND, change), ".xlsx", kept=ALL, **expected)
 
 
 def _xml() -> Iterator[Case]:
     sound = eyfsp_xml(THREE).replace(b"<LEA>383</LEA>", b"")
-    root, census = sound.index(b"<CTfile"), census_xml(THREE)
-    entity = b'<!DOCTYPE x [<!ENTITY a "Qwyjibo">]>'
-    not_read = "XML file, which is not read for this source"
+    census, not_read = census_xml(THREE), "XML file, which is not read for this source"
+    twice = sound.replace(b"<Component>E02</Component>", b"<Component>E01</Component>", 1)
+    of_three = sound.replace(b"<Result>2</Result>", b"<Result>3</Result>", 1)
     for name, source, content, expected in (
-        ("sound", "eyfsp", sound, {"kept": ALL}),
-        ("an entity", "eyfsp", sound[:root] + entity + sound[root:], {"stops": "document type"}),
-        ("two roots", "eyfsp", sound + sound[root:], {"stops": "not well-formed"}),
-        (
-            "a component twice",
-            "eyfsp",
-            sound.replace(b"<Component>E02</Component>", b"<Component>E01</Component>", 1),
-            {"kept": (2, 3), "aside": {1: {"com_e02-blank"}}},
-        ),
-        (
-            "a goal of 3",
-            "eyfsp",
-            sound.replace(b"<Result>2</Result>", b"<Result>3</Result>", 1),
-            {"kept": (2, 3), "aside": {1: {"com_e01-invalid"}}},
-        ),
+        ("a component twice", "eyfsp", twice, {"kept": (2, 3), "aside": {1: {"com_e02-blank"}}}),
+        ("a goal of 3", "eyfsp", of_three, {"kept": (2, 3), "aside": {1: {"com_e01-invalid"}}}),
         ("a return", "school_census", sound, {"stops": "looks like your EYFS Profile return"}),
         ("a census", "school_census", census, {"stops": not_read}),
-        ("a census of another", "early_years_census", census, {"stops": not_read}),
         ("a census for a return", "eyfsp", census, {"stops": "no pupil has a result of an early learning goal"}),
     ):
         yield case(source, f"xml: {name}", content, ".xml", **expected)
@@ -212,36 +171,20 @@ def _xml() -> Iterator[Case]:
 def _csds() -> Iterator[Case]:
     tables = csds(rows("hv_reviews", {}, {}, {}))
     files = csds_files(tables)
-    activity, tool, score = "CARE ACTIVITY IDENTIFIER", "CODED ASSESSMENT TOOL TYPE (SNOMED CT)", "PERSON SCORE"
+    activity, score, people = "CARE ACTIVITY IDENTIFIER", "PERSON SCORE", "CYP001_2024-25.csv"
 
     def changed(table: str, change: Callable[[list[Row]], list[Row]]) -> dict[str, str]:
         return csds_files({**tables, table: change([dict(row) for row in tables[table]])})
 
     high = changed("CYP612", lambda rows: [row | ({score: "61"} if row[activity] == "A1" else {}) for row in rows])
-    domains = ("communication", "gross_motor", "fine_motor", "problem_solving", "personal_social")
+    without = changed("CYP202", lambda rows: [rows[0], rows[2]])
+    one_more = files | {people: files[people] + f"{SURNAME},one\n"}
     for name, content, expected in (
         ("every score twice", changed("CYP612", lambda rows: rows * 2), {"kept": ALL}),
-        (
-            "an unknown tool",
-            changed("CYP612", lambda rows: [*rows, {activity: "A1", tool: "999999999", score: SURNAME}]),
-            {"kept": ALL},
-        ),
-        ("scores of 61", high, {"kept": ALL, "warned": {2: {f"asq3_{name}-invalid" for name in domains}}}),
-        (
-            "no activity",
-            changed("CYP202", lambda rows: [rows[0], rows[2]]),
-            {"kept": (1, 2), "aside": {9: {"assessment-without-activity"}}},
-        ),
-        (
-            "a malformed person",
-            files | {"CYP001_2024-25.csv": files["CYP001_2024-25.csv"] + f"{SURNAME},one\n"},
-            {"kept": ALL, "aside": {4: {"malformed-row-cyp001"}}},
-        ),
-        (
-            "a heading twice",
-            files | {"CYP001_2024-25.csv": files["CYP001_2024-25.csv"].replace("GIVEN NAME", "FAMILY NAME")},
-            {"stops": "twice"},
-        ),
+        ("scores of 61", high, {"kept": ALL, "warned": {2: {f"{domain}-invalid" for domain in DOMAINS}}}),
+        ("no activity", without, {"kept": (1, 2), "aside": {9: {"assessment-without-activity"}}}),
+        ("a malformed person", one_more, {"kept": ALL, "aside": {4: {"malformed-row-cyp001"}}}),
+        ("a heading twice", files | {people: files[people].replace("GIVEN", "FAMILY")}, {"stops": "twice"}),
         ("another file beside", files | {f"{SURNAME}.csv": f"{SURNAME},{POSTCODE}\n"}, {"kept": ALL}),
         ("an empty table", files | {"CYP202_2024-25.csv": ""}, {"stops": "CYP202.*empty"}),
     ):
@@ -252,16 +195,8 @@ def _csds() -> Iterator[Case]:
 def _parquet() -> Iterator[Case]:
     for name, column, values, expected in (
         ("lists", "surname", pa.array([[SURNAME]] * 3), {"stops": "lists.*surname"}),
-        ("bytes", "surname", pa.array([b"Qwyjibo\xff\xfe"] * 3), {"stops": "bytes.*surname"}),
-        ("dates", "date_of_birth", pa.array([dt.date(2019, 11, 23)] * 3), {"kept": ALL}),
-        (
-            "not a number",
-            "com_e01",
-            pa.array([2.0, float("nan"), 1.0]),
-            {"kept": (1, 3), "aside": {2: {"com_e01-blank"}}},
-        ),
+        ("not a number", "com_e01", pa.array([2, float("nan"), 1]), {"kept": (1, 3), "aside": {2: {"com_e01-blank"}}}),
         ("truth values", "com_e01", pa.array([True] * 3), {"stops": "no usable row"}),
-        ("nulls", "surname", pa.array([None, SURNAME, SURNAME]), {"kept": ALL, "warned": {1: {"surname-blank"}}}),
     ):
         frame = as_arrow(SOUND).set_column(SOUND[0].index(column), column, values)
         yield case("eyfsp", f"parquet: {name}", as_parquet(frame), ".parquet", **expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,17 @@ from sources.extract.landed import find
 from tests.support.extracts import COHORT, PERSON, columns, row, text
 from tests.support.intake.numbered import numbered, numbered_quarantine
 
+DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
 EYFSP_HEADER = [name for name in columns("eyfsp") if name != "nhs_number"]
 EYFSP_ROW = {name: value for name, value in row("eyfsp").items() if name in EYFSP_HEADER}
 _SAID = ("review", "asq3_months", *PERSON)
 REVIEW_ROW = dict.fromkeys(columns("hv_reviews"), "") | {name: row("hv_reviews")[name] for name in _SAID}
 REVIEW_ROW |= {"review_date": "2022-05-01", "asq3_communication": "24.02"}
+
+
+def eyfsp(*changes: dict[str, str], delimiter: str = ",") -> str:
+    """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
+    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter)
 
 
 def reviews(*changes: dict[str, str]) -> str:
@@ -88,21 +94,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 @pytest.fixture
 def desk(tmp_path: Path, keys: KeyRing) -> Desk:
-    landing = tmp_path / "landing"
+    return make_desk(tmp_path, keys)
+
+
+def make_desk(folder: Path, keys: KeyRing) -> Desk:
+    """Return an installation with a postcode directory."""
+    landing, home = folder / "landing", Home(folder / "home")
     (landing / "reference").mkdir(parents=True)
-    (landing / "reference" / "postcode_directory.csv").write_text(
-        "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
-    )
-    home = Home(tmp_path / "home")
+    (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
     return Desk(landing, home, Intake(landing, home, keys), keys)
-
-
-@pytest.fixture
-def eyfsp() -> Callable[..., str]:
-    """Return a function for the text of an EYFS Profile extract: one row for each mapping of changed values."""
-
-    def written(*changes: dict[str, str], delimiter: str = ",", header: list[str] | None = None) -> str:
-        _, body = text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER, delimiter).split("\n", 1)
-        return delimiter.join(header or EYFSP_HEADER) + "\n" + body
-
-    return written

@@ -83,6 +83,18 @@ def as_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workboo
     return saved(book)
 
 
+def as_sheets(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
+    """Return a workbook with several sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        sheet.sheet_state = "hidden" if name in hidden else "visible"
+        for row in rows:
+            sheet.append(list(row))
+    return saved(book)
+
+
 def saved(book: openpyxl.Workbook) -> bytes:
     file = io.BytesIO()
     book.save(file)

@@ -35,17 +35,13 @@ def _writable(rows: Table) -> Table:
 
 FORMS: dict[str, Form] = {
     "csv": (".csv", as_csv),
-    "byte-order mark": (".csv", lambda rows: as_csv(rows, "utf-8-sig")),
     "utf-16": (".txt", lambda rows: as_csv(rows, "utf-16", delimiter="\t")),
     "utf-16-le without mark": (".csv", lambda rows: as_csv(rows, "utf-16-le")),
-    "utf-16-be without mark": (".csv", lambda rows: as_csv(rows, "utf-16-be")),
     "utf-32": (".csv", lambda rows: as_csv(rows, "utf-32")),
     "windows-1252": (".csv", lambda rows: as_csv(_western(rows), "windows-1252")),
     "iso-8859-1": (".psv", lambda rows: as_csv(rows, "iso-8859-1", delimiter="|")),
     "quoted": (".csv", lambda rows: as_csv(rows, quoting=1, lineterminator="\r\n")),
-    "carriage returns": (".csv", lambda rows: as_csv(rows, lineterminator="\r")),
     "semicolon": (".CSV", lambda rows: as_csv(rows, delimiter=";")),
-    "caret": (".txt", lambda rows: as_csv(rows, delimiter="^")),
     "tilde": (".txt", lambda rows: as_csv(rows, delimiter="~")),
     "gzip": (".csv.gz", lambda rows: as_gzip(as_csv(_western(rows), "windows-1252"))),
     "gzip of utf-16": (".csv.gz", lambda rows: as_gzip(as_csv(rows, "utf-16"))),
@@ -57,18 +53,13 @@ FORMS: dict[str, Form] = {
     "old workbook": (".xls", lambda rows: as_xls({"Children": _typed(rows)})),
     "binary workbook": (".xlsb", lambda rows: as_xlsb({"Children": _typed(rows)})),
     "open document": (".ods", lambda rows: as_ods({"Children": _typed(rows)})),
-    "open document in a zip": (".zip", lambda rows: zipped({"export.ods": as_ods({"Children": _typed(rows)})})),
     "parquet": (".parquet", as_parquet),
     "typed parquet": (".parquet", lambda rows: as_parquet(_typed(rows))),
-    "parquet in a zip": (".zip", lambda rows: zipped({"export.parquet": as_parquet(rows)})),
     "workbook called csv": (".csv", as_xlsx),
-    "workbook called xls": (".xls", as_xlsx),
     "gzip called csv": (".csv", lambda rows: as_gzip(as_csv(rows))),
     "parquet called csv": (".csv", as_parquet),
     "zip called csv": (".csv", lambda rows: zipped({"export.txt": as_csv(rows)})),
     "csv called xlsx": (".xlsx", as_csv),
-    "csv called gzip": (".csv.gz", as_csv),
-    "csv called parquet": (".parquet", as_csv),
 }
 
 

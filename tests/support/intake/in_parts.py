@@ -1,15 +1,23 @@
-"""Numbered children in Leeds' EYFS Profile, whose extract comes in parts."""
+"""Leeds' EYFS Profile, which comes in parts, with a landing folder, a home folder and keys."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from assets.home.paths import Home
-from assets.intake import deliveries
+from assets.home.paths import ExtractStore, Home
+from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
+from assets.intake.parts import PartStore
+from assets.keeping.withdrawing import Withdrawn, withdraw
+from assets.linkage.link import derive_confidential_tables, link_cohort
 from privacy.keys import KeyRing
 from sources.extract.landed import find
-from tests.support.extracts import COHORT, nhs_number, row, upn
+from tests.support.extracts import COHORT, nhs_number, row, text, upn
+from tests.support.intake.numbered import numbered
+
+REASON = "It is of Bradford."
 
 
 def child(number: int, **changes: str) -> dict[str, str]:
@@ -19,8 +27,66 @@ def child(number: int, **changes: str) -> dict[str, str]:
     return row("eyfsp", names, numbers, changes)
 
 
-def take(landing: Path, home: Home, keys: KeyRing) -> deliveries.ExtractQuality:
-    """Ingest the extract that is in landing."""
-    landed = find(landing, "leeds", "eyfsp", COHORT)
-    assert landed
-    return Intake(landing, home, keys).ingest(landed)
+@dataclass
+class Parts:
+    """The extract below a folder; its keys are made when they are first used."""
+
+    root: Path
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        folder = self.root / "keys"
+        return KeyRing.load(folder) if folder.exists() else KeyRing.create(folder)
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root / "home")
+
+    @property
+    def store(self) -> ExtractStore:
+        return self.home.extract("eyfsp", COHORT, "leeds")
+
+    @property
+    def numbers(self) -> list[int]:
+        """The parts whose rows are kept."""
+        return [part.number for part in PartStore(self.store).list_kept()]
+
+    @property
+    def sexes(self) -> list[str]:
+        return sorted(numbered(self.home, self.keys, "eyfsp", "leeds")["sex"].to_pylist())
+
+    def send(self, name: str, *rows: dict[str, str], folder: str = COHORT) -> Path:
+        """Write a file into the folder of the cohort, or of the source for a file of several cohorts."""
+        path = self.landing / "leeds" / "eyfsp" / folder / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(rows))
+        return path
+
+    def send_thirty_and_ten(self) -> None:
+        """Send thirty children in January; in February three of them with another sex, and ten of another council.
+
+        Thirty-five rows are expected.
+        """
+        (self.landing / "reference").mkdir(parents=True)
+        expected = f"council,source,cohort,rows\nleeds,eyfsp,{COHORT},35\n"
+        (self.landing / "reference" / "expected_rows.csv").write_text(expected)
+        self.send("2026-01", *map(child, range(30)))
+        self.send("2026-02", *(child(n, sex="M") for n in range(3)), *map(child, range(100, 110)))
+
+    def take(self, cohort: str = COHORT) -> ExtractQuality:
+        """Ingest the extract that is in landing."""
+        landed = find(self.landing, "leeds", "eyfsp", cohort)
+        assert landed
+        return Intake(self.landing, self.home, self.keys).ingest(landed)
+
+    def link(self) -> None:
+        """Link the cohort and derive its tables."""
+        link_cohort(self.store.cohort_store, ["leeds"], self.keys)
+        derive_confidential_tables(self.store.cohort_store, ["leeds"], self.keys)
+
+    def withdraw(self, number: int, reason: str = REASON) -> tuple[list[Withdrawn], list[str]]:
+        return withdraw(self.landing, self.store, self.keys, number, reason)

@@ -12,17 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from assets.home.paths import Home
-from assets.intake.ingest import Intake
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines.council_cli import main
 from privacy.doors import sealed
 from privacy.keys import SENDER_KEYS, KeyRing
-from tests.support.extracts import text
 from tests.support.intake import desk as intake
-from tests.support.intake.desk import COHORT, EYFSP_HEADER, EYFSP_ROW, Desk
-
-DIRECTORY = "postcode,lsoa21cd,imd_decile\nLS1 4AP,E01000001,1\nLS2 9JT,E01000002,10\n"
+from tests.support.intake.desk import COHORT, DIRECTORY, Desk, make_desk
 
 
 @dataclass
@@ -88,14 +83,7 @@ def sender(tmp_path: Path, sender_keys: Path) -> Sender:
 @pytest.fixture
 def place_at(tmp_path: Path, keys: KeyRing) -> Callable[[str], Desk]:
     """Return a function that creates a named pipeline with the same keys."""
-
-    def make(name: str) -> Desk:
-        landing, home = tmp_path / name / "landing", Home(tmp_path / name / "home")
-        (landing / "reference").mkdir(parents=True)
-        (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)
-        return Desk(landing, home, Intake(landing, home, keys), keys)
-
-    return make
+    return lambda name: make_desk(tmp_path / name, keys)
 
 
 @pytest.fixture
@@ -108,11 +96,6 @@ def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") 
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(path, folder / path.name))
-
-
-def eyfsp(*changes: dict[str, str]) -> str:
-    """Return the text of an EYFS Profile extract: one row for each mapping of changed values."""
-    return text((EYFSP_ROW | change for change in changes or ({},)), EYFSP_HEADER)
 
 
 def reviews(*changes: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from tests.support.intake.files import zipped
+from tests.support.intake.files import as_sheets, zipped
 
 Cells = Sequence[Sequence[object]]
 Sheets = Mapping[str, Cells]
@@ -279,3 +279,6 @@ def _number(value: object) -> float:
         return float((value - _EPOCH).days)
     assert isinstance(value, (int, float))
     return float(value)
+
+
+WRITERS: dict[str, Callable[..., bytes]] = {".xlsx": as_sheets, ".xls": as_xls, ".xlsb": as_xlsb, ".ods": as_ods}

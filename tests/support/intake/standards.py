@@ -5,20 +5,17 @@ Each writer takes rows under contract names; `children` and `reviews` are some w
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
-
-import openpyxl
 
 from sources.contracts import CONTRACTS
 from sources.reference.code_lists import ASQ_SE2, DOMAINS, load_snomed_codes
 from sources.reference.goals import GOALS
 from tests.support.extracts import nhs_number, upn
 from tests.support.extracts import row as sound_row
+from tests.support.intake.files import as_csv, as_sheets
 
 Row = Mapping[str, str]
 Rows = Sequence[Row]
@@ -79,8 +76,7 @@ def reviews() -> list[dict[str, str]]:
 
 def contract_csv(source: str, rows: Rows) -> str:
     """Return CSV text under contract names."""
-    header = [column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)]
-    return _csv(header, rows)
+    return _csv([column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows)
 
 
 def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: str = "") -> bytes:
@@ -179,20 +175,9 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
 
 def workbook(tables: Tables) -> bytes:
     """Return a workbook with one sheet per table and every cell as text."""
-    book = openpyxl.Workbook()
-    book.active.title = "Read me"
-    for table, rows in tables.items():
-        sheet = book.create_sheet(f"{table} 2024-25")
-        for row in (list(rows[0]), *(list(row.values()) for row in rows)):
-            sheet.append(row)
-    buffer = io.BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
+    sheets = {f"{table} 2024-25": [[*rows[0]], *([*row.values()] for row in rows)] for table, rows in tables.items()}
+    return as_sheets({"Read me": []} | sheets)
 
 
-def _csv(header: Iterable[str], rows: Rows) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(header), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _csv(header: Sequence[str], rows: Rows) -> str:
+    return as_csv([header, *([row.get(name, "") for name in header] for row in rows)]).decode()

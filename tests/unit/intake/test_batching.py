@@ -72,12 +72,6 @@ def test_outcomes_come_in_order_and_a_failure_is_the_extracts_own() -> None:
     assert sum(shared.judged) == 3
 
 
-def test_nothing_is_made_ready_for_extracts_that_want_nothing() -> None:
-    shared = Shared()
-    assert list(batching.run_batches([(1, unchanged("c"))], shared.answers, shared.judge)) == ["c"]
-    assert (shared.tokenised, shared.judged) == ([], [])
-
-
 def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "EXTRACTS_TOGETHER", 3)
     shared, names = Shared(), [f"{number}" for number in range(20)]
@@ -85,12 +79,6 @@ def test_many_go_together_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found == [f"{name} {name}" for name in names]
     assert sorted(shared.tokenised) == [2, *[3] * 6]
     assert sum(shared.judged) == len(names)
-
-
-def test_few_do_not_wait_for_one_another() -> None:
-    shared, names = Shared(), [f"{number}" for number in range(8)]
-    assert len(list(batching.run_batches([(1, small(name)) for name in names], shared.answers, shared.judge))) == 8
-    assert shared.tokenised == [2, 2, 2, 2]
 
 
 def test_an_error_while_one_is_put_in_place_is_raised() -> None:

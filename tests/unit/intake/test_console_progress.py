@@ -10,9 +10,7 @@ from assets.intake.console_progress import iter_progress_lines
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.quality import HOLD, Finding
 from assets.intake.quality_report.profile import Profile
-from assets.pseudonymise.findings import RuleCount
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
-from sources.contracts.people import OF_MANY
 from sources.diagnosis.wrong_cohort_or_council import BORN, OtherOrigin
 from tests.support.intake.corpus import COHORT
 
@@ -26,11 +24,6 @@ WHERE = f"Reports to send back: {HOME.cohort(COHORT).reports('<council>')}/counc
 
 def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:
     return list(iter_progress_lines(HOME, {COHORT}, taken, any_stopped))
-
-
-def test_extracts_with_nothing_wrong_are_told_together() -> None:
-    others = [replace(SOUND, council=council) for council in ("leeds", "halton")]
-    assert lines(SOUND, *others) == ["3 extracts of 2 councils read, every row kept", WHERE]
 
 
 def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
@@ -50,12 +43,3 @@ def test_what_was_read_before_is_not_told_again() -> None:
     assert lines(before) == ["1 extract unchanged since it was read"]
     assert lines(before, any_stopped=True)[1:] == [WHERE]
     assert lines() == []
-
-
-def test_the_intake_says_what_is_in_doubt_and_not_that_a_release_is_held() -> None:
-    """In a demonstration of a small size the number of rows holds nothing."""
-    few = Finding(FAR_FROM_EXPECTED.id, "", None, HOLD, False, None, "")
-    count = RuleCount(OF_MANY["nhs_number"].id, "warn", "", OF_MANY["nhs_number"].columns, 270, (1,))
-    said = lines(replace(SOUND, rows_read=270, rows_kept=270, findings=(few,), rules=(count,)))[0]
-    assert said.endswith("number of rows: under 10% of expected; nhs_number shared by many children")
-    assert "held" not in said

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from assets.intake.parts import Part
 from assets.intake.resolve_parts import Ordered, Resolved, resolve
 from sources.councils.dialect import Parts
-from sources.errors import ExtractStopped
 
 
 @dataclass(frozen=True)
@@ -138,10 +137,3 @@ def test_a_row_that_says_the_same_again_keeps_its_key_unless_something_else_was_
     one, other = Row(1, 0), Row(1, 1)
     assert in_force(composed([[one], [one]], None)) == [100]
     assert in_force(composed([[one], [other], [one]], None)) == [300]
-
-
-def test_two_that_contradict_in_no_order_are_refused_and_two_that_agree_are_not() -> None:
-    parts = [[Row(1, 0), Row(2, 0)], [Row(2, 0), Row(3, 0)]]
-    assert len(in_force(composed(parts, None, ties=[0, 0]))) == 3
-    with pytest.raises(ExtractStopped, match="parts 1 and 2 contradict each other"):
-        composed([*parts[:1], [Row(2, 1)]], None, ties=[0, 0])

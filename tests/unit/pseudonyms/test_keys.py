@@ -9,19 +9,7 @@ from pathlib import Path
 import pytest
 
 from privacy import keys
-from privacy.keys import (
-    DEMONSTRATION_FILE,
-    INTAKE,
-    LINKAGE,
-    LINKED_UNDER,
-    PAIRS,
-    PIPELINE_KEYS,
-    SENDER,
-    SENDER_KEYS,
-    SIGNING_FILE,
-    KeyProblem,
-    KeyRing,
-)
+from privacy.keys import KeyProblem, KeyRing
 
 
 @pytest.fixture
@@ -32,7 +20,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_created_set_loads_and_is_private(directory: Path) -> None:
     ring = KeyRing.load(directory)
-    assert set(ring.fingerprints) == {*PIPELINE_KEYS, *PAIRS}
+    assert set(ring.fingerprints) == {*keys.PIPELINE_KEYS, *keys.PAIRS}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
     assert len(ring.signing_key.sign(b"x")) == 64
@@ -45,14 +33,14 @@ def test_create_never_replaces(directory: Path) -> None:
 
 def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
     ring = KeyRing.create(tmp_path / "keys", at_sender=True)
-    assert set(ring.fingerprints) == set(SENDER_KEYS)
+    assert set(ring.fingerprints) == set(keys.SENDER_KEYS)
     assert not ring.holds("linker")
     with pytest.raises(KeyProblem, match=r"linker\.key"):
         ring.derive_subkey("linker", "any")
     with pytest.raises(KeyProblem, match="missing"):
         KeyRing.load(tmp_path / "keys")
     with pytest.raises(KeyProblem, match=r"intake\.pub\.pem is missing; ask whoever runs the pipeline"):
-        KeyRing.load(tmp_path / "keys", SENDER)
+        KeyRing.load(tmp_path / "keys", keys.SENDER)
     with pytest.raises(KeyProblem, match=r"row\.key is missing"):
         ring.rotate(tmp_path / "next")
     assert not (tmp_path / "next").exists()
@@ -61,7 +49,7 @@ def test_a_sender_needs_no_linker_key(tmp_path: Path) -> None:
 def test_each_holder_has_what_it_needs_and_no_more(directory: Path) -> None:
     for file in ("tokens.pem", "signing.pem"):
         (directory / file).rename(directory.parent / file)
-    intake = KeyRing.load(directory, INTAKE)
+    intake = KeyRing.load(directory, keys.INTAKE)
     assert intake.get_private_key("intake")
     assert intake.get_public_key("tokens")
     with pytest.raises(KeyProblem, match=r"tokens\.pem is needed here"):
@@ -69,7 +57,7 @@ def test_each_holder_has_what_it_needs_and_no_more(directory: Path) -> None:
     linkage = directory.parent / "linkage"
     linkage.mkdir(mode=0o700)
     (directory.parent / "tokens.pem").rename(linkage / "tokens.pem")
-    assert KeyRing.load(linkage, LINKAGE).get_private_key("tokens").public_key() == intake.get_public_key("tokens")
+    assert KeyRing.load(linkage, keys.LINKAGE).get_private_key("tokens").public_key() == intake.get_public_key("tokens")
 
 
 def test_the_key_of_a_demonstration_is_one_in_its_own_set_alone(directory: Path, tmp_path: Path) -> None:
@@ -78,9 +66,9 @@ def test_the_key_of_a_demonstration_is_one_in_its_own_set_alone(directory: Path,
     assert KeyRing.load(own).demonstration_key
     assert KeyRing.load(own).rotate(tmp_path / "next").demonstration_key
     assert KeyRing.load(directory).demonstration_key is None
-    shutil.copy(own / DEMONSTRATION_FILE, directory)
+    shutil.copy(own / keys.DEMONSTRATION_FILE, directory)
     assert KeyRing.load(directory).demonstration_key is None
-    shutil.copy(own / SIGNING_FILE, directory)
+    shutil.copy(own / keys.SIGNING_FILE, directory)
     assert KeyRing.load(directory).demonstration_key is None
 
 
@@ -100,7 +88,7 @@ MISSING = "is missing; if keys were lost, restore their backup first"
         ("signing.pem", NO_PEM, 0o600, "not an Ed25519 private key"),
         *(("epoch", content, 0o600, "number of an epoch") for content in (b"", b"0", b"-1", b"two", b"1.5", b"\xff")),
         *(("nhs.key", None, mode, r"chmod 600 .*nhs\.key") for mode in (0o640, 0o604, 0o644, 0o660)),
-        *((f"{key}.key", b"", 0, MISSING) for key in PIPELINE_KEYS),
+        *((f"{key}.key", b"", 0, MISSING) for key in keys.PIPELINE_KEYS),
         *((name, b"", 0, MISSING) for name in ("signing.pem", "tokens.pem", "intake.pub.pem")),
     ],
 )
@@ -126,15 +114,15 @@ def test_raw_and_hexadecimal_files_hold_the_same_key(directory: Path) -> None:
 
 def test_subkeys_differ_by_key_and_purpose(directory: Path) -> None:
     ring = KeyRing.load(directory)
-    made = {ring.derive_subkey(key, purpose) for key in PIPELINE_KEYS for purpose in ("a", "b")}
-    assert len(made) == 2 * len(PIPELINE_KEYS)
+    made = {ring.derive_subkey(key, purpose) for key in keys.PIPELINE_KEYS for purpose in ("a", "b")}
+    assert len(made) == 2 * len(keys.PIPELINE_KEYS)
     assert ring.derive_subkey("upn", "a") == KeyRing.load(directory).derive_subkey("upn", "a")
 
 
 def test_a_ring_shows_nothing(directory: Path) -> None:
     ring = KeyRing.load(directory)
     shown = repr(ring) + str(ring)
-    for key in PIPELINE_KEYS:
+    for key in keys.PIPELINE_KEYS:
         assert (directory / f"{key}.key").read_text().strip() not in shown
         assert ring.derive_subkey(key, "a").hex() not in shown
     with pytest.raises(TypeError, match="cannot be pickled"):
@@ -145,8 +133,8 @@ def test_rotation_makes_the_next_epoch_and_keeps_keys_that_are_not_about_people(
     old = KeyRing.load(directory)
     new = old.rotate(directory.parent / "next")
     assert (old.epoch, new.epoch, new.rotate(directory.parent / "third").epoch) == (1, 2, 3)
-    same = {name for name in PIPELINE_KEYS if old.fingerprints[name] == new.fingerprints[name]}
-    assert same == set(PIPELINE_KEYS) - set(LINKED_UNDER) == {"input-mac", "row"}
+    same = {name for name in keys.PIPELINE_KEYS if old.fingerprints[name] == new.fingerprints[name]}
+    assert same == set(keys.PIPELINE_KEYS) - set(keys.LINKED_UNDER) == {"input-mac", "row"}
     assert old.signing_key.sign(b"x") == new.signing_key.sign(b"x")
     assert KeyRing.load(directory).fingerprints == old.fingerprints
     with pytest.raises(KeyProblem, match="never replaced in place"):
