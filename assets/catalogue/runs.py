@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import getpass
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +47,7 @@ PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
+"""Tags of the account that started a run with a command, and of the command or other reason."""
 RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
@@ -94,11 +94,6 @@ def tag_partition_range(councils: Iterable[str], cohort: str, known: Sequence[st
         RANGE_START: build_partition_key(known[min(positions)], cohort),
         RANGE_END: build_partition_key(known[max(positions)], cohort),
     }
-
-
-def tag_command(command: str) -> dict[str, str]:
-    """Return tags for a run started by a command: the operating system account and the command."""
-    return {BY: getpass.getuser(), WHY: command}
 
 
 def tag_release(version: str, share: float | None) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
 if TYPE_CHECKING:
+    from pipelines.reports.document import Report
     from sources.reference.cohorts import Cohort
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -107,6 +108,22 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def answer(facts: Any, text: Callable[[], str]) -> None:
     """Print what a command found: as text, or as one JSON document with --json."""
     click.echo(json.dumps(facts, indent=1) if is_json_wanted() else text())
+
+
+def show(report: Report) -> None:
+    """Print a report as text or as one JSON document; with --html write it as a page."""
+    page = write_page(report)
+    answer(report.facts, lambda: f"Page: {page}" if page else report.text())
+
+
+def write_page(report: Report) -> Path | None:
+    """Write a report as a page to the file of --html, and return the file; None without the option."""
+    page: Path | None = click.get_current_context().meta["html"]
+    if page:
+        from privacy.doors import files
+
+        files.write(page, report.page().encode())
+    return page
 
 
 def is_json_wanted() -> bool:
@@ -276,6 +293,13 @@ as_json = click.option(
     expose_value=False,
     callback=lambda ctx, _, wanted: ctx.meta.update(json=wanted),
     help="Answer with one JSON document.",
+)
+as_html = click.option(
+    "--html",
+    type=OUT,
+    expose_value=False,
+    callback=lambda ctx, _, file: ctx.meta.update(html=file),
+    help="Write the answer as a page, to read, print or sign, to this file.",
 )
 everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")

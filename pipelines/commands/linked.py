@@ -1,14 +1,15 @@
-"""Results of the linkage: `readiness link` explains them, and `readiness returns` sends them back to services."""
+"""Results of the linkage: `readiness link` explains them, `review` has people judge them, `returns` sends them back."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, OUT, answer, describe_problem_count, show_progress, stop
+from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
 from pipelines.commands.home_option import add_home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
@@ -17,6 +18,11 @@ from privacy.services import SERVICES
 if TYPE_CHECKING:
     from assets.home.paths import Home
     from sources.reference.cohorts import Cohort
+
+
+_agreements_option = click.option(
+    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+)
 
 
 @click.group()
@@ -74,18 +80,82 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     answer({"file": str(out), "rows": count}, lambda: text)
 
 
+@click.group()
+def review() -> None:
+    """Have people review a sample of links."""
+
+
+@review.command()
+@add_home_option()
+@console.add_cohort_option()
+@_agreements_option
+@console.add_keys_option()
+def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+    """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
+
+    Asked again for the same links, it keeps the sample and seals new sheets.
+    """
+    from assets.linkage.review import draw_review
+    from assets.returns.agreements import load_all
+    from pipelines.opening import opened
+    from privacy.keys import REVIEW, KeyRing
+
+    known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
+    with show_progress("Linking again"):
+        number, sheets = draw_review(opened(home, keys).cohort(cohort.code), known, ring, dt.date.today())
+    lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
+    click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
+    click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
+
+
+@review.command("open")
+@click.argument("file", type=FILE)
+@console.add_own_key_option(required=True)
+@console.add_signer_option("; here the pipeline's", required=True)
+@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
+def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
+    """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
+    from assets.linkage.review import open_sheet as opened
+    from privacy.doors import files
+
+    if out.exists():
+        stop(f"{out} is there already; it is not replaced")
+    files.write(out, opened(file, key_file, signer))
+    click.echo(f"{out}: fill in decision (match, not a match, cannot tell) and reviewer (a code, no name)")
+
+
+@review.command()
+@add_home_option()
+@console.add_cohort_option()
+@click.argument("decisions", type=FILE, nargs=-1, required=True)
+def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+    """Take in the decisions of all reviewers, from sheets saved as CSV.
+
+    Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
+    noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
+    """
+    from assets.linkage.review import take_review
+    from assets.release.record import find_measuring_release
+    from pipelines.opening import opened
+
+    found = opened(home)
+    # a sample is measured once: with other decisions its noisy counts would be of something else
+    if release := find_measuring_release(found.cohort(cohort.code)):
+        stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
+    report = take_review(found.cohort(cohort.code), decisions)
+    click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")
+
+
 @click.command()
 @add_home_option(exists=True)
 @console.add_cohort_option()
-@click.option(
-    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
-)
+@_agreements_option
 @console.add_keys_option()
 def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
-    from pipelines.run import run_returns
+    from pipelines.dagster.executing import open_jobs
 
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
@@ -97,8 +167,9 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    with show_progress("Making returns", in_lines=True):
-        run_returns(Installation.at(home=home.root, keys=keys, agreements=agreements), cohort)
+    folders = Installation.at(home=home.root, keys=keys, agreements=agreements)
+    with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
+        jobs.returns(cohort.code)
 
 
 @click.command()

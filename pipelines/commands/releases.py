@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop, wait_for_yes
+from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:

@@ -10,10 +10,9 @@ import click
 
 from assets.home.loading import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import answer, end, show_progress, stop
+from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
 from pipelines.commands.home_option import add_home_option
 from pipelines.commands.runs import VERSION, release, report_release
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:

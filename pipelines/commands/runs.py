@@ -12,9 +12,8 @@ import click
 
 from assets.home.loading import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import Checked, end, show_progress, stop, wait_for_yes
+from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 from privacy.doors.environment import get_settings
 
@@ -201,12 +200,13 @@ def status(landing: Path, home: Home, cohort: Cohort) -> None:
     """Who has sent what of a cohort, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
-    from pipelines.reports.status import list_council_arrivals, list_open_holds, report
-    from sources.extract.landed import describe_unread_entries
+    from assets.linkage.arrivals import list_arrivals
+    from pipelines.reports.status import list_open_holds, report
+    from sources.extract.landed import describe_unread_entries, list_councils
 
     with show_progress("Looking through landing"):
-        found = list_council_arrivals(landing, home.root, cohort, dt.date.today())
-        made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home.root, cohort))
+        found = list_arrivals(landing, home, cohort, list_councils(landing), dt.date.today())
+        made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home, cohort))
     show(made)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, show_progress, stop
-from pipelines.commands.showing import as_html, write_page
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, as_html, show_progress, stop, write_page
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:

@@ -41,19 +41,21 @@ def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int
         stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
     if is_listening(host, port):
         stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
+    from assets.catalogue.runs import note_councils
     from assets.home.paths import Home
-    from pipelines.dagster.instance import note_taking_part, prepare_storage
+    from pipelines.dagster.instance import open_instance, prepare_storage
+    from sources.extract.landed import list_councils
 
     place = home or Home(get_settings().home)
     place.prepare()
     folder = (landing or get_settings().landing).resolve()
-    note_taking_part(place, folder)
+    if folder.is_dir():
+        with open_instance(place) as opened:
+            note_councils(opened, list_councils(folder))
     environment = build_child_environment(
         DAGSTER_HOME=str(prepare_storage(place)),
         PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which needs 17 more packages
-        **{HOME: str(place.root)},
-        **{LANDING: str(folder)},
-        **{KEYS: str(keys)},
+        **{HOME: str(place.root), LANDING: str(folder), KEYS: str(keys)},
     )
     # `dagster dev` finds the code location by the files in the working directory
     os.chdir(PROJECT)

@@ -12,7 +12,7 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.linkage import assets as linkage_assets
-from pipelines.dagster.schedules import find_last_assessed
+from pipelines.dagster.automation import find_last_assessed
 from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing

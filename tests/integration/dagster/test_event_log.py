@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy
 
 from assets.home.paths import Home
-from pipelines.dagster.event_log import OpenEventLog
-from pipelines.dagster.instance import open_instance
+from pipelines.dagster.instance import OpenEventLog, open_instance
 from privacy.doors.environment import build_child_environment
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.schema import create_schema
 
-from pipelines.dagster.event_log import OpenEventLog
+from pipelines.dagster.instance import OpenEventLog
 
 LOCATION = Path(__file__).with_name("location.py")
 WHERE = {"repositoryName": "__repository__", "repositoryLocationName": "readiness"}

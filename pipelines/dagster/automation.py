@@ -1,4 +1,6 @@
-"""Sensors that start work or raise alerts.
+"""Schedules and sensors that start work, and alerts.
+
+Schedules are off until switched on. None of them spends budget: only a person starts a release.
 
 A complete extract starts the intake of its council and cohort, changed extracts start the linkage, a signed release
 goes on, and a failed run raises an alert.
@@ -8,6 +10,7 @@ job, partition, step and kind of error, and where to read more. It repeats no er
 no count leaves the machine, whatever went wrong.
 """
 
+import datetime as dt
 import hashlib
 import json
 import subprocess
@@ -18,12 +21,34 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from assets.catalogue.runs import COHORTS, COUNCILS, PARTITION, RANGE_END, RANGE_START, WHY, build_partition_key
+from assets.catalogue.runs import (
+    COHORTS,
+    COUNCILS,
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+    RELEASE,
+    WHY,
+    build_partition_key,
+    note_councils,
+    tag_partition_range,
+)
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP as LINKAGE
 from assets.release.sign_off import list_ready_releases
-from pipelines.dagster.arriving import Look, iter_looks
-from pipelines.dagster.jobs import build_publication_run, build_release_run, intake_job, release_job, republish_job
+from ndl_export.facts.directory_files import read_calendar
+from pipelines.dagster.arriving import Look, find_not_taken, iter_looks
+from pipelines.dagster.jobs import (
+    build_publication_run,
+    build_release_run,
+    intake_job,
+    linkage_job,
+    publication_job,
+    release_job,
+    republish_job,
+    retention_job,
+)
+from pipelines.release_calendar import TIMEZONE
 from privacy.doors.environment import ALERT, get_settings
 from privacy.release.policy import Stage
 from sources.extract.landed import list_councils
@@ -44,6 +69,90 @@ _BY_KIND: dict[str, str] = {
     for kind in kinds.split(", ")
 }
 """Advice by kind of error; other kinds get the advice of their job."""
+
+
+@dg.schedule(
+    job=intake_job,
+    cron_schedule="0 2 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each night at 02:00, take in what has landed and was neither taken nor stopped since, one run a cohort: for"
+        " what the landing sensor did not see, or whose intake failed."
+    ),
+)
+def nightly_intake(
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    waiting = find_not_taken(installation.landing, installation.home_folder)
+    known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
+    for cohort, councils in sorted(waiting.items()):
+        # landing may hold a cohort that has no partition
+        if cohort in COHORTS.get_partition_keys():
+            yield dg.RunRequest(
+                run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
+                tags=tag_partition_range(councils, cohort, known)
+                | {WHY: "landed, and neither taken nor stopped since"},
+            )
+    if not waiting:
+        yield dg.SkipReason("everything that has landed is in, or was stopped")
+
+
+@dg.schedule(
+    job=linkage_job,
+    cron_schedule="0 5 2 1,4,9 *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "After each school term, on the second of January, April and September at 05:00, link again the cohort that was"
+        " last assessed: for objections, corrections and look-ups that no new extract brought."
+    ),
+)
+def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    cohort = find_last_assessed(context.scheduled_execution_time.date())
+    yield dg.RunRequest(
+        run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
+        partition_key=cohort,
+        tags={WHY: "linkage of the term"},
+    )
+
+
+def find_last_assessed(day: dt.date) -> str:
+    """Return the cohort whose Profile was last due; returns close at the end of June."""
+    year = day.year - 1 if day.month >= 7 else day.year - 2
+    code = f"{year}{(year + 1) % 100:02d}"
+    keys = COHORTS.get_partition_keys()
+    return code if code in keys else keys[-1]
+
+
+daily_retention = dg.ScheduleDefinition(
+    name="daily_retention",
+    job=retention_job,
+    cron_schedule="30 3 * * *",
+    execution_timezone=TIMEZONE,
+    description="Each day at 03:30, remove what has been kept as long as the retention policy allows.",
+)
+
+
+@dg.schedule(
+    job=publication_job,
+    cron_schedule="30 9 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each day at 09:30, publish the releases that the release calendar (READINESS_CALENDAR) announces for the day."
+        " They were made before, by a person's decision, and held: nothing is measured or charged."
+    ),
+)
+def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    day = context.scheduled_execution_time.date()
+    announced = [each for each in read_calendar(get_settings().calendar) if each.date == day]
+    for each in announced:
+        yield dg.RunRequest(
+            run_key=f"{each.version}-{day}",
+            run_config={"ops": {"publish_op": {"config": {"version": each.version}}}},
+            tags={RELEASE: each.version, WHY: f"announced for {day} at 09:30"},
+        )
+    if not announced:
+        yield dg.SkipReason(f"no release is announced for {day}")
+
 
 Identities = dict[str, dict[str, str]]
 """By partition, the identity of each of its extracts."""
