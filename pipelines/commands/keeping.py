@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_landing_option()
-@console.add_keys_option()
-@console.add_cohort_option("; may be left out with --pseudonym")
-@console.add_council_option("; whose extract")
-@console.add_source_option("; which extract")
+@console.add_option("--landing")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; may be left out with --pseudonym")
+@console.add_option("--council", "; whose extract")
+@console.add_option("--source", "; which extract")
 @click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
@@ -115,10 +115,10 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option(exists=True)
-@console.add_keys_option()
-@console.add_cohort_option("; only files of this one")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; only files of this one")
 @console.yes
 @console.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
@@ -146,8 +146,8 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 @click.command("retention")
 @add_home_option(exists=True)
-@console.add_landing_option()
-@console.add_keys_option()
+@console.add_option("--landing")
+@console.add_option("--keys")
 @console.yes
 @console.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
@@ -176,9 +176,9 @@ def parts_command() -> None:
 
 def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        console.add_cohort_option(),
-        console.add_council_option("; whose extract", required=True),
-        console.add_source_option("; which extract", required=True),
+        console.add_option("--cohort"),
+        console.add_option("--council", "; whose extract", required=True),
+        console.add_option("--source", "; which extract", required=True),
     )
     # decorators apply from the last to the first, and `--help` lists them as they are written
     for option in reversed(options):
@@ -203,11 +203,11 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
 
 @parts_command.command("withdraw")
 @add_home_option(exists=True)
-@console.add_landing_option(required=True)
-@console.add_keys_option()
+@console.add_option("--landing", required=True)
+@console.add_option("--keys")
 @_add_extract_options
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@console.add_reason_option("; the sender's report repeats it. Name no child")
+@console.add_option("--reason", "; the sender's report repeats it. Name no child")
 @console.yes
 @console.as_json
 def withdraw_part(
@@ -284,7 +284,7 @@ _PARTS = click.Choice(["records", "keys"])
     help="Public key (age) of who may open it; may be repeated.",
 )
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.as_json
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
@@ -324,7 +324,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     help="File of the private key (age) that opens it; may be repeated.",
 )
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
 @console.yes
 @console.as_json

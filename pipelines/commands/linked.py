@@ -32,10 +32,10 @@ def link() -> None:
 
 @link.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.as_json
 def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
     """Why two rows are linked, or are not: rule, weight by comparison, decision.
@@ -57,9 +57,9 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
 
 @link.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.as_json
 def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     """Every linked row of a cohort by its number, for an audit.
@@ -87,9 +87,9 @@ def review() -> None:
 
 @review.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @_agreements_option
-@console.add_keys_option()
+@console.add_option("--keys")
 def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
 
@@ -110,8 +110,8 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 
 @review.command("open")
 @click.argument("file", type=FILE)
-@console.add_own_key_option(required=True)
-@console.add_signer_option("; here the pipeline's", required=True)
+@console.own_key
+@console.add_option("--signer", "; here the pipeline's", required=True)
 @click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
 def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
@@ -126,7 +126,7 @@ def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
 
 @review.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.argument("decisions", type=FILE, nargs=-1, required=True)
 def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
@@ -148,9 +148,9 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @_agreements_option
-@console.add_keys_option()
+@console.add_option("--keys")
 def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
@@ -192,10 +192,10 @@ def log(home: Home) -> None:
 
 @click.command("release")
 @add_home_option()
-@console.add_cohort_option()
-@console.add_council_option("; whose delivery it is", required=True)
-@console.add_source_option("; of one about named children", required=True)
-@console.add_reason_option("; it is logged")
+@console.add_option("--cohort")
+@console.add_option("--council", "; whose delivery it is", required=True)
+@console.add_option("--source", "; of one about named children", required=True)
+@console.add_option("--reason", "; it is logged")
 def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
     from assets.returns.make import release

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option()
-@console.add_cohort_option()
-@console.add_landing_option()
+@console.add_option("--cohort")
+@console.add_option("--landing")
 @console.share
-@console.add_council_option("; its tables alone")
+@console.add_option("--council", "; its tables alone")
 @console.everything
 @as_html
 @console.as_json
@@ -79,7 +79,7 @@ def budget(home: Home) -> None:
 
 @click.command()
 @click.argument("bundle")
-@console.add_signer_option()
+@console.add_option("--signer")
 @console.as_json
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
@@ -139,8 +139,8 @@ def recompute(bundle: Path) -> None:
 @click.argument("bundle")
 @click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
 @add_home_option(required=False)
-@console.add_keys_option()
-@console.add_cohort_option("; the newest of the bundle by default")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; the newest of the bundle by default")
 @click.option(
     "--seed",
     type=int,
@@ -212,7 +212,7 @@ def synthesise(
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
 @add_home_option()
-@console.add_signer_option("; the bundle is checked against it")
+@console.add_option("--signer", "; the bundle is checked against it")
 @console.yes
 @console.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
@@ -242,9 +242,9 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 
 @click.command()
 @click.argument("version")
-@console.add_reason_option("; its readers are told")
+@console.add_option("--reason", "; its readers are told")
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.add_signing_key_option(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file

@@ -134,9 +134,9 @@ def refuse(name: str, home: Home, reason: str) -> None:
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @release
 def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
     """Measure what is asked for, and publish it beside all that was published before.

@@ -40,8 +40,8 @@ release = click.option(
 
 
 @click.command()
-@console.add_landing_option(required=True, envvar=None)
-@console.add_cohort_option()
+@console.add_option("--landing", required=True, envvar=None)
+@console.add_option("--cohort")
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
@@ -73,10 +73,10 @@ def synth(
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_cohort_option()
-@console.add_keys_option()
+@console.add_option("--cohort")
+@console.add_option("--keys")
 @release
 @console.allow_missing
 @console.share
@@ -191,9 +191,9 @@ def _shorten_path(path: Path) -> str:
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @as_html
 @console.as_json
 def status(landing: Path, home: Home, cohort: Cohort) -> None:
@@ -213,8 +213,8 @@ def status(landing: Path, home: Home, cohort: Cohort) -> None:
 @click.command()
 # without `envvar`: a setting that cannot be used is a finding here, and must not end the command
 @add_home_option(required=False, envvar=None)
-@console.add_landing_option(envvar=None)
-@console.add_keys_option(envvar=None, default=None)
+@console.add_option("--landing", envvar=None)
+@console.add_option("--keys", envvar=None, default=None)
 @as_html
 @console.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
@@ -233,7 +233,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_landing_option()
+@console.add_option("--landing")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """The state of the installation, for Prometheus.

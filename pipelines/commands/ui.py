@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option(required=False)
-@console.add_landing_option()
-@console.add_keys_option()
+@console.add_option("--landing")
+@console.add_option("--keys")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:

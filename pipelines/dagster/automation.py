@@ -55,19 +55,8 @@ from sources.extract.landed import list_councils
 
 INTERVAL_SECONDS = 60
 _PATIENCE_SECONDS = 10
-_ADVICE = {
-    "intake": "No data are lost. Correct or replace the extract; its intake starts by itself, or at night.",
-    "linkage": "The tables of the last linkage are kept. Do what the log says, and start the linkage again.",
-    "release": "Start the same release again: it continues from what was committed; the rest cost nothing.",
-    "republish": "Nothing was spent. Do what the log says, and start it again.",
-    "publication": "Readers see what they saw before. Do what the log says, and start it again.",
-}
-_OTHER_ADVICE = "Do what the log says, and start it again."
-_BY_KIND: dict[str, str] = {
-    kind: advice
-    for kinds, advice in yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8")).items()
-    for kind in kinds.split(", ")
-}
+_ADVICE = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8"))
+_BY_KIND: dict[str, str] = {kind: advice for kinds, advice in _ADVICE["errors"].items() for kind in kinds.split(", ")}
 """Advice by kind of error; other kinds get the advice of their job."""
 
 
@@ -260,7 +249,7 @@ def describe_failure(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
     at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
     kinds = [kind for _, kind in steps]
     of_most_serious = (advice for kind, advice in _BY_KIND.items() if kind in kinds)
-    advice = next(of_most_serious, _ADVICE.get(run.job_name, _OTHER_ADVICE))
+    advice = next(of_most_serious, _ADVICE["jobs"].get(run.job_name, _ADVICE["other"]))
     return f"The run {run.run_id[:8]}, {what}, failed at {at}. Its log in Dagster says why. {advice}"
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
-from assets.returns.assets import RETURNS
-from pipelines.definitions import build_definitions
 from tests.support.independent import write_extracts
 from tests.support.installation.commands import readiness
 from tests.support.installation.traces import hashes
@@ -44,17 +42,3 @@ def test_the_releases_bytes_do_not_change(tmp_path: Path) -> None:
     shutil.rmtree(home.release)
     succeeds(tmp_path, *run, agreements=agreements)
     assert digests(home.release) == before
-
-
-def test_returns_are_made_by_their_own_job_alone() -> None:
-    definitions = build_definitions()
-    graph = definitions.resolve_asset_graph()
-    jobs = {
-        job.name
-        for job in definitions.jobs or ()
-        if RETURNS in definitions.resolve_job_def(job.name).asset_layer.executable_asset_keys
-    }
-    assert jobs == {"returns"}
-    assert graph.get(RETURNS).automation_condition is None
-    assert not graph.get(RETURNS).child_keys
-    assert not {schedule.job_name for schedule in definitions.schedules or ()} & {"returns"}

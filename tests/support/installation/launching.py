@@ -85,6 +85,14 @@ class Desk:
           ... on RunConfigValidationInvalid {{ errors {{ message }} }} }} }}"""
         return dict(self.ask(query, params=params)["found"])
 
+    def explain_failure(self, run: str) -> str:
+        """Return the class of the error that stopped a run."""
+        events = [log.dagster_event for log in self.instance.all_logs(run) if log.dagster_event]
+        (error,) = (each.step_failure_data.error for each in events if each.is_step_failure)
+        while error.cause:
+            error = error.cause
+        return str(error.cls_name).rpartition(".")[2]
+
 
 def executing_at_once(folder: Path) -> dg.DagsterInstance:
     """Return an instance in which a run ends before the response to its launch."""
