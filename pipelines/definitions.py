@@ -24,17 +24,7 @@ from assets.intake.assets import EXTRACTS, landed_extracts, postcode_directory, 
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns
-from pipelines.dagster.automation import (
-    approved_releases,
-    daily_retention,
-    failed_runs,
-    landing_sensor,
-    nightly_intake,
-    release_calendar,
-    restricted_automation,
-    termly_linkage,
-)
-from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
+from pipelines.dagster import jobs
 from pipelines.opening import opened
 
 _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
@@ -116,18 +106,18 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((returns,) if restricted and release else ()),
         ],
         jobs=[
-            *(RESTRICTED_JOBS if restricted else ()),
-            *(RELEASE_JOBS if release else ()),
-            *((returns_job,) if restricted and release else ()),
+            *(jobs.RESTRICTED_JOBS if restricted else ()),
+            *(jobs.RELEASE_JOBS if release else ()),
+            *((jobs.returns_job,) if restricted and release else ()),
         ],
         schedules=[
-            *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
-            *((release_calendar,) if release else ()),
+            *((jobs.nightly_intake, jobs.termly_linkage, jobs.daily_retention) if restricted else ()),
+            *((jobs.release_calendar,) if release else ()),
         ],
         sensors=[
-            *((landing_sensor, restricted_automation) if restricted else ()),
-            *((approved_releases,) if release else ()),
-            *((failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
+            *((jobs.landing_sensor, jobs.restricted_automation) if restricted else ()),
+            *((jobs.approved_releases,) if release else ()),
+            *((jobs.failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
         ],
         resources={
             "installation": dg.ResourceDefinition(lambda _: opening, config_schema={}),

@@ -30,7 +30,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from pipelines.dagster.automation import approved_releases, landing_sensor
+from pipelines.dagster.jobs import approved_releases, landing_sensor
 from pipelines.definitions import Part, build_definitions
 from privacy.keys import KeyRing
 from sources.extract.landed import READY

@@ -13,7 +13,7 @@ from assets.home.installation import Installation
 from assets.intake import deliveries
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import find_still_arriving, iter_looks
-from pipelines.dagster.automation import landing_sensor
+from pipelines.dagster.jobs import landing_sensor
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing

@@ -21,7 +21,7 @@ from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
-from pipelines.dagster.automation import (
+from pipelines.dagster.jobs import (
     _BY_KIND,
     describe_failure,
     failed_runs,
