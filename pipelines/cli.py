@@ -12,7 +12,6 @@ from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
 from pipelines.commands.sender import pseudonymise
 from pipelines.commands.sign_off import accept, approve
-from pipelines.commands.ui import ui
 
 
 @click.group(cls=PlainGroup, context_settings=HELP)
@@ -30,7 +29,7 @@ main.add(
             runs.status,
             runs.doctor,
             runs.metrics,
-            ui,
+            runs.ui,
             council,
             keys,
             keeping.backup,

@@ -23,7 +23,7 @@ from pipelines import run
 from pipelines.cli import main
 from pipelines.commands import console
 from pipelines.commands.console import show_progress
-from pipelines.commands.ui import announce
+from pipelines.commands.runs import announce
 from pipelines.ending import Ending
 
 LONGEST_SILENCE = 10.0
