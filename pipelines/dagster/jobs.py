@@ -10,7 +10,6 @@ job, partition, step and kind of error, and where to read more. It repeats no er
 no count leaves the machine, whatever went wrong.
 """
 
-import datetime as dt
 import hashlib
 import json
 import subprocess
@@ -216,20 +215,15 @@ def nightly_intake(
     ),
 )
 def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    cohort = find_last_assessed(context.scheduled_execution_time.date())
+    day, cohorts = context.scheduled_execution_time.date(), COHORTS.get_partition_keys()
+    year = day.year - (1 if day.month >= 7 else 2)  # returns of the Profile close at the end of June
+    code = f"{year}{(year + 1) % 100:02d}"
+    cohort = code if code in cohorts else cohorts[-1]
     yield dg.RunRequest(
         run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
         partition_key=cohort,
         tags={WHY: "linkage of the term"},
     )
-
-
-def find_last_assessed(day: dt.date) -> str:
-    """Return the cohort whose Profile was last due; returns close at the end of June."""
-    year = day.year - 1 if day.month >= 7 else day.year - 2
-    code = f"{year}{(year + 1) % 100:02d}"
-    keys = COHORTS.get_partition_keys()
-    return code if code in keys else keys[-1]
 
 
 daily_retention = dg.ScheduleDefinition(
