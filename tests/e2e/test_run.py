@@ -18,13 +18,16 @@ from assets.linkage.row_numbers import RowNumbers
 from ndl_export.bundle.make import read_contents
 from ndl_export.bundle.verify import verify
 from privacy.keys import KeyRing
+from privacy.services import SERVICES
 from sources.reference.places import get_place
 from tests.support.extracts import append
 from tests.support.independent import GOALS, Truth, write_extracts
 from tests.support.installation.commands import readiness
 from tests.support.installation.rig import Site, check_nothing_leaked
+from tests.support.installation.traces import hashes
 from tests.support.planted import PROFILE, REVIEW
 from tests.support.release.people import read_page
+from tests.support.returns.agreements import Recipients, write
 
 COHORT = "202425"
 
@@ -179,3 +182,26 @@ def test_a_missing_council_must_be_said_and_is_stated(tmp_path: Path) -> None:
     assert late.returncode == 1
     assert "was measured with this missing: Wirral: no EYFS Profile, Sefton: no health-visitor reviews" in late.stderr
     assert read_contents(bundle) == before
+
+
+@pytest.mark.slow
+def test_no_byte_of_a_release_changes_whether_returns_are_made_or_not(run: Run, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(run.root, tmp_path / "returned", symlinks=True))
+    home, recipients, agreements = Home(root / "home"), Recipients(root / "recipients"), root / "agreements"
+
+    def digests() -> dict[str, str]:
+        found = hashes(home.release) | hashes(home.cohort(COHORT).linked)
+        return {name: digest for name, digest in found.items() if not name.endswith("readiness.duckdb")}
+
+    assert not home.returns.exists()
+    before = digests()
+    for council in run.truth.children:
+        write(agreements, council, recipients)
+    made = readiness(root, "returns", "make", "--cohort", COHORT, "--agreements", agreements)
+    assert made.returncode == 0, made.stderr
+    assert len(list(home.returns.glob("*/*/*.age"))) == len(SERVICES) * len(run.truth.children)
+    assert digests() == before
+    shutil.rmtree(home.release)
+    again = readiness(root, "run", "--cohort", COHORT, "--release", "2026.11.0", agreements=agreements)
+    assert again.returncode == 0, again.stderr
+    assert digests() == before
