@@ -25,7 +25,7 @@ from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns
 from pipelines.dagster import jobs
-from pipelines.opening import opened
+from pipelines.opening import open_home
 
 _OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
 
@@ -79,7 +79,7 @@ class OpenedInstallation(Installation):
     """The installation as passed to steps: opening its home folder first finishes an interrupted removal."""
 
     def open_home(self) -> Home:
-        return opened(self.home_folder, self.keys)
+        return open_home(self.home_folder, self.keys)
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]

@@ -37,8 +37,10 @@ COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": CO
 
 WINDOW = dt.timedelta(days=180)
 """Period before the due date in which an accepted extract counts as this year's."""
-LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=160), dt.timedelta(days=155)
-"""The linkage runs after each term. The longest gap, from April to September, is 153 days."""
+LINKED_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=dt.timedelta(days=160), warn_window=dt.timedelta(days=155)
+)
+"""Stale if no cohort was linked since the last term. The longest gap, from April to September, is 153 days."""
 LINK_AT = "0 4 * * *"
 """04:00 every day, after the nightly intake has ended."""
 _TIMEZONE = "Europe/London"
@@ -106,7 +108,7 @@ def tag_versions(data: str, code: str) -> dict[str, str]:
     return {"dagster/data_version": data, "dagster/code_version": code}
 
 
-def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
+def build_due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     """Return a policy that is stale from the source's yearly due date until every participating council has sent it."""
     return dg.FreshnessPolicy.cron(
         deadline_cron=f"59 23 {contract.due.day} {contract.due.month} *",
@@ -115,12 +117,7 @@ def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     )
 
 
-def linked_freshness() -> dg.FreshnessPolicy:
-    """Return a policy that is stale if no cohort was linked for longer than the gap between two termly runs."""
-    return dg.FreshnessPolicy.time_window(fail_window=LINKED_WITHIN, warn_window=LINKED_WARN)
-
-
-def linked_at_night() -> dg.AutomationCondition:
+def build_night_condition() -> dg.AutomationCondition:
     """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     # extracts arrive one by one over weeks: linking after each would link a cohort about forty times

@@ -44,14 +44,14 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
     children's records: it stays with those who may read the restricted zone.
     """
     from assets.linkage.row_numbers import explain_link, parse_row
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
     from pipelines.reports.link import render
     from privacy.keys import EXPLANATION, KeyRing
 
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
-        found = explain_link(opened(home, keys).cohort(cohort.code), *rows, ring)
+        found = explain_link(open_home(home, keys).cohort(cohort.code), *rows, ring)
     answer(found, lambda: render(found))
 
 
@@ -68,14 +68,14 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     stays with those who may read the restricted zone. Recorded in the processing log.
     """
     from assets.linkage.row_numbers import write_linked_rows
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
     from privacy.keys import ROWS, KeyRing
 
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
-        count = write_linked_rows(opened(home, keys).cohort(cohort.code), out, ring)
+        count = write_linked_rows(open_home(home, keys).cohort(cohort.code), out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
@@ -97,12 +97,12 @@ def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """
     from assets.linkage.review import draw_review
     from assets.returns.agreements import load_all
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
     from privacy.keys import REVIEW, KeyRing
 
     known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
     with show_progress("Linking again"):
-        number, sheets = draw_review(opened(home, keys).cohort(cohort.code), known, ring, dt.date.today())
+        number, sheets = draw_review(open_home(home, keys).cohort(cohort.code), known, ring, dt.date.today())
     lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
@@ -136,9 +136,9 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """
     from assets.linkage.review import take_review
     from assets.release.record import find_measuring_release
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
 
-    found = opened(home)
+    found = open_home(home)
     # a sample is measured once: with other decisions its noisy counts would be of something else
     if release := find_measuring_release(found.cohort(cohort.code)):
         stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
@@ -199,11 +199,11 @@ def log(home: Home) -> None:
 def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
     from assets.returns.make import release
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
 
     if source not in SERVICES:
         stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(opened(home).extract(source, cohort.code, council), reason)
+    release(open_home(home).extract(source, cohort.code, council), reason)
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 

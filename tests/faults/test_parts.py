@@ -18,7 +18,7 @@ from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
 from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from pipelines.opening import opened
+from pipelines.opening import open_home
 from privacy.keys import KeyRing
 from tests.support.extracts import COHORT, text
 from tests.support.installation.steps import killed_at_steps
@@ -96,7 +96,7 @@ def test_whatever_comes_next_finishes_it(made: Path, tmp_path: Path) -> None:
         home, keys = _home(root), _keys(root)
         if home.is_removal_unfinished:
             begun += 1
-        opened(home, root / "keys")
+        open_home(home, root / "keys")
         assert not home.is_removal_unfinished
         if not PartStore(home, KEY).withdrawn():
             assert {part.number for part in PartStore(home, KEY).held()} == {1, 2}

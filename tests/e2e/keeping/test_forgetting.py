@@ -19,7 +19,7 @@ from assets.keeping.forgetting import CannotForget, find_rows, find_rows_by_pseu
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
-from pipelines.opening import opened
+from pipelines.opening import open_home
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger
 from sources.extract.landed import list_councils
@@ -259,7 +259,7 @@ def test_killed_anywhere_the_next_step_finishes(place: Place, step: int) -> None
     if place.home.unfinished_removal.exists():
         with pytest.raises(RemovalUnfinished), block_removals(place.home):
             pass
-        assert opened(place.home, place.root / "keys") == place.home
+        assert open_home(place.home, place.root / "keys") == place.home
         with block_removals(place.home):
             pass
     else:

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, build_partition_key, linked_at_night
+from assets.catalogue.runs import RANGE_END, RANGE_START, WHY, build_night_condition, build_partition_key
 from assets.home.errors import StepFailed, translate_errors
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
@@ -113,7 +113,7 @@ def test_forty_extracts_that_trickle_in_are_linked_once_at_night() -> None:
     extract = dg.AssetSpec("extract", partitions_def=senders)
     dep = dg.AssetDep("extract", partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
 
-    @dg.asset(deps=[dep], partitions_def=cohorts, automation_condition=linked_at_night())
+    @dg.asset(deps=[dep], partitions_def=cohorts, automation_condition=build_night_condition())
     def links() -> None: ...
 
     definitions, instance = dg.Definitions(assets=[extract, links]), dg.DagsterInstance.ephemeral()
