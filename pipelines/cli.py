@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import click
 
-from pipelines.commands import backup, keeping, linked, releases, runs
+from pipelines.commands import keeping, linked, releases, runs
 from pipelines.commands.console import HELP, PlainGroup, check_environment
 from pipelines.commands.council import council
 from pipelines.commands.keys import keys
 from pipelines.commands.requests import request
 from pipelines.commands.returns import returns
-from pipelines.commands.review import review
 from pipelines.commands.sender import pseudonymise
 from pipelines.commands.sign_off import accept, approve
-from pipelines.commands.ui import ui
 
 
 @click.group(cls=PlainGroup, context_settings=HELP)
@@ -31,15 +29,16 @@ main.add(
             runs.status,
             runs.doctor,
             runs.metrics,
-            ui,
+            runs.ui,
             council,
             keys,
-            *backup.COMMANDS,
+            keeping.backup,
+            keeping.restore,
             runs.synth,
         ),
         "Data protection": keeping.COMMANDS,
         "Council or health data officer": (pseudonymise, returns),
-        "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link, review),
+        "Privacy or statistics lead": (releases.plan, accept, approve, releases.budget, linked.link, linked.review),
         "Researcher, and whoever answers one": (request,),
         "Publisher, and whoever checks a release": (
             *(releases.publish, releases.withdraw),

@@ -9,29 +9,62 @@ executor and loggers cannot be configured (`tests/integration/dagster/test_launc
 
 from __future__ import annotations
 
+import logging
+import sys
 from enum import StrEnum
 from typing import TypeAlias
 
 import dagster as dg
 
+from assets.catalogue.runs import STOPPED
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.home.software import software
-from assets.intake.assets import landed_extracts, postcode_directory, pseudonymised_extracts
+from assets.intake.assets import EXTRACTS, landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.returns.assets import returns
-from pipelines.dagster.console_progress import progress_logger
-from pipelines.dagster.jobs import RELEASE_JOBS, RESTRICTED_JOBS, returns_job
-from pipelines.dagster.schedules import (
-    daily_retention,
-    nightly_intake,
-    nightly_returns,
-    release_calendar,
-    termly_linkage,
+from pipelines.dagster import jobs
+from pipelines.opening import open_home
+
+_OF_THE_ENGINE = ("Dependencies for step", "Skipping step", "op '")
+
+
+def _build_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    # not from `getLogger`, where each run of a process would add one more handler
+    logger = logging.Logger("readiness", logging.DEBUG)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Plain())
+    handler.addFilter(_is_from_asset)
+    logger.addHandler(handler)
+    return logger
+
+
+def _is_from_asset(record: logging.LogRecord) -> bool:
+    """Check whether a record comes from an asset. Why a step stopped is left out: the command says so when it ends."""
+    event = getattr(record, "dagster_meta", {}).get("dagster_event")
+    if event is not None:
+        if not event.is_step_materialization:
+            return False
+        # the intake reports on all its materialisations together, in messages
+        made = event.step_materialization_data.materialization
+        return bool(made.description) and made.asset_key not in EXTRACTS.values()
+    return record.levelno >= logging.INFO and not _get_message(record).startswith((STOPPED, *_OF_THE_ENGINE))
+
+
+def _get_message(record: logging.LogRecord) -> str:
+    return str(getattr(record, "dagster_meta", {}).get("orig_message", record.getMessage()))
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"  {'! ' if record.levelno >= logging.ERROR else ''}{_get_message(record)}"
+
+
+_PROGRESS = dg.LoggerDefinition(
+    _build_logger, config_schema={}, description="One plain line for each message of an asset"
 )
-from pipelines.dagster.sensors import approved_releases, failed_runs, landing_sensor, restricted_automation
-from pipelines.opening import opened
+"""One line for each message of an asset, or description of what it materialised, and none for Dagster's engine."""
 
 
 class Part(StrEnum):
@@ -46,7 +79,7 @@ class OpenedInstallation(Installation):
     """The installation as passed to steps: opening its home folder first finishes an interrupted removal."""
 
     def open_home(self) -> Home:
-        return opened(self.home_folder, self.keys)
+        return open_home(self.home_folder, self.keys)
 
 
 _Assets: TypeAlias = tuple[dg.AssetsDefinition | dg.AssetSpec, ...]
@@ -73,25 +106,25 @@ def build_definitions(installation: Installation | None = None, part: Part = Par
             *((returns,) if restricted and release else ()),
         ],
         jobs=[
-            *(RESTRICTED_JOBS if restricted else ()),
-            *(RELEASE_JOBS if release else ()),
-            *((returns_job,) if restricted and release else ()),
+            *(jobs.RESTRICTED_JOBS if restricted else ()),
+            *(jobs.RELEASE_JOBS if release else ()),
+            *((jobs.returns_job,) if restricted and release else ()),
         ],
         schedules=[
-            *((nightly_intake, termly_linkage, daily_retention) if restricted else ()),
-            *((nightly_returns,) if restricted and release else ()),
-            *((release_calendar,) if release else ()),
+            *((jobs.nightly_intake, jobs.termly_linkage, jobs.daily_retention) if restricted else ()),
+            *((jobs.nightly_returns,) if restricted and release else ()),
+            *((jobs.release_calendar,) if release else ()),
         ],
         sensors=[
-            *((landing_sensor, restricted_automation) if restricted else ()),
-            *((approved_releases,) if release else ()),
-            *((failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
+            *((jobs.landing_sensor, jobs.restricted_automation) if restricted else ()),
+            *((jobs.approved_releases,) if release else ()),
+            *((jobs.failed_runs,) if release else ()),  # one location alerts for all: duplicate alerts are not read
         ],
         resources={
             "installation": dg.ResourceDefinition(lambda _: opening, config_schema={}),
             "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
         },
-        loggers={"console": progress_logger},
+        loggers={"console": _PROGRESS},
         metadata={"readiness": software()},
         # no retries: nothing that spends budget may start again by itself
         executor=dg.in_process_executor.configured(lambda _: {"retries": {"disabled": {}}}, config_schema={}),

@@ -9,7 +9,7 @@ from privacy.doors.environment import get_settings
 from privacy.keys import RESTRICTED, KeyRing
 
 
-def opened(home: Home, keys: Path | None = None) -> Home:
+def open_home(home: Home, keys: Path | None = None) -> Home:
     """Finish an interrupted removal and return the home folder; `keys` is the folder of a key set.
 
     Raises `InUse` if a removal does not end, and `KeyProblem` if finishing it needs keys that are missing.

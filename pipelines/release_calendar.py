@@ -60,13 +60,8 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
     check_may_be_published(version, dt.datetime.now(dt.UTC))
     # passed on, because somebody could exchange the bundle between this check and the reading of its files
     approved = check_to_be_sent(home, version)
-    tell_readers(home.release)
+    if path := get_settings().calendar:
+        announce_upcoming(home.release, read_calendar(path), dt.date.today())
     # a bundle at that place that the ledger does not know comes from another home, or from a newer ledger
     known = partial(check_known, home)
     return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)
-
-
-def tell_readers(release_dir: Path) -> None:
-    """Update the announcements in the release directory from the calendar, if there is one."""
-    if path := get_settings().calendar:
-        announce_upcoming(release_dir, read_calendar(path), dt.date.today())

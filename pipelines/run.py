@@ -204,14 +204,6 @@ def _build_release_step(
     )
 
 
-def run_returns(folders: Installation, cohort: Cohort) -> None:
-    """Make the returns of a cohort. Raises `RunStopped`."""
-    from pipelines.dagster.executing import open_jobs
-
-    with open_jobs(folders) as jobs:
-        jobs.returns(cohort.code)
-
-
 def choose_release(home: Home, cohort: Cohort) -> str:
     """Return the version for a run that names none, so that by default a repeated run never spends again.
 

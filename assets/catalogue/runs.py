@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import getpass
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,8 +38,10 @@ COUNCIL_COHORTS = dg.MultiPartitionsDefinition({"cohort": COHORTS, "council": CO
 
 WINDOW = dt.timedelta(days=180)
 """Period before the due date in which an accepted extract counts as this year's."""
-LINKED_WITHIN, LINKED_WARN = dt.timedelta(days=160), dt.timedelta(days=155)
-"""The linkage runs after each term. The longest gap, from April to September, is 153 days."""
+LINKED_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=dt.timedelta(days=160), warn_window=dt.timedelta(days=155)
+)
+"""Stale if no cohort was linked since the last term. The longest gap, from April to September, is 153 days."""
 LINK_AT = "0 4 * * *"
 """04:00 every day, after the nightly intake has ended."""
 _TIMEZONE = "Europe/London"
@@ -49,6 +50,7 @@ PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 BY, WHY = "readiness/by", "readiness/why"
+"""Tags of the account that started a run with a command, and of the command or other reason."""
 RELEASE, SHARE = "readiness/release", "readiness/share"
 SPENDS_BUDGET = "spends_budget"
 
@@ -97,11 +99,6 @@ def tag_partition_range(councils: Iterable[str], cohort: str, known: Sequence[st
     }
 
 
-def tag_command(command: str) -> dict[str, str]:
-    """Return tags for a run started by a command: the operating system account and the command."""
-    return {BY: getpass.getuser(), WHY: command}
-
-
 def tag_release(version: str, share: float | None) -> dict[str, str]:
     """Return tags with the release version and the share of the policy's split that it may spend."""
     return {RELEASE: version, SHARE: "as begun, else 1" if share is None else f"{share:g}"}
@@ -112,7 +109,7 @@ def tag_versions(data: str, code: str) -> dict[str, str]:
     return {"dagster/data_version": data, "dagster/code_version": code}
 
 
-def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
+def build_due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     """Return a policy that is stale from the source's yearly due date until every participating council has sent it."""
     due = contract.due_on(Cohort(COHORTS.get_partition_keys()[0]))
     return dg.FreshnessPolicy.cron(
@@ -122,12 +119,7 @@ def due_freshness(contract: SourceContract) -> dg.FreshnessPolicy:
     )
 
 
-def linked_freshness() -> dg.FreshnessPolicy:
-    """Return a policy that is stale if no cohort was linked for longer than the gap between two termly runs."""
-    return dg.FreshnessPolicy.time_window(fail_window=LINKED_WITHIN, warn_window=LINKED_WARN)
-
-
-def linked_at_night() -> dg.AutomationCondition:
+def build_night_condition() -> dg.AutomationCondition:
     """Return a condition that links a cohort at night if its extracts changed and no intake or linkage of it runs."""
     changed = dg.AutomationCondition.any_deps_updated().since_last_handled()
     # extracts arrive one by one over weeks: linking after each would link a cohort about forty times

@@ -11,8 +11,8 @@ from assets.catalogue import descriptions
 from assets.catalogue.runs import (
     COUNCIL_COHORTS,
     WINDOW,
+    build_due_freshness,
     build_partition_key,
-    due_freshness,
     parse_partition_key,
     redact_errors,
     tag_versions,
@@ -79,7 +79,7 @@ def _build_landed_spec(contract: SourceContract) -> dg.AssetSpec:
         owners=["team:councils"],
         tags={"zone": LANDING},
         metadata=descriptions.describe_landed(contract),
-        freshness_policy=due_freshness(contract),
+        freshness_policy=build_due_freshness(contract),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.catalogue import descriptions
-from assets.catalogue.runs import COHORTS, linked_at_night, linked_freshness, redact_errors, tag_versions
+from assets.catalogue.runs import COHORTS, LINKED_FRESHNESS, build_night_condition, redact_errors, tag_versions
 from assets.home.installation import Installation
 from assets.home.retention_policy import check_may_be_held
 from assets.intake.assets import EXTRACTS, RESTRICTED
@@ -53,8 +53,8 @@ def _depend_on_every_council(key: dg.AssetKey) -> dg.AssetDep:
             description="Every council that takes part has sent every source of the cohort that was due",
         )
     ],
-    freshness_policy=linked_freshness(),
-    automation_condition=linked_at_night(),
+    freshness_policy=LINKED_FRESHNESS,
+    automation_condition=build_night_condition(),
     code_version=hash_program(),
     group_name=GROUP,
     kinds={"splink", "duckdb", "parquet"},
@@ -122,8 +122,8 @@ def _build_arrivals_check(
                 ),
             ],
             partitions_def=COHORTS,
-            freshness_policy=linked_freshness(),
-            automation_condition=linked_at_night(),
+            freshness_policy=LINKED_FRESHNESS,
+            automation_condition=build_night_condition(),
             code_version=hash_program(),
             group_name=GROUP,
             kinds={"duckdb", "parquet"},

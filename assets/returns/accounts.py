@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from assets.home.paths import CohortStore, ExtractStore
 from assets.returns.row_history import Unusual
-from assets.returns.team_files import TEMPLATES
+from assets.returns.team_files import TEMPLATES, WORDS
 from ndl_export.pages import kit
 from privacy.doors import files
 from privacy.doors.sql import quote_text
@@ -102,11 +102,6 @@ SELECT own.source, own.row, receiver, list_sort(list_filter([
 
 
 _COUNTS = Path(__file__).with_name("summary.sql")
-_TITLES = {
-    "education": "Schools (EYFS Profile, school census)",
-    "settings": "Nurseries and childminders (early years census)",
-    "health": "Health visiting (reviews)",
-}
 
 
 def write_summary(
@@ -141,7 +136,7 @@ def write_summary(
         TEMPLATES,
         "summary.html.j2",
         **facts | {"council": get_place(council).la_name, "cohort": Cohort(store.cohort).label},
-        titles=_TITLES,
+        titles=WORDS["summary"],
         sources={source: CONTRACTS[source].title for source in held},
     )
     path = store.return_summary(council)

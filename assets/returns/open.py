@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from assets.returns.team_files import (
     LATELY_MONTHS,
+    WORDS,
     Line,
     Situation,
     explain,
@@ -47,17 +48,6 @@ from sources.extract.project import project_extract
 from sources.extract.table import SOURCE_ROW
 
 _LINES = Path(__file__).with_name("lines.sql")
-_HEADINGS = {
-    "upn": "UPN",
-    "local_patient_id": "Local patient number",
-    "nhs_number": "NHS number",
-    "surname": "Surname",
-    "forename": "Forename",
-    "date_of_birth": "Date of birth",
-    "urn": "School (URN)",
-    "setting_urn": "Setting (URN)",
-}
-"""Columns of the sender's own extract by which the team finds a child, with their headings."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +211,7 @@ def _join_facts(
     header: Header,
     facts: tuple[str, ...],
 ) -> list[Line]:
-    shown = {name: label for name, label in _HEADINGS.items() if name in contract and name in present}
+    shown = {name: label for name, label in WORDS["headings"].items() if name in contract and name in present}
     identity = [f"raw_{column.name}" for column in contract.with_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(facts, pa.string())}))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))

@@ -45,12 +45,12 @@ class Situation(IntEnum):
 TO_CONTACT = (Situation.CONCERN_ELSEWHERE, Situation.NO_OTHER, Situation.CONCERN_BOTH, Situation.NOT_LATELY)
 """Situations whose children are listed by name on the page."""
 
-_WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
-TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in _WORDS["titles"].items()}
-SERVICES: Mapping[str, str] = _WORDS["services"]
+WORDS = yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
+TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in WORDS["titles"].items()}
+SERVICES: Mapping[str, str] = WORDS["services"]
 """The name of a service in a sentence: `health visiting in Leeds`."""
 NEXT: Mapping[tuple[Situation, str], str] = {
-    (Situation[name], service): step for name, steps in _WORDS["next_steps"].items() for service, step in steps.items()
+    (Situation[name], service): step for name, steps in WORDS["next_steps"].items() for service, step in steps.items()
 }
 """The next step for the team of a service, for children in a situation."""
 NOTHING_FIRST = "Nothing to do first. The service named beside the child can be asked when you need to."
@@ -111,12 +111,6 @@ def _format_contact(contact: dict[str, object]) -> str:
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
 _WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7, "Row": 7}
-FACT_WORDS = {
-    Fact.KNOWN_TO.value: "that the child is known there",
-    Fact.LAST_CONTACT.value: "the month of the last contact",
-    Fact.CONCERN.value: "whether a concern was recorded",
-    Fact.NO_OTHER.value: "that the child is not known there",
-}
 TEMPLATES = Path(__file__).parent / "templates"
 _BORN = "Date of birth"
 _IN_THE_NAME = ("Forename", "Surname", _BORN)
@@ -208,7 +202,7 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
         ],
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={
-            _name_senders(teller): listed(words for fact, words in FACT_WORDS.items() if fact in kinds)
+            _name_senders(teller): listed(words for fact, words in WORDS["facts"].items() if fact in kinds)
             for teller, kinds in header.tells.items()
         },
     )

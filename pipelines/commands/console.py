@@ -22,6 +22,7 @@ from pipelines.ending import Ending, find_ending
 from privacy.doors import environment
 
 if TYPE_CHECKING:
+    from pipelines.reports.document import Report
     from sources.reference.cohorts import Cohort
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -107,6 +108,22 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def answer(facts: Any, text: Callable[[], str]) -> None:
     """Print what a command found: as text, or as one JSON document with --json."""
     click.echo(json.dumps(facts, indent=1) if is_json_wanted() else text())
+
+
+def show(report: Report) -> None:
+    """Print a report as text or as one JSON document; with --html write it as a page."""
+    page = write_page(report)
+    answer(report.facts, lambda: f"Page: {page}" if page else report.text())
+
+
+def write_page(report: Report) -> Path | None:
+    """Write a report as a page to the file of --html, and return the file; None without the option."""
+    page: Path | None = click.get_current_context().meta["html"]
+    if page:
+        from privacy.doors import files
+
+        files.write(page, report.page().encode())
+    return page
 
 
 def is_json_wanted() -> bool:
@@ -277,49 +294,50 @@ as_json = click.option(
     callback=lambda ctx, _, wanted: ctx.meta.update(json=wanted),
     help="Answer with one JSON document.",
 )
+as_html = click.option(
+    "--html",
+    type=OUT,
+    expose_value=False,
+    callback=lambda ctx, _, file: ctx.meta.update(html=file),
+    help="Write the answer as a page, to read, print or sign, to this file.",
+)
 everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
 
-def add_cohort_option(further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return the option for the cohort; it is required unless `further` says when it is not."""
-    words = "Academic year of the assessment, as 202425 or 2024/25"
-    return add_option("--cohort", COHORT, {"required": not further, "help": f"{words}{further}."} | more)
+_OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
+    "--cohort": (COHORT, "Academic year of the assessment, as 202425 or 2024/25{}.", {}),
+    "--council": (COUNCIL, "Name or code of a council, as leeds{}.", {}),
+    "--source": (SOURCE, "Name of a source, as hv_reviews{}.", {}),
+    "--reason": (click.STRING, "Why, in a sentence{}.", {"metavar": "TEXT", "required": True}),
+    "--landing": (FOLDER, "Folder of the extracts as they were sent{}.", {"envvar": environment.LANDING}),
+    "--keys": (
+        click.Path(path_type=Path, file_okay=False, resolve_path=True),
+        "Folder of the key set{}.",
+        {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys},
+    ),
+    "--signer": (FILE, "Public key (PEM) of who must have signed, got by another way{}.", {}),
+    "--council-file": (FILE, "Council file (YAML) of your own{}.", {}),
+}
+"""Options with one meaning in every command: type, help with a place for what the command adds, and settings."""
 
 
-def add_council_option(further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return the option for a council, by name or code."""
-    return add_option("--council", COUNCIL, {"help": f"Name or code of a council, as leeds{further}."} | more)
+def add_option(name: str, further: str = "", **more: Any) -> Callable[..., Any]:
+    """Return an option of `_OPTIONS`, with `further` words in its help; it names its environment variable there.
+
+    A cohort is required unless `further` says when it is not.
+    """
+    kind, words, settings = _OPTIONS[name]
+    options: dict[str, Any] = {
+        "type": kind,
+        "help": words.format(further),
+        "required": name == "--cohort" and not further,
+    }
+    options |= settings | more
+    return click.option(name, show_envvar=bool(options.get("envvar")), **options)
 
 
-def add_source_option(further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return the option for a source, by name."""
-    return add_option("--source", SOURCE, {"help": f"Name of a source, as hv_reviews{further}."} | more)
-
-
-def add_reason_option(readers: str, **more: Any) -> Callable[..., Any]:
-    """Return the option for a person's reason; `readers` says who reads it."""
-    return add_option(
-        "--reason", click.STRING, {"metavar": "TEXT", "help": f"Why, in a sentence{readers}.", "required": True} | more
-    )
-
-
-def add_landing_option(**more: Any) -> Callable[..., Any]:
-    """Return the option for the folder of extracts as they were sent."""
-    words = "Folder of the extracts as they were sent."
-    return add_option("--landing", FOLDER, {"envvar": environment.LANDING, "help": words} | more)
-
-
-def add_keys_option(**more: Any) -> Callable[..., Any]:
-    """Return the option for the folder of a key set; by default that of the installation."""
-    words, kind = "Folder of the key set.", click.Path(path_type=Path, file_okay=False, resolve_path=True)
-    options = {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys, "help": words}
-    return add_option("--keys", kind, options | more)
-
-
-def add_own_key_option(**more: Any) -> Callable[..., Any]:
-    """Return the option for a recipient's own private key."""
-    return click.option("--key", "key_file", type=FILE, help="File of your own private key.", **more)
+own_key = click.option("--key", "key_file", type=FILE, help="File of your own private key.", required=True)
 
 
 def add_signing_key_option(further: str) -> Callable[..., Any]:
@@ -341,19 +359,3 @@ signature_file = click.option(
     metavar="FILE",
     help="A signature made elsewhere, of the file that was written to sign; or - to read it from standard input.",
 )
-
-
-def add_signer_option(further: str = "", **more: Any) -> Callable[..., Any]:
-    """Return the option for the public key that a signature is checked against."""
-    words = f"Public key (PEM) of who must have signed, got by another way{further}."
-    return add_option("--signer", FILE, {"help": words} | more)
-
-
-def add_council_file_option(further: str = "") -> Callable[..., Any]:
-    """Return the option for a council file of the user's own, in addition to those that are shipped."""
-    return add_option("--council-file", FILE, {"help": f"Council file (YAML) of your own{further}."})
-
-
-def add_option(name: str, kind: click.ParamType, options: dict[str, Any]) -> Callable[..., Any]:
-    """Return an option whose help and error messages name its environment variable."""
-    return click.option(name, type=kind, **{"show_envvar": bool(options.get("envvar"))} | options)

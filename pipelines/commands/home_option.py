@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipelines.commands.console import add_option, stop
+from pipelines.commands.console import stop
 from privacy.doors import environment
 
 
@@ -30,7 +30,9 @@ class _HomeFolder(click.Path):
 
 def add_home_option(*, exists: bool = False, **more: Any) -> Callable[..., Any]:
     """Return the option for the home folder, passed on as `Home`."""
-    words = "Home folder of the installation."
-    return add_option(
-        "--home", _HomeFolder(exists), {"envvar": environment.HOME, "required": True, "help": words} | more
-    )
+    options: dict[str, Any] = {
+        "envvar": environment.HOME,
+        "required": True,
+        "help": "Home folder of the installation.",
+    } | more
+    return click.option("--home", type=_HomeFolder(exists), show_envvar=bool(options["envvar"]), **options)

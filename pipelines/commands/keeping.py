@@ -1,4 +1,4 @@
-"""Commands that keep and remove personal data: `readiness forget`, `retention`, `shred`, `parts` and `log`.
+"""Commands that keep, back up and remove data: `forget`, `retention`, `shred`, `parts`, `log`, `backup`, `restore`.
 
 Nothing is removed without `--yes`: a command then says what it would remove, and exits with the status for waiting.
 """
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, show_progress, stop, wait_for_yes
+from pipelines.commands.console import answer, as_html, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_landing_option()
-@console.add_keys_option()
-@console.add_cohort_option("; may be left out with --pseudonym")
-@console.add_council_option("; whose extract")
-@console.add_source_option("; which extract")
+@console.add_option("--landing")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; may be left out with --pseudonym")
+@console.add_option("--council", "; whose extract")
+@console.add_option("--source", "; which extract")
 @click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
 @click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
@@ -116,10 +115,10 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option(exists=True)
-@console.add_keys_option()
-@console.add_cohort_option("; only files of this one")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; only files of this one")
 @console.yes
 @console.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
@@ -147,8 +146,8 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 
 @click.command("retention")
 @add_home_option(exists=True)
-@console.add_landing_option()
-@console.add_keys_option()
+@console.add_option("--landing")
+@console.add_option("--keys")
 @console.yes
 @console.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
@@ -177,9 +176,9 @@ def parts_command() -> None:
 
 def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        console.add_cohort_option(),
-        console.add_council_option("; whose extract", required=True),
-        console.add_source_option("; which extract", required=True),
+        console.add_option("--cohort"),
+        console.add_option("--council", "; whose extract", required=True),
+        console.add_option("--source", "; which extract", required=True),
     )
     # decorators apply from the last to the first, and `--help` lists them as they are written
     for option in reversed(options):
@@ -204,11 +203,11 @@ def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
 
 @parts_command.command("withdraw")
 @add_home_option(exists=True)
-@console.add_landing_option(required=True)
-@console.add_keys_option()
+@console.add_option("--landing", required=True)
+@console.add_option("--keys")
 @_add_extract_options
 @click.option("--part", "number", type=int, required=True, help="Its number, as the report and `list` give it.")
-@console.add_reason_option("; the sender's report repeats it. Name no child")
+@console.add_option("--reason", "; the sender's report repeats it. Name no child")
 @console.yes
 @console.as_json
 def withdraw_part(
@@ -268,6 +267,112 @@ def log_command(home: Home, check: bool, since: dt.datetime | None, everything: 
     if since:
         found = [entry for entry in found if entry.time >= since.date().isoformat()]
     show(report(found, checked=check, everything=everything))
+
+
+_PARTS = click.Choice(["records", "keys"])
+
+
+@click.command()
+@click.argument("part", type=_PARTS)
+@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must be there.")
+@click.option(
+    "--recipient",
+    "recipients",
+    multiple=True,
+    required=True,
+    metavar="AGE1...",
+    help="Public key (age) of who may open it; may be repeated.",
+)
+@add_home_option()
+@console.add_option("--keys")
+@console.as_json
+def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
+    """Back up the records of an installation, or its keys.
+
+    Each is encrypted to its own people: who can open a backup of keys must not be able to open the records. Records are
+    the ledger, measurements, approvals, removals and logs: back them up after every release and removal. Copy the rest
+    of the home folder with any file backup.
+    """
+    import datetime as dt
+
+    from assets.home.retention_policy import get_retention
+    from assets.keeping.backup import Part, back_up, list_expired_backups
+    from assets.keeping.restore import ANY_HOLDER
+    from ndl_export.pages.number_format import format_size
+    from privacy.keys import KeyRing
+
+    limit = get_retention()
+    with show_progress(f"Backing up the {part}"):
+        # either code location may make a backup, so no more is asked of its keys than what both hold
+        made = back_up(home, Part(part), keys, KeyRing.load(keys, ANY_HOLDER), folder, recipients)
+    old = list_expired_backups(folder, limit, dt.datetime.now(dt.UTC))
+    lines = [f"Backed up: {made}, {format_size(made.stat().st_size)}, read back from the disk"]
+    lines += [f"! older than {limit.backup_days} days, so destroy it: {path}" for path in old]
+    facts = {"file": str(made), "bytes": made.stat().st_size, "past_their_time": [str(path) for path in old]}
+    answer(facts, lambda: "\n".join(lines))
+
+
+@click.command()
+@click.argument("part", type=_PARTS)
+@click.argument("file", type=console.FILE)
+@click.option(
+    "--identity",
+    "identities",
+    type=console.FILE,
+    multiple=True,
+    required=True,
+    help="File of the private key (age) that opens it; may be repeated.",
+)
+@add_home_option()
+@console.add_option("--keys")
+@click.option("--published", metavar="PLACE", help="Where releases are published; READINESS_PUBLISH_TO by default.")
+@console.yes
+@console.as_json
+def restore(
+    part: str, file: Path, identities: tuple[Path, ...], home: Home, keys: Path, published: str | None, yes: bool
+) -> None:
+    """Restore keys, or apply records to a home folder.
+
+    First put a copy of the home folder back, and the keys. The records bring an older copy up to date: what was removed
+    since is removed again. A home folder that lost its ledger or measurements gets them back.
+    """
+    from assets.keeping import restore as restoring
+    from privacy.doors.age import read_identity
+    from privacy.keys import KeyRing
+
+    if published and part != "records":
+        stop("--published goes with a backup of records", Ending.USAGE)
+    opened = [read_identity(path) for path in identities]
+    with show_progress("Restoring" if yes else "Reading the backup"):
+        if part == "keys":
+            found = restoring.restore_keys(home, keys, file, opened, do=yes)
+        else:
+            ring = KeyRing.load(keys, restoring.ANY_HOLDER)
+            found = restoring.restore_records(home, ring, file, opened, published, do=yes)
+    manifest = found.manifest
+    facts = {
+        "done": yes,
+        "part": manifest.part,
+        "made_at": manifest.made_at,
+        "software": manifest.software,
+        "epoch": manifest.epoch,
+        "files": len(manifest.files),
+        "restored": found.done,
+        "to_do": found.to_do,
+        "lacking": found.lacking,
+    }
+    lines = [
+        f"A backup of {manifest.part}, {manifest.age().days} days old, by readiness {manifest.software}: whole, and of"
+        " these keys",
+        *(f"{'restored' if yes else 'would be restored'}: {each}" for each in found.done),
+        *(f"to do: {each}" for each in found.to_do),
+        *(f"! {each}" for each in found.lacking),
+    ]
+    answer(facts, lambda: "\n".join(lines))
+    if found.lacking:
+        end(Ending.FAULT)
+    if not yes:
+        wait_for_yes()
 
 
 COMMANDS = (log_command, forget, parts_command, retention_command, shred)

@@ -1,14 +1,15 @@
-"""Results of the linkage: `readiness link` explains them, and `readiness returns` sends them back to services."""
+"""Results of the linkage: `readiness link` explains them, `review` has people judge them, `returns` sends them back."""
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import FOLDER, OUT, answer, describe_problem_count, show_progress, stop
+from pipelines.commands.console import FILE, FOLDER, OUT, answer, describe_problem_count, show_progress, stop
 from pipelines.commands.home_option import add_home_option
 from pipelines.ending import Ending
 from privacy.doors import environment
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from sources.reference.cohorts import Cohort
 
 
+_agreements_option = click.option(
+    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
+)
+
+
 @click.group()
 def link() -> None:
     """Ask how the records of a cohort were linked."""
@@ -26,10 +32,10 @@ def link() -> None:
 
 @link.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.argument("first", metavar="SOURCE/COUNCIL/ROW")
 @click.argument("second", metavar="SOURCE/COUNCIL/ROW")
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.as_json
 def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
     """Why two rows are linked, or are not: rule, weight by comparison, decision.
@@ -38,22 +44,22 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
     children's records: it stays with those who may read the restricted zone.
     """
     from assets.linkage.row_numbers import explain_link, parse_row
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
     from pipelines.reports.link import render
     from privacy.keys import EXPLANATION, KeyRing
 
     rows = parse_row(first), parse_row(second)
     ring = KeyRing.load(keys, EXPLANATION)
     with show_progress("Linking again"):
-        found = explain_link(opened(home, keys).cohort(cohort.code), *rows, ring)
+        found = explain_link(open_home(home, keys).cohort(cohort.code), *rows, ring)
     answer(found, lambda: render(found))
 
 
 @link.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.as_json
 def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     """Every linked row of a cohort by its number, for an audit.
@@ -62,30 +68,94 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     stays with those who may read the restricted zone. Recorded in the processing log.
     """
     from assets.linkage.row_numbers import write_linked_rows
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
     from privacy.keys import ROWS, KeyRing
 
     if out.exists():
         stop(f"{out} is there already; it is not replaced")
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
-        count = write_linked_rows(opened(home, keys).cohort(cohort.code), out, ring)
+        count = write_linked_rows(open_home(home, keys).cohort(cohort.code), out, ring)
     text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
 
+@click.group()
+def review() -> None:
+    """Have people review a sample of links."""
+
+
+@review.command()
+@add_home_option()
+@console.add_option("--cohort")
+@_agreements_option
+@console.add_option("--keys")
+def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
+    """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
+
+    Asked again for the same links, it keeps the sample and seals new sheets.
+    """
+    from assets.linkage.review import draw_review
+    from assets.returns.agreements import load_all
+    from pipelines.opening import open_home
+    from privacy.keys import REVIEW, KeyRing
+
+    known, ring = load_all(agreements), KeyRing.load(keys, REVIEW)
+    with show_progress("Linking again"):
+        number, sheets = draw_review(open_home(home, keys).cohort(cohort.code), known, ring, dt.date.today())
+    lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
+    click.echo("\n".join([f"Sample {number} of cohort {cohort.code}.", *lines]))
+    click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
+
+
+@review.command("open")
+@click.argument("file", type=FILE)
+@console.own_key
+@console.add_option("--signer", "; here the pipeline's", required=True)
+@click.option("--out", type=OUT, required=True, help="Where to write: a CSV file.")
+def open_sheet(file: Path, key_file: Path, signer: Path, out: Path) -> None:
+    """Open a sheet at a service: decrypt it, check who made it, and write it as CSV to fill in."""
+    from assets.linkage.review import open_sheet as opened
+    from privacy.doors import files
+
+    if out.exists():
+        stop(f"{out} is there already; it is not replaced")
+    files.write(out, opened(file, key_file, signer))
+    click.echo(f"{out}: fill in decision (match, not a match, cannot tell) and reviewer (a code, no name)")
+
+
+@review.command()
+@add_home_option()
+@console.add_option("--cohort")
+@click.argument("decisions", type=FILE, nargs=-1, required=True)
+def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
+    """Take in the decisions of all reviewers, from sheets saved as CSV.
+
+    Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
+    noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
+    """
+    from assets.linkage.review import take_review
+    from assets.release.record import find_measuring_release
+    from pipelines.opening import open_home
+
+    found = open_home(home)
+    # a sample is measured once: with other decisions its noisy counts would be of something else
+    if release := find_measuring_release(found.cohort(cohort.code)):
+        stop(f"Release {release} has measured this sample. Nothing was taken in: its decisions are final.")
+    report = take_review(found.cohort(cohort.code), decisions)
+    click.echo(f"Taken in. The next release measured from the same links uses them. Restricted report: {report}")
+
+
 @click.command()
 @add_home_option(exists=True)
-@console.add_cohort_option()
-@click.option(
-    "--agreements", type=FOLDER, envvar=environment.AGREEMENTS, required=True, help="Folder of sharing agreements."
-)
-@console.add_keys_option()
+@console.add_option("--cohort")
+@_agreements_option
+@console.add_option("--keys")
 def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
     """Make the returns of a cohort that the agreements allow today. The cohort must have been linked."""
     from assets.home.installation import Installation
     from assets.returns.agreements import InvalidAgreement, load_all
-    from pipelines.run import run_returns
+    from pipelines.dagster.executing import open_jobs
 
     if not agreements.is_dir():
         stop(f"folder of agreements {agreements} does not exist: nothing is made")
@@ -97,8 +167,9 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
             f"{agreements}: {describe_problem_count(invalid.problems)} before any return is made or"
             f" withdrawn\n{invalid}"
         )
-    with show_progress("Making returns", in_lines=True):
-        run_returns(Installation.at(home=home.root, keys=keys, agreements=agreements), cohort)
+    folders = Installation.at(home=home.root, keys=keys, agreements=agreements)
+    with show_progress("Making returns", in_lines=True), open_jobs(folders) as jobs:
+        jobs.returns(cohort.code)
 
 
 @click.command()
@@ -121,18 +192,18 @@ def log(home: Home) -> None:
 
 @click.command("release")
 @add_home_option()
-@console.add_cohort_option()
-@console.add_council_option("; whose delivery it is", required=True)
-@console.add_source_option("; of one about named children", required=True)
-@console.add_reason_option("; it is logged")
+@console.add_option("--cohort")
+@console.add_option("--council", "; whose delivery it is", required=True)
+@console.add_option("--source", "; of one about named children", required=True)
+@console.add_option("--reason", "; it is logged")
 def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
     """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
     from assets.returns.make import release
-    from pipelines.opening import opened
+    from pipelines.opening import open_home
 
     if source not in SERVICES:
         stop(f"no return is made of {source}: only of {', '.join(SERVICES)}", Ending.USAGE)
-    release(opened(home).extract(source, cohort.code, council), reason)
+    release(open_home(home).extract(source, cohort.code, council), reason)
     click.echo(f"{council}/{source}: released; make the returns again (readiness returns make)")
 
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import answer, end, is_json_wanted, show_progress, stop, wait_for_yes
+from pipelines.commands.console import answer, as_html, end, is_json_wanted, show, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option()
-@console.add_cohort_option()
-@console.add_landing_option()
+@console.add_option("--cohort")
+@console.add_option("--landing")
 @console.share
-@console.add_council_option("; its tables alone")
+@console.add_option("--council", "; its tables alone")
 @console.everything
 @as_html
 @console.as_json
@@ -80,7 +79,7 @@ def budget(home: Home) -> None:
 
 @click.command()
 @click.argument("bundle")
-@console.add_signer_option()
+@console.add_option("--signer")
 @console.as_json
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
@@ -140,8 +139,8 @@ def recompute(bundle: Path) -> None:
 @click.argument("bundle")
 @click.option("--out", type=console.FOLDER, help="Where to write, unsigned: a folder that is new or empty.")
 @add_home_option(required=False)
-@console.add_keys_option()
-@console.add_cohort_option("; the newest of the bundle by default")
+@console.add_option("--keys")
+@console.add_option("--cohort", "; the newest of the bundle by default")
 @click.option(
     "--seed",
     type=int,
@@ -213,7 +212,7 @@ def synthesise(
 @click.argument("version")
 @click.option("--to", "url", required=True, metavar="URL", help="A folder: s3://…, abfs://…, or a path.")
 @add_home_option()
-@console.add_signer_option("; the bundle is checked against it")
+@console.add_option("--signer", "; the bundle is checked against it")
 @console.yes
 @console.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
@@ -243,9 +242,9 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 
 @click.command()
 @click.argument("version")
-@console.add_reason_option("; its readers are told")
+@console.add_option("--reason", "; its readers are told")
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @console.add_signing_key_option(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file

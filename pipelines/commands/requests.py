@@ -10,10 +10,9 @@ import click
 
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import answer, end, show_progress, stop
+from pipelines.commands.console import answer, as_html, end, show, show_progress, stop
 from pipelines.commands.home_option import add_home_option
 from pipelines.commands.runs import VERSION, release, report_release
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -135,9 +134,9 @@ def refuse(name: str, home: Home, reason: str) -> None:
 
 @request.command()
 @click.argument("names", nargs=-1, required=True)
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_keys_option()
+@console.add_option("--keys")
 @release
 def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
     """Measure what is asked for, and publish it beside all that was published before.

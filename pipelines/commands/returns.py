@@ -137,9 +137,9 @@ def keygen(out: Path) -> None:
 @returns.command("open")
 @click.argument("file", type=FILE)
 @click.option("--extract", type=FILE_OR_FOLDER, required=True, help="The extract that you sent, as you sent it.")
-@console.add_own_key_option(required=True)
-@console.add_signer_option("; here the pipeline's", required=True)
-@console.add_council_file_option("; if the extract needs one")
+@console.own_key
+@console.add_option("--signer", "; here the pipeline's", required=True)
+@console.add_option("--council-file", "; if the extract needs one")
 @click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
@@ -156,8 +156,8 @@ def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council
 
 @returns.command("told")
 @click.argument("file", type=FILE)
-@console.add_own_key_option(required=True)
-@console.add_signer_option("; here the pipeline's", required=True)
+@console.own_key
+@console.add_option("--signer", "; here the pipeline's", required=True)
 @click.option("--out", type=FOLDER, required=True, help="Where to write.")
 def open_told(file: Path, key_file: Path, signer: Path, out: Path) -> None:
     """Open a receipt of who was told about a service's rows, and write it as two tables (CSV)."""

@@ -1,10 +1,14 @@
-"""Commands for data engineers: `readiness synth`, `run`, `status`, `doctor` and `metrics`."""
+"""Commands for data engineers: `readiness synth`, `run`, `status`, `doctor`, `metrics` and `ui`."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shlex
+import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +16,10 @@ import click
 
 from assets.home.software import pause_garbage_collection
 from pipelines.commands import console
-from pipelines.commands.console import Checked, end, show_progress, stop, wait_for_yes
+from pipelines.commands.console import Checked, as_html, end, show, show_progress, stop, wait_for_yes
 from pipelines.commands.home_option import add_home_option
-from pipelines.commands.showing import as_html, show
 from pipelines.ending import Ending
-from privacy.doors.environment import get_settings
+from privacy.doors.environment import HOME, KEYS, LANDING, PROJECT, build_child_environment, get_settings
 
 if TYPE_CHECKING:
     from assets.home.paths import Home
@@ -41,8 +44,8 @@ release = click.option(
 
 
 @click.command()
-@console.add_landing_option(required=True, envvar=None)
-@console.add_cohort_option()
+@console.add_option("--landing", required=True, envvar=None)
+@console.add_option("--cohort")
 @click.option("--scale", default=1.0, show_default=True, help="Share of the cohort's real size.")
 @click.option("--seed", type=int, help="Where drawing begins; the same seed gives the same extracts.")
 @click.option("--england", is_flag=True, help="All 153 authorities instead of the eight pilot councils.")
@@ -74,10 +77,10 @@ def synth(
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_cohort_option()
-@console.add_keys_option()
+@console.add_option("--cohort")
+@console.add_option("--keys")
 @release
 @console.allow_missing
 @console.share
@@ -192,9 +195,9 @@ def _shorten_path(path: Path) -> str:
 
 
 @click.command()
-@console.add_landing_option(required=True)
+@console.add_option("--landing", required=True)
 @add_home_option()
-@console.add_cohort_option(", unless --timeline is given")
+@console.add_option("--cohort", ", unless --timeline is given")
 @click.option(
     "--timeline", is_flag=True, help="What is in, due and late for every cohort from birth to Reception, by age."
 )
@@ -212,20 +215,21 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
         from pipelines.reports.timeline import report_timeline
 
         return show(report_timeline(build_timeline(landing, home, today), today))
-    from pipelines.reports.status import list_council_arrivals, list_open_holds, report
-    from sources.extract.landed import describe_unread_entries
+    from assets.linkage.arrivals import list_arrivals
+    from pipelines.reports.status import list_open_holds, report
+    from sources.extract.landed import describe_unread_entries, list_councils
 
     with show_progress("Looking through landing"):
-        found = list_council_arrivals(landing, home.root, cohort, today)
-        made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home.root, cohort))
+        found = list_arrivals(landing, home, cohort, list_councils(landing), today)
+        made = report(found, cohort, describe_unread_entries(landing), list_open_holds(home, cohort))
     show(made)
 
 
 @click.command()
 # without `envvar`: a setting that cannot be used is a finding here, and must not end the command
 @add_home_option(required=False, envvar=None)
-@console.add_landing_option(envvar=None)
-@console.add_keys_option(envvar=None, default=None)
+@console.add_option("--landing", envvar=None)
+@console.add_option("--keys", envvar=None, default=None)
 @as_html
 @console.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
@@ -244,7 +248,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
 @click.command()
 @add_home_option(exists=True)
-@console.add_landing_option()
+@console.add_option("--landing")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
     """The state of the installation, for Prometheus.
@@ -267,3 +271,79 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
         raise click.BadParameter("must be an address and a port, as 127.0.0.1:9464", param_hint="--listen")
     _, thread = start_http_server(int(port), address, registry)
     thread.join()
+
+
+@click.command()
+@add_home_option(required=False)
+@console.add_option("--landing")
+@console.add_option("--keys")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
+def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
+    """Dagster over a home folder, for scheduled use.
+
+    The assets, jobs, schedules and sensors, until Ctrl-C. A home folder that does not exist is made.
+    Whoever can reach the address can start runs: keep to this machine, or put something that asks for a password
+    before it.
+    """
+    dagster, webserver = (Path(sys.executable).with_name(name) for name in ("dagster", "dagster-webserver"))
+    if not webserver.exists():
+        stop(f"{webserver} is not installed: install the project with its extra `ui` (`make setup` does)")
+    if not (PROJECT / "pyproject.toml").is_file():
+        stop(f"{PROJECT} is not a checkout of the project; see docs/deployment.md for servers and containers")
+    if is_listening(host, port):
+        stop(f"Something listens at http://{host}:{port} already. Dagster was not started: choose another --port")
+    from assets.catalogue.runs import note_councils
+    from assets.home.paths import Home
+    from pipelines.dagster.instance import open_instance, prepare_storage
+    from sources.extract.landed import list_councils
+
+    place = home or Home(get_settings().home)
+    place.prepare()
+    folder = (landing or get_settings().landing).resolve()
+    if folder.is_dir():
+        with open_instance(place) as opened:
+            note_councils(opened, list_councils(folder))
+    environment = build_child_environment(
+        DAGSTER_HOME=str(prepare_storage(place)),
+        PYTHONWARNINGS="ignore:Function `dev_command` is superseded",  # by `dg dev`, which needs 17 more packages
+        **{HOME: str(place.root), LANDING: str(folder), KEYS: str(keys)},
+    )
+    # `dagster dev` finds the code location by the files in the working directory
+    os.chdir(PROJECT)
+    own = os.getpid()  # this process becomes Dagster and gets its signals; its child waits until it listens
+    if not os.fork():
+        announce(
+            f"http://{host}:{port}  (home {place.root})",
+            is_ready=lambda: is_listening(host, port),
+            is_running=lambda: os.getppid() == own,
+        )
+        # not `sys.exit`, which would run the exit handlers of the process that was forked
+        os._exit(0)
+    os.execve(dagster, [str(dagster), "dev", "--host", host, "--port", str(port)], environment)
+
+
+def announce(
+    address: str,
+    is_ready: Callable[[], bool],
+    is_running: Callable[[], bool],
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Print the address once Dagster is ready, however long that takes; never if Dagster ends first."""
+    with show_progress("Starting Dagster", in_lines=True):
+        while not (ready := is_ready()) and is_running():
+            pause(0.2)
+    if ready:
+        click.echo(address)
+
+
+def is_listening(host: str, port: int) -> bool:
+    """Check whether something accepts connections at the address.
+
+    `0.0.0.0` and `::` mean every address of this machine.
+    """
+    try:
+        with socket.create_connection((host, port), timeout=5):
+            return True
+    except OSError:
+        return False

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import console
-from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, show_progress, stop
-from pipelines.commands.showing import as_html, write_page
+from pipelines.commands.console import COHORT, FILE, FILE_OR_FOLDER, FOLDER, as_html, show_progress, stop, write_page
 from pipelines.ending import Ending
 
 if TYPE_CHECKING:
@@ -24,16 +23,16 @@ _DOCUMENT = "landing/<council>/<source>/<cohort>.csv"
 
 @click.command()
 @click.argument("extract", type=FILE_OR_FOLDER)
-@console.add_council_option("; by default the extract's folder")
-@console.add_council_file_option("; in place of the one that is shipped")
-@console.add_source_option("; by default the extract's folder")
-@console.add_cohort_option("; by default the extract's name")
+@console.add_option("--council", "; by default the extract's folder")
+@console.add_option("--council-file", "; in place of the one that is shipped")
+@console.add_option("--source", "; by default the extract's folder")
+@console.add_option("--cohort", "; by default the extract's name")
 @click.option(
     "--postcode-directory",
     type=FILE,
     help="Public look-up (CSV: postcode, imd_decile), for the deprivation quintile.",
 )
-@console.add_keys_option(required=True, default=None)
+@console.add_option("--keys", required=True, default=None)
 @click.option("--out", type=FOLDER, required=True, help="Where to write; a folder for each council and source.")
 @as_html
 def pseudonymise(
@@ -98,7 +97,8 @@ def _find_extracts(extract: Path, council: str, source: str | None, cohort: Coho
     from sources.extract.landed import Landed, list_parts
 
     source = source or _find_folder_name(extract, 1) or _ask("source")
-    year = cohort or COHORT.convert(_find_year(extract) or _ask("cohort"), None, None)
+    named = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
+    year = cohort or COHORT.convert(named if _COHORT.fullmatch(named) else _ask("cohort"), None, None)
     if _is_part(extract):
         return [Landed(council, source, year.code, extract, part=1)]
     parts = enumerate(list_parts(extract, source), 1)
@@ -122,11 +122,6 @@ def _find_folder_name(extract: Path, above: int) -> str | None:
     of = extract.resolve().parent if _is_part(extract) else extract.resolve()
     in_landing = len(of.parents) > 1 and of.parents[0].name in CONTRACTS
     return of.parents[above - 1].name if in_landing else None
-
-
-def _find_year(extract: Path) -> str | None:
-    name = extract.resolve().parent.name if _is_part(extract) else extract.name.partition(".")[0]
-    return name if _COHORT.fullmatch(name) else None
 
 
 def _ask(option: str) -> str:

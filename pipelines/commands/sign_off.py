@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @add_home_option()
-@console.add_cohort_option("; needed unless it is a change of people")
+@console.add_option("--cohort", "; needed unless it is a change of people")
 @console.add_signing_key_option(", for use on your own machine; needs --sheet")
 @console.sheet_read
 @console.signature_file
@@ -169,11 +169,11 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 
 @click.command()
 @add_home_option()
-@console.add_cohort_option()
+@console.add_option("--cohort")
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
-@console.add_council_option("; with --cause, accept its holds alone", multiple=True)
-@console.add_reason_option("; the decision sheet repeats it. Name no child", required=False)
+@console.add_option("--council", "; with --cause, accept its holds alone", multiple=True)
+@console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
 @console.add_signing_key_option(", as for readiness approve; needs --sheet")
 @console.sheet_read
 @console.signature_file

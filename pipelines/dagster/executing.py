@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.catalogue.runs import note_councils, tag_command, tag_partition_range
+from assets.catalogue.runs import BY, WHY, note_councils, tag_partition_range
 from assets.home.errors import describe_unexpected_error
 from assets.home.installation import Installation
 from assets.release.assets import WAITS
@@ -45,7 +46,7 @@ class Jobs:
 
     def _execute(self, job: str, run: dict[str, Any]) -> None:
         options = run | {
-            "tags": tag_command("readiness run") | OF_LOCATION | self._tags | run.get("tags", {}),
+            "tags": {BY: getpass.getuser(), WHY: "readiness run"} | OF_LOCATION | self._tags | run.get("tags", {}),
             "run_config": {"loggers": {"console": {"config": {}}}} | run.get("run_config", {}),
         }
         try:

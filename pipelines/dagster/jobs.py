@@ -1,20 +1,58 @@
-"""Jobs: one for each stage that a person or a schedule starts."""
+"""Jobs, one for each stage that a person or a schedule starts; the schedules and sensors that start them; alerts.
 
+Schedules are off until switched on. None of them spends budget: only a person starts a release.
+
+A complete extract starts the intake of its council and cohort, changed extracts start the linkage, a signed release
+goes on, and a failed run raises an alert.
+
+An alert is one sentence in the daemon's log and, if the environment asks for it, to a webhook or a program. It names
+job, partition, step and kind of error, and where to read more. It repeats no error message, so that no identifier and
+no count leaves the machine, whatever went wrong.
+"""
+
+import hashlib
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 
-from assets.catalogue.runs import RELEASE, SPENDS_BUDGET, redact_errors, tag_release
+from assets.catalogue.runs import (
+    COHORTS,
+    COUNCILS,
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+    RELEASE,
+    SPENDS_BUDGET,
+    WHY,
+    build_partition_key,
+    note_councils,
+    redact_errors,
+    tag_partition_range,
+    tag_release,
+)
 from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
+from assets.linkage.assets import GROUP as LINKAGE
 from assets.linkage.assets import confidential_tables, links
 from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
 from assets.release.fix_release import ReleaseOptions
+from assets.release.sign_off import list_ready_releases
 from assets.returns.assets import returns
+from ndl_export.facts.directory_files import read_calendar
+from pipelines.dagster.arriving import Look, find_not_taken, iter_looks
 from pipelines.dagster.instance import expire_all
-from pipelines.release_calendar import NotPublished, publish_release
-from privacy.doors.environment import PUBLISH_TO, get_settings
+from pipelines.release_calendar import TIMEZONE, NotPublished, publish_release
+from privacy.doors.environment import ALERT, PUBLISH_TO, get_settings
 from privacy.keys import RESTRICTED as KEYS_OF_INTAKE
+from privacy.release.policy import Stage
+from sources.extract.landed import list_councils
+from sources.reference.cohorts import list_open_cohorts
 
 intake_job = dg.define_asset_job(
     "intake",
@@ -134,3 +172,266 @@ returns_job = dg.define_asset_job(
 
 RESTRICTED_JOBS = (intake_job, linkage_job, retention_job)
 RELEASE_JOBS = (release_job, republish_job, database_job, synthetic_job, publication_job)
+
+INTERVAL_SECONDS = 60
+_PATIENCE_SECONDS = 10
+_ADVICE = yaml.safe_load(Path(__file__).with_name("advice.yaml").read_text(encoding="utf-8"))
+_BY_KIND: dict[str, str] = {kind: advice for kinds, advice in _ADVICE["errors"].items() for kind in kinds.split(", ")}
+"""Advice by kind of error; other kinds get the advice of their job."""
+
+
+@dg.schedule(
+    job=intake_job,
+    cron_schedule="0 2 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each night at 02:00, take in what has landed and was neither taken nor stopped since, one run a cohort: for"
+        " what the landing sensor did not see, or whose intake failed."
+    ),
+)
+def nightly_intake(
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    waiting = find_not_taken(installation.landing, installation.home_folder)
+    known = note_councils(context.instance, sorted(set().union(*waiting.values()))) if waiting else []
+    for cohort, councils in sorted(waiting.items()):
+        # landing may hold a cohort that has no partition
+        if cohort in COHORTS.get_partition_keys():
+            yield dg.RunRequest(
+                run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m-%d}",
+                tags=tag_partition_range(councils, cohort, known)
+                | {WHY: "landed, and neither taken nor stopped since"},
+            )
+    if not waiting:
+        yield dg.SkipReason("everything that has landed is in, or was stopped")
+
+
+@dg.schedule(
+    job=linkage_job,
+    cron_schedule="0 5 2 1,4,9 *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "After each school term, on the second of January, April and September at 05:00, link again the cohort that was"
+        " last assessed: for objections, corrections and look-ups that no new extract brought."
+    ),
+)
+def termly_linkage(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    day, cohorts = context.scheduled_execution_time.date(), COHORTS.get_partition_keys()
+    year = day.year - (1 if day.month >= 7 else 2)  # returns of the Profile close at the end of June
+    code = f"{year}{(year + 1) % 100:02d}"
+    cohort = code if code in cohorts else cohorts[-1]
+    yield dg.RunRequest(
+        run_key=f"{cohort}-{context.scheduled_execution_time:%Y-%m}",
+        partition_key=cohort,
+        tags={WHY: "linkage of the term"},
+    )
+
+
+@dg.schedule(
+    job=returns_job,
+    cron_schedule="0 6 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each day at 06:00, after the intake and linkage of the night, renew the returns of every linked cohort from"
+        " birth to Reception, so that a new concern, a first appearance or a move reaches the other services the next"
+        " morning. Returns whose content has not changed are left alone. Nothing starts without a folder of sharing"
+        " agreements (READINESS_AGREEMENTS)."
+    ),
+)
+def nightly_returns(
+    context: dg.ScheduleEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    if installation.agreements is None:
+        yield dg.SkipReason("no folder of sharing agreements is given")
+        return
+    day = context.scheduled_execution_time.date()
+    home = installation.home_folder
+    linked = [cohort.code for cohort in list_open_cohorts(day) if home.cohort(cohort.code).links.exists()]
+    for cohort in linked:
+        yield dg.RunRequest(
+            run_key=f"{cohort}-{day}",
+            partition_key=cohort,
+            tags={WHY: "returns of the night"},
+        )
+    if not linked:
+        yield dg.SkipReason("no cohort from birth to Reception is linked")
+
+
+daily_retention = dg.ScheduleDefinition(
+    name="daily_retention",
+    job=retention_job,
+    cron_schedule="30 3 * * *",
+    execution_timezone=TIMEZONE,
+    description="Each day at 03:30, remove what has been kept as long as the retention policy allows.",
+)
+
+
+@dg.schedule(
+    job=publication_job,
+    cron_schedule="30 9 * * *",
+    execution_timezone=TIMEZONE,
+    description=(
+        "Each day at 09:30, publish the releases that the release calendar (READINESS_CALENDAR) announces for the day."
+        " They were made before, by a person's decision, and held: nothing is measured or charged."
+    ),
+)
+def release_calendar(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    day = context.scheduled_execution_time.date()
+    announced = [each for each in read_calendar(get_settings().calendar) if each.date == day]
+    for each in announced:
+        yield dg.RunRequest(
+            run_key=f"{each.version}-{day}",
+            run_config={"ops": {"publish_op": {"config": {"version": each.version}}}},
+            tags={RELEASE: each.version, WHY: f"announced for {day} at 09:30"},
+        )
+    if not announced:
+        yield dg.SkipReason(f"no release is announced for {day}")
+
+
+Identities = dict[str, dict[str, str]]
+"""By partition, the identity of each of its extracts."""
+
+
+@dg.sensor(
+    job=intake_job,
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Starts the intake of a council and cohort when one of its extracts is new or changed and all of them have kept"
+        " size and time of change over two looks, or have a `.ready` marker beside them: a half-written file is left"
+        " alone, and several files of a council give one run."
+    ),
+)
+def landing_sensor(
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> dg.SensorResult | dg.SkipReason:
+    landing = installation.landing
+    if not landing.is_dir():
+        return dg.SkipReason(f"{landing} does not exist")
+    earlier = json.loads(context.cursor) if context.cursor else {}
+    seen: Identities = {}
+    requested: Identities = dict(earlier.get("requested", {}))
+    runs: list[dg.RunRequest] = []
+    for partition, extracts in _group_by_partition(landing).items():
+        before = earlier.get("seen", {}).get(partition, {})
+        now = seen[partition] = {look.landed.name: look.identity for look in extracts}
+        whole = all(look.is_whole(before.get(look.landed.name)) for look in extracts)
+        # files that left landing, such as shredded ones, are no reason for an intake
+        if whole and not now.items() <= requested.get(partition, {}).items():
+            new = now.items() - requested.get(partition, {}).items()
+            requested[partition] = now
+            runs.append(
+                dg.RunRequest(
+                    # Dagster starts one run for a key, so the same files are taken in once
+                    run_key=f"{partition}:{hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()}",
+                    partition_key=partition,
+                    tags={WHY: f"landed: {', '.join(sorted(name for name, _ in new))}"},
+                )
+            )
+    return dg.SensorResult(
+        run_requests=runs,
+        cursor=json.dumps({"seen": seen, "requested": requested}, sort_keys=True),
+        dynamic_partitions_requests=[COUNCILS.build_add_request(list_councils(landing))],
+    )
+
+
+def _group_by_partition(landing: Path) -> dict[str, list[Look]]:
+    cohorts, found = set(COHORTS.get_partition_keys()), dict[str, list[Look]]()
+    for look in iter_looks(landing):
+        if look.landed.cohort in cohorts:
+            found.setdefault(build_partition_key(look.landed.council, look.landed.cohort), []).append(look)
+    return found
+
+
+restricted_automation = dg.AutomationConditionSensorDefinition(
+    "restricted_automation",
+    target=dg.AssetSelection.groups(LINKAGE),
+    use_user_code_server=True,  # otherwise only Dagster's daemon can evaluate it, and a test of it in the UI fails
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    run_tags={WHY: "extracts changed since the last linkage"},
+    description="Links a cohort at 04:00 where its extracts changed since it was last linked. Spends nothing.",
+)
+
+
+@dg.sensor(
+    jobs=[release_job, republish_job],
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Goes on with a release that waited, once as many people have signed it as the policy asks for: measures it, or"
+        " publishes the bundle that was held. Each signature is acted on once; whether it counts is decided by the run."
+    ),
+)
+def approved_releases(
+    context: dg.SensorEvaluationContext, installation: dg.ResourceParam[Installation]
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    waiting = list_ready_releases(installation.home_folder)
+    for ready in waiting:
+        measures = ready.stage == Stage.MEASUREMENT
+        run = (
+            build_release_run(ready.cohort, ready.release, ready.options)
+            if measures
+            else build_publication_run(ready.cohort, ready.release)
+        )
+        yield dg.RunRequest(
+            # the newest signature is part of the key, so that each is acted on once, whatever became of its run
+            run_key=f"{ready.release}-{ready.stage}-{ready.line[:16]}",
+            job_name=(release_job if measures else republish_job).name,
+            partition_key=run["partition_key"],
+            run_config=run["run_config"],
+            tags=run["tags"] | {WHY: f"people have signed the {ready.stage}"},
+        )
+    if not waiting:
+        yield dg.SkipReason("no release waits that people have signed")
+
+
+def describe_failure(run: dg.DagsterRun, steps: list[tuple[str, str]]) -> str:
+    """Return the alert about a run; `steps` are the failed steps with the kinds of their errors."""
+    partition = run.tags.get(PARTITION) or "..".join(
+        run.tags[tag] for tag in (RANGE_START, RANGE_END) if tag in run.tags
+    )
+    what = f"{run.job_name} of {partition}" if partition else run.job_name
+    at = "; ".join(f"{step} ({kind})" for step, kind in steps) or "before its first step"
+    kinds = [kind for _, kind in steps]
+    of_most_serious = (advice for kind, advice in _BY_KIND.items() if kind in kinds)
+    advice = next(of_most_serious, _ADVICE["jobs"].get(run.job_name, _ADVICE["other"]))
+    return f"The run {run.run_id[:8]}, {what}, failed at {at}. Its log in Dagster says why. {advice}"
+
+
+def alert(text: str, to: str) -> None:
+    """Send `text` to a URL, as JSON `{"text": ...}`, or to the standard input of a program."""
+    if to.startswith(("https://", "http://")):
+        body = json.dumps({"text": text}).encode()
+        request = urllib.request.Request(to, body, {"Content-Type": "application/json"})
+        urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS).close()
+    else:
+        subprocess.run([to], input=text.encode(), timeout=_PATIENCE_SECONDS, check=True)
+
+
+@dg.run_failure_sensor(
+    name="failed_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    monitor_all_code_locations=True,
+    description=(
+        "Says in one sentence which run failed, in any code location, and what to do: in the daemon's log, and to the"
+        " URL or program of READINESS_ALERT. No identifier, no count and no text of an error is in it."
+    ),
+)
+def failed_runs(context: dg.RunFailureSensorContext) -> Iterator[dg.SkipReason]:
+    failed = [(event.step_key or "", _get_error_kind(event)) for event in context.get_step_failure_events()]
+    sentence = describe_failure(context.dagster_run, failed)
+    context.log.error(sentence)
+    if to := get_settings().alert:
+        try:
+            alert(sentence, to)
+        except (OSError, subprocess.SubprocessError) as error:
+            context.log.error(f"{ALERT} could not be alerted ({type(error).__name__})")
+    yield dg.SkipReason(sentence)
+
+
+def _get_error_kind(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    # Dagster wraps the error of a step in its own
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return (error.cls_name or "an error").rpartition(".")[2] if error else "an error"

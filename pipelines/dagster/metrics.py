@@ -41,7 +41,8 @@ class InstallationCollector(Collector):
         yield _build_gauge(
             "releases_waiting", "Releases that wait for people to sign.", "stage", self._collect_waiting()
         )
-        yield _build_gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", self._collect_free())
+        free = [((name,), shutil.disk_usage(folder).free) for name, folder in self._folders if folder.is_dir()]
+        yield _build_gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", free)
         ledger = Ledger(self._home.ledger)
         accounts = [(entry.cohort, entry.unit) for entry in ledger.entries() if entry.kind == EntryKind.APPROVE]
         caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.cap, ledger.compute_remaining))
@@ -75,11 +76,6 @@ class InstallationCollector(Collector):
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]
             yield (stage,), sum(not is_done(self._home, stage, version) for version in versions)
-
-    def _collect_free(self) -> Iterator[Sample]:
-        for name, folder in self._folders:
-            if folder.is_dir():
-                yield (name,), shutil.disk_usage(folder).free
 
 
 def _build_runs_filter(job: str, status: dg.DagsterRunStatus) -> dg.RunsFilter:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import zoneinfo
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -75,7 +75,7 @@ class State(StrEnum):
     OPTIONAL = "optional"
 
 
-Answers = Iterator[tuple[State, str]]
+Answers = Iterable[tuple[State, str]]
 """The findings of a check: states, each with a sentence."""
 
 
@@ -98,26 +98,20 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
     landing_folder = (landing or usable.landing).resolve()
     key_folder = (keys or usable.keys).resolve()
     part, ring, lacks = _load_usable_keys(key_folder)
+    in_release = _refer_to_location("release") if part == INTAKE_AND_LINKAGE else None
+    in_restricted = _refer_to_location("restricted") if part == RELEASES else None
     checks: list[tuple[str, Callable[[], Answers]]] = [
         ("Python", _check_python),
         ("libraries", _check_libraries),
         ("settings", lambda: _check_settings(usable, problems, part)),
         ("keys", lambda: _check_keys(key_folder, where, part, ring, lacks)),
-        (
-            "sign-off",
-            lambda: _check_sign_off(key_folder, ring) if part != INTAKE_AND_LINKAGE else _refer_to_location("release"),
-        ),
-        ("landing", lambda: _check_landing(landing_folder) if part != RELEASES else _refer_to_location("restricted")),
+        ("sign-off", lambda: in_release or _check_sign_off(key_folder, ring)),
+        ("landing", lambda: in_restricted or _check_landing(landing_folder)),
         ("home", lambda: _check_home(where)),
         ("disk", lambda: _check_disk(where, landing_folder)),
-        ("memory", lambda: _check_memory(landing_folder) if part != RELEASES else _refer_to_location("restricted")),
-        (
-            "ledger",
-            lambda: (
-                _check_ledger(where, usable.publish_to) if part != INTAKE_AND_LINKAGE else _refer_to_location("release")
-            ),
-        ),
-        ("processing log", lambda: _check_log(where)),
+        ("memory", lambda: in_restricted or _check_memory(landing_folder)),
+        ("ledger", lambda: in_release or _check_ledger(where, usable.publish_to)),
+        ("processing log", lambda: [(State.OK, f"{len(verify(where))} lines, none changed or removed")]),
         ("disclosure log", lambda: _check_disclosures(where)),
         ("removals", lambda: _check_removals(where, key_folder)),
         ("backup", lambda: _check_backup(where)),
@@ -216,8 +210,8 @@ def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
 
 
 def _refer_to_location(location: str) -> Answers:
-    """Yield a finding for a check that this code location cannot make because it lacks the keys."""
-    yield State.OPTIONAL, f"with these keys it is the {location} location's: look at it there"
+    """Return the finding of a check that this code location cannot make because it lacks the keys."""
+    return [(State.OPTIONAL, f"with these keys it is the {location} location's: look at it there")]
 
 
 def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
@@ -344,10 +338,6 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.LOOK, doubt
     if any(charge.end is None for charge in ledger.charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
-
-
-def _check_log(home: Home) -> Answers:
-    yield State.OK, f"{len(verify(home))} lines, none changed or removed"
 
 
 def _check_disclosures(home: Home) -> Answers:

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from pipelines.reports.document import WIDTH, Grid, iter_grid_lines, wrap_text
 from privacy.linkage.explain import Why
 from privacy.linkage.link import FURTHER_THRESHOLD
 
-_REASONS = {
-    Why.SAME_SAID: "They say exactly the same about a child, so they are one record.",
-    Why.OWN_NUMBER: (
-        "They are of one service and share an own number there (directly or through other rows of the service), or are"
-        " the same in every respect."
-    ),
-    Why.ONE_TO_ONE: "Their records were chosen for each other, one to one, in the step {step}.",
-    Why.FURTHER_RECORD: (
-        "One is a further record of the child: the other had a record of this service already, and this one is"
-        f" sure enough (posterior from {FURTHER_THRESHOLD:g}, forename agrees)."
-    ),
-    Why.THROUGH_OTHERS: "Not through this pair: each was brought to the same child by other records.",
-    Why.SAME_SERVICE: (
-        "Both are rows of one service. These are joined only by an own number, or if they are the same in every"
-        " respect, or where each is linked to the same child; none of these holds."
-    ),
-    Why.NOT_LOOKED_AT: (
-        "The pair was not looked at in the step {step}: the records share none of the combinations of tokens that make"
-        " a pair."
-    ),
-    Why.BELOW_THRESHOLD: "The pair stays below the threshold.",
-    Why.HOUSEHOLD: (
-        "Date of birth, postcode and surname agree, the forename does not: such a pair is taken for twins unless"
-        " neither has anybody else, and the sex agrees."
-    ),
-    Why.TIE: "A tie: a rival has the same weight, and no forename tells the two apart, so none of them is linked.",
-    Why.RIVAL: (
-        "The pair would do, but links are one to one, and it lost to a heavier rival. To be added as a further record"
-        f" of the same child, it would need a posterior of {FURTHER_THRESHOLD:g} and a forename that agrees."
-    ),
-    Why.RIVALS_TOO_NEAR: (
-        "The pair would do alone, but others weigh nearly as much, and it is unclear which of them is the child's, so"
-        " none of them is linked."
-    ),
-    Why.NOT_SURE_ENOUGH: (
-        f"As a further record a pair needs a posterior of {FURTHER_THRESHOLD:g}, a forename that agrees, and no two NHS"
-        " numbers of one service that contradict each other."
-    ),
-}
+_REASONS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("link_reasons.yaml").read_text(encoding="utf-8"))
 
 
 def render(found: dict[str, Any]) -> str:
@@ -62,7 +27,7 @@ def render(found: dict[str, Any]) -> str:
 def _format_lines(found: dict[str, Any]) -> Iterator[str]:
     first, second = found["rows"]
     yield f"{first['row']} and {second['row']}: {'linked' if found['linked'] else 'not linked'}"
-    yield _REASONS[Why(found["why"])].format(step=f'"{found["step"]}"')
+    yield _REASONS[Why(found["why"]).name].format(step=f'"{found["step"]}"', further=FURTHER_THRESHOLD)
     yield ""
     for row in found["rows"]:
         probability = (

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from assets.home.paths import Home
-from assets.linkage.arrivals import Arrival, State, explain_arrivals, list_arrivals
+from assets.linkage.arrivals import Arrival, State, explain_arrivals
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import read_state
 from ndl_export.facts.missing import SOURCES
 from pipelines.reports.document import Grid, Report, Section
 from sources.contracts import CONTRACTS
-from sources.extract.landed import list_councils
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
 
-def list_council_arrivals(landing: Path, home: Path, cohort: Cohort, today: dt.date) -> list[Arrival]:
-    """Return the arrivals of every council with a folder in landing."""
-    return list_arrivals(landing, Home(home), cohort, list_councils(landing), today)
-
-
-def list_open_holds(home: Path, cohort: Cohort) -> list[str]:
+def list_open_holds(home: Home, cohort: Cohort) -> list[str]:
     """Return the holds of a release of the linked cohort that a named person must accept; counts are in bands."""
     try:
-        return [f"{hold.sentence} ({hold.name})" for hold in read_state(Home(home), [cohort.code]).open]
+        return [f"{hold.sentence} ({hold.name})" for hold in read_state(home, [cohort.code]).open]
     except NotLinked:
         return []
 

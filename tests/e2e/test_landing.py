@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +13,7 @@ from assets.home.installation import Installation
 from assets.intake import deliveries
 from pipelines.dagster import arriving
 from pipelines.dagster.arriving import find_still_arriving, iter_looks
-from pipelines.dagster.sensors import landing_sensor
+from pipelines.dagster.jobs import landing_sensor
 from pipelines.ending import RunStopped
 from pipelines.run import run_cohort
 from privacy.keys import KeyRing
@@ -25,80 +24,60 @@ from tests.support.extracts import row, text
 NAME = "halton/eyfsp/202425.csv"
 
 
-@pytest.fixture
-def tick(installation: Installation) -> Callable[[], list[dg.RunRequest]]:
-    """One look of the sensor, from where the last one left off."""
-    cursor: list[str | None] = [None]
+REVIEWS, CENSUS = "halton/hv_reviews/202425.csv.gz", "halton/school_census/202425.parquet"
+UNFINISHED = ("202425.csv.part", "202425.csv.filepart", ".202425.csv", "202425.tmp")
+FIRST_CHANGE = time.time() - 1000
 
-    def look() -> list[dg.RunRequest]:
-        context = dg.build_sensor_context(cursor=cursor[0], resources={"installation": installation})
-        found = landing_sensor(context)
-        assert isinstance(found, dg.SensorResult)
-        cursor[0] = found.cursor
-        (added,) = found.dynamic_partitions_requests or ()
-        assert set(added.partition_keys) == {path.name for path in installation.landing.iterdir()}
-        return list(found.run_requests or ())
+Step = tuple[dict[str, str | None], int]
+"""Files that are written (None: removed) before a look of the sensor, and the runs that it starts."""
+SCENARIOS: dict[str, list[Step]] = {
+    "several files of a council give one run": [({NAME: "a", REVIEWS: "b", CENSUS: "c"}, 0), ({}, 1), ({}, 0)],
+    "one moving file holds the council back": [({NAME: "a", REVIEWS: "b"}, 0), ({REVIEWS: "b and more"}, 0), ({}, 1)],
+    "two files of one extract, of which the intake says which": [({NAME: "a", f"{NAME}.gz": "a"}, 0), ({}, 1)],
+    "a marker, which does not count for a later correction": [
+        ({NAME: "a", f"{NAME}.ready": ""}, 1),
+        ({NAME: "corrected"}, 0),
+        ({}, 1),
+    ],
+    "a correction of the same size": [({NAME: "content"}, 0), ({}, 1), ({NAME: "CONTENT"}, 0), ({}, 1)],
+    "a file that goes away": [({NAME: "a", REVIEWS: "b"}, 0), ({}, 1), ({NAME: None}, 0), ({}, 0)],
+    **{f"an unfinished file {name}": [({f"halton/eyfsp/{name}": "a"}, 0), ({}, 0)] for name in UNFINISHED},
+    **{
+        f"a name of {len(name)} letters": [({NAME: "a", f"leeds/eyfsp/{name}": "a"}, 0), ({}, 1)]
+        for name in ("x" * 250 + ".csv", "a\nb\x1b[31m.csv")
+    },
+}
 
-    return look
 
-
-def put(installation: Installation, name: str = NAME, text: str = "content") -> Path:
+def put(installation: Installation, name: str = NAME, content: str = "content") -> Path:
     path = installation.landing / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(content)
     return path
 
 
-def age(path: Path, seconds: float) -> None:
-    changed = time.time() - seconds
-    os.utime(path, (changed, changed))
-
-
-Tick = Callable[[], list[dg.RunRequest]]
-
-
-def test_several_files_of_a_council_give_one_run(installation: Installation, tick: Tick) -> None:
-    put(installation)
-    put(installation, "halton/hv_reviews/202425.csv.gz")
-    put(installation, "halton/school_census/202425.parquet")
-    assert tick() == []
-    assert [request.partition_key for request in tick()] == ["202425|halton"]
-    assert tick() == []
-
-
-def test_one_moving_file_holds_the_council_back(installation: Installation, tick: Tick) -> None:
-    put(installation)
-    moving = put(installation, "halton/hv_reviews/202425.csv")
-    tick()
-    moving.write_text("content and more")
-    assert tick() == []
-    assert len(tick()) == 1
-
-
-def test_a_marker_says_that_a_file_is_whole(installation: Installation, tick: Tick) -> None:
-    extract = put(installation)
-    marker = put(installation, f"{NAME}.ready", "")
-    assert [request.partition_key for request in tick()] == ["202425|halton"]
-    age(marker, 60)
-    extract.write_text("a correction that the old marker does not speak of")
-    assert tick() == []
-    assert len(tick()) == 1
-
-
-@pytest.mark.parametrize("name", ["202425.csv.part", "202425.csv.filepart", ".202425.csv", "202425.tmp"])
-def test_unfinished_names_are_no_extracts(installation: Installation, tick: Tick, name: str) -> None:
-    put(installation, f"halton/eyfsp/{name}")
-    assert is_unfinished(name)
-    assert (tick(), tick()) == ([], [])
-
-
-@pytest.mark.parametrize("name", ["x" * 250 + ".csv", "a\nb\x1b[31m.csv"])
-def test_a_name_of_any_length_or_letters_stops_no_run(installation: Installation, tick: Tick, name: str) -> None:
-    put(installation)
-    put(installation, f"leeds/eyfsp/{name}")
+@pytest.mark.parametrize("steps", SCENARIOS.values(), ids=SCENARIOS)
+def test_the_sensor_starts_an_intake_once_all_files_of_a_council_are_whole(
+    installation: Installation, steps: list[Step]
+) -> None:
+    cursor, keys = None, list[str | None]()
+    for number, (files, runs) in enumerate(steps):
+        for name, content in files.items():
+            if content is None:
+                (installation.landing / name).unlink()
+            else:
+                os.utime(put(installation, name, content), (FIRST_CHANGE + number, FIRST_CHANGE + number))
+        context = dg.build_sensor_context(cursor=cursor, resources={"installation": installation})
+        found = landing_sensor(context)
+        assert isinstance(found, dg.SensorResult)
+        cursor = found.cursor
+        (added,) = found.dynamic_partitions_requests or ()
+        assert set(added.partition_keys) == {path.name for path in installation.landing.iterdir()}
+        assert [request.partition_key for request in found.run_requests or ()] == ["202425|halton"] * runs
+        keys += [request.run_key for request in found.run_requests or ()]
+    assert len(set(keys)) == len(keys)
+    assert all(map(is_unfinished, UNFINISHED))
     assert find_still_arriving(installation.landing, "202425") == []
-    tick()
-    assert "202425|halton" in [request.partition_key for request in tick()]
 
 
 def test_a_link_to_another_place_is_not_looked_through(installation: Installation, tmp_path: Path) -> None:
@@ -108,26 +87,6 @@ def test_a_link_to_another_place_is_not_looked_through(installation: Installatio
     (installation.landing / "leeds" / "eyfsp").mkdir(parents=True)
     (installation.landing / "leeds" / "eyfsp" / "202425").symlink_to(tmp_path / "elsewhere")
     assert find_still_arriving(installation.landing, "202425") == []
-
-
-def test_a_correction_of_the_same_size_starts_again(installation: Installation, tick: Tick) -> None:
-    extract = put(installation)
-    age(extract, 100)
-    tick()
-    (first,) = tick()
-    extract.write_text("CONTENT")
-    tick()
-    (second,) = tick()
-    assert first.run_key != second.run_key
-
-
-def test_a_file_that_goes_away_is_no_crash_and_no_run(installation: Installation, tick: Tick) -> None:
-    put(installation, "halton/hv_reviews/202425.csv")
-    gone = put(installation)
-    tick()
-    assert len(tick()) == 1
-    gone.unlink()
-    assert (tick(), tick()) == ([], [])
 
 
 def test_a_file_that_goes_away_while_looked_at(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,16 +103,8 @@ def test_a_file_that_goes_away_while_looked_at(installation: Installation, monke
     assert [look.landed.council for look in iter_looks(installation.landing)] == ["leeds"]
 
 
-def test_two_files_of_one_extract_are_both_looked_at(installation: Installation, tick: Tick) -> None:
-    """So that the intake says which two."""
-    put(installation)
-    put(installation, f"{NAME}.gz")
-    tick()
-    assert len(tick()) == 1
-
-
 def test_old_and_marked_files_are_not_waited_for(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    age(put(installation, "leeds/eyfsp/202425.csv"), 60)
+    os.utime(put(installation, "leeds/eyfsp/202425.csv"), (FIRST_CHANGE, FIRST_CHANGE))
     put(installation)
     put(installation, f"{NAME}.ready", "")
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))

@@ -70,20 +70,19 @@ def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
     assert COHORT in place.says("budget")
     assert "Good level of" in place.says("plan", "--cohort", COHORT, "--landing", place.landing)
     assert "Leeds" in place.says("status", "--landing", place.landing, "--cohort", COHORT)
-    _rows_are_explained(place)
+    assert "eyfsp" in place.says(
+        "link", "explain", "--cohort", COHORT, "eyfsp/leeds/1", "school_census/leeds/1", "--json"
+    )
     _returns_are_made_and_opened(place)
     _a_child_is_forgotten(place)
     place.run(NEXT, "--share", "0.2")
     assert NEXT in place.says("diff", VERSION, NEXT)
     _releases_are_published_and_withdrawn(place)
-    _files_are_shredded(place)
+    assert "Nothing has been kept longer" in place.says("retention", "--landing", place.landing)
+    assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing, "--yes")
+    assert not place.file("leeds", "hv_reviews").exists()
     place.says("doctor", "--landing", place.landing)
     assert "None was changed or removed" in place.says("log", "--verify")
-
-
-def _rows_are_explained(place: Place) -> None:
-    linked = place.says("link", "explain", "--cohort", COHORT, "eyfsp/leeds/1", "school_census/leeds/1", "--json")
-    assert "eyfsp" in linked
 
 
 def _returns_are_made_and_opened(place: Place) -> None:
@@ -117,12 +116,6 @@ def _releases_are_published_and_withdrawn(place: Place) -> None:
     assert (to / VERSION / "SHA256SUMS").read_bytes() == (place.home / "release" / VERSION / "SHA256SUMS").read_bytes()
     place.says("withdraw", VERSION, "--reason", "A council corrected its file.", "--yes")
     place.says("publish", NEXT, "--to", to, "--yes")
-
-
-def _files_are_shredded(place: Place) -> None:
-    assert "Nothing has been kept longer" in place.says("retention", "--landing", place.landing)
-    assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing, "--yes")
-    assert not place.file("leeds", "hv_reviews").exists()
 
 
 @pytest.mark.parametrize("name", first(1, [NAME, *FURTHER_NAMES]))

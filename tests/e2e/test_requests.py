@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import and_
 from pathlib import Path
@@ -56,10 +56,10 @@ SHARE_COVERED = 0.9
 
 @dataclass(frozen=True)
 class Place:
-    """A copy of the demonstration; `stated` are settings besides its folders."""
+    """A copy of the demonstration, with further `settings`."""
 
     root: Path
-    stated: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
@@ -74,13 +74,20 @@ class Place:
         return self.home.release / ANSWERING
 
     def readiness(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return readiness(self.root, *arguments, home=self.home.root, landing=self.landing, **self.stated)
+        return readiness(self.root, *arguments, home=self.home.root, landing=self.landing, **self.settings)
 
-    def said(self, *arguments: object) -> Any:
-        """What a command answers as JSON."""
-        done = self.readiness(*arguments, "--json")
+    def succeed(self, *arguments: object) -> str:
+        """Run a command that must succeed, and return its output."""
+        done = self.readiness(*arguments)
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def answer(self, *arguments: object) -> Any:
+        """Run a command that must succeed, and return its JSON."""
+        return json.loads(self.succeed(*arguments, "--json"))
+
+    def copy(self, to: Path, **settings: str) -> Place:
+        return Place(Path(shutil.copytree(self.root, to / "project", symlinks=True)), settings)
 
     def charges(self) -> list[tuple[str, str, int, str]]:
         """Release, family, nano-rho and hash of the plan of every charge."""
@@ -90,37 +97,34 @@ class Place:
             if each.kind == "RESERVE"
         ]
 
-    def in_dagster(self, names: list[str]) -> dg.ExecuteInProcessResult:
-        """The run of the job `release` that answers the requests of these names."""
+    def run_job(self, names: list[str]) -> dg.ExecuteInProcessResult:
+        """Answer the requests of these names by a run of the job `release`."""
         installation = Installation(landing=self.landing, home=self.home, keys=self.root / "keys")
         job = build_definitions(installation).resolve_job_def("release")
         with dg.DagsterInstance.ephemeral() as instance:
-            given = build_release_run(COHORT, ANSWERING, ReleaseOptions(reuse=True, requests=names))
-            return job.execute_in_process(instance=instance, **given)
+            run = build_release_run(COHORT, ANSWERING, ReleaseOptions(reuse=True, requests=names))
+            return job.execute_in_process(instance=instance, **run)
 
 
 @pytest.fixture(scope="module")
-def asked(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def registered(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """All five are registered; to be read and not written."""
-    place = Place(_copy(demonstration, tmp_path_factory.mktemp("asked")), {})
-    done = place.readiness("request", "register", *FILES)
-    assert done.returncode == 0, done.stderr
+    place = Place(demonstration).copy(tmp_path_factory.mktemp("asked"))
+    place.succeed("request", "register", *FILES)
     return place
 
 
 @pytest.fixture(scope="module")
-def by_command(asked: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = Place(_copy(asked.root, tmp_path_factory.mktemp("command")), {})
-    done = place.readiness("request", "fulfil", *NAMES)
-    assert done.returncode == 0, done.stderr
-    assert f"Bundle, verified:   {place.bundle}" in done.stdout
+def by_command(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = registered.copy(tmp_path_factory.mktemp("command"))
+    assert f"Bundle, verified:   {place.bundle}" in place.succeed("request", "fulfil", *NAMES)
     return place
 
 
 @pytest.fixture(scope="module")
-def by_dagster(asked: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = Place(_copy(asked.root, tmp_path_factory.mktemp("dagster")), {})
-    done = place.in_dagster(NAMES)
+def by_dagster(registered: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = registered.copy(tmp_path_factory.mktemp("dagster"))
+    done = place.run_job(NAMES)
     assert done.success
     checks = done.get_asset_check_evaluations()
     assert checks
@@ -135,23 +139,19 @@ def answered(request: pytest.FixtureRequest) -> Place:
     return found
 
 
-def _copy(root: Path, to: Path) -> Path:
-    return Path(shutil.copytree(root, to / "project", symlinks=True))
-
-
-def test_they_fit_together_and_checking_spends_nothing(asked: Place) -> None:
-    before = asked.charges()
-    found = asked.said("request", "check", *FILES)
+def test_they_fit_together_and_checking_spends_nothing(registered: Place) -> None:
+    before = registered.charges()
+    found = registered.answer("request", "check", *FILES)
     assert [each["name"] for each in found["requests"]] == NAMES
     assert {own["answer"] for each in found["requests"] for own in each["cohorts"]} == {"fits"}
     assert [each["fits"] for each in found["together"]] == [True]
-    assert asked.charges() == before
-    states = {each["name"]: each["state"] for each in asked.said("request", "list")}
+    assert registered.charges() == before
+    states = {each["name"]: each["state"] for each in registered.answer("request", "list")}
     assert states == dict.fromkeys(NAMES, "waits for an answer")
 
 
-def test_they_cost_what_the_answer_said(asked: Place, by_command: Place) -> None:
-    (together,) = asked.said("request", "check", *FILES)["together"]
+def test_they_cost_what_the_answer_said(registered: Place, by_command: Place) -> None:
+    (together,) = registered.answer("request", "check", *FILES)["together"]
     new = [(family, nano) for release, family, nano, _ in by_command.charges() if release == ANSWERING]
     charged = {FAMILIES[family].unit: nano / 1e9 for family, nano in new}
     assert charged == pytest.approx(together["rho"], abs=2e-6)
@@ -160,14 +160,14 @@ def test_they_cost_what_the_answer_said(asked: Place, by_command: Place) -> None
 
 def test_the_bundle_is_whole(answered: Place) -> None:
     assert verify(answered.bundle).ok
-    again = answered.said("recompute", answered.bundle)
+    again = answered.answer("recompute", answered.bundle)
     assert (again["ok"], again["tables"]) == (True, len(TABLES) + len(NAMES))
-    states = {each["name"]: each["state"] for each in answered.said("request", "list")}
+    states = {each["name"]: each["state"] for each in answered.answer("request", "list")}
     assert states == dict.fromkeys(NAMES, f"answered in release {ANSWERING}")
 
 
 def test_readers_are_told_what_came_and_what_is_sharper(answered: Place) -> None:
-    found = answered.said("diff", VERSION, ANSWERING)
+    found = answered.answer("diff", VERSION, ANSWERING)
     assert found["schema_changes"] == []
     told = answered.readiness("diff", VERSION, ANSWERING).stdout
     assert f"Tables on request, new: {', '.join(NAMES)}." in told
@@ -177,12 +177,10 @@ def test_readers_are_told_what_came_and_what_is_sharper(answered: Place) -> None
 
 
 def test_a_repeat_changes_and_charges_nothing(answered: Place, tmp_path: Path) -> None:
-    place = Place(_copy(answered.root, tmp_path), {})
+    place = answered.copy(tmp_path)
     before, sums = place.charges(), (place.bundle / "SHA256SUMS").read_bytes()
-    done = place.readiness("request", "fulfil", *NAMES)
-    assert done.returncode == 0, done.stderr
-    assert "unchanged" in done.stdout
-    assert place.in_dagster(NAMES).success
+    assert "unchanged" in place.succeed("request", "fulfil", *NAMES)
+    assert place.run_job(NAMES).success
     assert place.charges() == before
     assert (place.bundle / "SHA256SUMS").read_bytes() == sums
 
@@ -192,20 +190,17 @@ def test_both_ways_fix_the_same_and_charge_the_same(by_command: Place, by_dagste
     assert by_command.charges() == by_dagster.charges()
 
 
-def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Place, tmp_path: Path) -> None:
+def test_people_sign_before_it_is_measured_and_before_it_is_published(registered: Place, tmp_path: Path) -> None:
     write_policy(tmp_path / "policy.yaml", [ANNA, BRAM], measurement=2)
     write_publisher(tmp_path / "publisher.yaml")
-    stated = {name: str(tmp_path / f"{name}.yaml") for name in ("policy", "publisher")}
-    place = Place(_copy(asked.root, tmp_path), stated)
+    place = registered.copy(tmp_path, policy=str(tmp_path / "policy.yaml"), publisher=str(tmp_path / "publisher.yaml"))
     names = ["gld_by_ethnic_group_and_fsm", "waiting_time_by_send"]
     before = place.charges()
 
     def approve(signer: Any, *more: str) -> str:
         key = signer.key_file(tmp_path / "people")
         about = ("approve", "--cohort", COHORT, "--release", ANSWERING, *more)
-        done = place.readiness(*about, *read_page(place.readiness(*about).stdout), "--key", key)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return place.succeed(*about, *read_page(place.readiness(*about).stdout), "--key", key)
 
     def fulfil() -> subprocess.CompletedProcess[str]:
         return place.readiness("request", "fulfil", *names)
@@ -217,7 +212,7 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Pla
         assert (waits.returncode, place.charges()) == (4, before)
         assert f"readiness approve --home {place.home.root} --cohort {COHORT} --release {ANSWERING}" in waits.stderr
     sheet = place.home.decision_sheet(ANSWERING, "measurement").read_text(encoding="utf-8")
-    waiting = asked.said("request", "list")
+    waiting = registered.answer("request", "list")
     assert [each["name"] for each in waiting if each["asked_by"] in sheet] == names
     again = f"readiness request fulfil {' '.join(names)} --home {place.home.root} --release {ANSWERING}"
     assert again in approve(BRAM)
@@ -231,18 +226,17 @@ def test_people_sign_before_it_is_measured_and_before_it_is_published(asked: Pla
 
 @pytest.mark.parametrize("drawn", [False, True], ids=["made up", "drawn"])
 def test_the_notebook_goes_from_synthetic_children_to_the_answer(
-    asked: Place, by_command: Place, drawn: bool, tmp_path: Path
+    registered: Place, by_command: Place, drawn: bool, tmp_path: Path
 ) -> None:
     """With rows of independent columns, and with those that are drawn from the release."""
     if drawn:
         pytest.importorskip("mbi", reason=lacking("synthetic"))
-        done = asked.readiness("synthesise", asked.home.release / VERSION, "--out", tmp_path / "synthetic")
-        assert done.returncode == 0, done.stderr
+        registered.succeed("synthesise", registered.home.release / VERSION, "--out", tmp_path / "synthetic")
     else:
         (tmp_path / "synthetic").mkdir()
-        for name, content in build_synthetic_files(_independent(asked.home.release / VERSION)).items():
+        for name, content in build_synthetic_files(_independent(registered.home.release / VERSION)).items():
             (tmp_path / "synthetic" / name).write_bytes(content)
-    before, after = (_exported(tmp_path, place.home.release / "readiness.duckdb") for place in (asked, by_command))
+    before, after = (_exported(tmp_path, place.home.release / "readiness.duckdb") for place in (registered, by_command))
     assert before.count("data:image/png") == 1
     assert not re.search(rf"has no table \W\S*{NOTEBOOK_ASKS}", after)
     assert re.search(rf"has no table \W\S*{NOTEBOOK_ASKS}", before)

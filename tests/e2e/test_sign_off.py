@@ -12,7 +12,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
-from pipelines.dagster.sensors import approved_releases
+from pipelines.dagster.jobs import approved_releases
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
 from privacy.release.ledger import Ledger

@@ -17,7 +17,7 @@ from assets.home.processing_log import Processing, read_entries
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore
-from pipelines.opening import opened
+from pipelines.opening import open_home
 from tests.support.extracts import COHORT
 from tests.support.installation.steps import killed_at_steps
 from tests.support.intake.in_parts import Parts, child
@@ -75,7 +75,7 @@ def test_whatever_comes_next_finishes_it(made: Path, copy: Callable[[str], Path]
         nonlocal begun
         parts, home = Parts(root), Parts(root).home
         begun += home.is_removal_unfinished
-        opened(home, root / "keys")
+        open_home(home, root / "keys")
         assert not home.is_removal_unfinished
         if not PartStore(parts.store).list_withdrawn():
             assert parts.numbers == [1, 2]

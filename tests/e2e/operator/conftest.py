@@ -1,5 +1,5 @@
 """A webhook."""
 
-from tests.support.installation.webhook import hook
+from tests.support.installation.commands import hook
 
 __all__ = ["hook"]

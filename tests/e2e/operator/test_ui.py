@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.support import PROJECT, free_port
+from tests.support.installation.server import Server
 from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
@@ -53,22 +51,11 @@ def _can_be_interrupted() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ask(url: str, patience: float = PATIENCE) -> Any:
-    body = json.dumps({"query": ASKED}).encode()
-
-    def look() -> Any:
-        request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-        with suppress(OSError), urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())["data"]
-
-    return until(look, every=0.5, patience=patience)
-
-
 def test_a_fresh_home_is_made_ready_and_served(tmp_path: Path) -> None:
     home, said = tmp_path / "O'Brien's 100% höme", tmp_path / "said.txt"
     with started(home, said) as url:
         until(lambda: f"{url}  (home" in said.read_text(), every=0.5)
-        (entry,) = ask(url, patience=0)["workspaceOrError"]["locationEntries"]
+        (entry,) = Server(url).ask(ASKED)["workspaceOrError"]["locationEntries"]
     assert entry == {"name": "readiness", "loadStatus": "LOADED"}
     settings = (home / "dagster" / "dagster.yaml").read_text()
     assert settings == (PROJECT / "pipelines" / "dagster" / "dagster.yaml").read_text()

@@ -1,6 +1,5 @@
 """An empty installation, and a webhook."""
 
-from tests.support.installation.commands import installation
-from tests.support.installation.webhook import hook
+from tests.support.installation.commands import hook, installation
 
 __all__ = ["hook", "installation"]

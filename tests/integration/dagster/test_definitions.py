@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import subprocess
 import sys
+import tomllib
 
 import dagster as dg
 import pytest
+import yaml
 
 from assets.home.installation import Installation
 from assets.linkage import assets as linkage_assets
-from pipelines.dagster.schedules import find_last_assessed
+from pipelines.dagster.instance import LOCATION, OF_LOCATION, REPOSITORY, place_in_history
 from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing
 from tests.support import PROJECT
+from tests.support.architecture import modules
 
 
 def test_loads_without_a_warning() -> None:
@@ -43,10 +45,20 @@ def test_the_graph_reads_like_the_process(installation: Installation) -> None:
     assert parents["release/synthetic_children"] == {"release/bundle"}
 
 
-def test_no_release_waits_for_synthetic_children(installation: Installation) -> None:
-    jobs = {job.name: job for job in build_definitions(installation).resolve_all_job_defs()}
-    holding = {name for name, job in jobs.items() if any("synthetic" in node.name for node in job.nodes)}
-    assert holding - {"__ASSET_JOB"} == {"synthetic_children"}
+@pytest.mark.parametrize(("part", "job"), [("synthetic", "synthetic_children"), ("returns", "returns")])
+def test_synthetic_children_and_returns_are_made_by_their_own_job_alone(
+    installation: Installation, part: str, job: str
+) -> None:
+    definitions = build_definitions(installation)
+    jobs = definitions.resolve_all_job_defs()
+    making = {each.name for each in jobs if any(part in node.name for node in each.nodes)}
+    assert making - {"__ASSET_JOB"} == {job}
+    assert job not in {schedule.job_name for schedule in definitions.schedules or ()}
+
+
+def test_republish_cannot_measure(installation: Installation) -> None:
+    job = build_definitions(installation).resolve_job_def("republish")
+    assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
 
 
 def test_every_asset_explains_itself(installation: Installation) -> None:
@@ -68,13 +80,6 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
     release = definitions.resolve_job_def("release")
     with pytest.raises(dg.DagsterInvalidConfigError, match="version"):
         release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
-
-
-@pytest.mark.parametrize(
-    ("month", "cohort"), [((2026, 6), "202425"), ((2026, 7), "202526"), ((2026, 12), "202526"), ((2026, 1), "202425")]
-)
-def test_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
-    assert find_last_assessed(dt.date(*month, 2)) == cohort
 
 
 def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:
@@ -102,3 +107,35 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
     assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
     assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
     assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
+
+
+# --- Parts that Dagster does not promise to keep
+
+
+@pytest.mark.slow
+def test_few_modules_use_private_parts_of_dagster() -> None:
+    users = {module.name for module in modules() if any(name.startswith("dagster._") for name in module.imports())}
+    assert users == {f"pipelines.dagster.{name}" for name in ("in_containers", "in_place", "instance")}
+
+
+def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
+    """The web server draws on its timeline the runs whose origin it knows, and lists a job's by the tag."""
+
+    @dg.asset
+    def made() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
+        place_in_history(instance, done.dagster_run)
+        (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
+        assert run.remote_job_origin is not None
+        assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+
+
+def test_workspace_and_project_name_the_same_location() -> None:
+    (entry,) = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
+    assert entry["python_module"]["location_name"] == LOCATION
+    assert project["dagster"]["code_location_name"] == LOCATION
+    assert project["dg"]["project"]["code_location_name"] == LOCATION

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._config import ConfigTypeKind
 from dagster._core.test_utils import freeze_time
 
@@ -57,12 +58,18 @@ def desk(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]
         yield desk
 
 
-def stands(root: Path) -> tuple[dict[str, str], list[str]]:
-    """Every file of the installation and beside it, but for locks, and every entry of the ledger."""
+_NOT_COMPARED = (".in-use.lock", "upcoming.json")
+
+
+def read_state(root: Path) -> tuple[dict[str, str], list[str]]:
+    """Return every file of the installation and beside it, and every entry of the ledger.
+
+    Locks are left out, and the announcements that every publication writes anew from the release calendar.
+    """
     files = {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and "turns" not in path.parts and not path.name.startswith("ledger.sqlite")
+        if path.is_file() and "turns" not in path.parts and not path.name.startswith(("ledger.sqlite", *_NOT_COMPARED))
     }
     return files, [entry.entry_hash for entry in Ledger(Home(root / "home").ledger).entries()]
 
@@ -109,10 +116,6 @@ def test_every_value_that_a_launch_may_set_is_on_the_list() -> None:
     assert found == set(allowed.items())
 
 
-def of_resource(name: str, **config: str) -> dict[str, Any]:
-    return {"resources": {name: {"config": config}}}
-
-
 def of_op(name: str, **config: Any) -> dict[str, Any]:
     return {"ops": {name: {"config": config}}}
 
@@ -120,7 +123,7 @@ def of_op(name: str, **config: Any) -> dict[str, Any]:
 def of_folders(**other: str) -> dict[str, Any]:
     """The folders of the installation, as they could be given once, and one of them another."""
     own = {f"{name}_dir": f"{{elsewhere}}/../{name}" for name in ("landing", "home", "keys")}
-    return of_resource("installation", **own | other)
+    return {"resources": {"installation": {"config": own | other}}}
 
 
 FROM_ENVIRONMENT = {"env": "DEPLOYMENT_PASSWORD"}
@@ -129,7 +132,7 @@ ATTACKS: dict[str, tuple[str, dict[str, Any]]] = {
     "other extracts": ("retention", of_folders(landing_dir="{elsewhere}")),
     "rows to another place": ("retention", of_folders(home_dir="{elsewhere}/home")),
     "other agreements": ("retention", of_folders(agreements_dir="{elsewhere}")),
-    "outputs to another place": ("retention", of_resource("io_manager", base_dir="{elsewhere}")),
+    "outputs to another place": ("retention", {"resources": {"io_manager": {"config": {"base_dir": "{elsewhere}"}}}}),
     "another logger": ("retention", {"loggers": {"console": {"config": {"path": "{elsewhere}"}}}}),
     "another executor": ("retention", {"execution": {"config": {"retries": {"enabled": {}}}}}),
     "steps without those before": (
@@ -158,11 +161,11 @@ def attack(root: Path, name: str) -> tuple[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_nothing_else_can_be_set(root: Path, desk: Desk, name: str) -> None:
-    before, (job, config) = stands(root), attack(root, name)
+    before, (job, config) = read_state(root), attack(root, name)
     answer = desk.launch(job, {"dagster/partition": COHORT} if job in ("linkage", "release") else {}, config)
     assert answer["__typename"] == "RunConfigValidationInvalid", answer
     assert SECRET not in str(answer)
-    assert stands(root) == before
+    assert read_state(root) == before
 
 
 def test_a_run_executed_again_with_other_settings_is_refused(root: Path, desk: Desk) -> None:
@@ -190,16 +193,16 @@ def test_a_partition_of_another_name_is_no_council(root: Path, desk: Desk) -> No
     council = "../../elsewhere/leeds"
     note_councils(desk.instance, ["leeds"])
     desk.ask(ADD, key=council, where=WHERE)
-    before, key = stands(root), f"{COHORT}|{council}"
+    before, key = read_state(root), f"{COHORT}|{council}"
     for tags in ({"dagster/partition": key}, {START: build_partition_key("leeds", COHORT), END: key}):
         assert desk.launch("intake", tags)["run"]["status"] == "FAILURE"
-    assert stands(root) == before
+    assert read_state(root) == before
     assert not list((root / "home").rglob("*elsewhere*"))
     assert note_councils(desk.instance, ["leeds"]) == ["leeds"]  # and a range of councils holds it no more
 
 
 def test_a_partition_of_another_name_is_no_cohort(root: Path, desk: Desk) -> None:
-    before, cohort = stands(root), "../../elsewhere"
+    before, cohort = read_state(root), "../../elsewhere"
     measured, written = (
         of_op("release__measurements", version="2026.11.1"),
         of_op("release__bundle", version="2026.11.0"),
@@ -207,32 +210,48 @@ def test_a_partition_of_another_name_is_no_cohort(root: Path, desk: Desk) -> Non
     for job, config in (("linkage", {}), ("returns", {}), ("release", measured), ("republish", written)):
         assert desk.launch(job, {"dagster/partition": cohort}, config)["run"]["status"] == "FAILURE"
     assert desk.launch("intake", {"dagster/partition": f"{cohort}|leeds"})["run"]["status"] == "FAILURE"
-    assert stands(root) == before
+    assert read_state(root) == before
+
+
+ELSEWHERE = "../../elsewhere"
+NAMED = {"version": "2026.11.1"}
 
 
 @pytest.mark.parametrize(
-    ("job", "op", "config"),
+    ("job", "configs", "error"),
     [
-        ("release", "release__measurements", {"version": "../../elsewhere/2026.11.0"}),
-        ("release", "release__measurements", {"version": "2026.11.1", "with_cohorts": ["../../elsewhere"]}),
-        ("release", "release__measurements", {"version": "2026.11.1", "share": 1e-9}),
-        ("release", "release__measurements", {"version": "2026.11.1", "reuse": True, "requests": ["../../elsewhere"]}),
+        ("release", {"measurements": {"version": f"{ELSEWHERE}/2026.11.0"}}, "InvalidVersion"),
+        ("release", {"measurements": {"version": "2026.11.99999"}}, "InvalidVersion"),
+        ("release", {"measurements": {"version": "２０２６.11.0"}}, "InvalidVersion"),
+        ("release", {"measurements": NAMED | {"with_cohorts": [ELSEWHERE]}}, "InvalidCohort"),
+        ("release", {"measurements": NAMED | {"with_cohorts": ["2023/24"]}}, "InvalidCohort"),
+        ("release", {"measurements": NAMED | {"share": 1e-9}}, "PolicyError"),
+        ("release", {"measurements": NAMED | {"share": float("nan")}}, "PolicyError"),
+        ("release", {"measurements": NAMED | {"reuse": True, "requests": [ELSEWHERE]}}, "SeriesRefused"),
         (
             "release",
-            "release__measurements",
-            {"version": "2026.11.1", "accept": [{"holds": ["../../elsewhere/leeds"], "reason": "so"}]},
+            {"measurements": NAMED | {"accept": [{"holds": [f"{ELSEWHERE}/leeds"], "reason": "so"}]}},
+            "NotLinked",
         ),
-        ("republish", "release__bundle", {"version": "../../../elsewhere"}),
-        ("publication", "publish_op", {"version": "../../elsewhere"}),
-        ("synthetic_children", "release__synthetic_children", {"version": "../../elsewhere"}),
-        ("synthetic_children", "release__synthetic_children", {"version": "2026.11.0", "cohort": "../../elsewhere"}),
+        ("release", {"measurements": NAMED, "bundle": {"version": "2026.11.8"}}, "VersionUnclear"),
+        ("republish", {}, "VersionUnclear"),
+        ("republish", {"bundle": {"version": "2026.11.8"}}, "NotBegun"),
+        ("republish", {"bundle": {"version": f"../{ELSEWHERE}"}}, "InvalidVersion"),
+        ("publication", {"publish_op": {"version": ELSEWHERE}}, "StepFailed"),
+        ("synthetic_children", {"synthetic_children": {"version": ELSEWHERE}}, "BundleRefused"),
+        ("synthetic_children", {"synthetic_children": {"version": "2026.11.0", "cohort": ELSEWHERE}}, "BundleRefused"),
     ],
 )
-def test_no_name_leads_to_another_place(root: Path, desk: Desk, job: str, op: str, config: dict[str, Any]) -> None:
-    before = stands(root)
+def test_no_value_of_a_launch_leads_elsewhere_or_charges(
+    root: Path, desk: Desk, job: str, configs: dict[str, dict[str, Any]], error: str
+) -> None:
+    before = read_state(root)
     tags = {"dagster/partition": COHORT} if job in ("release", "republish") else {}
-    assert desk.launch(job, tags, of_op(op, **config))["run"]["status"] == "FAILURE"
-    assert stands(root) == before
+    ops = {op if op == "publish_op" else f"release__{op}": {"config": config} for op, config in configs.items()}
+    run = desk.launch(job, tags, {"ops": ops})["run"]
+    assert run["status"] == "FAILURE"
+    assert desk.explain_failure(run["runId"]) == error
+    assert read_state(root) == before
 
 
 @pytest.mark.parametrize(
@@ -248,53 +267,51 @@ def test_a_partition_names_a_council_and_a_cohort(key: str) -> None:
 
 
 def test_what_is_done_to_dagsters_history_moves_no_budget_and_no_file(root: Path, desk: Desk) -> None:
-    before = stands(root)
+    before = read_state(root)
     key = {"path": ["release", "pupil_measurement"]}
-    run = desk.launch("retention")["run"]["runId"]
-    forged = desk.ask(
-        "mutation R($p: ReportRunlessAssetEventsParams!) { found: reportRunlessAssetEvents(eventParams: $p)"
-        " { __typename } }",
-        p={"eventType": "ASSET_MATERIALIZATION", "assetKey": key, "partitionKeys": [COHORT]},
-    )
-    check = desk.ask(
-        "mutation C($p: ReportAssetCheckEvaluationsParams!) { found: reportAssetCheckEvaluations(eventParams: $p)"
-        " { __typename } }",
-        p={"assetKey": key, "checkName": "approval", "passed": True, "partitionKeys": [COHORT]},
-    )
-    deleted = desk.ask("mutation D($run: String!) { found: deleteRun(runId: $run) { __typename } }", run=run)
-    wiped = desk.ask(
-        "mutation W($of: [PartitionsByAssetSelector!]!) { found: wipeAssets(assetPartitionRanges: $of)"
-        " { __typename } }",
-        of=[{"assetKey": key}],
-    )
-    assert [each["found"]["__typename"] for each in (forged, deleted, wiped)] == [
-        "ReportRunlessAssetEventsSuccess",
-        "DeletePipelineRunSuccess",
-        "AssetWipeSuccess",
-    ]
-    assert check["found"]["__typename"]  # whatever it is answered, nothing is decided by it
+    event = {"assetKey": key, "partitionKeys": [COHORT]}
+    forged, check = event | {"eventType": "ASSET_MATERIALIZATION"}, event | {"checkName": "approval", "passed": True}
+    for field, kind, value, answers in (
+        (
+            "reportRunlessAssetEvents(eventParams: $v)",
+            "ReportRunlessAssetEventsParams!",
+            forged,
+            "ReportRunlessAssetEventsSuccess",
+        ),
+        # whatever it is answered, nothing is decided by it
+        ("reportAssetCheckEvaluations(eventParams: $v)", "ReportAssetCheckEvaluationsParams!", check, ""),
+        ("deleteRun(runId: $v)", "String!", desk.launch("retention")["run"]["runId"], "DeletePipelineRunSuccess"),
+        (
+            "wipeAssets(assetPartitionRanges: $v)",
+            "[PartitionsByAssetSelector!]!",
+            [{"assetKey": key}],
+            "AssetWipeSuccess",
+        ),
+    ):
+        answer = desk.ask(f"mutation M($v: {kind}) {{ found: {field} {{ __typename }} }}", v=value)
+        assert answer["found"]["__typename"].startswith(answers), field
     component = desk.ask(
         'mutation { found: setAppManagedComponent(attributes: "", componentId: "x", locationName: "readiness",'
         ' componentType: "dagster.PythonScriptComponent") { __typename } }'
     )
     assert component["found"]["__typename"] == "UnauthorizedError"  # code cannot be added to a location
-    assert stands(root) == before
+    assert read_state(root) == before
     again = desk.launch("release", {"dagster/partition": COHORT}, of_op("release__measurements", version="2026.11.0"))
     assert again["run"]["status"] == "FAILURE"
-    assert stands(root) == before
+    assert read_state(root) == before
 
 
 # --- Tests of sensors and schedules in the UI
 
 
 def test_every_sensor_and_schedule_can_be_tested(root: Path, desk: Desk) -> None:
-    repository, before = build_definitions().get_repository_def(), stands(root)
+    repository, before = build_definitions().get_repository_def(), read_state(root)
     noon = dt.datetime(2026, 11, 25, 12, tzinfo=dt.UTC).timestamp()
     found = {each.name: desk.dry_run("sensor", each.name) for each in repository.sensor_defs}
     found |= {each.name: desk.dry_run("schedule", each.name, timestamp=noon) for each in repository.schedule_defs}
     assert set(found) > {"restricted_automation", "landing_sensor", "nightly_intake"}
     assert {name: each["error"] for name, each in found.items() if each["error"]} == {}
-    assert stands(root) == before
+    assert read_state(root) == before
 
 
 def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
@@ -319,7 +336,7 @@ def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
 # --- Tags
 
 
-def queued(folder: Path, tags: Mapping[str, str]) -> tuple[dict[str, Any], list[dg.DagsterRunStatus]]:
+def launch_queued(folder: Path, tags: Mapping[str, str]) -> tuple[dict[str, Any], list[dg.DagsterRunStatus]]:
     """What is answered to a launch where runs are queued as the shipped settings say, and how its run stands."""
     with opened(open_instance(Home(folder))) as desk:
         return desk.launch("retention", tags), [run.status for run in desk.instance.get_runs()]
@@ -327,22 +344,18 @@ def queued(folder: Path, tags: Mapping[str, str]) -> tuple[dict[str, Any], list[
 
 @pytest.mark.parametrize("tag", ["dagster-k8s/config", "dagster-docker/container_context", "ecs/task_overrides"])
 def test_a_run_whose_tags_speak_of_its_container_is_not_queued(tmp_path: Path, root: Path, tag: str) -> None:
-    answer, found = queued(tmp_path, {tag: json.dumps({"container_config": {"image": "attacker"}})})
-    assert answer["__typename"] == "PythonError"
+    answer, found = launch_queued(tmp_path, {tag: json.dumps({"container_config": {"image": "attacker"}})})
     assert f"The run was not queued: its tags {tag} could change where it runs" in answer["message"]
     assert found == [dg.DagsterRunStatus.FAILURE]
 
 
 def test_a_run_with_tags_of_ours_and_of_dagster_is_queued(tmp_path: Path, root: Path) -> None:
     inherited = {"docker/container_id": "1", "dagster/image": "x", ".dagster/grpc_info": "{}", "note": "by hand"}
-    answer, found = queued(tmp_path, {WHY: "a test", "dagster/priority": "1", "spends_budget": "true"} | inherited)
-    assert answer["__typename"] == "LaunchRunSuccess"
+    _, found = launch_queued(tmp_path, {WHY: "a test", "dagster/priority": "1", "spends_budget": "true"} | inherited)
     assert found == [dg.DagsterRunStatus.QUEUED]
 
 
 def test_every_instance_that_is_shipped_checks_tags_and_repeats_nothing(tmp_path: Path) -> None:
-    import yaml
-
     shipped = [*PROJECT.glob("packaging/containers/dagster/in_*.yaml"), PROJECT / "packaging/kubernetes/dagster.yaml"]
     shipped.append(PROJECT / "pipelines" / "dagster" / "dagster.yaml")
     assert len(shipped) == 4

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +21,7 @@ from pipelines.cli import main
 from pipelines.dagster.instance import open_instance
 from privacy.release.ledger import Ledger
 from tests.support import free_port
+from tests.support.waiting import until
 
 NAMES = {
     "readiness_last_success_timestamp_seconds",
@@ -63,7 +65,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return home
 
 
-def figures(text: str) -> dict[str, dict[tuple[str, ...], float]]:
+def parse_metrics(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     """By metric and values of its labels; Prometheus's own parser reads it."""
     return {
         family.name: {tuple(sample.labels.values()): sample.value for sample in family.samples}
@@ -74,7 +76,7 @@ def figures(text: str) -> dict[str, dict[tuple[str, ...], float]]:
 def test_it_says_how_the_installation_stands(home: Home) -> None:
     done = CliRunner().invoke(main, ["metrics", "--home", str(home.root), "--landing", str(home.root.parent / "none")])
     assert done.exit_code == 0, done.output
-    found = figures(done.output)
+    found = parse_metrics(done.output)
     assert set(found) == NAMES
     assert found["readiness_budget_remaining_rho"] == {("202425", "child"): pytest.approx(0.2)}
     assert found["readiness_budget_cap_rho"] == {("202425", "child"): 0.3}
@@ -92,7 +94,7 @@ def test_it_says_how_the_installation_stands(home: Home) -> None:
 def test_a_home_that_is_new_has_metrics_and_one_that_is_not_there_has_none(tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     done = CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "new")])
-    assert set(figures(done.output)) <= NAMES
+    assert set(parse_metrics(done.output)) <= NAMES
     assert not (tmp_path / "new" / "dagster").exists()
     assert CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "none")]).exit_code == 1
 
@@ -107,20 +109,17 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None
 def test_it_answers_scrapes(home: Home) -> None:
     port = free_port()
     readiness = Path(sys.executable).with_name("readiness")
-    process = subprocess.Popen([readiness, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"])
-    try:
-        assert set(figures(scraped(f"http://127.0.0.1:{port}/metrics", process))) == NAMES
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([readiness, "metrics", "--home", home.root, "--listen", f"127.0.0.1:{port}"]) as process:
 
+        def scrape() -> bytes:
+            with (
+                suppress(urllib.error.URLError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer,
+            ):
+                return bytes(answer.read())
+            return b""
 
-def scraped(url: str, process: subprocess.Popen[bytes]) -> str:
-    """The first answer."""
-    while process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                return str(answer.read().decode())
-        except urllib.error.URLError:
-            time.sleep(0.2)
-    raise AssertionError("it ended")
+            assert set(parse_metrics(until(scrape, of=process).decode())) == NAMES
+        finally:
+            process.kill()

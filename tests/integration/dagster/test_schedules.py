@@ -16,14 +16,21 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 
-from assets.catalogue.runs import COHORTS, RANGE_END, RANGE_START, WHY, build_partition_key, linked_at_night
+from assets.catalogue.runs import COHORTS, RANGE_END, RANGE_START, WHY, build_night_condition, build_partition_key
 from assets.home.errors import StepFailed, translate_errors
 from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
-from pipelines.dagster.schedules import nightly_intake, nightly_returns, release_calendar, termly_linkage
-from pipelines.dagster.sensors import _BY_KIND, describe_failure, failed_runs
+from pipelines.dagster.jobs import (
+    _BY_KIND,
+    describe_failure,
+    failed_runs,
+    nightly_intake,
+    nightly_returns,
+    release_calendar,
+    termly_linkage,
+)
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
 from sources.errors import ExtractStopped
@@ -32,7 +39,7 @@ from tests.support.architecture import modules
 LONDON = ZoneInfo("Europe/London")
 
 
-def requests(evaluated: object) -> list[dg.RunRequest]:
+def find_requests(evaluated: object) -> list[dg.RunRequest]:
     return [each for each in evaluated if isinstance(each, dg.RunRequest)]  # type: ignore[attr-defined]
 
 
@@ -45,9 +52,9 @@ def at(*moment: int) -> dg.ScheduleEvaluationContext:
 
 def test_everything_is_off_until_it_is_switched_on(installation: Installation) -> None:
     definitions = build_definitions(installation)
-    for schedule in definitions.schedules or ():
-        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
-        assert schedule.description
+    assert {each.default_status for each in definitions.schedules or ()} == {dg.DefaultScheduleStatus.STOPPED}
+    for spec in definitions.resolve_all_asset_specs():
+        assert (spec.automation_condition is not None) == (spec.group_name == GROUP), spec.key
     on = {s.name for s in definitions.sensors or () if s.default_status is dg.DefaultSensorStatus.RUNNING}
     assert on == {"failed_runs"}
 
@@ -74,7 +81,7 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
     done = home.extract("eyfsp", "202425", "wirral").stopped
     done.parent.mkdir(parents=True)
     done.write_text("{}")
-    (request,) = requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
+    (request,) = find_requests(nightly_intake(at(2026, 11, 25, 2, 0), installation=installation))
     assert request.partition_key is None
     assert request.tags[RANGE_START] == build_partition_key("halton", "202425")
     assert request.tags[RANGE_END] == build_partition_key("leeds", "202425")
@@ -83,16 +90,19 @@ def test_the_nightly_intake_takes_what_nobody_took(installation: Installation) -
         path = home.extract("eyfsp", "202425", council).quality
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    assert requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []
+    assert find_requests(nightly_intake(at(2026, 11, 26, 2, 0), installation=installation)) == []
     time.sleep(0.02)  # more than the grain of the file system's clock
     for name in ("202425.csv", "202425.csv.ready"):
         os.utime(installation.landing / "leeds" / "eyfsp" / name)
-    assert requests(nightly_intake(at(2026, 11, 27, 2, 0), installation=installation)) != []
+    assert find_requests(nightly_intake(at(2026, 11, 27, 2, 0), installation=installation)) != []
 
 
-def test_the_linkage_of_a_term_names_the_last_assessed_cohort() -> None:
-    (request,) = requests(termly_linkage(at(2026, 9, 2, 5, 0)))
-    assert (request.partition_key, request.tags[WHY]) == ("202526", "linkage of the term")
+@pytest.mark.parametrize(
+    ("month", "cohort"), [((2026, 6), "202425"), ((2026, 7), "202526"), ((2026, 12), "202526"), ((2026, 1), "202425")]
+)
+def test_the_linkage_of_a_term_names_the_last_assessed_cohort(month: tuple[int, int], cohort: str) -> None:
+    (request,) = find_requests(termly_linkage(at(*month, 2, 5, 0)))
+    assert request.partition_key == cohort
 
 
 # --- Returns at night
@@ -104,9 +114,9 @@ def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: 
         links = installation.home_folder.cohort(cohort).links
         links.parent.mkdir(parents=True)
         links.touch()
-    assert requests(nightly_returns(night, installation=installation)) == []  # nothing is agreed
+    assert find_requests(nightly_returns(night, installation=installation)) == []  # nothing is agreed
     agreed = replace(installation, agreements=installation.landing)
-    assert [request.partition_key for request in requests(nightly_returns(night, installation=agreed))] == [
+    assert [request.partition_key for request in find_requests(nightly_returns(night, installation=agreed))] == [
         "202627",
         "203132",
     ]
@@ -116,11 +126,6 @@ def test_returns_of_every_linked_open_cohort_are_renewed_at_night(installation: 
 # --- Linkage by condition
 
 
-def test_only_the_linkage_has_a_condition(installation: Installation) -> None:
-    for spec in build_definitions(installation).resolve_all_asset_specs():
-        assert (spec.automation_condition is not None) == (spec.group_name == GROUP), spec.key
-
-
 def test_forty_extracts_that_trickle_in_are_linked_once_at_night() -> None:
     """On a graph of the same shape: nothing in the daytime, one linkage at 04:00, none in a night without news."""
     cohorts = dg.StaticPartitionsDefinition(["a", "b"])
@@ -128,7 +133,7 @@ def test_forty_extracts_that_trickle_in_are_linked_once_at_night() -> None:
     extract = dg.AssetSpec("extract", partitions_def=senders)
     dep = dg.AssetDep("extract", partition_mapping=dg.MultiToSingleDimensionPartitionMapping("cohort"))
 
-    @dg.asset(deps=[dep], partitions_def=cohorts, automation_condition=linked_at_night())
+    @dg.asset(deps=[dep], partitions_def=cohorts, automation_condition=build_night_condition())
     def links() -> None: ...
 
     definitions, instance = dg.Definitions(assets=[extract, links]), dg.DagsterInstance.ephemeral()
@@ -175,8 +180,8 @@ def test_the_calendar_publishes_on_its_day_at_half_past_nine(tmp_path: Path, mon
     monkeypatch.setenv("READINESS_CALENDAR", str(written(tmp_path, ENTRY)))
     assert release_calendar.cron_schedule == "30 9 * * *"
     assert release_calendar.execution_timezone == "Europe/London"
-    assert requests(release_calendar(at(2026, 11, 25, 9, 30))) == []
-    (request,) = requests(release_calendar(at(2026, 11, 26, 9, 30)))
+    assert find_requests(release_calendar(at(2026, 11, 25, 9, 30))) == []
+    (request,) = find_requests(release_calendar(at(2026, 11, 26, 9, 30)))
     assert request.run_config == {"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
 
 
@@ -238,36 +243,20 @@ def test_why_a_step_failed_is_one_line_of_its_log(installation: Installation, mo
     assert len([each for each in said if "set READINESS_PUBLISH_TO to a folder or a URL" in each]) == 1
 
 
-def test_republish_cannot_draw(installation: Installation) -> None:
-    """It has no step that measures; of a release that was never measured it says so, and charges nothing."""
-    job = build_definitions(installation).resolve_job_def("republish")
-    assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
-    with pytest.raises(Exception, match="names no release version"):
-        job.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
-
-
 # --- Alerts
 
 
-def failed_run(name: str, message: str) -> tuple[dg.DagsterInstance, dg.ExecuteInProcessResult]:
+def send_alert(monkeypatch: pytest.MonkeyPatch, to: str) -> str:
+    """Return what the sensor says of a failed run; READINESS_ALERT is `to`."""
+
     @dg.op(name="restricted__eyfsp")
     def step() -> None:
-        raise ExtractStopped(message)
+        raise ExtractStopped("Zzyzxwick is one of 41 linked children")
 
-    @dg.job(name=name)
-    def failing() -> None:
-        step()
-
-    instance = dg.DagsterInstance.ephemeral()
-    return instance, failing.execute_in_process(
-        instance=instance, raise_on_error=False, tags={"dagster/partition": "202425|leeds"}
-    )
-
-
-def told(monkeypatch: pytest.MonkeyPatch, to: str) -> str:
-    """What the sensor says of a failed run; READINESS_ALERT is `to`."""
+    job = dg.GraphDefinition("intake", node_defs=[step]).to_job()
     monkeypatch.setenv("READINESS_ALERT", to)
-    instance, result = failed_run("intake", "Zzyzxwick is one of 41 linked children")
+    instance = dg.DagsterInstance.ephemeral()
+    result = job.execute_in_process(instance=instance, raise_on_error=False, tags={"dagster/partition": "202425|leeds"})
     (event,) = [e for e in result.all_events if e.event_type_value == "PIPELINE_FAILURE"]
     context = dg.build_run_status_sensor_context("failed_runs", event, instance, result.dagster_run)
     ran = failed_runs(context.for_run_failure())
@@ -278,7 +267,7 @@ def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(
     hook: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, got = hook
-    said = told(monkeypatch, url)
+    said = send_alert(monkeypatch, url)
     assert "intake of 202425|leeds, failed at restricted__eyfsp (ExtractStopped). Its log in Dagster says why." in said
     assert "The sender's report says what to correct" in said
     (sent,) = got
@@ -300,7 +289,7 @@ def test_advice_is_for_errors_that_there_are_and_fits_the_gravest() -> None:
     assert "Start the same release again" in describe_failure(run, [("release__bundle", "SomethingElse")])
 
 
-def test_the_stack_stands_behind_the_sentence_and_no_value_with_it() -> None:
+def test_a_translated_error_keeps_its_stack_and_no_value() -> None:
     def deep() -> None:
         raise ValueError("Zzyzxwick, born 2020-02-29")
 
@@ -311,13 +300,12 @@ def test_the_stack_stands_behind_the_sentence_and_no_value_with_it() -> None:
     assert "Zzyzxwick" not in "".join(traceback.format_exception(failed.value)).replace('"Zzyzxwick, born', "")
 
 
-def test_a_program_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_goes_to_a_program_and_stops_nothing_if_it_cannot_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program, heard = tmp_path / "tell", tmp_path / "heard"
     program.write_text(f"#!/bin/sh\ncat > {heard}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    told(monkeypatch, str(program))
+    send_alert(monkeypatch, str(program))
     assert "failed at restricted__eyfsp (ExtractStopped)" in heard.read_text()
-
-
-def test_an_alert_that_cannot_be_sent_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "failed at" in told(monkeypatch, "http://127.0.0.1:9/nobody")
+    assert "failed at" in send_alert(monkeypatch, "http://127.0.0.1:9/nobody")

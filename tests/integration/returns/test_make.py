@@ -74,12 +74,9 @@ def files(pipeline: Pipeline) -> list[Path]:
     return sorted(path for path in pipeline.home.returns.rglob("*") if path.is_file())
 
 
-def test_without_an_agreement_there_is_no_file(pipeline: Pipeline) -> None:
+def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pipeline: Pipeline) -> None:
     assert set(sentences(pipeline).values()) == {"nothing is made: no sharing agreement is on file"}
     assert files(pipeline) == []
-
-
-def test_only_the_council_with_an_agreement_gets_returns_of_its_own_services(pipeline: Pipeline) -> None:
     agree(pipeline)
     pipeline.make()
     made = {str(path.relative_to(pipeline.home.returns)) for path in files(pipeline)}
@@ -139,12 +136,7 @@ def test_the_same_return_again_is_no_new_file_and_no_new_line(pipeline: Pipeline
     lines = read_entries(pipeline.home.disclosures)
     assert [line["serial"] for line in lines if line["source"] == "eyfsp"] == [1, 2]
     assert len(lines) == 2 * len((*SERVICES, *SERVICE_NAMES))
-
-
-def test_a_return_that_was_lost_or_changed_is_made_again(pipeline: Pipeline) -> None:
-    agree(pipeline)
-    pipeline.make()
-    pipeline.file("leeds", "eyfsp").write_bytes(b"other")
+    pipeline.file("leeds", "eyfsp").write_bytes(b"lost or changed")
     assert sentences(pipeline)["leeds/eyfsp"].startswith("made for")
     assert pipeline.facts("leeds", "eyfsp")
 
@@ -174,16 +166,6 @@ def test_two_runs_at_once_make_each_return_once(pipeline: Pipeline) -> None:
         runs = list(both.map(lambda _: pipeline.make(), range(2)))
     assert sorted(sum(made.written for made in run) for run in runs) == [0, len((*SERVICES, *SERVICE_NAMES))]
     assert len(read_entries(pipeline.home.disclosures)) == len((*SERVICES, *SERVICE_NAMES))
-
-
-def test_across_councils_both_sides_agree(pipeline: Pipeline) -> None:
-    across = telling("health", "health", ["known_to"], "wirral")
-    agree(pipeline, tells=across)
-    agree(pipeline, "wirral", "  []\n")
-    assert sentences(pipeline)["wirral/hv_reviews"].startswith("nothing is made")
-    agree(pipeline, "wirral", "  []\n", accepts_from=["leeds"])
-    assert sentences(pipeline)["wirral/hv_reviews"].startswith("made for")
-    assert list(pipeline.opened("wirral", "hv_reviews").header.tells) == ["leeds/health"]
 
 
 def test_what_is_said_outside_has_no_number_of_rows_or_children(pipeline: Pipeline) -> None:

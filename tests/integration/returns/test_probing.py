@@ -1,7 +1,7 @@
 """A sender who puts children in to find out about them: its return stays what it was, byte for byte of its facts.
 
 Two worlds, one with the targets in the extracts of the services that tell, one without them. Whatever the sender puts
-in, both give it the same return, until its rows have stood.
+in, both give it the same return, until its rows are no longer new.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ def person(row: Row) -> Person:
 
 
 class World:
-    """An installation whose school records lack the targets; other services know them, or not. `stood` are the facts
-    on `baseline`, the school's rows, once they have stood, and `stood_told` who was told about them."""
+    """An installation whose school records lack the targets; other services know them, or not.
 
-    stood: dict[int, str]
-    stood_told: dict[str, object]
+    `baseline` are the rows of the school, `old_facts` the facts disclosed about them once they are no longer new, and
+    `old_receipt` says who was told about them.
+    """
+
+    old_facts: dict[int, str]
+    old_receipt: dict[str, object]
 
     def __init__(self, root: Path, known: bool) -> None:
         self.pipeline = pipeline_at(root)
@@ -83,7 +86,7 @@ class World:
             return {}
         return {json.loads(fact)["row"]: fact for fact in self.pipeline.opened(COUNCIL, SOURCE).facts}
 
-    def told(self) -> dict[str, object]:
+    def read_receipt(self) -> dict[str, object]:
         """What the prober is told of who was told about its rows."""
         file = self.pipeline.home.extract("education", COHORT, COUNCIL).told_file
         key = self.pipeline.recipients.key(COUNCIL, "education")
@@ -93,13 +96,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, World]:
-    """Both after their first delivery has stood."""
+    """Return both, once the rows of their first delivery are no longer new."""
     both = tuple(World(tmp_path_factory.mktemp(name), name == "known") for name in ("known", "unknown"))
     for world in both:
         assert world.facts(world.baseline, TODAY) == {}, "all are new in the first delivery"
-        world.stood, world.stood_told = world.facts(None, LATER), world.told()
-        assert len(world.stood) > 0.85 * len(world.baseline)
-    assert both[0].stood == both[1].stood
+        world.old_facts, world.old_receipt = world.facts(None, LATER), world.read_receipt()
+        assert len(world.old_facts) > 0.85 * len(world.baseline)
+    assert both[0].old_facts == both[1].old_facts
     return both
 
 
@@ -123,7 +126,7 @@ def under_an_own_number(world: World) -> list[Row]:
 
 
 def in_place_of_an_own_child(world: World) -> list[Row]:
-    """Rows that have stood, now with the person of a target."""
+    """Rows that are no longer new, now with the person of a target."""
     own = [row | {"upn": mine["upn"]} for row, mine in zip(planted(world), world.baseline, strict=False)]
     return [*own, *world.baseline[len(own) :]]
 
@@ -212,14 +215,14 @@ def random_rows(seed: int) -> Callable[[World], list[Row]]:
     ],
     ids=lambda delivery: delivery.__name__,
 )
-def test_rows_that_are_put_in_change_nothing_that_is_said_of_those_that_have_stood(
+def test_new_rows_change_nothing_that_is_disclosed_about_old_ones(
     worlds: tuple[World, World], delivery: Callable[[World], list[Row]]
 ) -> None:
     """Before, own children fell silent where another service held what was guessed of them: 10 and 8 of 10."""
     on = LATER + dt.timedelta(days=1)
     for world in worlds:
-        assert world.facts(delivery(world), on) == world.stood
-        assert world.told() == world.stood_told
+        assert world.facts(delivery(world), on) == world.old_facts
+        assert world.read_receipt() == world.old_receipt
 
 
 @pytest.mark.parametrize(

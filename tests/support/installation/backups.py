@@ -15,6 +15,7 @@ from assets.home.processing_log import Processing, record
 from pipelines.cli import main
 from privacy.doors.age import create_identity
 from privacy.keys import KeyRing
+from tests.support.installation.commands import settings_of
 from tests.support.release.anchored import Books
 
 _LEDGER = shutil.ignore_patterns("ledger.sqlite*")
@@ -89,9 +90,7 @@ class Safe:
         return self.command("restore", part, file, "--identity", self.identity(self.person(part)), *options)
 
     def command(self, *words: Any) -> Result:
-        folders = {"HOME": self.home.root, "KEYS": self.keys, "LANDING": self.root / "landing"}
-        environment = {f"READINESS_{name}": str(folder) for name, folder in folders.items()}
-        return CliRunner(env=environment).invoke(main, [str(word) for word in words])
+        return CliRunner(env=settings_of(self.root)).invoke(main, [str(word) for word in words])
 
     def copy_home(self) -> Path:
         """Copy the home folder as a file backup does: everything except the ledger."""

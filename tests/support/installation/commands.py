@@ -1,10 +1,13 @@
-"""An empty installation, and the command in a separate process, as people type it."""
+"""An empty installation, a webhook, and the command in a separate process, as people type it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,23 @@ def installation(tmp_path: Path) -> Installation:
     """Return an installation with a landing folder, and without home and keys."""
     (tmp_path / "landing").mkdir()
     return Installation(landing=tmp_path / "landing", home=Home(tmp_path / "home"), keys=tmp_path / "keys")
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the address of a webhook, and the bodies posted there."""
+    got: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/secret", got
+    server.shutdown()
+    server.server_close()

@@ -18,7 +18,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.schema import create_schema
 
-from pipelines.dagster.event_log import OpenEventLog
+from pipelines.dagster.instance import OpenEventLog
 
 LOCATION = Path(__file__).with_name("location.py")
 WHERE = {"repositoryName": "__repository__", "repositoryLocationName": "readiness"}
@@ -84,6 +84,14 @@ class Desk:
           ... on LaunchRunSuccess {{ run {{ runId status }} }} ... on PythonError {{ message }}
           ... on RunConfigValidationInvalid {{ errors {{ message }} }} }} }}"""
         return dict(self.ask(query, params=params)["found"])
+
+    def explain_failure(self, run: str) -> str:
+        """Return the class of the error that stopped a run."""
+        events = [log.dagster_event for log in self.instance.all_logs(run) if log.dagster_event]
+        (error,) = (each.step_failure_data.error for each in events if each.is_step_failure)
+        while error.cause:
+            error = error.cause
+        return str(error.cls_name).rpartition(".")[2]
 
 
 def executing_at_once(folder: Path) -> dg.DagsterInstance:

@@ -18,13 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow.parquet as pq
 import pytest
 
 from ndl_export.bundle.verify import verify
 from pipelines.cli import main
 from pipelines.ending import Ending
-from privacy.doors import sealed
 from privacy.keys import LINKAGE, KeyRing
 from privacy.release import session
 from privacy.release.canonical import compute_sha256
@@ -32,6 +30,8 @@ from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from tests.support.extracts import COHORT, append, mark_synthetic
 from tests.support.independent import write_extracts
+from tests.support.installation.commands import settings_of
+from tests.support.installation.traces import decode
 from tests.support.once import made_once
 from tests.support.planted import IDENTIFIERS, PROFILE, REVIEW
 from tests.support.waiting import PATIENCE
@@ -169,12 +169,7 @@ class Running:
 
 
 def _command(site: Site, options: tuple[str, ...], said: Path, prelude: Prelude | None) -> None:
-    os.environ |= {
-        "TMPDIR": str(site.root / "tmp"),
-        "READINESS_LANDING": str(site.landing),
-        "READINESS_HOME": str(site.home),
-        "READINESS_KEYS": str(site.root / "keys"),
-    }
+    os.environ |= settings_of(site.root) | {"TMPDIR": str(site.root / "tmp")}
     handle = os.open(said, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -244,16 +239,7 @@ def check_nothing_leaked(site: Site) -> None:
             continue
         content = path.read_bytes()
         with suppress(Exception):  # a truncated file is searched as it is
-            if path.suffix == ".parquet":
-                ring = KeyRing.load(site.root / "keys", LINKAGE)
-                table = (
-                    pq.read_table(path)
-                    if sealed.is_open(path)
-                    else sealed.open_sealed(path, ring.get_private_key("tokens")).read()
-                )
-                content += table.to_pandas().to_csv().encode()
-            elif path.suffix in {".db", ".sqlite"}:
-                content += "\n".join(sqlite3.connect(path).iterdump()).encode()
+            content += decode(path, KeyRing.load(site.root / "keys", LINKAGE))
         assert not [word for word in variants if word in content], path
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import PROJECT, free_port
+from tests.support.installation.commands import settings_of
 from tests.support.installation.rig import Site
 from tests.support.waiting import PATIENCE, answers, until
 
@@ -66,14 +67,8 @@ class Server:
 def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server and a daemon on the home folder's Dagster instance for the block."""
     port = free_port()
-    environment = os.environ | {
-        "DAGSTER_HOME": str(site.home / "dagster"),
-        "READINESS_LANDING": str(site.landing),
-        "READINESS_HOME": str(site.home),
-        "READINESS_KEYS": str(site.root / "keys"),
-        "PYTHONPATH": str(PROJECT),
-        **(settings or {}),
-    }
+    own = {"DAGSTER_HOME": str(site.home / "dagster"), "PYTHONPATH": str(PROJECT)}
+    environment = os.environ | settings_of(site.root) | own | dict(settings or {})
     programs = [
         ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", str(workspace)],
         ["dagster-daemon", "run", "-w", str(workspace)],

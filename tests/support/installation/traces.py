@@ -20,29 +20,19 @@ def traces(
 ) -> list[str]:
     """Return the files, including sealed ones, that contain a text or a token (binary or written out); those below
     `but` are skipped."""
+    forms = [form for token in tokens for form in (struct.pack("<Q", token), str(token).encode(), b"%016x" % token)]
+    forms += [text.encode() for text in texts]
     found = []
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not (but and path.is_relative_to(but))):
-        if _raw(path, tokens, texts) or _decoded(path, tokens, texts, keys):
+        content = path.read_bytes() + decode(path, keys)
+        if any(form in content for form in forms):
             found.append(str(path.relative_to(root)))
     return found
 
 
-def hashes(root: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder."""
-    files = (path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _raw(path: Path, tokens: Collection[int], texts: Collection[str]) -> bool:
-    content = path.read_bytes()
-    looked_for = [
-        form for token in tokens for form in (struct.pack("<Q", token), str(token).encode(), b"%016x" % token)
-    ]
-    return any(form in content for form in (*looked_for, *(text.encode() for text in texts)))
-
-
-def _decoded(path: Path, tokens: Collection[int], texts: Collection[str], keys: KeyRing) -> bool:
-    known = {*tokens, *texts}
+def decode(path: Path, keys: KeyRing) -> bytes:
+    """Return the values in a Parquet file, sealed or not, or a database, as text; empty for other files."""
+    text = ""
     if path.suffix == ".parquet":
         is_open = sealed.is_open(path)
         table = (
@@ -50,20 +40,18 @@ def _decoded(path: Path, tokens: Collection[int], texts: Collection[str], keys: 
             if is_open
             else sealed.open_sealed(path, keys.get_private_key("tokens")).read()
         )
-        return any(not known.isdisjoint(column.to_pylist()) for column in table.columns if not _nested(column))
-    if path.suffix == ".duckdb":
+        text = "\n".join(str(column.to_pylist()) for column in table.columns)
+    elif path.suffix == ".duckdb":
         with duckdb.connect(str(path), read_only=True) as con:
             names = con.sql("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
-            return any(_holds(str(con.sql(f'FROM "{s}"."{t}"').fetchall()), known) for s, t in names)
-    if path.suffix in (".sqlite", ".db"):
+            text = "\n".join(str(con.sql(f'FROM "{s}"."{t}"').fetchall()) for s, t in names)
+    elif path.suffix in (".sqlite", ".db"):
         with sqlite3.connect(path) as connection:
-            return _holds("\n".join(connection.iterdump()), known)
-    return False
+            text = "\n".join(connection.iterdump())
+    return text.encode()
 
 
-def _nested(column: pyarrow.ChunkedArray) -> bool:
-    return pyarrow.types.is_nested(column.type)
-
-
-def _holds(text: str, known: Collection[object]) -> bool:
-    return any(str(value) in text for value in known)
+def hashes(root: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

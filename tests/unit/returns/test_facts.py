@@ -72,7 +72,7 @@ def record(
     return said | row_of | {"child_id": child, "probability": probability, "t_forename_dob": forename} | more
 
 
-def told(
+def disclose(
     records: Sequence[Row],
     allowed: Permitted = EVERYBODY,
     doubts: Sequence[tuple[str, str, bool]] = (),
@@ -91,16 +91,16 @@ def told(
     return {fact.pop("row"): fact for fact in map(json.loads, facts)}
 
 
-def known(**more: Any) -> dict[str, Any]:
+def contact(**more: Any) -> dict[str, Any]:
     return {"council": "leeds", "service": "health"} | more
 
 
 def test_a_sure_link_is_told_and_one_below_or_two_in_a_row_below_are_not() -> None:
     school = record("eyfsp", 1, "a")
     for probability, is_told in ((1.0, True), (0.95, True), (0.9499, False), (0.7, False)):
-        found = told([school, record("hv_reviews", 1, "a", probability)])
-        assert found == ({1: {"known_to": [known(last_contact="2022-05", concern=False)]}} if is_told else {})
-    assert told([record("eyfsp", 1, "a", 0.96), record("hv_reviews", 1, "a", 0.96)]) == {}
+        found = disclose([school, record("hv_reviews", 1, "a", probability)])
+        assert found == ({1: {"known_to": [contact(last_contact="2022-05", concern=False)]}} if is_told else {})
+    assert disclose([record("eyfsp", 1, "a", 0.96), record("hv_reviews", 1, "a", 0.96)]) == {}
 
 
 def test_every_fact_is_switched_on_by_itself() -> None:
@@ -112,8 +112,8 @@ def test_every_fact_is_switched_on_by_itself() -> None:
     }
     for fact, said in more.items():
         allowed = {HEALTH: frozenset({Fact.KNOWN_TO, fact})}
-        assert told(rows, allowed, scope=Absence((), "not agreed")) == {1: {"known_to": [known(**said)]}}
-    assert told(rows)[2] == {"known_to_no_other": True}
+        assert disclose(rows, allowed, scope=Absence((), "not agreed")) == {1: {"known_to": [contact(**said)]}}
+    assert disclose(rows)[2] == {"known_to_no_other": True}
 
 
 def test_several_records_of_a_service_are_one_contact() -> None:
@@ -122,28 +122,28 @@ def test_several_records_of_a_service_are_one_contact() -> None:
         record("hv_reviews", 1, "a", last_contact="2020-10"),
         record("hv_reviews", 2, "a", last_contact="2022-06", concern=True),
     ]
-    assert told(rows) == {1: {"known_to": [known(last_contact="2022-06", concern=True)]}}
+    assert disclose(rows) == {1: {"known_to": [contact(last_contact="2022-06", concern=True)]}}
 
 
 def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() -> None:
     school, sure = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a")
-    assert told([school, sure, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known()]}}
+    assert disclose([school, sure, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [contact()]}}
     worried = record("hv_reviews", 1, "a", concern=True)
-    assert told([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [known(concern=True)]}}
-    maybe = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", True)])
-    assert maybe == {1: {"known_to": [known()]}}
-    twin = told([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", False)])
-    assert twin == {1: {"known_to": [known(last_contact="2022-05", concern=False)]}}
+    assert disclose([school, worried, record("hv_reviews", 2, "a", 0.8)]) == {1: {"known_to": [contact(concern=True)]}}
+    maybe = disclose([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", True)])
+    assert maybe == {1: {"known_to": [contact()]}}
+    twin = disclose([school, sure, record("hv_reviews", 2, "b")], doubts=[("a", "b", False)])
+    assert twin == {1: {"known_to": [contact(last_contact="2022-05", concern=False)]}}
 
 
 def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
     school, other = record("eyfsp", 1, "a"), record("hv_reviews", 9, "b")
-    assert told([school, other, record("school_census", 1, "a")]) == {1: {"known_to_no_other": True}}
+    assert disclose([school, other, record("school_census", 1, "a")]) == {1: {"known_to_no_other": True}}
     for likely in (True, False):
-        assert told([school, other], doubts=[("a", "b", likely)]) == {}
-    assert told([school, record("hv_reviews", 9, "a", 0.6)]) == {}
-    assert told([record("eyfsp", 1, "a", findable=False), other]) == {}
-    assert told([school, other], scope=Absence((), "not every extract is in")) == {}
+        assert disclose([school, other], doubts=[("a", "b", likely)]) == {}
+    assert disclose([school, record("hv_reviews", 9, "a", 0.6)]) == {}
+    assert disclose([record("eyfsp", 1, "a", findable=False), other]) == {}
+    assert disclose([school, other], scope=Absence((), "not every extract is in")) == {}
 
 
 def test_no_other_is_not_said_where_it_would_be_of_hardly_any_row() -> None:
@@ -151,24 +151,24 @@ def test_no_other_is_not_said_where_it_would_be_of_hardly_any_row() -> None:
     found = [record("eyfsp", row, f"c{row}") for row in range(2, 50)]
     reviews = [record("hv_reviews", row, f"c{row}") for row in range(2, 60)]
     alone = record("eyfsp", 1, "a")
-    assert told([alone, *found, *reviews])[1] == {"known_to_no_other": True}
-    assert 1 not in told([alone, *found, record("eyfsp", 50, "c50"), record("eyfsp", 51, "c51"), *reviews])
+    assert disclose([alone, *found, *reviews])[1] == {"known_to_no_other": True}
+    assert 1 not in disclose([alone, *found, record("eyfsp", 50, "c50"), record("eyfsp", 51, "c51"), *reviews])
 
 
 @pytest.mark.parametrize("token", ALIKE_TOKENS)
 def test_no_other_is_not_said_beside_a_stranger_who_agrees_in_two_things(token: str) -> None:
     school = record("eyfsp", 1, "a", **{token: 8})
     nobody = {1: {"known_to_no_other": True}}
-    assert told([school, record("hv_reviews", 9, "b", **{token: 9})]) == nobody
-    assert told([school, record("hv_reviews", 9, "b", **{token: 8})]) == {}
-    assert told([school, record("hv_reviews", 9, "b", **{token: 8}, sex=None)]) == {}
-    assert told([school, record("hv_reviews", 9, "b", **{token: 8}, sex="M")]) == nobody
-    assert told([school, record("eyfsp", 2, "b"), record("hv_reviews", 9, "b", **{token: 8})])[1] == nobody[1]
+    assert disclose([school, record("hv_reviews", 9, "b", **{token: 9})]) == nobody
+    assert disclose([school, record("hv_reviews", 9, "b", **{token: 8})]) == {}
+    assert disclose([school, record("hv_reviews", 9, "b", **{token: 8}, sex=None)]) == {}
+    assert disclose([school, record("hv_reviews", 9, "b", **{token: 8}, sex="M")]) == nobody
+    assert disclose([school, record("eyfsp", 2, "b"), record("hv_reviews", 9, "b", **{token: 8})])[1] == nobody[1]
 
 
 def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None:
     rows = [record("eyfsp", 1, "a"), record("eyfsp", 4, "a"), record("eyfsp", 1, "a", council="wirral")]
-    found = told([*rows, record("hv_reviews", 1, "a")])
+    found = disclose([*rows, record("hv_reviews", 1, "a")])
     assert set(found) == {1, 4}
     assert found[1] == found[4]
 
@@ -176,8 +176,8 @@ def test_both_rows_of_one_child_are_told_the_same_and_no_row_of_others() -> None
 def test_a_mover_is_told_of_the_other_council_where_it_may_tell() -> None:
     rows = [record("eyfsp", 1, "a"), record("hv_reviews", 7, "a", council="wirral")]
     away = Sender("wirral", "health")
-    assert told(rows) == {1: {"known_to_no_other": True}}  # said of health and settings in Leeds alone
-    assert told(rows, EVERYBODY | {away: ALL})[1]["known_to"][0]["council"] == "wirral"
+    assert disclose(rows) == {1: {"known_to_no_other": True}}  # said of health and settings in Leeds alone
+    assert disclose(rows, EVERYBODY | {away: ALL})[1]["known_to"][0]["council"] == "wirral"
 
 
 CHILDREN = st.sampled_from("abcd")
@@ -211,33 +211,33 @@ def test_a_service_that_may_tell_nothing_changes_nothing(
     mine = [record("eyfsp", 77, "d"), *records]
     allowed = dict.fromkeys(sorted(tellers), ALL)
     seen = [row for row in mine if Sender(row["council"], row["service"]) in {SCHOOL, *tellers}]
-    assert told(mine, allowed, doubts) == told(seen, allowed, doubts)
+    assert disclose(mine, allowed, doubts) == disclose(seen, allowed, doubts)
 
 
 def test_about_a_new_row_nothing_is_told_or_who_knows_the_child_at_most() -> None:
     new = [record("eyfsp", row, child, waiting=True) for row, child in ((1, "a"), (2, "b"))]
     rows = [*new, record("hv_reviews", 1, "a", concern=True)]
-    assert told(rows) == told(new) == {}
+    assert disclose(rows) == disclose(new) == {}
     only = NewChildren(until_then=frozenset({Fact.KNOWN_TO}))
-    assert told(rows, rule=only) == {1: {"known_to": [known()]}}
+    assert disclose(rows, rule=only) == {1: {"known_to": [contact()]}}
 
 
 def test_without_a_number_of_its_own_a_row_is_told_less() -> None:
     rows = [record("eyfsp", 1, "a", numbered=False), record("hv_reviews", 1, "a", concern=True)]
-    assert told(rows, rule=NewChildren()) == {1: {"known_to": [known()]}}
-    assert told(rows, rule=NewChildren(without_number=frozenset())) == {}
-    assert told([record("eyfsp", 1, "a", numbered=False)], rule=NewChildren()) == {}
+    assert disclose(rows, rule=NewChildren()) == {1: {"known_to": [contact()]}}
+    assert disclose(rows, rule=NewChildren(without_number=frozenset())) == {}
+    assert disclose([record("eyfsp", 1, "a", numbered=False)], rule=NewChildren()) == {}
 
 
 def test_a_new_row_of_the_service_that_tells_holds_nothing_back() -> None:
     mine, fresh = record("eyfsp", 1, "a"), record("hv_reviews", 1, "a", waiting=True)
-    assert told([mine, fresh])[1]["known_to"] == [known(last_contact="2022-05", concern=False)]
+    assert disclose([mine, fresh])[1]["known_to"] == [contact(last_contact="2022-05", concern=False)]
 
 
 ON = dt.date(2026, 11, 26)
 
 
-def judged(
+def judge(
     rule: NewChildren, stood: int | None = 100, deliveries: int = 1, at_start: bool = False, council: str = "leeds"
 ) -> tuple[bool, bool]:
     """Whether a row waits, and whether it is left out of the linkage for its service."""
@@ -284,7 +284,7 @@ TWICE = NewChildren(after_deliveries=2)
 def test_a_row_waits_by_the_rule_of_its_sender_who_receives_something(
     rule: NewChildren, row: dict[str, Any], waits: bool, is_left_out: bool
 ) -> None:
-    assert judged(rule, **row) == (waits, is_left_out)
+    assert judge(rule, **row) == (waits, is_left_out)
 
 
 def test_a_namesake_that_is_left_out_leaves_no_trace_in_the_tokens_of_others() -> None:

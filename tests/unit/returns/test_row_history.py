@@ -1,4 +1,4 @@
-"""Since when rows have stood, and which deliveries are unusual, on small tables."""
+"""The history of rows, and which deliveries are unusual, on small tables."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PROFILE, CENSUS = ("leeds", "eyfsp"), ("leeds", "school_census")
 
 Sent = dict[tuple[str, str], tuple[str, Sequence[str]]]
 """The MAC of each extract and the marks of its rows, in their order; after a space, that of the two names alone."""
-Stood = dict[str, tuple[dt.date | None, int, bool]]
+History = dict[str, tuple[dt.date | None, int, bool]]
 
 
-def observed(
+def observe_all(
     home: Home, sent: Sent, on: dt.date = DAY, released: Sequence[str] = (), alike: int | None = None
-) -> tuple[Stood, dict[tuple[str, str], Unusual]]:
+) -> tuple[History, dict[tuple[str, str], Unusual]]:
     """Day, deliveries and start of each mark of the Profile; and what is unusual. All rows share the token `alike`."""
     rows: list[dict[str, Any]] = [
         {"source": source, "council": council, "service": SERVICES[source], "row_key": number}
@@ -62,53 +62,53 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_a_mark_keeps_its_day_and_counts_deliveries_not_runs(home: Home) -> None:
-    assert observed(home, {PROFILE: ("1", ["a", "b"])})[0] == {"a": (DAY, 1, True), "b": (DAY, 1, True)}
+    assert observe_all(home, {PROFILE: ("1", ["a", "b"])})[0] == {"a": (DAY, 1, True), "b": (DAY, 1, True)}
     for _ in range(2):
-        assert observed(home, {PROFILE: ("2", ["b", "c"])}, NEXT)[0] == {"b": (DAY, 2, True), "c": (NEXT, 1, False)}
-    assert observed(home, {PROFILE: ("3", ["a", "b"])}, NEXT)[0] == {"a": (NEXT, 1, False), "b": (DAY, 3, True)}
+        assert observe_all(home, {PROFILE: ("2", ["b", "c"])}, NEXT)[0] == {"b": (DAY, 2, True), "c": (NEXT, 1, False)}
+    assert observe_all(home, {PROFILE: ("3", ["a", "b"])}, NEXT)[0] == {"a": (NEXT, 1, False), "b": (DAY, 3, True)}
 
 
 def test_another_source_of_the_same_service_counts_and_of_another_does_not(home: Home) -> None:
-    observed(home, {CENSUS: ("1", ["a"]), ("leeds", "hv_reviews"): ("2", ["b"]), ("wirral", "eyfsp"): ("3", ["c"])})
-    later = observed(home, {CENSUS: ("1", ["a"]), PROFILE: ("4", ["a", "b", "c"])}, NEXT)[0]
+    observe_all(home, {CENSUS: ("1", ["a"]), ("leeds", "hv_reviews"): ("2", ["b"]), ("wirral", "eyfsp"): ("3", ["c"])})
+    later = observe_all(home, {CENSUS: ("1", ["a"]), PROFILE: ("4", ["a", "b", "c"])}, NEXT)[0]
     assert later == {"a": (DAY, 2, True), "b": (NEXT, 1, False), "c": (NEXT, 1, False)}
 
 
 def test_a_row_whose_token_of_two_names_goes_is_known_and_one_that_gets_another_is_new(home: Home) -> None:
-    """A sender of tokens could put anybody's names to a row that has stood, and was told of that child the same day."""
-    observed(home, {PROFILE: ("1", ["a Ann", "b", "c Cai"])})
-    gone = observed(home, {PROFILE: ("2", ["a", "b Eve", "c Eve"])}, NEXT)[0]
+    """A sender of tokens could put anybody's names to an old row, and learnt of that child the same day."""
+    observe_all(home, {PROFILE: ("1", ["a Ann", "b", "c Cai"])})
+    gone = observe_all(home, {PROFILE: ("2", ["a", "b Eve", "c Eve"])}, NEXT)[0]
     assert gone == {"a": (DAY, 2, True), "b Eve": (NEXT, 1, False), "c Eve": (NEXT, 1, False)}
-    back = observed(home, {PROFILE: ("3", ["a Ann", "b", "c Cai"])}, NEXT)[0]
+    back = observe_all(home, {PROFILE: ("3", ["a Ann", "b", "c Cai"])}, NEXT)[0]
     assert back["a Ann"] == (DAY, 3, True)
 
 
 def test_the_names_of_a_new_row_get_no_day_from_a_row_without_any(home: Home) -> None:
-    observed(home, {PROFILE: ("1", ["a"])})
-    observed(home, {PROFILE: ("2", ["a", "a Eve"])}, NEXT)
-    observed(home, {PROFILE: ("3", ["a"])}, NEXT)
-    assert observed(home, {PROFILE: ("4", ["a Eve"])}, NEXT)[0] == {"a Eve": (NEXT, 1, False)}
+    observe_all(home, {PROFILE: ("1", ["a"])})
+    observe_all(home, {PROFILE: ("2", ["a", "a Eve"])}, NEXT)
+    observe_all(home, {PROFILE: ("3", ["a"])}, NEXT)
+    assert observe_all(home, {PROFILE: ("4", ["a Eve"])}, NEXT)[0] == {"a Eve": (NEXT, 1, False)}
 
 
 def test_variants_of_the_names_of_one_row_are_unusual(home: Home) -> None:
-    observed(home, {PROFILE: ("1", OLD)})
+    observe_all(home, {PROFILE: ("1", OLD)})
     variants = [f"old1 name{n}" for n in range(MOST_ALIKE + 1)]
-    assert observed(home, {PROFILE: ("2", variants)}, NEXT, alike=7)[1]
+    assert observe_all(home, {PROFILE: ("2", variants)}, NEXT, alike=7)[1]
 
 
 def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> None:
     rows, found = list(OLD), []
-    observed(home, {PROFILE: ("first", rows)})
+    observe_all(home, {PROFILE: ("first", rows)})
     for day in range(3):
         rows += [f"new{day}.{n}" for n in range(MOST_ALIKE // 2)]
-        found.append(bool(observed(home, {PROFILE: (f"{day}", rows)}, NEXT, alike=7)[1]))
+        found.append(bool(observe_all(home, {PROFILE: (f"{day}", rows)}, NEXT, alike=7)[1]))
     assert found == [False, False, True]
 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
-    observed(home, {PROFILE: ("1", ["a"])})
+    observe_all(home, {PROFILE: ("1", ["a"])})
     assert home.cohort("202425").row_history.stat().st_mode & 0o777 == 0o600
-    observed(home, {})
+    observe_all(home, {})
     assert not home.cohort("202425").row_history.exists()
 
 
@@ -123,20 +123,20 @@ def test_nothing_is_kept_without_an_extract(home: Home) -> None:
 def test_an_unusual_delivery_waits_and_its_new_rows_do_not_begin_to_stand(
     home: Home, marks: list[str], alike: int | None, reason: str
 ) -> None:
-    assert observed(home, {PROFILE: ("1", OLD)})[1] == {}
+    assert observe_all(home, {PROFILE: ("1", OLD)})[1] == {}
     for _ in range(2):
-        stood, unusual = observed(home, {PROFILE: ("2", marks)}, NEXT, alike=alike)
+        history, unusual = observe_all(home, {PROFILE: ("2", marks)}, NEXT, alike=alike)
         assert reason in unusual[PROFILE].reasons[0]
-        assert stood["old1"] == (DAY, 1, True)
-        assert {day for mark, (day, _, _) in stood.items() if mark.startswith("new")} <= {None}
-    stood, unusual = observed(home, {PROFILE: ("2", marks)}, NEXT, released=["2"], alike=alike)
+        assert history["old1"] == (DAY, 1, True)
+        assert {day for mark, (day, _, _) in history.items() if mark.startswith("new")} <= {None}
+    history, unusual = observe_all(home, {PROFILE: ("2", marks)}, NEXT, released=["2"], alike=alike)
     assert unusual == {}
-    assert stood["old1"] == (DAY, 2, True)
-    assert {day for mark, (day, _, _) in stood.items() if mark.startswith("new")} <= {NEXT}
+    assert history["old1"] == (DAY, 2, True)
+    assert {day for mark, (day, _, _) in history.items() if mark.startswith("new")} <= {NEXT}
 
 
 def test_a_usual_delivery_does_not_wait(home: Home) -> None:
     old = [f"old{n}" for n in range(1000)]
-    observed(home, {PROFILE: ("1", old)}, alike=7)
+    observe_all(home, {PROFILE: ("1", old)}, alike=7)
     more = old + [f"new{n}" for n in range(MOST_ALIKE)]
-    assert observed(home, {PROFILE: ("2", more)}, alike=7)[1] == {}
+    assert observe_all(home, {PROFILE: ("2", more)}, alike=7)[1] == {}
