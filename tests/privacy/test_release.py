@@ -211,7 +211,7 @@ def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) 
     headline = pq.read_table(bundles[2000] / "gld_headline.parquet").to_pandas()
     found = pq.read_table(bundles[2000] / "gld_differences.parquet").to_pandas()
     headline["area"], found["area"] = (table.geographic_level + table.la_name.fillna("") for table in (headline, found))
-    rates = headline[headline.sex == "Total"].pivot(index="area", columns="breakdown", values="gld_children_percent")
+    rates = headline[headline.sex == "Total"].set_index(["breakdown", "area"]).gld_children_percent
     together = headline.geographic_level.iloc[0]
     by_comparison = {
         "Not eligible less eligible": (
