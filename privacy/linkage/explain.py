@@ -186,7 +186,8 @@ class _Follower:
         (`blocks.FREE_BITS`), and the rivals chosen instead.
         """
         unit_l, unit_r, weight = (step.pairs.column(name).to_numpy() for name in ("unit_l", "unit_r", "weight"))
-        decision, rivals = step.decision, []
+        decision = step.decision
+        rivals: list[dict[str, Any]] = []
         at = np.flatnonzero((unit_l == left) & (unit_r == right))
         for pair in decision.kept:
             takes_left, takes_right = unit_l[pair] == left, unit_r[pair] == right
