@@ -227,8 +227,8 @@ def test_raw_sql_cannot_insert_anywhere_but_at_the_end(ledger, backend, verb):
 def test_who_drops_the_triggers_still_leaves_a_trace(ledger, backend, tampering):
     first = ledger.reserve("202425", "1", "pupil", 0.1, PLAN, MAC)
     ledger.commit(first, "f" * 64)
-    ledger.add_sign_off("{}")
-    ledger.add_sign_off("{}")
+    for _ in range(2):
+        ledger.add_sign_off('{"kind":"approval"}')
     table = "sign_offs" if "sign_offs" in tampering else "entries"
     for trigger in ("never_update", "never_delete"):
         backend.drop(trigger, table)
