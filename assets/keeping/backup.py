@@ -108,7 +108,7 @@ class Archive:
         """Raise `UnusableBackup` unless the backup was made by the installation with these keys."""
         if self.manifest.installation != keys.fingerprints["input-mac"]:
             raise UnusableBackup(
-                "this is a backup of another installation than that of the keys: give its own with --keys"
+                "this backup and the keys are of different installations: give the right keys with --keys"
             )
         if not hmac.compare_digest(self.mac, _compute_mac(keys, self.manifest.document())):
             raise UnusableBackup(
@@ -280,7 +280,7 @@ def _write_whole(place: Path, content: bytes) -> None:
 
 def _check_place(home: Home, keys: Path, folder: Path, part: Part) -> None:
     if not folder.is_dir():
-        raise CannotBackUp(f"{folder} does not exist: is its disk mounted? A backup makes no folder")
+        raise CannotBackUp(f"{folder} does not exist: is its disk mounted? A backup does not create folders")
     if part is not Part.KEYS and not home.root.is_dir():
         raise CannotBackUp(f"home folder {home.root} does not exist")
     place = folder.resolve()

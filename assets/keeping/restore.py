@@ -94,8 +94,8 @@ def restore_keys(home: Home, place: Path, backup: Path, identities: Sequence[Any
             files.sync(place.parent)
     except OSError:
         raise CannotRestore(
-            f"{place} could not take the keys: something was put there meanwhile, or a volume is mounted there, and"
-            " then a folder in it can; nothing was restored"
+            f"the keys cannot be put at {place}: something was put there meanwhile, or it is a mounted volume, in which"
+            " case name a folder in it; nothing was restored"
         ) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -161,8 +161,8 @@ def _is_older(log: Sequence[LogEntry], newest: Sequence[LogEntry]) -> bool:
     if hashes[: len(newest_hashes)] == newest_hashes:
         return False
     raise CannotRestore(
-        "the records and the home folder do not go on from each other: one of them is of another installation, or"
-        " something was done in a copy"
+        "the records and the home folder do not match: one of them is of another installation, or something was done"
+        " in a copy"
     )
 
 
@@ -211,7 +211,7 @@ def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, place: Pat
             " nothing was measured since signs the next release again"
         )
     elif further != ledger:
-        found.done.append("the ledger that is there stays: it goes further than the backup's")
+        found.done.append("the existing ledger stays: it has later entries than the backup's")
     return further
 
 
@@ -243,7 +243,7 @@ def _look_for_charges(
     if lost:
         found.lacking.append(
             f"the measurement of release {', '.join(sorted(lost))} was charged and is not here: give a newer backup of"
-            " records, for it is never drawn again"
+            " records, because it is never drawn again"
         )
 
 

@@ -255,7 +255,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
     odd = []
     for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
-        record(home, Processing.SHREDDING, source, council=council, note="the rest of one that broke off")
+        record(home, Processing.SHREDDING, source, council=council, note="the rest of an interrupted one")
         try:
             destroy(left)
         except IsADirectoryError:

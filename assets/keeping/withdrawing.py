@@ -178,6 +178,6 @@ def _rebuild(landing: Path, intake: Intake, store: ExtractStore) -> ExtractQuali
     landed = Landed(council, source, cohort, landing / council / source / cohort)
     if any(not part.moved for part in PartStore(store).list_kept()):
         return intake.ingest_kept_parts(landed)
-    stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn, and nothing of it is in")
+    stopped = ExtractStopped(f"{landed.name}: every part of it was withdrawn; no part is in")
     intake.refuse(council, source, cohort, stopped)
     return None

@@ -164,7 +164,7 @@ def stop_if_wrong(landed: Landed, staged: Staged, *, moved: bool) -> None:
     The file changed during the pass (`moved`), seems to be the wrong one, or has columns under each other's headings.
     """
     if moved:
-        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it has arrived whole")
+        raise ExtractStopped(f"{landed.name}: the file changed while it was read; run again when it is complete")
     limits = {rule: max(share * staged.rows_read, FEW_ROWS) for rule, share in staged.stop_shares.items()}
     if count := next((count for count in staged.rules if count.rows > limits.get(count.rule, count.rows)), None):
         plain, own = staged.describe_frequency(count)

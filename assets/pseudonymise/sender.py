@@ -123,7 +123,7 @@ def pseudonymise(
 
 def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
     if landed.holds_tokens:
-        raise ExtractStopped(f"{landed.path.name}: holds tokens already; give the extract that it was made from")
+        raise ExtractStopped(f"{landed.path.name}: already holds tokens; give the extract that it was made from")
     if not outputs.tokens.exists():
         return
     try:

@@ -6,7 +6,7 @@ set -eu
 version=$1
 shift
 if [ -n "$(git status --porcelain)" ]; then
-    echo "files differ from the last commit, which alone is to be in the images: commit or stash them" >&2
+    echo "files differ from the last commit, and images hold only that: commit or stash them" >&2
     exit 1
 fi
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)

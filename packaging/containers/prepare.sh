@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make what a deployment needs beforehand, in the folder mounted at /srv: folders, keys, passwords, each for the account
-# that reads it. What is there stays as it is. Run as root of the container; docs/deployment.md says how.
+# that reads it. Existing files stay as they are. Run as root of the container; docs/deployment.md says how.
 set -eu
 umask 077
 data=/srv/data secrets=/srv/secrets

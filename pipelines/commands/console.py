@@ -133,7 +133,7 @@ def is_json_wanted() -> bool:
 
 def wait_for_yes() -> NoReturn:
     """End a command that has only said what it would do."""
-    stop("nothing was done yet: the same command with --yes does it", Ending.HOLD)
+    stop("nothing was done yet: run the same command with --yes to do it", Ending.HOLD)
 
 
 def end(ending: Ending) -> NoReturn:
@@ -285,7 +285,7 @@ with_cohorts = click.option(
     " again and costs nothing; a cohort that was never measured is taken in and measured too.",
 )
 reuse = click.option(
-    "--reuse", is_flag=True, help="Measure nothing, --cohort neither: publish what was measured before."
+    "--reuse", is_flag=True, help="Measure nothing, not even --cohort: publish what was measured before."
 )
 as_json = click.option(
     "--json",
@@ -301,7 +301,7 @@ as_html = click.option(
     callback=lambda ctx, _, file: ctx.meta.update(html=file),
     help="Write the answer as a page, to read, print or sign, to this file.",
 )
-everything = click.option("--all", "everything", is_flag=True, help="Everything, not only what is shown first.")
+everything = click.option("--all", "everything", is_flag=True, help="Show everything, not only the first lines.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
 
 
@@ -351,7 +351,7 @@ sheet_read = click.option(
     "--sheet",
     "sheet_read",
     metavar="SHA256",
-    help="SHA-256 of the page that you have read; needed with --key. Nothing is signed where the page differs by now.",
+    help="SHA-256 of the page that you have read; needed with --key. Nothing is signed if the page has changed.",
 )
 signature_file = click.option(
     "--signature",

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 @console.add_option("--cohort", "; may be left out with --pseudonym")
 @console.add_option("--council", "; whose extract")
 @console.add_option("--source", "; which extract")
-@click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row of it, 1 for the first; 3:17 of part 3.")
+@click.option("--row", "rows", type=console.ROW, multiple=True, help="Data row, from 1; 3:17 for row 17 of part 3.")
 @click.option("--pseudonym", help="A child_id, or a token of a row, in place of council, source and row; - reads it.")
-@click.option("--this-row-only", is_flag=True, help="Not the rows that are linked to it.")
+@click.option("--this-row-only", is_flag=True, help="Remove only this row, not the rows linked to it.")
 @click.option("--objection", is_flag=True, help="Leave the child out of later deliveries as well.")
 @console.yes
 @console.as_json
@@ -52,7 +52,7 @@ def forget(
     objection: bool,
     yes: bool,
 ) -> None:
-    """Remove a child's rows, and make anew what depends on them.
+    """Remove a child's rows, and rebuild what depends on them.
 
     The child's rows are those named and every row linked to them, in every service and council. Ledger, stored
     measurements and releases stay as they are.
@@ -72,7 +72,7 @@ def forget(
     else:
         found = find_rows(home.extract(str(source), str(code), str(council)), rows, ring, linked=not this_row_only)
     if yes:
-        with show_progress("Removing rows, and making anew what depends on them"):
+        with show_progress("Removing rows, and rebuilding what depends on them"):
             found = remove_rows(home, found, ring, objection=objection)
     facts = _build_facts(found) | {"done": yes, "objection": objection}
     answer(facts, lambda: _describe_forgotten(found, yes, objection, landing))
@@ -101,7 +101,7 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
     lines += [f"! {sentence}" for sentence in found.not_linked]
     lines.append("Ledger, stored measurements and releases stay as they are: they hold noise, not rows.")
     if objection:
-        lines.append("Later deliveries are taken without the child, as far as it can be known again.")
+        lines.append("Later deliveries are taken without the child, as far as it can be recognised.")
     else:
         lines.append(
             "These rows will not be read from the same files again. A new delivery can bring them back unless you add"
@@ -122,10 +122,10 @@ def _describe_forgotten(found: Forgotten, done: bool, objection: bool, landing: 
 @console.yes
 @console.as_json
 def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: bool) -> None:
-    """Destroy files in landing whose rows are in, as they lie there.
+    """Destroy files in landing that were taken in as they are.
 
-    Others stay. Files are overwritten and removed; on flash storage overwriting proves nothing: what protects a removed
-    file is encryption of the disk.
+    Other files stay. Files are overwritten and removed; on flash storage overwriting proves nothing: only encryption of
+    the disk protects a removed file.
     """
     from assets.keeping.retention import find_shreddable, shred_taken
     from privacy.keys import RESTRICTED, KeyRing
@@ -138,7 +138,7 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
     names = [file.landed.name for file in found.ready]
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
     lines += [f"kept: {sentence}" for sentence in found.kept]
-    lines += [] if names else ["Nothing in landing was taken in as it lies there."]
+    lines += [] if names else ["No file in landing was taken in with its present content."]
     answer({"done": yes, "files": names, "kept": found.kept}, lambda: "\n".join(lines))
     if names and not yes:
         wait_for_yes()
@@ -151,19 +151,19 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
 @console.yes
 @console.as_json
 def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -> None:
-    """Remove what has been kept as long as it may be.
+    """Remove data whose retention period is over.
 
-    See privacy/retention.yaml. Files of landing are looked at where --landing is given. Ledger, measurements and
-    releases stay.
+    See privacy/retention.yaml. Files in landing are checked if --landing is given. Ledger, measurements and releases
+    stay.
     """
     from pipelines.dagster.instance import expire_all
     from privacy.keys import RESTRICTED, KeyRing
 
-    with show_progress("Removing what is past its time" if yes else "Looking for what is past its time"):
+    with show_progress("Removing expired data" if yes else "Looking for expired data"):
         # keys only recognise files in landing; everything else is removed by its age
         found = expire_all(home, landing, KeyRing.load(keys, RESTRICTED) if landing else None, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
-    lines = lines or ["Nothing has been kept longer than it may be."]
+    lines = lines or ["Nothing is past its retention period."]
     answer({"done": yes, "due": found}, lambda: "\n".join(lines))
     if found and not yes:
         wait_for_yes()
@@ -171,7 +171,7 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
 
 @click.group("parts")
 def parts_command() -> None:
-    """Extracts that came in parts: list them, or take one back."""
+    """List the parts that an extract came in, or take one back."""
 
 
 def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -191,7 +191,7 @@ def _add_extract_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_add_extract_options
 @console.as_json
 def list_parts(home: Home, cohort: Cohort, council: str, source: str) -> None:
-    """The parts that have been read, by number: when, and whether each counts. Numbers of rows are in the report."""
+    """List the parts that were read, by number: when, and whether each counts. Numbers of rows are in the report."""
     from assets.intake.parts import PartStore
 
     noted = [part for part in PartStore(home.extract(source, cohort.code, council)).list_all() if not part.moved]
@@ -224,7 +224,7 @@ def withdraw_part(
     """Take back a part that should never have been sent.
 
     Its rows are removed, and rows that they replaced count again; for a file with several cohorts, in all of them.
-    Links and tables are made anew. Ledger and releases stay.
+    Links and tables are rebuilt. Ledger and releases stay.
     """
     from assets.keeping.withdrawing import list_parts_to_withdraw, withdraw
     from privacy.keys import RESTRICTED, KeyRing
@@ -235,15 +235,15 @@ def withdraw_part(
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]
         answer({"done": False, "parts": named}, lambda: "\n".join(f"Would be withdrawn: {each}" for each in named))
         wait_for_yes()
-    with show_progress("Taking the part back, and making anew what depends on it"):
+    with show_progress("Taking the part back, and rebuilding what depends on it"):
         done, not_linked = withdraw(landing.resolve(), store, ring, number, reason)
     parts_done = {f"part {each.number} of {each.store.name}": each.is_in for each in done}
     lines = [
-        f"Withdrawn: {part}; {'the rest is in' if is_in else 'nothing of it is in'}"
+        f"Withdrawn: {part}; {'the other parts stay' if is_in else 'no other part is in'}"
         for part, is_in in parts_done.items()
     ]
     lines += [f"! {sentence}" for sentence in not_linked]
-    lines += ["Its file is not read again. Where it still lies in landing, `readiness shred` removes it."]
+    lines += ["Its file is not read again. If it is still in landing, `readiness shred` removes it."]
     facts = {"done": True, "parts": list(parts_done), "not_linked": not_linked}
     answer(facts, lambda: "\n".join(lines))
 
@@ -256,9 +256,9 @@ def withdraw_part(
 @as_html
 @console.as_json
 def log_command(home: Home, check: bool, since: dt.datetime | None, everything: bool) -> None:
-    """What was done with personal data: on what, when, by whom.
+    """Show what was done with personal data, when and by whom.
 
-    Summed up, and with --all line by line; --json has every line.
+    A summary by default; --all shows it line by line, and --json has every line.
     """
     from assets.home.processing_log import read_entries, verify
     from pipelines.reports.log import report
@@ -274,14 +274,14 @@ _PARTS = click.Choice(["records", "keys"])
 
 @click.command()
 @click.argument("part", type=_PARTS)
-@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must be there.")
+@click.option("--into", "folder", type=console.FOLDER, required=True, help="Folder for the file; it must exist.")
 @click.option(
     "--recipient",
     "recipients",
     multiple=True,
     required=True,
     metavar="AGE1...",
-    help="Public key (age) of who may open it; may be repeated.",
+    help="Public key (age) of a person who may open it; may be repeated.",
 )
 @add_home_option()
 @console.add_option("--keys")
@@ -289,9 +289,9 @@ _PARTS = click.Choice(["records", "keys"])
 def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, keys: Path) -> None:
     """Back up the records of an installation, or its keys.
 
-    Each is encrypted to its own people: who can open a backup of keys must not be able to open the records. Records are
-    the ledger, measurements, approvals, removals and logs: back them up after every release and removal. Copy the rest
-    of the home folder with any file backup.
+    Each is encrypted to different people: whoever can open a backup of keys must not be able to open the records.
+    Records are the ledger, measurements, approvals, removals and logs: back them up after every release and removal.
+    Copy the rest of the home folder with any file backup.
     """
     import datetime as dt
 
@@ -321,7 +321,7 @@ def backup(part: str, folder: Path, recipients: tuple[str, ...], home: Home, key
     type=console.FILE,
     multiple=True,
     required=True,
-    help="File of the private key (age) that opens it; may be repeated.",
+    help="Private key file (age) that opens it; may be repeated.",
 )
 @add_home_option()
 @console.add_option("--keys")
@@ -333,8 +333,8 @@ def restore(
 ) -> None:
     """Restore keys, or apply records to a home folder.
 
-    First put a copy of the home folder back, and the keys. The records bring an older copy up to date: what was removed
-    since is removed again. A home folder that lost its ledger or measurements gets them back.
+    First put back the keys and a copy of the home folder. The records bring an older copy up to date: whatever was
+    removed since is removed again. A home folder that lost its ledger or measurements gets them back.
     """
     from assets.keeping import restore as restoring
     from privacy.doors.age import read_identity

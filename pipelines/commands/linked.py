@@ -38,7 +38,7 @@ def link() -> None:
 @console.add_option("--keys")
 @console.as_json
 def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> None:
-    """Why two rows are linked, or are not: rule, weight by comparison, decision.
+    """Explain why two rows are linked or not: rule, weight by comparison, decision.
 
     ROW is the data row of the extract's file, 1 for the first. The linkage is run again for it. The answer is about two
     children's records: it stays with those who may read the restricted zone.
@@ -58,11 +58,11 @@ def explain(home: Home, cohort: Cohort, first: str, second: str, keys: Path) -> 
 @link.command()
 @add_home_option()
 @console.add_option("--cohort")
-@click.option("--out", type=OUT, required=True, help="Where to write: CSV where the name ends so, else Parquet.")
+@click.option("--out", type=OUT, required=True, help="Where to write: CSV if the name ends in .csv, else Parquet.")
 @console.add_option("--keys")
 @console.as_json
 def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
-    """Every linked row of a cohort by its number, for an audit.
+    """List every linked row of a cohort by its number, for an audit.
 
     Columns: source, council, source_row, child_id, match_rule, match_probability. The file is for its owner only and
     stays with those who may read the restricted zone. Recorded in the processing log.
@@ -76,7 +76,7 @@ def rows(home: Home, cohort: Cohort, out: Path, keys: Path) -> None:
     ring = KeyRing.load(keys, ROWS)
     with show_progress("Numbering rows"):
         count = write_linked_rows(open_home(home, keys).cohort(cohort.code), out, ring)
-    text = f"{out}: {count:,} rows; it is for your eyes only, and is to be removed when the audit is done"
+    text = f"{out}: {count:,} rows; it is for your eyes only; remove it when the audit is done"
     answer({"file": str(out), "rows": count}, lambda: text)
 
 
@@ -91,9 +91,9 @@ def review() -> None:
 @_agreements_option
 @console.add_option("--keys")
 def sample(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
-    """Draw a sample of some 500 pairs, and seal to each sender a sheet with its own row numbers.
+    """Draw a sample of about 500 pairs, and encrypt a sheet to each sender with its own row numbers.
 
-    Asked again for the same links, it keeps the sample and seals new sheets.
+    Run again for the same links, it keeps the sample and encrypts new sheets.
     """
     from assets.linkage.review import draw_review
     from assets.returns.agreements import load_all
@@ -132,7 +132,7 @@ def take(home: Home, cohort: Cohort, decisions: tuple[Path, ...]) -> None:
     """Take in the decisions of all reviewers, from sheets saved as CSV.
 
     Name every file: they replace what was taken in before. The tallies enter the next release that is measured, with
-    noise, for a budget of their own that people sign with it. True tallies are in the restricted report alone.
+    noise, for a separate budget that people sign with it. True tallies are only in the restricted report.
     """
     from assets.linkage.review import take_review
     from assets.release.record import find_measuring_release
@@ -176,9 +176,9 @@ def make(home: Home, cohort: Cohort, agreements: Path, keys: Path) -> None:
 @add_home_option()
 @console.as_json
 def log(home: Home) -> None:
-    """The disclosure log: every return made or withdrawn, for whom, what kinds of facts, how many rows.
+    """Show the disclosure log: every return made or withdrawn, for whom, kinds of facts, number of rows.
 
-    Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 where a line
+    Numbers of rows are true counts: they stay with those who may read the restricted zone. Exit status 5 if a line
     was changed or removed.
     """
     from assets.returns.disclosure_log import check_anchored
@@ -197,7 +197,7 @@ def log(home: Home) -> None:
 @console.add_option("--source", "; of one about named children", required=True)
 @console.add_option("--reason", "; it is logged")
 def release_delivery(home: Home, cohort: Cohort, council: str, source: str, reason: str) -> None:
-    """Let returns be made of an unusual delivery, after somebody has looked at it. Logged with the account that did."""
+    """Allow returns from an unusual delivery, after somebody has checked it. Logged with the account that did."""
     from assets.returns.make import release
     from pipelines.opening import open_home
 

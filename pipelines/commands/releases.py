@@ -40,10 +40,10 @@ def plan(
     council: str | None,
     everything: bool,
 ) -> None:
-    """How accurate a release will be, before anything is spent.
+    """Show how accurate a release will be, before any budget is spent.
 
-    From the policy and public figures: reads no extract. Exit status 3 where the cohort's budget has no room for the
-    --share that is asked for.
+    Uses the policy and public figures: reads no extract. Exit status 3 if the cohort's budget has no room for the
+    --share that you ask for.
     """
     from assets.release.fix_release import compute_remaining_budget
     from assets.release.planning import compute_expected_accuracy
@@ -68,7 +68,7 @@ def plan(
 @as_html
 @console.as_json
 def budget(home: Home) -> None:
-    """What was spent of the privacy budget, and what is left."""
+    """Show how much of the privacy budget is spent and left."""
     from pipelines.reports.budget import build_statement, report
 
     location = home.ledger
@@ -84,7 +84,7 @@ def budget(home: Home) -> None:
 def verify(bundle: str, signer: Path | None) -> None:
     """Check a bundle: signature, checksums, schema, consistency.
 
-    BUNDLE is a folder or an archive, by path or URL. Exit status 1 where it is not sound.
+    BUNDLE is a folder or an archive, by path or URL. Exit status 1 if it is not sound.
     """
     from ndl_export.bundle.verify import verify as check
     from ndl_export.files.stores import is_url
@@ -102,10 +102,10 @@ def verify(bundle: str, signer: Path | None) -> None:
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @console.as_json
 def recompute(bundle: Path) -> None:
-    """Make a bundle's tables again from its noisy counts.
+    """Recompute a bundle's tables from its noisy counts.
 
-    Of the folder of a release's synthetic children, beside which the release lies, it makes these again. Exit status 1
-    where they are not those that were published, to nine digits.
+    Given the folder of a release's synthetic children, with the release beside it, it recomputes these. Exit status 1
+    if they differ from those published, to nine digits.
     """
     from assets.release.synthetic_children import find_differing_files
     from assets.release.tabulate import SAME_DIGITS, Differing, find_differing_tables
@@ -159,10 +159,10 @@ def synthesise(
 ) -> None:
     """Make synthetic children from a bundle's noisy counts.
 
-    One row a child who does not exist, as Parquet and CSV, with a statement of what they are and a page on what they
-    keep of the published figures. It costs nothing of the privacy budget. BUNDLE is a folder, or a version in the home
-    folder. With --out it reads the bundle alone. Without, BUNDLE is a version: the children are signed and put beside
-    the release, where its page and catalogue lead to them. Signatures are not checked: that is `verify`.
+    One row per child, none of whom exists, as Parquet and CSV, with a statement of what they are and a page on how well
+    they match the published figures. It spends no privacy budget. BUNDLE is a folder, or a version in the home folder.
+    With --out it reads only the bundle. Without --out, BUNDLE is a version: the children are signed and put beside the
+    release, where its page and catalogue lead to them. Signatures are not checked: `verify` does that.
     """
     from assets.home.errors import translate_errors
     from assets.release.synthetic_children import make_synthetic_children, publish_synthetic
@@ -203,7 +203,7 @@ def synthesise(
     }
     text = (
         f"{children:,} synthetic children are in {out}. Of {made.compared:,} published percentages of groups of"
-        f" {SMALLEST_GROUP} or more, {made.within:,} hold theirs within the interval; {QUALITY_FILE} says more."
+        f" {SMALLEST_GROUP} or more, {made.within:,} are matched within their interval; {QUALITY_FILE} says more."
     )
     answer(facts, lambda: text)
 
@@ -216,11 +216,11 @@ def synthesise(
 @console.yes
 @console.as_json
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
-    """Put a release where readers get it.
+    """Publish a release to the place where readers download it.
 
-    Content first, what leads to it last. Without --yes it lists what would be sent. Run it again after it was cut off,
-    or after a withdrawal: it sends what is missing, and no more. Credentials come from the environment, as the library
-    of the store asks.
+    Sends the content first and links to it last. Without --yes it lists what would be sent. Run it again after an
+    interruption or a withdrawal: it sends only what is missing. Credentials come from the environment, as the store's
+    library expects.
     """
     from assets.home.errors import translate_errors
     from assets.release.anchors import check_known
@@ -262,8 +262,9 @@ def withdraw(
 ) -> None:
     """Mark a release as withdrawn, once it is signed.
 
-    Its bundle stays as it was signed; `latest` leads to the one that stands. As many people sign as for a publication:
-    with --key or --signature you sign, and nothing is withdrawn; with --yes it is, where enough have signed.
+    Its bundle stays as it was signed; `latest` leads to the newest one that is not withdrawn. A withdrawal needs as
+    many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
+    enough have signed.
     """
     store = home.cohort("")
     from assets.home.errors import translate_errors
@@ -301,7 +302,7 @@ def withdraw(
         f"Release {version} is withdrawn; {readers}." if yes else f"Release {version} would be withdrawn: {readers}.",
         f"The current release {'is' if yes else 'would be'} {newest}."
         if newest
-        else f"No release {'stands' if yes else 'would stand'}: latest and site {'are gone' if yes else 'would go'}.",
+        else f"No release {'remains' if yes else 'would remain'}: latest and site {'are gone' if yes else 'would go'}.",
         "Its privacy budget stays spent: what was published cannot be taken back.",
     ]
     if to_sign:
@@ -326,10 +327,10 @@ def _describe_signed(found: Count, version: str) -> str:
 @console.everything
 @console.as_json
 def diff(before: str, now: str, home: Home | None, everything: bool) -> None:
-    """What changed from one release to another.
+    """Show what changed from one release to another.
 
-    The schema, and figures that moved beyond their noise. BEFORE and NOW are folders of bundles, or versions in the
-    home folder. Signatures are not checked: that is `verify`.
+    The schema, and figures that moved by more than their noise. BEFORE and NOW are folders of bundles, or versions in
+    the home folder. Signatures are not checked: `verify` does that.
     """
     from ndl_export.publish.release_diff import diff as compared
     from pipelines.reports.releases import describe_differences

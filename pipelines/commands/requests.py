@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def request() -> None:
-    """Tables on request: draft one, and see what answers it."""
+    """Tables on request: draft one, and see how to answer it."""
 
 
 @request.command()
@@ -54,11 +54,11 @@ def new(out: Path | None) -> None:
 @as_html
 @console.as_json
 def check(file: tuple[Path, ...], home: Home, version: str | None) -> None:
-    """What answers a request, before anything is spent.
+    """Show how a request could be answered, before any budget is spent.
 
-    What is published already, what can be had for nothing, what measuring the table would cost and whether that fits,
-    and what would cost less. From public facts: reads no confidential table. Of several files, also what they cost
-    together. Exit status 1 where a file is no request, 3 where one does not fit the cohort's budget.
+    What is published already, what is free, what measuring the table would cost and whether that fits, and what would
+    cost less. Uses public facts: reads no confidential table. For several files, also what they cost together. Exit
+    status 1 if a file is not a request, 3 if one does not fit the cohort's budget.
     """
     from assets.release.requests.check import check_requests
     from assets.release.requests.request import read_requests
@@ -99,7 +99,7 @@ def register(files: tuple[Path, ...], home: Home) -> None:
 @add_home_option()
 @console.as_json
 def list_requests(home: Home) -> None:
-    """What was asked for, and what became of it."""
+    """List the requests, and what became of each."""
     from assets.release.requests.register import read_registered_requests
 
     found = list(read_registered_requests(home).values())
@@ -108,7 +108,7 @@ def list_requests(home: Home) -> None:
             {"name": each.name, "asked_on": each.asked_on, "asked_by": each.request.asked_by, "state": each.state}
             for each in found
         ],
-        lambda: "\n".join(map(_format_line, found)) or "Nothing was asked for.",
+        lambda: "\n".join(map(_format_line, found)) or "No table was requested.",
     )
 
 
@@ -119,7 +119,7 @@ def _format_line(each: Registered) -> str:
 @request.command()
 @click.argument("name")
 @add_home_option()
-@click.option("--reason", required=True, help="Why; the public register repeats it.")
+@click.option("--reason", required=True, help="Why; published in the register.")
 def refuse(name: str, home: Home, reason: str) -> None:
     """Note in the public register that a request will not be answered, and why."""
     from assets.release.requests import register as book
@@ -139,10 +139,11 @@ def refuse(name: str, home: Home, reason: str) -> None:
 @console.add_option("--keys")
 @release
 def fulfil(names: tuple[str, ...], landing: Path, home: Home, keys: Path, version: str | None) -> None:
-    """Measure what is asked for, and publish it beside all that was published before.
+    """Measure the requested tables, and publish them with all that was published before.
 
-    The requests are planned together. Nothing is charged until the people of the policy have signed the measurement
-    (readiness approve), and nothing is published until they have signed the bundle; run it again after each.
+    The requests are planned together. Nothing is charged until the people named in the policy have signed the
+    measurement (readiness approve), and nothing is published until they have signed the bundle. Run it again after
+    each.
 
     \b
     Exit status:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def returns() -> None:
     """Joined-up returns to services, under sharing agreements.
 
-    What other services know of the children in rows that a service sent. Off by default.
+    They tell a service what other services know about the children in its rows. Off by default.
     """
 
 
@@ -41,7 +41,7 @@ def returns() -> None:
 @click.argument("file", type=FILE)
 @console.as_json
 def check(file: Path) -> None:
-    """Check sharing agreement FILE, and say what follows from it today.
+    """Check sharing agreement FILE, and list what it allows today.
 
     Exit status 1 if something must change.
     """
@@ -97,7 +97,7 @@ def _iter_warnings(agreement: Agreement) -> Iterator[str]:
         yield f"{Fact.NO_OTHER} is never told of {NEVER_ABSENT}, whatever the agreement says"
     rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
-        yield "under this rule a child that is put in to find out about it is told of at once"
+        yield "under this rule, facts about a child who was added only to find out about it are returned at once"
     if mute := sorted({disclosure.teller for disclosure in agreement.tells} - set(agreement.recipients)):
         yield f"no recipient for {', '.join(mute)}: it cannot be sent receipts of who was told about its rows"
 
@@ -110,7 +110,7 @@ def _format_facts(facts: Collection[str]) -> str:
 @click.argument("council", type=COUNCIL)
 @click.option("--out", type=FOLDER, required=True, help="Where to write: a folder of agreements, <council>.yaml in it.")
 def new(council: str, out: Path) -> None:
-    """Write a starting file for the sharing agreement of COUNCIL, with a word on each line."""
+    """Write a draft of the sharing agreement of COUNCIL, with comments."""
     from assets.returns.agreements import draft
 
     path = out / f"{council}.yaml"
@@ -140,7 +140,7 @@ def keygen(out: Path) -> None:
 @console.own_key
 @console.add_option("--signer", "; here the pipeline's", required=True)
 @console.add_option("--council-file", "; if the extract needs one")
-@click.option("--out", type=FOLDER, required=True, help="Where to write; what is written names children.")
+@click.option("--out", type=FOLDER, required=True, help="Where to write; the files name children.")
 def open_return(file: Path, extract: Path, key_file: Path, signer: Path, council_file: Path | None, out: Path) -> None:
     """Open a return: decrypt it, check it, join it to your extract, and write a table and a page for the team."""
     from assets.returns.open import open_return as run

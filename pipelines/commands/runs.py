@@ -56,7 +56,7 @@ def synth(
 ) -> None:
     """Write synthetic extracts into landing, to try things out.
 
-    The truth is written beside the landing folder. Extracts that lie there already are replaced with --yes alone.
+    The truth is written beside the landing folder. Extracts already there are replaced only with --yes.
     """
     from sources.extract.landed import has_arrivals
     from sources.synthetic import DEFAULT_SEED, generate
@@ -92,7 +92,7 @@ def synth(
 @click.option(
     "--create-keys",
     is_flag=True,
-    help="For a demonstration: make a key set first, if there is none, with one that signs releases off by itself.",
+    help="For a demonstration: make a key set first, if there is none, with a key that signs releases off by itself.",
 )
 def run(
     landing: Path,
@@ -107,7 +107,7 @@ def run(
     until: str | None,
     create_keys: bool,
 ) -> None:
-    """From extracts to a signed release, step by step.
+    """Make a signed release from extracts, step by step.
 
     Intake, linkage, release: from landing to a signed bundle and the analyst database.
 
@@ -120,7 +120,7 @@ def run(
       5  a fault of the machine
     """
     if reuse and version is None:
-        stop("--reuse makes a release of its own: name its version with --release", Ending.USAGE)
+        stop("--reuse makes a separate release: name its version with --release", Ending.USAGE)
     from privacy.keys import KeyRing
 
     if create_keys and not keys.exists():
@@ -204,7 +204,7 @@ def _shorten_path(path: Path) -> str:
 @as_html
 @console.as_json
 def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> None:
-    """Who has sent what of a cohort, and what a release waits for."""
+    """Show who has sent what, and what a release waits for."""
     if not landing.is_dir():
         stop(f"landing folder {landing} does not exist")
     if timeline == (cohort is not None):
@@ -233,9 +233,9 @@ def status(landing: Path, home: Home, cohort: Cohort | None, timeline: bool) -> 
 @as_html
 @console.as_json
 def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
-    """What this installation has, and what a run would miss.
+    """Check that this installation has what a run needs.
 
-    Exit status 1 where a run would miss something. Changes nothing but the ledger's own housekeeping.
+    Exit status 1 if something is missing. Changes nothing but the ledger's own housekeeping.
     """
     from pipelines.reports.doctor import State, examine, report
 
@@ -251,7 +251,7 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 @console.add_option("--landing")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Answer scrapes here until Ctrl-C, instead of printing once.")
 def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
-    """The state of the installation, for Prometheus.
+    """Print the state of the installation, for Prometheus.
 
     Jobs that succeeded and failed, deliveries, releases that wait, free disk space and budget, in Prometheus's text
     format. Reads no row and no key.
@@ -280,11 +280,10 @@ def metrics(home: Home, landing: Path | None, listen: str | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen at.")
 def ui(home: Home | None, landing: Path | None, keys: Path, host: str, port: int) -> None:
-    """Dagster over a home folder, for scheduled use.
+    """Run Dagster over a home folder, for scheduled use.
 
-    The assets, jobs, schedules and sensors, until Ctrl-C. A home folder that does not exist is made.
-    Whoever can reach the address can start runs: keep to this machine, or put something that asks for a password
-    before it.
+    Serves the assets, jobs, schedules and sensors until Ctrl-C. A home folder that does not exist is made.
+    Anyone who can reach the address can start runs: keep to this machine, or put a password prompt in front of it.
     """
     dagster, webserver = (Path(sys.executable).with_name(name) for name in ("dagster", "dagster-webserver"))
     if not webserver.exists():

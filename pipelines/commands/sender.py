@@ -47,8 +47,8 @@ def pseudonymise(
 ) -> None:
     """Replace identifiers by tokens, before anything is sent.
 
-    Writes, of EXTRACT, <cohort>.tokens.parquet, the one file to send, and beside it what it says of itself and the
-    rows set aside. The files of a part of an extract are called as it is; of a folder of parts, each part is taken.
+    Writes <cohort>.tokens.parquet, the one file to send, and beside it a description of that file and the rows set
+    aside. Files made from a part of an extract have its name; in a folder of parts, each part is read.
     """
     from assets.pseudonymise.sender import pseudonymise as run
     from pipelines.reports.sender import describe_result, report
@@ -125,4 +125,4 @@ def _find_folder_name(extract: Path, above: int) -> str | None:
 
 
 def _ask(option: str) -> str:
-    stop(f"say --{option}: only a file that lies as {_DOCUMENT} tells it by itself", Ending.USAGE)
+    stop(f"give --{option}: it can be left out only for a file like {_DOCUMENT}", Ending.USAGE)

@@ -56,9 +56,9 @@ def approve(
     """Write a release's decision sheet, and sign it.
 
     Without --key or --signature nothing is signed: the sheet is written, and beside it the file to sign on your own
-    machine. Without the signatures that the policy asks for no budget is spent.
+    machine. No budget is spent without the signatures that the policy asks for.
     Before anything is measured you sign plan, cohorts, version, share, inputs and policy; with --publish, the bundle
-    that was made. What moves after that needs a new signature.
+    that was made. Anything that changes afterwards needs a new signature.
     """
     from assets.release import fix_release, sign_off
     from assets.release.decision_sheet import write_decision_sheet
@@ -140,7 +140,7 @@ def _describe_signed(found: Count, request: Request, again: str) -> str:
 
 @keys.command()
 @click.option("--name", required=True, help="Whose key it is.")
-@click.option("--role", default="privacy lead", show_default=True, help="As what they sign.")
+@click.option("--role", default="privacy lead", show_default=True, help="Role in which they sign.")
 @click.option("--out", type=console.OUT, required=True, help="Where to write; nothing is replaced.")
 @click.option("--password", is_flag=True, help="Ask for a password, and encrypt the key with it.")
 def approver(name: str, role: str, out: Path, password: bool) -> None:
@@ -170,7 +170,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 @click.command()
 @add_home_option()
 @console.add_option("--cohort")
-@click.option("--hold", "names", multiple=True, metavar="NAME", help="What you accept, as the list names it.")
+@click.option("--hold", "names", multiple=True, metavar="NAME", help="Hold that you accept, as named in the list.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
 @console.add_option("--council", "; with --cause, accept its holds alone", multiple=True)
 @console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
@@ -193,9 +193,9 @@ def accept(
 ) -> None:
     """List what a release waits for, or accept it with your own key.
 
-    An acceptance is of the files that are in: when another one comes, it does not count for that. Without --hold or
+    An acceptance covers the files that are in: it does not count for a later one. Without --hold or
     --cause it lists, and records nothing; without --key or --signature it writes the file to sign on your own machine.
-    One signature is of all the holds that you select, and of one reason.
+    One signature covers all the holds that you select, with one reason.
     """
     store = home.cohort(cohort.code)
     from assets.release import holds
@@ -276,7 +276,7 @@ def _format_holds(state: State, cohort: str) -> str:
     from pipelines.reports.document import Grid, Report, Section
 
     if not state.holds:
-        return f"Nothing is held of cohort {cohort}."
+        return f"Nothing is held for cohort {cohort}."
     causes = list(dict.fromkeys(hold.cause for hold in state.open))
     sections = []
     for cause in causes:
@@ -286,7 +286,7 @@ def _format_holds(state: State, cohort: str) -> str:
     if state.closed:
         by = (f"{hold.name}: accepted by the {accepted.role} on {accepted.day}" for hold, accepted in state.closed)
         sections.append(Section("Accepted", list(by)))
-    waits = f"Of {len(state.holds)} holds of cohort {cohort}, {len(state.open) or 'none'} wait to be accepted."
+    waits = f"Holds of cohort {cohort}: {len(state.holds)}; waiting to be accepted: {len(state.open) or 'none'}."
     how = (
         "Accept all of a cause with --cause CAUSE, of some councils with --council as well. The name of one hold, for"
         " --hold, is council/source/cause."

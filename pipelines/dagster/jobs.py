@@ -70,8 +70,8 @@ release_job = dg.define_asset_job(
     tags={SPENDS_BUDGET: "true"},
     description=(
         "Charge the privacy budget, draw the noise, write the bundle of a cohort and rebuild the analyst database. The"
-        " run must name the release version, once. Refused before anything is drawn where the budget does not allow the"
-        " whole release, where a table would not be worth it, where a council is missing, or where a published bundle"
+        " run must name the release version, once. Refused before anything is drawn if the budget does not allow the"
+        " whole release, if a table would not be worth it, if a council is missing, or if a published bundle"
         " is not in the ledger. It is held, and draws nothing, until people have accepted what was delivered and signed"
         " it, and the bundle is held until they have signed again. A release that was made is found again, and spends"
         " nothing."
@@ -127,7 +127,7 @@ def build_publication_run(cohort: str, version: str) -> dict[str, Any]:
     }
 
 
-@dg.op(config_schema={}, description="Remove what the retention policy says has been kept long enough.")
+@dg.op(config_schema={}, description="Remove data whose period under the retention policy is over.")
 @redact_errors
 def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
     ring = installation.load_keys(KEYS_OF_INTAKE)
@@ -135,14 +135,14 @@ def expire_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Ins
         context.log.info(f"removed: {sentence}")
 
 
-@dg.job(name="retention", description="Remove what has been kept as long as it may be. Releases and ledger stay.")
+@dg.job(name="retention", description="Remove data whose retention period is over. Releases and ledger stay.")
 def retention_job() -> None:
     expire_op()
 
 
 @dg.op(
     config_schema={"version": dg.Field(str, description="A release that was made before.")},
-    description="Put a release that was made before at the place where readers get it.",
+    description="Publish a release that was made before to the place where readers download it.",
 )
 @redact_errors
 def publish_op(context: dg.OpExecutionContext, installation: dg.ResourceParam[Installation]) -> None:
@@ -262,7 +262,7 @@ daily_retention = dg.ScheduleDefinition(
     job=retention_job,
     cron_schedule="30 3 * * *",
     execution_timezone=TIMEZONE,
-    description="Each day at 03:30, remove what has been kept as long as the retention policy allows.",
+    description="Each day at 03:30, remove data whose period under the retention policy is over.",
 )
 
 
@@ -358,7 +358,7 @@ restricted_automation = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description=(
-        "Goes on with a release that waited, once as many people have signed it as the policy asks for: measures it, or"
+        "Continues a release that waited, once as many people have signed it as the policy asks for: measures it, or"
         " publishes the bundle that was held. Each signature is acted on once; whether it counts is decided by the run."
     ),
 )

@@ -15,7 +15,7 @@ from privacy.release.policy import load_policy
 
 Account = dict[str, Any]
 
-_OPEN = "charged; no measurement is recorded yet: a run is at work, or one stopped, and the next gives the charge back"
+_OPEN = "charged; no measurement is recorded yet: a run is in progress, or one stopped and the next gives it back"
 _LEGEND = "Open: a run is drawing noise now, or stopped doing so: the next run then gives the charge back."
 
 
@@ -41,7 +41,7 @@ def report(found: Sequence[Account]) -> Report:
     """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
     return Report(
         kind="ledger",
-        title="What was spent of the privacy budget",
+        title="Privacy budget spent and left",
         outcome=[_describe_outcome(account) for account in found] or ["No cohort has a budget yet."],
         sections=[*map(_build_section, found), *(explain_budget_units(account["delta"]) for account in found[:1])],
         facts=list(found),
@@ -170,8 +170,8 @@ def explain_budget_units(delta: float) -> Section:
     return Section(
         "How to read it",
         [
-            "Rho is what the budget is counted in: the more of it is spent, the less noise the figures have, and the"
-            f" less anybody in them is protected. Epsilon says the same in the more common unit, at delta {delta:g}. A"
-            " child (all records of it) and a response (one parent's answers) have budgets of their own."
+            "Rho is the unit of the budget: the more of it is spent, the less noise the figures have, and the less"
+            f" anybody in them is protected. Epsilon is the same in the more common unit, at delta {delta:g}. A"
+            " child (all records of it) and a response (one parent's answers) have separate budgets."
         ],
     )

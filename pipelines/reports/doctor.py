@@ -224,7 +224,7 @@ def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks:
     if ring is None:
         yield State.MISSING, lacks
     else:
-        of_a_location = f" alone, as a code location of its own has them; for all of it on one machine: {lacks}"
+        of_a_location = f" alone, as in a separate code location; for all of it on one machine: {lacks}"
         yield State.OK, f"epoch {ring.epoch}, for {use}{of_a_location if lacks else ''}"
     yield from _check_privacy(folder)
     if folder.is_relative_to(home.root):
@@ -280,7 +280,7 @@ def _check_home(home: Home) -> Answers:
     if home.restricted.exists():
         yield from _check_privacy(home.restricted)
     if home.restoring.exists():
-        yield State.LOOK, "a restore is in progress or broke off: copy the home folder back and restore again"
+        yield State.LOOK, "a restore is in progress or was interrupted: copy the home folder back and restore again"
 
 
 def _check_disk(home: Home, landing: Path) -> Answers:
@@ -347,11 +347,11 @@ def _check_disclosures(home: Home) -> Answers:
 
 def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
-        yield State.LOOK, "rows are being removed, or that broke off: the next run finishes it"
+        yield State.LOOK, "rows are being removed, or a removal was interrupted: the next run finishes it"
     try:
         left = find_due_items(home, None, None, get_retention(), dt.datetime.now(dt.UTC)).held
         if left:
-            yield State.LOOK, f"{len(left)} things are past their time: `readiness retention`"
+            yield State.LOOK, f"{len(left)} things are past their retention period: `readiness retention`"
     except InvalidRetention:
         return
     if not read_objections(home):
@@ -362,8 +362,8 @@ def _check_removals(home: Home, keys: Path) -> Answers:
         return
     if lost:
         sentence = (
-            f"{len(lost)} objections were made under other keys or versions: take the extracts in again in which the"
-            " children stood, or object again with `readiness forget --objection` when a new delivery brings them"
+            f"{len(lost)} objections were made under other keys or versions: take in again the extracts that held"
+            " the children, or object again with `readiness forget --objection` when a new delivery brings them"
         )
         yield State.LOOK, sentence
 
@@ -391,7 +391,7 @@ def _check_dagster(home: Home) -> Answers:
         return
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if content.get("telemetry", {}).get("enabled") is not False:
-        yield State.LOOK, f"{file}: telemetry is on; say telemetry: {{enabled: false}}"
+        yield State.LOOK, f"{file}: telemetry is on; set telemetry: {{enabled: false}}"
     if content.get("compute_logs", {}).get("class") != "NoOpComputeLogManager":
         yield State.LOOK, f"{file}: output of steps is kept; use the project's compute_logs"
     kind = "PostgreSQL" if "postgres" in content.get("storage", {}) else "SQLite"

@@ -80,9 +80,7 @@ def _describe_decision(found: dict[str, Any]) -> Iterator[str]:
     yield f'Step "{found["step"]}":'
     if decision["weight"] is not None:
         of_records = abs(decision["weight"] - found["pair"]["weight"]) > 0.005  # less is shown as 0.00
-        stronger = (
-            " (of the strongest records of the two children, which are others than these rows)" if of_records else ""
-        )
+        stronger = " (of the strongest records of the two children, which are not these rows)" if of_records else ""
         yield (
             f"  weight {_format_signed(decision['weight'])}{stronger};"
             f" posterior {_format_probability(decision['posterior_alone'])} alone,"

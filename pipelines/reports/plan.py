@@ -128,9 +128,9 @@ def _build_brief_section(found: Row) -> Section:
         "What it can say",
         [
             f"Expected half-width of 95% intervals of rates, in points, in {len(councils)} councils, from public sizes"
-            " (of a council the median over the rates that are published); how many rates a table defines, and over all"
-            " plausible shares how many of these are published, and how many can be used. Of one council: --council; of"
-            " every area: --all."
+            " (for a council, the median over the rates that are published); how many rates a table defines, and over"
+            " all plausible shares how many of these are published, and how many can be used. For one council:"
+            " --council; for every area: --all."
         ],
         [Grid("", ("table", "least", "median", "most", "rates", "published", "usable"), lines, numbers=6)],
     )

@@ -19,8 +19,8 @@ _FIGURES_SHOWN = 20
 """Figures that are listed, unless all are asked for."""
 _SHARPER = (
     "Both have the same noisy counts of the same records, and one has further ones, measured for tables on request:\n"
-    "a figure has changed where it is shown otherwise, and moved where that is more than these explain. Widths of\n"
-    "intervals are medians, against before."
+    "a figure has changed if it is shown differently, and moved if that is more than these explain. Widths of\n"
+    "intervals are medians, relative to before."
 )
 _COLUMNS = ("table", "measure", "time_period", "area_name", "row", "previous", "current", "change")
 

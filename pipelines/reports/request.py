@@ -90,7 +90,7 @@ def _describe_published(there: Facts) -> str:
 def _describe_free(request: Facts, own: Facts) -> str:
     if own["known"]:
         return f"Free, from what was measured before: {_describe_accuracy(own['known'])}."
-    unknown = "Free: what was measured before does not tell the columns together."
+    unknown = "Free: what was measured before does not combine these columns."
     if own["synthetic"]:
         tested, how_far_off = own["synthetic"]["held_out"], ""
         if tested:  # the worst of the sets of columns that were tested
@@ -101,13 +101,13 @@ def _describe_free(request: Facts, own: Facts) -> str:
             )
         return (
             f"{unknown} Synthetic children of the release have the percentages below, for all councils together. They"
-            f" are a guess and no finding{how_far_off}; {QUALITY_FILE} beside them says more."
+            f" are a guess, not a finding{how_far_off}; {QUALITY_FILE} beside them says more."
         )
     if request["family"] != FAMILY.name:
         return unknown
     return (
-        f"{unknown} Synthetic children of the release show what such a table looks like, but are no finding: readiness"
-        " synthesise (docs/synthetic-children.md)."
+        f"{unknown} Synthetic children of the release show what such a table looks like, but are not a finding:"
+        " readiness synthesise (docs/synthetic-children.md)."
     )
 
 
@@ -116,7 +116,7 @@ def _describe_charged(request: Facts, own: Facts, delta: float) -> Iterator[str]
     if measured:
         yield (
             f"Measured: rho {measured['rho']:.5f} (epsilon {measured['epsilon']:.2f} at delta {delta:g}) for"
-            f" {_describe_accuracy(measured)}. What is said of a {request['unit']} goes from epsilon"
+            f" {_describe_accuracy(measured)}. The privacy loss of a {request['unit']} goes from epsilon"
             f" {measured['epsilon_before']:.2f} to {measured['epsilon_after']:.2f}."
         )
     if all_left:

@@ -58,8 +58,8 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
 
 
 _LEGEND = (
-    "A date alone: taken in on that day. Otherwise where the newest delivery stands since when, and in brackets the"
-    " day of the one that is in."
+    "A date alone: taken in on that day. Otherwise: the state of the newest delivery and since when, and in"
+    " brackets the day of the one that is in."
 )
 
 

@@ -116,13 +116,13 @@ FAR_FROM_CENSUS = _hold(
 # small steps would each be within the bound.
 OTHER_CHILDREN = _hold(
     "other-children-than-before",
-    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it: of"
-    " the one that a release was last measured from, or of the first.",
+    f"Fewer than {MIN_SHARED_CHILDREN:.0%} of the children of an earlier delivery are in the one that replaces it. The"
+    " earlier delivery is the one that a release was last measured from, or the first.",
 )
 # What cannot be judged is held, or deleting a file would remove a hold. So also `NOT_JUDGED` and `NOT_SEEN`.
 NOT_COMPARED = _hold(
     "not-compared",
-    "The delivery replaces another, and what is needed to compare the two is gone or was made under other keys.",
+    "The delivery replaces another, and the data to compare the two are gone or were made under other keys.",
 )
 NOT_JUDGED = _hold(
     "result-missing",

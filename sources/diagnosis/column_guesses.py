@@ -191,13 +191,13 @@ class Guesser:
         if by_name >= LIKE_SCORE:
             doubtful = fit is not None and fit < _DOUBTFUL_SHARE
             why = "known heading" if by_name >= SURE_SCORE else "the heading is like a known one"
-            why += "; but what the column holds does not look like it" if doubtful else ""
+            why += "; but the column's values do not look like it" if doubtful else ""
             sure = by_name >= SURE_SCORE and not doubtful
             unlike = telling and (fit is None or fit < _FITTING_SHARE)
             weight = 0.65 if doubtful else 0.8 if unlike else 1
             return by_name * weight, Guess(column.name, heading, None, why, sure)
         if telling and fit is not None and fit >= _FITTING_SHARE:
-            return 0.85, Guess(column.name, heading, None, "by what the column holds", column.name in self._numbers)
+            return 0.85, Guess(column.name, heading, None, "by the column's values", column.name in self._numbers)
         if column.name == "date_of_birth" and self._kinds[heading] == "date" and self._is_misnamed(heading):
             return 0.7, Guess(column.name, heading, None, "dates under a heading of something else", False)
         return 0.0, Guess(column.name, heading, None, "", False)
@@ -338,7 +338,7 @@ class Guesser:
         heading = self._find_part("referral_date", found) or next(named, None)
         if heading is None:
             return {}
-        why = "a referral is taken to be made where it has a date"
+        why = "a referral counts as made if it has a date"
         return {"referral": Guess("referral", None, Filled((heading,), "Y", "N"), why, False)}
 
     def _find_part(self, part: str, found: Mapping[str, Guess]) -> str | None:

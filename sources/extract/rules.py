@@ -26,22 +26,22 @@ NOT_A_FILE = stop(
 )
 NOT_REGULAR = stop("not-regular", "There is a pipe, a device or a folder in place of a file; put a file there.")
 LINK = stop("link-out-of-landing", "The file is a link that leaves its council's folder; put the file itself there.")
-DAMAGED = stop("damaged-file", "The file breaks off or is damaged; send it again.")
+DAMAGED = stop("damaged-file", "The file is cut off or damaged; send it again.")
 CUT_ROW = stop(
-    "cut-last-row", "The file breaks off in its last row; send it again, whole, with a line end after the last row."
+    "cut-last-row", "The file is cut off in its last row; send it again, whole, with a line end after the last row."
 )
 READER_STOPPED = stop(
     "reader-stopped",
-    "The file could not be read; save the extract anew, as .csv, and send that. Its reader was stopped.",
+    "The file could not be read; save the extract again as .csv and send that. Its reader was stopped.",
 )
 LONG_ROW = stop("row-too-long", "A row is longer than 1 MiB; it is not a row of an extract.")
 TOO_MANY_COLUMNS = stop("too-many-columns", "The file has more than 500 columns.")
 LONG_HEADING = stop("heading-too-long", "A heading is longer than 1,000 characters; no extract has such a heading.")
 TOO_MANY_ROWS = stop("too-many-rows", "The file has more rows than an extract of all England; it is not an extract.")
 TOO_MANY_UNUSABLE = stop(
-    "too-many-unusable-rows", "A million rows of the file cannot be read; it is damaged or no extract, send it again."
+    "too-many-unusable-rows", "A million rows of the file cannot be read; it is damaged or no extract; send it again."
 )
-LONG_VALUE = stop("value-too-long", "A value is longer than 1 MiB; it is not one of an extract.")
+LONG_VALUE = stop("value-too-long", "A value is longer than 1 MiB; no extract has such a value.")
 NO_HEADER = stop(
     "no-header-line",
     "Missing column names: none of the first lines is a header line with names that the contract or the council file"
@@ -52,7 +52,7 @@ VALUES_IN_HEADER = stop(
     "The header line holds values too, as when the line end after it is missing; send the file again.",
 )
 CUT_HEADER = stop(
-    "cut-header", "The file breaks off in its header line; send it again, whole, with a line end after each line."
+    "cut-header", "The file is cut off in its header line; send it again, whole, with a line end after each line."
 )
 HEADER_WIDTH = stop(
     "header-width",
@@ -65,7 +65,7 @@ UNPACKS_TOO_LARGE = stop(
 TABLES_TOO_LARGE = stop(
     "tables-too-large", "The tables hold far more than the reviews of one council; send those of the cohort alone."
 )
-OTHER_FORMAT = stop("other-format", "The file is of a kind that is not read; send .csv, .xlsx or .parquet.")
+OTHER_FORMAT = stop("other-format", "This kind of file is not read; send .csv, .xlsx or .parquet.")
 OLD_WORKBOOK = stop("old-workbook", "This is a workbook of Excel 95 or older; open it in Excel and save it as .xlsx.")
 MACRO_WORKBOOK = stop("macro-workbook", "This is a workbook with macros; save it as .xlsx, without macros.")
 WORKBOOK_TOO_LARGE = stop("workbook-too-large", "The workbook is larger than any of its kind; save it as .xlsx.")

@@ -31,8 +31,8 @@ from sources.onboarding.write import format_scalar
 from sources.reference.cohorts import FIRST_COHORT, Cohort
 
 LEGEND = (
-    "Values are never shown, but for coded columns that are kept, where a value stands in at least"
-    f" {MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; of names only how long most are."
+    "Values are never shown, except in coded columns that are kept, for a value in at least"
+    f" {MIN_ROWS} rows. Shapes: A and a for letters, 9 for digits; for names, only how long most are."
 )
 _TABLE_HEAD = ("contract column", "read from", "required", "filled", "refused", "written", "refused values")
 _MAX_CELL_WIDTH = 44

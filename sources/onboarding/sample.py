@@ -97,7 +97,7 @@ def _find_source(path: Path, council: str) -> str:
             return part
     best = max(CONTRACTS, key=lambda source: _score_likeness(Landed(council, source, "", path)))
     if not _score_likeness(Landed(council, best, "", path)):
-        raise ExtractStopped(f"{path.name}: no source is recognised in it; say which with --source")
+        raise ExtractStopped(f"{path.name}: no source is recognised in it; name it with --source")
     return best
 
 

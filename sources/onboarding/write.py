@@ -65,7 +65,7 @@ def build_council_file(council: str, drafts: Sequence[Draft]) -> str:
     needed = [draft for draft in drafts if draft.needed]
     head = [
         f"# {council}: drafted from samples by `readiness council new`. Lines with TODO wait for a decision.",
-        "# Left of a colon stands the contract's name, right of it what stands in the council's files. Then run",
+        "# The contract's name is left of the colon, the name in the council's files right of it. Then run",
         f"# `readiness council check {council}.yaml --sample <source>=<file>`; every key: docs/council-files.md.",
         f"council: {council}",
         "sources:" if needed else "sources: {}",
@@ -76,7 +76,7 @@ def build_council_file(council: str, drafts: Sequence[Draft]) -> str:
 def _iter_form_lines(sample: Sample) -> Iterator[str]:
     if (sheet := sample.sheet) and sheet.left_aside:
         others = f"other sheets left aside: {sheet.left_aside}"
-        yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; say its name if it stays"
+        yield f"    # sheet: NAME   # sheet {sheet.number} has most columns; {others}; give its name to keep it"
     elif sheet:
         yield "    # read from the one visible sheet"
     if not sample.delimiter:
@@ -204,7 +204,7 @@ def _iter_code_lines(
             case None:
                 yield f'# {_TODO} {format_scalar(value)}: one of {accepted}, or "" if it means that nothing is known'
     if shown.others:
-        few = f"not shown, for being in fewer than {MIN_ROWS} rows or not like codes"
+        few = f"not shown because in fewer than {MIN_ROWS} rows or not like codes"
         yield f"# {_TODO}: distinct values that are {few}: {shown.others}"
 
 

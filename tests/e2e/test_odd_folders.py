@@ -78,7 +78,7 @@ def test_the_whole_path_in_a_folder_with_an_odd_name(place: Place) -> None:
     place.run(NEXT, "--share", "0.2")
     assert NEXT in place.says("diff", VERSION, NEXT)
     _releases_are_published_and_withdrawn(place)
-    assert "Nothing has been kept longer" in place.says("retention", "--landing", place.landing)
+    assert "Nothing is past its retention period" in place.says("retention", "--landing", place.landing)
     assert "leeds/hv_reviews" in place.says("shred", "--landing", place.landing, "--yes")
     assert not place.file("leeds", "hv_reviews").exists()
     place.says("doctor", "--landing", place.landing)

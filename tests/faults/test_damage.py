@@ -43,7 +43,7 @@ EXTRACT = f"landing/leeds/eyfsp/{COHORT}.csv"
 ROWS = f"home/restricted/pseudonymised/source=eyfsp/cohort={COHORT}/leeds.parquet"
 LINKED = f"home/restricted/linked/cohort={COHORT}"
 CUTS = {
-    "extract": Cut(EXTRACT, r"the file breaks off in its last row; send it again, whole"),
+    "extract": Cut(EXTRACT, r"the file is cut off in its last row; send it again, whole"),
     "pseudonymised rows": Cut(ROWS),
     "tokens": Cut(f"home/tokens/source=eyfsp/cohort={COHORT}/leeds.parquet"),
     "quality result": Cut(f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json"),

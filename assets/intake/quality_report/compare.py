@@ -34,8 +34,8 @@ SIZE_LAST = 0.10
 
 RULE = (
     f"A share is worth a look when it differs by more than {POINTS * 100:.0f} percentage points and by more than chance"
-    " would make it in all but one of a thousand files of this size. Against a published figure this is said only where"
-    " the figure is the council's own, or for sex and term of birth, which hardly differ between councils."
+    " explains in all but one of a thousand files of this size. Against a published figure, this is shown only if the"
+    " figure is the council's own, or for sex and term of birth, which hardly differ between councils."
     f" A number of rows is worth a look when it has changed by more than {SIZE_LAST:.0%} since the last delivery; a"
     f" number of children when it is more than {SIZE_SAME_YEAR:.0%} from the published number of the same year, or"
     f" {SIZE_OTHER_YEAR:.0%} from that of another."

@@ -50,12 +50,12 @@ _DERIVED_COLUMNS = {
     TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
     IMD_QUINTILE: (
         "Deprivation fifth",
-        f"Of the neighbourhood by the {IMD_INDEX}, found by the postcode; 1 is the most deprived",
+        f"Of the neighbourhood by the {IMD_INDEX}, looked up by postcode; 1 is the most deprived",
     ),
 }
 """Heading and description of columns that the intake derives."""
 _HOW = {
-    Parts.CUMULATIVE: "Each file holds everything up to its day, so that the latest counts alone.",
+    Parts.CUMULATIVE: "Each file holds everything up to its day, so only the latest counts.",
     Parts.INCREMENTAL: "Each file holds what is new or corrected.",
     Parts.CHANGES: "Each file holds what is new, corrected or deleted.",
 }
@@ -150,7 +150,7 @@ def _iter_whole_file_warnings(now: ExtractQuality, last: ExtractQuality | None) 
     for rule in _list_excessive_rules(now):
         named = f"{rule.rows:,} of {now.rows_read:,} rows"
         if rule.rule == _MISDATED:
-            yield f"{named}: {rule.sentence} Where a file mixes forms of dates, others may be read as the wrong day."
+            yield f"{named}: {rule.sentence} If a file mixes date formats, other dates may be read as the wrong day."
         else:
             yield f"{named} repeat an earlier row: was the file put together twice?"
     if last and last.file_mac == now.file_mac:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# PostgreSQL with a database and a role for Dagster, and for the ledger. What is made the first time is made beside its
-# place, and put there when it is whole. Nobody logs in as superuser but from within the container.
+# PostgreSQL with a database and a role for Dagster, and for the ledger. The first time, they are made beside their
+# place, and moved there when complete. Superuser log-ins work only inside the container.
 set -eu
 data=/var/lib/postgresql/data
 server=$(echo /usr/lib/postgresql/*/bin)

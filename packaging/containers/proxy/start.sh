@@ -1,5 +1,5 @@
 #!/bin/sh
-# nginx, which looks names up where this container does: the address of the networks' name server differs by engine.
+# nginx, with this container's name server: the address of the networks' name server differs by engine.
 set -eu
 awk '$1 == "nameserver" { print "resolver " ($2 ~ /:/ ? "[" $2 "]" : $2) " valid=10s;"; exit }' /etc/resolv.conf \
     > /tmp/resolver.conf

@@ -1,5 +1,5 @@
 @echo off
-rem Installs the tool from this folder alone: nothing is asked of a network. Usage: install.cmd [FOLDER]
+rem Installs the tool from this folder only, without the network. Usage: install.cmd [FOLDER]
 setlocal
 set "HERE=%~dp0"
 call :install "%~1"

@@ -96,7 +96,7 @@ def test_without_a_reason_that_can_be_repeated_nothing_is_taken_back(taken: Part
 
 
 def test_under_other_keys_nothing_is_begun(taken: Parts, tmp_path: Path) -> None:
-    with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the key set of then"):
+    with pytest.raises(KeyProblem, match="part 2 was read under other keys: give the keys of that time"):
         withdraw(taken.landing, taken.store, KeyRing.create(tmp_path / "other"), 2, REASON)
     assert not taken.home.is_removal_unfinished
     assert taken.numbers == [1, 2]
@@ -156,7 +156,7 @@ def test_the_command_lists_and_withdraws_by_number(taken: Parts) -> None:
     assert "withdrawn" not in CliRunner().invoke(main, ["parts", "list", *extract]).output
     done = CliRunner().invoke(main, [*command, "--yes"])
     assert done.exit_code == 0, done.output
-    assert done.output.startswith(f"Withdrawn: part 2 of leeds/eyfsp/{COHORT}; the rest is in\n")
+    assert done.output.startswith(f"Withdrawn: part 2 of leeds/eyfsp/{COHORT}; the other parts stay\n")
     listed = CliRunner().invoke(main, ["parts", "list", *extract])
     assert [line.partition(",")[0] for line in listed.output.splitlines()] == ["part 1", "part 2"]
     assert listed.output.splitlines()[1].endswith(", withdrawn")

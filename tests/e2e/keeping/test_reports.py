@@ -96,7 +96,7 @@ def test_what_waits_for_yes_has_done_nothing(ask: Callable[..., Result], release
     before = state()
     for command in REPORTS:
         if command[0] in WAIT:
-            assert "nothing was done yet: the same command with --yes does it" in ask(command).stderr
+            assert "nothing was done yet: run the same command with --yes to do it" in ask(command).stderr
     assert state() == before
     assert not (released.home.root / "elsewhere").exists()
 

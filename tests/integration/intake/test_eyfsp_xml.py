@@ -168,9 +168,9 @@ DOCTYPE = f'<!DOCTYPE a [<!ENTITY x "{SECRET}"><!ENTITY y SYSTEM "file:///etc/pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "breaks off or is damaged; send it again: line 1"),
-        (eyfsp_xml([CHILD])[:-300], "breaks off or is damaged; send it again: line"),
-        ("<Pupils>\n<Pupil>" + SECRET, "breaks off or is damaged; send it again: line 2"),
+        ("", "is cut off or damaged; send it again: line 1"),
+        (eyfsp_xml([CHILD])[:-300], "is cut off or damaged; send it again: line"),
+        ("<Pupils>\n<Pupil>" + SECRET, "is cut off or damaged; send it again: line 2"),
         (
             f"<Pupils>\n<Pupil>{SECRET}</Pupils>",
             "not well-formed XML, or not in the encoding that it declares; send it",

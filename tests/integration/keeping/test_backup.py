@@ -174,7 +174,7 @@ def test_one_that_is_not_for_this_key_installation_or_part(safe: Safe, tmp_path:
     _refused(safe.command("restore", "records", file, *yes, custodian), "is not encrypted to the key you gave")
     _refused(safe.command("restore", "records", keys, *yes, custodian), "this is a backup of keys, not of records")
     other = Safe.small(tmp_path / "other")
-    _refused(other.command("restore", "records", file, *yes, operator), "a backup of another installation")
+    _refused(other.command("restore", "records", file, *yes, operator), "are of different installations")
     operator.chmod(0o644)
     _refused(safe.restore("records", file, "--yes"), "can be read by others than its owner")
 
@@ -211,7 +211,7 @@ def test_records_that_do_not_go_on_from_the_copy(safe: Safe) -> None:
     safe.put_back()
     record(safe.home, Processing.AUDIT, cohort=COHORT)
     before = tree(safe.home.root)
-    _refused(safe.restore("records", records, "--yes"), "do not go on from each other")
+    _refused(safe.restore("records", records, "--yes"), "do not match")
     assert tree(safe.home.root) == before
 
 
@@ -347,7 +347,7 @@ def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
     safe.backup("records")
     safe.home.restoring.touch()
     (found,) = said()
-    assert "a restore is in progress or broke off" in found
+    assert "a restore is in progress or was interrupted" in found
 
 
 def test_old_backups_are_named(safe: Safe) -> None:

@@ -305,7 +305,7 @@ def test_headings_that_are_missing_beside_those_that_are_not_used(desk: Desk, pr
     page = stopped_page(desk)
     missing = [["'Gender' (sex)", "Sex of child"], ["'DOB' (date_of_birth)", "DoB2"], ["'Post Code' (postcode)", ""]]
     assert read_report(desk)[0]["headings"] == {"missing": missing, "unused": ["Where from"]}
-    for words in ("<td>DoB2</td>", "Headings in your file that we use for nothing: Where from."):
+    for words in ("<td>DoB2</td>", "Headings in your file that we do not use: Where from."):
         assert words in page
 
 

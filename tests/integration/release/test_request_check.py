@@ -306,7 +306,7 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert [row["percent"] for row in counts if row["levels"] == [white, eligible]] == [66.67]
     shown = " ".join(check(home, ASKED).output.split())
     assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
-    assert "a guess and no finding: where" in shown
+    assert "a guess, not a finding: where" in shown
     assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children_quality.html"
     assert only(home, WAITING)["synthetic"] is None
 

@@ -209,7 +209,7 @@ def test_an_older_return_says_that_a_newer_exists(pipeline: Pipeline, tmp_path: 
         assert done.exit_code == 0, done.output
         assert ("number 3 was opened with this key before" in done.output) == is_older
         page = (tmp_path / "out" / f"wirral-eyfsp-{COHORT}.html").read_text(encoding="utf-8")
-        assert f"{serial}, in place of every lower one" in page
+        assert f"{serial}, replacing every lower one" in page
     assert json.loads(kept.read_bytes()) == {f"wirral/eyfsp/{COHORT}": 3}
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     kept.write_bytes(b"[")

@@ -119,7 +119,7 @@ def _lines() -> Iterator[Case]:
             header + first + header + first,
             {"kept": (1, 3), "aside": {2: {"repeated-header"}}, "warned": {3: {"repeated-row"}}},
         ),
-        ("cut in a row", (header + first + second)[:-40], {"stops": "breaks off in its last row"}),
+        ("cut in a row", (header + first + second)[:-40], {"stops": "is cut off in its last row"}),
     ):
         yield case("eyfsp", f"lines: {name}", content.encode(), **expected)
     bomb = CSV + b"," * (len(SOUND[0]) - 1) + b"\n" * 4_000_000
