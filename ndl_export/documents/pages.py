@@ -225,7 +225,7 @@ def describe_coherence(reconciliation: str) -> str:
         return "There are no official figures to compare with yet."
     return (
         f"Of {len(within)} published percentages at a good level of development for the same areas and groups,"
-        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` has each. Official figures count"
+        f" {within.count('yes')} lie within our 95% intervals; `reconciliation.csv` lists each. Official figures count"
         " every child assessed, ours those in the extracts."
     )
 
@@ -292,7 +292,7 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
 def _explain_difference(inside: bool, flag: str | None) -> str:
     if flag == Flag.NOT_AVAILABLE:
         return "Not available: the council has sent no EYFS Profile"
-    notes = [] if inside else ["The published figure lies outside our 95% interval"]
+    notes = [] if inside else ["The published figure is outside our 95% interval"]
     if flag == Flag.WITHHELD:
         notes.append("Our figure is withheld because it is too uncertain")
     return "; ".join(notes)

@@ -40,8 +40,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _BENCHMARK = yaml.safe_load((Path(__file__).parent / "synthetic_benchmark.yaml").read_text(encoding="utf-8"))
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
 TITLES = {
-    CSV_FILE: "Synthetic children as CSV, one row a child who does not exist",
-    PARQUET_FILE: "Synthetic children as Parquet, one row a child who does not exist",
+    CSV_FILE: "Synthetic children as CSV, each row a child who does not exist",
+    PARQUET_FILE: "Synthetic children as Parquet, each row a child who does not exist",
     DICTIONARY_FILE: "Data dictionary: every column and category of the synthetic children",
     STATEMENT_FILE: "What the synthetic children are and how they were made",
     QUALITY_FILE: "What the synthetic children keep of the release, and what they do not",
@@ -130,7 +130,7 @@ def _build_table(made: SyntheticChildren) -> pa.Table:
 
 def iter_columns(made: SyntheticChildren) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Yield name, description and categories of every column; the categories are empty if there are many."""
-    yield FIRST_COLUMN, "Number of the row, which is about no child", ()
+    yield FIRST_COLUMN, "Number of the row, which is not about a real child", ()
     yield "cohort", "Academic year of the assessment, 202425 for 2024/25", (made.cohort,)
     for name in made.rows.column_names:
         yield name, f"{_LABELS[name]}, synthetic", made.categories[name]

@@ -125,9 +125,9 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
             totals = pc.and_(totals, pc.equal(data[entry.name], ALL.label))
     choices = {
         "": pc.or_(above, pc.invert(above)),
-        "Of councils it has only the rows that are not broken down.": pc.or_(above, totals),
+        "For councils, it has only the rows that are not broken down.": pc.or_(above, totals),
         "It has no rows of councils.": above,
-        "It has no rows of councils, and of other areas only those that are not broken down.": pc.and_(above, totals),
+        "It has no rows of councils, and for other areas only those that are not broken down.": pc.and_(above, totals),
     }
     # From the least left out to the most. It depends on the layout of the release, which is public, not on figures.
     fitting = (words for words, kept in choices.items() if pc.sum(kept).as_py() <= MOST_ROWS)

@@ -228,7 +228,7 @@ def _conclude_each_change(
     for before, now in pairwise(lines):
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
-            verdict, heading = f"{what} cannot be said to have changed", ""
+            verdict, heading = f"the data cannot say whether {what} changed", ""
             if change.is_certain:
                 moved = f"{what} {verbs[change.verdict]}"
                 verdict = f"{moved}, {_MORE_THAN_CHANCE}"

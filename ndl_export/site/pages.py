@@ -64,8 +64,7 @@ CSV_HEADER = (
     "series_break",
 )
 _MADE_UP = (
-    "The children of this release are made up and the official statistics are not: nothing follows from how they"
-    " compare."
+    "The children of this release are made up, and the official statistics are real: comparing the two shows nothing."
 )
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -42,9 +42,9 @@ from privacy.release.policy import Policy
 FALSE_ALARMS = 0.05
 QUESTIONS = (
     ("whether a child is counted", 1, "one row added or removed"),
-    ("in which of two categories a child is who is known to be counted", 2, "one row replaced by another"),
-    ("whether two siblings, or one child who stands in the table twice, are counted", 4, "two rows added or removed"),
-    ("in which of two categories such a pair is, known to be counted", 8, "two rows replaced by two others"),
+    ("in which of two categories a child known to be counted is", 2, "one row replaced by another"),
+    ("whether two siblings, or one child who is in the table twice, are counted", 4, "two rows added or removed"),
+    ("in which of two categories such a pair, known to be counted, is", 8, "two rows replaced by two others"),
 )
 """Questions an attacker may ask, the factor on rho (squared L2 distance of the counts), and the change to the table."""
 # Renyi orders above 1; each gives a valid bound, and the best of them is used
@@ -146,11 +146,11 @@ _REPLACED = (2, "one cell of a table loses 1 and one gains 1: squared L2 distanc
 _TWO = (4, "a cell may change by 2: squared L2 distance 4")
 _GROUPS = {
     "child": {
-        "one row replaced by another, such as a child's category by another one": _REPLACED,
+        "one row replaced by another, such as a change of a child's category": _REPLACED,
         "two rows added or removed, such as those of two siblings, or of one child whose records were not joined": _TWO,
     },
     "response": {
-        "one response replaced by another, such as an answer by another one": _REPLACED,
+        "one response replaced by another, such as a change of an answer": _REPLACED,
         "two responses added or removed, such as those of one parent who answers twice": _TWO,
     },
 }

@@ -71,7 +71,7 @@ def test_a_table_of_all_councils_together_shows_them_and_says_that_there_are_no_
     shown = {area: figures(panel) for (area, _), panel in panels(page).items()}
     assert shown == published(REVIEWS, on_request.tables[REVIEWS.name], ("children_percent", "reviewed_children_count"))
     assert list(shown) == [TOGETHER]
-    assert "The table has no others." in words(parse(page))
+    assert "The table has no other figures." in words(parse(page))
     assert "<select" not in page
 
 
