@@ -147,7 +147,7 @@ def _find_parts_of_file(store: ExtractStore, keys: KeyRing, number: int) -> list
     for place, each in found:
         then = each.made_under.get("keys", {})
         if any(then.get(name) != keys.fingerprints[name] for name in ("row", "tokens")):
-            raise KeyProblem(f"{place.name}: part {each.number} was read under other keys: give the key set of then")
+            raise KeyProblem(f"{place.name}: part {each.number} was read under other keys: give the keys of that time")
     return found
 
 

@@ -316,8 +316,8 @@ _OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
         "Folder of the key set{}.",
         {"envvar": environment.KEYS, "default": lambda: environment.get_settings().keys},
     ),
-    "--signer": (FILE, "Public key (PEM) of who must have signed, got by another way{}.", {}),
-    "--council-file": (FILE, "Council file (YAML) of your own{}.", {}),
+    "--signer": (FILE, "Public key (PEM) of the expected signer, obtained by another channel{}.", {}),
+    "--council-file": (FILE, "Your own council file (YAML){}.", {}),
 }
 """Options with one meaning in every command: type, help with a place for what the command adds, and settings."""
 

@@ -39,7 +39,7 @@ _SAMPLES = click.option(
     metavar="[SOURCE=]EXTRACT",
     help="An extract or its first rows; once for each source.",
 )
-_SOURCE = console.add_option("--source", "; of a --sample that does not say its own")
+_SOURCE = console.add_option("--source", "; for a --sample that does not name its own")
 
 
 @click.group()
@@ -51,7 +51,7 @@ def council() -> None:
 @click.argument("file", type=FILE)
 @_SAMPLES
 @_SOURCE
-@console.add_option("--cohort", "; by default that of the samples' names or birth dates")
+@console.add_option("--cohort", "; by default from the samples' names or birth dates")
 @console.as_json
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.

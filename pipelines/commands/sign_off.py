@@ -172,7 +172,7 @@ def approver(name: str, role: str, out: Path, password: bool) -> None:
 @console.add_option("--cohort")
 @click.option("--hold", "names", multiple=True, metavar="NAME", help="Hold that you accept, as named in the list.")
 @click.option("--cause", "causes", multiple=True, metavar="CAUSE", help="Accept every open hold of a cause.")
-@console.add_option("--council", "; with --cause, accept its holds alone", multiple=True)
+@console.add_option("--council", "; with --cause, accept only its holds", multiple=True)
 @console.add_option("--reason", "; the decision sheet repeats it. Name no child", required=False)
 @console.add_signing_key_option(", as for readiness approve; needs --sheet")
 @console.sheet_read

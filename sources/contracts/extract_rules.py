@@ -130,7 +130,7 @@ NOT_JUDGED = _hold(
     " for.",
 )
 LEFT_OUT = _hold(
-    "no-longer-taking-part", "Extracts of the council were taken in for the cohort, and it takes part no longer."
+    "no-longer-taking-part", "Extracts of the council were taken in for the cohort, but it no longer takes part."
 )
 STOPPED = _hold(
     "newer-delivery-stopped", "A newer delivery was stopped, and the one before it, or none, would be released."
@@ -141,9 +141,10 @@ MISSING = _hold(
     " cohort before, has a folder for it in landing, or any other council has sent it for this cohort; and at once, if"
     " it was taken in before.",
 )
-NOT_READ = _hold("not-read", "Files or folders in landing have names that are no extract's, so nobody has read them.")
+NOT_READ = _hold("not-read", "Files or folders in landing do not have the name of an extract, so nobody has read them.")
 NOT_SEEN = _hold(
-    "not-looked-at", "Nobody knows whether landing holds files that are not read: the note of what it held is missing."
+    "not-looked-at",
+    "Nobody knows whether landing holds files that are not read: the record of its contents is missing.",
 )
 RELEASE_RULES = (
     *(FAR_FROM_CENSUS, ROWS_OF_OTHERS, OTHER_CHILDREN, NOT_COMPARED),
