@@ -73,8 +73,10 @@ def test_the_sensor_starts_an_intake_once_all_files_of_a_council_are_whole(
         cursor = found.cursor
         (added,) = found.dynamic_partitions_requests or ()
         assert set(added.partition_keys) == {path.name for path in installation.landing.iterdir()}
-        assert [request.partition_key for request in found.run_requests or ()] == ["202425|halton"] * runs
-        keys += [request.run_key for request in found.run_requests or ()]
+        # a name of no cohort in Leeds may hold rows of every cohort, so it starts runs of its own
+        of_halton = [each for each in found.run_requests or () if str(each.partition_key).endswith("|halton")]
+        assert [request.partition_key for request in of_halton] == ["202425|halton"] * runs
+        keys += [request.run_key for request in of_halton]
     assert len(set(keys)) == len(keys)
     assert all(map(is_unfinished, UNFINISHED))
     assert find_still_arriving(installation.landing, "202425") == []
