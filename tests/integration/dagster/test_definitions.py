@@ -45,15 +45,17 @@ def test_the_graph_reads_like_the_process(installation: Installation) -> None:
     assert parents["release/synthetic_children"] == {"release/bundle"}
 
 
-@pytest.mark.parametrize(("part", "job"), [("synthetic", "synthetic_children"), ("returns", "returns")])
+@pytest.mark.parametrize(
+    ("part", "job", "schedules"), [("synthetic", "synthetic_children", []), ("returns", "returns", ["nightly_returns"])]
+)
 def test_synthetic_children_and_returns_are_made_by_their_own_job_alone(
-    installation: Installation, part: str, job: str
+    installation: Installation, part: str, job: str, schedules: list[str]
 ) -> None:
     definitions = build_definitions(installation)
     jobs = definitions.resolve_all_job_defs()
     making = {each.name for each in jobs if any(part in node.name for node in each.nodes)}
     assert making - {"__ASSET_JOB"} == {job}
-    assert job not in {schedule.job_name for schedule in definitions.schedules or ()}
+    assert [schedule.name for schedule in definitions.schedules or () if schedule.job_name == job] == schedules
 
 
 def test_republish_cannot_measure(installation: Installation) -> None:
