@@ -7,6 +7,7 @@ and returns dates and states, never a number of rows.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -107,6 +108,24 @@ def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | N
     until = f"{_find_last_read(quality):%Y-%m}"
     months = [group.key for group in columns[record.dated].groups if group.rows and group.key not in (BEFORE, AFTER)]
     return max((dt.date.fromisoformat(f"{month}-01") for month in months if month <= until), default=None)
+
+
+def compute_growth(source: str, cohort: Cohort, since: dt.date, on: dt.date) -> float:
+    """Return how many times the children of a source may have grown between two days, from 1 to infinity.
+
+    Reviews grow with births. A census brings children whom the one before did not have, however many.
+    """
+    if any(
+        since < record.possible.on(cohort) <= on
+        for record in CONTRACTS[source].expected
+        if isinstance(record, RecordOnDay)
+    ):
+        return math.inf
+    if not any(isinstance(record, RecordAtAge) for record in CONTRACTS[source].expected):
+        return 1.0
+    year = (cohort.born_to - cohort.born_from).days
+    before, now = (min(max((day - cohort.born_from).days, 1), year) for day in (since, on))
+    return now / before
 
 
 def list_able_services(cohort: Cohort, on: dt.date) -> list[str]:

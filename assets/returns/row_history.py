@@ -24,15 +24,19 @@ import pyarrow.parquet
 from assets.home.paths import CohortStore
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
+from assets.linkage.timeline import compute_growth
 from privacy.doors.database import open_in_memory
 from privacy.doors.files import promote
 from privacy.doors.sql import parquet
 from privacy.services import SERVICES
+from sources.reference.cohorts import Cohort
 
 MANY_MORE_ROWS = 1.5
-"""A delivery is unusual if it has this many times the rows of the one before, and at least LEAST_NEW more."""
+"""A delivery is unusual if it has this many times the rows that the one before has grown to, and at least LEAST_NEW
+more. The expected growth is that of a cohort being born, or of a census (`compute_growth`): without it, every delivery
+of a cohort's first year would wait for a person."""
 MANY_NEW, LEAST_NEW = 0.25, 50
-"""A delivery is unusual if more than this share of its rows are new, and at least this many."""
+"""A delivery is unusual if more than this share of its rows is new beyond the growth, and at least this many are."""
 MOST_ALIKE = 8
 """A delivery is unusual if more than this many marks, one of them new, share an identifier, or one name with a date
 of birth or a postcode, and so look like variants of one child. All marks since the first delivery count, so that a
@@ -95,7 +99,9 @@ def observe(
         key: found
         for key, mac in macs.items()
         # A first delivery has none before it to differ from.
-        if noted.get(key, mac) != mac and mac not in released and (found := _judge_delivery(con, *key, mac)).reasons
+        if noted.get(key, mac) != mac
+        and mac not in released
+        and (found := _judge_delivery(con, *key, mac, Cohort(store.cohort), on)).reasons
     }
     con.register("waiting_extracts", _build_key_table(unusual))
     con.execute(_HISTORY, {"on": on})
@@ -144,12 +150,16 @@ def _build_key_table(keys: Collection[tuple[str, str]]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(_KEY.names, key, strict=True)) for key in keys], _KEY)
 
 
-def _judge_delivery(con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str) -> Unusual:
+def _judge_delivery(
+    con: duckdb.DuckDBPyConnection, council: str, source: str, file_mac: str, cohort: Cohort, on: dt.date
+) -> Unusual:
     params = {"council": council, "source": source}
-    before, rows, new, alike = con.execute(_JUDGED, params).fetchall()[0]
+    before, since, rows, new, alike = con.execute(_JUDGED, params).fetchall()[0]
+    growth = compute_growth(source, cohort, since, on) if since else 1.0
+    most_rows, most_new = MANY_MORE_ROWS * growth * before, (1 - (1 - MANY_NEW) / growth) * rows
     reasons = {
-        "it has many more rows than the delivery before": rows > MANY_MORE_ROWS * before and rows - before >= LEAST_NEW,
-        "many of its rows are new": new >= LEAST_NEW and new > MANY_NEW * rows,
+        "it has many more rows than the delivery before": rows > most_rows and rows - before >= LEAST_NEW,
+        "many of its rows are new": new >= LEAST_NEW and new > most_new,
         "many of its new rows look like variants of one child": alike > MOST_ALIKE,
     }
     return Unusual(tuple(reason for reason, found in reasons.items() if found), file_mac, rows, before, new, alike)
@@ -197,7 +207,8 @@ WITH own AS (
 ), alike AS (
     {_ALIKE}
 )
-SELECT (SELECT count(*) FROM recorded WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
+SELECT (SELECT count(*) FROM recorded WHERE council = $council AND source = $source),
+       (SELECT max(first_day) FROM recorded WHERE council = $council AND source = $source), (SELECT count(*) FROM own),
        (SELECT count(*) FROM unknown), (SELECT coalesce(max(marks), 0) FROM alike)
 """
 _HISTORY = f"""

@@ -27,7 +27,12 @@ History = dict[str, tuple[dt.date | None, int, bool]]
 
 
 def observe_all(
-    home: Home, sent: Sent, on: dt.date = DAY, released: Sequence[str] = (), alike: int | None = None
+    home: Home,
+    sent: Sent,
+    on: dt.date = DAY,
+    released: Sequence[str] = (),
+    alike: int | None = None,
+    cohort: str = "202425",
 ) -> tuple[History, dict[tuple[str, str], Unusual]]:
     """Day, deliveries and start of each mark of the Profile; and what is unusual. All rows share the token `alike`."""
     rows: list[dict[str, Any]] = [
@@ -45,7 +50,7 @@ def observe_all(
         con.register("given", table)
         con.execute("CREATE TEMP TABLE records AS FROM given")
         extracts: Any = {key: SimpleNamespace(file_mac=mac) for key, (mac, _) in sent.items()}
-        unusual = observe(con, home.cohort("202425"), extracts, released, on)
+        unusual = observe(con, home.cohort(cohort), extracts, released, on)
         found = con.execute(
             "SELECT concat_ws(' ', identity, names), first_day, deliveries, at_start FROM records"
             " WHERE source = 'eyfsp'"
@@ -103,6 +108,28 @@ def test_variants_that_come_a_few_at_a_time_are_unusual_together(home: Home) -> 
         rows += [f"new{day}.{n}" for n in range(MOST_ALIKE // 2)]
         found.append(bool(observe_all(home, {PROFILE: (f"{day}", rows)}, NEXT, alike=7)[1]))
     assert found == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("source", "start", "days", "rows", "waits"),
+    [
+        ("hv_reviews", "2025-11-01", 60, 200, False),  # 61 days after the first birth, and 121: twice as many are born
+        ("hv_reviews", "2025-11-01", 60, 320, True),
+        ("hv_reviews", "2025-11-01", 10, 200, True),
+        ("hv_reviews", "2026-09-01", 60, 200, True),  # all are born
+        ("early_years_census", "2028-02-01", 60, 200, True),
+        ("early_years_census", "2028-02-01", 365, 1000, False),  # a census in between
+    ],
+)
+def test_a_cohort_that_is_born_and_a_census_bring_new_children(
+    home: Home, source: str, start: str, days: int, rows: int, waits: bool
+) -> None:
+    sender = ("leeds", source)
+    first = dt.date.fromisoformat(start)
+    observe_all(home, {sender: ("1", OLD)}, first, cohort="203031")
+    later = [*OLD, *(f"new{n}" for n in range(rows - len(OLD)))]
+    unusual = observe_all(home, {sender: ("2", later)}, first + dt.timedelta(days), cohort="203031")[1]
+    assert bool(unusual) == waits
 
 
 def test_nothing_is_kept_without_an_extract(home: Home) -> None:
