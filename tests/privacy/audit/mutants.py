@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -22,7 +23,7 @@ from assets.home.paths import CohortStore
 from assets.linkage import children
 from assets.release import measure as release
 from ndl_export.tables import FAMILIES
-from privacy.release import child_table, session
+from privacy.release import child_table, session, statement
 from privacy.release.mechanism import OPENDP, OpenDPNoise
 from tests.support.release.doubles import Integers, OneByOne
 
@@ -91,7 +92,7 @@ def _leaking_count() -> Iterator[None]:
     def publish(store: CohortStore, record: Any) -> Any:
         return record | {"rows": pq.read_metadata(store.confidential("pupil")).num_rows}
 
-    with _publishing("build_privacy_record", publish):
+    with _publishing(statement, "build_privacy_record", publish):
         yield
 
 
@@ -104,7 +105,7 @@ def _suppressing() -> Iterator[None]:
         of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
         return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
 
-    with _publishing("tabulate", publish):
+    with _publishing(release, "tabulate", publish):
         yield
 
 
@@ -121,12 +122,12 @@ def _withheld(table: pa.Table) -> pa.Table:
 
 
 @contextmanager
-def _publishing(step: str, change: Callable[[CohortStore, Any], Any]) -> Iterator[None]:
-    """Make the result of one step of `publish_bundle` depend on the restricted zone."""
-    publish, made = release.publish_bundle, getattr(release, step)
+def _publishing(module: ModuleType, step: str, change: Callable[[CohortStore, Any], Any]) -> Iterator[None]:
+    """Make the result of one step of `publish_bundle`, a function of a module, depend on the restricted zone."""
+    publish, made = release.publish_bundle, getattr(module, step)
 
     def changed(store: CohortStore, *more: Any) -> Path:
-        with patch.object(release, step, lambda *a, **named: change(store, made(*a, **named))):
+        with patch.object(module, step, lambda *a, **named: change(store, made(*a, **named))):
             return publish(store, *more)
 
     with patch.object(release, "publish_bundle", changed):
