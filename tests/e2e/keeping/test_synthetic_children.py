@@ -52,7 +52,7 @@ def test_a_bundle_alone_gives_synthetic_children(alone: tuple[Path, dict[str, An
     folder, found = alone
     rows = pq.read_table(folder / "synthetic_children.parquet").to_pandas()
     assert len(rows) == found["children"]
-    said = f"Of {found['compared']} published percentages of groups of 200 or more children, {found['within']} have"
+    said = f"For {found['within']} of {found['compared']} published percentages of groups of 200 or more"
     assert said in (folder / "synthetic_children_quality.md").read_text(encoding="utf-8")
     assert found["within"] == found["compared"] > 0
     every = (rows[list(GLD_GOALS)] == "Expected").all(axis=1)
