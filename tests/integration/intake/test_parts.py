@@ -236,7 +236,9 @@ def test_a_row_without_a_date_goes_by_its_academic_year_or_its_earlier_part_or_i
     entries = SortedFiles(desk.home, "eyfsp", "leeds").entries()
     assert sorted((entry.rows_set_aside, entry.first_rows) for entry in entries.values()) == [(0, ()), (1, (3,))]
     report = (desk.home.cohort(COHORT).reports("leeds") / "eyfsp.html").read_text(encoding="utf-8")
-    assert "1 row of 2026-06.csv says no cohort, by a date of birth or an academic year, and is in no extract" in report
+    assert (
+        "1 row of 2026-06.csv gives no cohort, by a date of birth or an academic year, and is in no extract" in report
+    )
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from tests.support.site.dom import words
 pytestmark = pytest.mark.slow
 
 FOLDER = PROJECT / "packaging" / "council"
-MODULES = {"pydantic_core": "pydantic", "python_calamine": "python-calamine", "yaml": "pyyaml"}
+MODULES = {"markupsafe": "jinja2", "pydantic_core": "pydantic", "python_calamine": "python-calamine", "yaml": "pyyaml"}
 """Distribution of a module, where they are called differently."""
 HEAVY = ("dagster", "splink", "great_expectations", "opendp", "pandas", "polars", "scipy")
 FASTER = {"polars", "polars_hash"}
