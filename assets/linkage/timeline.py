@@ -113,7 +113,7 @@ def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | N
 def compute_growth(source: str, cohort: Cohort, since: dt.date, on: dt.date) -> float:
     """Return how many times the children of a source may have grown between two days, from 1 to infinity.
 
-    Reviews grow with births. A census brings children whom the one before did not have, however many.
+    The children with reviews grow in number with births. A January census can add any number of children.
     """
     if any(
         since < record.possible.on(cohort) <= on

@@ -98,7 +98,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         )
     cohort = Cohort(store.cohort)
     able = list_able_services(cohort, on)
-    in_full = _list_complete_senders(extracts, cohort, on)
+    in_full = _list_complete_senders(extracts, cohort, able, on)
     active = {name for name, agreement in agreements.items() if agreement.why_not(on) is None}
     payload = {
         source: [store.extract(source, council).pseudonymised for council, of in sorted(extracts) if of == source]
@@ -128,12 +128,12 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
     return sorted(made, key=lambda one: (one.council, one.source))
 
 
-def _list_complete_senders(extracts: Extracts, cohort: Cohort, on: dt.date) -> list[Sender]:
-    """Return the services of each council that have sent everything that was due by a day."""
+def _list_complete_senders(extracts: Extracts, cohort: Cohort, able: Collection[str], on: dt.date) -> list[Sender]:
+    """Return the services of each council, of those `able`, that have sent everything that was due by a day."""
     return [
         Sender(council, service)
         for council in sorted({council for council, _ in extracts})
-        for service in list_able_services(cohort, on)
+        for service in able
         if is_in_full(service, cohort, {source: found for (of, source), found in extracts.items() if of == council}, on)
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from assets.linkage.timeline import Entry, Progress
-from ndl_export.pages.number_format import format_count
+from ndl_export.pages.number_format import day, format_count
 from pipelines.reports.document import Grid, Report, Section
 from sources.reference.cohorts import Cohort, list_open_cohorts
 from sources.reference.places import get_place
@@ -22,7 +22,7 @@ def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
     outcome = f"{format_count(len(late), 'record')} late, of: {', '.join(behind)}." if late else "Nothing is late."
     return Report(
         kind="timeline",
-        title=f"Records of children from birth to Reception on {on.day} {on:%B %Y}",
+        title=f"Records of children from birth to Reception on {day(on.isoformat())}",
         outcome=[outcome],
         sections=[
             Section("By council", [_LEGEND], [_build_grid(entries, council, cohorts) for council in councils]),

@@ -23,7 +23,7 @@ from sources.contracts import CONTRACTS, Rule
 from sources.errors import ExtractStopped
 from sources.extract import rules
 from sources.extract.readers.content import SPREADSHEET_SUFFIXES, is_clutter
-from sources.reference.cohorts import Cohort, InvalidCohort, list_cohort_codes
+from sources.reference.cohorts import Cohort, InvalidCohort, list_born_cohorts
 from sources.reference.places import load_places
 
 TOKENS_SUFFIX = ".tokens.parquet"
@@ -315,8 +315,7 @@ def find(landing: Path, council: str, source: str, cohort: str) -> Landed | None
 
 def list_cohorts() -> list[str]:
     """Return the cohorts with children born by now, all of which one file may contain."""
-    # A cohort's first children are born five years before its first year.
-    return [code for code in list_cohort_codes(dt.date.today().year + 5) if Cohort(code).born_from <= dt.date.today()]
+    return [cohort.code for cohort in list_born_cohorts(dt.date.today())]
 
 
 def has_arrivals(landing: Path, cohort: str) -> bool:

@@ -77,13 +77,18 @@ def list_cohort_codes(until_year: int) -> list[str]:
     return [f"{year}{(year + 1) % 100:02d}" for year in range(FIRST_COHORT, until_year + 1)]
 
 
+def list_born_cohorts(on: dt.date) -> list[Cohort]:
+    """Return all cohorts with children born by a day, the first one first."""
+    # A cohort's first children are born five years before its first year.
+    return [cohort for code in list_cohort_codes(on.year + 5) if (cohort := Cohort(code)).born_from <= on]
+
+
 def list_open_cohorts(on: dt.date) -> list[Cohort]:
     """Return the six cohorts with children from birth to Reception on a day, the one in Reception first.
 
     There are fewer before September 2026, because there is no cohort before the first.
     """
-    cohorts = (Cohort(code) for code in list_cohort_codes(on.year + 5))
-    return [cohort for cohort in cohorts if cohort.born_from <= on <= cohort.reception_ends]
+    return [cohort for cohort in list_born_cohorts(on) if on <= cohort.reception_ends]
 
 
 @dataclass(frozen=True)

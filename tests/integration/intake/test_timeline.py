@@ -119,7 +119,7 @@ def test_a_service_has_sent_everything_if_a_kind_of_record_is_in_and_its_months_
     assert list_able_services(COHORT, dt.date(2026, 12, 14)) == ["health"]
     assert is_in(_reviewed("2027-01-05", "2026-10", "NBV"), "2027-01-10")
     assert not is_in(_reviewed("2027-01-05", "2026-06", "NBV"), "2027-05-01")  # the months end before the last was due
-    assert not is_in(_reviewed("2027-01-05", "2026-12", "2-2.5Y"), "2027-01-10")  # none is of the youngest yet
+    assert not is_in(_reviewed("2027-01-05", "2026-12", "2-2.5Y"), "2027-01-10")  # the youngest have no such review yet
     assert is_in(_reviewed("2029-06-05", whole, "2-2.5Y"), "2029-06-10")
     assert not is_in_full("settings", COHORT, {}, dt.date(2029, 6, 1))
     assert list_able_services(COHORT, dt.date(2029, 6, 1)) == ["settings", "health"]
