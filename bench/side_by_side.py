@@ -39,6 +39,7 @@ from privacy.linkage.report import Report
 from privacy.returns.facts import Doubts
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.reference.cohorts import Cohort
 
 _FIRST_BIT = 56
 """Tokens of different copies differ from this bit upwards: their last bits record how common names are."""
@@ -126,7 +127,8 @@ def _tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: P
     pq.write_table(result.links, links, compression="zstd")
     pq.write_table(agreement.children(result.links), agrees, compression="zstd")
     payload = {source: _payload(copies, source, paths, scratch) for source, paths in copies.extracts(CONTRACTS).items()}
-    build_confidential_tables(links, agrees, payload, {family: scratch / f"{family}.parquet" for family in FAMILIES})
+    out = {family: scratch / f"{family}.parquet" for family in FAMILIES}
+    build_confidential_tables(Cohort(copies.cohort), links, agrees, payload, out)
 
 
 def _payload(copies: Copies, source: str, paths: Sequence[Path], scratch: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from ndl_export.tables import FAMILIES
 from privacy.pseudonyms import list_token_columns
 from privacy.row_keys import ROW_KEY
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
-from sources.reference.code_lists import IMD_INDEX
+from sources.contracts.people import IMD_QUINTILE
 
 COLUMN_SCHEMA, COLUMN_LINEAGE, DOCUMENTS = "dagster/column_schema", "dagster/column_lineage", "documentation"
 ALLOWED = (
@@ -99,7 +99,6 @@ def describe_landed(contract: SourceContract) -> dict[str, Any]:
 def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, directory: dg.AssetKey) -> dict[str, Any]:
     """Return metadata for a pseudonymised extract."""
     tokens = list_token_columns({c.name for c in contract.with_role(Role.IDENTIFIER)})
-    born, home = _input(landing, "date_of_birth"), [_input(landing, "postcode"), _input(directory, "imd_decile")]
     columns: list[_Column] = [
         ("council", _TEXT, "Who sent the row", ()),
         (ROW_KEY, "ubigint", "Key of the row, which says nothing of its place in the extract", ()),
@@ -107,11 +106,10 @@ def describe_pseudonymised(contract: SourceContract, landing: dg.AssetKey, direc
     for column in contract.with_role(Role.PAYLOAD):
         month = ", as the first of its month" if column.kind is Kind.DATE else ""
         columns.append((column.name, column.kind.value, f"{column.description}{month}", [_input(landing, column.name)]))
-    if tokens:
-        columns += [
-            ("term_of_birth", _TEXT, "School term of birth; the date is not kept", [born]),
-            ("imd_quintile", "integer", f"Quintile of the {IMD_INDEX}; the postcode is not kept", home),
-        ]
+    for derived in contract.derived:
+        read = [_input(landing, name) for name in derived.made_of]
+        read += [_input(directory, "imd_decile")] if derived == IMD_QUINTILE else []
+        columns.append((derived.name, derived.kind.value, derived.description, read))
     for token in tokens:
         made_of = [_input(landing, name) for name in token.inputs]
         text = f"In a file apart, sealed to the linkage: token, keyed twice, of {', '.join(token.inputs)}"

@@ -363,4 +363,6 @@ def _list_postcode_findings(delivery: Delivery, directory_sha256: str | None) ->
         else "The sender had no postcode directory: every deprivation quintile is missing."
     )
     rule = "another-postcode-directory"
-    return (Finding(rule, "manifest", IMD_QUINTILE, "warning", passed=False, unexpected_rows=None, sentence=sentence),)
+    return (
+        Finding(rule, "manifest", IMD_QUINTILE.name, "warning", passed=False, unexpected_rows=None, sentence=sentence),
+    )

@@ -7,6 +7,7 @@ lists the columns it reads, from which the catalogue shows each column's lineage
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import parquet, quote_identifier, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.release.child_table import UNIT_COLUMN
-from sources.contracts import CONTRACTS, Kind, Role, hv_reviews
+from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, early_years_census, hv_reviews
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.contracts.people import DERIVED
 from sources.reference import code_lists
 from sources.reference.code_lists import DOMAINS, MAJOR_GROUP, load_cut_offs
+from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
 
 _PUPIL = Path(__file__).with_name("pupil.sql")
@@ -53,9 +54,9 @@ def get_derivations(family: str) -> dict[str, Derivation]:
 
 
 def build_confidential_tables(
-    links: Path, agreement: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]
+    cohort: Cohort, links: Path, agreement: Path, extracts: Mapping[str, list[Path]], out: Mapping[str, Path]
 ) -> None:
-    """Write the confidential table of each family in `out` (family -> Parquet file), sorted by council and row key.
+    """Write a cohort's confidential table of each family in `out` (family -> Parquet file), sorted by council and key.
 
     `agreement` holds how well each child's records agree, from `privacy.linkage.agreement.Agreement.children`.
     `extracts` maps each source to its pseudonymised files. Children without an EYFS Profile are left out of the pupil
@@ -70,6 +71,8 @@ def build_confidential_tables(
     con.execute(f"CREATE TEMP TABLE reviewed AS {_score_reviews_sql()}")
     con.execute(f"CREATE TEMP TABLE reviews AS {_select_reviews_sql()}")
     con.execute(f"CREATE TEMP TABLE settings AS {_group_by_child_sql('early_years_census', _derive_setting_columns())}")
+    con.execute(f"CREATE TEMP TABLE concerns AS {_find_first_concerns_sql(cohort)}")
+    con.execute(f"CREATE TEMP TABLE timings AS {_group_by_child_sql('hv_reviews', _derive_review_timings())}")
     con.execute(f"CREATE TEMP TABLE census AS {_group_by_child_sql('school_census', _derive_census_columns())}")
     # Code A is "not assessed": such a Profile counts only if the child has no other.
     counted = _select_one_per_child_sql("profiles", f"(com_e01 = 'A'), council, {_hash_content_sql('eyfsp')}")
@@ -99,8 +102,8 @@ def _create_view(con: duckdb.DuckDBPyConnection, source: str, paths: list[Path])
         # DuckDB would read columns off folder names such as `cohort=202425`.
         rows = f"SELECT * FROM {parquet(paths, hive_partitioning=False)}"
     else:
-        kinds = {"council": "VARCHAR", "row_key": "UBIGINT", "term_of_birth": "VARCHAR", "imd_quintile": "INTEGER"}
-        kinds |= {column.name: _SQL_TYPES[column.kind] for column in CONTRACTS[source].with_role(Role.PAYLOAD)}
+        kinds = {"council": "VARCHAR", "row_key": "UBIGINT"}
+        kinds |= {column.name: _SQL_TYPES[column.kind] for column in _list_kept_columns(source)}
         rows = f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in kinds.items())} WHERE false"
     linked = (
         f"SELECT rows.*, links.child_id FROM ({rows}) AS rows"
@@ -119,10 +122,13 @@ _SQL_TYPES = {
 }
 
 
+def _list_kept_columns(source: str) -> tuple[Column | DerivedColumn, ...]:
+    return (*CONTRACTS[source].with_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+
+
 def _hash_content_sql(source: str) -> str:
     """Return SQL that orders rows by a hash of their content, independent of their position or key."""
-    columns = [*(column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)), *DERIVED]
-    return f"hash({', '.join(columns)})"
+    return f"hash({', '.join(column.name for column in _list_kept_columns(source))})"
 
 
 def _select_one_per_child_sql(rows: str, order: str) -> str:
@@ -167,6 +173,11 @@ def _derive_pupil_columns() -> dict[str, Derivation]:
             _fill_unlinked_sql("entitlement", pupil.NOT_LINKED_TO_SETTING), settings["entitlement"].made_of
         ),
         "dots": Derivation(dots, {**reviewed, **settings["concern"].made_of}),
+        "first_concern": Derivation(_fill_unlinked_sql("first_concern", pupil.NO_CONCERN), _MADE_OF_CONCERNS),
+        **{
+            name: Derivation(_fill_unlinked_sql(name, pupil.NO_REVIEW), each.made_of)
+            for name, each in _derive_review_timings().items()
+        },
         "linkage_agreement": Derivation(_label_by_number_sql("cell", CELLS), {}),
         "linkage_differences": Derivation(_label_by_number_sql("cell", KIND_OF), {}),
         "census_join": Derivation(_label_by_number_sql("joined", JOINS), {}),
@@ -254,6 +265,66 @@ def _select_reviews_sql() -> str:
     """
 
 
+_MADE_OF_CONCERNS = {
+    "hv_reviews": ("review_date", "asq3_months", *DOMAINS, "concern", "referral"),
+    "early_years_census": ("progress_check_date", "progress_check_outcome", "sen_provision"),
+}
+
+
+def _find_first_concerns_sql(cohort: Cohort) -> str:
+    """Return SQL for the children about whom a service recorded a concern, with the category of `first_concern`.
+
+    Dates are kept to the month. A census row has no date: special educational provision is known by the last census
+    before Reception, and so is the child, unless a progress check was earlier.
+    """
+    census, reception = early_years_census.get_last_census(cohort), dt.date(cohort.first_year, 9, 1)
+    months = f"datediff('month', first, DATE '{reception}')"
+    when = {f"{months} >= {least}": label for label, least in pupil.YEARS_BEFORE.items()}
+    when["true"] = [*pupil.YEARS_BEFORE][-1]  # recorded after Reception began, which few services do
+    knew = {"other_seen <= first": pupil.BY_THEN, "other_linked": pupil.LATER}
+    by = _build_if_sql("by_hv", pupil.BY_HV, pupil.BY_SETTING)
+    labels = by, _label_cases_sql(when), _label_cases_sql(knew, pupil.NEVER)
+    category = f"format({quote_text(pupil.format_concern_category('{}', '{}', '{}'))}, {', '.join(labels)})"
+    return f"""
+        WITH records AS (
+            SELECT child_id, true AS hv, review_date AS seen, {hv_reviews.CONTRACT.concern} AS concern,
+                   review_date AS concerned
+              FROM hv_reviews
+            UNION ALL
+            SELECT child_id, false, least(progress_check_date, DATE '{census}'),
+                   {early_years_census.CONTRACT.concern},
+                   CASE WHEN progress_check_outcome = 'concern' AND progress_check_date IS NOT NULL
+                        THEN progress_check_date
+                        WHEN sen_provision IN ('K', 'E') THEN DATE '{census}' END
+              FROM early_years_census
+        ), children AS (
+            SELECT child_id, min(concerned) FILTER (concern) AS first,
+                   coalesce(min(concerned) FILTER (concern AND hv) = first, false) AS by_hv,
+                   CASE WHEN by_hv THEN min(seen) FILTER (NOT hv) ELSE min(seen) FILTER (hv) END AS other_seen,
+                   CASE WHEN by_hv THEN bool_or(NOT hv) ELSE bool_or(hv) END AS other_linked
+              FROM records GROUP BY child_id HAVING bool_or(concern)
+        )
+        SELECT child_id, CASE WHEN first IS NULL THEN {quote_text(pupil.UNDATED)}
+                              ELSE {category} END AS first_concern
+          FROM children
+    """
+
+
+def _derive_review_timings() -> dict[str, Derivation]:
+    """Return the timing of each of the five reviews by child; of several, the best counts."""
+
+    def find(code: str) -> str:
+        this = f"review = {quote_text(code)}"
+        cases = {f"{this} AND review_on_time = 'Y'": pupil.ON_TIME, f"{this} AND review_on_time = 'N'": pupil.LATE}
+        cases[this] = pupil.NO_TIMING
+        return _label_cases_sql({f"bool_or({each})": label for each, label in cases.items()})
+
+    return {
+        attribute.name: _build_derivation("hv_reviews", find(code), "review", "review_on_time")
+        for code, attribute in pupil.REVIEWS.items()
+    }
+
+
 _OF_A_REVIEW = ("review", "review_date", "asq3_months")
 """Columns that decide which review counts and which cut-offs apply to it."""
 
@@ -277,8 +348,12 @@ def _derive_health_columns() -> dict[str, Derivation]:
 
 
 def _derive_parents_columns() -> dict[str, Derivation]:
-    labels = {"child_age_band": code_lists.CHILD_AGE_BAND, "fsm_or_funded": code_lists.FSM_OR_FUNDED} | {
-        name: question.answers for name, question in code_lists.QUESTIONS.items()
+    labels = {
+        "child_age_band": code_lists.CHILD_AGE_BAND,
+        "fsm_or_funded": code_lists.FSM_OR_FUNDED,
+        "respondent_role": code_lists.RESPONDENT_ROLE,
+        **dict.fromkeys(code_lists.SERVICES, code_lists.USED),
+        **{name: question.answers for name, question in code_lists.QUESTIONS.items()},
     }
     return {
         name: _build_derivation("parent_experience", _label_codes_sql(name, answers, parents.NOT_ANSWERED), name)

@@ -37,6 +37,7 @@ from privacy.returns.facts import Doubts
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.reference.cohorts import Cohort
 
 
 class NothingToLink(Exception):
@@ -82,7 +83,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
         with ThreadPoolExecutor(1) as beside:
             found = staging / "links.parquet", staging / "agreement.parquet"
             # DuckDB builds the tables while Python works out the report.
-            building = beside.submit(_build_tables, staging, *found, extracts)
+            building = beside.submit(_build_tables, store, staging, *found, extracts)
             _write(doubts.children(result.links), staging / "doubts.parquet")
             facts, tables = report.facts(result), building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
@@ -124,10 +125,12 @@ def _list_readable_extracts(store: CohortStore, councils: Sequence[str]) -> dict
     return extracts
 
 
-def _build_tables(staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]) -> dict[str, Path]:
+def _build_tables(
+    store: CohortStore, staging: Path, links: Path, agreement: Path, extracts: Mapping[str, list[Path]]
+) -> dict[str, Path]:
     """Write the confidential table of every family into `staging`."""
     staged = {family: staging / f"{family}.parquet" for family in FAMILIES}
-    build_confidential_tables(links, agreement, extracts, staged)
+    build_confidential_tables(Cohort(store.cohort), links, agreement, extracts, staged)
     return staged
 
 
@@ -173,7 +176,7 @@ def derive_confidential_tables(store: CohortStore, councils: Sequence[str], keys
     if not inputs.are_tables_current(store, councils):
         with store.home.open_staging() as staging:
             found = store.links, store.agreement
-            _promote_tables(store, councils, _build_tables(staging, *found, extracts))
+            _promote_tables(store, councils, _build_tables(store, staging, *found, extracts))
     return came
 
 

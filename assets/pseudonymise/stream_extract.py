@@ -28,7 +28,7 @@ from privacy.doors.database import fetch_rows, open_in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import TokenKeys
 from sources.contracts import Role, SourceContract
-from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
+from sources.contracts.people import IMD_QUINTILE
 from sources.diagnosis.wrong_cohort_or_council import COLUMNS, build_origin_sql
 from sources.diagnosis.wrong_columns import Suspicion, suspect_columns
 from sources.extract.open import OpenExtract
@@ -36,13 +36,6 @@ from sources.extract.project import DELETED, PLACE_COLUMNS, Projection, place_co
 from sources.extract.table import SOURCE_ROW
 
 T = TypeVar("T")
-
-_TERM_SQL = (
-    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END"
-)
-"""DfE's terms: September to December, January to March, April to August. The date itself is not kept."""
 
 CHUNK_BYTES = 32 << 20
 """Bytes of text processed at once (32 MiB). Chunks of ordinary rows stay below it. Normalising takes about twenty times
@@ -196,7 +189,8 @@ def _build_request(
     terms = f"{row_hash} AS {ROW_HASH}{build_hashes_sql(contract)}{build_origin_sql(contract)}"
     if "date_of_birth" in contract:
         identifiers = (column.name for column in contract.with_role(Role.IDENTIFIER))
-        terms += f", {_TERM_SQL} AS {TERM_OF_BIRTH}, {HASH_SQL} AS {_POSTCODE}"
+        derived = (f"{each.sql} AS {each.name}" for each in contract.derived if each.sql)
+        terms += f", {', '.join(derived)}, {HASH_SQL} AS {_POSTCODE}"
         terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
     return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, scope)
 
@@ -245,7 +239,7 @@ def _list_passed_columns(typed: Sequence[str], contract: SourceContract) -> list
     """Return the columns of typed rows to pass on."""
     payload = [column.name for column in contract.with_role(Role.PAYLOAD)]
     found = [name for name in typed if name.startswith("issues_") or name in (ROW_HASH, *HASHES, *COLUMNS, DELETED)]
-    return ["council", SOURCE_ROW, *payload, *found, *(DERIVED if "date_of_birth" in contract else ())]
+    return ["council", SOURCE_ROW, *payload, *found, *(each.name for each in contract.derived)]
 
 
 def _replace_identifiers(
@@ -289,7 +283,7 @@ def _type_rows(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
     typed = fetch_rows(tools.con, sql)
     tools.con.unregister("extract")
     if _POSTCODE in typed.column_names:
-        typed = typed.append_column(IMD_QUINTILE, tools.deprivation.look_up(typed[_POSTCODE]))
+        typed = typed.append_column(IMD_QUINTILE.name, tools.deprivation.look_up(typed[_POSTCODE]))
     return typed
 
 

@@ -26,8 +26,8 @@ from privacy import pseudonyms, row_keys
 from privacy.keys import SENDER_KEYS, KeyRing
 from privacy.pseudonyms import TokenKeys
 from privacy.row_keys import ROW_KEY, RowKeys
-from sources.contracts import CONTRACTS, Kind, Role, Severity, SourceContract
-from sources.contracts.people import DERIVED, IMD_QUINTILE, TERM_OF_BIRTH
+from sources.contracts import CONTRACTS, Column, DerivedColumn, Kind, Role, Severity, SourceContract
+from sources.contracts.people import IMD_QUINTILE
 from sources.errors import ExtractStopped
 from sources.extract.landed import Landed, get_size
 from sources.extract.readers.csds import ORPHANS, TABLES
@@ -55,18 +55,18 @@ _TYPES = {
 
 def build_tokens_schema(contract: SourceContract) -> pa.Schema:
     """Return the columns of a source's tokens files, in order."""
-    payload = [(column.name, _TYPES[column.kind]) for column in contract.with_role(Role.PAYLOAD)]
+    kept: tuple[Column | DerivedColumn, ...] = (*contract.with_role(Role.PAYLOAD), *contract.derived)
+    payload = [(column.name, _TYPES[column.kind]) for column in kept]
     identifiers = {column.name for column in contract.with_role(Role.IDENTIFIER)}
-    of_birth = [(TERM_OF_BIRTH, pa.string()), (IMD_QUINTILE, pa.int32())] if "date_of_birth" in identifiers else []
-    tokens = pseudonyms.list_token_columns(identifiers) if of_birth else []
+    tokens = pseudonyms.list_token_columns(identifiers) if "date_of_birth" in identifiers else []
     marks = pseudonyms.list_row_marks(contract.name, contract.record, (), identifiers)
     numbers = [(each.name, pa.uint64()) for each in (*tokens, *marks)]
-    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *of_birth, *numbers])
+    return pa.schema([(ROW_KEY, pa.uint64()), *payload, *numbers])
 
 
 def has_quintile(contract: SourceContract) -> bool:
     """Return whether rows of the source carry a deprivation quintile."""
-    return IMD_QUINTILE in build_tokens_schema(contract).names
+    return IMD_QUINTILE in contract.derived
 
 
 @dataclass(frozen=True)
@@ -287,11 +287,10 @@ def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None
     rising = (keys[1:] > keys[:-1]).all() and (last is None or not len(keys) or keys[0] > last)
     if chunk[ROW_KEY].null_count or not rising:
         raise ExtractStopped(f"{landed.name}: {ROW_KEY} must rise from row to row; {MAKE_AGAIN}")
-    for name, known in DERIVED.items():
-        if name not in chunk.column_names:
-            continue
-        if not _is_all_true(pc.is_in(chunk[name].cast(pa.string()).drop_null(), value_set=pa.array(known))):
-            raise ExtractStopped(f"{landed.name}: {name} holds values outside its list; {MAKE_AGAIN}")
+    for derived in CONTRACTS[landed.source].derived:
+        values = chunk[derived.name].cast(pa.string()).drop_null()
+        if not _is_all_true(pc.is_in(values, value_set=pa.array(derived.groups))):
+            raise ExtractStopped(f"{landed.name}: {derived.name} holds values outside its list; {MAKE_AGAIN}")
     for name in chunk.column_names:
         if pa.types.is_floating(chunk[name].type) and not _is_all_true(pc.is_finite(chunk[name])):
             raise ExtractStopped(f"{landed.name}: {name} holds something other than a number; {MAKE_AGAIN}")

@@ -172,7 +172,7 @@ class _Transitions:
     """
 
     def __init__(self, family: Family, children: Mapping[str, float]) -> None:
-        self._domains = {name: family.attribute(name).categories for name in ("dots", "asq3", "entitlement")}
+        self._domains = {name: family.attribute(name).categories for name in pupil.FAMILY.found_by_linkage}
         # a noisy count may be negative
         self._children = {seen: round(max(each, 0.0), 3) for seen, each in children.items()}
 
@@ -181,6 +181,11 @@ class _Transitions:
             "dots": self._build_dots_matrix(rates),
             "asq3": self._build_service_matrix(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
             "entitlement": self._build_service_matrix(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
+            "first_concern": self._build_first_concern_matrix(rates),
+            **{
+                review.name: self._build_service_matrix(rates, review.name, HV_ONLY, pupil.NO_REVIEW)
+                for review in pupil.REVIEWS.values()
+            },
         }
 
     def _build_dots_matrix(self, rates: Array) -> Array:
@@ -194,6 +199,33 @@ class _Transitions:
                     if of == true_seen:
                         found = categories.index(pupil.format_dots_category(seen, _derive_concern(concern, seen)))
                         chances[found, true] += chance
+        return _fill_diagonal(chances)
+
+    def _build_first_concern_matrix(self, rates: Array) -> Array:
+        """Return the matrix of `first_concern`.
+
+        If the record with the concern is missed, no concern is found: a later one of the other service is neglected,
+        as are undated concerns. If the other service's record is missed, it has never seen the child.
+        """
+        categories = self._domains["first_concern"]
+        chances = np.zeros((len(categories), len(categories)))
+        for by, alone, other in (
+            (pupil.BY_HV, HV_ONLY, SETTING_ONLY),
+            (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY),
+        ):
+            # a child seen by both whose own record is missed is found as seen by the other service
+            both_lost = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
+            for when in pupil.YEARS_BEFORE:
+                by_then, later, never = (
+                    categories.index(pupil.format_concern_category(by, when, knew))
+                    for knew in (pupil.BY_THEN, pupil.LATER, pupil.NEVER)
+                )
+                nothing = categories.index(pupil.NO_CONCERN)
+                chances[nothing, [by_then, later]] = both_lost
+                chances[never, [by_then, later]] = rates[_MISSED[BOTH, alone]]
+                chances[nothing, never] = rates[_MISSED[alone, NEITHER]]
+                # a false link does not say when the other service saw the child
+                chances[later, never] = rates[-1]
         return _fill_diagonal(chances)
 
     def _build_service_matrix(self, rates: Array, name: str, alone: str, nothing: str) -> Array:

@@ -35,6 +35,7 @@ from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
+from sources.reference import cohorts
 from sources.reference.code_lists import DOMAINS
 from sources.reference.places import PILOT
 from tests.support.linkage import stress
@@ -119,7 +120,7 @@ class Cohort:
         found, agrees, out = (self._folder / f"{name}.parquet" for name in ("links", "agreement", "children"))
         pq.write_table(links, found)
         pq.write_table(agreement, agrees)
-        build_confidential_tables(found, agrees, self._sent, {"pupil": out})
+        build_confidential_tables(cohorts.Cohort("202425"), found, agrees, self._sent, {"pupil": out})
         columns = pq.read_table(out, columns=list(plan().family.columns)).columns
         return Counter(zip(*(column.to_pylist() for column in columns), strict=True))
 

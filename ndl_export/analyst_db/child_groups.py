@@ -114,7 +114,9 @@ def list_characteristics() -> tuple[Characteristic, ...]:
     found: dict[str, Characteristic] = {}
     attributes: set[str] = set()
     for table in TABLES.values():
-        if GLD_PERCENT in table.measures:
+        # A table by review has no row of all its children with the other filters at their total.
+        whole = all(EVERYONE in list_table_categories(table, entry.name) for entry in table.filters)
+        if GLD_PERCENT in table.measures and whole:
             # By attribute too, because a later table may give the same groups under another name.
             new = [c for c in _iter_characteristics(table) if c.name not in found and c.attribute not in attributes]
             found |= {c.name: c for c in new}

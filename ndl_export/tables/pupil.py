@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ndl_export.tables.dimensions import (
     BREAKDOWN_FILTER,
@@ -36,6 +39,7 @@ from ndl_export.tables.model import (
     select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
+from sources.contracts.hv_reviews import REVIEW_CODES, TWO_YEAR_REVIEW
 from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS
 from sources.reference.goals import GOALS
 
@@ -102,6 +106,52 @@ DOTS = Attribute(
     "Seen by and concern raised by",
     tuple(format_dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
 )
+
+YEARS_BEFORE = {
+    "Two years or more before Reception": 24,
+    "One to two years before Reception": 12,
+    "Less than a year before Reception": 0,
+}
+"""When a concern was first recorded, with the least number of months from then to the start of Reception."""
+BY_HV, BY_SETTING = "Health visitor", "Setting"
+BY_THEN, LATER, NEVER = "By then", "Later", "Never"
+"""Whether the other service had seen the child: by the month of the concern, later or at an unknown date, or never."""
+UNDATED, NO_CONCERN = "Date not recorded", "No concern recorded"
+
+
+def format_concern_category(recorded_by: str, when: str, other: str) -> str:
+    """Return the category of `first_concern` for the service that recorded it first, when, and what the other knew."""
+    return f"{recorded_by}; {when}; other service saw the child: {other}"
+
+
+FIRST_CONCERN = Attribute(
+    "first_concern",
+    "First concern recorded before school",
+    (
+        *(
+            format_concern_category(recorded_by, when, other)
+            for recorded_by in (BY_HV, BY_SETTING)
+            for when in YEARS_BEFORE
+            for other in (BY_THEN, LATER, NEVER)
+        ),
+        UNDATED,
+        NO_CONCERN,
+        UNSEARCHABLE,
+    ),
+)
+
+ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
+REVIEWS = {
+    code: Attribute(name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE))
+    for code, name in {
+        "ANV": "antenatal_visit",
+        "NBV": "new_birth_visit",
+        "6-8W": "six_to_eight_week_review",
+        "12M": "twelve_month_review",
+        TWO_YEAR_REVIEW: "two_year_review",
+    }.items()
+}
+"""The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
 """Measured to estimate missed links; shown in no table."""
@@ -349,6 +399,108 @@ SEEN_BY_GROUP = _table(
     ),
 )
 
+
+def _build_first_concern_axis(recorded_by: Sequence[str], others: Sequence[str]) -> Axis:
+    """Return when a concern was first recorded, by these services, of children whom the other had (not) seen."""
+    within = {
+        when: tuple(format_concern_category(by, when, other) for by in recorded_by for other in others)
+        for when in YEARS_BEFORE
+    }
+    two_years, one_year, _ = within.values()
+    selections = [Selection("A year or more before Reception", two_years + one_year)]
+    selections += [Selection(when, categories) for when, categories in within.items()]
+    return Axis("first_concern", FIRST_CONCERN.name, tuple(selections))
+
+
+_SERVICES, _OTHERS = (BY_HV, BY_SETTING), (BY_THEN, LATER, NEVER)
+_ANY_CONCERN = _build_first_concern_axis(_SERVICES, _OTHERS)
+_EVERY_LEVEL = replace(
+    _ANY_CONCERN,
+    selections=(
+        ALL,
+        *_ANY_CONCERN.selections,
+        *(Selection(level, (level,)) for level in (UNDATED, NO_CONCERN, UNSEARCHABLE)),
+    ),
+)
+_CONCERN_AXES: tuple[tuple[Axis, str, str], ...] = (
+    (_EVERY_LEVEL, ALL.label, ALL.label),
+    *((_build_first_concern_axis((by,), _OTHERS), by, ALL.label) for by in _SERVICES),
+    *((_build_first_concern_axis(_SERVICES, (other,)), ALL.label, other) for other in _OTHERS),
+)
+"""The axis of `first_concern`, with the levels of `recorded_by` and `other_service` that it is restricted to."""
+
+FIRST_CONCERNS = _table(
+    name="first_concern",
+    title="How long before school a service first recorded a concern",
+    description=(
+        "Children by when a health visitor or a setting first recorded a concern, which of them did, whether the other"
+        " had seen the child by then, and good level of development. A setting is taken to have seen a child from the"
+        " month of its progress check at age two, or else from the last early years census before Reception; in the"
+        " same month, a concern counts as the health visitor's"
+    ),
+    filters=(
+        Filter("good_level", GLD.label, "Whether the child reached a good level of development"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+        Filter("recorded_by", "Recorded by", "The service that recorded a concern first"),
+        Filter("other_service", "Other service", "When the other service had seen the child"),
+        Filter("first_concern", "First concern", "When a service first recorded a concern"),
+    ),
+    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"]),
+    blocks=tuple(
+        _share(
+            axes=(*axes, Axis("good_level", GLD.name, select_total_and_each(GLD)), axis),
+            constants={**topic, "recorded_by": recorded_by, "other_service": other},
+            base=CHILDREN.name,
+            as_linked=AS_LINKED.name,
+            share_of="first_concern",
+            councils=not axes,
+            weight="first_concern",
+        )
+        for axes, topic in build_breakdowns(SEX, FSM, ETHNIC)
+        for axis, recorded_by, other in _CONCERN_AXES
+    ),
+)
+
+
+def _iter_review_blocks(review: Attribute) -> Iterator[Block]:
+    """Yield the blocks of a review: children by its timing, and of these the share at a good level of development."""
+    done = (ON_TIME, LATE, NO_TIMING)
+    levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
+    timing = Axis("review_timing", review.name, levels)
+    shape: dict[str, Any] = {"as_linked": AS_LINKED.name, "weight": "health_visitor_reviews"}
+    for axes, topic in build_breakdowns(IMD):
+        constants = {"health_review": review.label} | topic
+        yield _share(
+            **shape,
+            axes=(*axes, timing),
+            constants=constants,
+            base=CHILDREN.name,
+            share_of="review_timing",
+            councils=not axes,
+        )
+        if not axes:
+            yield _gld(**shape, axes=(timing,), constants=constants)
+
+
+HEALTH_VISITOR_REVIEWS = _table(
+    name="health_visitor_reviews",
+    title="The five health visitor reviews: done, on time, and outcome at school",
+    description=(
+        "Children by whether each mandated review was done and by the age at which it is due: the antenatal visit by"
+        " birth, the new birth visit by 14 days, the others by 8 weeks, 12 months and two and a half years. A review"
+        " made elsewhere, or recorded with the mother, is not linked: the antenatal visit often is not"
+    ),
+    filters=(
+        Filter("health_review", "Health visitor review", "One of the five mandated reviews"),
+        TOPIC_FILTER,
+        BREAKDOWN_FILTER,
+        Filter("review_timing", "Timing of the review", "Whether it was done, and by the age at which it is due"),
+    ),
+    measures=(CHILDREN, AS_LINKED, MEASURES["children_percent"], GLD_PERCENT),
+    blocks=tuple(block for review in REVIEWS.values() for block in _iter_review_blocks(review)),
+)
+
 _COMPARISONS: tuple[tuple[str, str, Group | None, Group | None], ...] = (
     *(
         (attribute.label, comparison, (attribute.name, first), (attribute.name, second))
@@ -447,7 +599,8 @@ FAMILY = Family(
         "Children with an EYFS Profile, one row each: every dimension and measure as a public category."
     ),
     attributes=(
-        *(SEX, FSM, ETHNIC, SEN, LANGUAGE, TERM, IMD, GLD, ASQ3, ENTITLEMENT, DOTS),
+        *(SEX, FSM, ETHNIC, SEN, LANGUAGE, TERM, IMD, GLD, ASQ3, ENTITLEMENT, DOTS, FIRST_CONCERN),
+        *REVIEWS.values(),
         *(AGREEMENT, DIFFERENCES, CENSUS_JOIN),
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
@@ -460,13 +613,17 @@ FAMILY = Family(
         READINESS_PATHWAY,
         JOINED_DOTS,
         SEEN_BY_GROUP,
+        FIRST_CONCERNS,
+        HEALTH_VISITOR_REVIEWS,
         FUNDED_ENTITLEMENT,
         LINKAGE_QUALITY,
     ),
     counted=CHILDREN.name,
     share="children_percent",
     counted_as_linked=AS_LINKED.name,
-    found_by_linkage=frozenset((ASQ3.name, ENTITLEMENT.name, DOTS.name)),
+    found_by_linkage=frozenset(
+        (ASQ3.name, ENTITLEMENT.name, DOTS.name, FIRST_CONCERN.name, *(review.name for review in REVIEWS.values()))
+    ),
     figures={
         _GLD_YES: ("gld_children_count", "gld_children_percent"),
         **{(goal, (EXPECTED,)): ("expected_children_count", "expected_children_percent") for goal in GOALS},
@@ -488,6 +645,12 @@ FAMILY = Family(
             within="gld",
         ),
         SharedTotal(
+            "children without a linked review are the same by ASQ-3 and by the timing of the two-year review",
+            left=("asq3", (NO_REVIEW,)),
+            right=(REVIEWS[TWO_YEAR_REVIEW].name, (NO_REVIEW,)),
+            within="gld",
+        ),
+        SharedTotal(
             "children not linked to a setting are those seen by the health visitor only or by neither service",
             left=("entitlement", (NOT_LINKED_TO_SETTING,)),
             right=("dots", _list_seen_by(HV_ONLY, NEITHER)),
@@ -500,7 +663,7 @@ FAMILY = Family(
                 right=("dots", _list_seen_by(UNSEARCHABLE)),
                 within="gld",
             )
-            for attribute in (ASQ3, ENTITLEMENT)
+            for attribute in (ASQ3, ENTITLEMENT, FIRST_CONCERN, *REVIEWS.values())
         ),
     ),
 )

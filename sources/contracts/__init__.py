@@ -5,7 +5,17 @@ are derived from these declarations.
 """
 
 from sources.contracts import early_years_census, eyfsp, hv_reviews, parent_experience, school_census
-from sources.contracts.model import Column, Kind, RecordAtAge, RecordOnDay, Role, Rule, Severity, SourceContract
+from sources.contracts.model import (
+    Column,
+    DerivedColumn,
+    Kind,
+    RecordAtAge,
+    RecordOnDay,
+    Role,
+    Rule,
+    Severity,
+    SourceContract,
+)
 
 CONTRACTS: dict[str, SourceContract] = {
     module.CONTRACT.name: module.CONTRACT
@@ -15,6 +25,7 @@ CONTRACTS: dict[str, SourceContract] = {
 __all__ = [
     "CONTRACTS",
     "Column",
+    "DerivedColumn",
     "Kind",
     "RecordAtAge",
     "RecordOnDay",

@@ -1,7 +1,19 @@
 """`early_years_census`: children at nurseries and childminders, one row per child and setting."""
 
+import datetime as dt
+
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, kept, warn
-from sources.contracts.people import DEMOGRAPHICS, ETHNICITY, NHS_NUMBER, OF_MANY, PEOPLE_RULES, SEN_PROVISION, YES_NO
+from sources.contracts.people import (
+    DEMOGRAPHICS,
+    DERIVED,
+    ETHNICITY,
+    NHS_NUMBER,
+    OF_MANY,
+    PEOPLE_RULES,
+    SEN_PROVISION,
+    YES_NO,
+)
+from sources.reference.cohorts import Cohort
 
 ENTITLEMENT_CODES = {
     "2YO": "Entitlement for disadvantaged two-year-olds",
@@ -26,6 +38,12 @@ EXPECTED = tuple(
 """Census day is the third Thursday of January. Returns had to be loaded by 15 March 2013, 11 March 2022 and 10 March
 2023 (GOV.UK, Early years census guides of these years). Corrections are accepted until mid-April."""
 
+
+def get_last_census(cohort: Cohort) -> dt.date:
+    """Return the earliest day of the last census before the cohort's Reception year."""
+    return EXPECTED[-1].possible.on(cohort)
+
+
 CONTRACT = SourceContract(
     name="early_years_census",
     title="Early years census",
@@ -44,6 +62,7 @@ CONTRACT = SourceContract(
         kept("progress_check_outcome", "Outcome of the progress check at age two", Kind.CODE, PROGRESS_CHECK_CODES),
     ),
     record=(("setting_urn", "nhs_number"), ("setting_urn", "surname", "forename", "date_of_birth")),
+    derived=DERIVED,
     rules=(
         *PEOPLE_RULES,
         OF_MANY["nhs_number"],

@@ -1,7 +1,7 @@
 """`eyfsp`: the Early Years Foundation Stage Profile return, one row per child assessed at the end of Reception."""
 
 from sources.contracts.model import Due, Kind, RecordOnDay, Severity, SourceContract, checked, kept, reject
-from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, UPN, UPN_OF_TWO
+from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, UPN, UPN_OF_TWO
 from sources.reference.goals import GOALS
 
 GOAL_CODES = {"1": "Emerging", "2": "Expected", "A": "Not assessed"}
@@ -55,6 +55,7 @@ CONTRACT = SourceContract(
         ),
     ),
     record=(("upn",),),
+    derived=DERIVED,
     rules=(
         *PEOPLE_RULES,
         UPN_OF_TWO,

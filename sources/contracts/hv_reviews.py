@@ -2,8 +2,18 @@
 
 from functools import partial
 
-from sources.contracts.model import Kind, RecordAtAge, Severity, SourceContract, checked, identifier, kept, warn
-from sources.contracts.people import DEMOGRAPHICS, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
+from sources.contracts.model import (
+    DerivedColumn,
+    Kind,
+    RecordAtAge,
+    Severity,
+    SourceContract,
+    checked,
+    identifier,
+    kept,
+    warn,
+)
+from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
 from sources.reference.code_lists import DOMAINS, load_cut_offs
 
 REVIEW_CODES = {
@@ -47,6 +57,22 @@ _BELOW_CUT_OFF = " OR ".join(
 _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
 
 
+_LAST_DAYS = " ".join(
+    f"WHEN '{code}' THEN birth_date(date_of_birth) + INTERVAL {months} MONTH + INTERVAL {days} DAY"
+    for code, (months, days) in _AGES.items()
+)
+ON_TIME = DerivedColumn(
+    "review_on_time",
+    "Review on time",
+    "Whether the review was made by the age at which it is due; blank = one of the two dates is missing",
+    Kind.CODE,
+    ("Y", "N"),
+    ("review", "review_date", "date_of_birth"),
+    f"CASE review_date <= CASE review {_LAST_DAYS} END WHEN true THEN 'Y' WHEN false THEN 'N' END",
+)
+"""Computed at intake, because the date of birth is not kept and the date of a review only to the month."""
+
+
 def build_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
     """Return SQL for a recorded concern, a referral, or an ASQ-3 domain below its cut-off (`below`)."""
     return f"(coalesce(concern = 'Y', false) OR coalesce(referral = 'Y', false) OR {below})"
@@ -73,6 +99,7 @@ CONTRACT = SourceContract(
         kept("referral", "The reviewer referred the child on", Kind.CODE, YES_NO, required=False),
     ),
     record=(("nhs_number", "review", "review_date"), ("local_patient_id", "review", "review_date")),
+    derived=(*DERIVED, ON_TIME),
     rules=(
         *PEOPLE_RULES,
         OF_MANY["nhs_number"],

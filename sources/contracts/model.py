@@ -94,6 +94,23 @@ kept = partial(Column, role=Role.PAYLOAD, invalid=Severity.WARN)
 
 
 @dataclass(frozen=True)
+class DerivedColumn:
+    """A kept column that the intake computes from identifiers, which it does not keep.
+
+    `groups` are its possible values. `sql` computes it from the contract's typed columns, in which
+    `birth_date(date_of_birth)` is the date without placeholders; None if it needs a directory.
+    """
+
+    name: str
+    heading: str
+    description: str
+    kind: Kind
+    groups: tuple[str, ...]
+    made_of: tuple[str, ...]
+    sql: str | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule about a row, in addition to the rules of its columns.
 
@@ -205,6 +222,7 @@ class SourceContract:
     record: tuple[tuple[str, ...], ...]
     """Key of a record: the first of these sets of columns that is complete in a row. Without one, rows can only be
     distinguished by all their values."""
+    derived: tuple[DerivedColumn, ...] = ()
     rules: tuple[Rule, ...] = ()
     repeated: Rule = REPEATED_ROW
     """Rule for a row that repeats an earlier one in the rule's columns, or in every column if it names none."""

@@ -1,10 +1,7 @@
 """`parent_experience`: the survey of parents, one row per response. Never linked to children; no free text."""
 
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, checked, identifier, kept, reject
-from sources.contracts.people import YES_NO
-from sources.reference.code_lists import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES
-
-_USED = YES_NO | {"1": "Yes", "2": "No", "0": "No"}
+from sources.reference.code_lists import CHILD_AGE_BAND, FSM_OR_FUNDED, QUESTIONS, RESPONDENT_ROLE, SERVICES, USED
 
 DUE = Due(7, 31, 1, "policy of the programme: with the EYFS Profile, at the end of the cohort's Reception year")
 """In the second calendar year. The programme runs this survey itself; there is no official date."""
@@ -20,7 +17,7 @@ CONTRACT = SourceContract(
         kept("respondent_role", "Who answered", Kind.CODE, RESPONDENT_ROLE),
         kept("child_age_band", "Age of the child", Kind.CODE, CHILD_AGE_BAND),
         kept("fsm_or_funded", "Free school meals or a funded place for two-year-olds", Kind.CODE, FSM_OR_FUNDED),
-        *(kept(name, f"Used: {label}", Kind.CODE, _USED, required=False) for name, label in SERVICES.items()),
+        *(kept(name, f"Used: {label}", Kind.CODE, USED, required=False) for name, label in SERVICES.items()),
         *(kept(name, question.wording, Kind.CODE, question.answers) for name, question in QUESTIONS.items()),
     ),
     record=(("response_id", "wave"), ("response_id",)),

@@ -1,17 +1,32 @@
 """Columns and rules shared by every source about named children."""
 
-from sources.contracts.model import Kind, Severity, identifier, kept, reject, warn
-from sources.reference.code_lists import ETHNICITY_CODES
+from sources.contracts.model import DerivedColumn, Kind, Severity, identifier, kept, reject, warn
+from sources.reference.code_lists import ETHNICITY_CODES, IMD_INDEX
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
 SEN_CODES = {"N": "No special educational need", "K": "SEN support", "E": "Education, health and care plan"}
-TERM_OF_BIRTH, IMD_QUINTILE = "term_of_birth", "imd_quintile"
-DERIVED: dict[str, tuple[str, ...]] = {
-    TERM_OF_BIRTH: ("Autumn-born", "Spring-born", "Summer-born"),
-    IMD_QUINTILE: ("1", "2", "3", "4", "5"),
-}
-"""Columns derived from the date of birth and the postcode, with their groups."""
+TERM_OF_BIRTH = DerivedColumn(
+    "term_of_birth",
+    "Term of birth",
+    "School term of birth, from the date of birth, which is not kept",
+    Kind.CODE,
+    ("Autumn-born", "Spring-born", "Summer-born"),
+    ("date_of_birth",),
+    # DfE's terms: September to December, January to March, April to August.
+    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
+    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END",
+)
+IMD_QUINTILE = DerivedColumn(
+    "imd_quintile",
+    "Deprivation fifth",
+    f"Fifth of neighbourhoods by the {IMD_INDEX}, 1 the most deprived, from the postcode, which is not kept",
+    Kind.INTEGER,
+    ("1", "2", "3", "4", "5"),
+    ("postcode",),
+)
+DERIVED = (TERM_OF_BIRTH, IMD_QUINTILE)
 
 UPN = identifier(
     "upn",

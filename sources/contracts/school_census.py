@@ -3,6 +3,7 @@
 from sources.contracts.model import Due, Kind, RecordOnDay, SourceContract, kept
 from sources.contracts.people import (
     DEMOGRAPHICS,
+    DERIVED,
     ETHNICITY,
     NHS_NUMBER,
     OF_MANY,
@@ -48,5 +49,6 @@ CONTRACT = SourceContract(
         ),
     ),
     record=(("upn",),),
+    derived=DERIVED,
     rules=(*PEOPLE_RULES, UPN_OF_TWO, OF_MANY["upn"], OF_MANY["nhs_number"]),
 )

@@ -75,6 +75,8 @@ CHILD_AGE_BAND: dict[str, str] = _SURVEY["respondents"]["child_age_band"]
 FSM_OR_FUNDED: dict[str, str] = _SURVEY["respondents"]["fsm_or_funded"]
 SERVICES: dict[str, str] = _SURVEY["services"]
 """Services that the family may have used, by column."""
+USED = {"Y": "Yes", "N": "No", "1": "Yes", "2": "No", "0": "No"}
+"""Whether a service was used, in the codes of several survey platforms."""
 QUESTIONS: dict[str, Question] = {name: Question(**content) for name, content in _SURVEY["questions"].items()}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from assets.intake.quality_report.profile import Profile
 from sources.contracts import SourceContract
-from sources.contracts.people import DERIVED, TERM_OF_BIRTH
+from sources.contracts.people import TERM_OF_BIRTH
 from sources.contracts.school_census import LANGUAGE_CODES
 from sources.reference import published_figures
 from sources.reference.code_lists import MAJOR_GROUP
@@ -51,7 +51,7 @@ MEASURES = {
 _SAME_EVERYWHERE = (published_figures.SEX, published_figures.TERM_OF_BIRTH)
 _CODE_GROUPS: dict[str, tuple[str, dict[str, str]]] = {
     "sex": (published_figures.SEX, {"F": "Female", "M": "Male"}),
-    TERM_OF_BIRTH: (published_figures.TERM_OF_BIRTH, {term: term for term in DERIVED[TERM_OF_BIRTH]}),
+    TERM_OF_BIRTH.name: (published_figures.TERM_OF_BIRTH, {term: term for term in TERM_OF_BIRTH.groups}),
     "fsm_eligible": (
         published_figures.FSM,
         {"Y": "Eligible for free school meals", "N": "Not eligible for free school meals"},
@@ -114,7 +114,7 @@ def compare_with_published(
         share, topic = Share(measure.rows, measure.of), MEASURE_TOPICS[contract.name]
         rows.append(_build_comparison(topic, MEASURES[name], share, was, figures.get(name)))
     for column, (topic, groups) in _CODE_GROUPS.items():
-        has = column in contract or (column == TERM_OF_BIRTH and "date_of_birth" in contract)
+        has = column in contract or (column == TERM_OF_BIRTH.name and TERM_OF_BIRTH in contract.derived)
         if has and (topic in _SAME_EVERYWHERE or contract.name in _OF_ALL_CHILDREN):
             published = published_figures.find_shares(place, cohort, topic, dict.fromkeys(groups.values()))
             mine, theirs = _mix(now, column, groups), _mix(last, column, groups) if last else {}

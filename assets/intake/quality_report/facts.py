@@ -28,10 +28,9 @@ from sources.contracts.extract_rules import (
     ROW_COUNT_RULES,
     ROWS_ONCE,
 )
-from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE, TERM_OF_BIRTH
+from sources.contracts.people import BORN_IN_ANOTHER_COHORT, BORN_OUTSIDE_COHORT, IMD_QUINTILE
 from sources.councils.dialect import Parts
 from sources.extract.table import SheetTaken
-from sources.reference.code_lists import IMD_INDEX
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
@@ -46,20 +45,12 @@ Ordinary system or typing errors affect one or two rows in a hundred."""
 _MISDATED = "date_of_birth-invalid"
 
 SEVERITIES = (Severity.STOP, Severity.REJECT, Severity.WARN)
-_DERIVED_COLUMNS = {
-    TERM_OF_BIRTH: ("Term of birth", "Worked out from the date of birth"),
-    IMD_QUINTILE: (
-        "Deprivation fifth",
-        f"Of the neighbourhood by the {IMD_INDEX}, looked up by postcode; 1 is the most deprived",
-    ),
-}
-"""Heading and description of columns that the intake derives."""
 _HOW = {
     Parts.CUMULATIVE: "Each file holds everything up to its day, so only the latest counts.",
     Parts.INCREMENTAL: "Each file holds what is new or corrected.",
     Parts.CHANGES: "Each file holds what is new, corrected or deleted.",
 }
-_DERIVED_LABELS = {IMD_QUINTILE: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
+_DERIVED_LABELS = {IMD_QUINTILE.name: {"1": "1 (most deprived)", "5": "5 (least deprived)"}}
 _CHECKS = {
     ROWS_ONCE.id: "Every row of the file was taken once",
     "codes": "Values are within their code list",
@@ -282,8 +273,9 @@ def _iter_completeness(
 
 def _name_column(contract: SourceContract, column: str, headings: Mapping[str, str]) -> dict[str, str]:
     """Return a column's name in the contract, heading in the file, and description."""
-    heading, description = _DERIVED_COLUMNS.get(column) or (headings.get(column, column), contract[column].description)
-    return {"column": column, "heading": heading, "description": description}
+    derived = {each.name: each for each in contract.derived}.get(column)
+    heading = derived.heading if derived else headings.get(column, column)
+    return {"column": column, "heading": heading, "description": (derived or contract[column]).description}
 
 
 def _iter_values(

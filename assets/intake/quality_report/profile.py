@@ -22,7 +22,6 @@ from privacy.row_keys import ROW_KEY
 from sources.contracts import Column, Kind, Role, SourceContract
 from sources.contracts.extract_rules import select_payload_rules
 from sources.contracts.hv_reviews import TWO_YEAR_REVIEW
-from sources.contracts.people import DERIVED
 from sources.extract.project import bound
 from sources.reference.code_lists import DOMAINS
 from sources.reference.cohorts import Cohort
@@ -111,8 +110,7 @@ def _count_together(con: duckdb.DuckDBPyConnection, extracts: Sequence[Uncounted
     contract, cohort = extracts[0].contract, Cohort(extracts[0].cohort)
     measures, rules = _build_measures_sql(contract), select_payload_rules(contract)
     columns = {column.name: _build_group_sql(column, cohort) for column in contract.with_role(Role.PAYLOAD)}
-    if "date_of_birth" in contract:
-        columns |= {name: (f"{name}::VARCHAR", groups) for name, groups in DERIVED.items()}
+    columns |= {each.name: (f"{each.name}::VARCHAR", each.groups) for each in contract.derived}
     terms = []
     for name, (group, keys) in columns.items():
         # no histogram of free text, whose groups would be values of rows

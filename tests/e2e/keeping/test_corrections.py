@@ -89,7 +89,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert find_changes_since_linkage(store, councils) == ["leeds/eyfsp"]
     extracts = {source: list_extract_paths(store, source, councils) for source in CONTRACTS}
     linked = store.links, store.agreement, extracts
-    build_confidential_tables(*linked, {"pupil": tmp_path / "mixed.parquet"})
+    build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "mixed.parquet"})
     instance, done = step(place, *CONFIDENTIAL.values())
 
     assert done.success
@@ -99,7 +99,7 @@ def test_between_linkage_and_tables_it_is_linked_again(place: Place, tmp_path: P
     assert find_changes_since_linkage(store, councils) == []
     made = children(store.confidential("pupil"))
     link_cohort(store, councils, place.keys)
-    build_confidential_tables(*linked, {"pupil": tmp_path / "right.parquet"})
+    build_confidential_tables(Cohort(COHORT), *linked, {"pupil": tmp_path / "right.parquet"})
     assert made == children(tmp_path / "right.parquet")
     assert made != children(tmp_path / "mixed.parquet")
 

@@ -17,6 +17,7 @@ from privacy.release.mechanism import charge, measure
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.contracts import CONTRACTS
+from sources.reference.cohorts import Cohort
 from tests.privacy.audit.extracts import COHORT, COUNCILS, Neighbours
 from tests.support.release.doubles import NoNoise
 from tests.support.release.requests import further_plans
@@ -53,5 +54,5 @@ def _tables(home: Home, folder: Path) -> dict[str, Path]:
     folder.mkdir()
     tables = {family: folder / f"{family}.parquet" for family in FAMILIES}
     extracts = {source: list_extract_paths(store, source, COUNCILS) for source in CONTRACTS}
-    build_confidential_tables(store.links, store.agreement, extracts, tables)
+    build_confidential_tables(Cohort(COHORT), store.links, store.agreement, extracts, tables)
     return tables

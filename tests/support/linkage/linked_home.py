@@ -102,6 +102,7 @@ def with_payload(source: str, tokens: pa.Table, rng: np.random.Generator) -> pa.
             kind = _TYPES.get(column.kind, pa.int32())
             values = pa.array(chosen[column.name]) if column.name in chosen else pa.nulls(size, kind)
             tokens = tokens.append_column(column.name, values)
-    terms = rng.choice(["Autumn-born", "Spring-born", "Summer-born"], size)
-    quintiles = pa.array(rng.integers(1, 6, size), pa.int32())
-    return tokens.append_column("term_of_birth", pa.array(terms)).append_column("imd_quintile", quintiles)
+    for derived in CONTRACTS[source].derived:
+        kind = _TYPES.get(derived.kind, pa.int32())
+        tokens = tokens.append_column(derived.name, pa.array(rng.choice(derived.groups, size)).cast(kind))
+    return tokens

@@ -17,9 +17,12 @@ from assets.linkage.children import NotDerived, build_confidential_tables, get_d
 from ndl_export.tables import FAMILIES, health, parents, pupil
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from sources.contracts import CONTRACTS, Kind, Role
+from sources.reference.cohorts import Cohort
 from sources.reference.goals import GOALS
 
 ARROW = {Kind.TEXT: pa.string(), Kind.CODE: pa.string(), Kind.DATE: pa.date32(), Kind.DECIMAL: pa.float64()}
+ARROW[Kind.INTEGER] = pa.int32()
+COHORT = Cohort("202425")
 ALL_EXPECTED = dict.fromkeys(GOALS, "2")
 ABOVE = {
     "asq3_communication": 60.0,
@@ -65,14 +68,16 @@ class Case:
         )
         pq.write_table(pa.Table.from_pylist(self.agreement, schema_of_agreement), self.folder / "agreement.parquet")
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
-        build_confidential_tables(self.folder / "links.parquet", self.folder / "agreement.parquet", extracts, out)
+        linked = self.folder / "links.parquet", self.folder / "agreement.parquet"
+        build_confidential_tables(COHORT, *linked, extracts, out)
         return {family: pq.read_table(path).to_pylist() for family, path in out.items()}
 
     def _write(self, source: str, rows: Rows) -> list[Path]:
         fields = [("council", pa.string()), ("row_key", pa.uint64())]
-        fields += [(column.name, ARROW[column.kind]) for column in CONTRACTS[source].with_role(Role.PAYLOAD)]
-        if source != "parent_experience":
-            fields += [("term_of_birth", pa.string()), ("imd_quintile", pa.int32())]
+        contract = CONTRACTS[source]
+        fields += [
+            (column.name, ARROW[column.kind]) for column in (*contract.with_role(Role.PAYLOAD), *contract.derived)
+        ]
         path = self.folder / f"{source}.parquet"
         pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), path)
         return [path]
@@ -227,13 +232,13 @@ def test_every_value_is_of_the_public_domain(case: Case) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_column_is_made_of_is_in_the_extracts(family: str) -> None:
     """The catalogue says of each attribute where it comes from."""
-    made_at_intake = {"term_of_birth", "imd_quintile"}
     found = get_derivations(family)
     assert list(found) == [attribute.name for attribute in FAMILIES[family].attributes]
     for name, each in found.items():
         for source, columns in each.made_of.items():
-            payload = {column.name for column in CONTRACTS[source].with_role(Role.PAYLOAD)}
-            assert set(columns) <= payload | made_at_intake, name
+            contract = CONTRACTS[source]
+            kept = {column.name for column in (*contract.with_role(Role.PAYLOAD), *contract.derived)}
+            assert set(columns) <= kept, name
             assert source in FAMILIES[family].sources
 
 
