@@ -351,9 +351,7 @@ def _derive_parents_columns() -> dict[str, Derivation]:
     labels = {
         "child_age_band": code_lists.CHILD_AGE_BAND,
         "fsm_or_funded": code_lists.FSM_OR_FUNDED,
-        "respondent_role": code_lists.RESPONDENT_ROLE,
-        **dict.fromkeys(code_lists.SERVICES, code_lists.USED),
-        **{name: question.answers for name, question in code_lists.QUESTIONS.items()},
+        **{name: each.answers for name, each in (code_lists.WHO_ANSWERED | code_lists.QUESTIONS).items()},
     }
     return {
         name: _build_derivation("parent_experience", _label_codes_sql(name, answers, parents.NOT_ANSWERED), name)

@@ -35,7 +35,7 @@ from ndl_export.tables.geography import (
     list_geographies,
 )
 from ndl_export.tables.health import DOMAINS
-from ndl_export.tables.parents import QUESTIONS
+from ndl_export.tables.parents import QUESTIONS, WHO_ANSWERED
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
 from privacy.doors.sql import quote_text
@@ -148,6 +148,9 @@ def measure_rows(table: Table) -> Iterator[tuple[object, ...]]:
         yield table.name, m.name, m.label, m.kind.label, m.unit, m.decimals, m.description
 
 
+_QUESTIONS = code_lists.QUESTIONS | code_lists.WHO_ANSWERED
+
+
 def _build_filter_rows() -> dict[str, Rows]:
     """Return rows about categories with more than an order: goals, domains, questions, who saw a child."""
     every_concern = dict.fromkeys(chain.from_iterable(CONCERN_GIVEN_SEEN.values()))
@@ -160,7 +163,7 @@ def _build_filter_rows() -> dict[str, Rows]:
         "asq3_cut_off": ((DOMAINS[code], int(months), score) for (code, months), score in load_cut_offs().items()),
         "question": (
             (question.label, code, question.wording, number)
-            for number, (code, question) in enumerate(code_lists.QUESTIONS.items(), start=1)
+            for number, (code, question) in enumerate(_QUESTIONS.items(), start=1)
         ),
         "answer": _answer_rows(),
         "seen_and_concern": (
@@ -172,8 +175,9 @@ def _build_filter_rows() -> dict[str, Rows]:
 
 
 def _answer_rows() -> Iterator[tuple[object, ...]]:
-    for question in QUESTIONS:
-        codes = {label: code for code, label in code_lists.QUESTIONS[question.name].answers.items()}
+    for question in (*QUESTIONS, *WHO_ANSWERED):
+        # The first code of a label, if several platforms write it in their own way.
+        codes = {label: code for code, label in reversed(_QUESTIONS[question.name].answers.items())}
         for number, answer in enumerate(question.categories, start=1):
             yield question.label, answer, codes.get(answer), number
 

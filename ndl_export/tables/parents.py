@@ -30,13 +30,11 @@ def _build_attribute(name: str, label: str, answers: dict[str, str]) -> Attribut
 _SURE = ("Yes", "No")
 AGE_BAND = _build_attribute("child_age_band", "Age of the child", code_lists.CHILD_AGE_BAND)
 FUNDED = _build_attribute("fsm_or_funded", "Free school meals or funded two-year-old place", code_lists.FSM_OR_FUNDED)
-RESPONDENT = _build_attribute("respondent_role", "Who answered", code_lists.RESPONDENT_ROLE)
-SERVICES = tuple(
-    _build_attribute(name, f"Used: {label}", code_lists.USED) for name, label in code_lists.SERVICES.items()
+QUESTIONS, WHO_ANSWERED = (
+    tuple(_build_attribute(name, question.label, question.answers) for name, question in questions.items())
+    for questions in (code_lists.QUESTIONS, code_lists.WHO_ANSWERED)
 )
-QUESTIONS = tuple(
-    _build_attribute(name, question.label, question.answers) for name, question in code_lists.QUESTIONS.items()
-)
+_RESPONDENT, *_SERVICES = WHO_ANSWERED
 
 
 _AGES = AGE_BAND.categories[:-1]
@@ -48,17 +46,17 @@ _BREAKDOWNS = {
         *(Selection(age, (age,)) for age in _AGES),
     ),
     FUNDED: tuple(Selection(answer, (answer,)) for answer in _SURE),
-    RESPONDENT: (
-        *(Selection(role, (role,)) for role in RESPONDENT.categories[:2]),
+    _RESPONDENT: (
+        *(Selection(role, (role,)) for role in _RESPONDENT.categories[:2]),
         # Few fathers answer surveys of parents, and fewer of the others, who are shown together.
-        Selection("Another carer", RESPONDENT.categories[2:5]),
+        Selection("Another carer", _RESPONDENT.categories[2:5]),
     ),
-    **{service: tuple(Selection(answer, (answer,)) for answer in _SURE) for service in SERVICES},
+    **{service: tuple(Selection(answer, (answer,)) for answer in _SURE) for service in _SERVICES},
 }
 """Levels of each breakdown. Responses without an answer, or unsure of a funded place, count only in the totals."""
 _WEIGHTS = {
     **dict.fromkeys((AGE_BAND.label, FUNDED.label), "parents_by_group"),
-    **{attribute.label: "parents_by_service" for attribute in (RESPONDENT, *SERVICES)},
+    **{attribute.label: "parents_by_service" for attribute in WHO_ANSWERED},
 }
 """Kind of cell of each breakdown."""
 _ABOUT_SUPPORT = ("sought_support", "ease_of_access")
@@ -66,11 +64,8 @@ _ABOUT_SUPPORT = ("sought_support", "ease_of_access")
 share of responses by council that can be used fell from 79% to 64% (`readiness plan`, 8 councils, 2026-11-29)."""
 
 
-_WHO = (RESPONDENT, *SERVICES)
-
-
 def _list_breakdowns(question: Attribute) -> tuple[Attribute, ...]:
-    if question in _WHO:
+    if question in WHO_ANSWERED:
         return ()
     return tuple(_BREAKDOWNS) if question.name in _ABOUT_SUPPORT else (AGE_BAND, FUNDED)
 
@@ -85,8 +80,8 @@ def _iter_blocks(question: Attribute, levels: tuple[Axis, ...], topic: dict[str,
         axes=(*levels, answers),
         constants={"question": question.label} | topic,
         base="response_count",
-        councils=not levels and question not in _WHO,
-        weight=_WEIGHTS.get(topic["breakdown_topic"], "parents_who" if question in _WHO else "parents"),
+        councils=not levels and question not in WHO_ANSWERED,
+        weight=_WEIGHTS.get(topic["breakdown_topic"], "parents_who" if question in WHO_ANSWERED else "parents"),
     )
     shared = ShareBlock(**vars(block), share="response_percent", share_of="answer")
     if NOT_APPLICABLE not in question.categories:
@@ -105,8 +100,8 @@ PARENT_EXPERIENCE = Table(
     family="parents",
     population=POPULATION,
     description=(
-        "Answers to the survey of parents, by the child's age and free school meals or a funded place; two questions also"
-        " by who answered and which services the family used. Parents choose to answer, so they are no sample of all"
+        "Answers to the survey of parents, by the child's age and free school meals or a funded place; two questions"
+        " also by who answered and which services the family used. Parents choose to answer: they are not a sample"
     ),
     filters=(
         Filter("question", "Question", "The question asked"),
@@ -117,7 +112,7 @@ PARENT_EXPERIENCE = Table(
     measures=(MEASURES["response_count"], MEASURES["response_percent"]),
     blocks=tuple(
         block
-        for question in (*_WHO, *QUESTIONS)
+        for question in (*QUESTIONS, *WHO_ANSWERED)
         for levels, topic in build_breakdowns(*_list_breakdowns(question), levels=_BREAKDOWNS)
         for block in _iter_blocks(question, levels, topic)
     ),
@@ -131,7 +126,7 @@ FAMILY = Family(
     population=POPULATION,
     confidential_table="responses",
     confidential_description="Responses to the survey of parents, one row each.",
-    attributes=(AGE_BAND, FUNDED, RESPONDENT, *SERVICES, *QUESTIONS),
+    attributes=(AGE_BAND, FUNDED, *WHO_ANSWERED, *QUESTIONS),
     tables=(PARENT_EXPERIENCE,),
     counted="response_count",
     share="response_percent",

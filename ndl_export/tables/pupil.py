@@ -638,17 +638,15 @@ FAMILY = Family(
     ),
     never_shown=frozenset((AGREEMENT.name, DIFFERENCES.name, CENSUS_JOIN.name)),
     shared_totals=(
-        SharedTotal(
-            "children without a linked review are those seen by a setting only or by neither service",
-            left=("asq3", (NO_REVIEW,)),
-            right=("dots", _list_seen_by(SETTING_ONLY, NEITHER)),
-            within="gld",
-        ),
-        SharedTotal(
-            "children without a linked review are the same by ASQ-3 and by the timing of the two-year review",
-            left=("asq3", (NO_REVIEW,)),
-            right=(REVIEWS[TWO_YEAR_REVIEW].name, (NO_REVIEW,)),
-            within="gld",
+        *(
+            SharedTotal(
+                f"{attribute.label}: children without a linked review are those seen by a setting only or by neither"
+                " service",
+                left=(attribute.name, (NO_REVIEW,)),
+                right=("dots", _list_seen_by(SETTING_ONLY, NEITHER)),
+                within="gld",
+            )
+            for attribute in (ASQ3, REVIEWS[TWO_YEAR_REVIEW])
         ),
         SharedTotal(
             "children not linked to a setting are those seen by the health visitor only or by neither service",

@@ -78,6 +78,14 @@ SERVICES: dict[str, str] = _SURVEY["services"]
 USED = {"Y": "Yes", "N": "No", "1": "Yes", "2": "No", "0": "No"}
 """Whether a service was used, in the codes of several survey platforms."""
 QUESTIONS: dict[str, Question] = {name: Question(**content) for name, content in _SURVEY["questions"].items()}
+WHO_ANSWERED: dict[str, Question] = {
+    "respondent_role": Question("Who answered", "What is your relationship to the child?", RESPONDENT_ROLE),
+    **{
+        name: Question(f"Used: {label}", f"Which services has your family used? {label}", USED)
+        for name, label in SERVICES.items()
+    },
+}
+"""Questions about the respondent and the services that the family used."""
 
 
 IMD_EDITION = "2025"

@@ -51,6 +51,7 @@ def children(of_asian: float = 0.0, without_upn: float = 0.01) -> pa.Table:
         both, pupil.format_dots_category("Both", "None"), pupil.format_dots_category("Setting only", "None")
     )
     columns["asq3"] = np.where(both, pupil.LINKED[0], pupil.NO_REVIEW)
+    columns["two_year_review"] = np.where(both, pupil.ON_TIME, pupil.NO_REVIEW)
     columns["entitlement"] = np.full(CHILDREN, "Taken")
     joins = (0.02, 0.85 - without_upn, 0.13, without_upn)
     columns[pupil.CENSUS_JOIN.name] = rng.choice(np.array(JOINS), CHILDREN, p=joins)

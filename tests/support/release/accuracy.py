@@ -81,7 +81,8 @@ def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> 
     chance -= truth.special * ((council == 1) & (codes["ethnic_group"] == 1))
     codes["gld"] = (rng.random(rows) >= np.clip(chance, 0.02, 0.98)).astype(int)
     dots = np.array(DOTS.categories)[codes["dots"]]
-    _overrule(codes, "asq3", NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
+    for name in ("asq3", "two_year_review"):
+        _overrule(codes, name, NO_REVIEW, np.isin(dots, list(_NO_REVIEW)))
     _overrule(codes, "entitlement", NOT_LINKED_TO_SETTING, np.isin(dots, list(_NO_SETTING)))
     domains = {"council": tuple(councils)} | {a.name: a.categories for a in FAMILY.attributes}
     columns = {n: pa.DictionaryArray.from_arrays(pa.array(values), list(domains[n])) for n, values in codes.items()}

@@ -114,8 +114,11 @@ def test_shared_totals_of_different_attributes_must_agree(tables: dict[str, pa.T
     changed_tables = {name: data for name, data in tables.items() if name != "seen_by_group"} | {"joined_dots": changed}
     faults = {what for _, what in find_disagreements(changed_tables, LAYOUTS)}
     assert faults == {
-        f"{COHORT}: it does not hold that children without a linked review are those seen by a setting only or by"
-        " neither service"
+        *(
+            f"{COHORT}: it does not hold that {review}: children without a linked review are those seen by a setting"
+            " only or by neither service"
+            for review in ("ASQ-3 at 2 to 2.5 years", "Two to two-and-a-half year review")
+        ),
     }
 
 

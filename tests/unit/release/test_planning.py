@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assets.release import planning
 from assets.release.planning import NotAccurateEnough, check_accuracy, compute_expected_accuracy, plan_family
-from ndl_export.tables import FAMILIES, TABLES, Table
+from ndl_export.tables import FAMILIES, TABLES, Table, parents
 from ndl_export.tables.geography import ALL_TOGETHER, list_geographies
 from ndl_export.tables.rows import Detail, build_layout, collect_statements, parse_detail
 from privacy.release.plan import Plan
@@ -45,11 +45,11 @@ def test_every_row_of_what_is_measured_is_in_every_area() -> None:
             ("linkage_quality", "Total", "Total", "Total"),
         ):
             assert decided.is_row_published(table, tuple(levels), each)
-    parents = detail("parents")
+    of_parents = detail("parents")
     for row in build_layout(TABLES["parent_experience"], {"202425": list_geographies(PILOT)}).rows:
         for each in list_geographies(PILOT):
-            by_group = row.levels[2:] != TOTAL
-            published = parents.is_row_published("parent_experience", row.levels, each)
+            by_group = row.levels[2:] != TOTAL or row.levels[0] in {each.label for each in parents.WHO_ANSWERED}
+            published = of_parents.is_row_published("parent_experience", row.levels, each)
             assert published == (each.level == ALL_TOGETHER or not by_group)
 
 
