@@ -458,7 +458,8 @@ FIRST_CONCERNS = _table(
             weight="first_concern",
         )
         for axes, topic in build_breakdowns(SEX, FSM, ETHNIC)
-        for axis, recorded_by, other in _CONCERN_AXES
+        # By group, the first and the last of them: when, and of whom no other service knew.
+        for axis, recorded_by, other in (_CONCERN_AXES[:: len(_CONCERN_AXES) - 1] if axes else _CONCERN_AXES)
     ),
 )
 
