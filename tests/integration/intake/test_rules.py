@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
@@ -98,6 +100,21 @@ def test_payload_is_typed_and_derived(desk: Desk) -> None:
         ("F", "2", "Autumn-born", 5),
         ("F", "2", "Spring-born", None),
     ]
+
+
+def test_whether_a_review_was_on_time_is_kept_and_the_day_is_not(desk: Desk) -> None:
+    """Of a child born on 29 February 2020: 14 days, eight weeks, 12 months and two and a half years."""
+    limits = {"ANV": "2020-02-29", "NBV": "2020-03-14", "6-8W": "2020-04-25", "12M": "2021-02-28"}
+    rows = [
+        {"review": review, "review_date": str(dt.date.fromisoformat(day) + dt.timedelta(late))}
+        for review, day in (limits | {"2-2.5Y": "2022-08-29"}).items()
+        for late in (0, 1)
+    ]
+    born = {"date_of_birth": "2020-02-29"}
+    desk.land(reviews(*(born | row for row in (*rows, {"review": "NBV", "review_date": ""}))), source="hv_reviews")
+    desk.take("hv_reviews")
+    assert desk.kept("hv_reviews", columns="review_on_time") == [*["Y", "N"] * 5, None]
+    assert {day.day for day in desk.kept("hv_reviews", columns="review_date") if day} == {1}
 
 
 def test_malformed_rows_are_quarantined_under_their_own_numbers(desk: Desk) -> None:

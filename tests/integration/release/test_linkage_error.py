@@ -29,6 +29,7 @@ CHILDREN = 20_000
 ASIAN, *_ = pupil.ETHNIC.categories
 OTHERWISE = str(Differs(NAMES, "the health visitor's record", "far"))
 MOVED = str(Differs("postcode", "the pupil's record", ""))
+BY = (pupil.BY_HV, pupil.BY_SETTING)
 REVIEW_MISSED = RATES.index("review missed, of children seen by both")
 
 
@@ -103,6 +104,23 @@ def test_a_group_whose_names_one_service_writes_otherwise_is_corrected_more_and_
     assert moments.variance(linked)[0, 0] > 1.5 * moments.variance(linked)[0, 1]
 
 
+def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> None:
+    """Those of children without a concern become fewer by as many, and so do those whom no other service had seen."""
+    council, concern = plan.family.attribute("council"), plan.family.attribute("first_concern")
+    every = Cube({"council": Selector.total(council), "first_concern": Selector.each(concern)})
+    found = estimates(plan, children(of_asian=0.2))
+    before, after = found.values(every)[0], correct_estimates(plan.family, found).values(every)[0]
+    moved = dict(zip(concern.categories, after - before, strict=True))
+    assert sum(moved.values()) == pytest.approx(0, abs=1e-6)
+    assert moved[pupil.NO_CONCERN] < 0
+    knew, never = (
+        sum(moved[pupil.format_concern_category(by, when, other)] for by in BY for when in pupil.YEARS_BEFORE)
+        for other in (pupil.BY_THEN, pupil.NEVER)
+    )
+    assert knew > 0
+    assert never < knew
+
+
 def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
     policy = load_policy()
     tables = tabulate(
@@ -117,7 +135,7 @@ def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan
         for column in table.column_names
         if column.endswith("_flag") and pc.any(pc.equal(table[column], Flag.LINKAGE.value)).as_py()
     }
-    assert {table for table, _ in flags} == {"linkage_quality", "seen_by_group"}
+    assert {table for table, _ in flags} == {"linkage_quality", "seen_by_group", "first_concern"}
     rows = tables["linkage_quality"].filter(pc.equal(tables["linkage_quality"]["breakdown"], ASIAN)).to_pylist()
     assert rows
     for row in rows:

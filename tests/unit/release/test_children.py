@@ -211,6 +211,75 @@ def test_settings_give_entitlement_and_concern(case: Case) -> None:
     ]
 
 
+def on(year: int, month: int = 1, **more: Any) -> dict[str, Any]:
+    """A review in this month with a concern."""
+    return {"review": "12M", "review_date": dt.date(year, month, 1), "concern": "Y"} | more
+
+
+def checked(year: int | None, outcome: str = "concern", **more: Any) -> dict[str, Any]:
+    """A census row with a progress check in January of this year."""
+    day = dt.date(year, 1, 1) if year else None
+    return {"progress_check_date": day, "progress_check_outcome": outcome, "sen_provision": "N"} | more
+
+
+TWO, ONE, LESS = pupil.YEARS_BEFORE
+
+
+@pytest.mark.parametrize(
+    ("reviews", "settings", "expected"),
+    [
+        ([], [], pupil.NO_CONCERN),
+        ([on(2020, concern="N")], [checked(2022, "on_track")], pupil.NO_CONCERN),
+        ([on(2020)], [], (pupil.BY_HV, TWO, pupil.NEVER)),
+        ([on(2022, 9)], [], (pupil.BY_HV, TWO, pupil.NEVER)),
+        ([on(2022, 10)], [], (pupil.BY_HV, ONE, pupil.NEVER)),
+        ([on(2023, 10)], [], (pupil.BY_HV, LESS, pupil.NEVER)),
+        ([on(2025, 1)], [], (pupil.BY_HV, LESS, pupil.NEVER)),
+        ([on(2020)], [checked(2022, "on_track")], (pupil.BY_HV, TWO, pupil.LATER)),
+        ([on(2022, 2)], [checked(2022, "on_track")], (pupil.BY_HV, TWO, pupil.BY_THEN)),
+        # In the same month it counts as the health visitor's, and the setting knew.
+        ([on(2022)], [checked(2022)], (pupil.BY_HV, TWO, pupil.BY_THEN)),
+        ([on(2023)], [checked(2022)], (pupil.BY_SETTING, TWO, pupil.LATER)),
+        ([on(2021, concern="N")], [checked(2022)], (pupil.BY_SETTING, TWO, pupil.BY_THEN)),
+        ([], [checked(2023)], (pupil.BY_SETTING, ONE, pupil.NEVER)),
+        # Special educational needs are known by the last census before Reception.
+        ([], [checked(None, "not_done", sen_provision="K")], (pupil.BY_SETTING, LESS, pupil.NEVER)),
+        ([on(2024, 2, concern="N", referral="Y")], [checked(None, "not_done")], (pupil.BY_HV, LESS, pupil.BY_THEN)),
+        ([], [checked(None)], pupil.UNDATED),
+        ([on(2020, review_date=None)], [], pupil.UNDATED),
+        ([on(2020, review_date=None), on(2021)], [], (pupil.BY_HV, TWO, pupil.NEVER)),
+    ],
+)
+def test_when_a_service_first_recorded_a_concern(
+    case: Case, reviews: Rows, settings: Rows, expected: str | tuple[str, str, str]
+) -> None:
+    """Of a child who starts Reception in September 2024."""
+    (child,) = case.tables(
+        eyfsp=[profile("a")],
+        hv_reviews=[{"child": "a"} | each for each in reviews],
+        early_years_census=[{"child": "a"} | each for each in settings],
+    )["pupil"]
+    assert child["first_concern"] == (
+        expected if isinstance(expected, str) else pupil.format_concern_category(*expected)
+    )
+
+
+def test_the_best_of_a_childs_reviews_says_whether_it_was_on_time(case: Case) -> None:
+    made = case.tables(
+        eyfsp=[profile("a")],
+        hv_reviews=[
+            {"child": "a", "review": "NBV", "review_on_time": "N"},
+            {"child": "a", "review": "NBV", "review_on_time": "Y"},
+            {"child": "a", "review": "6-8W", "review_on_time": "N"},
+            {"child": "a", "review": "12M"},
+        ],
+    )["pupil"][0]
+    assert made["new_birth_visit"] == pupil.ON_TIME
+    assert made["six_to_eight_week_review"] == pupil.LATE
+    assert made["twelve_month_review"] == pupil.NO_TIMING
+    assert made["two_year_review"] == made["antenatal_visit"] == pupil.NO_REVIEW
+
+
 def test_responses_are_labelled_and_blanks_are_not_answered(case: Case) -> None:
     (response,) = case.tables(parent_experience=[{"child_age_band": "3", "main_barrier": "10"}])["parents"]
     assert (response["child_age_band"], response["main_barrier"]) == ("Two", "Other")
