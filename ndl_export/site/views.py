@@ -27,6 +27,7 @@ from sources.reference.goals import GOALS
 
 _TOTAL = ALL.label
 _NAMES = {"Female": "Girls", "Male": "Boys"}
+_A_YEAR = "A year or more before Reception"
 _LINES: Mapping[str, Mapping[str, Levels]] = {
     "groups": {
         "All children": (_TOTAL, _TOTAL, _TOTAL),
@@ -42,6 +43,14 @@ _LINES: Mapping[str, Mapping[str, Levels]] = {
         **{
             _NAMES.get(group, group): (attribute.label, group, "Neither")
             for attribute in (SEX, FSM, ETHNIC, IMD)
+            for group in attribute.categories[:-1]
+        },
+    },
+    "groups with a concern": {
+        "All children": ("No", _TOTAL, _TOTAL, _TOTAL, _TOTAL, _A_YEAR),
+        **{
+            _NAMES.get(group, group): ("No", attribute.label, group, _TOTAL, _TOTAL, _A_YEAR)
+            for attribute in (SEX, FSM, ETHNIC)
             for group in attribute.categories[:-1]
         },
     },
