@@ -79,7 +79,7 @@ def test_a_researcher(folder: Path) -> None:
     assert "gld_by_ethnic_group_and_fsm, 2024/25: it costs rho" in said
     assert "does not fit" in said or "no budget of a cohort pays" in said
     assert "answered in release 2026.11.1" in said
-    assert "12 tables are what the noisy counts give" in said
+    assert "14 tables are what the noisy counts give" in said
     with duckdb.connect(str(folder / "demo/home/release/readiness.duckdb"), read_only=True) as database:
         answers = [
             database.sql(query).fetchall() for query in shown("sql", "researcher.md").split(";") if query.strip()
