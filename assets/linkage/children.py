@@ -277,8 +277,9 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
     Dates are kept to the month. A census row has no date: special educational provision is known by the last census
     before Reception, and so is the child, unless a progress check was earlier.
     """
-    census, reception = early_years_census.get_last_census(cohort), dt.date(cohort.first_year, 9, 1)
-    months = f"datediff('month', first, DATE '{reception}')"
+    days = early_years_census.get_last_census(cohort), dt.date(cohort.first_year, 9, 1)
+    census, reception = (f"{quote_text(str(day))}::DATE" for day in days)
+    months = f"datediff('month', first, {reception})"
     when = {f"{months} >= {least}": label for label, least in pupil.YEARS_BEFORE.items()}
     when["true"] = [*pupil.YEARS_BEFORE][-1]  # recorded after Reception began, which few services do
     knew = {"other_seen <= first": pupil.BY_THEN, "other_linked": pupil.LATER}
@@ -291,11 +292,11 @@ def _find_first_concerns_sql(cohort: Cohort) -> str:
                    review_date AS concerned
               FROM hv_reviews
             UNION ALL
-            SELECT child_id, false, least(progress_check_date, DATE '{census}'),
+            SELECT child_id, false, least(progress_check_date, {census}),
                    {early_years_census.CONTRACT.concern},
                    CASE WHEN progress_check_outcome = 'concern' AND progress_check_date IS NOT NULL
                         THEN progress_check_date
-                        WHEN sen_provision IN ('K', 'E') THEN DATE '{census}' END
+                        WHEN sen_provision IN ('K', 'E') THEN {census} END
               FROM early_years_census
         ), children AS (
             SELECT child_id, min(concerned) FILTER (concern) AS first,

@@ -39,8 +39,7 @@ from ndl_export.tables.model import (
     select_total_and_each,
 )
 from privacy.linkage.cells import CELLS, JOINS, KINDS
-from sources.contracts.hv_reviews import REVIEW_CODES, TWO_YEAR_REVIEW
-from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS
+from sources.reference.code_lists import IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, TWO_YEAR_REVIEW
 from sources.reference.goals import GOALS
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from privacy.doors.sql import quote_text
 from sources.contracts.model import (
     DerivedColumn,
     Kind,
@@ -14,16 +15,8 @@ from sources.contracts.model import (
     warn,
 )
 from sources.contracts.people import DEMOGRAPHICS, DERIVED, NHS_NUMBER, OF_MANY, PEOPLE_RULES, YES_NO
-from sources.reference.code_lists import DOMAINS, load_cut_offs
+from sources.reference.code_lists import DOMAINS, REVIEW_CODES, TWO_YEAR_REVIEW, load_cut_offs
 
-REVIEW_CODES = {
-    "ANV": "Antenatal visit",
-    "NBV": "New birth visit",
-    "6-8W": "Six to eight week review",
-    "12M": "Twelve month review",
-    "2-2.5Y": "Two to two-and-a-half year review",
-}
-TWO_YEAR_REVIEW = "2-2.5Y"
 ASQ3_MONTHS = {"24": "24 months", "27": "27 months", "30": "30 months"}
 
 _DELIVERED_MONTHS = 3
@@ -58,7 +51,7 @@ _score = partial(kept, kind=Kind.DECIMAL, required=False, minimum=0)
 
 
 _LAST_DAYS = " ".join(
-    f"WHEN '{code}' THEN birth_date(date_of_birth) + INTERVAL {months} MONTH + INTERVAL {days} DAY"
+    f"WHEN {quote_text(code)} THEN birth_date(date_of_birth) + INTERVAL {months} MONTH + INTERVAL {days} DAY"
     for code, (months, days) in _AGES.items()
 )
 ON_TIME = DerivedColumn(

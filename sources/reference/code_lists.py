@@ -1,4 +1,4 @@
-"""Code lists of the sources: ethnic groups, ASQ-3 and ASQ:SE-2, the survey of parents and the deprivation index."""
+"""Code lists of the sources: ethnic groups, reviews, ASQ-3, ASQ:SE-2, the survey of parents and deprivation."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ ETHNICITY_CODES = {row["code"]: row["label"] for row in _ROWS}
 MAJOR_GROUP = {row["code"]: row["major_group"] for row in _ROWS if row["major_group"]}
 """Major group by main code; `REFU` (refused) and `NOBT` (not obtained) are left out."""
 
+
+REVIEW_CODES = {
+    "ANV": "Antenatal visit",
+    "NBV": "New birth visit",
+    "6-8W": "Six to eight week review",
+    "12M": "Twelve month review",
+    "2-2.5Y": "Two to two-and-a-half year review",
+}
+TWO_YEAR_REVIEW = "2-2.5Y"
 
 DOMAINS: dict[str, str] = {
     "asq3_communication": "Communication",

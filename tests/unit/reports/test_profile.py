@@ -50,11 +50,8 @@ reviews = st.lists(
 
 def kept(folder: Path, source: str, rows: list[dict[str, Any]]) -> Path:
     """A kept extract of `rows`; columns that they leave out are empty."""
-    fields = [
-        pa.field(column.name, TYPES.get(column.kind, pa.string()))
-        for column in CONTRACTS[source].with_role(Role.PAYLOAD)
-    ]
-    fields += [pa.field("term_of_birth", pa.string()), pa.field("imd_quintile", pa.int32())]
+    columns = (*CONTRACTS[source].with_role(Role.PAYLOAD), *CONTRACTS[source].derived)
+    fields = [pa.field(column.name, TYPES.get(column.kind, pa.string())) for column in columns]
     pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "kept.parquet")
     return folder / "kept.parquet"
 
