@@ -4,8 +4,6 @@ A mutation is found by its text, which must occur once in the product, so that m
 is tried on a copy of the working tree. Exits with 1 if a mutation was not found or survived.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

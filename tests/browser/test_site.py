@@ -1,7 +1,5 @@
 """The pages in a real browser, opened from their folder: for everyone, at every width, by keyboard, without script."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -314,15 +312,6 @@ def test_the_area_goes_along_to_the_page_of_a_table_on_request_and_back(browser:
         assert page.url.endswith(f"goals.html?area={HALTON}")
 
 
-def test_an_area_without_figures_says_so(browser: Browser, without: Made) -> None:
-    with opened(browser, without.site, "pathway", "?area=E47000004") as page:
-        assert page.locator(".none:visible").count() == 2
-        assert page.locator(".panel:visible").count() == 0
-    with opened(browser, without.site, "pathway", "?area=<b>&cohort=1") as page:
-        assert page.get_by_label("Show", exact=True).input_value() == ""
-        assert page.locator(".panel:visible").count() == 2
-
-
 def test_without_script_everything_can_be_read(browser: Browser, whole: Made) -> None:
     for name in CHART_PAGES:
         with opened(browser, whole.site, name, java_script_enabled=False) as page:
@@ -424,13 +413,3 @@ def test_print_of_many_councils_has_the_map_and_no_chart_over_pages(browser: Bro
         )
         assert page.locator("svg.chart").filter(visible=True).count() == 2
         assert page.locator(".left-out:visible").count() == 0
-
-
-def test_the_page_follows_what_readers_ask_of_their_system(browser: Browser, whole: Made) -> None:
-    assert not re.search("animation|transition|smooth", whole.page("index"))
-    colours = "[...document.querySelectorAll('.i0, .i1, .beside, .span')].map(each => getComputedStyle(each).stroke)"
-    with opened(browser, whole.site, "index") as page:
-        assert len(set(page.evaluate(colours))) > 1
-    with opened(browser, whole.site, "index", forced_colors="active") as page:
-        text = page.evaluate("getComputedStyle(document.body).color")
-        assert set(page.evaluate(colours)) == {text}

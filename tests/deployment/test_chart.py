@@ -1,7 +1,5 @@
 """Kubernetes: what the chart makes, and the Job that Dagster makes of a run, for which a small API stands in."""
 
-from __future__ import annotations
-
 import datetime as dt
 import importlib.util
 import json

@@ -3,8 +3,6 @@
 The tests follow one another, each with what the one before has made; the kills make what they need themselves.
 """
 
-from __future__ import annotations
-
 import base64
 import codecs
 import json

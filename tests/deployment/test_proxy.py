@@ -1,7 +1,5 @@
 """The proxy of `compose.tls.yaml`: a real nginx under the settings that are shipped, before a server of the tests."""
 
-from __future__ import annotations
-
 import base64
 import http.client
 import os

@@ -1,8 +1,6 @@
 """Deliveries that should not be released as they are: a council's children that are missing, others' in their place, a
 file that nobody reads. Each holds the release before any charge, in a demonstration too."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from pathlib import Path

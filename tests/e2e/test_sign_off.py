@@ -1,7 +1,5 @@
 """An installation with people of its own: the commands, their exit statuses, and Dagster, from hold to publication."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

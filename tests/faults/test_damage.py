@@ -1,7 +1,5 @@
 """Files that are cut short, missing rights, a full disk, a ledger that cannot be used."""
 
-from __future__ import annotations
-
 import os
 import re
 import resource

@@ -6,8 +6,6 @@ correctly. The names are more unequal than England's, which favours the attacker
 out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import resources
 

@@ -5,8 +5,6 @@ The linkage is given the published number of children and estimates no size, sha
 therefore splits into parts that share no token, and each is linked as if it were alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

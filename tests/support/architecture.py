@@ -3,8 +3,6 @@
 `python -m tests.support.architecture` prints `docs/stages.svg`.
 """
 
-from __future__ import annotations
-
 import ast
 import html
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ Such a test is skipped with the reason given by `lacking`, and reasons are count
 READINESS_TEST_REQUIRE names the area (as `.ci/run` does), the test fails instead.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Generator

@@ -5,8 +5,6 @@ change to any test. A test names only the values that it is about. For a whole p
 independent of the pipeline and the synthetic generator, see `independent`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

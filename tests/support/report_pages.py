@@ -1,7 +1,5 @@
 """Checks of a report page: self-contained, readable by everyone, and as wide as a telephone."""
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 from xml.etree import ElementTree

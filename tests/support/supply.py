@@ -1,7 +1,5 @@
 """The scripts of `packaging/supply`, and the uv that they run."""
 
-from __future__ import annotations
-
 import importlib
 import shutil
 import subprocess

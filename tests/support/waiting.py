@@ -3,8 +3,6 @@
 At a load of 60 on two cores everything takes thirty times as long.
 """
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import time

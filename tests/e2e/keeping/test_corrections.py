@@ -3,8 +3,6 @@
 Rows of one delivery never meet the row keys of another, and nothing is made again that is up to date.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading
@@ -27,8 +25,6 @@ from assets.linkage.row_numbers import CannotExplain, explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
 from ndl_export.analyst_db import DATABASE_FILE
-from pipelines.dagster.executing import open_jobs
-from pipelines.dagster.instance import open_instance
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from pipelines.ending import RunStopped
@@ -294,28 +290,6 @@ def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Pla
     ]
     parents = CONFIDENTIAL["parents"].to_user_string()
     assert second[parents] == first[parents]
-
-
-def test_an_extract_that_is_found_unchanged_has_the_same_version(place: Place) -> None:
-    def versions() -> dict[str, str]:
-        with open_jobs(place.installation) as jobs:
-            jobs.intake(["leeds"], COHORT)
-        with open_instance(place.home) as opened:
-            events = {
-                source: opened.get_latest_materialization_event(dg.AssetKey(["restricted", source]))
-                for source in CONTRACTS
-            }
-        materialised = {source: event.asset_materialization for source, event in events.items() if event}
-        return {
-            source: (each.tags or {}).get("dagster/data_version", "") for source, each in materialised.items() if each
-        }
-
-    first = versions()
-    assert first["eyfsp"]
-    assert versions() == first
-    prepend(place.file("leeds/eyfsp"), NEWCOMER)
-    second = versions()
-    assert {key for key in first if second[key] != first[key]} == {"eyfsp"}
 
 
 def _tables(home: Home) -> list[object]:

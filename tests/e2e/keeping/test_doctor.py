@@ -1,7 +1,5 @@
 """Doctor names what a run would miss, each by a fault that is planted; settings are checked together."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import shutil

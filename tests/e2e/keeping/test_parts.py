@@ -3,8 +3,6 @@
 A withdrawn part's rows go, and what they replaced counts again; a child goes from every part, and none brings it back.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 from pathlib import Path

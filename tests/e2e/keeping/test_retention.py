@@ -1,7 +1,5 @@
 """What has had its time goes, what must stay stays, and nothing of an expired cohort is made again."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """`readiness synthesise`: from a bundle that stands alone, the same files each time, and rows that agree with it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """The real web server over a finished run: it loads without an error, explains itself, and leaks nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,15 +1,7 @@
 """The Dagster definitions as an operator loads them."""
 
-from __future__ import annotations
-
-import os
-import subprocess
-import sys
-import tomllib
-
 import dagster as dg
 import pytest
-import yaml
 
 from assets.home.installation import Installation
 from assets.linkage import assets as linkage_assets
@@ -17,15 +9,6 @@ from pipelines.dagster.instance import LOCATION, OF_LOCATION, REPOSITORY, place_
 from pipelines.definitions import build_definitions
 from privacy.doors import files
 from privacy.keys import KeyRing
-from tests.support import PROJECT
-from tests.support.architecture import modules
-
-
-def test_loads_without_a_warning() -> None:
-    environment = os.environ | {"PYTHONWARNINGS": "error::UserWarning,error::DeprecationWarning:__main__"}
-    command = [sys.executable, "-c", "import pipelines.definitions"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_graph_reads_like_the_process(installation: Installation) -> None:
@@ -61,18 +44,6 @@ def test_synthetic_children_and_returns_are_made_by_their_own_job_alone(
 def test_republish_cannot_measure(installation: Installation) -> None:
     job = build_definitions(installation).resolve_job_def("republish")
     assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
-
-
-def test_every_asset_explains_itself(installation: Installation) -> None:
-    for asset in build_definitions(installation).resolve_all_asset_specs():
-        assert asset.description, asset.key
-        assert asset.group_name != "default", asset.key
-        assert asset.owners, asset.key
-        assert asset.kinds, asset.key
-        assert "zone" in asset.tags, asset.key
-        if asset.group_name in ("intake", "linkage"):
-            assert {"dagster/column_lineage", "documentation"} <= set(asset.metadata), asset.key
-            assert all(column.description for column in asset.metadata["dagster/column_schema"].columns), asset.key
 
 
 def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -> None:
@@ -114,12 +85,6 @@ def test_the_links_say_which_councils_are_missing(installation: Installation, mo
 # --- Parts that Dagster does not promise to keep
 
 
-@pytest.mark.slow
-def test_few_modules_use_private_parts_of_dagster() -> None:
-    users = {module.name for module in modules() if any(name.startswith("dagster._") for name in module.imports())}
-    assert users == {f"pipelines.dagster.{name}" for name in ("in_containers", "in_place", "instance")}
-
-
 def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
     """The web server draws on its timeline the runs whose origin it knows, and lists a job's by the tag."""
 
@@ -133,11 +98,3 @@ def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
         assert run.remote_job_origin is not None
         assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
         assert run.status is dg.DagsterRunStatus.SUCCESS
-
-
-def test_workspace_and_project_name_the_same_location() -> None:
-    (entry,) = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
-    assert entry["python_module"]["location_name"] == LOCATION
-    assert project["dagster"]["code_location_name"] == LOCATION
-    assert project["dg"]["project"]["code_location_name"] == LOCATION

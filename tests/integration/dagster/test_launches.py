@@ -1,7 +1,5 @@
 """What whoever can open the UI may ask of Dagster, through its GraphQL: nothing that is a path, a key or a secret."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """`readiness metrics`: what Prometheus is told, read by Prometheus's own parser."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 The snippets of docs/reading-over-https.md run unchanged against a local web server that has the release directory.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

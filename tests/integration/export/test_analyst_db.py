@@ -1,8 +1,5 @@
 """The analyst database: what is in the file, what a person sees first, and how it replaces the one before."""
 
-from __future__ import annotations
-
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,32 +39,6 @@ def test_everything_has_a_comment(what: str, connection: duckdb.DuckDBPyConnecti
     described = "SELECT comment FROM duckdb_columns() WHERE schema_name = 'latest' AND table_name = 'gld_headline'"
     comments = {comment for (comment,) in connection.execute(described).fetchall()}
     assert {column.description for column in list_columns(TABLES["gld_headline"])} <= comments
-
-
-def test_every_table_has_a_primary_key_and_facts_point_to_their_release(connection: duckdb.DuckDBPyConnection) -> None:
-    tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
-    constraints = connection.execute(
-        "SELECT schema_name, table_name, constraint_type FROM duckdb_constraints()"
-    ).fetchall()
-    assert {(s, t) for s, t, kind in constraints if kind == "PRIMARY KEY"} == set(tables)
-    assert {t for s, t, kind in constraints if kind == "FOREIGN KEY" and s == "releases"} >= set(TABLES)
-
-
-def test_every_schema_is_named_where_an_analyst_starts_and_every_table_is_in_two(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
-    schemas: dict[str, set[str]] = {}
-    tables = "SELECT schema_name, table_name FROM duckdb_tables()"
-    for schema, name in connection.execute(
-        f"{tables} UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
-    ).fetchall():
-        schemas.setdefault(schema, set()).add(name)
-    assert schemas.keys() == {"releases", "latest", "dimension", "official", "help", "main"}
-    (start,) = connection.execute("SELECT string_agg(what || ' ' || try_this, ' ') FROM help.start").fetchall()[0]
-    assert all(f"{schema}." in start or f"'{schema}'" in start for schema in schemas.keys() - {"main"})
-    of_releases = {"release", "noise_covariance", "requests", "request_charges", "current"}
-    assert schemas["releases"] == {*of_releases, "gld_by_group", *TABLES}
-    assert schemas["latest"] == {"gld_by_group", *TABLES}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -219,10 +190,6 @@ def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def test_show_tables_lists_every_published_table_and_the_questions(reader: duckdb.DuckDBPyConnection) -> None:
-    assert {name for (name,) in reader.execute("SHOW TABLES").fetchall()} == {*TABLES, *QUESTIONS, "requests"}
-
-
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
 def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection) -> None:
     """Measured on all rows at once, the widest of each column together: none is shortened, no column left out. Which
@@ -265,38 +232,3 @@ def test_words_tell_every_row_from_every_other(view: str, reader: duckdb.DuckDBP
     """Two categories with one short name would make two rows that look the same."""
     keys = ", ".join(("area", "cohort", *SHORT[view].words))
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
-
-
-def test_a_group_as_shown_is_a_name_that_the_macros_take(reader: duckdb.DuckDBPyConnection) -> None:
-    groups = "SELECT DISTINCT child_group FROM gld_headline WHERE NOT contains(child_group, ',')"
-    known = "SELECT called FROM dimension.name WHERE kind = 'group'"
-    assert reader.execute(f"{groups} EXCEPT {known}").fetchall() == []
-    assert len(reader.execute(groups).fetchall()) > 15
-
-
-def test_flags_are_in_words(reader: duckdb.DuckDBPyConnection) -> None:
-    said = {flag for view in SHORT for (flag,) in reader.execute(f"SELECT DISTINCT flag FROM {view}").fetchall()}
-    assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent", "linkage"}
-    shown = reader.execute(
-        "SELECT count(*) FROM gld_headline WHERE (percent IS NULL) <> (flag = 'withheld')"
-    ).fetchall()
-    assert shown == [(0,)]
-
-
-def test_questions_answer_as_the_macros_do(reader: duckdb.DuckDBPyConnection) -> None:
-    ranked = reader.execute("SELECT area, percent, rank FROM councils_compared").fetchall()
-    macro = "SELECT area_name, gld_percent, concat(best_rank, ' to ', worst_rank) FROM gld_rank('Total')"
-    assert ranked == reader.execute(macro).fetchall()
-    far = reader.execute("SELECT area, points, children FROM distance_to_target").fetchall()
-    macro = "SELECT area_name, points_to_go, children_to_go FROM gld_to_target('Total')"
-    assert far == reader.execute(macro).fetchall()
-    target = reader.execute("SELECT DISTINCT target FROM distance_to_target").fetchall()
-    assert ("75% by 2028",) in target
-    assert all(re.fullmatch(r"\d+(\.\d+)?% by \d{4}", said) for (said,) in target)
-
-
-def test_views_answer_in_a_database_that_is_attached_beside_others(two_cohorts: Path) -> None:
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{two_cohorts / DATABASE_FILE}' AS readiness (READ_ONLY)")
-        for view in (*SHORT, *QUESTIONS):
-            assert connection.execute(f"SELECT count(*) > 0 FROM readiness.{view}").fetchall() == [(True,)]

@@ -1,7 +1,5 @@
 """The worked queries of the analyst database: each runs, and several are worked out anew from the Parquet files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sums that an analyst makes in the database (`gld_sum`), worked out anew from the files of the bundle."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from itertools import product

@@ -1,7 +1,5 @@
 """Files for Explore Education Statistics against its data screener and its checks of a bulk upload."""
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile

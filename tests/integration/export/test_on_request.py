@@ -3,8 +3,6 @@
 Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re
@@ -23,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
 from ndl_export.bundle.make import (
-    BUNDLE_FILES,
     CATALOGUE_FILES,
     TABLE_SUFFIXES,
     BundleRefused,
@@ -44,7 +41,6 @@ from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
-from tests.integration.export.test_verify import served
 from tests.support.daily import first
 from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
@@ -103,16 +99,6 @@ def supplement(
     return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
 
 
-@pytest.mark.slow
-def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
-    of_tables = {file for name in NAMES for file in files_of(name)}
-    others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
-    assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
-    assert verify(supplement).faults == ()
-    for suffix in ("zip", "tar"):
-        assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
-
-
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
     for found in (OnRequest.read(read_contents(supplement)), OnRequest.of_bundle(supplement)):
         assert found.tables == facts.on_request.tables
@@ -122,12 +108,6 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.of_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
-
-
-@pytest.mark.slow
-def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
-    with served(supplement.parent) as address:
-        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow
@@ -368,12 +348,6 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     assert OnRequest.list_table_names(files) == ()
 
 
-SENTENCE = (
-    "On request: A university asked for it on 20 November 2026. Purpose: To see whether reviews tell readiness apart in"
-    " deprived areas. First in release 2026.12.0"
-)
-
-
 @pytest.mark.slow
 def test_every_validator_takes_them(supplement: Path) -> None:
     package = run_validator("ckan", "ckan_faults.py", supplement)
@@ -402,21 +376,6 @@ def test_explore_education_statistics_takes_those_with_an_official_area(suppleme
     assert not [title for title in titles if set(title) & (ees_bulk.INVALID - {" "})]
     lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
     assert len(lines) == 1  # all councils together have no official geography
-
-
-@pytest.mark.slow
-def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
-    for name in ("README.md", "methodology.md"):
-        listed = (supplement / name).read_text().partition("## Tables on request")[2].partition("\n## ")[0]
-        assert all(f"| `{name}` |" in listed for name in NAMES)
-        assert "| A university, 20 November 2026: To see whether" in listed
-    dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
-    assert all(f"### `{name}`: " in dictionary for name in NAMES)
-    assert dictionary.count(f"{SENTENCE}.") == len(NAMES)
-    for name in (*CATALOGUE_FILES, "datapackage.json"):
-        assert name == "ukgov_dataset.json" or SENTENCE in (supplement / name).read_text()
-    assert pq.read_schema(supplement / f"{WAITS}.parquet").metadata[b"on_request"].decode() == SENTENCE
-    assert b"on_request" not in pq.read_schema(supplement / "gld_headline.parquet").metadata
 
 
 def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:

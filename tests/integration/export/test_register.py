@@ -1,7 +1,5 @@
 """The public register of requests: its file, its page, and what leads to it."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re
@@ -126,19 +124,6 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
         read_register(tmp_path)
 
 
-def test_the_page_lists_requests_by_their_outcome(published: Path) -> None:
-    found = sections(published)
-    assert list(found) == ["answered", "asked", "refused", "left"]
-    assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25" in found["answered"]
-    assert "It cost nothing" in found["answered"]
-    assert "Why it was refused: It asks what reviewed_by_sex says" in found["refused"]
-    (table,) = parse(page(published)).iter("tbody")
-    assert [[words(cell) for cell in row] for row in table] == [
-        ["2024/25", "child", "0.50000", "0.23500", "0.26500"],
-        ["2024/25", "response", "0.20000", "0.15000", "0.05000"],
-    ]
-
-
 def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     assert '<a href="requests.html">' in (published / "site" / "about.html").read_text(encoding="utf-8")
     assert "requests.html" not in (published / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
@@ -154,11 +139,6 @@ def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     assert link is not None
     assert link.get("href") == f"{ADDRESS}/2026.12.0/site/request-sen-by-meals.html"
     assert entries[1].findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
-
-
-def test_without_requests_nothing_links_to_it(release_dir: Path) -> None:
-    assert not (release_dir / "site" / "requests.html").exists()
-    assert not {"dct:relation", "foaf:page"} & catalogue(release_dir).keys()
 
 
 def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path, bundle: Path) -> None:

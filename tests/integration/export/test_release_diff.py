@@ -1,7 +1,5 @@
 """What `readiness diff` finds between two releases, and that the schema's version keeps to its rule."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,12 +1,9 @@
 """What stands beside the bundles: catalogue, feed, `latest`, `site`; and releases that are withdrawn."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json
 import shutil
-import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import announce_upcoming, read_published, refresh
+from ndl_export.bundle.release_directory import announce_upcoming, refresh
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.directory_files import (
-    NO_CALENDAR,
     NOTHING_ANNOUNCED,
     Announced,
     UnreadableWithdrawals,
     Upcoming,
-    Withdrawal,
     list_upcoming,
 )
 from ndl_export.facts.release_facts import Version
-from ndl_export.files.whole_files import format_json, write_whole
-from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
@@ -105,17 +98,6 @@ def test_every_release_is_a_dataset_of_one_series_in_order(two: Path) -> None:
     assert len(series["dct:temporal"]) == 1
 
 
-def test_the_feed_has_the_newest_release_first(two: Path) -> None:
-    root = ET.parse(two / "feed.xml").getroot()
-    assert root.findtext("a:updated", namespaces=ATOM) == "2026-12-03T00:00:00Z"
-    ids = [each.findtext("a:id", namespaces=ATOM) for each in entries(two)]
-    assert ids == [f"{ADDRESS}/{SECOND}", f"{ADDRESS}/{FIRST}"]
-    itself = root.find("a:link[@rel='self']", ATOM)
-    assert itself is not None
-    assert itself.get("href") == f"{ADDRESS}/feed.xml" == root.findtext("a:id", namespaces=ATOM)
-    assert NO_CALENDAR in (two / "site" / "about.html").read_text()
-
-
 COMING = [Announced("2027.06.0", dt.date(2027, 6, 24)), Announced("2027.12.0", None)]
 
 
@@ -163,26 +145,6 @@ def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_pa
     assert entries(directory)[0].findtext("a:updated", "", ATOM) == f"{later}T00:00:00Z"
     announce_upcoming(directory, [], later)
     assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path, whole = tmp_path / "feed.xml", {b"a" * 300_000, b"b" * 200_000}
-    write_whole(path, min(whole))
-    seen, done = set(), threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add(path.read_bytes())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for _ in range(20):
-        for content in whole:
-            write_whole(path, content)
-    done.set()
-    reader.join()
-    assert seen <= whole
-    assert [each.name for each in tmp_path.iterdir()] == ["feed.xml"]
 
 
 def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, taken_back: Path) -> None:
@@ -290,16 +252,6 @@ def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path,
     report = verify(own / SECOND)
     assert report.ok
     assert "withdrawn.json must list" in str(report)
-
-
-def test_markup_in_a_reason_is_text(two: Path) -> None:
-    releases = read_published(two)
-    odd = Withdrawal(SECOND, "2026-12-05", '<b>"R&D"</b> ]]> é')
-    marked = [releases[0], Published(SECOND, releases[1].record, odd)]
-    newest = ET.fromstring(build_feed(marked)).find("a:entry", ATOM)
-    assert newest is not None
-    assert odd.reason in newest.findtext("a:summary", "", ATOM)
-    assert json.loads(format_json(build_catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
 
 
 def test_the_validators_find_nothing_but_planted_faults(

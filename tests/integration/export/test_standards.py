@@ -3,8 +3,6 @@
 The validators run in environments of their own (`make validators`, which `make test` does first).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Statements of quality, disclosure and practice, and who makes them."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

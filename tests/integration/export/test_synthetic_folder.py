@@ -1,12 +1,9 @@
 """Synthetic children beside a release: signed, checked, listed by nothing as a release, and withdrawn with it."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import io
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +33,6 @@ from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import (
     CSV_FILE,
-    DICTIONARY_FILE,
     PARQUET_FILE,
     QUALITY_FILE,
     QUALITY_PAGE,
@@ -49,7 +45,7 @@ from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
 from tests.support.export.bundles import resign
 from tests.support.export.standard_validators import run_validator
-from tests.support.export.synthetic import CATEGORIES, NOTICE, of_bundle
+from tests.support.export.synthetic import NOTICE, of_bundle
 
 VERSION = "2026.11.0"
 
@@ -219,35 +215,3 @@ def test_every_file_says_that_it_is_synthetic(files: dict[str, bytes]) -> None:
     for page in (STATEMENT_FILE, QUALITY_FILE):
         assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
     assert f"<strong>{NOTICE} {WARNING}</strong>" in files[QUALITY_PAGE].decode()
-
-
-def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(
-    files: dict[str, bytes], made: SyntheticChildren
-) -> None:
-    descriptor = json.loads(files["datapackage.json"])
-    assert descriptor["sources"][0]["path"] == made.release["homepage"]
-    assert (descriptor["release"], descriptor["release_sha256sums"]) == (VERSION, made.release_sums)
-    assert (descriptor["seed"], descriptor["cohort"], descriptor["licenses"]) == (7, "202425", made.release["licenses"])
-    by_path = {each["path"]: each for each in descriptor["resources"]}
-    assert {path: each["bytes"] for path, each in by_path.items()} == {
-        name: len(content) for name, content in files.items() if name != "datapackage.json"
-    }
-    fields = {each["name"]: each for each in by_path[CSV_FILE]["schema"]["fields"]}
-    assert list(fields) == [FIRST_COLUMN, "cohort", *CATEGORIES]
-    lines = list(csv.DictReader(io.StringIO(files[DICTIONARY_FILE].decode())))
-    categories = [line["category"] for line in lines if line["column"] == "gld"]
-    assert categories == fields["gld"]["constraints"]["enum"] == ["Yes", "No"]
-
-
-def test_statement_and_quality_page_give_what_was_measured_and_what_is_lost(
-    files: dict[str, bytes], made: SyntheticChildren
-) -> None:
-    statement, quality = (" ".join(files[name].decode().split()) for name in (STATEMENT_FILE, QUALITY_FILE))
-    for said in ("release 2026.11.0", made.release_sums, "| seed | 7 |", "mbi 2.0.0", "linkage_agreement"):
-        assert said in statement
-    for said in ("| 411 | 407 | 0.2 | 1.0 | 1.2 |", "| 27 | 0.6 | 3.1 | 0.6 |", *made.outside):
-        assert said in quality
-    assert re.search(r"Children at the expected level in 17 goals *\| 62\.9% *\| 62\.5% to 63\.3% *\| 41\.2%", quality)
-    assert re.search(r"Measured on \d+ \w+ 20\d\d", quality)
-    assert "http" not in files[QUALITY_PAGE].decode().partition("<body>")[2]
-    assert "These have not" not in build_synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()

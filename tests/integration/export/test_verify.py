@@ -1,7 +1,5 @@
 """Bundles that were tampered with, damaged or badly made are found out, in a folder, an archive or behind a URL."""
 
-from __future__ import annotations
-
 import functools
 import io
 import struct

@@ -1,7 +1,5 @@
 """Withdrawals: readers are told of one where named people have signed it, and then always."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The workbook: the checklist for accessible spreadsheets, and what is in its cells."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import subprocess

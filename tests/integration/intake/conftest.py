@@ -1,7 +1,5 @@
 """A desk that ingests extracts, and a landing folder for the readers alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

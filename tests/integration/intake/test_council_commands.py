@@ -1,11 +1,7 @@
 """`readiness council`: drafts and checks of council files are right, and disclose no identifier."""
 
-from __future__ import annotations
-
 import gzip
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -156,15 +152,6 @@ def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: 
     assert desk.kept(council="bradford", columns=tokens) == expected
 
 
-@pytest.mark.slow
-def test_a_sample_in_contract_form_needs_no_file(readiness: Run, tmp_path: Path) -> None:
-    sample = _write(tmp_path / "eyfsp.csv", _children())
-    out = tmp_path / "bradford.yaml"
-    result = readiness("new", "bradford", "--sample", sample, "--out", out)
-    assert "eyfsp: the sample is in contract form; no council file is needed" in result.output
-    assert not out.exists()
-
-
 @pytest.fixture
 def council_yaml(tmp_path: Path) -> Callable[[str], Path]:
     def write(content: str) -> Path:
@@ -261,17 +248,6 @@ def test_a_file_without_headings_shows_nothing_of_its_first_row(readiness: Run, 
 
 
 @pytest.mark.slow
-def test_mistakes_of_the_file_are_all_named(readiness: Run, council_yaml: Callable[[str], Path]) -> None:
-    path = council_yaml("    delimiter: ab\n    columns: {upnn: X}\n")
-    result = readiness("check", path, exit_code=1)
-    assert "2 things to change" in result.output
-    assert "bradford.yaml:4:16: " in result.output
-    assert "bradford.yaml:5:15: " in result.output
-    found = json.loads(readiness("check", path, "--json", exit_code=1).stdout)
-    assert [problem["line"] for problem in found["problems"]] == [4, 5]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -297,13 +273,6 @@ def test_what_new_cannot_do_is_said(readiness: Run, tmp_path: Path, arguments: t
 def test_any_text_of_a_sample_reads_back_from_a_draft(text: str) -> None:
     written = f"a: {{from: {format_scalar(text)}, b: [{format_scalar(text)}, c]}}   # {format_scalar(text)}\n"
     assert yaml.load(written, yaml.BaseLoader) == {"a": {"from": text, "b": [text, "c"]}}
-
-
-@pytest.mark.slow
-def test_help_needs_no_heavy_import() -> None:
-    heavy = "{'duckdb', 'pyarrow', 'pandas', 'dagster', 'great_expectations'}"
-    code = f"import sys, pipelines.cli; sys.exit(bool({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 Row = dict[str, str]

@@ -1,7 +1,5 @@
 """Council files: the eight are sound, every mistake is reported with its line, derived columns read as any other."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An extract in parts: put together by what identifies a record, whatever parts are called and whenever they come."""
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 

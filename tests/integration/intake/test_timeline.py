@@ -1,7 +1,5 @@
 """What is in, due and late for cohorts from birth to Reception."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """How well the records of linked children agree, observed while they are linked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

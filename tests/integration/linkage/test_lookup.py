@@ -1,7 +1,5 @@
 """Pairs found by sorting are those that a join of the conditions gives, and weigh what Splink gives each alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

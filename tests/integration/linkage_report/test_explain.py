@@ -1,7 +1,5 @@
 """Two rows and what became of them: each reason on a pair or two, the command, and the links by row number."""
 
-from __future__ import annotations
-
 import json
 import stat
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The facts of the report, each against what it counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

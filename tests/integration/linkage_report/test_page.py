@@ -1,7 +1,5 @@
 """The page: made as the quality reports are, and without a token, a child or a row."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

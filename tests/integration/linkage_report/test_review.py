@@ -1,7 +1,5 @@
 """The clerical review of a linked cohort: the sample, the sheets of the services, and decisions taken in again."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import io

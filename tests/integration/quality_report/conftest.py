@@ -1,7 +1,5 @@
 """Deliveries as the real intake makes them, from small extracts of Leeds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

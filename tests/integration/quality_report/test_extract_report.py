@@ -1,7 +1,5 @@
 """What a report says about an extract, and what it may never say."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -90,25 +88,6 @@ def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text)
     assert report["findings"][0]["columns"] == [{"column": "com_e01", "heading": "EYFSP E01"}]
     assert {entry["heading"] for entry in report["identifiers"] if entry["column"] == "upn"} == {"Pupil UPN"}
     assert "EYFSP E01 <code" in render(report)
-
-
-def test_checks_of_the_whole_file(report: Report) -> None:
-    sound = report(*[{"la_code": "380"}] * 60, council="bradford")
-    assert (sound["outcome"], sound["findings"], sound["failed_checks"]) == ("taken", [], [])
-    assert "Nothing. Every row passed every rule." in render(sound)
-    assert sum(entry["times"] for entry in sound["passed_checks"]) > len(GOALS)
-    thin = report(*[{"la_code": "380", "sex": ""}] * 12, *[{"la_code": "380"}] * 48, council="bradford")
-    (check,) = thin["failed_checks"]
-    assert (check["column"], check["severity"]) == ("sex", "warning")
-    thin["failed_checks"] = [check | {"heading": "Gender", "sentence": "sex is thin.", "rows": 12}]
-    assert "The whole file: Gender (sex) is thin (12 rows)." in render(thin)
-
-
-def test_only_the_first_hundred_rows_are_named(report: Report) -> None:
-    found = report(*[{"postcode": ""}] * 130)
-    (finding,) = found["findings"]
-    assert (finding["row_numbers"], finding["more_rows"]) == ("1-100", 30)
-    assert "1-100 and 30 rows more" in render(found)
 
 
 def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:

@@ -1,7 +1,5 @@
 """`readiness plan`: in brief, of one council, whole, as JSON; and whether the share asked for fits the budget."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

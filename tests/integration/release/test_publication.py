@@ -1,7 +1,5 @@
 """The day that a release carries, and which releases are announced after it."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path

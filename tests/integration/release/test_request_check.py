@@ -1,7 +1,5 @@
 """`readiness request`: what answers a request, from public facts alone, before anything is spent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
@@ -39,7 +37,6 @@ from tests.support import PROJECT
 from tests.support.release.homes import COHORT, VERSION
 from tests.support.release.sizes import known, noisy_counts
 
-EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
 
 WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yaml")

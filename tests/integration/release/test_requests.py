@@ -1,7 +1,5 @@
 """Tables on request: asked, signed, charged once, published beside all others and estimated with them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Releases of several cohorts: what was measured once is used again, and each cohort pays for itself alone."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re

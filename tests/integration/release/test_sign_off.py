@@ -1,7 +1,5 @@
 """A release waits for people at both points: nothing is charged before, and nothing of it is where readers look."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """At the sender: the right file opens into a table and a page, any other is refused with a clear sentence."""
 
-from __future__ import annotations
-
 import csv
 import html
 import json

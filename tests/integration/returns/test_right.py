@@ -1,7 +1,5 @@
 """How right the returned facts are, where the truth is known: two generators, and pairs of children that may be one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

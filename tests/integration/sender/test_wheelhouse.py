@@ -1,7 +1,5 @@
 """The archive for councils on Windows: what it is made of, and that it installs and works without a network."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -84,18 +82,6 @@ def test_every_file_is_pinned_by_its_hash(archive: Path) -> None:
     wheels = [name for name in contents if name.startswith("wheels/")]
     assert len(wheels) == len(required.splitlines()) == len(pinned("3.12")) + 1
     assert all(f"--hash=sha256:{sums[name]}" in required for name in wheels)
-
-
-def test_what_is_read_on_windows_is_written_for_it(archive: Path) -> None:
-    packed = zipfile.ZipFile(archive)
-    for name in ("install.cmd", "README.txt", "requirements.txt"):
-        content = packed.read(f"{archive.stem}/{name}")
-        assert content.isascii()
-        assert content.count(b"\r\n") == content.count(b"\n") > 0
-        assert not re.search(rb"@[A-Z]+@", content)
-    readme = packed.read(f"{archive.stem}/README.txt").decode()
-    assert f"certutil -hashfile {archive.name} SHA256" in readme
-    assert "py -3.12 -m venv" in packed.read(f"{archive.stem}/install.cmd").decode()
 
 
 def test_the_script_quotes_every_path() -> None:

@@ -1,7 +1,5 @@
 """The documents of a bundle as pages: all that they say, nothing that a browser would run or fetch."""
 
-from __future__ import annotations
-
 import csv
 import re
 

@@ -1,7 +1,5 @@
 """Pages of tables on request: the published figures and no others, wherever readers come from."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
 from pathlib import Path

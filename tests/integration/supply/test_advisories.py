@@ -1,7 +1,5 @@
 """Known vulnerabilities: they are found, by the real uv asking a stand-in for OSV, and silence is no answer."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import os

@@ -1,7 +1,5 @@
 """Licences of what is shipped: all are known, in SPDX, and allowed."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Generated extracts conform to the contracts and the councils' dialects, and the truth matches them row for row."""
 
-from __future__ import annotations
-
 import gzip
 import io
 from collections.abc import Iterator

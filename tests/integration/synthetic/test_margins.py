@@ -1,7 +1,5 @@
 """The true children have the published margins."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Noise is drawn once for one charge, through every crash, retry and race."""
 
-from __future__ import annotations
-
 import ctypes
 import multiprocessing
 import os

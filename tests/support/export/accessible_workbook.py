@@ -6,8 +6,6 @@ checked by people: spelling and grammar, an office program's accessibility check
 whether names and titles are meaningful.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile

@@ -1,7 +1,5 @@
 """Questions to the analyst database, and what the published tables say about them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

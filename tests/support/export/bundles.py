@@ -1,7 +1,5 @@
 """Releases with made-up figures, written once for all tests that only read them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from functools import partial

@@ -4,8 +4,6 @@ From its source (dfe-analytical-services/explore-education-statistics, `ReleaseD
 and `DataSetValidator.ValidateBulkDataZipIndexFile`), with the same codes, as far as they do not need its database.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile

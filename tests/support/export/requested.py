@@ -1,7 +1,5 @@
 """Made-up releases with tables on request: some measured later, some that needed no measurement."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

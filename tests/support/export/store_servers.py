@@ -1,7 +1,5 @@
 """Servers started for tests: rclone's S3 and web servers, and Azurite, Microsoft's emulator of Azure storage."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

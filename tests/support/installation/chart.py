@@ -1,7 +1,5 @@
 """The chart as rendered by Helm, and the messages of Kubernetes' schemas about manifests (`make validators`)."""
 
-from __future__ import annotations
-
 import functools
 import json
 import subprocess

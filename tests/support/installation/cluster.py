@@ -1,8 +1,6 @@
 """The part of a Kubernetes API that Dagster's run launcher uses: it accepts and returns Jobs, enforces roles, and
 starts nothing."""
 
-from __future__ import annotations
-
 import json
 import re
 import threading

@@ -1,7 +1,5 @@
 """An empty installation, a webhook, and the command in a separate process, as people type it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

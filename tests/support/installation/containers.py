@@ -1,7 +1,5 @@
 """The deployment in docs/deployment.md: runs its commands as written there, in the test's own folders and engine."""
 
-from __future__ import annotations
-
 import os
 import random
 import re

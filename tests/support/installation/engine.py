@@ -1,7 +1,5 @@
 """A container engine (Podman or Docker) for one test, which can simulate a power cut."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Dagster's GraphQL in this process, with the rights of anyone who can open the UI, for a test's own installation."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Iterator, Mapping

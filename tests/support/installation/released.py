@@ -1,7 +1,5 @@
 """A home folder with an ingested, linked and released cohort, and one child planted in three extracts."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Dagster's web server and daemon for an installation, in separate processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

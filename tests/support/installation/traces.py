@@ -1,7 +1,5 @@
 """Searches every file below a folder for a child: raw bytes, decoded tables and databases."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 import struct

@@ -4,8 +4,6 @@ Every row is about a planted child. A case has good rows around its bad one; `ke
 numbers, and `stops` is text that the message must contain.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence

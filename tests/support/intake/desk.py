@@ -1,7 +1,5 @@
 """An intake of a temporary landing folder, and the text of valid extracts for tests to break."""
 
-from __future__ import annotations
-
 import gzip
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Writes a table as a file of each format, and reads a landed file with only the readers."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

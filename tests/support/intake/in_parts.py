@@ -1,7 +1,5 @@
 """Leeds' EYFS Profile, which comes in parts, with a landing folder, a home folder and keys."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

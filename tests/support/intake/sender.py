@@ -1,7 +1,5 @@
 """A sender with its keys, and the pipeline that ingests its files."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A cell is a text, number, boolean, date, None (empty), `Error` or `Formula`.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import io
 import struct

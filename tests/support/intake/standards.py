@@ -3,8 +3,6 @@
 Each writer takes rows under contract names; `children` and `reviews` are some with the oddities of real ones.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path

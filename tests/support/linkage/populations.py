@@ -1,7 +1,5 @@
 """Small populations with known true links, some hard to link, and fixtures that tokenise and link them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Vectorised and determined by a seed. `extracts(children)` returns clear-text fra
 `child` (the truth) and `row_key`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,8 +1,6 @@
 """Accuracy of a release: made-up child tables in the published sizes, and the errors of GLD rates by council and
 characteristic in the release, with one query per table, and in the model."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The two ledger backends with one interface, so that every rule is tested on both."""
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from dataclasses import astuple, fields

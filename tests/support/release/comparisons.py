@@ -1,7 +1,5 @@
 """Simulated releases of one group's rates by council, compared by the macros of the analyst database."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """Families of tables and synthetic child tables shared by tests."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Homes with confidential tables drawn at random from the public domains, ready for release by the real path."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict

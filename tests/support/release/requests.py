@@ -1,7 +1,5 @@
 """Requests for tables, and releases that answer them, made as by the assets."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any

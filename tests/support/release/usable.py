@@ -1,8 +1,6 @@
 """Shares of published rates that are usable and whose interval contains the truth, for made-up tables of the expected
 sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ There are two independent generators: `readiness synth`, and the linkage's stres
 errors. Extracts go through intake, linkage, agreements and sealed files.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 from collections.abc import Collection, Mapping, Sequence

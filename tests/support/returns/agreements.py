@@ -1,7 +1,5 @@
 """Sharing agreements for tests, written to files as a council would."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

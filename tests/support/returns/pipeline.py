@@ -1,7 +1,5 @@
 """An installation with agreements, and the keys of the recipients of returns."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import json

@@ -1,7 +1,5 @@
 """Checks that apply to every page of every release."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Strict parser of a page into a tree of elements: every element must be closed, in order."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 from xml.etree.ElementTree import Element, TreeBuilder
 

@@ -1,7 +1,5 @@
 """Releases with made-up figures and their pages: complete, with missing records, of one council, and of two cohorts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Exit statuses that a scheduler can tell apart, for every command, in one place."""
 
-from __future__ import annotations
-
 import re
 
 import click

@@ -1,7 +1,5 @@
 """What takes long says what it is at, on standard error; what is quick says nothing. The clock is the tests' own."""
 
-from __future__ import annotations
-
 import io
 import re
 import socket
@@ -23,7 +21,6 @@ from pipelines import run
 from pipelines.cli import main
 from pipelines.commands import console
 from pipelines.commands.console import show_progress
-from pipelines.commands.runs import announce
 from pipelines.ending import Ending
 
 LONGEST_SILENCE = 10.0
@@ -67,13 +64,6 @@ def silences(said: str, until: float) -> Iterator[float]:
     return (after - before for before, after in pairwise(times))
 
 
-def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock(work_takes=1.9)
-    with clock.at_work("Counting"):
-        clock.over.wait()
-    assert capsys.readouterr() == ("", "")
-
-
 @pytest.mark.parametrize("terminal", [False, True])
 def test_nobody_waits_ten_seconds_for_a_sign(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     """117 seconds of silence were measured. Work that prints lines itself has lines on a terminal too."""
@@ -83,14 +73,6 @@ def test_nobody_waits_ten_seconds_for_a_sign(monkeypatch: pytest.MonkeyPatch, te
         clock.over.wait()
     assert said.getvalue().startswith("Counting: 2 s\nCounting: 7 s\n")
     assert max(silences(said.getvalue(), 117)) < LONGEST_SILENCE
-
-
-def test_on_a_terminal_it_is_one_line_which_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, clock = Terminal(), Clock(work_takes=20)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with clock.at_work("Counting"):
-        clock.over.wait()
-    assert re.fullmatch(r"(\rCounting: \d+ s){19}\r\x1b\[K", terminal.getvalue())
 
 
 def test_every_step_of_a_run_gives_signs_of_life(
@@ -115,23 +97,6 @@ def test_every_step_of_a_run_gives_signs_of_life(
     for title, clock in clocks.items():
         own = "".join(line for line in said.err.splitlines(keepends=True) if line.startswith(f"      {title}: "))
         assert max(silences(own, clock.ends)) < LONGEST_SILENCE
-
-
-def test_the_address_is_printed_once_something_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    """However slow the start is: here after some minutes of looking."""
-    answers = iter([*[False] * 1000, True])
-    pauses: list[float] = []
-
-    def pause(seconds: float) -> None:
-        assert capsys.readouterr().out == "", "nothing listens yet"
-        pauses.append(seconds)
-
-    announce("http://127.0.0.1:3000", lambda: next(answers), lambda: True, pause)
-    assert capsys.readouterr().out == "http://127.0.0.1:3000\n"
-    assert len(pauses) == 1000
-    running = iter([True, True, False])
-    announce("http://127.0.0.1:3000", lambda: False, lambda: next(running), lambda _: None)
-    assert capsys.readouterr().out == "", "Dagster has ended"
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """What docs/tables-on-request.md says that its requests cost, and with what accuracy."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
 
 from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at, plan_requests
-from assets.release.requests.request import Request, read_requests, request_of
+from assets.release.requests.request import Request, read_requests
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import combine_plans
 from privacy.release.policy import load_policy
@@ -57,21 +55,3 @@ def test_all_together_cost_what_the_page_says() -> None:
     cost = together["pupil"].rho
     assert f"rho {cost:.5f} for a child, so that they leave {left['child'] - cost:.5f}" in WORDS
     assert together["parents"].rho <= left["response"]
-
-
-def test_small_groups_by_council_take_more_than_a_cohort_has_left() -> None:
-    wanted = next(each for each in REQUESTS if each.name == "gld_by_ethnic_group_and_fsm")
-    most = {"half_width_points": 5.0, "share_of_rates": 0.55}
-    by_council = request_of(wanted.document() | {"accuracy": most, "geography": "councils"})
-    assert "55% of the percentages within 5 points would take more than a cohort has left" in WORDS
-    account = POLICY.accounts["child"]
-    assert not expected_at(account.cap_rho - sum(account.split.values()), by_council).meets(by_council)
-
-
-def test_half_the_width_costs_four_to_six_times_as_much() -> None:
-    wanted = next(each for each in REQUESTS if each.name == "waiting_time_by_send")
-    finer = request_of(wanted.document() | {"accuracy": wanted.accuracy.model_dump() | {"half_width_points": 2.5}})
-    rho = float(ROWS[wanted.name][0])
-    assert "Half the width costs four to six times as much" in WORDS
-    assert not expected_at(4 * rho, finer).meets(finer)
-    assert expected_at(6 * rho, finer).meets(finer)

@@ -1,7 +1,5 @@
 """Official figures: one of each, from the more exact source, and the sources agree where two have the same."""
 
-from __future__ import annotations
-
 import pytest
 
 from ndl_export.facts.official import read_official_figures, read_official_reviews

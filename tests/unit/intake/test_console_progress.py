@@ -1,7 +1,5 @@
 """What an intake tells on the console."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Memory: a linkage that would take more than there is does not start, and one that runs out says so."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Figures of an attribute that is recorded wrongly at known rates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The policy file is the only place where a budget or a threshold is set, and a file that errs is refused."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 

@@ -1,7 +1,5 @@
 """Synthetic rows: what they are drawn from, what they can never be, and that they keep the marginals."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Repaired rows: every rate that can be reached lies in its interval, few rows change, and what cannot be stays so."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

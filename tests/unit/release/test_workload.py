@@ -1,7 +1,5 @@
 """Declarations that contradict themselves are refused, with a message that names what is wrong."""
 
-from __future__ import annotations
-
 import pytest
 
 from privacy.release.workload import (

@@ -1,7 +1,5 @@
 """The page kit: what it escapes, what it leaves alone, and that it never makes up a value."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from xml.etree import ElementTree

@@ -1,7 +1,5 @@
 """The profile counts what is there, in groups that the data have no say in."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Published figures are the council's own where there are any, of the nearest year, and complete."""
 
-from __future__ import annotations
-
 import pytest
 
 from sources.reference import published_figures as published

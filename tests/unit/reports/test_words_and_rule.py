@@ -1,7 +1,5 @@
 """Words of a report, and the rule of when a difference is worth a look."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Slips are the slips they claim to be."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
