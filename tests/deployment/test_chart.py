@@ -59,17 +59,6 @@ def test_helm_and_kubernetes_accept_the_chart() -> None:
     assert levels == {"restricted"}
 
 
-def test_values_of_an_installation_are_checked() -> None:
-    assert chart.lint(postgresql={"hots": "db.example.org"}) != []
-    assert chart.lint(postgresql={"port": "5432"}) != []
-    own = {"image": {"pullSecrets": [{"name": "registry"}]}, "postgresql": {"host": "db.example.org"}}
-    assert chart.lint(**own) == []
-    assert chart.faults(chart.rendered(**own)) == {}
-    assert {str(pod["imagePullSecrets"]) for pod in chart.pods(chart.rendered(**own)).values()} == {
-        "[{'name': 'registry'}]"
-    }
-
-
 def test_every_pod_is_restricted_and_only_dagsters_own_may_ask_kubernetes() -> None:
     pods = chart.pods(chart.rendered())
     assert {name: wrong for name, pod in pods.items() if (wrong := chart.not_restricted(pod))} == {}

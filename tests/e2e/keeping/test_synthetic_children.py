@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +112,3 @@ def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released:
     (folder / CSV_FILE).write_bytes(b"another file")
     done = run(main, ["recompute", str(folder)])
     assert (done.exit_code, CSV_FILE in done.stderr) == (1, True)
-
-
-def test_without_the_library_it_is_said_and_nothing_is_written(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "mbi", None)
-    done = synthesise(bundle, tmp_path / "out")
-    assert (done.exit_code, "uv sync --inexact --extra synthetic" in done.stderr) == (1, True)
-    assert list(tmp_path.iterdir()) == []

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -18,9 +16,7 @@ from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
-from ndl_export.tables.schema import SYMBOLS, list_columns
-from sources.reference.goals import GOALS
-from sources.reference.places import PILOT, get_place
+from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts
 
@@ -52,21 +48,6 @@ def test_tables_hold_all_releases_and_views_the_newest(
     assert sorted(map(str, latest.to_pylist())) == sorted(map(str, tables[name].to_pylist()))
 
 
-def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection) -> None:
-    def sorted_by_duckdb(column: str, table: str, condition: str) -> list[str]:
-        query = f"SELECT DISTINCT {column} FROM latest.{table} WHERE {condition} ORDER BY {column}"
-        return [value for (value,) in connection.execute(query).fetchall()]
-
-    quintiles = sorted_by_duckdb("breakdown", "gld_headline", "breakdown_topic = 'IMD quintile'")
-    assert [name[:10] for name in quintiles] == [f"Quintile {n}" for n in range(1, 6)]
-    waits = sorted_by_duckdb("answer", "parent_experience", "question = 'Length of wait'")
-    assert waits == [
-        *("Under 4 weeks", "4 to 12 weeks", "13 to 18 weeks", "Over 18 weeks"),
-        *("Not applicable", "Not answered"),
-    ]
-    assert sorted_by_duckdb("early_learning_goal", "early_learning_goals", "true") == list(GOALS.values())
-
-
 def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckDBPyConnection) -> None:
     for name, table in TABLES.items():
         filters = [f.name for f in table.filters]
@@ -85,36 +66,6 @@ def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckD
         for key, dimension in (("area_code", "area"), ("time_period", "cohort")):
             query = f"SELECT {key} FROM releases.{name} EXCEPT SELECT {key} FROM dimension.{dimension}"
             assert connection.execute(query).fetchall() == []
-
-
-def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnection) -> None:
-    areas = connection.execute("SELECT council, area_code, area_name, old_la_code FROM dimension.area").fetchall()
-    known = {(c, get_place(c).new_la_code, get_place(c).la_name, get_place(c).old_la_code) for c in PILOT}
-    assert {row for row in areas if row[0]} == known
-    assert (
-        dict(connection.execute("SELECT code, early_learning_goal FROM dimension.early_learning_goal").fetchall())
-        == GOALS
-    )
-    flags = connection.execute("SELECT flag, meaning, stands_in, is_shown FROM dimension.flag").fetchall()
-    assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
-    assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
-    assert [flag for flag, _, _, shown in flags if shown] == ["u", "linkage", "b"]
-    members = "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND family = 'pupil'"
-    assert connection.execute(members).fetchall() == [(2 * 6,)]
-
-
-@pytest.mark.slow
-def test_a_category_that_only_an_older_release_has_is_kept(two_releases: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "2026.11.0"
-    subprocess.run(["cp", "-r", two_releases / "2026.11.0", folder], check=True)
-    path = folder / "gld_headline.parquet"
-    data = pq.read_table(path)
-    renamed = pc.replace_substring_regex(data["sex"], "^Male", "Not recorded").cast(pa.string())
-    pq.write_table(data.set_column(data.column_names.index("sex"), data.schema.field("sex"), renamed), path)
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as reader:
-        found = reader.execute("SELECT DISTINCT sex FROM latest.gld_headline ORDER BY sex").fetchall()
-        assert found == [("Total",), ("Female",), ("Not recorded",)]
-        assert ("Not recorded",) in reader.execute("SELECT sex FROM dimension.sex").fetchall()
 
 
 def _left_behind(directory: Path) -> list[Path]:

@@ -106,28 +106,6 @@ def test_names_that_people_use_are_understood(
     assert row["in_words"].startswith(f"{shown}, 2024/25: ")
 
 
-@pytest.mark.parametrize("called", ["FSM", "send", "EAL"])
-def test_a_name_of_both_is_a_characteristic_where_groups_are_listed_and_a_group_where_one_is_asked_for(
-    called: str, reader: duckdb.DuckDBPyConnection
-) -> None:
-    by_group = "SELECT DISTINCT child_group FROM gld_over_time('Leeds', '{}')"
-    assert len(reader.execute(by_group.format(called)).fetchall()) == 1
-    assert (len(answer(reader, f"FROM gld_rate('Leeds', '{called}')")) > 1) == (called != "EAL")
-
-
-def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
-    for called, table, column, fixed in (
-        ("sex", "gld_headline", "sex", {"breakdown": "Total"}),
-        ("ASQ-3", "readiness_pathway", "asq3_outcome", {"fsm_eligibility": "Total"}),
-        ("seen by", "joined_dots", "seen_by", {"concern_by": "Total"}),
-        ("entitlement", "funded_entitlement", "two_year_old_entitlement", {"fsm_eligibility": "Total"}),
-    ):
-        found = answer(reader, f"FROM gld_rate('st helens', '{called}')")
-        rows = published(tables, table, la_name="St. Helens", **fixed)
-        expected = {row[column]: row["gld_children_percent"] for row in rows if row[column] != "Total"}
-        assert {row["child_group"]: row["gld_percent"] for row in found} == expected
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [

@@ -69,32 +69,6 @@ def test_wide_tables_hold_every_release_and_views_the_newest_that_has_them(
         assert sorted(map(str, latest.to_pylist())) == sorted(map(str, file.to_pylist()))
 
 
-def test_the_short_view_has_its_columns_figure_interval_and_flag_in_words(reader: duckdb.DuckDBPyConnection) -> None:
-    shown = reader.sql("SELECT * FROM sen_by_meals")
-    assert shown.columns == [
-        *("area", "cohort", "order", "meals", "sex", "children", "percent", "lower", "upper", "flag"),
-    ]
-    assert reader.sql("FROM reviewed_by_sex").columns == [
-        *("area", "cohort", "sex", "children", "percent", "lower", "upper", "flag"),
-    ]
-    narrow = 'SELECT area, "order", meals, sex, children, percent FROM sen_by_meals'
-    wide = (
-        "SELECT area_name, in_short('Child''s SEN provision', \"order\"), meals::VARCHAR, in_short('Sex', sex),"
-        " children_count, gld_children_percent FROM latest.sen_by_meals"
-    )
-    assert sorted(map(str, reader.execute(narrow).fetchall())) == sorted(map(str, reader.execute(wide).fetchall()))
-    assert {flag for (flag,) in reader.execute("SELECT DISTINCT flag FROM sen_by_meals").fetchall()} <= {
-        *(None, "unreliable", "withheld")
-    }
-    [(lower,)] = reader.execute(
-        "SELECT count(*) FROM sen_by_meals WHERE NOT percent BETWEEN lower AND upper"
-    ).fetchall()
-    assert lower == 0
-    assert reader.execute("SELECT count(*) FROM sen_by_meals WHERE area = 'LEEDS'").fetchall() == [(36,)]
-    listed = {name for (name,) in reader.execute("SHOW TABLES").fetchall()}
-    assert {"requests", SEN.name, REVIEWS.name, "gld_headline"} <= listed
-
-
 def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.DuckDBPyConnection) -> None:
     found = reader.sql("SELECT * REPLACE (asked_on::VARCHAR AS asked_on) FROM requests").to_arrow_table().to_pylist()
     assert [row["name"] for row in found] == [REVIEWS.name, SEN.name]
@@ -118,23 +92,6 @@ def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.Duc
     assert reader.execute(listed).fetchall() == [("pupil", ["order", "meals", "sex"])]
     measures = reader.execute("SELECT measure FROM dimension.measure WHERE table_name = 'sen_by_meals'").fetchall()
     assert [name for (name,) in measures] == [measure.name for measure in SEN.table.measures]
-
-
-@pytest.mark.slow
-def test_a_group_that_only_a_requested_table_has_is_refused_by_telling_where_it_is(
-    reader: duckdb.DuckDBPyConnection, two_releases: Path
-) -> None:
-    with pytest.raises(duckdb.Error, match="Groups of tables on request have views of their own: FROM requests"):
-        reader.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
-    with pytest.raises(duckdb.Error, match="No area is called") as refused:
-        reader.execute("FROM gld_rate('Camelot', 'FSM')").fetchall()
-    assert "on request" not in str(refused.value)
-    with (
-        duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as none,
-        pytest.raises(duckdb.Error, match="No characteristic or group is called") as refused,
-    ):
-        none.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
-    assert "on request" not in str(refused.value)
 
 
 OWN = "WHERE NOT internal AND database_name = current_database()"

@@ -1,6 +1,5 @@
 """Comparison of a release with earlier ones: figures that moved, and figures that further counts made more precise."""
 
-import csv
 import json
 import math
 import shutil
@@ -192,19 +191,6 @@ def releases(
     made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
     write_bundle(directory, facts, made, signing_key)
     return directory
-
-
-def test_the_changelog_says_which_tables_came_and_how_much_sharper_figures_are(releases: Path) -> None:
-    page = (releases / SUPPLEMENT / "changelog.md").read_text()
-    assert f"- Tables on request: new: {TOGETHER}, {LINKED}, {WAITS}.\n" in page
-    assert "epsilon 3.423" in page
-    lines = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) == 9}
-    assert lines.keys() == {"table", "---", *TABLES}
-    for name, table in TABLES.items():
-        assert lines[name][7].strip() == ("80.0" if table.family == "pupil" else "100.0")
-        assert lines[name][3].strip() == lines[name][5].strip() == "0"
-    with (releases / SUPPLEMENT / "changes.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == []
 
 
 def test_the_diff_says_the_same(releases: Path) -> None:

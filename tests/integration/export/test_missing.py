@@ -206,12 +206,3 @@ def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
         assert screen(series / f"{name}.csv", series / f"{name}.meta.csv") == []
     report = validate(str(series / "datapackage.json"))
     assert report.valid, report.flatten(["name", "type", "note"])
-
-
-@pytest.mark.slow
-def test_official_figures_of_each_cohort_stand_beside_ours(series: Path) -> None:
-    with (series / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {cohort: {row["area_name"] for row in rows if row["time_period"] == cohort} for cohort in COHORTS}
-    assert len(found[EARLIER]) == 8
-    assert found[EARLIER] <= found[COHORT]

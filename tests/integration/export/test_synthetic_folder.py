@@ -20,7 +20,6 @@ from assets.release import assets
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.anchors import read_anchors
 from ndl_export.bundle.make import BundleRefused
-from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.synthetic import (
     SYNTHETIC_FILES,
     UNSIGNED_FILES,
@@ -95,21 +94,6 @@ def test_it_is_no_release(directory: Path, folder: Path) -> None:
     assert len(read_anchors(directory)) == 1
     build_database(directory)
     assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
-
-
-def test_catalogue_and_page_lead_to_it(directory: Path) -> None:
-    ((address, dataset),) = [(name, each) for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]
-    assert dataset["dct:description"]["@value"].count("no row is about a real child") == 1
-    addresses = [each["dcat:downloadURL"]["@id"] for each in dataset["dcat:distribution"]]
-    assert addresses == [f"{address}/{CSV_FILE}", f"{address}/{PARQUET_FILE}"]
-    page = (directory / "site" / "downloads.html").read_text()
-    for name in (CSV_FILE, PARQUET_FILE, "synthetic_children_quality.html"):
-        assert f'href="../{SYNTHETIC_FOLDER}/{VERSION}/{name}"' in page
-        assert (directory / SYNTHETIC_FOLDER / VERSION / name).is_file()
-    shutil.rmtree(directory / SYNTHETIC_FOLDER)
-    refresh(directory)
-    assert SYNTHETIC_FOLDER not in (directory / "site" / "downloads.html").read_text()
-    assert not any(SYNTHETIC_FOLDER in name for name in catalogued(directory))
 
 
 @pytest.mark.slow

@@ -18,7 +18,6 @@ from assets.linkage.arrivals import (
     State,
     describe_absent_sources,
     describe_waiting_deliveries,
-    explain_arrivals,
     list_arrivals,
 )
 from assets.pseudonymise.findings import Staged
@@ -138,22 +137,6 @@ def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_st
     landed.path.with_suffix(".csv.gz").write_text("x")
     assert at.find().state is State.STOPPED
     assert "keep only the right one" in at.find().why
-
-
-def test_the_meaning_for_the_release(at: Place) -> None:
-    def explained() -> str:
-        return explain_arrivals(list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER), COHORT)
-
-    for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
-        at.take(at.send(source), _now())
-    needed, stated = explained().splitlines()
-    assert needed.endswith("--allow-missing for: Halton (no EYFS Profile since 31 July 2025)")
-    assert stated.endswith("as not sent: Halton (no health-visitor reviews since 31 May 2023)")
-    for source in ("eyfsp", "hv_reviews"):
-        at.take(at.send(source), _now())
-    assert explained() == "every council has sent every source of 202425"
-    at.send(text="a,corrected\n")
-    assert explained() == "the next run takes in 1 landed extract first, of: Halton"
 
 
 def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:

@@ -19,11 +19,9 @@ from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
 from sources.reference.goals import GOALS
 from sources.synthetic import generate
-from tests.support.daily import first
 from tests.support.extracts import upn
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import as_csv
-from tests.support.intake.spreadsheets import WRITERS
 
 ROWS = 60
 FORENAMES = "Amelia Noah Zoë Isla Leo Aisha Yusuf Freya Jack Ivy".split()
@@ -203,22 +201,6 @@ def test_check_says_what_becomes_of_each_column(
 
 
 @pytest.mark.slow
-def test_check_tells_of_rows_that_a_pattern_does_not_fit(
-    readiness: Run, tmp_path: Path, council_yaml: Callable[[str], Path]
-) -> None:
-    rows = [row | {"Child": f"{row['surname']}, {row.pop('forename')}"} for row in _children()]
-    for row in rows[:7]:
-        row["Child"] = row["Child"].replace(", ", " ")
-    sample = _write(tmp_path / "sample.csv", rows)
-    report, columns = _checked(
-        readiness, council_yaml("    derived: {forename: {from: Child, pattern: ', (.+)$'}}\n"), sample
-    )
-    assert (columns["forename"]["origin"], columns["forename"]["lost"]) == ("derived", 7)
-    assert any(suggestion.startswith("forename is blank in 7 rows") for suggestion in report["suggestions"])
-    assert "Child" not in [heading for heading, _ in report["unused"]]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("heading", ["Family name", "Column 7"])
 def test_values_of_a_column_that_is_not_of_codes_are_not_shown(
     readiness: Run, tmp_path: Path, council_yaml: Callable[[str], Path], heading: str
@@ -364,19 +346,6 @@ def test_values_outrank_headings(tmp_path: Path, name: str) -> None:
         assert text.count("# TODO check") == 2
     if name == "postcodes and no date of birth":
         assert "TODO date_of_birth: required, no heading found" in text
-
-
-@pytest.mark.parametrize("suffix", first(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
-def test_the_draft_and_the_check_say_which_sheet_they_took(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"sample{suffix}"
-    path.write_bytes(WRITERS[suffix]({"About": [["This", "is"]], "Reception 2025": _in_words()}))
-    draft, text = _drafted(path)
-    assert "sheet" not in draft
-    assert "sheet 2 has most columns; other sheets left aside: 1" in text
-    assert not any(name in text for name in ("About", "Reception 2025"))
-    assert load(tmp_path / "bradford.yaml").dialect("eyfsp").sheet is None
-    told = CliRunner().invoke(main, ["council", "check", str(tmp_path / "bradford.yaml"), "--sample", f"eyfsp={path}"])
-    assert "read from sheet 2; other sheets left aside: 1" in told.output
 
 
 def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(

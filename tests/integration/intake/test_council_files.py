@@ -37,12 +37,6 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_council_without_a_file_is_read_in_contract_form() -> None:
-    assert load_council_file("bradford").sources == {}
-    with pytest.raises(UnknownCouncil, match="not the name of an English authority"):
-        load_council_file("narnia")
-
-
 def test_every_authority_is_found_by_name_and_code() -> None:
     assert len(load_places()) == 153
     for entry in load_places().values():
@@ -115,12 +109,6 @@ def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) ->
     (tmp_path / "bradfrod.yaml").write_text("council: bradford\nsources: {}\n")
     with pytest.raises(InvalidCouncilFile, match=r"after an English authority.*perhaps 'bradford'"):
         load(tmp_path / "bradfrod.yaml")
-
-
-@pytest.mark.parametrize("name", ["leeds", "Leeds", "383", "E08000035"])
-def test_the_council_may_be_named_by_code(tmp_path: Path, name: str) -> None:
-    (tmp_path / "leeds.yaml").write_text(f"council: {name}\nsources: {{}}\n")
-    assert load(tmp_path / "leeds.yaml").council == "leeds"
 
 
 def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:

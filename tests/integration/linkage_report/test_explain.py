@@ -161,10 +161,6 @@ def test_the_command_stops_with_one_sentence(home: Home, run: Run, rows: tuple[s
     assert found.output.count("\n") == 1
 
 
-def test_a_cohort_that_was_not_linked(tmp_path: Path, run: Run) -> None:
-    assert "has not been linked yet" in run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1").output
-
-
 COLUMNS = ["source", "council", "source_row", "child_id", "match_rule", "match_probability"]
 
 

@@ -106,17 +106,3 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     assert found["date of birth, postcode"]["rows"] == 2
     assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
     assert report.comparable.shared_upns == 1
-
-
-def test_a_waterfall_by_hand_and_the_strongest_and_weakest_examples() -> None:
-    nothing, prior = dict.fromkeys(model.LEVELS), model.convert_to_bits(model.compute_prior(1_000))
-    assert model.build_waterfall(nothing, 1_000)["weight"] == prior
-    for name, levels in model.load_parameters()["comparisons"].items():
-        for level, (m, u) in levels.items():
-            bits = model.build_waterfall(nothing | {name: level}, 1_000)["weight"] - prior
-            assert 2**bits == pytest.approx(m / u) or name == "postcode"
-            # A factor, of which two decimals are kept, names its level.
-            assert level in model.find_levels(name, round(bits, 2), 1_000)
-    assert model.find_levels(name, 0.0, 1_000)[0] == model.MISSING
-    weights = [example["weight"] for example in model.build_examples(20_000)]
-    assert (weights[0], weights[-1]) == (max(weights), min(weights))

@@ -82,14 +82,6 @@ def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(desk: Desk, suffix: str) -
     assert SECRET not in json.dumps(report) + render(report)
 
 
-def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:
-    taken = deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""}))
-    report = build_extract_report(replace(taken, headings={"com_e01": "EYFSP E01", "upn": "Pupil UPN"}), None)
-    assert report["findings"][0]["columns"] == [{"column": "com_e01", "heading": "EYFSP E01"}]
-    assert {entry["heading"] for entry in report["identifiers"] if entry["column"] == "upn"} == {"Pupil UPN"}
-    assert "EYFSP E01 <code" in render(report)
-
-
 def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:
     last = deliver(profiles(*[{"sex": "F"}, {"sex": "M"}] * 300), at="2025-10-01T16:05")
     now = deliver(profiles(*[{"sex": "F"}] * 400, *[{"sex": "M"}] * 50, *[{"sex": ""}] * 50))
@@ -286,18 +278,3 @@ def test_headings_that_are_missing_beside_those_that_are_not_used(desk: Desk, pr
     assert read_report(desk)[0]["headings"] == {"missing": missing, "unused": ["Where from"]}
     for words in ("<td>DoB2</td>", "Headings in your file that we do not use: Where from."):
         assert words in page
-
-
-def test_the_page_of_a_council_leads_to_those_of_its_extracts(desk: Desk, profiles: Text) -> None:
-    desk.land(profiles(*OWN))
-    desk.take()
-    desk.land("upn,surname\n", "school_census")
-    stopped_page(desk, "school_census")
-    folder = desk.home.cohort(COHORT).reports("leeds")
-    page = (folder / "council.html").read_text("utf-8")
-    for name in ("eyfsp", "school_census"):
-        assert f'<a href="{name}.html">' in page
-        assert (folder / f"{name}.html").exists()
-    box = first_of(page)
-    assert box.index("school_census.html") < box.index("eyfsp.html")
-    assert "60 of about 8,985 children" in box

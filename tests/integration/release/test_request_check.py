@@ -27,7 +27,6 @@ from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main
-from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import combine_plans
 from privacy.release.plan import Plan
@@ -308,18 +307,6 @@ def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> N
     assert only(home, WAITING)["synthetic"] is None
 
 
-def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) -> None:
-    shown = check(made, ASKED, WAITING)
-    assert shown.exit_code == 0
-    assert max(map(len, shown.output.splitlines())) <= WIDTH
-    for word in ("Nothing was spent", "it costs rho", "and fits", "All together", "readiness synthesise"):
-        assert word in " ".join(shown.output.split())
-    page = tmp_path / "answer.html"
-    assert check(made, ASKED, options=("--html", str(page))).exit_code == 0
-    assert "What would cost less" in page.read_text("utf-8")
-    assert "restricted" not in page.read_text("utf-8")
-
-
 def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("name: X\nfamily: teachers\n", "utf-8")
@@ -337,12 +324,3 @@ def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, 
     assert "2026.11.0 has 202425" in later.stderr
     assert check(made, ASKED, options=("--release", "2031.01.0")).exit_code == 1
     assert "no release has been made" in check(Home(tmp_path / "empty"), ASKED).stderr
-
-
-def test_new_writes_the_template_once(tmp_path: Path) -> None:
-    printed = CliRunner().invoke(main, ["request", "new"])
-    assert printed.stdout == TEMPLATE.read_text("utf-8")
-    out = tmp_path / "request.yaml"
-    for status in (0, 1):
-        assert CliRunner().invoke(main, ["request", "new", "--out", str(out)]).exit_code == status
-    assert read_request(out) == read_request(TEMPLATE)

@@ -27,7 +27,7 @@ from tests.support.site.checks import (
 )
 from tests.support.site.dom import has_class, parse, words
 from tests.support.site.expected import cell
-from tests.support.site.pages import LATER, Made, concluded
+from tests.support.site.pages import Made, concluded
 
 OF_SEN, OF_REVIEWS = "request-sen-by-meals", "request-reviewed-by-sex"
 TOGETHER = "All councils together"
@@ -125,18 +125,6 @@ def test_hostile_words_stay_words(on_request: Made) -> None:
     asked_by, purpose = HOSTILE
     files = made_again((replace(SEN, asked_by=asked_by, purpose=purpose),), on_request)
     check_words_stay_words(files[name] for name in (f"{OF_SEN}.html", "index.html"))
-
-
-@pytest.mark.slow
-def test_a_table_of_one_cohort_has_a_page_of_that_alone(on_request: Made) -> None:
-    found = made_again((SEN,), on_request, (COHORT, LATER))
-    page = found[f"{OF_SEN}.html"].decode()
-    assert {cohort for _, cohort in panels(page)} == {COHORT}
-    assert 'id="cohort"' not in page
-    assert 'id="cohort"' in found["index.html"].decode()
-    both = replace(SEN, cohorts=(COHORT, LATER))
-    page = made_again((both,), on_request, (COHORT, LATER))[f"{OF_SEN}.html"].decode()
-    assert {cohort for _, cohort in panels(page)} == {COHORT, LATER}
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from assets.intake.quality_report.profile import (
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.goals import GOALS
 from tests.support.daily import examples
 
 COHORT = Cohort("202425")
@@ -93,21 +93,6 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
     empty = profiled(tmp_path, "hv_reviews", [])  # groups do not depend on the data
     keys = [[(column.column, group.key) for column in p.columns for group in column.groups] for p in (found, empty)]
     assert keys[0] == keys[1]
-
-
-def test_measures_of_the_profile(tmp_path: Path) -> None:
-    all_expected = dict.fromkeys(GOALS, "2")
-    rows = [
-        all_expected,
-        all_expected | {"exp_e17": "1"},
-        all_expected | {GLD_GOALS[0]: "1"},
-        dict.fromkeys(GOALS, "A"),
-    ]
-    found = profiled(tmp_path, "eyfsp", rows).by_measure
-    shares = {name: (measure.rows, measure.of) for name, measure in found.items()}
-    assert shares["gld"] == (2, 4)
-    assert shares["all_goals"] == (1, 4)
-    assert (shares["com"], shares["exp"], shares["mat"]) == ((2, 4), (2, 4), (3, 4))
 
 
 def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> None:
