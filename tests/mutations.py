@@ -82,7 +82,6 @@ MUTATIONS = {
 
 
 def main(names: list[str]) -> int:
-    """Try the mutations that are named, or all of them."""
     outcomes = {name: _try(MUTATIONS[name]) for name in names or MUTATIONS}
     for name, outcome in outcomes.items():
         print(f"{name:24}{outcome}")

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.slow
 
 
 def cut(path: Path) -> None:
-    """Leave the first half of a file."""
     os.truncate(path, path.stat().st_size // 2)
 
 

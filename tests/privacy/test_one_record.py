@@ -71,7 +71,6 @@ def linked(tables: Tables) -> pd.DataFrame:
 
 
 def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
-    """Return the tables with only these rows."""
     chosen = {}
     for source, table in tables.items():
         keep = pa.Table.from_pandas(rows.loc[rows.source == source, ["council", KEY]], preserve_index=False)

@@ -73,7 +73,6 @@ def python_files(package: str) -> Iterator[Path]:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Return every module of the product."""
     found = []
     for package in PACKAGES:
         for path in sorted(python_files(package)):
@@ -85,7 +84,6 @@ def modules() -> tuple[Module, ...]:
 
 @cache
 def names() -> frozenset[str]:
-    """Return the dotted names of the product's modules and packages."""
     return frozenset(module.name for module in modules())
 
 
@@ -109,7 +107,6 @@ def room_imports() -> dict[str, set[str]]:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """Return a circle of nodes, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

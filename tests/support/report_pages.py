@@ -9,7 +9,6 @@ from tests.support.browser import started
 
 
 def parse_page(page: str) -> ElementTree.Element:
-    """Parse a page as XML."""
     assert page.startswith("<!DOCTYPE html>\n")
     return ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
 

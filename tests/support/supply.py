@@ -15,7 +15,6 @@ FOLDER = PROJECT / "packaging" / "supply"
 
 
 def script(name: str, folder: Path = FOLDER) -> ModuleType:
-    """Return a script as a module."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     return importlib.import_module(name)

@@ -37,7 +37,6 @@ def until(
 
 
 def answers(port: int) -> bool:
-    """Return whether any process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -211,7 +211,6 @@ def records(three: Parts) -> set[int]:
 
 
 def read_links(three: Parts, *columns: str) -> list[tuple[object, ...]]:
-    """Link the cohort, and return columns of the list of linked rows."""
     link_cohort(three.store.cohort_store, ["leeds"], three.keys)
     out = three.root / "links.parquet"
     write_linked_rows(three.store.cohort_store, out, three.keys)

@@ -208,22 +208,3 @@ def test_the_diff_says_the_same(releases: Path) -> None:
     assert back.requested == ([], [TOGETHER, LINKED, WAITS])
     assert back.changes == ()
     assert back.figures["gld_headline"].width_ratio == pytest.approx(1 / 0.8)
-
-
-def test_requested_tables_that_are_carried_along_are_compared(
-    releases: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    """A later release of the same counts: nothing is sharper than in the one before, and nothing moved."""
-    for version in (BASE, SUPPLEMENT):
-        shutil.copytree(releases / version, tmp_path / version)
-    facts = supplement_facts(earlier={})
-    record = facts.privacy_record | {"release": "2027.01.0"}
-    later = replace(facts, version="2027.01.0", published_on="2027-01-04", privacy_record=record)
-    made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
-    bundle = write_bundle(tmp_path, later, made, signing_key)
-    page = (bundle / "changelog.md").read_text()
-    assert "- Tables on request: as before.\n" in page
-    found = diff(tmp_path / SUPPLEMENT, bundle)
-    assert found.figures.keys() == {*TABLES, LINKED, WAITS, TOGETHER}
-    assert all((one.moved, one.added, one.left_out) == ((), 0, 0) for one in found.figures.values())
-    assert found.requested == ([], [])

@@ -47,7 +47,6 @@ DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
 
 @pytest.fixture
 def own(two: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(two.parent, tmp_path / "home", symlinks=True)) / "release"
 
 
@@ -173,7 +172,6 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
 
 
 def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    """Run `readiness publish` and return its exit status and output."""
     ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
 

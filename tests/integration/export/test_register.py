@@ -44,7 +44,6 @@ def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signi
 
 @pytest.fixture
 def own(published: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(published, tmp_path / "release", symlinks=True))
 
 
@@ -53,7 +52,6 @@ def page(directory: Path) -> str:
 
 
 def sections(directory: Path) -> dict[str, str]:
-    """The words of each section of the page."""
     found = parse(page(directory)).iter("section")
     return {name: words(each) for each in found if (name := each.get("aria-labelledby"))}
 

@@ -58,7 +58,6 @@ def taken_back(tmp_path_factory: pytest.TempPathFactory, two: Path) -> Path:
 
 @pytest.fixture
 def own(two: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
 
 
@@ -145,22 +144,6 @@ def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: P
     assert report.ok
     assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
     assert "withdrawn" not in str(verify(taken_back / FIRST))
-
-
-def test_the_database_shows_the_release_that_stands(taken_back: Path, two: Path) -> None:
-    for directory, version in ((two, SECOND), (taken_back, FIRST)):
-        with duckdb.connect(str(directory / "readiness.duckdb"), read_only=True) as connection:
-            for name in TABLES:
-                shown = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = '{version}'"
-                ((differ,),) = connection.execute(
-                    f"SELECT count(*) FROM (({shown}) EXCEPT ALL FROM latest.{name})"
-                ).fetchall()
-                assert differ == 0
-    with duckdb.connect(str(taken_back / "readiness.duckdb"), read_only=True) as connection:
-        said = connection.execute(
-            "SELECT withdrawn_on, withdrawn_because FROM releases.release ORDER BY ALL"
-        ).fetchall()
-    assert said == [(DAY, REASON), (None, None)]
 
 
 def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:

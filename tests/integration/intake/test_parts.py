@@ -176,12 +176,10 @@ BEFORE, AFTER = "202324", "202526"
 
 
 def land_several(desk: Desk, name: str, text: str) -> None:
-    """Land a file of several cohorts."""
     land(desk, name, text, folder="")
 
 
 def born(number: int, year: int, **changes: str) -> dict[str, str]:
-    """A child born in October of a year."""
     cohort = f"{year + 5}{(year + 6) % 100:02d}"
     return child(number, date_of_birth=f"{year}-10-03", academic_year=cohort, **changes)
 

@@ -33,7 +33,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Safe:
 
 @pytest.fixture
 def safe(made: Safe, tmp_path: Path) -> Safe:
-    """A copy of a test's own."""
     return Safe(Path(shutil.copytree(made.root, tmp_path, symlinks=True, dirs_exist_ok=True)))
 
 

@@ -55,7 +55,6 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
-    """To be read, not written."""
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
     draw_review(found.cohort(COHORT), load_all(agreements), keys, TODAY)
     return found

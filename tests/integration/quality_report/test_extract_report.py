@@ -172,7 +172,6 @@ def first_of(page: str) -> str:
 
 
 def read_report(desk: Desk, name: str = "eyfsp") -> tuple[dict[str, Any], str]:
-    """The report of an extract of Leeds, and its page."""
     folder = desk.home.cohort(COHORT).reports("leeds")
     return json.loads((folder / f"{name}.json").read_text("utf-8")), (folder / f"{name}.html").read_text("utf-8")
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,19 +16,16 @@ import yaml
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.requests.planning import estimate_accuracy, plan_requests
+from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.released import find_release
 from assets.release.requests.request import Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
-from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.noisy_counts import write_noisy_counts
+from ndl_export.facts.on_request import OnRequest
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import combine_plans
-from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
@@ -88,18 +84,8 @@ def _without_figures(rows: Layout) -> pa.Table:
     return pa.table({name: keys[name] for name in keys.column_names} | flags)
 
 
-def answered(request: Request, plan: Plan, version: str) -> OnRequest:
-    """Return what a release states about a request that it answered by a measurement; the counts are zeros."""
-    table = RequestedTable(
-        request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
-    )
-    counts = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
-    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """To be read, not written."""
     return public_home(tmp_path_factory.mktemp("public") / "home")
 
 
@@ -238,30 +224,6 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
     found = facts(made, *both, status=3)
     assert [each["cohorts"][0]["answer"] for each in found["requests"]] == ["fits", "fits"]
     assert not found["together"][0]["fits"]
-
-
-@pytest.mark.slow
-def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
-    """The newest release that stands is asked; another one by its version."""
-    base = find_release(home, [ASKED], None).read_known(COHORT)
-    plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
-    assert plan is not None
-    assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
-    add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
-    now = facts(home, ASKED)
-    assert now["release"] == "2026.11.1"
-    answer = now["requests"][0]["cohorts"][0]
-    assert answer["answer"] == "published"
-    assert answer["published"]["tables"] == [ASKED.name]
-    refused = check(home, request(geography="councils"))
-    assert refused.exit_code == 1
-    assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = find_release(home, [ASKED], None).read_known(COHORT)
-    assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
-    assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
-    withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
-    (home.release / WITHDRAWN_FILE).write_text(json.dumps(withdrawn))
-    assert facts(home, ASKED)["release"] == VERSION
 
 
 def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    """A home with confidential tables of two cohorts."""
     home = home_of(folder, 400, COUNCILS)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home

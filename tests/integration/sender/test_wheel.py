@@ -40,7 +40,6 @@ def project(folder: Path) -> dict[str, object]:
 
 
 def needed(folder: Path) -> dict[str, str]:
-    """Requirements by distribution."""
     return _by_distribution(project(folder)["dependencies"])  # type: ignore[arg-type]
 
 

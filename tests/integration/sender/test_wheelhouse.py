@@ -30,7 +30,6 @@ LOCK = tomllib.loads((PROJECT / "uv.lock").read_text(encoding="utf-8"))
 
 
 def pinned(python: str) -> dict[str, str]:
-    """Versions by distribution, on Windows."""
     lines = wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, python)
     return dict(line.split(" ", 1)[0].split("==") for line in lines)
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 from tests.support import PROJECT, environment_without_settings
 from tests.support.areas import AREAS, REQUIRE, lacking
 

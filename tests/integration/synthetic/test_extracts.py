@@ -23,13 +23,11 @@ def read(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> pd.DataFr
 
 
 def files(landing: Path, source: str) -> dict[str, Path]:
-    """Return the file of each council."""
     return {path.parts[-3]: path for path in sorted(landing.glob(f"*/{source}/*"))}
 
 
 @pytest.fixture(scope="module")
 def tables(pilot_in_contract_form: Path) -> dict[str, pd.DataFrame]:
-    """All councils' rows of each source."""
     return {
         source: pd.concat([read(path) for path in files(pilot_in_contract_form, source).values()]).fillna("")
         for source in CONTRACTS

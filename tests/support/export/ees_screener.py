@@ -71,7 +71,6 @@ class Files:
 
     @property
     def named(self) -> list[str]:
-        """Return the columns named in the metadata."""
         return [*self.meta_values("col_name"), *self.groups]
 
     @property

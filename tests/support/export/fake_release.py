@@ -259,5 +259,4 @@ def _ratio_columns(
 
 
 def _flags(symbols: NDArray[np.str_]) -> pa.Array:
-    """Return flags, with NULL for empty ones."""
     return pa.array(symbols, mask=symbols == "")

@@ -88,7 +88,6 @@ def facts_with(
 
 
 def supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "2025.11.0"})) -> ReleaseFacts:
-    """Return the facts of a release with `requested_tables`."""
     return facts_with(requested_tables((*earlier, COHORT)), earlier=earlier)
 
 
@@ -133,7 +132,6 @@ def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]
 
 
 def _parameters(rho: float) -> dict[str, float]:
-    """Return privacy parameters as in a statement."""
     epsilon = math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4
     return {"rho": rho, "epsilon": epsilon, "delta": PARAMETERS["pupil"]["delta"]}
 

@@ -50,6 +50,5 @@ def decode(path: Path, keys: KeyRing) -> bytes:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder."""
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -49,7 +49,6 @@ class Case:
 
 
 def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
-    """Return a case with one file."""
     return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)  # type: ignore[arg-type]
 
 
@@ -75,7 +74,6 @@ SOUND: dict[str, Row] = {
 
 
 def child(source: str, number: int, **change: str) -> Row:
-    """Return a valid row with the numbers of the planted child `number`."""
     row = dict(SOUND[source])
     numbers = {
         "upn": upn(_FIRST_UPN + number),
@@ -92,7 +90,6 @@ def nhs_of(number: int) -> str:
 
 
 def rows(source: str, *changes: Row) -> list[Row]:
-    """Return a valid row for each mapping of changed values."""
     return [child(source, number) | change for number, change in enumerate(changes)]
 
 
@@ -111,7 +108,6 @@ def text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) ->
 
 
 def many(source: str, count: int = 24) -> list[Row]:
-    """Return valid rows of children born on different days."""
     first = dt.date.fromisoformat(BORN)
     return [
         child(source, number)

@@ -96,7 +96,6 @@ def desk(tmp_path: Path, keys: KeyRing) -> Desk:
 
 
 def make_desk(folder: Path, keys: KeyRing) -> Desk:
-    """Return an installation with a postcode directory."""
     landing, home = folder / "landing", Home(folder / "home")
     (landing / "reference").mkdir(parents=True)
     (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)

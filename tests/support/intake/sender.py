@@ -41,7 +41,6 @@ class Sender:
         return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
 
     def pseudonymise(self, extract: Path, *more: str) -> Path:
-        """Pseudonymise an extract and return its tokens file."""
         done = self.run(extract, "--postcode-directory", str(self.directory), *more)
         assert done.exit_code == 0, done.output
         return self.out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
@@ -90,14 +89,12 @@ def pipeline(place_at: Callable[[str], Desk]) -> Desk:
 
 
 def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") -> Path:
-    """Put a file into a landing folder."""
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(path, folder / path.name))
 
 
 def reviews(*changes: dict[str, str]) -> str:
-    """Return the text of an extract of health-visitor reviews."""
     numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
     return intake.reviews(*(numbers | change for change in changes or ({},)))
 

@@ -73,7 +73,6 @@ def reviews() -> list[dict[str, str]]:
 
 
 def contract_csv(source: str, rows: Rows) -> str:
-    """Return CSV text under contract names."""
     return _csv([column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows)
 
 
@@ -117,7 +116,6 @@ def _pupil(row: Row, extra: str) -> str:
 
 
 def assessment(goal: str, result: str, more: str = "") -> str:
-    """Return one result of the year 2025."""
     area, component = goal.upper().split("_")
     return (
         f"<StageAssessment><Locale>ENG</Locale><Year>2025</Year><Subject>{area}</Subject><Method>TA</Method>"
@@ -160,7 +158,6 @@ def csds(rows: Rows) -> Tables:
 
 
 def csds_files(tables: Tables) -> dict[str, str]:
-    """Return the name and text of each file."""
     return {f"{table}_2024-25.csv": _csv(list(rows[0]), rows) for table, rows in tables.items()}
 
 
@@ -172,7 +169,6 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def workbook(tables: Tables) -> bytes:
-    """Return a workbook with one sheet per table and every cell as text."""
     sheets = {f"{table} 2024-25": [[*rows[0]], *([*row.values()] for row in rows)] for table, rows in tables.items()}
     return as_sheets({"Read me": []} | sheets)
 

@@ -20,17 +20,14 @@ EDUCATION = ("eyfsp", "school_census")
 
 
 def plain(children: int, seed: int) -> Frames:
-    """Return the population used by the linkage tests."""
     return stress.extracts(children, seed)
 
 
 def without_postcodes(children: int, seed: int) -> Frames:
-    """Return a population without postcodes: only names and dates are left."""
     return {source: frame.assign(postcode=None) for source, frame in plain(children, seed).items()}
 
 
 def few_surnames(children: int, seed: int) -> Frames:
-    """Return a population with few surnames, each shared by many children."""
     frames = plain(children, seed)
     return {source: frame.assign(surname=frame.surname.str.upper().str[:1] + "ABC") for source, frame in frames.items()}
 
@@ -60,7 +57,6 @@ KINDS: tuple[Callable[[int, int], Frames], ...] = (
 
 
 def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
-    """Return token tables by source."""
     con = duckdb.connect()
     pseudonyms.prepare(con)
     return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}

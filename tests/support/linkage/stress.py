@@ -119,7 +119,6 @@ def extracts(
 
 
 def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
-    """Return valid UPNs with these serial numbers."""
     if not len(numbers):
         return np.zeros(0, object)
     digits = np.char.zfill(numbers.astype(str), 11)

@@ -65,7 +65,6 @@ class Compared:
 
 
 def pilot_sizes() -> Floats:
-    """Return the number of children in each pilot council."""
     return np.array([round(estimate_council_size(council)) for council in sorted(PILOT)], dtype=float)
 
 

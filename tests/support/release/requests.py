@@ -52,7 +52,6 @@ OF_EACH_FAMILY = (
 
 
 def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
-    """Register requests and return their names."""
     return [register(home, request_of(each), TODAY).name for each in documents]
 
 

@@ -106,7 +106,6 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
 
 
 def _exact(plan: Plan, counts: Counts) -> Measurement:
-    """Return the measurement of a draw without noise."""
     return Measurement(plan.sha256, "none", "none", plan.rho, counts)
 
 

@@ -55,7 +55,6 @@ def write(
     services: Sequence[str] = SERVICES,
     new_children: str = AT_ONCE,
 ) -> Path:
-    """Write the agreement file of one council."""
     folder.mkdir(parents=True, exist_ok=True)
     recipients = "".join(
         f"  {service}:\n    name: {service} team of {council}\n    key: {keys.public(council, service)}\n"

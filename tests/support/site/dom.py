@@ -48,5 +48,4 @@ def has_class(element: Element, name: str) -> bool:
 
 
 def words(element: Element | None) -> str:
-    """Return the text of an element, with single spaces."""
     return "" if element is None else " ".join("".join(element.itertext()).split())

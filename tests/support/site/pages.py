@@ -63,7 +63,6 @@ class Made:
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
-        """Render the page of this bundle with other facts or tables."""
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
         return build_site_files(facts, made_of, self.others, names, concluded(facts, made_of))

@@ -32,7 +32,6 @@ PARTS = AllOf(("one", "two", "three", "four"), "holds", (Whole("whole", "yes", 3
 
 
 def small(rows: int = 3000) -> tuple[Plan, Measurement]:
-    """The small family, counted without noise."""
     plan = small_plan()
     return plan, Measurement(plan.sha256, "none (test)", "", 0.0, count_cells(small_table(rows), plan))
 
