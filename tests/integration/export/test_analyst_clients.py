@@ -122,12 +122,6 @@ def of_leeds(two_releases: Path) -> set[float]:
     return {row["gld_children_percent"] for row in asked if row["gld_children_percent"] is not None}
 
 
-def test_every_snippet_is_run() -> None:
-    assert [language for _, language, _ in SNIPPETS] == ["sql", "sql", "python", "python", "python", "r"]
-    assert PAGE.read_text(encoding="utf-8").count("```") == 2 * len(SNIPPETS)
-    assert all(ADDRESS in snippet for *_, snippet in SNIPPETS)
-
-
 @pytest.mark.parametrize(("title", "language", "snippet"), SNIPPETS, ids=[title for title, *_ in SNIPPETS])
 def test_a_snippet_finds_the_council(
     title: str, language: str, snippet: str, server: str, python: tuple[Path, dict[str, str]], of_leeds: set[float]

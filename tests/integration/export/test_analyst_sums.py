@@ -118,11 +118,6 @@ def test_what_cannot_be_added_up_is_an_error_that_says_why(
     assert said in str(caught.value)
 
 
-def test_named_twice_counts_once(reader: duckdb.DuckDBPyConnection) -> None:
-    once, twice = (sums(reader, call) for call in ("'LCR', 'FSM'", "'LCR + Wirral + lcr', 'fsm + FSM'"))
-    assert {**twice, "area_name": once["area_name"]} == once
-
-
 def test_a_release_without_covariances_gives_no_interval_and_says_so(two_releases: Path, tmp_path: Path) -> None:
     shutil.copytree(two_releases / "2027.02.0", tmp_path / "2027.02.0")
     (tmp_path / "2027.02.0" / NOISE_COVARIANCE_FILE).unlink()

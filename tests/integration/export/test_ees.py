@@ -11,7 +11,7 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import build_meta_csv, write_csvs
 from sources.reference.places import load_places
 from tests.support.export import ees_bulk
-from tests.support.export.ees_screener import CHECKS, NOT_CHECKED, faults, read, reference, screen
+from tests.support.export.ees_screener import faults, read, screen
 from tests.support.export.fake_release import fake_tables
 
 
@@ -28,11 +28,6 @@ def test_files_of_all_england_pass_the_screener(tmp_path: Path) -> None:
     files = read(tmp_path / f"{name}.csv", tmp_path / f"{name}.meta.csv")
     assert files.levels("geographic_level") == {"National", "Regional", "Local authority", "English devolved area"}
     assert faults(files) == []
-
-
-def test_every_rule_is_checked_or_says_why_not() -> None:
-    numbers = [int(row["order"]) for row in reference("rules")]
-    assert sorted([*CHECKS, *NOT_CHECKED]) == numbers
 
 
 @pytest.mark.parametrize(

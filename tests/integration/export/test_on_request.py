@@ -26,14 +26,12 @@ from ndl_export.bundle.make import (
     write_bundle,
 )
 from ndl_export.bundle.verify import verify
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.metadata.portals import CITATION_FILE
-from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
@@ -42,7 +40,7 @@ from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.daily import first
 from tests.support.export.accessible_workbook import not_met
 from tests.support.export.bundles import resign
-from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
     LINKED,
@@ -355,14 +353,6 @@ def test_every_validator_takes_them(supplement: Path) -> None:
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
     assert not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
-
-
-def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
-    own = requested_tables()[0]
-    title = TABLES["joined_dots"].title.replace(": ", ", ")
-    alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
-    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
-    assert any("2 tables have the title" in fault for fault in faults)
 
 
 def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:

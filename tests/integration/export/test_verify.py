@@ -282,13 +282,6 @@ def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str, tmp
         assert run_verify(f"{address}/{name}") == (5, f"readiness: {address}/{name}: {said}\n")
 
 
-def test_missing_and_changed_files_are_named_where_nothing_is_listed(copy: Path) -> None:
-    (copy / "methodology.md").unlink()
-    (copy / "gld_headline.csv").write_text("x")
-    with served(copy) as address:
-        assert [fault.file for fault in verify(address).faults] == ["methodology.md", "gld_headline.csv"]
-
-
 def test_what_is_larger_than_a_bundle_is_not_read(
     web: str, place: str, release_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,14 +219,6 @@ def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: 
     assert re.search(own, stopped.value.for_sender)
 
 
-def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
-    (own_folder / "leeds.yaml").write_text(
-        IN_EYFSP + "columns: {sex: S}\n    derived: {la_code: {from: DfE no, characters: 1-3}}\n"
-    )
-    desk.land(eyfsp().replace("sex", "S", 1))
-    assert desk.take().rows_kept == 1
-
-
 @pytest.mark.parametrize(
     ("formats", "written"),
     [

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from privacy.doors.database import open_in_memory
-from privacy.linkage import blocks, candidates, lookup, model, rows
+from privacy.linkage import blocks, candidates, lookup, rows
 from privacy.linkage.blocks import ONE_HOME, ONE_NUMBER
 from privacy.linkage.link import LinkResult, link
 from privacy.linkage.lookup import Patterns, look_up
@@ -93,13 +93,6 @@ def test_a_pair_weighs_what_its_kind_does(con: duckdb.DuckDBPyConnection, tokeni
     ).to_arrow_table()
     assert by_kind.equals(alone.select(by_kind.column_names).cast(by_kind.schema))
     assert len(np.unique(kinds)) < len(kinds)
-
-
-def test_a_condition_of_another_form_is_refused() -> None:
-    settings = model.build_splink_settings(60_000)
-    settings["comparisons"][0]["comparison_levels"][1]["sql_condition"] += " AND length(sex_l) > 1"
-    with pytest.raises(ValueError, match="another form"):
-        model.list_conditions(settings)
 
 
 def test_who_has_the_same_name_sounds_the_same(tokenise: Tokenise) -> None:

@@ -190,30 +190,11 @@ def test_rows_of_another_year_are_reported_once(report: Report) -> None:
     assert "outside the cohort" not in render(found).split('id="fix"', 1)[1].split("</section>")[0]
 
 
-def test_a_file_of_another_year_is_stopped_in_one_sentence(desk: Desk, profiles: Text) -> None:
-    desk.land(profiles(*[each | {"date_of_birth": "2019-03-07"} for each in OWN]))
-    page = stopped_page(desk)
-    assert "This looks like 2023/24: 60 of 60 dates of birth" in first_of(page)
-    assert page.count("2023/24") == 2  # of that sentence
-    assert "born-outside-cohort" not in page
-
-
-def test_another_councils_children(report: Report) -> None:
-    (sentence,) = report(*[{"upn": upn(344_200_024_000 + number)} for number in range(60)])["whole_file"]
-    assert "Wirral’s: 60 of 60 pupil numbers" in sentence
-    assert not report(*OWN)["whole_file"]
-
-
 def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
     once = profiles(*OWN)
     report = build_extract_report(deliver(once + once.split("\n", 1)[1]), None)
     assert "60 of 120 rows repeat an earlier row: was the file put together twice?" in report["whole_file"]
     assert "repeats an earlier one" not in render(report).split('id="fix"', 1)[1].split("</section>")[0]
-
-
-def test_dates_of_two_forms(report: Report) -> None:
-    (sentence,) = report(*OWN[25:], *[each | {"date_of_birth": "2020-25-02"} for each in OWN[:25]])["whole_file"]
-    assert sentence.startswith("25 of 60 rows: date_of_birth must be a date written YYYY-MM-DD")
 
 
 @pytest.mark.slow
@@ -259,13 +240,6 @@ def test_files_in_each_others_folder(desk: Desk, profiles: Text) -> None:
     assert "This looks like your Spring school census, Reception: it has all columns of that" in boxes["eyfsp"]
     assert "This looks like your EYFS Profile return" in boxes["school_census"]
     assert "issing column" not in str(boxes)
-
-
-def test_another_councils_headings(desk: Desk) -> None:
-    person = "pupil_upn,pupil_surname,pupil_forename,pupil_sex,pupil_dob,pupil_postcode"
-    header = ",".join(["lea_no,school_no,school_urn,acad_year", person, *(f"goal_{n:02d}" for n in range(1, 18))])
-    desk.land(f"{header}\n344,{',' * (header.count(',') - 1)}\n")
-    assert "This looks like EYFS Profile return of Wirral" in first_of(stopped_page(desk))
 
 
 def test_headings_that_are_missing_beside_those_that_are_not_used(desk: Desk, profiles: Text) -> None:
