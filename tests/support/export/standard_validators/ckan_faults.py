@@ -3,6 +3,8 @@
 Checks that need a running site are left out: whether a name is taken, and whether the organisation exists.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

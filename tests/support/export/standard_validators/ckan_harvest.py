@@ -1,5 +1,7 @@
 """The packages that CKAN's DCAT harvester creates from a catalogue, by address."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

@@ -1,6 +1,8 @@
 """Messages of the validators of DCAT-AP, the UK exchange model, CSVW, Croissant, OpenDocument, the Citation File Format
 and Atom about bundles and releases, and of CycloneDX about bills of materials."""
 
+from __future__ import annotations
+
 import json
 import logging
 import sys
