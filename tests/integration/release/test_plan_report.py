@@ -1,4 +1,4 @@
-"""`readiness plan`: in brief, of one council, whole, as JSON; and whether the share asked for fits the budget."""
+"""`readiness plan`: as JSON, and whether the share asked for fits the budget."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,6 @@ COHORT = "202425"
 
 def plan(home: Path, *options: str) -> Result:
     return CliRunner().invoke(main, ["plan", "--home", str(home), "--cohort", COHORT, *options])
-
-
-@pytest.fixture(scope="module")
-def brief(tmp_path_factory: pytest.TempPathFactory) -> str:
-    shown = plan(tmp_path_factory.mktemp("home"))
-    assert shown.exit_code == 0
-    return shown.output
 
 
 @pytest.fixture

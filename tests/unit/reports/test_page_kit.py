@@ -42,11 +42,6 @@ def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
         kit.render(tmp_path, "page.html.j2", facts={})
 
 
-def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("{{ text }}\n")
-    assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
-
-
 def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_as_they_are() -> None:
     """A document is what `site.documents` made of Markdown, whose markup it escapes
     (`tests/integration/site/test_documents.py`)."""

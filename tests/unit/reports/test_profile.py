@@ -104,10 +104,3 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
     together = count(duckdb.connect(), wanted)
     assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
     assert [found.profile.rows for found in together] == [2, 0, 1]
-
-
-def test_ranges_and_months_are_public() -> None:
-    columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
-    assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
-    window = list_months(COHORT)
-    assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))
