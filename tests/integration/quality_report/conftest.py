@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
-from tests.support.intake.desk import Desk, desk, eyfsp, keys
+from tests.support.intake.desk import Desk, desk, eyfsp
 
-__all__ = ["desk", "keys"]
+__all__ = ["desk"]
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]

@@ -100,11 +100,6 @@ Pairs = dict[frozenset[int], bool]
 CHILDREN = 400
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
-
-
 def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pairs:
     """The true children of each doubtful pair of rows, and whether it is likely."""
     frames = {"eyfsp": education, "hv_reviews": health}

@@ -85,11 +85,6 @@ def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.extract.open.APART", False)
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
-
-
 @pytest.fixture
 def desk(tmp_path: Path, keys: KeyRing) -> Desk:
     return make_desk(tmp_path, keys)

@@ -47,18 +47,6 @@ class Sender:
 
 
 @pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "pipeline"
-    KeyRing.create(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.load(key_folder)
-
-
-@pytest.fixture(scope="session")
 def sender_keys(key_folder: Path) -> Path:
     """Return the folder of keys that the pipeline's operator gives to senders."""
     folder = key_folder.parent / "sender"

@@ -1,7 +1,6 @@
 """Small populations with known true links, some hard to link, and fixtures that tokenise and link them."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -80,18 +79,6 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
     pairs = right.merge(left, on="child_id", suffixes=("", "_left"))
     right_child_there = (pairs.child == pairs.child_left).groupby([pairs.child_id, pairs.child]).any()
     return int((~right_child_there).sum()), len(right_child_there)
-
-
-@pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "set"
-    KeyRing.create(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")

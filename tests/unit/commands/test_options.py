@@ -1,4 +1,4 @@
-"""One meaning for each option over all commands, words that fit a terminal, and completion by the shell."""
+"""One meaning for each option over all commands."""
 
 import re
 from collections import defaultdict
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.council_cli import main as council_main
@@ -49,14 +48,3 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
 def test_which_commands_write_a_page_and_which_ask(option: str, wanted: set[str]) -> None:
     found = {words for words, command in commands() if any(option in each.opts for each in options(command))}
     assert found == wanted
-
-
-@pytest.mark.parametrize("group", [main, council_main])
-def test_summaries_are_whole_and_help_fits_a_terminal(group: click.Group) -> None:
-    for words in ("", *(words for words, _ in commands(group))):
-        shown = CliRunner().invoke(group, [*words.split(), "--help"], terminal_width=80).output
-        assert max(map(len, shown.splitlines())) <= 80, words
-        listed = shown.partition("\nOptions:")[2] if not words else ""
-        assert "..." not in listed, listed
-        names = [line for line in listed.splitlines() if re.match(r"  [a-z]", line)]
-        assert all(re.search(r"[.!]$", line) for line in names), names
