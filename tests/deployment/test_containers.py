@@ -35,11 +35,7 @@ from tests.support.installation.engine import why_not
 from tests.support.release.people import read_page
 from tests.support.waiting import until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(7200),
-    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200), pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 FIRST = "2026.11.0"
 EARLIER = "202324"

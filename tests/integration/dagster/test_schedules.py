@@ -19,13 +19,7 @@ from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
-from pipelines.dagster.jobs import (
-    failed_runs,
-    nightly_intake,
-    nightly_returns,
-    release_calendar,
-    termly_linkage,
-)
+from pipelines.dagster.jobs import failed_runs, nightly_intake, nightly_returns, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
 from sources.errors import ExtractStopped

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 CLIENT = PROJECT / "tests" / "support" / "export" / "standard_validators" / "duckdb_client.py"
 NOTEBOOK = PROJECT / "ndl_export" / "analyst_db" / "templates" / NOTEBOOK_FILE
 EMPTY_WITHOUT_REQUESTS = {
-    *("dimension.requested_category", "main.requests", "releases.request_charges", "releases.requests"),
+    *("dimension.requested_category", "main.requests", "releases.request_charges", "releases.requests")
 }
 
 

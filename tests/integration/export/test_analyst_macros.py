@@ -252,10 +252,7 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
         [
             (PILOT, NOISE_CORRELATION),
             (PILOT[:2], NOISE_CORRELATION),
-            (
-                [*LONDON[:20], "darlington", "gateshead"],
-                NOISE_CORRELATION_WITH_REGIONS,
-            ),
+            ([*LONDON[:20], "darlington", "gateshead"], NOISE_CORRELATION_WITH_REGIONS),
         ],
     ),
     ids=["pilot", "two councils", "a region of two"],
@@ -311,11 +308,7 @@ def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: d
 def test_a_figure_over_time(reader: duckdb.DuckDBPyConnection) -> None:
     found = answer(reader, "FROM gld_over_time('Liverpool City Region', 'Total')")
     told = [(row["time_period"], row["release_version"], row["is_current"]) for row in found]
-    assert told == [
-        ("202324", "2027.02.0", True),
-        ("202425", "2026.11.0", False),
-        ("202425", "2027.02.0", True),
-    ]
+    assert told == [("202324", "2027.02.0", True), ("202425", "2026.11.0", False), ("202425", "2027.02.0", True)]
     first, old, last = found
     assert first["change_points"] is None
     assert old["change_points"] is None

@@ -12,15 +12,7 @@ from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
 from ndl_export.facts.official import read_official_figures
 from tests.support.daily import first
-from tests.support.export.analyst import (
-    COUNCILS,
-    TOTAL,
-    Row,
-    answer,
-    chance,
-    ends,
-    published,
-)
+from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, chance, ends, published
 from tests.support.release.comparisons import Z, certain_from
 
 

@@ -17,10 +17,7 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, refresh
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import (
-    Announced,
-    UnreadableWithdrawals,
-)
+from ndl_export.facts.directory_files import Announced, UnreadableWithdrawals
 from ndl_export.facts.release_facts import Version
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES

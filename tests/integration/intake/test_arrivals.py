@@ -13,13 +13,7 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.quality_report.profile import Profile
-from assets.linkage.arrivals import (
-    Arrival,
-    State,
-    describe_absent_sources,
-    describe_waiting_deliveries,
-    list_arrivals,
-)
+from assets.linkage.arrivals import Arrival, State, describe_absent_sources, describe_waiting_deliveries, list_arrivals
 from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report

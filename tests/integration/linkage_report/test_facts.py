@@ -57,10 +57,7 @@ def test_intervals_are_wilsons(events: int, trials: int) -> None:
 def _children(folder: Path, rows: list[dict[str, str]]) -> Path:
     """Write a children's table: eligible girls at a good level with a review, but for what each row changes."""
     usual = {each.name: each.categories[0] for each in FAMILIES["pupil"].attributes} | {"council": "leeds"}
-    usual |= {
-        "entitlement": pupil.NOT_LINKED_TO_SETTING,
-        "dots": pupil.format_dots_category(pupil.HV_ONLY, pupil.NONE),
-    }
+    usual |= {"entitlement": pupil.NOT_LINKED_TO_SETTING, "dots": pupil.format_dots_category(pupil.HV_ONLY, pupil.NONE)}
     path = folder / "children.parquet"
     pq.write_table(pa.Table.from_pylist([usual | row for row in rows]), path)
     return path

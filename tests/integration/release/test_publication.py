@@ -67,10 +67,7 @@ LATER = ("2026-11-30", FIRST, "2026-11-27", MOVED)
     ],
 )
 def test_the_day_of_a_release(
-    home: Home,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    steps: Sequence[tuple[str | None, dt.date, str, Day]],
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Sequence[tuple[str | None, dt.date, str, Day]]
 ) -> None:
     """Each step has the day in the calendar (None without one), today, the day of publication, and the day it has."""
     for announced, today, created, expected in steps:

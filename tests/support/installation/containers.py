@@ -183,11 +183,7 @@ class Deployment:
         self.server.ask(_PARTITION, **{"in": selector, "key": council})
 
     def start_sensor(self, location: str, sensor: str) -> None:
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": location,
-            "sensorName": sensor,
-        }
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "sensorName": sensor}
         assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
 
     def status(self, *ids: str) -> list[str]:

@@ -46,13 +46,7 @@ def all_at_once(children: int, seed: int) -> Frames:
     return partners_absent(children, seed, frames)
 
 
-KINDS: tuple[Callable[[int, int], Frames], ...] = (
-    plain,
-    partners_absent,
-    without_postcodes,
-    few_surnames,
-    all_at_once,
-)
+KINDS: tuple[Callable[[int, int], Frames], ...] = (plain, partners_absent, without_postcodes, few_surnames, all_at_once)
 
 
 def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:

@@ -18,11 +18,7 @@ class SQLite:
 
     verbs = ("INSERT INTO {} ", "INSERT OR REPLACE INTO {} ", "INSERT OR IGNORE INTO {} ", "REPLACE INTO {} ")
     refused = sqlite3.IntegrityError
-    changes = (
-        "UPDATE {} SET recorded_at = ''",
-        "DELETE FROM {}",
-        "UPDATE OR REPLACE {} SET seq = 1 WHERE seq = 2",
-    )
+    changes = ("UPDATE {} SET recorded_at = ''", "DELETE FROM {}", "UPDATE OR REPLACE {} SET seq = 1 WHERE seq = 2")
 
     def __init__(self, folder: Path) -> None:
         self.location = folder / "home" / "ledger.sqlite"

@@ -13,15 +13,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.model import (
-    FIRST,
-    AllOf,
-    Codes,
-    Problem,
-    Whole,
-    count_contradictions,
-    iter_problems,
-)
+from privacy.synthetic.model import FIRST, AllOf, Codes, Problem, Whole, count_contradictions, iter_problems
 from tests.support.areas import lacking
 from tests.support.release.dense import noisy
 from tests.support.release.examples import small_plan, small_table

@@ -42,10 +42,7 @@ def wanted() -> list[Rates]:
     than their intervals are wide."""
     good = {"gld": Selector.only(FAMILY.attribute("gld"), "gld 0")}
     none = {"asq": Selector.only(FAMILY.attribute("asq"), "asq 2")}
-    return [
-        rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.attribute("fsm"))),
-        rates(none, 0.31, 0.005),
-    ]
+    return [rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.attribute("fsm"))), rates(none, 0.31, 0.005)]
 
 
 def outside(rows: Codes, asked: list[Rates]) -> int:
