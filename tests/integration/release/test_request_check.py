@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yam
 WITHHELD_GROUP = "Other ethnic group"
 
 
-def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
+def public_home(folder: Path) -> Home:
     """Create a home whose first release spent the policy's split."""
     home, policy = Home(folder), load_policy()
     folder.mkdir(exist_ok=True)
@@ -50,24 +50,18 @@ def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
         for family, rho in account.split.items():
             charge = ledger.reserve(COHORT, VERSION, family, rho, "p" * 64, "m" * 64, unit=unit)
             ledger.commit(charge, "f" * 64)
-    add_release(home, VERSION, councils)
-    return home
-
-
-def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_request: OnRequest | None = None) -> Path:
-    """Add a release without a charge, and return the bundle's folder."""
-    bundle = home.release / version
+    bundle = home.release / VERSION
     bundle.mkdir(parents=True)
-    facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
+    facts = {"version": VERSION, "cohorts": [COHORT], "councils": list(PILOT), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    base = known(councils).base
-    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
+    base = known(PILOT).base
+    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, VERSION)
     plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
-    for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
+    for name, rows in build_table_layouts(tuple(PILOT), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
-    (on_request or OnRequest()).write(bundle, version)
-    return bundle
+    OnRequest().write(bundle, VERSION)
+    return home
 
 
 def _without_figures(rows: Layout) -> pa.Table:

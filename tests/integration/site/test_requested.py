@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.site import build_site_downloads, build_site_files
 from ndl_export.tables.geography import list_geographies
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, fake_tables
 from tests.support.export.requested import REVIEWS, SEN, facts_with
 from tests.support.site.checks import (
     HOSTILE,
@@ -110,27 +110,20 @@ def test_a_validator_finds_nothing(on_request: Made) -> None:
     check_valid([register, *(on_request.site / f"{n}.html" for n in (OF_SEN, OF_REVIEWS, "index", "downloads"))])
 
 
-def made_again(
-    requests: tuple[RequestedTable, ...], others: Made, cohorts: tuple[str, ...] = (COHORT,)
-) -> dict[str, bytes]:
-    """The pages of a release with these tables, of which there is no bundle."""
-    facts = replace(fake_facts(), cohorts=cohorts, missing={}, on_request=OnRequest(requests))
-    tables = fake_tables(cohorts=cohorts, requested=requests)
+def made_again(table: RequestedTable, others: Made, **missing: tuple[str, ...]) -> dict[str, bytes]:
+    """The pages of a release with this table, of which there is no bundle; `missing` has councils by source."""
+    facts, tables = facts_with((table,), missing=missing), fake_tables(missing=missing, requested=(table,))
     return build_site_files(facts, tables, others.others, [*others.others], concluded(facts, tables))
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:
     asked_by, purpose = HOSTILE
-    files = made_again((replace(SEN, asked_by=asked_by, purpose=purpose),), on_request)
+    files = made_again(replace(SEN, asked_by=asked_by, purpose=purpose), on_request)
     check_words_stay_words(files[name] for name in (f"{OF_SEN}.html", "index.html"))
 
 
 def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) -> None:
-    missing = {"eyfsp": ("halton",)}
-    facts = facts_with((SEN,), missing=missing)
-    tables = fake_tables(missing=missing, requested=(SEN,))
-    files = build_site_files(facts, tables, on_request.others, [*on_request.others], concluded(facts, tables))
-    page = files[f"{OF_SEN}.html"].decode()
+    page = made_again(SEN, on_request, eyfsp=("halton",))[f"{OF_SEN}.html"].decode()
     shown = panels(page)
     assert "These figures are not available [x]" in words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown

@@ -24,7 +24,6 @@ from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import read_definition
 from ndl_export.tables.schema import ColumnRole, get_column_name
 from privacy.release.mechanism import compute_epsilon
-from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 
 BASE = "2026.11.0"
@@ -68,7 +67,6 @@ def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[Reques
 def facts_with(
     requests: Sequence[RequestedTable],
     version: str = SUPPLEMENT,
-    councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
     earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
@@ -83,7 +81,7 @@ def facts_with(
         if each.definition.geography == "councils"
         for cohort in each.cohorts
     }
-    facts, asked = fake_facts(version, councils, missing, earlier), OnRequest(tuple(requests), measured)
+    facts, asked = fake_facts(version, missing=missing, earlier=earlier), OnRequest(tuple(requests), measured)
     return replace(facts, on_request=asked, privacy_record=_record_with(facts.privacy_record, asked))
 
 

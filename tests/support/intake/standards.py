@@ -76,8 +76,7 @@ def contract_csv(source: str, rows: Rows) -> str:
     return _csv([column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows)
 
 
-def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: str = "") -> bytes:
-    """Return a common transfer file; `extra` is added to every pupil."""
+def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "") -> bytes:
     attribute = f' xmlns="{namespace}"' if namespace else ""
     text = "".join(
         [
@@ -85,7 +84,7 @@ def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: s
             "<Header><DocumentName>Common Transfer File</DocumentName>",
             "<SourceSchool><LEA>383</LEA><AcademicYear>2024</AcademicYear></SourceSchool>",
             "<DestSchool><LEA>999</LEA><Estab>9999</Estab></DestSchool></Header>\n<CTFpupilData>\n",
-            *(_pupil(row, extra) for row in rows),
+            *(_pupil(row) for row in rows),
             "</CTFpupilData></CTfile>\n",
         ]
     )
@@ -104,7 +103,7 @@ def census_xml(rows: Rows) -> bytes:
     return f"<Message>{header}<Pupils><PupilsOnRoll>{pupils}</PupilsOnRoll></Pupils></Message>".encode()
 
 
-def _pupil(row: Row, extra: str) -> str:
+def _pupil(row: Row) -> str:
     names = {"Estab": "estab", "UPN": "upn", "Surname": "surname", "Forename": "forename", "Sex": "sex"}
     told = "".join(f"<{tag}>{escape(row[name])}</{tag}>" for tag, name in names.items() if row.get(name))
     birth = f"<DOB>{row['date_of_birth']}</DOB>" if row.get("date_of_birth") else ""
@@ -112,7 +111,7 @@ def _pupil(row: Row, extra: str) -> str:
     postcode = f"<Address>{lines}<PostCode>{row['postcode']}</PostCode></Address>" if row.get("postcode") else ""
     results = "".join(assessment(goal, row[goal]) for goal in GOALS if row.get(goal))
     stages = f"<StageAssessments><KeyStage><Stage>EYF</Stage>{results}</KeyStage></StageAssessments>"
-    return f"<Pupil>{told}{birth}{postcode}{extra}{stages if results else ''}</Pupil>\n"
+    return f"<Pupil>{told}{birth}{postcode}{stages if results else ''}</Pupil>\n"
 
 
 def assessment(goal: str, result: str, more: str = "") -> str:

@@ -24,10 +24,10 @@ def problem() -> Problem:
     return found
 
 
-def some_rows(number: int = 4000) -> dict[str, np.ndarray]:
+def some_rows() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(3)
-    rows = {each.name: generator.integers(0, each.size, number) for each in FAMILY.attributes}
-    rows["dots"] = np.where(rows["asq"] == 2, 2, 0) + generator.integers(0, 2, number)
+    rows = {each.name: generator.integers(0, each.size, 4000) for each in FAMILY.attributes}
+    rows["dots"] = np.where(rows["asq"] == 2, 2, 0) + generator.integers(0, 2, 4000)
     return rows
 
 
