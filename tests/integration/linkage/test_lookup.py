@@ -104,7 +104,8 @@ def test_who_has_the_same_name_sounds_the_same(tokenise: Tokenise) -> None:
 
 @pytest.mark.parametrize("children", first(1, [60_000, 600_000]))
 def test_no_pair_that_counts_is_passed_over(tokenise: Tokenise, monkeypatch: pytest.MonkeyPatch, children: int) -> None:
-    names = (stress._BRITISH_SURNAMES[:12], stress._BRITISH_GIRLS[:10], stress._BRITISH_BOYS[:10])
+    _, surnames, girls, boys, _ = stress._GROUPS[0]
+    names = (surnames[:12], girls[:10], boys[:10])
     monkeypatch.setattr(stress, "_GROUPS", ((1.0, *names, 0.0),))
     tokens = tokenise(stress.extracts(3_000, seed=4))
     fewer, looked_at = _linked(tokens, children, monkeypatch)
