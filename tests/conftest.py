@@ -13,10 +13,13 @@ import importlib.util
 import signal
 import sys
 import threading
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from pipelines.commands import console
+from privacy.keys import KeyRing
 from tests.support.areas import pytest_configure, pytest_runtest_makereport, pytest_terminal_summary
 from tests.support.daily import EXAMPLES_PERCENT
 
@@ -30,3 +33,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
 if importlib.util.find_spec("absl"):
     importlib.import_module("absl.logging").get_absl_handler().python_handler.setStream(sys.__stderr__)
+
+
+@pytest.fixture(scope="session")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "set"
+    KeyRing.create(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keys(key_folder: Path) -> KeyRing:
+    return KeyRing.load(key_folder)

@@ -4,8 +4,6 @@ A mutation is found by its text, which must occur once in the product, so that m
 is tried on a copy of the working tree. Exits with 1 if a mutation was not found or survived.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -84,7 +82,6 @@ MUTATIONS = {
 
 
 def main(names: list[str]) -> int:
-    """Try the mutations that are named, or all of them."""
     outcomes = {name: _try(MUTATIONS[name]) for name in names or MUTATIONS}
     for name, outcome in outcomes.items():
         print(f"{name:24}{outcome}")

@@ -1,7 +1,5 @@
 """The decision sheet in a real browser: people who sign may read it on a telephone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The page of an opened return in a real browser: on a desk, on a telephone, on paper, whatever the extract says."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """Restricted and release work kept apart, each with its own secrets; storage and ledger in PostgreSQL; the files that
 deploy them."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -178,31 +176,6 @@ def test_every_service_is_looked_at_and_bounded() -> None:
         assert isinstance(service["healthcheck"]["test"], str), name  # podman-compose quotes a list wrongly
 
 
-def peaks(heading: str) -> dict[str, float]:
-    """Peak memory in GiB, by what was done, of a table of the benchmark."""
-    section = (PROJECT / "docs" / "benchmark.md").read_text().partition(f"\n## {heading}")[2].partition("\n## ")[0]
-    rows = [[cell.strip(" -") for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:1] == "|"]
-    return {cells[0]: float(cells[2]) for cells in rows[2:]}
-
-
-def test_what_is_given_is_twice_what_was_measured() -> None:
-    """The page on deployment has no figures of measurements but these limits; what is shipped is for all England."""
-    page = (PROJECT / "docs" / "deployment.md").read_text().partition("\n## Sizing\n")[2].partition("\n## ")[0]
-    (pilot, england) = re.findall(r"\| (\d+) GiB \| (\d+) GiB \|", page)
-    largest = peaks("Intake of one EYFS Profile extract of 5,000,000 rows")["intake, whole"]
-    for given, found in ((pilot, peaks("Eight pilot councils")), (england, peaks("England") | {"one": largest})):
-        restricted = max(found.get(each, 0.0) for each in ("intake", "linkage", "one"))
-        assert 2 * restricted <= int(given[0])
-        assert 2 * found["release"] <= int(given[1])
-    services = compose()["services"]
-    shipped = [re.sub(r".*:-(\d+)g.*", r"\1", services[name]["mem_limit"]) for name in ("restricted", "release")]
-    assert shipped == list(england)
-    filled = dict(re.findall(r"^READINESS_(\w+)_MEMORY=(\d+)g$", (CONTAINERS / "deployment.env").read_text(), re.M))
-    assert filled == {"RESTRICTED": england[0], "RELEASE": england[1]}
-    pods = yaml.safe_load((PROJECT / "packaging" / "kubernetes" / "values.yaml").read_text())["resources"]
-    assert [pods[name]["limits"]["memory"] for name in ("restricted", "release")] == [f"{each}Gi" for each in england]
-
-
 @pytest.mark.skipif(shutil.which("podman-compose") is None, reason=lacking("deployment", "podman-compose"))
 @pytest.mark.parametrize("beside", [(), BESIDE])
 def test_podman_compose_reads_what_is_beside_compose_yaml(beside: tuple[str, ...]) -> None:
@@ -312,12 +285,6 @@ def test_both_instances_keep_no_output_and_send_nothing() -> None:
         content = yaml.safe_load(file.read_text())
         assert content["telemetry"] == {"enabled": False}, file
         assert content["compute_logs"]["class"] == "NoOpComputeLogManager", file
-
-
-def test_the_image_is_built_with_the_uv_of_the_makefile() -> None:
-    (of_make,) = re.findall(r"^UV_VERSION := (\S+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    (of_image,) = re.findall(r"^ARG UV_VERSION=(\S+)$", (CONTAINERS / "Containerfile").read_text(), re.MULTILINE)
-    assert of_image == of_make
 
 
 INSTALLS = re.compile(r"\b(?:pip install|pipx install|uv add|uv tool install)\s+([^\n;`|#&()]+)")

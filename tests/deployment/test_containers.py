@@ -3,8 +3,6 @@
 The tests follow one another, each with what the one before has made; the kills make what they need themselves.
 """
 
-from __future__ import annotations
-
 import base64
 import codecs
 import json
@@ -37,11 +35,7 @@ from tests.support.installation.engine import why_not
 from tests.support.release.people import read_page
 from tests.support.waiting import until
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(7200),
-    pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200), pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 FIRST = "2026.11.0"
 EARLIER = "202324"

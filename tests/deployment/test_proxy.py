@@ -1,21 +1,18 @@
 """The proxy of `compose.tls.yaml`: a real nginx under the settings that are shipped, before a server of the tests."""
 
-from __future__ import annotations
-
 import base64
 import http.client
 import os
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from tests.support import PROJECT, free_port
+from tests.support import PROJECT, free_port, serving
 from tests.support.areas import lacking
 from tests.support.waiting import answers, until
 
@@ -39,8 +36,6 @@ class Behind(BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def log_message(self, *_: object) -> None: ...
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -63,16 +58,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
+def behind() -> Iterator[str]:
+    with serving(Behind) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path, behind: str) -> Iterator[int]:
     """Where nginx listens, before a server that tells what reaches it."""
-    behind = ThreadingHTTPServer(("127.0.0.1", 0), Behind)
-    threading.Thread(target=behind.serve_forever, daemon=True).start()
     ours = free_port()
     changed = {
         "/tmp/": f"{folder}/",
         "/run/tls": str(folder / "tls"),
         "listen 8443": f"listen 127.0.0.1:{ours}",
-        "http://webserver:3000": f"http://127.0.0.1:{behind.server_port}",
+        "http://webserver:3000": behind,
         "/dev/stdout": str(folder / "access.log"),
         "http {": f"lock_file {folder}/lock;\nhttp {{",
     }
@@ -96,8 +95,6 @@ def port(folder: Path) -> Iterator[int]:
     finally:
         server.terminate()
         server.wait()
-        behind.shutdown()
-        behind.server_close()
 
 
 def ask(folder: Path, port: int, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str, str | None]:

@@ -1,7 +1,5 @@
 """Containers that their engine left behind are removed when the next run is launched."""
 
-from __future__ import annotations
-
 import uuid
 from types import SimpleNamespace
 from typing import Any

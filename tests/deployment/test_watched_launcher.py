@@ -1,7 +1,5 @@
 """Runs in the process of their code location, whose server may be another one by the time somebody asks."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

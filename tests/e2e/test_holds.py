@@ -1,8 +1,6 @@
 """Deliveries that should not be released as they are: a council's children that are missing, others' in their place, a
 file that nobody reads. Each holds the release before any charge, in a demonstration too."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from pathlib import Path
@@ -47,7 +45,6 @@ def extract(site: Site, council: str, source: str) -> Path:
 
 
 def keep(path: Path, share: float) -> None:
-    """Leave so many of the rows of a text file."""
     head, *rows = path.read_bytes().splitlines(keepends=True)
     kept = random.Random(3).sample(range(len(rows)), round(share * len(rows)))
     path.write_bytes(b"".join([head, *(rows[number] for number in sorted(kept))]))

@@ -1,7 +1,5 @@
 """Files that arrive: half-written, marked, corrected, gone again."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A year of monthly parts for eight councils makes the release that whole files make."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """A child's name in any place of a delivery is not repeated: not by the console, the event log, a tag or a log."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Folders may be called anything: every command works where names hold quotes, spaces, signs and letters of others."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

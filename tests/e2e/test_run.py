@@ -1,7 +1,5 @@
 """One real run of the whole graph over extracts of another generator, and what its users then find."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

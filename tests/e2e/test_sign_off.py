@@ -1,7 +1,5 @@
 """An installation with people of its own: the commands, their exit statuses, and Dagster, from hold to publication."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path
@@ -125,16 +123,6 @@ def test_the_first_commands_keys_do_not_help_beside_a_policy_that_names_people(s
     unnamed = site.readiness("run", "--cohort", COHORT, keys=other, policy="")
     assert unnamed.returncode == 4
     assert Ledger(site.home.ledger).entries() == []
-
-
-def test_endings_are_told_apart(site: Site) -> None:
-    assert site.run("--share", "7").returncode == 1
-    assert site.readiness("run", "--cohort", COHORT, "--landing", str(site.root / "none")).returncode == 1
-    site.approve("--key", str(ANNA.key_file(site.root / "people")))
-    site.run()
-    spent = site.readiness("run", "--cohort", COHORT, "--release", "2026.11.1")
-    assert spent.returncode == 3
-    assert "which has rho" in spent.stderr
 
 
 def test_dagster_waits_and_its_sensor_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

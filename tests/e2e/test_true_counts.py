@@ -1,7 +1,5 @@
 """No log, message or report outside the sender's own holds a count that is measured, and nobody else can read them."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

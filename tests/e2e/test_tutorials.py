@@ -1,7 +1,5 @@
 """The tutorials, typed as they stand by somebody who has run `make demo`."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """One installation with a finished release, made once; every test does its fault to a copy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

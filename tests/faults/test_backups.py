@@ -1,7 +1,5 @@
 """Backups and restores that are killed at a step, that meet a full disk, or that nobody finishes."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Files that are cut short, missing rights, a full disk, a ledger that cannot be used."""
 
-from __future__ import annotations
-
 import os
 import re
 import resource
@@ -26,7 +24,6 @@ pytestmark = pytest.mark.slow
 
 
 def cut(path: Path) -> None:
-    """Leave the first half of a file."""
     os.truncate(path, path.stat().st_size // 2)
 
 

@@ -1,8 +1,6 @@
 """A part of an extract that is taken in or withdrawn by a process that is killed at a step: what comes next does the
 rest."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections import Counter

@@ -1,7 +1,5 @@
 """Two runs of a partition at once, killed runs, locks of the dead, and a clock that is turned back."""
 
-from __future__ import annotations
-
 import datetime as dt
 import importlib
 import json

@@ -6,8 +6,6 @@ correctly. The names are more unequal than England's, which favours the attacker
 out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import resources
 
@@ -48,7 +46,6 @@ def _listed(ending: str) -> list[str]:
 
 
 def _names(listed: list[str], count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` names, most common first: the listed ones, then made-up ones."""
     syllables = ["".join(pair).upper() for pair in zip("bcdfghjklmnprst" * 5, "aeiou" * 15, strict=True)]
     made = dict.fromkeys(map("".join, rng.choice(syllables, (2 * count, 4))))
     return np.array(list(dict.fromkeys([*listed, *made]))[:count], object)

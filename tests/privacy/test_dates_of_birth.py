@@ -4,8 +4,6 @@ The attacker learns the interval between birth and each review from known childr
 the possible days of birth; with tokens, so do the reviews in every row that shares its date of birth.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq

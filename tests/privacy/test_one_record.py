@@ -5,8 +5,6 @@ The linkage is given the published number of children and estimates no size, sha
 therefore splits into parts that share no token, and each is linked as if it were alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,7 +71,6 @@ def linked(tables: Tables) -> pd.DataFrame:
 
 
 def only(tables: Tables, rows: pd.DataFrame) -> dict[str, pa.Table]:
-    """Return the tables with only these rows."""
     chosen = {}
     for source, table in tables.items():
         keep = pa.Table.from_pandas(rows.loc[rows.source == source, ["council", KEY]], preserve_index=False)

@@ -1,7 +1,5 @@
 """Stored parts keep tokens, payload and marks separate, and marks match nothing outside one council's source."""
 
-from __future__ import annotations
-
 import pyarrow.parquet as pq
 import pytest
 

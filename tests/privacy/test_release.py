@@ -1,7 +1,5 @@
 """The form of a release never depends on its data, and its cost is what the ledger says."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

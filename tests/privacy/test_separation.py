@@ -3,8 +3,6 @@
 The extract is sorted by surname, as exports are. The attacker knows the frequency of every surname, and the program.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

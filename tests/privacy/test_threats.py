@@ -1,7 +1,5 @@
 """Remaining risks from people whom keys do not exclude: an analyst, and a council with access to the stores."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 `python -m tests.support.architecture` prints `docs/stages.svg`.
 """
 
-from __future__ import annotations
-
 import ast
 import html
 from collections.abc import Iterator, Mapping
@@ -75,7 +73,6 @@ def python_files(package: str) -> Iterator[Path]:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Return every module of the product."""
     found = []
     for package in PACKAGES:
         for path in sorted(python_files(package)):
@@ -87,7 +84,6 @@ def modules() -> tuple[Module, ...]:
 
 @cache
 def names() -> frozenset[str]:
-    """Return the dotted names of the product's modules and packages."""
     return frozenset(module.name for module in modules())
 
 
@@ -111,7 +107,6 @@ def room_imports() -> dict[str, set[str]]:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """Return a circle of nodes, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

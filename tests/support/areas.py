@@ -4,8 +4,6 @@ Such a test is skipped with the reason given by `lacking`, and reasons are count
 READINESS_TEST_REQUIRE names the area (as `.ci/run` does), the test fails instead.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Generator
@@ -30,7 +28,6 @@ REQUIRE = "READINESS_TEST_REQUIRE"
 
 
 def lacking(area: str, detail: str = "") -> str:
-    """Return the reason why a test of an area is skipped."""
     return f"{area}: needs {AREAS[area]}" + (f": {detail}" if detail else "")
 
 
@@ -57,7 +54,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the number of skipped tests by reason."""
     reasons = Counter(_why_skipped(report) for report in terminalreporter.stats.get("skipped", ()))
     if reasons:
         terminalreporter.section("skipped tests, by reason")
@@ -66,7 +62,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _why_skipped(report: Any) -> str:
-    """Return the reason for skipping a test; empty if it was not skipped."""
     if report.outcome != "skipped" or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
         return ""
     return str(report.longrepr[2]).removeprefix("Skipped: ")

@@ -1,7 +1,5 @@
 """Browser for tests: how to find and start it, and the marker of tests that need it."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

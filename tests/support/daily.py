@@ -3,8 +3,6 @@
 `make test-all` runs all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from typing import Any
 

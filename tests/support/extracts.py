@@ -5,8 +5,6 @@ change to any test. A test names only the values that it is about. For a whole p
 independent of the pipeline and the synthetic generator, see `independent`.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +56,6 @@ USUAL: Row = (
 
 
 def columns(source: str) -> list[str]:
-    """Return the names of a source's columns in contract order."""
     return [column.name for column in CONTRACTS[source].columns]
 
 
@@ -96,7 +93,6 @@ def mark_synthetic(landing: Path) -> None:
 
 
 def append(path: Path, *rows: Mapping[str, str]) -> None:
-    """Append rows to a landed text file."""
     added = "".join(line(path, values) for values in rows)
     with path.open("a", encoding="utf-8") as file:
         file.write(added)
@@ -119,7 +115,6 @@ def prepend(path: Path, *rows: Mapping[str, str], drop_last: bool = False) -> No
 
 
 def _sound(column: Column) -> str:
-    """Return a value that a column accepts."""
     if column.name in PERSON:
         return PERSON[column.name]
     if column.name in USUAL or not column.required:

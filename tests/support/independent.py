@@ -5,8 +5,6 @@ It has its own copy of contract columns, codes and the definition of a good leve
 visitor. Columns unknown to it are empty or, if required, filled by the builder.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import random

@@ -1,7 +1,5 @@
 """Read-only fixtures that take seconds to create are created by the first worker that needs them, not by each one."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A planted child, whose identifiers occur in no other data, so that tests can search for leaks."""
 
-from __future__ import annotations
-
 from tests.support.extracts import nhs_number, row, upn
 
 SURNAME, FORENAME, POSTCODE = "Zzyzxwick", "Quixolinda", "L99 9ZZ"

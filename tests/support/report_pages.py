@@ -1,7 +1,5 @@
 """Checks of a report page: self-contained, readable by everyone, and as wide as a telephone."""
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -11,7 +9,6 @@ from tests.support.browser import started
 
 
 def parse_page(page: str) -> ElementTree.Element:
-    """Parse a page as XML."""
     assert page.startswith("<!DOCTYPE html>\n")
     return ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
 

@@ -1,7 +1,5 @@
 """The scripts of `packaging/supply`, and the uv that they run."""
 
-from __future__ import annotations
-
 import importlib
 import shutil
 import subprocess
@@ -17,7 +15,6 @@ FOLDER = PROJECT / "packaging" / "supply"
 
 
 def script(name: str, folder: Path = FOLDER) -> ModuleType:
-    """Return a script as a module."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     return importlib.import_module(name)

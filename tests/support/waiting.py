@@ -3,8 +3,6 @@
 At a load of 60 on two cores everything takes thirty times as long.
 """
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import time
@@ -39,7 +37,6 @@ def until(
 
 
 def answers(port: int) -> bool:
-    """Return whether any process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(5)
         return probe.connect_ex(("127.0.0.1", port)) == 0

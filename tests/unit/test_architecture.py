@@ -1,8 +1,6 @@
 """The house: imports run one way, rooms stand in order, Dagster is known in few places, and dangerous things go through
 their doors."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Iterator

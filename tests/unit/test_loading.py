@@ -1,7 +1,5 @@
 """While libraries load, nothing is looked through for garbage, nor is what was loaded later on."""
 
-from __future__ import annotations
-
 import gc
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Public reference data fits the codes of the contracts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

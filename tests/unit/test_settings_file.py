@@ -1,7 +1,5 @@
 """Settings that people write: every mistake has its place, and no message repeats a value."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The drill: a machine is lost, with home, keys and ledger, and the installation goes on elsewhere as it would have."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator

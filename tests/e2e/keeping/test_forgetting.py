@@ -1,7 +1,5 @@
 """A child whose rows are removed is found nowhere but as marks on the list, and does not come back."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

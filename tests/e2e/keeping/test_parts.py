@@ -3,8 +3,6 @@
 A withdrawn part's rows go, and what they replaced counts again; a child goes from every part, and none brings it back.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 from pathlib import Path
@@ -213,7 +211,6 @@ def records(three: Parts) -> set[int]:
 
 
 def read_links(three: Parts, *columns: str) -> list[tuple[object, ...]]:
-    """Link the cohort, and return columns of the list of linked rows."""
     link_cohort(three.store.cohort_store, ["leeds"], three.keys)
     out = three.root / "links.parquet"
     write_linked_rows(three.store.cohort_store, out, three.keys)

@@ -1,7 +1,5 @@
 """The processing log: whatever is done is there before it is done, and a line that was changed or removed is seen."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 from collections.abc import Callable

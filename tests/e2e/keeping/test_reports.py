@@ -1,7 +1,5 @@
 """What the commands report of an installation with a release: 80 columns, one JSON document, a page, the same facts."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """What has had its time goes, what must stay stays, and nothing of an expired cohort is made again."""
 
-from __future__ import annotations
-
 import datetime as dt
 import os
 from collections.abc import Callable
@@ -62,11 +60,7 @@ def test_an_expired_cohort_goes_and_its_releases_stay(place: Place) -> None:
         place.home.extract("eyfsp", COHORT, "leeds").return_file,
         place.home.extract("health", COHORT, "leeds").told_file,
     )
-    others = (
-        store.return_summary("leeds"),
-        store.row_history,
-        store.reviewed,
-    )
+    others = (store.return_summary("leeds"), store.row_history, store.reviewed)
     for path in (*returned, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"made under an agreement")

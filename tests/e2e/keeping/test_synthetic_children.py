@@ -1,10 +1,7 @@
 """`readiness synthesise`: from a bundle that stands alone, the same files each time, and rows that agree with it."""
 
-from __future__ import annotations
-
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +89,6 @@ def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(
     assert compared > 0
 
 
-def test_nothing_is_written_over_and_the_cohort_must_be_there(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "kept").write_text("as it was")
-    done = synthesise(bundle, tmp_path)
-    assert (done.exit_code, "is not empty" in done.stderr) == (1, True)
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
-    done = synthesise(bundle, tmp_path / "out", "--cohort", "202122")
-    assert (done.exit_code, "it holds 202425" in done.stderr) == (2, True)
-    assert not (tmp_path / "out").exists()
-
-
 def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released: Place, tmp_path: Path) -> None:
     pytest.importorskip("mbi", reason=lacking("synthetic"))
     home = Path(shutil.copytree(released.home.root, tmp_path / "home", symlinks=True))
@@ -115,12 +102,3 @@ def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released:
     (folder / CSV_FILE).write_bytes(b"another file")
     done = run(main, ["recompute", str(folder)])
     assert (done.exit_code, CSV_FILE in done.stderr) == (1, True)
-
-
-def test_without_the_library_it_is_said_and_nothing_is_written(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "mbi", None)
-    done = synthesise(bundle, tmp_path / "out")
-    assert (done.exit_code, "uv sync --inexact --extra synthetic" in done.stderr) == (1, True)
-    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,5 @@
 """Restricted and release work as two code locations of one server and daemon."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`readiness ui` on a home folder that nobody made: it is prepared, and Dagster answers under our settings."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,6 +1,4 @@
-"""The real web server over a finished run: it loads without an error, explains itself, and leaks nothing."""
-
-from __future__ import annotations
+"""The real web server over a finished run: it loads without an error and leaks nothing."""
 
 import json
 import os
@@ -25,16 +23,6 @@ from tests.support.planted import IDENTIFIERS
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
-
-SHOWN = {
-    "intake": ("sealed to the linkage", "data-engineering", "docs/linkage.md"),
-    "links": ("Links rows of the same child", "kept when the cohort is linked again"),
-    "children": ("From restricted/eyfsp: com_e01, com_e02", "From restricted/school_census: ethnicity"),
-    "release": ("The signed release bundle", "docs/releases.md"),
-    "launchpad": ('Missing required config entry "version" at path root:ops:release__measurements:config',),
-    "automation": ("nightly_intake", "termly_linkage", "release_calendar", "restricted_automation", "failed_runs"),
-}
-"""What must be read on a page."""
 
 METADATA = """metadataEntries { __typename label description
   ... on TextMetadataEntry { text } ... on MarkdownMetadataEntry { mdStr } ... on PathMetadataEntry { path }
@@ -136,21 +124,14 @@ def test_what_containers_and_pods_ask_of_a_server_is_answered(server: Server, si
 @IN_A_BROWSER
 def test_pages_load_without_an_error(server: Server) -> None:
     """The asset graph, an asset of each group, jobs, automation, runs: no error in the console, none on the page."""
-    pages = {
-        "graph": "/asset-groups",
-        "intake": "/assets/restricted/eyfsp?view=overview",
-        "links": "/assets/restricted/links?view=overview",
-        "children": "/assets/restricted/children?view=overview",
-        "release": "/assets/release/bundle?view=overview",
-        "launchpad": "/locations/readiness/jobs/release/playground",
-        "lineage": "/assets/restricted/children?view=lineage&lineageScope=upstream",
-        "jobs": "/jobs",
-        "automation": "/automation",
-        "runs": "/runs",
-    }
-    pictures = os.environ.get("READINESS_AUDIT_PICTURES")
+    assets = ("restricted/eyfsp", "restricted/links", "restricted/children", "release/bundle")
+    paths = (
+        *("/asset-groups", *(f"/assets/{asset}?view=overview" for asset in assets)),
+        *("/locations/readiness/jobs/release/playground", "/jobs", "/automation", "/runs"),
+        "/assets/restricted/children?view=lineage&lineageScope=upstream",
+    )
     with started() as browser:
-        for name, path in pages.items():
+        for path in paths:
             page, said = browser.new_page(viewport={"width": 1500, "height": 1000}), []
             page.on("pageerror", lambda error, said=said: said.append(str(error)))
             page.on("response", lambda r, said=said: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
@@ -158,14 +139,10 @@ def test_pages_load_without_an_error(server: Server) -> None:
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(1500)
             text = page.inner_text("body")
-            assert said == [], name
+            assert said == [], path
             assert "An error occurred" not in text, text
             assert "PythonError" not in text, text
             assert not [word for word in IDENTIFIERS if word.lower() in text.lower()]
-            if pictures:
-                page.screenshot(path=Path(pictures) / f"{name}.png")
-            for word in SHOWN.get(name, ()):
-                page.get_by_text(word).first.wait_for(timeout=60_000)
             page.close()
 
 

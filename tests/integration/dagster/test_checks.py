@@ -1,7 +1,5 @@
 """The checks of the intake, by council and cohort: what a stop shows, and what no other delivery hides."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,31 +1,10 @@
 """The Dagster definitions as an operator loads them."""
 
-from __future__ import annotations
-
-import os
-import subprocess
-import sys
-import tomllib
-
 import dagster as dg
 import pytest
-import yaml
 
 from assets.home.installation import Installation
-from assets.linkage import assets as linkage_assets
-from pipelines.dagster.instance import LOCATION, OF_LOCATION, REPOSITORY, place_in_history
 from pipelines.definitions import build_definitions
-from privacy.doors import files
-from privacy.keys import KeyRing
-from tests.support import PROJECT
-from tests.support.architecture import modules
-
-
-def test_loads_without_a_warning() -> None:
-    environment = os.environ | {"PYTHONWARNINGS": "error::UserWarning,error::DeprecationWarning:__main__"}
-    command = [sys.executable, "-c", "import pipelines.definitions"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env=environment, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_graph_reads_like_the_process(installation: Installation) -> None:
@@ -63,18 +42,6 @@ def test_republish_cannot_measure(installation: Installation) -> None:
     assert {node.name for node in job.nodes} == {"release__bundle", "release__analyst_database"}
 
 
-def test_every_asset_explains_itself(installation: Installation) -> None:
-    for asset in build_definitions(installation).resolve_all_asset_specs():
-        assert asset.description, asset.key
-        assert asset.group_name != "default", asset.key
-        assert asset.owners, asset.key
-        assert asset.kinds, asset.key
-        assert "zone" in asset.tags, asset.key
-        if asset.group_name in ("intake", "linkage"):
-            assert {"dagster/column_lineage", "documentation"} <= set(asset.metadata), asset.key
-            assert all(column.description for column in asset.metadata["dagster/column_schema"].columns), asset.key
-
-
 def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -> None:
     definitions = build_definitions(installation)
     spending = {"release", "__ASSET_JOB"}
@@ -84,60 +51,4 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
         release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
 
 
-def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:
-    """Sources by their due date, of all councils together: one council's delivery makes no other's look fresh. What is
-    made monthly by a window; nothing that spends budget has any, nor what is made on request alone."""
-    specs = {spec.key.to_user_string(): spec for spec in build_definitions(installation).resolve_all_asset_specs()}
-    deadlines = {name: getattr(spec.freshness_policy, "deadline_cron", None) for name, spec in specs.items()}
-    assert deadlines["landing/eyfsp"] == "59 23 31 7 *"
-    assert deadlines["landing/hv_reviews"] == "59 23 31 5 *"
-    landing = {name for name in specs if name.startswith("landing/")} - {"landing/postcode_directory"}
-    linked = {name for name, spec in specs.items() if spec.group_name == "linkage"}
-    assert {name for name, spec in specs.items() if spec.freshness_policy} == landing | linked
-
-
-def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    KeyRing.create(installation.keys)
-    (installation.landing / "halton").mkdir()
-    monkeypatch.setattr(linkage_assets, "link_cohort", lambda store, *_: files.write(store.links, b""))
-    result = dg.materialize(
-        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
-        partition_key="202425",
-    )
-    assert result.success
-    (check,) = result.get_asset_check_evaluations()
-    assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
-    assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
-    assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
-
-
 # --- Parts that Dagster does not promise to keep
-
-
-@pytest.mark.slow
-def test_few_modules_use_private_parts_of_dagster() -> None:
-    users = {module.name for module in modules() if any(name.startswith("dagster._") for name in module.imports())}
-    assert users == {f"pipelines.dagster.{name}" for name in ("in_containers", "in_place", "instance")}
-
-
-def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
-    """The web server draws on its timeline the runs whose origin it knows, and lists a job's by the tag."""
-
-    @dg.asset
-    def made() -> None: ...
-
-    with dg.DagsterInstance.ephemeral() as instance:
-        done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
-        place_in_history(instance, done.dagster_run)
-        (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
-        assert run.remote_job_origin is not None
-        assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
-        assert run.status is dg.DagsterRunStatus.SUCCESS
-
-
-def test_workspace_and_project_name_the_same_location() -> None:
-    (entry,) = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]
-    assert entry["python_module"]["location_name"] == LOCATION
-    assert project["dagster"]["code_location_name"] == LOCATION
-    assert project["dg"]["project"]["code_location_name"] == LOCATION

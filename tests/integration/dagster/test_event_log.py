@@ -8,7 +8,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import sqlalchemy
 
 from assets.home.paths import Home
 from pipelines.dagster.instance import open_instance
@@ -57,9 +56,3 @@ def test_the_death_of_a_process_loses_no_event(tmp_path: Path) -> None:
     assert died.returncode == -signal.SIGKILL
     with open_instance(Home(tmp_path)) as ours:
         assert len(ours.fetch_materializations(counted.key, limit=100).records) == 20
-
-
-def test_no_file_waits_for_the_disk_not_even_while_its_tables_are_made(tmp_path: Path) -> None:
-    with open_instance(Home(tmp_path)), sqlalchemy.create_engine(f"sqlite:///{tmp_path / 'new.db'}").connect() as new:
-        assert new.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert new.exec_driver_sql("PRAGMA synchronous").scalar() == 1

@@ -1,8 +1,5 @@
 """What starts by itself, when, and why; and what never does."""
 
-from __future__ import annotations
-
-import ast
 import datetime as dt
 import os
 import stat
@@ -22,19 +19,10 @@ from assets.home.installation import Installation
 from assets.linkage.assets import GROUP
 from ndl_export.facts.directory_files import Announced, InvalidCalendar, read_calendar
 from pipelines.cli import main
-from pipelines.dagster.jobs import (
-    _BY_KIND,
-    describe_failure,
-    failed_runs,
-    nightly_intake,
-    nightly_returns,
-    release_calendar,
-    termly_linkage,
-)
+from pipelines.dagster.jobs import failed_runs, nightly_intake, nightly_returns, release_calendar, termly_linkage
 from pipelines.definitions import build_definitions
 from pipelines.release_calendar import NotPublished, check_may_be_published, find_release_moment
 from sources.errors import ExtractStopped
-from tests.support.architecture import modules
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -234,15 +222,6 @@ def test_a_release_may_be_announced_for_its_month_and_is_not_published_without_a
         check_may_be_published("2027.11.0", now)
 
 
-def test_why_a_step_failed_is_one_line_of_its_log(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("READINESS_PUBLISH_TO", raising=False)
-    instance, job = dg.DagsterInstance.ephemeral(), build_definitions(installation).resolve_job_def("publication")
-    config = {"ops": {"publish_op": {"config": {"version": "2026.11.0"}}}}
-    done = job.execute_in_process(instance=instance, raise_on_error=False, run_config=config)
-    said = [record.user_message for record in instance.all_logs(done.run_id)]
-    assert len([each for each in said if "set READINESS_PUBLISH_TO to a folder or a URL" in each]) == 1
-
-
 # --- Alerts
 
 
@@ -274,19 +253,6 @@ def test_a_failed_run_is_told_in_a_sentence_without_what_it_was_about(
     assert b"failed at restricted__eyfsp" in sent
     assert b"Zzyzxwick" not in sent
     assert b"linked children" not in sent
-
-
-@pytest.mark.slow
-def test_advice_is_for_errors_that_there_are_and_fits_the_gravest() -> None:
-    classes = {node.name for module in modules() for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
-    assert not set(_BY_KIND) - classes
-    run = dg.DagsterRun("release", run_id="1" * 32)
-    said = describe_failure(run, [("release__measurements", "BudgetExceeded")])
-    assert "starting it again will not help" in said
-    assert "Start the same release again" not in said
-    both = describe_failure(run, [("release__bundle", "StepFailed"), ("release__measurements", "LedgerCorrupt")])
-    assert "restore the newest copy of the ledger" in both
-    assert "Start the same release again" in describe_failure(run, [("release__bundle", "SomethingElse")])
 
 
 def test_a_translated_error_keeps_its_stack_and_no_value() -> None:

@@ -1,7 +1,5 @@
 """The documentation as a site: it is made without a warning, which a link that leads nowhere would be."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,8 +1,5 @@
 """The analyst database: what is in the file, what a person sees first, and how it replaces the one before."""
 
-from __future__ import annotations
-
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,9 +16,7 @@ from ndl_export.analyst_db.short_views import SHORT
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, record_withdrawals
 from ndl_export.tables import TABLES
-from ndl_export.tables.schema import SYMBOLS, list_columns
-from sources.reference.goals import GOALS
-from sources.reference.places import PILOT, get_place
+from ndl_export.tables.schema import list_columns
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts
 
@@ -44,32 +37,6 @@ def test_everything_has_a_comment(what: str, connection: duckdb.DuckDBPyConnecti
     assert {column.description for column in list_columns(TABLES["gld_headline"])} <= comments
 
 
-def test_every_table_has_a_primary_key_and_facts_point_to_their_release(connection: duckdb.DuckDBPyConnection) -> None:
-    tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
-    constraints = connection.execute(
-        "SELECT schema_name, table_name, constraint_type FROM duckdb_constraints()"
-    ).fetchall()
-    assert {(s, t) for s, t, kind in constraints if kind == "PRIMARY KEY"} == set(tables)
-    assert {t for s, t, kind in constraints if kind == "FOREIGN KEY" and s == "releases"} >= set(TABLES)
-
-
-def test_every_schema_is_named_where_an_analyst_starts_and_every_table_is_in_two(
-    connection: duckdb.DuckDBPyConnection,
-) -> None:
-    schemas: dict[str, set[str]] = {}
-    tables = "SELECT schema_name, table_name FROM duckdb_tables()"
-    for schema, name in connection.execute(
-        f"{tables} UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
-    ).fetchall():
-        schemas.setdefault(schema, set()).add(name)
-    assert schemas.keys() == {"releases", "latest", "dimension", "official", "help", "main"}
-    (start,) = connection.execute("SELECT string_agg(what || ' ' || try_this, ' ') FROM help.start").fetchall()[0]
-    assert all(f"{schema}." in start or f"'{schema}'" in start for schema in schemas.keys() - {"main"})
-    of_releases = {"release", "noise_covariance", "requests", "request_charges", "current"}
-    assert schemas["releases"] == {*of_releases, "gld_by_group", *TABLES}
-    assert schemas["latest"] == {"gld_by_group", *TABLES}
-
-
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_hold_all_releases_and_views_the_newest(
     name: str, connection: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]
@@ -79,21 +46,6 @@ def test_tables_hold_all_releases_and_views_the_newest(
     listed = ", ".join(tables[name].column_names)
     latest = connection.sql(f"SELECT {listed} FROM latest.{name}").to_arrow_table()
     assert sorted(map(str, latest.to_pylist())) == sorted(map(str, tables[name].to_pylist()))
-
-
-def test_categories_sort_as_they_are_meant(connection: duckdb.DuckDBPyConnection) -> None:
-    def sorted_by_duckdb(column: str, table: str, condition: str) -> list[str]:
-        query = f"SELECT DISTINCT {column} FROM latest.{table} WHERE {condition} ORDER BY {column}"
-        return [value for (value,) in connection.execute(query).fetchall()]
-
-    quintiles = sorted_by_duckdb("breakdown", "gld_headline", "breakdown_topic = 'IMD quintile'")
-    assert [name[:10] for name in quintiles] == [f"Quintile {n}" for n in range(1, 6)]
-    waits = sorted_by_duckdb("answer", "parent_experience", "question = 'Length of wait'")
-    assert waits == [
-        *("Under 4 weeks", "4 to 12 weeks", "13 to 18 weeks", "Over 18 weeks"),
-        *("Not applicable", "Not answered"),
-    ]
-    assert sorted_by_duckdb("early_learning_goal", "early_learning_goals", "true") == list(GOALS.values())
 
 
 def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckDBPyConnection) -> None:
@@ -114,36 +66,6 @@ def test_dimensions_explain_every_category_of_the_facts(connection: duckdb.DuckD
         for key, dimension in (("area_code", "area"), ("time_period", "cohort")):
             query = f"SELECT {key} FROM releases.{name} EXCEPT SELECT {key} FROM dimension.{dimension}"
             assert connection.execute(query).fetchall() == []
-
-
-def test_dimensions_come_from_the_one_source(connection: duckdb.DuckDBPyConnection) -> None:
-    areas = connection.execute("SELECT council, area_code, area_name, old_la_code FROM dimension.area").fetchall()
-    known = {(c, get_place(c).new_la_code, get_place(c).la_name, get_place(c).old_la_code) for c in PILOT}
-    assert {row for row in areas if row[0]} == known
-    assert (
-        dict(connection.execute("SELECT code, early_learning_goal FROM dimension.early_learning_goal").fetchall())
-        == GOALS
-    )
-    flags = connection.execute("SELECT flag, meaning, stands_in, is_shown FROM dimension.flag").fetchall()
-    assert {flag: meaning for flag, meaning, _, _ in flags} == SYMBOLS
-    assert [flag for flag, _, column, _ in flags if column == "series_break"] == ["b"]
-    assert [flag for flag, _, _, shown in flags if shown] == ["u", "linkage", "b"]
-    members = "SELECT count(*) FROM dimension.area_member WHERE area_code = 'E47000004' AND family = 'pupil'"
-    assert connection.execute(members).fetchall() == [(2 * 6,)]
-
-
-@pytest.mark.slow
-def test_a_category_that_only_an_older_release_has_is_kept(two_releases: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "2026.11.0"
-    subprocess.run(["cp", "-r", two_releases / "2026.11.0", folder], check=True)
-    path = folder / "gld_headline.parquet"
-    data = pq.read_table(path)
-    renamed = pc.replace_substring_regex(data["sex"], "^Male", "Not recorded").cast(pa.string())
-    pq.write_table(data.set_column(data.column_names.index("sex"), data.schema.field("sex"), renamed), path)
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as reader:
-        found = reader.execute("SELECT DISTINCT sex FROM latest.gld_headline ORDER BY sex").fetchall()
-        assert found == [("Total",), ("Female",), ("Not recorded",)]
-        assert ("Not recorded",) in reader.execute("SELECT sex FROM dimension.sex").fetchall()
 
 
 def _left_behind(directory: Path) -> list[Path]:
@@ -219,10 +141,6 @@ def reader(two_cohorts: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def test_show_tables_lists_every_published_table_and_the_questions(reader: duckdb.DuckDBPyConnection) -> None:
-    assert {name for (name,) in reader.execute("SHOW TABLES").fetchall()} == {*TABLES, *QUESTIONS, "requests"}
-
-
 @pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
 def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection) -> None:
     """Measured on all rows at once, the widest of each column together: none is shortened, no column left out. Which
@@ -265,38 +183,3 @@ def test_words_tell_every_row_from_every_other(view: str, reader: duckdb.DuckDBP
     """Two categories with one short name would make two rows that look the same."""
     keys = ", ".join(("area", "cohort", *SHORT[view].words))
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
-
-
-def test_a_group_as_shown_is_a_name_that_the_macros_take(reader: duckdb.DuckDBPyConnection) -> None:
-    groups = "SELECT DISTINCT child_group FROM gld_headline WHERE NOT contains(child_group, ',')"
-    known = "SELECT called FROM dimension.name WHERE kind = 'group'"
-    assert reader.execute(f"{groups} EXCEPT {known}").fetchall() == []
-    assert len(reader.execute(groups).fetchall()) > 15
-
-
-def test_flags_are_in_words(reader: duckdb.DuckDBPyConnection) -> None:
-    said = {flag for view in SHORT for (flag,) in reader.execute(f"SELECT DISTINCT flag FROM {view}").fetchall()}
-    assert {None, "unreliable", "withheld"} <= said <= {None, "unreliable", "withheld", "not sent", "linkage"}
-    shown = reader.execute(
-        "SELECT count(*) FROM gld_headline WHERE (percent IS NULL) <> (flag = 'withheld')"
-    ).fetchall()
-    assert shown == [(0,)]
-
-
-def test_questions_answer_as_the_macros_do(reader: duckdb.DuckDBPyConnection) -> None:
-    ranked = reader.execute("SELECT area, percent, rank FROM councils_compared").fetchall()
-    macro = "SELECT area_name, gld_percent, concat(best_rank, ' to ', worst_rank) FROM gld_rank('Total')"
-    assert ranked == reader.execute(macro).fetchall()
-    far = reader.execute("SELECT area, points, children FROM distance_to_target").fetchall()
-    macro = "SELECT area_name, points_to_go, children_to_go FROM gld_to_target('Total')"
-    assert far == reader.execute(macro).fetchall()
-    target = reader.execute("SELECT DISTINCT target FROM distance_to_target").fetchall()
-    assert ("75% by 2028",) in target
-    assert all(re.fullmatch(r"\d+(\.\d+)?% by \d{4}", said) for (said,) in target)
-
-
-def test_views_answer_in_a_database_that_is_attached_beside_others(two_cohorts: Path) -> None:
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{two_cohorts / DATABASE_FILE}' AS readiness (READ_ONLY)")
-        for view in (*SHORT, *QUESTIONS):
-            assert connection.execute(f"SELECT count(*) > 0 FROM readiness.{view}").fetchall() == [(True,)]

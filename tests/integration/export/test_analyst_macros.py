@@ -1,7 +1,5 @@
 """The macros of the analyst database, against the Parquet files and their formulas worked out anew."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,6 @@ from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.dimensions import ALSO_CALLED
 from ndl_export.analyst_db.facts import NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS
 from ndl_export.analyst_db.help import MACROS, Macro
 from sources.reference.places import PILOT, load_places
@@ -107,60 +104,6 @@ def test_names_that_people_use_are_understood(
 ) -> None:
     [row] = answer(reader, f"FROM gld_rate('{area}', '{group}')")
     assert row["in_words"].startswith(f"{shown}, 2024/25: ")
-
-
-@pytest.mark.parametrize("called", ["FSM", "send", "EAL"])
-def test_a_name_of_both_is_a_characteristic_where_groups_are_listed_and_a_group_where_one_is_asked_for(
-    called: str, reader: duckdb.DuckDBPyConnection
-) -> None:
-    by_group = "SELECT DISTINCT child_group FROM gld_over_time('Leeds', '{}')"
-    assert len(reader.execute(by_group.format(called)).fetchall()) == 1
-    assert (len(answer(reader, f"FROM gld_rate('Leeds', '{called}')")) > 1) == (called != "EAL")
-
-
-def test_no_name_stands_for_two_things(reader: duckdb.DuckDBPyConnection) -> None:
-    ambiguous = "SELECT kind, plain_name(called) FROM dimension.name GROUP BY ALL HAVING count(DISTINCT meaning) > 1"
-    assert reader.execute(ambiguous).fetchall() == []
-
-
-def test_names_besides_the_published_ones_are_of_what_there_is(reader: duckdb.DuckDBPyConnection) -> None:
-    """A key that is misspelt in the file of names would be heard of nowhere else."""
-    groups = {key for (key,) in reader.execute("SELECT group_key FROM dimension.child_group").fetchall()}
-    attributes = {name for (name,) in reader.execute("SELECT attribute FROM dimension.characteristic").fetchall()}
-    codes = {entry.english_devolved_area_code for entry in load_places().values()}
-    assert ALSO_CALLED["groups"].keys() == groups
-    assert ALSO_CALLED["characteristics"].keys() == attributes
-    assert ALSO_CALLED["areas"].keys() <= {*load_places(), *codes}
-
-
-def test_an_end_of_an_interval_is_never_shown_beyond_the_figure(reader: duckdb.DuckDBPyConnection) -> None:
-    """45.25 is shown as 45.2 by one program and as 45.3 by another."""
-    for figure, end in ((45.2, 45.25), (45.3, 45.25), (45.2, 44.0)):
-        both = "SELECT lower_shown($end, $figure), upper_shown($end, $figure)"
-        [(low, high)] = reader.execute(both, {"end": end, "figure": figure}).fetchall()
-        assert low <= figure <= high
-    assert reader.execute("SELECT lower_shown(45.26::DOUBLE, NULL)").fetchall() == [(45.3,)]
-
-
-def test_characteristics_come_from_every_table(reader: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
-    for called, table, column, fixed in (
-        ("sex", "gld_headline", "sex", {"breakdown": "Total"}),
-        ("ASQ-3", "readiness_pathway", "asq3_outcome", {"fsm_eligibility": "Total"}),
-        ("seen by", "joined_dots", "seen_by", {"concern_by": "Total"}),
-        ("entitlement", "funded_entitlement", "two_year_old_entitlement", {"fsm_eligibility": "Total"}),
-    ):
-        found = answer(reader, f"FROM gld_rate('st helens', '{called}')")
-        rows = published(tables, table, la_name="St. Helens", **fixed)
-        expected = {row[column]: row["gld_children_percent"] for row in rows if row[column] != "Total"}
-        assert {row["child_group"]: row["gld_percent"] for row in found} == expected
-
-
-def test_a_known_group_without_a_figure_is_a_row_that_says_so(two_cohorts: Path, tmp_path: Path) -> None:
-    delete = "DELETE FROM releases.gld_headline WHERE la_name = 'Wirral' AND breakdown = 'White'"
-    with changed(two_cohorts, tmp_path, delete) as connection:
-        [row] = answer(connection, "FROM gld_rate('wirral', 'White')")
-    said = "Wirral, White, 2024/25: no figure of this group is published here: it would be too uncertain"
-    assert (row["gld_percent"], row["in_words"]) == (None, said)
 
 
 @pytest.mark.parametrize(
@@ -309,10 +252,7 @@ def test_of_intervals_with_chance_95_in_100_hold_what_children_like_these_would_
         [
             (PILOT, NOISE_CORRELATION),
             (PILOT[:2], NOISE_CORRELATION),
-            (
-                [*LONDON[:20], "darlington", "gateshead"],
-                NOISE_CORRELATION_WITH_REGIONS,
-            ),
+            ([*LONDON[:20], "darlington", "gateshead"], NOISE_CORRELATION_WITH_REGIONS),
         ],
     ),
     ids=["pilot", "two councils", "a region of two"],
@@ -368,11 +308,7 @@ def test_the_distance_from_a_target(reader: duckdb.DuckDBPyConnection, tables: d
 def test_a_figure_over_time(reader: duckdb.DuckDBPyConnection) -> None:
     found = answer(reader, "FROM gld_over_time('Liverpool City Region', 'Total')")
     told = [(row["time_period"], row["release_version"], row["is_current"]) for row in found]
-    assert told == [
-        ("202324", "2027.02.0", True),
-        ("202425", "2026.11.0", False),
-        ("202425", "2027.02.0", True),
-    ]
+    assert told == [("202324", "2027.02.0", True), ("202425", "2026.11.0", False), ("202425", "2027.02.0", True)]
     first, old, last = found
     assert first["change_points"] is None
     assert old["change_points"] is None

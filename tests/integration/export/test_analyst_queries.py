@@ -1,7 +1,5 @@
 """The worked queries of the analyst database: each runs, and several are worked out anew from the Parquet files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +7,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.stats import norm
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
-from ndl_export.facts.official import read_official_figures, read_official_reviews
+from ndl_export.facts.official import read_official_figures
 from tests.support.daily import first
-from tests.support.export.analyst import (
-    COUNCILS,
-    TOGETHER,
-    TOTAL,
-    Row,
-    answer,
-    chance,
-    ends,
-    published,
-)
+from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, chance, ends, published
 from tests.support.release.comparisons import Z, certain_from
 
 
@@ -55,30 +43,9 @@ def test_a_second_cohort_in_a_release_does_not_get_mixed_in(
         assert sorted(map(str, two)) == sorted(map(str, one))
 
 
-def test_steps_to_begin_with_run(two_releases: Path) -> None:
-    with duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as reader:
-        steps = reader.execute("SELECT step, try_this FROM help.start ORDER BY step").fetchall()
-        assert [step for step, _ in steps] == list(range(1, 11))
-        assert all(reader.execute(query).fetchall() for _, query in steps)
-
-
 def needed_for(distances: dict[Any, float], risk: float = 0.05) -> float:
     """Return the standard errors from 0 that a list of differences needs to be certain."""
     return float(certain_from(np.array([list(distances.values())]), risk)[0])
-
-
-def test_children_no_one_joined_up(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    found = {(r["area_name"], r["seen_by"], r["concern_by"]): r for r in run(two_releases, "Children no one joined up")}
-    expected = [
-        row
-        for row in tables["joined_dots"].to_pylist()
-        if (row["seen_by"], row["concern_by"])
-        in (("Both", "Health visitor only"), ("Both", "Setting only"), ("Neither", "Total"))
-    ]
-    assert len(found) == len(expected) == 30
-    for row in expected:
-        area = row["la_name"] or row["english_devolved_area_name"] or "Pilot councils"
-        assert found[area, row["seen_by"], row["concern_by"]]["children_count"] == row["children_count"]
 
 
 def test_every_group_stands_beside_englands_figure_and_the_councils_own(
@@ -111,39 +78,6 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
     assert told > 20
 
 
-def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Path) -> None:
-    """Children of 2024/25 turned 2½ in 2022/23."""
-    found = {
-        (row["area_name"], row["asq3_domain"]): row
-        for row in run(two_releases, "The two-year review, beside official figures")
-    }
-    assert {row["financial_year"] for row in found.values()} == {"202223"}
-    assert {row["england_reviews_that_used_asq3"] for row in found.values()} == {92.5}
-    leeds, together = found["Leeds", "All five domains"], found["Pilot councils", "Communication"]
-    assert (leeds["england_expected_level"], leeds["reviews_that_used_asq3"]) == (79.2, 79.9)
-    assert (together["england_expected_level"], together["reviews_that_used_asq3"]) == (85.3, None)
-    assert not any("is_" in column for column in leeds)
-    assert len({figure.measure for figure in read_official_reviews("202425")}) == 2
-
-
-def test_goals_that_could_be_the_lowest(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    name = "expected_children_percent"
-    goals = [
-        row for row in published(tables, "early_learning_goals", **TOGETHER, breakdown="Total") if row[name] is not None
-    ]
-    [everyone] = (row["children_count_estimate"] for row in published(tables, "gld_headline", **TOGETHER, **TOTAL))
-    found = {row["early_learning_goal"]: row["could_be_lowest"] for row in run(two_releases, "Weakest goals")}
-    assert set(found) == {row["early_learning_goal"] for row in goals}
-    for one in goals:
-        surely_above = False
-        for other in goals:
-            noise = one[name] - one[f"{name}_lower_ci"] + other[f"{name}_upper_ci"] - other[name]
-            chance = sum(row[name] * (100 - row[name]) / everyone for row in (one, other))
-            surely_above |= one[name] - other[name] > norm.isf(0.05 / 16) * (noise**2 / Z**2 + chance) ** 0.5
-        assert found[one["early_learning_goal"]] == (not surely_above)
-    assert any(found.values())
-
-
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     two_releases: Path, tables: dict[str, pa.Table]
 ) -> None:
@@ -164,19 +98,3 @@ def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(
     expected = {name for name in councils & set(distances) if distances[name] > needed_for(distances, 0.025)}
     found = run(two_releases, "Which councils differ from all together")
     assert {row["area_name"] for row in found} == expected
-
-
-def test_figures_not_to_be_used(two_releases: Path, tables: dict[str, pa.Table]) -> None:
-    found = {(r["characteristic"], r["child_group"]): r for r in run(two_releases, "Which figures should I not use?")}
-    rows = published(tables, "gld_headline", breakdown_topic="Ethnic group", breakdown="White", sex="Total")
-    white = found["Ethnic group", "White"]
-    flags = [row["gld_children_percent_flag"] for row in rows]
-    assert (white["areas"], white["unreliable"], white["withheld"]) == (10, flags.count("u"), flags.count("withheld"))
-
-
-def test_this_release_and_the_one_before(two_releases: Path) -> None:
-    found = run(two_releases, "This release and the one before")
-    assert {(row["release_version"], row["earlier_version"]) for row in found} == {("2027.02.0", "2026.11.0")}
-    for row in found:
-        if row["moved"] is not None:
-            assert row["moved"] == pytest.approx(row["percent"] - row["earlier_percent"], abs=0.051)

@@ -1,7 +1,5 @@
 """Tables on request in the analyst database: of releases that have different ones, or none, or are withdrawn."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil
@@ -19,9 +17,7 @@ from ndl_export.facts.on_request import TAKEN, RequestedTable
 from ndl_export.tables.definition import InvalidDefinition
 from ndl_export.tables.schema import list_columns
 from tests.support.export.fake_release import fake_tables
-from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
-
-NARROWER = {**SEN_BY_MEALS, "columns": SEN_BY_MEALS["columns"][:2]}
+from tests.support.export.requested import REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 
 
 def with_requests(bundle: Path, directory: Path, version: str, requests: Sequence[RequestedTable], seed: int) -> Path:
@@ -73,46 +69,6 @@ def test_wide_tables_hold_every_release_and_views_the_newest_that_has_them(
         assert sorted(map(str, latest.to_pylist())) == sorted(map(str, file.to_pylist()))
 
 
-def test_the_short_view_has_its_columns_figure_interval_and_flag_in_words(reader: duckdb.DuckDBPyConnection) -> None:
-    shown = reader.sql("SELECT * FROM sen_by_meals")
-    assert shown.columns == [
-        *("area", "cohort", "order", "meals", "sex", "children", "percent", "lower", "upper", "flag"),
-    ]
-    assert reader.sql("FROM reviewed_by_sex").columns == [
-        *("area", "cohort", "sex", "children", "percent", "lower", "upper", "flag"),
-    ]
-    narrow = 'SELECT area, "order", meals, sex, children, percent FROM sen_by_meals'
-    wide = (
-        "SELECT area_name, in_short('Child''s SEN provision', \"order\"), meals::VARCHAR, in_short('Sex', sex),"
-        " children_count, gld_children_percent FROM latest.sen_by_meals"
-    )
-    assert sorted(map(str, reader.execute(narrow).fetchall())) == sorted(map(str, reader.execute(wide).fetchall()))
-    assert {flag for (flag,) in reader.execute("SELECT DISTINCT flag FROM sen_by_meals").fetchall()} <= {
-        *(None, "unreliable", "withheld")
-    }
-    [(lower,)] = reader.execute(
-        "SELECT count(*) FROM sen_by_meals WHERE NOT percent BETWEEN lower AND upper"
-    ).fetchall()
-    assert lower == 0
-    assert reader.execute("SELECT count(*) FROM sen_by_meals WHERE area = 'LEEDS'").fetchall() == [(36,)]
-    listed = {name for (name,) in reader.execute("SHOW TABLES").fetchall()}
-    assert {"requests", SEN.name, REVIEWS.name, "gld_headline"} <= listed
-
-
-def test_categories_stand_in_the_order_of_the_request(reader: duckdb.DuckDBPyConnection) -> None:
-    found = reader.execute("SELECT DISTINCT meals FROM latest.sen_by_meals ORDER BY meals").fetchall()
-    assert [meals for (meals,) in found] == ["Total", MEALS, "Doesn't"]
-    listed = reader.execute(
-        "SELECT category, attribute, adds_up FROM dimension.requested_category"
-        " WHERE table_name = 'sen_by_meals' AND filter = 'meals' ORDER BY position"
-    ).fetchall()
-    assert listed == [
-        ("Total", "fsm", None),
-        (MEALS, "fsm", ["Eligible for free school meals"]),
-        ("Doesn't", "fsm", ["Not eligible for free school meals"]),
-    ]
-
-
 def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.DuckDBPyConnection) -> None:
     found = reader.sql("SELECT * REPLACE (asked_on::VARCHAR AS asked_on) FROM requests").to_arrow_table().to_pylist()
     assert [row["name"] for row in found] == [REVIEWS.name, SEN.name]
@@ -136,35 +92,6 @@ def test_requests_say_who_asked_what_for_and_what_was_charged(reader: duckdb.Duc
     assert reader.execute(listed).fetchall() == [("pupil", ["order", "meals", "sex"])]
     measures = reader.execute("SELECT measure FROM dimension.measure WHERE table_name = 'sen_by_meals'").fetchall()
     assert [name for (name,) in measures] == [measure.name for measure in SEN.table.measures]
-
-
-@pytest.mark.parametrize("what", ["tables", "views", "columns", "types"])
-def test_everything_has_a_comment(what: str, reader: duckdb.DuckDBPyConnection) -> None:
-    found = reader.execute(f"SELECT comment FROM duckdb_{what}() WHERE NOT internal").fetchall()
-    assert all(comment for (comment,) in found)
-
-
-@pytest.mark.slow
-def test_a_group_that_only_a_requested_table_has_is_refused_by_telling_where_it_is(
-    reader: duckdb.DuckDBPyConnection, two_releases: Path
-) -> None:
-    with pytest.raises(duckdb.Error, match="Groups of tables on request have views of their own: FROM requests"):
-        reader.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
-    with pytest.raises(duckdb.Error, match="No area is called") as refused:
-        reader.execute("FROM gld_rate('Camelot', 'FSM')").fetchall()
-    assert "on request" not in str(refused.value)
-    with (
-        duckdb.connect(str(two_releases / DATABASE_FILE), read_only=True) as none,
-        pytest.raises(duckdb.Error, match="No characteristic or group is called") as refused,
-    ):
-        none.execute("FROM gld_rate('Leeds', 'Gets free school meals in term')").fetchall()
-    assert "on request" not in str(refused.value)
-
-
-def test_macros_and_worked_queries_answer_beside_them(reader: duckdb.DuckDBPyConnection) -> None:
-    for column, table in (("example", "macros"), ("sql", "worked_queries"), ("try_this", "start")):
-        for (query,) in reader.execute(f"SELECT {column} FROM help.{table}").fetchall():
-            assert reader.execute(query).fetchall()
 
 
 OWN = "WHERE NOT internal AND database_name = current_database()"
@@ -209,17 +136,6 @@ def test_withdrawn_releases_show_nothing(three: Path, tmp_path: Path) -> None:
         assert con.execute("SELECT count(*) FROM sen_by_meals").fetchall() == [(0,)]
         assert con.execute("SELECT count(*) FROM requests").fetchall() == [(2,)]
         assert con.execute("SELECT count(*) > 0 FROM gld_headline").fetchall() == [(True,)]
-
-
-@pytest.mark.slow
-def test_a_table_of_the_same_name_with_other_columns_is_that_of_the_newest(bundle: Path, tmp_path: Path) -> None:
-    with_requests(bundle, tmp_path, "2026.12.0", (SEN,), 2)
-    narrower = dataclasses.replace(requested(NARROWER, release="2027.01.0"), purpose="A better way to say it")
-    with_requests(bundle, tmp_path, "2027.01.0", (narrower,), 3)
-    with duckdb.connect(str(build_database(tmp_path)), read_only=True) as con:
-        assert versions(con, SEN.name) == ["2027.01.0"]
-        assert con.execute("SELECT purpose FROM requests").fetchall() == [(narrower.purpose,)]
-        assert "sex" not in con.sql("FROM sen_by_meals").columns
 
 
 ODD = "O'Brien's ? \"x\"; -- FROM incoming"

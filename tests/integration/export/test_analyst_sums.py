@@ -1,7 +1,5 @@
 """Sums that an analyst makes in the database (`gld_sum`), worked out anew from the files of the bundle."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from itertools import product
@@ -118,11 +116,6 @@ def test_what_cannot_be_added_up_is_an_error_that_says_why(
     with pytest.raises(duckdb.InvalidInputException) as caught:
         sums(reader, call)
     assert said in str(caught.value)
-
-
-def test_named_twice_counts_once(reader: duckdb.DuckDBPyConnection) -> None:
-    once, twice = (sums(reader, call) for call in ("'LCR', 'FSM'", "'LCR + Wirral + lcr', 'fsm + FSM'"))
-    assert {**twice, "area_name": once["area_name"]} == once
 
 
 def test_a_release_without_covariances_gives_no_interval_and_says_so(two_releases: Path, tmp_path: Path) -> None:

@@ -1,8 +1,5 @@
 """Comparison of a release with earlier ones: figures that moved, and figures that further counts made more precise."""
 
-from __future__ import annotations
-
-import csv
 import json
 import math
 import shutil
@@ -60,18 +57,6 @@ def with_values(data: pa.Table, row: int, **values: float | None) -> pa.Table:
     return data
 
 
-def test_the_same_figures_have_not_moved(tables: dict[str, pa.Table]) -> None:
-    compared = compare(tables, previous_of(tables))
-    assert compared.keys() == TABLES.keys()
-    for name, one in compared.items():
-        assert (one.moved, one.added, one.left_out) == ((), 0, 0)
-        assert one.compared > tables[name].num_rows / 2
-    data = tables["joined_dots"]
-    withheld = with_values(data, int(np.flatnonzero(pc.is_valid(data[PERCENT]).to_numpy())[0]), **{PERCENT: None})
-    less = compare(tables, previous_of(tables | {"joined_dots": withheld}))["joined_dots"]
-    assert (less.compared, less.moved) == (compared["joined_dots"].compared - 1, ())
-
-
 @examples(30)
 @given(p=st.floats(20, 80), c=st.floats(20, 80), width=st.floats(0.5, 15))
 def test_a_percentage_has_moved_where_the_interval_of_its_change_leaves_out_zero(
@@ -114,23 +99,6 @@ def test_noise_alone_lists_nothing_in_nineteen_releases_of_twenty(tables: dict[s
     assert sum(any(line[1] == "children_count" for line in one.moved) for one in found) <= 6
     (listed,) = compare({"gld_headline": again(100.0)}, previous_of({"gld_headline": again()}))["gld_headline"].moved
     assert listed[1] == "children_count"
-
-
-def test_the_line_of_a_moved_figure_names_its_row(tables: dict[str, pa.Table], release_dir: Path) -> None:
-    leeds = int(np.flatnonzero(pc.equal(tables["joined_dots"]["la_name"], "Leeds").to_numpy(zero_copy_only=False))[0])
-    values = {"children_count_estimate": 99_999.0, "children_count_upper_ci": 100_010.0}
-    before = with_values(tables["joined_dots"], leeds, children_count_lower_ci=99_990.0, **values)
-    (line,) = compare(tables, previous_of(tables | {"joined_dots": before}))["joined_dots"].moved
-    assert line[:7] == (
-        "joined_dots",
-        "children_count",
-        "202425",
-        "Local authority",
-        "E08000035",
-        "Leeds",
-        "Seen by: Total; Concern raised by: Total",
-    )
-    assert line[7] == "99999.0"
 
 
 def test_rows_that_came_and_went_are_counted(tables: dict[str, pa.Table]) -> None:
@@ -225,19 +193,6 @@ def releases(
     return directory
 
 
-def test_the_changelog_says_which_tables_came_and_how_much_sharper_figures_are(releases: Path) -> None:
-    page = (releases / SUPPLEMENT / "changelog.md").read_text()
-    assert f"- Tables on request: new: {TOGETHER}, {LINKED}, {WAITS}.\n" in page
-    assert "epsilon 3.423" in page
-    lines = {cells[1].strip(" `"): cells for line in page.splitlines() if len(cells := line.split("|")) == 9}
-    assert lines.keys() == {"table", "---", *TABLES}
-    for name, table in TABLES.items():
-        assert lines[name][7].strip() == ("80.0" if table.family == "pupil" else "100.0")
-        assert lines[name][3].strip() == lines[name][5].strip() == "0"
-    with (releases / SUPPLEMENT / "changes.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == []
-
-
 def test_the_diff_says_the_same(releases: Path) -> None:
     found = diff(releases / BASE, releases / SUPPLEMENT)
     assert found.changes == ()
@@ -253,22 +208,3 @@ def test_the_diff_says_the_same(releases: Path) -> None:
     assert back.requested == ([], [TOGETHER, LINKED, WAITS])
     assert back.changes == ()
     assert back.figures["gld_headline"].width_ratio == pytest.approx(1 / 0.8)
-
-
-def test_requested_tables_that_are_carried_along_are_compared(
-    releases: Path, signing_key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
-    """A later release of the same counts: nothing is sharper than in the one before, and nothing moved."""
-    for version in (BASE, SUPPLEMENT):
-        shutil.copytree(releases / version, tmp_path / version)
-    facts = supplement_facts(earlier={})
-    record = facts.privacy_record | {"release": "2027.01.0"}
-    later = replace(facts, version="2027.01.0", published_on="2027-01-04", privacy_record=record)
-    made = narrowed(fake_tables(requested=facts.on_request.tables), "pupil", 0.8)
-    bundle = write_bundle(tmp_path, later, made, signing_key)
-    page = (bundle / "changelog.md").read_text()
-    assert "- Tables on request: as before.\n" in page
-    found = diff(tmp_path / SUPPLEMENT, bundle)
-    assert found.figures.keys() == {*TABLES, LINKED, WAITS, TOGETHER}
-    assert all((one.moved, one.added, one.left_out) == ((), 0, 0) for one in found.figures.values())
-    assert found.requested == ([], [])

@@ -1,7 +1,5 @@
 """What may be concluded: one verdict wherever it is asked for, and few false ones where much is compared."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Releases without some sources, or across a break in the series: their symbols in every form, and what they say."""
 
-from __future__ import annotations
-
 import csv
 import json
 from itertools import product
@@ -87,18 +85,6 @@ def test_flag_x_is_on_the_rows_of_missing_sources_alone(flag: str | None, row: s
         tables | {"gld_headline": wrong}, build_table_layouts(PILOT, (COHORT,), {COHORT: MISSING})
     )
     assert any("flag x where" in fault for _, fault in found)
-
-
-GSS = {"b": "break in", "u": "low reliability", "x": "not available", "z": "not applicable"}
-"""Shorthand of the Analysis Function ("Using symbols and shorthand in tables") that releases use, with its meaning."""
-OTHERS = {"c", "e", "er", "f", "low", "ns", "p", "r", "s", "ss", "sss", "w"}
-"""Its other symbols, which must not have another meaning here."""
-
-
-def test_a_symbol_of_the_statistical_service_has_its_meaning() -> None:
-    assert SYMBOLS.keys() == {*GSS, "linkage", "withheld"}
-    assert not SYMBOLS.keys() & OTHERS
-    assert all(SYMBOLS[symbol].startswith(meaning) for symbol, meaning in GSS.items())
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -220,21 +206,3 @@ def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
         assert screen(series / f"{name}.csv", series / f"{name}.meta.csv") == []
     report = validate(str(series / "datapackage.json"))
     assert report.valid, report.flatten(["name", "type", "note"])
-
-
-@pytest.mark.slow
-def test_catalogues_state_the_time_from_first_to_last(series: Path) -> None:
-    dcat, ckan = (json.loads((series / name).read_text()) for name in ("dcat.jsonld", "ckan_package.json"))
-    period = dcat["dct:temporal"]
-    assert (period["dcat:startDate"]["@value"], period["dcat:endDate"]["@value"]) == ("2023-09-01", "2025-08-31")
-    extras = {each["key"]: each["value"] for each in ckan["extras"]}
-    assert (extras["temporal_coverage-from"], extras["temporal_coverage-to"]) == ("2023-09-01", "2025-08-31")
-
-
-@pytest.mark.slow
-def test_official_figures_of_each_cohort_stand_beside_ours(series: Path) -> None:
-    with (series / "reconciliation.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {cohort: {row["area_name"] for row in rows if row["time_period"] == cohort} for cohort in COHORTS}
-    assert len(found[EARLIER]) == 8
-    assert found[EARLIER] <= found[COHORT]

@@ -3,13 +3,9 @@
 Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
 """
 
-from __future__ import annotations
-
-import csv
 import json
 import re
 import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,35 +18,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from frictionless import validate
 
-from ndl_export.bundle.make import (
-    BUNDLE_FILES,
-    CATALOGUE_FILES,
-    TABLE_SUFFIXES,
-    BundleRefused,
-    read_contents,
-    write_bundle,
-)
+from ndl_export.bundle.make import CATALOGUE_FILES, TABLE_SUFFIXES, BundleRefused, read_contents, write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.metadata.portals import CITATION_FILE
-from ndl_export.tables import TABLES
 from ndl_export.tables.definition import read_definition
 from privacy.estimation.estimates import build_estimates
 from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
-from tests.integration.export.test_verify import served
 from tests.support.daily import first
-from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
 from tests.support.export.bundles import resign
-from tests.support.export.ees_screener import screen
-from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
+from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
     LINKED,
@@ -103,16 +87,6 @@ def supplement(
     return write_bundle(tmp_path_factory.mktemp("supplement"), facts, made, signing_key)
 
 
-@pytest.mark.slow
-def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
-    of_tables = {file for name in NAMES for file in files_of(name)}
-    others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
-    assert read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
-    assert verify(supplement).faults == ()
-    for suffix in ("zip", "tar"):
-        assert verify(supplement.parent / f"{SUPPLEMENT}.{suffix}").ok
-
-
 def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> None:
     for found in (OnRequest.read(read_contents(supplement)), OnRequest.of_bundle(supplement)):
         assert found.tables == facts.on_request.tables
@@ -122,12 +96,6 @@ def test_what_is_written_is_read_back(supplement: Path, facts: ReleaseFacts) -> 
             assert counts.plan == facts.on_request.noisy_counts[each].plan
     nothing = OnRequest.of_bundle(supplement.parent)
     assert (nothing.tables, nothing.noisy_counts) == ((), {})
-
-
-@pytest.mark.slow
-def test_it_is_read_from_a_web_server_that_lists_nothing(supplement: Path) -> None:
-    with served(supplement.parent) as address:
-        assert verify(f"{address}/{SUPPLEMENT}").ok
 
 
 @pytest.mark.slow
@@ -207,17 +175,11 @@ def not_measured(document: Any) -> None:
 ATTACKS = {
     "the file is gone": (without(ON_REQUEST_FILE), f"{WAITS}.parquet: not part of a bundle"),
     "the file is gone with all that it names": (
-        without(
-            *(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS),
-            *(file for name in NAMES for file in files_of(name)),
-        ),
+        without(*(ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS), *(file for name in NAMES for file in files_of(name))),
         "on_request.json: it leaves out what the privacy statement says was measured of parents, cohort 202425",
     ),
     "a table that was not measured is gone": (
-        lambda files: (
-            edited(lambda d: d["tables"].pop())(files),
-            without(*files_of(TOGETHER))(files),
-        ),
+        lambda files: (edited(lambda d: d["tables"].pop())(files), without(*files_of(TOGETHER))(files)),
         f"datapackage.json: describes {TOGETHER}.parquet, which is not there",
     ),
     "it is no JSON": (lambda files: files.update({ON_REQUEST_FILE: b"{"}), "on_request.json: it does not say which"),
@@ -368,12 +330,6 @@ def test_names_of_measurements_lead_nowhere_else() -> None:
     assert OnRequest.list_table_names(files) == ()
 
 
-SENTENCE = (
-    "On request: A university asked for it on 20 November 2026. Purpose: To see whether reviews tell readiness apart in"
-    " deprived areas. First in release 2026.12.0"
-)
-
-
 @pytest.mark.slow
 def test_every_validator_takes_them(supplement: Path) -> None:
     package = run_validator("ckan", "ckan_faults.py", supplement)
@@ -385,46 +341,6 @@ def test_every_validator_takes_them(supplement: Path) -> None:
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
     assert not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
-
-
-@pytest.mark.slow
-def test_explore_education_statistics_takes_those_with_an_official_area(supplement: Path) -> None:
-    upload = supplement / "ees_bulk_upload.zip"
-    assert ees_bulk.faults(upload) == []
-    for name in (LINKED, WAITS, BARE):
-        assert screen(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
-    with zipfile.ZipFile(upload) as archive:
-        names = {name.partition(".")[0] for name in archive.namelist()}
-        titles = [
-            line["dataset_name"] for line in csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
-        ]
-    assert names == {"dataset_names", *TABLES, LINKED, WAITS, BARE}
-    assert not [title for title in titles if set(title) & (ees_bulk.INVALID - {" "})]
-    lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
-    assert len(lines) == 1  # all councils together have no official geography
-
-
-@pytest.mark.slow
-def test_documents_and_records_say_who_asked_for_what(supplement: Path) -> None:
-    for name in ("README.md", "methodology.md"):
-        listed = (supplement / name).read_text().partition("## Tables on request")[2].partition("\n## ")[0]
-        assert all(f"| `{name}` |" in listed for name in NAMES)
-        assert "| A university, 20 November 2026: To see whether" in listed
-    dictionary = (supplement / "data_dictionary.md").read_text().partition("## Tables on request")[2]
-    assert all(f"### `{name}`: " in dictionary for name in NAMES)
-    assert dictionary.count(f"{SENTENCE}.") == len(NAMES)
-    for name in (*CATALOGUE_FILES, "datapackage.json"):
-        assert name == "ukgov_dataset.json" or SENTENCE in (supplement / name).read_text()
-    assert pq.read_schema(supplement / f"{WAITS}.parquet").metadata[b"on_request"].decode() == SENTENCE
-    assert b"on_request" not in pq.read_schema(supplement / "gld_headline.parquet").metadata
-
-
-def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
-    own = requested_tables()[0]
-    title = TABLES["joined_dots"].title.replace(": ", ", ")
-    alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
-    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
-    assert any("2 tables have the title" in fault for fault in faults)
 
 
 def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Two publishers at one place, each a process of its own: one goes on, the other is told why not, nothing is lost."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

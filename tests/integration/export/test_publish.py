@@ -1,7 +1,5 @@
 """Releases put where readers get them: on real servers, killed in the middle, and seen from the reader's side."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json
@@ -13,7 +11,6 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from unittest.mock import Mock
 
 import fsspec
 import pytest
@@ -27,7 +24,7 @@ from ndl_export.bundle.read import LARGEST
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
-from ndl_export.files import signing, stores
+from ndl_export.files import signing
 from ndl_export.files.media_types import CROISSANT
 from ndl_export.files.stores import StoreError, open_store
 from ndl_export.publish import one_publisher
@@ -50,7 +47,6 @@ DAY, REASON = dt.date(2026, 12, 5), "an extract was of another year"
 
 @pytest.fixture
 def own(two: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(two.parent, tmp_path / "home", symlinks=True)) / "release"
 
 
@@ -176,7 +172,6 @@ def test_a_withdrawal_is_carried_over(place: str, own: Path, tmp_path: Path) -> 
 
 
 def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]:
-    """Run `readiness publish` and return its exit status and output."""
     ran = CliRunner().invoke(main, ["publish", version, "--to", to, "--home", str(own.parent), *more])
     return ran.exit_code, ran.output
 
@@ -270,15 +265,6 @@ def test_a_url_that_cannot_be_published_to(two: Path, url: str, said: str) -> No
     assert code == 1
     assert said in output
     assert "secret" not in output
-
-
-def test_a_store_that_cannot_be_used_is_explained(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="not a folder"):
-        publish(two, FIRST, str(tmp_path / "file"))
-    monkeypatch.setattr(stores.fsspec, "url_to_fs", Mock(side_effect=ImportError("Install s3fs to access S3")))
-    with pytest.raises(StoreError, match="library for s3:// is not installed: uv sync --inexact --extra publish"):
-        open_store("s3://bucket/x")
 
 
 def test_a_place_that_is_not_ours_is_left_alone(two: Path, tmp_path: Path) -> None:

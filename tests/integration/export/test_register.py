@@ -1,8 +1,5 @@
 """The public register of requests: its file, its page, and what leads to it."""
 
-from __future__ import annotations
-
-import datetime as dt
 import json
 import re
 import shutil
@@ -16,22 +13,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import refresh, tell_of_requests
-from ndl_export.facts.directory_files import (
-    Register,
-    Status,
-    UnreadableRegister,
-    read_register,
-    write_register,
-)
-from ndl_export.publish.withdraw import withdraw
+from ndl_export.bundle.release_directory import tell_of_requests
+from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
 from tests.support.export.standard_validators import run_validator
 from tests.support.site.dom import parse, words
 
-DAY = dt.date(2026, 12, 20)
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 ADDRESS = fake_facts().address
 
@@ -49,7 +38,6 @@ def published(tmp_path_factory: pytest.TempPathFactory, release_dir: Path, signi
 
 @pytest.fixture
 def own(published: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(published, tmp_path / "release", symlinks=True))
 
 
@@ -58,7 +46,6 @@ def page(directory: Path) -> str:
 
 
 def sections(directory: Path) -> dict[str, str]:
-    """The words of each section of the page."""
     found = parse(page(directory)).iter("section")
     return {name: words(each) for each in found if (name := each.get("aria-labelledby"))}
 
@@ -126,19 +113,6 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
         read_register(tmp_path)
 
 
-def test_the_page_lists_requests_by_their_outcome(published: Path) -> None:
-    found = sections(published)
-    assert list(found) == ["answered", "asked", "refused", "left"]
-    assert "Answered in release 2026.12.0. Charged: rho 0.02 for 2024/25" in found["answered"]
-    assert "It cost nothing" in found["answered"]
-    assert "Why it was refused: It asks what reviewed_by_sex says" in found["refused"]
-    (table,) = parse(page(published)).iter("tbody")
-    assert [[words(cell) for cell in row] for row in table] == [
-        ["2024/25", "child", "0.50000", "0.23500", "0.26500"],
-        ["2024/25", "response", "0.20000", "0.15000", "0.05000"],
-    ]
-
-
 def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     assert '<a href="requests.html">' in (published / "site" / "about.html").read_text(encoding="utf-8")
     assert "requests.html" not in (published / "2026.12.0" / "site" / "about.html").read_text(encoding="utf-8")
@@ -156,39 +130,12 @@ def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     assert entries[1].findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
 
 
-def test_without_requests_nothing_links_to_it(release_dir: Path) -> None:
-    assert not (release_dir / "site" / "requests.html").exists()
-    assert not {"dct:relation", "foaf:page"} & catalogue(release_dir).keys()
-
-
-def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path, bundle: Path) -> None:
-    directory = tmp_path / "new" / "release"
-    tell_of_requests(directory, ASKED, [])
-    assert [path.name for path in directory.iterdir()] == ["requests.json"]
-    shutil.copytree(bundle, directory / bundle.name)
-    refresh(directory)
-    assert list(sections(directory)) == ["answered", "asked", "refused"]
-    assert not any("request-" in link.get("href", "") for link in parse(page(directory)).iter("a"))
-    assert answered(directory) == []
-
-
 @pytest.mark.slow
 def test_the_validators_find_nothing(published: Path) -> None:
     assert run_validator("standards", "standards_faults.py", published)["faults"][str(published)] == {
         "catalogue.jsonld": [],
         "feed.xml": [],
     }
-
-
-@pytest.mark.slow
-def test_a_withdrawn_answer_says_so(own: Path) -> None:
-    withdraw(own, "2026.12.0", "An extract was of another year", DAY)
-    assert "Answered in release 2026.12.0, which was withdrawn." in sections(own)["answered"]
-    assert answered(own) == []
-    withdraw(own, "2026.11.0", "So was this one's", DAY)
-    assert not (own / "site").exists()
-    assert catalogue(own)["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
-    assert "foaf:page" not in catalogue(own)
 
 
 def test_hostile_words_stay_words(own: Path) -> None:

@@ -1,12 +1,9 @@
 """What stands beside the bundles: catalogue, feed, `latest`, `site`; and releases that are withdrawn."""
 
-from __future__ import annotations
-
 import datetime as dt
 import hashlib
 import json
 import shutil
-import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import announce_upcoming, read_published, refresh
+from ndl_export.bundle.release_directory import announce_upcoming, refresh
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import (
-    NO_CALENDAR,
-    NOTHING_ANNOUNCED,
-    Announced,
-    UnreadableWithdrawals,
-    Upcoming,
-    Withdrawal,
-    list_upcoming,
-)
+from ndl_export.facts.directory_files import Announced, UnreadableWithdrawals
 from ndl_export.facts.release_facts import Version
-from ndl_export.files.whole_files import format_json, write_whole
-from ndl_export.metadata.catalogue import Published, build_catalogue, build_feed
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
 from pipelines.cli import main
@@ -68,7 +55,6 @@ def taken_back(tmp_path_factory: pytest.TempPathFactory, two: Path) -> Path:
 
 @pytest.fixture
 def own(two: Path, tmp_path: Path) -> Path:
-    """A copy to write to."""
     return Path(shutil.copytree(two, tmp_path / "home" / "release", symlinks=True))
 
 
@@ -105,17 +91,6 @@ def test_every_release_is_a_dataset_of_one_series_in_order(two: Path) -> None:
     assert len(series["dct:temporal"]) == 1
 
 
-def test_the_feed_has_the_newest_release_first(two: Path) -> None:
-    root = ET.parse(two / "feed.xml").getroot()
-    assert root.findtext("a:updated", namespaces=ATOM) == "2026-12-03T00:00:00Z"
-    ids = [each.findtext("a:id", namespaces=ATOM) for each in entries(two)]
-    assert ids == [f"{ADDRESS}/{SECOND}", f"{ADDRESS}/{FIRST}"]
-    itself = root.find("a:link[@rel='self']", ATOM)
-    assert itself is not None
-    assert itself.get("href") == f"{ADDRESS}/feed.xml" == root.findtext("a:id", namespaces=ATOM)
-    assert NO_CALENDAR in (two / "site" / "about.html").read_text()
-
-
 COMING = [Announced("2027.06.0", dt.date(2027, 6, 24)), Announced("2027.12.0", None)]
 
 
@@ -150,41 +125,6 @@ def test_announced_releases_are_in_catalogue_feed_and_page(announcing: Path) -> 
     assert f"{ADDRESS}/site/about.html#upcoming" in (announcing / SECOND / "code_of_practice.md").read_text()
 
 
-def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_path: Path) -> None:
-    directory = Path(shutil.copytree(announcing, tmp_path / "release", symlinks=True))
-    later, day = DAY + dt.timedelta(days=30), dt.date(2027, 12, 2)
-    announce_upcoming(directory, COMING, later)
-    assert list_upcoming(directory, ()) == [
-        Upcoming("2027.06.0", "2027-06-24", DAY.isoformat()),
-        Upcoming("2027.12.0", "", DAY.isoformat()),
-    ]
-    announce_upcoming(directory, [COMING[0], Announced("2027.12.0", day)], later)
-    assert list_upcoming(directory, ["2027.06.0"]) == [Upcoming("2027.12.0", "2027-12-02", later.isoformat())]
-    assert entries(directory)[0].findtext("a:updated", "", ATOM) == f"{later}T00:00:00Z"
-    announce_upcoming(directory, [], later)
-    assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path, whole = tmp_path / "feed.xml", {b"a" * 300_000, b"b" * 200_000}
-    write_whole(path, min(whole))
-    seen, done = set(), threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add(path.read_bytes())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for _ in range(20):
-        for content in whole:
-            write_whole(path, content)
-    done.set()
-    reader.join()
-    assert seen <= whole
-    assert [each.name for each in tmp_path.iterdir()] == ["feed.xml"]
-
-
 def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, taken_back: Path) -> None:
     assert digests(taken_back) == digests(two)
     assert len(digests(two)) > 100
@@ -195,42 +135,12 @@ def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, take
     }
 
 
-def test_catalogue_and_feed_give_the_reason(taken_back: Path) -> None:
-    found, series = nodes(taken_back)
-    first, second = found["dcat:dataset"]
-    assert [each["adms:status"]["@id"].rpartition("/")[2] for each in (first, second)] == ["COMPLETED", "WITHDRAWN"]
-    assert second["dct:modified"]["@value"] == found["dct:modified"]["@value"] == "2026-12-05"
-    assert series["dcat:hasCurrentVersion"]["@id"] == first["@id"]
-    newest, _ = entries(taken_back)
-    assert newest.findtext("a:title", "", ATOM).startswith("Withdrawn: ")
-    assert newest.findtext("a:updated", "", ATOM) == "2026-12-05T00:00:00Z"
-    assert newest.findtext("a:published", "", ATOM) == "2026-12-03T00:00:00Z"
-    for words in (newest.findtext("a:summary", "", ATOM), second["dct:description"]["@value"]):
-        assert words.startswith(f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. ")
-
-
 @pytest.mark.parametrize("form", [SECOND, f"{SECOND}.zip", f"{SECOND}.tar"])
 def test_a_withdrawn_bundle_verifies_and_says_that_it_is_withdrawn(taken_back: Path, form: str) -> None:
     report = verify(taken_back / form)
     assert report.ok
     assert f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}.\n" in str(report)
     assert "withdrawn" not in str(verify(taken_back / FIRST))
-
-
-def test_the_database_shows_the_release_that_stands(taken_back: Path, two: Path) -> None:
-    for directory, version in ((two, SECOND), (taken_back, FIRST)):
-        with duckdb.connect(str(directory / "readiness.duckdb"), read_only=True) as connection:
-            for name in TABLES:
-                shown = f"SELECT * EXCLUDE (release_version) FROM releases.{name} WHERE release_version = '{version}'"
-                ((differ,),) = connection.execute(
-                    f"SELECT count(*) FROM (({shown}) EXCEPT ALL FROM latest.{name})"
-                ).fetchall()
-                assert differ == 0
-    with duckdb.connect(str(taken_back / "readiness.duckdb"), read_only=True) as connection:
-        said = connection.execute(
-            "SELECT withdrawn_on, withdrawn_because FROM releases.release ORDER BY ALL"
-        ).fetchall()
-    assert said == [(DAY, REASON), (None, None)]
 
 
 def test_where_every_release_is_withdrawn_nothing_is_current(own: Path) -> None:
@@ -290,16 +200,6 @@ def test_a_spoilt_file_of_withdrawals_stops_what_would_follow_from_it(own: Path,
     report = verify(own / SECOND)
     assert report.ok
     assert "withdrawn.json must list" in str(report)
-
-
-def test_markup_in_a_reason_is_text(two: Path) -> None:
-    releases = read_published(two)
-    odd = Withdrawal(SECOND, "2026-12-05", '<b>"R&D"</b> ]]> é')
-    marked = [releases[0], Published(SECOND, releases[1].record, odd)]
-    newest = ET.fromstring(build_feed(marked)).find("a:entry", ATOM)
-    assert newest is not None
-    assert odd.reason in newest.findtext("a:summary", "", ATOM)
-    assert json.loads(format_json(build_catalogue(marked)))["@graph"][0]["dcat:dataset"][1]["adms:status"]
 
 
 def test_the_validators_find_nothing_but_planted_faults(

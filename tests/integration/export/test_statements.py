@@ -1,7 +1,5 @@
 """Statements of quality, disclosure and practice, and who makes them."""
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -16,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,13 +23,8 @@ from ndl_export.analyst_db import build_database
 from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.documents.pages import (
-    build_reliability_grid,
-    render_page,
-)
-from ndl_export.facts.description import describe
+from ndl_export.documents.pages import render_page
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
-from ndl_export.metadata.portals import build_citation
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found
 from tests.support import PROJECT
@@ -71,16 +63,6 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
         assert found == round(100 * compute_most_found(factor * 0.215))
         (line,) = [line for line in page.splitlines() if change in line and f"at most **{found} in 100**" in line]
         assert line.startswith("| whether" if factor != 2 else "| in which")
-
-
-def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
-    flags = tables["joined_dots"]["gld_children_percent_flag"]
-    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
-    label = TABLES["joined_dots"].measure("gld_children_percent").label
-    (line,) = [
-        line for line in build_reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")
-    ]
-    assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
 
 
 NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice
@@ -175,19 +157,6 @@ def test_every_file_that_a_statement_names_is_in_the_bundle(name: str, bundle: P
     assert name == "ai_readiness.md" or fake_facts().contact in text
     assert name not in ("README.md", "code_of_practice.md") or fake_facts().status in text
     assert {each for each in named if not (bundle / each).is_file()} == set()
-
-
-def test_the_release_is_cited_with_its_doi_where_it_has_one(tmp_path: Path) -> None:
-    own = read_publisher(written(tmp_path / "own.yaml", SOUND | {"doi": "10.1234/readiness"}))
-    for doi in ("", own.doi):
-        facts = replace(fake_facts(), notice=NOTICE, doi=doi)
-        text = build_citation(describe(facts, {}))
-        assert text.splitlines()[0] == f"# {NOTICE}"
-        cited = yaml.safe_load(text)
-        assert cited["message"].startswith(NOTICE)
-        assert cited.get("doi", "") == doi
-        assert [author["name"] for author in cited["authors"]] == [facts.publisher]
-        assert (cited["type"], cited["version"], cited["date-released"]) == ("dataset", "2026.11.0", "2026-11-03")
 
 
 @pytest.mark.slow

@@ -1,12 +1,9 @@
 """Synthetic children beside a release: signed, checked, listed by nothing as a release, and withdrawn with it."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import io
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +20,6 @@ from assets.release import assets
 from ndl_export.analyst_db import build_database
 from ndl_export.bundle.anchors import read_anchors
 from ndl_export.bundle.make import BundleRefused
-from ndl_export.bundle.release_directory import refresh
 from ndl_export.bundle.synthetic import (
     SYNTHETIC_FILES,
     UNSIGNED_FILES,
@@ -36,7 +32,6 @@ from ndl_export.documents.synthetic_children import FIRST_COLUMN, TITLES
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import (
     CSV_FILE,
-    DICTIONARY_FILE,
     PARQUET_FILE,
     QUALITY_FILE,
     QUALITY_PAGE,
@@ -49,7 +44,7 @@ from ndl_export.publish.withdraw import withdraw
 from privacy.keys import KeyRing
 from tests.support.export.bundles import resign
 from tests.support.export.standard_validators import run_validator
-from tests.support.export.synthetic import CATEGORIES, NOTICE, of_bundle
+from tests.support.export.synthetic import NOTICE, of_bundle
 
 VERSION = "2026.11.0"
 
@@ -99,21 +94,6 @@ def test_it_is_no_release(directory: Path, folder: Path) -> None:
     assert len(read_anchors(directory)) == 1
     build_database(directory)
     assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
-
-
-def test_catalogue_and_page_lead_to_it(directory: Path) -> None:
-    ((address, dataset),) = [(name, each) for name, each in catalogued(directory).items() if SYNTHETIC_FOLDER in name]
-    assert dataset["dct:description"]["@value"].count("no row is about a real child") == 1
-    addresses = [each["dcat:downloadURL"]["@id"] for each in dataset["dcat:distribution"]]
-    assert addresses == [f"{address}/{CSV_FILE}", f"{address}/{PARQUET_FILE}"]
-    page = (directory / "site" / "downloads.html").read_text()
-    for name in (CSV_FILE, PARQUET_FILE, "synthetic_children_quality.html"):
-        assert f'href="../{SYNTHETIC_FOLDER}/{VERSION}/{name}"' in page
-        assert (directory / SYNTHETIC_FOLDER / VERSION / name).is_file()
-    shutil.rmtree(directory / SYNTHETIC_FOLDER)
-    refresh(directory)
-    assert SYNTHETIC_FOLDER not in (directory / "site" / "downloads.html").read_text()
-    assert not any(SYNTHETIC_FOLDER in name for name in catalogued(directory))
 
 
 @pytest.mark.slow
@@ -219,35 +199,3 @@ def test_every_file_says_that_it_is_synthetic(files: dict[str, bytes]) -> None:
     for page in (STATEMENT_FILE, QUALITY_FILE):
         assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
     assert f"<strong>{NOTICE} {WARNING}</strong>" in files[QUALITY_PAGE].decode()
-
-
-def test_the_descriptor_leads_back_to_the_release_and_describes_every_column(
-    files: dict[str, bytes], made: SyntheticChildren
-) -> None:
-    descriptor = json.loads(files["datapackage.json"])
-    assert descriptor["sources"][0]["path"] == made.release["homepage"]
-    assert (descriptor["release"], descriptor["release_sha256sums"]) == (VERSION, made.release_sums)
-    assert (descriptor["seed"], descriptor["cohort"], descriptor["licenses"]) == (7, "202425", made.release["licenses"])
-    by_path = {each["path"]: each for each in descriptor["resources"]}
-    assert {path: each["bytes"] for path, each in by_path.items()} == {
-        name: len(content) for name, content in files.items() if name != "datapackage.json"
-    }
-    fields = {each["name"]: each for each in by_path[CSV_FILE]["schema"]["fields"]}
-    assert list(fields) == [FIRST_COLUMN, "cohort", *CATEGORIES]
-    lines = list(csv.DictReader(io.StringIO(files[DICTIONARY_FILE].decode())))
-    categories = [line["category"] for line in lines if line["column"] == "gld"]
-    assert categories == fields["gld"]["constraints"]["enum"] == ["Yes", "No"]
-
-
-def test_statement_and_quality_page_give_what_was_measured_and_what_is_lost(
-    files: dict[str, bytes], made: SyntheticChildren
-) -> None:
-    statement, quality = (" ".join(files[name].decode().split()) for name in (STATEMENT_FILE, QUALITY_FILE))
-    for said in ("release 2026.11.0", made.release_sums, "| seed | 7 |", "mbi 2.0.0", "linkage_agreement"):
-        assert said in statement
-    for said in ("| 411 | 407 | 0.2 | 1.0 | 1.2 |", "| 27 | 0.6 | 3.1 | 0.6 |", *made.outside):
-        assert said in quality
-    assert re.search(r"Children at the expected level in 17 goals *\| 62\.9% *\| 62\.5% to 63\.3% *\| 41\.2%", quality)
-    assert re.search(r"Measured on \d+ \w+ 20\d\d", quality)
-    assert "http" not in files[QUALITY_PAGE].decode().partition("<body>")[2]
-    assert "These have not" not in build_synthetic_files(replace(made, outside=()))[QUALITY_FILE].decode()

@@ -1,17 +1,12 @@
 """Bundles that were tampered with, damaged or badly made are found out, in a folder, an archive or behind a URL."""
 
-from __future__ import annotations
-
-import functools
 import io
 import struct
 import tarfile
-import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import fsspec
@@ -28,6 +23,7 @@ from ndl_export.files import signing
 from ndl_export.files.stores import StoreError
 from ndl_export.files.whole_files import format_json
 from pipelines.cli import main
+from tests.support import serving
 from tests.support.daily import examples
 from tests.support.export.bundles import resign
 
@@ -150,27 +146,16 @@ def test_signed_content_that_is_wrong_is_reported(
 FILES = sorted(BUNDLE_FILES)
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Unlisted(SimpleHTTPRequestHandler):
     """A web server without listings, as a bucket is to its readers."""
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def list_directory(self, path: object) -> None:
         self.send_error(403)
 
 
-@contextmanager
-def served(directory: Path, handler: type[SimpleHTTPRequestHandler] = Quiet) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(directory)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def web(release_dir: Path) -> Iterator[str]:
-    with served(release_dir) as address:
+    with serving(Unlisted, directory=str(release_dir)) as address:
         yield address
 
 
@@ -197,7 +182,7 @@ def test_folder_and_archives_on_a_web_server_are_sound(web: str) -> None:
 
 
 def test_a_folder_of_several_cohorts_has_a_plan_for_each(series: Path) -> None:
-    with served(series.parent) as address:
+    with serving(Unlisted, directory=str(series.parent)) as address:
         report = verify(f"{address}/{series.name}")
     assert report.ok, report
 
@@ -260,7 +245,7 @@ def test_what_is_not_there_is_named(web: str, tmp_path: Path) -> None:
         assert (code, place in output, words in output) == (status, True, True)
 
 
-class Failing(Quiet):
+class Failing(Unlisted):
     """A server that breaks off in the middle of a file, or has a fault, or wants to know who asks."""
 
     def do_GET(self) -> None:
@@ -280,15 +265,8 @@ class Failing(Quiet):
     ],
 )
 def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str, tmp_path: Path) -> None:
-    with served(tmp_path, Failing) as address:
+    with serving(Failing, directory=str(tmp_path)) as address:
         assert run_verify(f"{address}/{name}") == (5, f"readiness: {address}/{name}: {said}\n")
-
-
-def test_missing_and_changed_files_are_named_where_nothing_is_listed(copy: Path) -> None:
-    (copy / "methodology.md").unlink()
-    (copy / "gld_headline.csv").write_text("x")
-    with served(copy) as address:
-        assert [fault.file for fault in verify(address).faults] == ["methodology.md", "gld_headline.csv"]
 
 
 def test_what_is_larger_than_a_bundle_is_not_read(

@@ -1,7 +1,5 @@
 """Withdrawals: readers are told of one where named people have signed it, and then always."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -97,11 +95,7 @@ def test_what_the_register_says_of_budgets_is_worked_out_before_it_is_sent(home:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        lambda entry: [entry | {"reason": OTHER}],
-        lambda entry: [entry | {"date": "2020-01-01"}],
-        lambda entry: [],
-    ],
+    [lambda entry: [entry | {"reason": OTHER}], lambda entry: [entry | {"date": "2020-01-01"}], lambda entry: []],
     ids=["another reason", "another day", "hidden"],
 )
 def test_what_was_signed_is_sent_and_nothing_else(home: Home, change: Callable[[dict[str, Any]], list[Any]]) -> None:

@@ -1,15 +1,13 @@
 """A desk that ingests extracts, and a landing folder for the readers alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 
-from tests.support.intake.desk import _temporary, desk, keys, read_here
+from tests.support.intake.desk import _temporary, desk, read_here
 from tests.support.intake.files import Landing
 
-__all__ = ["_temporary", "desk", "keys", "read_here"]
+__all__ = ["_temporary", "desk", "read_here"]
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """Which council has sent what, and since when."""
 
-from __future__ import annotations
-
 import datetime as dt
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,19 +13,12 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.quality_report.profile import Profile
-from assets.linkage.arrivals import (
-    Arrival,
-    State,
-    describe_absent_sources,
-    describe_waiting_deliveries,
-    explain_arrivals,
-    list_arrivals,
-)
+from assets.linkage.arrivals import Arrival, State, describe_absent_sources, describe_waiting_deliveries, list_arrivals
 from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report
 from sources.contracts import CONTRACTS
-from sources.extract.landed import Landed, describe_unread_entries, find, hash_content, iter_candidates
+from sources.extract.landed import Landed, describe_unread_entries, hash_content, iter_candidates
 from sources.reference.cohorts import Cohort
 
 COHORT = Cohort("202425")
@@ -143,43 +133,6 @@ def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_st
     assert "keep only the right one" in at.find().why
 
 
-def test_the_meaning_for_the_release(at: Place) -> None:
-    def explained() -> str:
-        return explain_arrivals(list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER), COHORT)
-
-    for source in set(CONTRACTS) - {"eyfsp", "hv_reviews"}:
-        at.take(at.send(source), _now())
-    needed, stated = explained().splitlines()
-    assert needed.endswith("--allow-missing for: Halton (no EYFS Profile since 31 July 2025)")
-    assert stated.endswith("as not sent: Halton (no health-visitor reviews since 31 May 2023)")
-    for source in ("eyfsp", "hv_reviews"):
-        at.take(at.send(source), _now())
-    assert explained() == "every council has sent every source of 202425"
-    at.send(text="a,corrected\n")
-    assert explained() == "the next run takes in 1 landed extract first, of: Halton"
-
-
-def test_the_report(at: Place) -> None:
-    """A good delivery is in, its correction was stopped, and nothing else was sent."""
-    landed = at.send()
-    at.take(landed, "2025-07-10T08:00:00+00:00")
-    at.stop(landed, "2099-08-01T08:00:00+00:00")
-    corrected = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    made = report(corrected, COHORT, ["halton/eyfs is not read"], ["Half of it is missing (leeds/eyfsp/rows)"])
-    ((halton, *_),) = [grid.rows for section in made.sections for grid in section.grids]
-    assert halton[:3] == ("Halton", "stopped 2099-08-01 (in: 2025-07-10)", "missing 2025-02-17")
-    assert len(halton) == 1 + len(CONTRACTS)
-    sections = {section.title: list(section.sentences) for section in made.sections}
-    assert sections["Stopped, with the reason"] == ["halton/eyfsp: missing column upn"]
-    assert sections["Not read"] == ["halton/eyfs is not read"]
-    assert sections["A release is held for"] == ["Half of it is missing (leeds/eyfsp/rows)"]
-    assert not made.good
-    content = json.loads(json.dumps(made.facts))
-    assert (content["cohort"], content["not_read"]) == ("202425", ["halton/eyfs is not read"])
-    first = content["arrivals"][0]
-    assert (first["state"], first["in_since"], first["rows"]) == ("stopped", "2025-07-10", "under a hundred")
-
-
 def test_files_under_other_names_are_reported_as_not_read(at: Place) -> None:
     at.send()
     for name in ("202425.csv.ready", "~$202425.xlsx", ".202425.csv", "202425.csv.part", "202526.pdf", "202425"):
@@ -226,16 +179,3 @@ def test_what_systems_and_office_programs_leave_is_nothing(at: Place) -> None:
 def _seen(landing: Path) -> object:
     """Every extract that lies there, by its content."""
     return {(found.name, hash_content(found.path)) for found in iter_candidates(landing)}
-
-
-def test_an_empty_folder_is_nothing_sent(at: Place) -> None:
-    at.send()
-    (at.landing / "halton" / "hv_reviews" / COHORT.code).mkdir(parents=True)
-    assert find_still_arriving(at.landing, COHORT.code) == []
-    assert find(at.landing, "halton", "hv_reviews", COHORT.code) is None
-    found = list_arrivals(at.landing, at.home, COHORT, ["halton"], AFTER)
-    assert {entry.source: entry.state for entry in found}["hv_reviews"] is not State.LANDED
-    (at.landing / "halton" / "hv_reviews" / "all years.csv").write_text("a,b\n")
-    several = find(at.landing, "halton", "hv_reviews", COHORT.code)
-    assert several
-    assert several.in_parts

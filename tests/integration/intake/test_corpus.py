@@ -1,7 +1,5 @@
 """Broken and odd extracts of every source and format: each row is kept or set aside, or the file stopped in words."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

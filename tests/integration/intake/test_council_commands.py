@@ -1,11 +1,7 @@
 """`readiness council`: drafts and checks of council files are right, and disclose no identifier."""
 
-from __future__ import annotations
-
 import gzip
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,11 +19,9 @@ from sources.onboarding import sample as sampling
 from sources.onboarding.write import format_scalar
 from sources.reference.goals import GOALS
 from sources.synthetic import generate
-from tests.support.daily import first
 from tests.support.extracts import upn
 from tests.support.intake.desk import Desk
 from tests.support.intake.files import as_csv
-from tests.support.intake.spreadsheets import WRITERS
 
 ROWS = 60
 FORENAMES = "Amelia Noah Zoë Isla Leo Aisha Yusuf Freya Jack Ivy".split()
@@ -156,15 +150,6 @@ def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: 
     assert desk.kept(council="bradford", columns=tokens) == expected
 
 
-@pytest.mark.slow
-def test_a_sample_in_contract_form_needs_no_file(readiness: Run, tmp_path: Path) -> None:
-    sample = _write(tmp_path / "eyfsp.csv", _children())
-    out = tmp_path / "bradford.yaml"
-    result = readiness("new", "bradford", "--sample", sample, "--out", out)
-    assert "eyfsp: the sample is in contract form; no council file is needed" in result.output
-    assert not out.exists()
-
-
 @pytest.fixture
 def council_yaml(tmp_path: Path) -> Callable[[str], Path]:
     def write(content: str) -> Path:
@@ -216,22 +201,6 @@ def test_check_says_what_becomes_of_each_column(
 
 
 @pytest.mark.slow
-def test_check_tells_of_rows_that_a_pattern_does_not_fit(
-    readiness: Run, tmp_path: Path, council_yaml: Callable[[str], Path]
-) -> None:
-    rows = [row | {"Child": f"{row['surname']}, {row.pop('forename')}"} for row in _children()]
-    for row in rows[:7]:
-        row["Child"] = row["Child"].replace(", ", " ")
-    sample = _write(tmp_path / "sample.csv", rows)
-    report, columns = _checked(
-        readiness, council_yaml("    derived: {forename: {from: Child, pattern: ', (.+)$'}}\n"), sample
-    )
-    assert (columns["forename"]["origin"], columns["forename"]["lost"]) == ("derived", 7)
-    assert any(suggestion.startswith("forename is blank in 7 rows") for suggestion in report["suggestions"])
-    assert "Child" not in [heading for heading, _ in report["unused"]]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("heading", ["Family name", "Column 7"])
 def test_values_of_a_column_that_is_not_of_codes_are_not_shown(
     readiness: Run, tmp_path: Path, council_yaml: Callable[[str], Path], heading: str
@@ -261,17 +230,6 @@ def test_a_file_without_headings_shows_nothing_of_its_first_row(readiness: Run, 
 
 
 @pytest.mark.slow
-def test_mistakes_of_the_file_are_all_named(readiness: Run, council_yaml: Callable[[str], Path]) -> None:
-    path = council_yaml("    delimiter: ab\n    columns: {upnn: X}\n")
-    result = readiness("check", path, exit_code=1)
-    assert "2 things to change" in result.output
-    assert "bradford.yaml:4:16: " in result.output
-    assert "bradford.yaml:5:15: " in result.output
-    found = json.loads(readiness("check", path, "--json", exit_code=1).stdout)
-    assert [problem["line"] for problem in found["problems"]] == [4, 5]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -297,13 +255,6 @@ def test_what_new_cannot_do_is_said(readiness: Run, tmp_path: Path, arguments: t
 def test_any_text_of_a_sample_reads_back_from_a_draft(text: str) -> None:
     written = f"a: {{from: {format_scalar(text)}, b: [{format_scalar(text)}, c]}}   # {format_scalar(text)}\n"
     assert yaml.load(written, yaml.BaseLoader) == {"a": {"from": text, "b": [text, "c"]}}
-
-
-@pytest.mark.slow
-def test_help_needs_no_heavy_import() -> None:
-    heavy = "{'duckdb', 'pyarrow', 'pandas', 'dagster', 'great_expectations'}"
-    code = f"import sys, pipelines.cli; sys.exit(bool({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 Row = dict[str, str]
@@ -395,19 +346,6 @@ def test_values_outrank_headings(tmp_path: Path, name: str) -> None:
         assert text.count("# TODO check") == 2
     if name == "postcodes and no date of birth":
         assert "TODO date_of_birth: required, no heading found" in text
-
-
-@pytest.mark.parametrize("suffix", first(2, [".xlsx", ".ods", ".xls", ".xlsb"]))
-def test_the_draft_and_the_check_say_which_sheet_they_took(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"sample{suffix}"
-    path.write_bytes(WRITERS[suffix]({"About": [["This", "is"]], "Reception 2025": _in_words()}))
-    draft, text = _drafted(path)
-    assert "sheet" not in draft
-    assert "sheet 2 has most columns; other sheets left aside: 1" in text
-    assert not any(name in text for name in ("About", "Reception 2025"))
-    assert load(tmp_path / "bradford.yaml").dialect("eyfsp").sheet is None
-    told = CliRunner().invoke(main, ["council", "check", str(tmp_path / "bradford.yaml"), "--sample", f"eyfsp={path}"])
-    assert "read from sheet 2; other sheets left aside: 1" in told.output
 
 
 def test_a_packed_sample_is_unpacked_no_further_than_is_looked_at(

@@ -1,7 +1,5 @@
 """Council files: the eight are sound, every mistake is reported with its line, derived columns read as any other."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -37,12 +35,6 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("READINESS_COUNCILS", str(folder))
     return folder
-
-
-def test_a_council_without_a_file_is_read_in_contract_form() -> None:
-    assert load_council_file("bradford").sources == {}
-    with pytest.raises(UnknownCouncil, match="not the name of an English authority"):
-        load_council_file("narnia")
 
 
 def test_every_authority_is_found_by_name_and_code() -> None:
@@ -117,12 +109,6 @@ def test_a_file_that_is_not_text_or_not_an_authority_is_named(tmp_path: Path) ->
     (tmp_path / "bradfrod.yaml").write_text("council: bradford\nsources: {}\n")
     with pytest.raises(InvalidCouncilFile, match=r"after an English authority.*perhaps 'bradford'"):
         load(tmp_path / "bradfrod.yaml")
-
-
-@pytest.mark.parametrize("name", ["leeds", "Leeds", "383", "E08000035"])
-def test_the_council_may_be_named_by_code(tmp_path: Path, name: str) -> None:
-    (tmp_path / "leeds.yaml").write_text(f"council: {name}\nsources: {{}}\n")
-    assert load(tmp_path / "leeds.yaml").council == "leeds"
 
 
 def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> None:
@@ -231,14 +217,6 @@ def test_a_required_column_cannot_be_derived_from_what_is_not_there(own_folder: 
         desk.take()
     own = r"'Legal sex' .sex., perhaps renamed to 'Legal sexe'; 'Known sex' .sex."
     assert re.search(own, stopped.value.for_sender)
-
-
-def test_an_optional_column_is_not_derived_from_what_is_not_there(own_folder: Path, desk: Desk) -> None:
-    (own_folder / "leeds.yaml").write_text(
-        IN_EYFSP + "columns: {sex: S}\n    derived: {la_code: {from: DfE no, characters: 1-3}}\n"
-    )
-    desk.land(eyfsp().replace("sex", "S", 1))
-    assert desk.take().rows_kept == 1
 
 
 @pytest.mark.parametrize(

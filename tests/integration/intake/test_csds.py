@@ -1,7 +1,5 @@
 """Reviews from the tables of the Community Services Data Set: joined as meant, broken links set aside by row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

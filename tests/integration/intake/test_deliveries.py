@@ -1,7 +1,5 @@
 """Corrected, repeated and half-written deliveries: the good one stays, history is kept, nothing is taken twice."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A number that a sender gives to many children: its rows are noted; from a share of the rows on, a release waits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pytest

@@ -1,7 +1,5 @@
 """The Profile return as XML: every accepted shape gives the same rows; nothing in a file harms or shows."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Text, archives and Parquet as councils export them: rows that are read or set aside, and what stops a file."""
 
-from __future__ import annotations
-
 import datetime as dt
 import decimal
 import os
@@ -255,12 +253,6 @@ def test_row_numbers_run_on_across_row_groups(landing: Landing) -> None:
 def test_text_protected_for_excel(landing: Landing, content: bytes, column: str, expected: str) -> None:
     landing.put(content)
     assert landing.read().rows[1][column] == expected
-
-
-def test_headings_and_delimiter_of_a_council_file(landing: Landing) -> None:
-    landing.put(as_csv(children({"surname": "a,b;c|d"}), delimiter="#").replace(b"surname", b'"sur\nname"'))
-    read = landing.read(Dialect(delimiter="#", columns={"surname": "sur name"}))
-    assert read.rows[1]["surname"] == "a,b;c|d"
 
 
 @pytest.mark.parametrize(

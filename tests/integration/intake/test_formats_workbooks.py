@@ -1,7 +1,5 @@
 """Workbooks of every format: which sheet, which rows, what each kind of cell becomes, what is refused."""
 
-from __future__ import annotations
-
 import datetime as dt
 import io
 import re

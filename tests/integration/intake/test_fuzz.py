@@ -3,8 +3,6 @@
 `READINESS_FUZZ_EXAMPLES` says how many rounds each source has; a round changes one extract of every form.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import random

@@ -1,7 +1,5 @@
 """Files that would be waited for, or that claim more than they are: stopped in words, at once, in bounded memory."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import os

@@ -1,7 +1,5 @@
 """An extract in parts: put together by what identifies a record, whatever parts are called and whenever they come."""
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 
@@ -9,7 +7,6 @@ import pytest
 
 from assets.intake import context, deliveries
 from assets.intake.multi_cohort_files import SortedFiles
-from assets.intake.part_reader import PartsReader
 from assets.linkage.arrivals import State, list_arrivals
 from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
@@ -52,24 +49,6 @@ def test_a_later_record_replaces_an_earlier_one_and_a_repeat_is_dropped_and_coun
     assert (first.in_force, first.replaced, first.repeated) == (2, 1, 0)
     assert (second.in_force, second.replaced, second.repeated) == (2, 0, 1)
     assert rows(desk, columns="sex") == [(1, 1, "F"), (1, 3, "F"), (2, 1, "M"), (2, 3, "F")]
-
-
-def test_each_part_is_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[int] = []
-    real = PartsReader._read_group
-
-    def counted(self, group, folder):  # type: ignore[no-untyped-def]
-        read.extend(each.delivery.landed.part for each in group)
-        return real(self, group, folder)
-
-    monkeypatch.setattr(PartsReader, "_read_group", counted)
-    land(desk, "2026-05.csv", eyfsp(child(1)))
-    desk.take()
-    land(desk, "2026-06.csv", eyfsp(child(2)))
-    desk.take()
-    assert desk.take().unchanged
-    assert read == [1, 2]
-    assert len(rows(desk)) == 2
 
 
 @pytest.mark.slow
@@ -197,12 +176,10 @@ BEFORE, AFTER = "202324", "202526"
 
 
 def land_several(desk: Desk, name: str, text: str) -> None:
-    """Land a file of several cohorts."""
     land(desk, name, text, folder="")
 
 
 def born(number: int, year: int, **changes: str) -> dict[str, str]:
-    """A child born in October of a year."""
     cohort = f"{year + 5}{(year + 6) % 100:02d}"
     return child(number, date_of_birth=f"{year}-10-03", academic_year=cohort, **changes)
 

@@ -1,7 +1,5 @@
 """Whether a delivery is of the children of an earlier one: what is compared with what, and what cannot be compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

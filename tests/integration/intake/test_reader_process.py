@@ -1,7 +1,5 @@
 """A file that crashes its reader, or asks too much of it, costs its own extract and nothing else."""
 
-from __future__ import annotations
-
 import base64
 import io
 import json

@@ -1,7 +1,5 @@
 """What is wrong with a row or a file is said by rule and number; good rows go on; no value is ever quoted."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 import pytest

@@ -1,7 +1,5 @@
 """Great Expectations: its suites as files, with every rule that they can judge, and the process that runs them."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,24 +1,16 @@
 """What is in, due and late for cohorts from birth to Reception."""
 
-from __future__ import annotations
-
 import datetime as dt
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, list_months
-from assets.linkage.timeline import Entry, Progress, build_timeline, is_in_full, judge, list_able_services
+from assets.linkage.timeline import Progress, is_in_full, judge, list_able_services
 from assets.returns.make import _list_census_months
-from pipelines.cli import main
-from pipelines.reports.timeline import report_timeline
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.contracts.hv_reviews import REVIEW_CODES
 from sources.reference.cohorts import Cohort, list_open_cohorts
@@ -144,37 +136,3 @@ def test_contact_is_no_later_than_the_census_that_was_read() -> None:
         ("early_years_census", 2): "2029-01",
         ("school_census", 0): "2031-01",
     }
-
-
-def test_a_source_that_nobody_collects_is_not_expected(tmp_path: Path) -> None:
-    (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
-    entries = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
-    assert {entry.source for entry in entries} == {"hv_reviews"}
-    assert len(entries) == 6 * len(REVIEWS)
-    (tmp_path / "landing" / "halton" / "eyfsp").mkdir()
-    more = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
-    assert len(more) == 6 * (len(REVIEWS) + 1)
-
-
-def test_the_report_fits_a_terminal_and_has_dates_without_counts() -> None:
-    on = dt.date(2026, 11, 29)
-    entries = [
-        Entry("hammersmith-and-fulham", cohort.code, source, record.title, Progress.LATE, dt.date(2026, 1, 1))
-        for cohort in list_open_cohorts(on)
-        for source, contract in CONTRACTS.items()
-        for record in contract.expected
-    ]
-    report = report_timeline(entries, on)
-    assert not report.good
-    assert max(len(line) for line in report.text().splitlines()) <= 80
-    assert report.facts["records"][0]["since"] == "2026-01-01"
-    assert report_timeline([replace(entry, progress=Progress.IN) for entry in entries], on).good
-
-
-def test_the_command_takes_a_cohort_or_the_timeline(tmp_path: Path) -> None:
-    (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
-    command = ["status", "--landing", str(tmp_path / "landing"), "--home", str(tmp_path / "home")]
-    answer = CliRunner().invoke(main, [*command, "--timeline", "--json"])
-    assert (answer.exit_code, len(json.loads(answer.stdout)["cohorts"])) == (0, 6)
-    for given_options in ([], ["--timeline", "--cohort", "202425"]):
-        assert CliRunner().invoke(main, [*command, *given_options]).exit_code == 2

@@ -1,7 +1,5 @@
 """Who waits for whom: intakes of different councils go side by side, everything else on a cohort one at a time."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager

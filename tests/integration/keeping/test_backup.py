@@ -1,7 +1,5 @@
 """A backup is whole, nobody else's and for other eyes; nothing is replaced, and nothing half-made is left."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -35,7 +33,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Safe:
 
 @pytest.fixture
 def safe(made: Safe, tmp_path: Path) -> Safe:
-    """A copy of a test's own."""
     return Safe(Path(shutil.copytree(made.root, tmp_path, symlinks=True, dirs_exist_ok=True)))
 
 
@@ -348,13 +345,6 @@ def test_the_doctor_says_what_is_not_backed_up(safe: Safe) -> None:
     safe.home.restoring.touch()
     (found,) = said()
     assert "a restore is in progress or was interrupted" in found
-
-
-def test_old_backups_are_named(safe: Safe) -> None:
-    old = safe.disk("records") / "readiness-records-20250101T000000Z.age"
-    old.write_bytes(b"")
-    done = safe.command("backup", "records", "--into", safe.disk("records"), *safe.to("records"))
-    assert f"! older than 35 days, so destroy it: {old}" in done.stdout
 
 
 def test_a_home_that_a_later_version_has_worked_on_is_left_alone(safe: Safe, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
 """Keys, and clear text to tokens to links."""
 
-from tests.support.linkage.populations import key_folder, keys, linked, tokenise
+from tests.support.linkage.populations import linked, tokenise
 
-__all__ = ["key_folder", "keys", "linked", "tokenise"]
+__all__ = ["linked", "tokenise"]

@@ -1,7 +1,5 @@
 """How well the records of linked children agree, observed while they are linked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -83,11 +81,7 @@ PUPIL, VISITOR, SETTING, EVERY = DIFFERS
     ],
 )
 def test_the_cell_of_a_child_in_three_services(
-    linked: Linked,
-    pupil: dict[str, str],
-    review: dict[str, str],
-    setting: dict[str, str] | None,
-    expected: set[str],
+    linked: Linked, pupil: dict[str, str], review: dict[str, str], setting: dict[str, str] | None, expected: set[str]
 ) -> None:
     rows = {"eyfsp": pupil, "hv_reviews": review} | ({} if setting is None else {"early_years_census": setting})
     assert CELLS[link_rows(linked, rows).cell] in expected
@@ -98,12 +92,7 @@ ONE_UPN, OTHER_UPN = (str(each) for each in stress.upns(np.array([1, 2])))
 
 @pytest.mark.parametrize(
     ("census", "joined"),
-    [
-        (None, 0),
-        ({"upn": ONE_UPN}, 1),
-        ({"upn": ONE_UPN, "postcode": "LS17 9XY"}, 2),
-        ({"upn": OTHER_UPN}, 3),
-    ],
+    [(None, 0), ({"upn": ONE_UPN}, 1), ({"upn": ONE_UPN, "postcode": "LS17 9XY"}, 2), ({"upn": OTHER_UPN}, 3)],
 )
 def test_how_a_census_row_was_found(linked: Linked, census: dict[str, str] | None, joined: int) -> None:
     rows = {"eyfsp": {"upn": ONE_UPN}} | ({} if census is None else {"school_census": census})

@@ -3,8 +3,6 @@
 Each case is linked among 1,500 other children, so that the prior and the rivals are those of a real cohort.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

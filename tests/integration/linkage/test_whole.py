@@ -1,7 +1,5 @@
 """The linkage of a whole small population: accuracy, order, identity, and what tokens give away."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The negative control: its limits hold the truth, and say something."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,8 +1,5 @@
 """Two rows and what became of them: each reason on a pair or two, the command, and the links by row number."""
 
-from __future__ import annotations
-
-import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +16,6 @@ from click.testing import CliRunner, Result
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries
 from assets.linkage.inputs import list_councils, list_extract_paths
-from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import open_readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
@@ -131,20 +127,6 @@ def run(key_folder: Path) -> Run:
     return _run
 
 
-def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
-    links = RowNumbers(home.cohort(COHORT), keys).numbered(pq.read_table(home.cohort(COHORT).links)).to_pandas()
-    linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
-    rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
-    as_json = run(home, *rows, "--json")
-    assert as_json.exit_code == 0, as_json.output
-    assert json.loads(as_json.output)["linked"]
-    words = run(home, *rows[::-1])
-    assert words.exit_code == 0
-    assert f"{rows[1]} and {rows[0]}: linked" in words.output
-    assert "match weight" in words.output
-    assert all(name.replace("_", " ").replace("nhs", "NHS") in words.output for name in model.LEVELS)
-
-
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
@@ -161,10 +143,6 @@ def test_the_command_stops_with_one_sentence(home: Home, run: Run, rows: tuple[s
     assert found.exit_code == 1
     assert says in found.output
     assert found.output.count("\n") == 1
-
-
-def test_a_cohort_that_was_not_linked(tmp_path: Path, run: Run) -> None:
-    assert "has not been linked yet" in run(Home(tmp_path), "eyfsp/leeds/1", "hv_reviews/leeds/1").output
 
 
 COLUMNS = ["source", "council", "source_row", "child_id", "match_rule", "match_probability"]

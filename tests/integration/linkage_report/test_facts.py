@@ -1,7 +1,5 @@
 """The facts of the report, each against what it counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +57,7 @@ def test_intervals_are_wilsons(events: int, trials: int) -> None:
 def _children(folder: Path, rows: list[dict[str, str]]) -> Path:
     """Write a children's table: eligible girls at a good level with a review, but for what each row changes."""
     usual = {each.name: each.categories[0] for each in FAMILIES["pupil"].attributes} | {"council": "leeds"}
-    usual |= {
-        "entitlement": pupil.NOT_LINKED_TO_SETTING,
-        "dots": pupil.format_dots_category(pupil.HV_ONLY, pupil.NONE),
-    }
+    usual |= {"entitlement": pupil.NOT_LINKED_TO_SETTING, "dots": pupil.format_dots_category(pupil.HV_ONLY, pupil.NONE)}
     path = folder / "children.parquet"
     pq.write_table(pa.Table.from_pylist([usual | row for row in rows]), path)
     return path
@@ -108,17 +103,3 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     assert found["date of birth, postcode"]["rows"] == 2
     assert not any(line["lacks"] == "" for line in report.comparable.unlinkable)
     assert report.comparable.shared_upns == 1
-
-
-def test_a_waterfall_by_hand_and_the_strongest_and_weakest_examples() -> None:
-    nothing, prior = dict.fromkeys(model.LEVELS), model.convert_to_bits(model.compute_prior(1_000))
-    assert model.build_waterfall(nothing, 1_000)["weight"] == prior
-    for name, levels in model.load_parameters()["comparisons"].items():
-        for level, (m, u) in levels.items():
-            bits = model.build_waterfall(nothing | {name: level}, 1_000)["weight"] - prior
-            assert 2**bits == pytest.approx(m / u) or name == "postcode"
-            # A factor, of which two decimals are kept, names its level.
-            assert level in model.find_levels(name, round(bits, 2), 1_000)
-    assert model.find_levels(name, 0.0, 1_000)[0] == model.MISSING
-    weights = [example["weight"] for example in model.build_examples(20_000)]
-    assert (weights[0], weights[-1]) == (max(weights), min(weights))

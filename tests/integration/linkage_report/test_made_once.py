@@ -1,7 +1,5 @@
 """Links and confidential tables: made again only if what they are made from changes, and checked before counting."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

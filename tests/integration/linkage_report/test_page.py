@@ -1,7 +1,5 @@
 """The page: made as the quality reports are, and without a token, a child or a row."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -26,17 +24,6 @@ def test_is_what_the_facts_give_self_contained_and_readable_by_everyone(page: st
         assert f'<summary><h2 id="{anchor}">' in page
     text = "".join(report_pages.parse_page(page).itertext())
     assert all(level in text for levels in model.LEVELS.values() for level in levels)
-
-
-def test_the_few_facts_that_are_signed_come_first(page: str, facts: dict[str, Any]) -> None:
-    first = page.partition("<details>")[0]
-    everyone = coarsen_facts(facts)["groups"][0]
-    for name, words in (("review", "a two-year review"), ("setting", "a setting")):
-        assert f"{100 * everyone[name]['share']:.1f}% of the children with an EYFS Profile are linked to {words}" in (
-            first
-        )
-    assert "of the links are false (95% sure)" in first
-    assert "<table" not in first
 
 
 @IN_A_BROWSER
@@ -64,11 +51,3 @@ def test_no_token_no_child_and_no_row_is_in_it(home: Home, frames: Frames, keys:
         assert not re.search(r"\b[0-9a-f]{32}\b", text)
         assert not tokens & set(re.findall(r"(?<![\d.])\d{8,}(?![\d.])", text))
         assert "source_row" not in text
-
-
-def test_a_cohort_without_any_link_has_a_page(facts: dict[str, Any]) -> None:
-    empty = facts | {"thresholds": [], "review_patterns": [], "weighted": [], "unlinkable": []}
-    empty["negative_control"] = facts["negative_control"] | {"steps": []}
-    page = render(coarsen_facts(empty))
-    report_pages.check_can_be_read_by_everyone(page)
-    assert "No step has a link" in page

@@ -1,7 +1,5 @@
 """The clerical review of a linked cohort: the sample, the sheets of the services, and decisions taken in again."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import io
@@ -57,7 +55,6 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
-    """To be read, not written."""
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
     draw_review(found.cohort(COHORT), load_all(agreements), keys, TODAY)
     return found

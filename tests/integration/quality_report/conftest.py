@@ -1,16 +1,14 @@
 """Deliveries as the real intake makes them, from small extracts of Leeds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from assets.intake.deliveries import ExtractQuality
-from tests.support.intake.desk import Desk, desk, eyfsp, keys
+from tests.support.intake.desk import Desk, desk, eyfsp
 
-__all__ = ["desk", "keys"]
+__all__ = ["desk"]
 
 Deliver = Callable[..., ExtractQuality]
 Text = Callable[..., str]

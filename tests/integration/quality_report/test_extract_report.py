@@ -1,7 +1,5 @@
 """What a report says about an extract, and what it may never say."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -82,33 +80,6 @@ def test_rows_of_a_sheet_are_numbered_as_in_the_sheet(desk: Desk, suffix: str) -
     assert ("no cell can be checked for a formula or an error" in render(report)) is not checked
     assert "Row numbers are those of the sheet" in render(report)
     assert SECRET not in json.dumps(report) + render(report)
-
-
-def test_columns_have_the_headings_of_the_file(deliver: Deliver, profiles: Text) -> None:
-    taken = deliver(profiles(*GOOD, {"com_e01": "3"}, {"upn": ""}))
-    report = build_extract_report(replace(taken, headings={"com_e01": "EYFSP E01", "upn": "Pupil UPN"}), None)
-    assert report["findings"][0]["columns"] == [{"column": "com_e01", "heading": "EYFSP E01"}]
-    assert {entry["heading"] for entry in report["identifiers"] if entry["column"] == "upn"} == {"Pupil UPN"}
-    assert "EYFSP E01 <code" in render(report)
-
-
-def test_checks_of_the_whole_file(report: Report) -> None:
-    sound = report(*[{"la_code": "380"}] * 60, council="bradford")
-    assert (sound["outcome"], sound["findings"], sound["failed_checks"]) == ("taken", [], [])
-    assert "Nothing. Every row passed every rule." in render(sound)
-    assert sum(entry["times"] for entry in sound["passed_checks"]) > len(GOALS)
-    thin = report(*[{"la_code": "380", "sex": ""}] * 12, *[{"la_code": "380"}] * 48, council="bradford")
-    (check,) = thin["failed_checks"]
-    assert (check["column"], check["severity"]) == ("sex", "warning")
-    thin["failed_checks"] = [check | {"heading": "Gender", "sentence": "sex is thin.", "rows": 12}]
-    assert "The whole file: Gender (sex) is thin (12 rows)." in render(thin)
-
-
-def test_only_the_first_hundred_rows_are_named(report: Report) -> None:
-    found = report(*[{"postcode": ""}] * 130)
-    (finding,) = found["findings"]
-    assert (finding["row_numbers"], finding["more_rows"]) == ("1-100", 30)
-    assert "1-100 and 30 rows more" in render(found)
 
 
 def test_against_the_last_delivery(deliver: Deliver, profiles: Text) -> None:
@@ -201,7 +172,6 @@ def first_of(page: str) -> str:
 
 
 def read_report(desk: Desk, name: str = "eyfsp") -> tuple[dict[str, Any], str]:
-    """The report of an extract of Leeds, and its page."""
     folder = desk.home.cohort(COHORT).reports("leeds")
     return json.loads((folder / f"{name}.json").read_text("utf-8")), (folder / f"{name}.html").read_text("utf-8")
 
@@ -220,30 +190,11 @@ def test_rows_of_another_year_are_reported_once(report: Report) -> None:
     assert "outside the cohort" not in render(found).split('id="fix"', 1)[1].split("</section>")[0]
 
 
-def test_a_file_of_another_year_is_stopped_in_one_sentence(desk: Desk, profiles: Text) -> None:
-    desk.land(profiles(*[each | {"date_of_birth": "2019-03-07"} for each in OWN]))
-    page = stopped_page(desk)
-    assert "This looks like 2023/24: 60 of 60 dates of birth" in first_of(page)
-    assert page.count("2023/24") == 2  # of that sentence
-    assert "born-outside-cohort" not in page
-
-
-def test_another_councils_children(report: Report) -> None:
-    (sentence,) = report(*[{"upn": upn(344_200_024_000 + number)} for number in range(60)])["whole_file"]
-    assert "Wirral’s: 60 of 60 pupil numbers" in sentence
-    assert not report(*OWN)["whole_file"]
-
-
 def test_a_file_with_every_row_twice(deliver: Deliver, profiles: Text) -> None:
     once = profiles(*OWN)
     report = build_extract_report(deliver(once + once.split("\n", 1)[1]), None)
     assert "60 of 120 rows repeat an earlier row: was the file put together twice?" in report["whole_file"]
     assert "repeats an earlier one" not in render(report).split('id="fix"', 1)[1].split("</section>")[0]
-
-
-def test_dates_of_two_forms(report: Report) -> None:
-    (sentence,) = report(*OWN[25:], *[each | {"date_of_birth": "2020-25-02"} for each in OWN[:25]])["whole_file"]
-    assert sentence.startswith("25 of 60 rows: date_of_birth must be a date written YYYY-MM-DD")
 
 
 @pytest.mark.slow
@@ -291,13 +242,6 @@ def test_files_in_each_others_folder(desk: Desk, profiles: Text) -> None:
     assert "issing column" not in str(boxes)
 
 
-def test_another_councils_headings(desk: Desk) -> None:
-    person = "pupil_upn,pupil_surname,pupil_forename,pupil_sex,pupil_dob,pupil_postcode"
-    header = ",".join(["lea_no,school_no,school_urn,acad_year", person, *(f"goal_{n:02d}" for n in range(1, 18))])
-    desk.land(f"{header}\n344,{',' * (header.count(',') - 1)}\n")
-    assert "This looks like EYFS Profile return of Wirral" in first_of(stopped_page(desk))
-
-
 def test_headings_that_are_missing_beside_those_that_are_not_used(desk: Desk, profiles: Text) -> None:
     changed = {"date_of_birth": "DoB2", "sex": "Sex of child", "postcode": "Where from"}
     header, body = profiles(*OWN).split("\n", 1)
@@ -307,18 +251,3 @@ def test_headings_that_are_missing_beside_those_that_are_not_used(desk: Desk, pr
     assert read_report(desk)[0]["headings"] == {"missing": missing, "unused": ["Where from"]}
     for words in ("<td>DoB2</td>", "Headings in your file that we do not use: Where from."):
         assert words in page
-
-
-def test_the_page_of_a_council_leads_to_those_of_its_extracts(desk: Desk, profiles: Text) -> None:
-    desk.land(profiles(*OWN))
-    desk.take()
-    desk.land("upn,surname\n", "school_census")
-    stopped_page(desk, "school_census")
-    folder = desk.home.cohort(COHORT).reports("leeds")
-    page = (folder / "council.html").read_text("utf-8")
-    for name in ("eyfsp", "school_census"):
-        assert f'<a href="{name}.html">' in page
-        assert (folder / f"{name}.html").exists()
-    box = first_of(page)
-    assert box.index("school_census.html") < box.index("eyfsp.html")
-    assert "60 of about 8,985 children" in box

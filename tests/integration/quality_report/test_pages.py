@@ -1,18 +1,13 @@
 """The pages: well-formed, self-contained, escaped, and made for everyone to read."""
 
-from __future__ import annotations
-
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from assets.intake.deliveries import ExtractQuality, StoppedExtract
 from assets.intake.quality_report.facts import build_extract_report, build_stopped_report
 from assets.intake.quality_report.publish import build_council_report, render, render_council
-from ndl_export.pages import kit
 from sources.contracts import CONTRACTS
 from tests.support import report_pages
 from tests.support.browser import IN_A_BROWSER
@@ -62,26 +57,6 @@ def test_pages_are_self_contained_escape_every_text_and_can_be_read_by_everyone(
     assert len(charts) == 3
     assert all(box.find("details//table") is not None for box in charts)
     assert "May 2022" in (charts[0].findtext("svg/desc") or "")
-
-
-def test_colours_of_text_are_easy_to_read() -> None:
-    """WCAG 2 AA: a contrast of 4.5 to 1 on white and on the pale ground."""
-    style = (Path(kit.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", style))
-    for names, grounds, least in (
-        (("ink", "soft", "now", "care", "bad"), ("#ffffff", colours["pale"]), 4.5),
-        (("now", "last", "published", "good"), ("#ffffff",), 3),
-    ):
-        for name in names:
-            for ground in grounds:
-                darker, lighter = sorted(map(compute_luminance, (colours[name], ground)))
-                assert (lighter + 0.05) / (darker + 0.05) >= least, name
-
-
-def compute_luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @IN_A_BROWSER

@@ -1,7 +1,5 @@
 """What a release is asked for is checked before anything is charged, and on a cohort's first release its accuracy."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from contextlib import nullcontext

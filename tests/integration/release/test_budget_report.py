@@ -1,7 +1,5 @@
 """`readiness budget` says what was spent, on what, and what became of it, from the ledger alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

@@ -1,7 +1,5 @@
 """Attacks on the budget by copies of a home folder or its ledger, by old versions, and by lost files."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

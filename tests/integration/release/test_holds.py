@@ -1,9 +1,6 @@
 """What a release is held for before any charge: each rule, and what it takes to accept a hold."""
 
-from __future__ import annotations
-
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from assets.intake.deliveries import StoppedExtract
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.linkage.population_overlap import SAMPLE, _estimate_shared, read_overlaps
-from assets.pseudonymise.findings import RuleCount
 from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
@@ -30,8 +26,7 @@ from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
-from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST, NUMBER_OF_MANY
-from sources.contracts.people import OF_MANY
+from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from sources.reference.published_figures import find_published_rows
 from tests.support.release.homes import COHORT, VERSION, home_of, note_compared, note_taken, quality_of
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
@@ -223,13 +218,6 @@ def test_a_reason_is_a_line_that_the_sheet_can_repeat(home: Home, reason: str) -
     put_wirral(home)
     assert accept(home, reason=reason).exit_code == 1
     assert closed_holds(home) == []
-
-
-def test_a_hold_that_is_not_there_is_not_accepted_ahead(home: Home) -> None:
-    put(home, "wirral", "eyfsp", 3300, expected=3209)
-    refused = accept(home)
-    assert (refused.exit_code, "is not held" in refused.output) == (1, True)
-    assert "Nothing is held" in command(home, who=None).output
 
 
 def test_dagsters_configuration_takes_a_signature_and_no_other_word(home: Home, keys: KeyRing) -> None:
@@ -457,16 +445,6 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
         measure_release(
             home.cohort(COHORT), KeyRing.create(home.root.parent / "other"), VERSION, COUNCILS, ReleaseOptions()
         )
-
-
-def test_what_a_number_of_many_children_says(home: Home) -> None:
-    quality = quality_of("leeds", "hv_reviews", 1000, "a", NUMBER_OF_MANY.id)
-    count = RuleCount(OF_MANY["nhs_number"].id, "warn", "shared", ("nhs_number",), 990, (1,))
-    note_taken(home, replace(quality, rules=(count,)))
-    (hold,) = holds.iter_holds(home.cohort(COHORT))
-    assert hold.name == "leeds/hv_reviews/number-of-many-children"
-    assert "nearly all of the rows have a nhs_number that many children share" in hold.sentence
-    assert "990 of 1,000" in hold.numbers
 
 
 @pytest.mark.parametrize("size", [300, 20_000])

@@ -1,7 +1,5 @@
 """Figures corrected for links that were missed, and the flag of those of a group whose links are missed more often."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

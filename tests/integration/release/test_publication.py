@@ -1,7 +1,5 @@
 """The day that a release carries, and which releases are announced after it."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,10 +67,7 @@ LATER = ("2026-11-30", FIRST, "2026-11-27", MOVED)
     ],
 )
 def test_the_day_of_a_release(
-    home: Home,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    steps: Sequence[tuple[str | None, dt.date, str, Day]],
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Sequence[tuple[str | None, dt.date, str, Day]]
 ) -> None:
     """Each step has the day in the calendar (None without one), today, the day of publication, and the day it has."""
     for announced, today, created, expected in steps:

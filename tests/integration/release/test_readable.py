@@ -1,7 +1,5 @@
 """A figure is shown where the noisy counts support it, whatever share was expected."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

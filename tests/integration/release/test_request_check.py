@@ -1,16 +1,13 @@
 """`readiness request`: what answers a request, from public facts alone, before anything is spent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,27 +16,22 @@ import yaml
 from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
-from assets.release.requests.planning import estimate_accuracy, plan_requests
+from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.released import find_release
-from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
+from assets.release.requests.request import Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.directory_files import WITHDRAWN_FILE
-from ndl_export.facts.noisy_counts import NoisyCounts, write_noisy_counts
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.noisy_counts import write_noisy_counts
+from ndl_export.facts.on_request import OnRequest
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.cli import main
-from pipelines.reports.document import WIDTH
 from privacy.release.ledger import Ledger
-from privacy.release.mechanism import combine_plans
-from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
 from sources.reference.places import PILOT
 from tests.support import PROJECT
 from tests.support.release.homes import COHORT, VERSION
 from tests.support.release.sizes import known, noisy_counts
 
-EXAMPLES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 ASKED = read_request(PROJECT / "docs" / "requests" / "gld_by_ethnic_group_and_fsm.yaml")
 
 WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yaml")
@@ -48,7 +40,7 @@ WAITING = read_request(PROJECT / "docs" / "requests" / "waiting_time_by_send.yam
 WITHHELD_GROUP = "Other ethnic group"
 
 
-def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
+def public_home(folder: Path) -> Home:
     """Create a home whose first release spent the policy's split."""
     home, policy = Home(folder), load_policy()
     folder.mkdir(exist_ok=True)
@@ -58,24 +50,18 @@ def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
         for family, rho in account.split.items():
             charge = ledger.reserve(COHORT, VERSION, family, rho, "p" * 64, "m" * 64, unit=unit)
             ledger.commit(charge, "f" * 64)
-    add_release(home, VERSION, councils)
-    return home
-
-
-def add_release(home: Home, version: str, councils: Sequence[str] = PILOT, on_request: OnRequest | None = None) -> Path:
-    """Add a release without a charge, and return the bundle's folder."""
-    bundle = home.release / version
+    bundle = home.release / VERSION
     bundle.mkdir(parents=True)
-    facts = {"version": version, "cohorts": [COHORT], "councils": list(councils), "missing": {}}
+    facts = {"version": VERSION, "cohorts": [COHORT], "councils": list(PILOT), "missing": {}}
     (bundle / "datapackage.json").write_text(json.dumps(facts))
     (bundle / "privacy_statement.json").write_text("{}")
-    base = known(councils).base
-    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, version)
+    base = known(PILOT).base
+    write_noisy_counts(bundle, {COHORT: noisy_counts(base)}, VERSION)
     plans = {(COHORT, family): plan.to_json() for family, plan in base.items()}
-    for name, rows in build_table_layouts(tuple(councils), (COHORT,), plans=plans).items():
+    for name, rows in build_table_layouts(tuple(PILOT), (COHORT,), plans=plans).items():
         pq.write_table(_without_figures(rows), bundle / f"{name}.parquet")
-    (on_request or OnRequest()).write(bundle, version)
-    return bundle
+    OnRequest().write(bundle, VERSION)
+    return home
 
 
 def _without_figures(rows: Layout) -> pa.Table:
@@ -92,18 +78,8 @@ def _without_figures(rows: Layout) -> pa.Table:
     return pa.table({name: keys[name] for name in keys.column_names} | flags)
 
 
-def answered(request: Request, plan: Plan, version: str) -> OnRequest:
-    """Return what a release states about a request that it answered by a measurement; the counts are zeros."""
-    table = RequestedTable(
-        request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
-    )
-    counts = {names: np.zeros(plan.family.shape(names), dtype=np.int64) for names in plan.sigmas}
-    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.to_json(), counts)})
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """To be read, not written."""
     return public_home(tmp_path_factory.mktemp("public") / "home")
 
 
@@ -210,24 +186,6 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
-@pytest.mark.slow
-def test_what_costs_less_is_listed_the_cheapest_first_and_is_what_it_says(made: Home) -> None:
-    accuracy = {"half_width_points": 5.0, "share_of_rates": 0.7}
-    by_council = request(columns=["imd_quintile", "fsm"], geography="councils", accuracy=accuracy)
-    answer = only(made, by_council)
-    costs = [each["rho"] for each in answer["alternatives"]]
-    assert costs == sorted(costs)
-    assert costs[-1] < answer["measured"]["rho"]
-    by_words = {each["instead"]: each for each in answer["alternatives"]}
-    assert by_words.keys() >= {
-        *("for all councils together", "within 7.5 points", "within 10 points"),
-        *("without IMD quintile", "without Free school meal eligibility", "with every column in two levels"),
-    }
-    together = only(made, request(columns=["imd_quintile", "fsm"], accuracy=accuracy))
-    assert by_words["for all councils together"]["rho"] == together["measured"]["rho"]
-    assert by_words["without IMD quintile"]["rho"] == 0
-
-
 def test_what_does_not_fit_ends_with_the_budget_and_says_what_all_that_is_left_would_give(made: Home) -> None:
     dear = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.55})
     answer = only(made, dear, status=3)
@@ -262,77 +220,6 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
     assert not found["together"][0]["fits"]
 
 
-@pytest.mark.slow
-def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
-    """The newest release that stands is asked; another one by its version."""
-    base = find_release(home, [ASKED], None).read_known(COHORT)
-    plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
-    assert plan is not None
-    assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
-    add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
-    now = facts(home, ASKED)
-    assert now["release"] == "2026.11.1"
-    answer = now["requests"][0]["cohorts"][0]
-    assert answer["answer"] == "published"
-    assert answer["published"]["tables"] == [ASKED.name]
-    refused = check(home, request(geography="councils"))
-    assert refused.exit_code == 1
-    assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = find_release(home, [ASKED], None).read_known(COHORT)
-    assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
-    assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
-    withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
-    (home.release / WITHDRAWN_FILE).write_text(json.dumps(withdrawn))
-    assert facts(home, ASKED)["release"] == VERSION
-
-
-@pytest.mark.slow
-def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> None:
-    folder = home.release / "synthetic_children" / VERSION
-    folder.mkdir(parents=True)
-    white, asian = "White", "Asian / Asian British"
-    eligible, others = "Eligible for free school meals", "Not eligible for free school meals"
-    rows = [(white, eligible, "Yes"), (white, eligible, "No"), (white, others, "Yes"), (asian, eligible, "No")]
-    columns = dict(zip(("ethnic_group", "fsm", "gld"), map(list, zip(*rows, strict=True)), strict=True))
-    pq.write_table(pa.table({"cohort": [COHORT] * 4, **columns}), folder / "synthetic_children.parquet")
-    held_out = {"attributes": ["sex", "gld"], "compared": 3, "median": 2.6, "ninetieth": 7.0, "noise": 0.5}
-    (folder / "datapackage.json").write_text(json.dumps({"held_out": [held_out]}))
-    guess = only(home, ASKED)["synthetic"]
-    by_levels = {tuple(row["levels"]): (row["of"], row["percent"]) for row in guess["rows"]}
-    assert len(by_levels) == 10
-    assert (by_levels[white, eligible], by_levels[white, others]) == ((2, 50.0), (1, 100.0))
-    assert by_levels["Other ethnic group", eligible] == (0, None)
-    counts = only(home, request(name="counts", figure=None))["synthetic"]["rows"]
-    assert [row["percent"] for row in counts if row["levels"] == [white, eligible]] == [66.67]
-    shown = " ".join(check(home, ASKED).output.split())
-    assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
-    assert "a guess, not a finding: where" in shown
-    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children_quality.html"
-    assert only(home, WAITING)["synthetic"] is None
-
-
-def test_the_answer_fits_a_terminal_and_is_a_page(made: Home, tmp_path: Path) -> None:
-    shown = check(made, ASKED, WAITING)
-    assert shown.exit_code == 0
-    assert max(map(len, shown.output.splitlines())) <= WIDTH
-    for word in ("Nothing was spent", "it costs rho", "and fits", "All together", "readiness synthesise"):
-        assert word in " ".join(shown.output.split())
-    page = tmp_path / "answer.html"
-    assert check(made, ASKED, options=("--html", str(page))).exit_code == 0
-    assert "What would cost less" in page.read_text("utf-8")
-    assert "restricted" not in page.read_text("utf-8")
-
-
-def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text("name: X\nfamily: teachers\n", "utf-8")
-    refused = check(made, wrong, tmp_path / "none.yaml", TEMPLATE)
-    assert refused.exit_code == 1
-    for line in ("wrong.yaml:1:7: name: ", "wrong.yaml:2:9: family: is one of", "none.yaml:1:1: there is no such file"):
-        assert line in refused.stderr
-    assert refused.stdout == ""
-
-
 def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, tmp_path: Path) -> None:
     later = check(made, request(cohorts=["202526"]))
     assert later.exit_code == 1
@@ -340,12 +227,3 @@ def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, 
     assert "2026.11.0 has 202425" in later.stderr
     assert check(made, ASKED, options=("--release", "2031.01.0")).exit_code == 1
     assert "no release has been made" in check(Home(tmp_path / "empty"), ASKED).stderr
-
-
-def test_new_writes_the_template_once(tmp_path: Path) -> None:
-    printed = CliRunner().invoke(main, ["request", "new"])
-    assert printed.stdout == TEMPLATE.read_text("utf-8")
-    out = tmp_path / "request.yaml"
-    for status in (0, 1):
-        assert CliRunner().invoke(main, ["request", "new", "--out", str(out)]).exit_code == status
-    assert read_request(out) == read_request(TEMPLATE)

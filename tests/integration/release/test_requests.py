@@ -1,7 +1,5 @@
 """Tables on request: asked, signed, charged once, published beside all others and estimated with them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence
@@ -48,7 +46,6 @@ def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUP
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
-    """A release, to be read and not written."""
     home = home_of(tmp_path_factory.mktemp("home"), 3000, COUNCILS)
     released(home, keys, COUNCILS)
     return home

@@ -1,7 +1,5 @@
 """A clerical review in a release: signed, charged once, measured with noise, and used by figures from then on."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Releases of several cohorts: what was measured once is used again, and each cohort pays for itself alone."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re
@@ -38,7 +36,6 @@ FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    """A home with confidential tables of two cohorts."""
     home = home_of(folder, 400, COUNCILS)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home

@@ -1,8 +1,6 @@
 """Whose signature counts is settled by the first intake, however it is started, and a demonstration is one of synthetic
 extracts alone."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

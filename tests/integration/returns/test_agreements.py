@@ -1,7 +1,5 @@
 """Files of agreements: what is wrong is said with line and key, all of it at once."""
 
-from __future__ import annotations
-
 import datetime as dt
 from pathlib import Path
 

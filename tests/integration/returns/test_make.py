@@ -1,7 +1,5 @@
 """When a return is made, when nothing is, what stays as it is, and what the log says."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 import re

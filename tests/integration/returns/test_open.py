@@ -1,9 +1,6 @@
 """At the sender: the right file opens into a table and a page, any other is refused with a clear sentence."""
 
-from __future__ import annotations
-
 import csv
-import html
 import json
 import shutil
 import stat
@@ -20,14 +17,14 @@ import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from assets.returns.team_files import NEXT, TITLES, TO_CONTACT, Situation
+from assets.returns.team_files import TITLES, Situation
 from pipelines.cli import main
 from pipelines.council_cli import main as council_main
 from privacy.doors import age
 from privacy.keys import SENDER_KEYS
 from privacy.returns import seal
 from privacy.row_keys import parse_row_number
-from privacy.services import SERVICE_NAMES, SERVICES
+from privacy.services import SERVICES
 from tests.support.areas import lacking
 from tests.support.independent import write_extracts
 from tests.support.intake.spreadsheets import as_xls
@@ -255,27 +252,6 @@ def test_nothing_in_returns_can_be_read_without_the_key(pipeline: Pipeline) -> N
         if path.suffix == ".age":
             assert b"known_to" not in content
             assert b"leeds" not in content
-
-
-def test_the_page_says_who_why_and_what_next(pipeline: Pipeline) -> None:
-    for source, service in SERVICES.items():
-        named = [row for row in pipeline.table("leeds", source) if int(row["Order"]) in TO_CONTACT]
-        page = html.unescape((pipeline.root / "opened" / f"leeds-{source}-{COHORT}.html").read_text())
-        assert named
-        for row in named:
-            person = f"{row['Forename']} {row['Surname'].removeprefix(chr(39))}"
-            assert all(text in page for text in (row["Why"], row["What to do next"], person))
-        positions = [page.index(f">{TITLES[situation]}</h2>") for situation in TO_CONTACT]
-        assert positions == sorted(positions)
-        assert NEXT[Situation.CONCERN_ELSEWHERE, service] in page
-        assert "DPIA-7" in page
-        assert "a duty to share" in page
-        assert "http" not in page.replace("http-equiv", "")
-
-
-def test_every_situation_of_every_service_has_its_words() -> None:
-    assert set(NEXT) == {(situation, service) for situation in TO_CONTACT for service in SERVICE_NAMES}
-    assert set(TITLES) == set(Situation)
 
 
 def test_it_opens_under_any_name_and_warns_of_an_agreement_that_has_ended(pipeline: Pipeline, tmp_path: Path) -> None:

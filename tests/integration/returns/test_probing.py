@@ -4,8 +4,6 @@ Two worlds, one with the targets in the extracts of the services that tell, one 
 in, both give it the same return, until its rows are no longer new.
 """
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import json

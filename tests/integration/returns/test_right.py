@@ -1,7 +1,5 @@
 """How right the returned facts are, where the truth is known: two generators, and pairs of children that may be one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd
@@ -100,11 +98,6 @@ def test_another_generator(tmp_path: Path) -> None:
 
 Pairs = dict[frozenset[int], bool]
 CHILDREN = 400
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
 
 
 def doubted(keys: KeyRing, education: pd.DataFrame, health: pd.DataFrame) -> Pairs:

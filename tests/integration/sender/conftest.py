@@ -1,6 +1,6 @@
 """A sender, the pipeline that takes its files, and the uv that builds its tool."""
 
-from tests.support.intake.sender import key_folder, keys, pipeline, place_at, sender, sender_keys
+from tests.support.intake.sender import pipeline, place_at, sender, sender_keys
 from tests.support.supply import uv
 
-__all__ = ["key_folder", "keys", "pipeline", "place_at", "sender", "sender_keys", "uv"]
+__all__ = ["pipeline", "place_at", "sender", "sender_keys", "uv"]

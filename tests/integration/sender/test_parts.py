@@ -1,7 +1,5 @@
 """Parts that a sender hands over as tokens, beside parts that it sends as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event

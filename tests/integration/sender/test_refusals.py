@@ -1,7 +1,5 @@
 """A tokens file that is foreign, damaged or hostile is refused with a sentence, and the good one stays."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

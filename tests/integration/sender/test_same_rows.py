@@ -1,7 +1,5 @@
 """What a sender's file becomes is, to the bit, what the pipeline makes of the identifiable file itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

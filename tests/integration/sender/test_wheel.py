@@ -1,7 +1,5 @@
 """The tool for councils, as it is installed: what is in it, what it needs, and that it makes the same tokens."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import json
@@ -42,7 +40,6 @@ def project(folder: Path) -> dict[str, object]:
 
 
 def needed(folder: Path) -> dict[str, str]:
-    """Requirements by distribution."""
     return _by_distribution(project(folder)["dependencies"])  # type: ignore[arg-type]
 
 
@@ -75,15 +72,6 @@ def test_the_wheel_holds_the_tool_and_no_more(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(NOT_IN_IT)]
     pages = ("ndl_export/__init__.py", "ndl_export/pages/")
     assert not [name for name in names if name.startswith("ndl_export/") and not name.startswith(pages)]
-
-
-def test_the_page_for_councils_lists_what_it_brings_along() -> None:
-    page = (PROJECT / "docs" / "at-the-council.md").read_text(encoding="utf-8").lower()
-    ((number, listed, extra),) = re.findall(r"it brings (\w+) libraries along \(([^;]*);([^)]*)\[returns\]", page)
-    few = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-    assert few.index(number) == len(needed(FOLDER)) == len(listed.split(","))
-    assert set(re.split(r",\s+", listed)) == set(needed(FOLDER))
-    assert all(name in extra for name in extras(FOLDER))
 
 
 def test_what_its_modules_import_is_in_it_or_required(wheel: Path) -> None:

@@ -1,22 +1,19 @@
 """Known vulnerabilities: they are found, by the real uv asking a stand-in for OSV, and silence is no answer."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import os
 import re
 import subprocess
-import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from tests.support import PROJECT
+from tests.support import PROJECT, serving
 from tests.support.supply import run, script
 
 pinned, advisories = script("pinned"), script("advisories")
@@ -56,16 +53,8 @@ def osv_server(found: Mapping[str, str], status: int = 200) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Handler) as address:
+        yield address
 
 
 def test_every_pin_has_its_sums() -> None:
@@ -92,12 +81,6 @@ def test_a_known_one_is_found_wherever_it_is_pinned(uv: Path, planted: tuple[str
     assert all(f"\n{name} " in done.stdout for name in planted)
     for pins in (pinned.of_lock(), pinned.of_lists()):
         assert planted or f"statuses in {len({pin[:2] for pin in pins})} packages" in done.stdout
-
-
-def test_it_is_excepted_until_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [{"id": "CVE-1", "until": TODAY}, {"id": "CVE-2", "until": TODAY - datetime.timedelta(days=1)}]
-    monkeypatch.setattr(pinned, "policy", lambda: {"advisory": listed})
-    assert advisories.exceptions(TODAY) == ["CVE-1"]
 
 
 @pytest.mark.slow

@@ -1,16 +1,12 @@
 """Tests whose program is missing are counted by reason, and fail where their area is required; `.ci/run` says which."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support import PROJECT, environment_without_settings
-from tests.support.areas import AREAS, REQUIRE, lacking, required
+from tests.support.areas import AREAS, REQUIRE, lacking
 
 SCRIPT = PROJECT / ".ci" / "run"
 TESTS = f"""
@@ -36,26 +32,11 @@ def ran(folder: Path, required: str, workers: str) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_skips_are_counted_by_reason(tmp_path: Path) -> None:
-    done = ran(tmp_path, "", "-n0")
-    assert done.returncode == 0, done.stdout
-    *_, first, second, third, closing = done.stdout.splitlines()
-    assert first == f"    2 {lacking('browser')}"
-    assert {second, third} == {f"    1 {lacking('validators')}", "    1 takes minutes: make audit"}
-    assert re.match(r"1 passed, 4 skipped, 1 xfailed in", closing)
-
-
 def test_those_of_a_required_area_fail(tmp_path: Path) -> None:
     done = ran(tmp_path, "browser postgresql", "-n1")
     assert done.returncode == 1, done.stdout
     assert f"skipped, though {REQUIRE} asks for it: {lacking('browser')}" in done.stdout
     assert re.search(r"1 passed, 2 skipped, 1 xfailed, 2 errors in", done.stdout.splitlines()[-1])
-
-
-def test_an_area_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(REQUIRE, "browsers")
-    with pytest.raises(pytest.UsageError, match="names browsers; the areas are postgresql, browser,"):
-        required()
 
 
 def test_continuous_integration_installs_all_areas_and_requires_those_that_count() -> None:

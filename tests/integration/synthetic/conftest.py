@@ -1,7 +1,5 @@
 """Extracts made once for all tests of the generator."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The true children have the published margins."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +31,6 @@ def test_council_totals_and_sex_are_exact(compared: pd.DataFrame) -> None:
     assert (rows.children_count == rows.children_count_published).all()
 
 
-def test_breakdown_counts_are_near_the_published_ones(compared: pd.DataFrame) -> None:
-    gap = (compared.children_count - compared.children_count_published).abs()
-    assert (gap <= 3 + 3 * np.sqrt(0.06 * compared.children_count_published)).all()  # twins take the other's home
-
-
 def test_gld_of_councils_is_within_a_percentage_point(compared: pd.DataFrame) -> None:
     rows = compared[(compared.breakdown_topic == "Total") & (compared.sex == "Total")]
     gap = 100 * rows.gld_children_count / rows.children_count - rows.gld_children_percent
@@ -51,23 +44,6 @@ def test_gld_of_breakdowns_is_within_sampling_error(compared: pd.DataFrame) -> N
     score = (rows.gld_children_count / rows.children_count - share) / error
     assert len(score) > 20
     assert score.abs().max() < 3.5
-
-
-def test_average_goals_are_the_published_ones(compared: pd.DataFrame) -> None:
-    rows = compared.dropna(subset=["elgs_expected_average"])
-    assert len(rows) == 8
-    assert (rows.elgs_expected_total / rows.children_count - rows.elgs_expected_average).abs().max() < 0.12
-
-
-def test_areas_add_up(pilot: Path) -> None:
-    truth = pd.read_parquet(pilot.parent / "truth_tables.parquet").set_index(KEYS).sort_index()
-    total = truth[truth.geographic_level == "Pilot councils"].children_count
-    assert total.loc["", "Total", "Total", "Total"] == 26_132
-    for topic in ("Free school meal eligibility", "Ethnic group", "First language", "Term of birth", "IMD quintile"):
-        rows = truth.loc[("", topic)]
-        assert rows.children_count.xs("Total", level="sex").sum() == 26_132, topic
-    region = truth.loc["E47000004", "Total", "Total", "Total"]
-    assert region.children_count == 26_132 - 8_985 - 1_203
 
 
 def test_national_margins() -> None:
@@ -87,13 +63,3 @@ def test_national_margins() -> None:
             assert gld[group == index].mean() == pytest.approx(rates[index], abs=3.5 * 0.5 / np.sqrt(size)), topic
     assert (outcome.goals[:, 0] == NOT_ASSESSED).mean() == pytest.approx(0.01, abs=0.004)
     assert ((outcome.goals[:, :12] == EXPECTED).all(axis=1) == gld).all()
-
-
-def test_other_councils_sum_to_the_published_totals() -> None:
-    england = margins.build_margins(True, 1.0)
-    assert england.children.sum() == 589_471
-    assert england.gld.sum() == pytest.approx(402_591)
-    assert ((england.gld / england.children > 0.55) & (england.gld / england.children < 0.8)).all()
-    for topic, counts in england.counts.items():
-        assert (counts.sum(axis=1) == england.children).all(), topic
-        assert np.abs(counts.sum(axis=0) - margins._compute_national_counts(topic)).max() < 80, topic

@@ -3,8 +3,6 @@
 F. A run that is killed between draw and store and then repeated draws once for one charge.
 """
 
-from __future__ import annotations
-
 import signal
 from math import fsum
 from pathlib import Path

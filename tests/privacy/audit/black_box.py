@@ -6,8 +6,6 @@ two tables; its true and false positive rates give a lower bound of mu, by Clopp
 the bound exceeds sqrt(2 rho). Weights and threshold come from separate pilot releases.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Sizes of the audit, and its parts, ready to run on the product or on a mutant."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """G. No draw ends its process, under load or when a signal handler raises an exception during the draw."""
 
-from __future__ import annotations
-
 import faulthandler
 import multiprocessing
 import os

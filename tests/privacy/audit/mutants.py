@@ -3,8 +3,6 @@
 If a guard of the product would stop a mistake, the guard is disabled too, so that only the audit can detect it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """A. The residuals of every measured cell are independent integers with the variance and distribution charged for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,8 +1,6 @@
 """B. With zero noise, one child in the raw extracts changes each measured marginal by at most 1 in L2, and all of them
 together by at most rho, both for a release's own tables and for tables on request."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 from pathlib import Path

@@ -7,8 +7,6 @@ which hashes in the privacy statement cover, are fixed. With real noise, files, 
 also be identical.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

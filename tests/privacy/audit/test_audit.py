@@ -1,7 +1,5 @@
 """Audit of the product."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every planted mistake is detected by the part named here; `make audit` also reports which other parts detect it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pytest

@@ -1,8 +1,6 @@
 """Published budget stays spent whatever happens to the ledger: bundles in the release directory and at the place of
 publication stop a ledger that does not record them, before a charge and before publication."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

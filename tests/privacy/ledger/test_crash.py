@@ -1,8 +1,6 @@
 """However a run is killed, there are never two draws for one charge, a measurement without a charge or a lost charge,
 and the next run completes."""
 
-from __future__ import annotations
-
 import os
 import signal
 from itertools import groupby

@@ -1,7 +1,5 @@
 """The ledger refuses, in Python and in SQL, to delete or change entries, or to overspend."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Properties specific to a ledger in a database server: locks across sessions, roles, and server settings."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import sys

@@ -1,8 +1,6 @@
 """For any sequence of runs, crashes, lost and restored ledgers, second homes and publications: what is visible at a
 place never costs more than the cap, and every visible draw was committed for its own charge."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Noise is drawn once for one charge, through every crash, retry and race."""
 
-from __future__ import annotations
-
 import ctypes
 import multiprocessing
 import os
@@ -132,8 +130,7 @@ def test_of_processes_at_once_exactly_one_draws(home):
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
-    [({"plan": small_plan(0.09)}, "another plan"), ({"input_mac": "b" * 64}, "another child table")],
+    ("change", "what"), [({"plan": small_plan(0.09)}, "another plan"), ({"input_mac": "b" * 64}, "another child table")]
 )
 def test_another_plan_or_input_under_the_same_release_is_refused(home, change, what):
     ask(home)

@@ -1,7 +1,5 @@
 """A plan delivers its expected accuracy, and improves on one query per table by the stated margin."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

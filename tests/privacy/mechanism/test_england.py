@@ -1,7 +1,5 @@
 """With all 153 councils, regions and England are published, all tables are consistent, and it does not take long."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

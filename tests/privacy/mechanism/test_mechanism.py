@@ -1,7 +1,5 @@
 """Noise has the distribution that is charged for, the charge equals OpenDP's, and a second accountant agrees."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Measurement files are canonical, private, written completely, and accepted only if everything agrees."""
 
-from __future__ import annotations
-
 import json
 import stat
 

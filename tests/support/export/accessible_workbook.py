@@ -6,8 +6,6 @@ checked by people: spelling and grammar, an office program's accessibility check
 whether names and titles are meaningful.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import zipfile
@@ -51,7 +49,6 @@ class Sheet:
 
     @property
     def table(self) -> list[list[str]]:
-        """Return headings and rows."""
         return self.rows[self.marked[0] :] if self.marked else []
 
 
@@ -180,6 +177,5 @@ POINTS: dict[str, Callable[[Workbook], bool]] = {
 
 
 def not_met(content: bytes) -> list[str]:
-    """Return the points that a workbook does not meet."""
     book = Workbook(content)
     return [point for point, met in POINTS.items() if not met(book)]

@@ -1,7 +1,5 @@
 """Questions to the analyst database, and what the published tables say about them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +25,6 @@ def answer(reader: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
 
 @contextmanager
 def changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a copy of the directory's database in which these statements were executed."""
     copy = scratch / "copy.duckdb"
     copy.write_bytes((directory / DATABASE_FILE).read_bytes())
     with duckdb.connect(str(copy)) as connection:
@@ -37,12 +34,10 @@ def changed(directory: Path, scratch: Path, *statements: str) -> Iterator[duckdb
 
 
 def published(tables: dict[str, pa.Table], table: str, **where: str) -> list[Row]:
-    """Return the rows of a table with these values."""
     return [row for row in tables[table].to_pylist() if all(row[name] == value for name, value in where.items())]
 
 
 def ends(row: Row, measure: str = "gld_children_percent") -> tuple[float, float, float]:
-    """Return figure, lower and upper end."""
     return row[measure], row[f"{measure}_lower_ci"], row[f"{measure}_upper_ci"]
 
 

@@ -1,7 +1,5 @@
 """Releases with made-up figures, written once for all tests that only read them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from functools import partial
@@ -48,7 +46,6 @@ def release_dir(
 
 @pytest.fixture(scope="session")
 def bundle(release_dir: Path) -> Path:
-    """Return the bundle's folder; read-only."""
     return release_dir / "2026.11.0"
 
 
@@ -68,7 +65,6 @@ def incomplete(tmp_path_factory: pytest.TempPathFactory, signing_key: Ed25519Pri
 
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:
-    """Return a copy of the bundle's folder that tests may change."""
     return Path(shutil.copytree(bundle, tmp_path / bundle.name))
 
 

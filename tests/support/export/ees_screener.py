@@ -5,8 +5,6 @@ screener count as failures. Where the screener accepts several forms, only those
 academic years, and the levels in `LEVELS`. Rules that are not checked are in `NOT_CHECKED` with the reason.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections import Counter
@@ -73,7 +71,6 @@ class Files:
 
     @property
     def named(self) -> list[str]:
-        """Return the columns named in the metadata."""
         return [*self.meta_values("col_name"), *self.groups]
 
     @property

@@ -4,8 +4,6 @@ Counts are products of one share per attribute and a size per council, so they a
 real release: across tables, categories, shared totals and areas. Some shares are negative.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -261,5 +259,4 @@ def _ratio_columns(
 
 
 def _flags(symbols: NDArray[np.str_]) -> pa.Array:
-    """Return flags, with NULL for empty ones."""
     return pa.array(symbols, mask=symbols == "")

@@ -4,8 +4,6 @@ The file SIGNAL is created once the release's own files are published; publishin
 BEAT is the publisher's heartbeat in seconds.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -3,8 +3,6 @@
 After STEPS files are in place, the process is killed while it sends the next ones. LOG has a line for every file.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

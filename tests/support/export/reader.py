@@ -1,7 +1,5 @@
 """A reader of the place where releases are published, who checks that everything is complete."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import posixpath

@@ -1,7 +1,5 @@
 """Made-up releases with tables on request: some measured later, some that needed no measurement."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json
@@ -26,7 +24,6 @@ from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import read_definition
 from ndl_export.tables.schema import ColumnRole, get_column_name
 from privacy.release.mechanism import compute_epsilon
-from sources.reference.places import PILOT
 from tests.support.export.fake_release import COHORT, EARLIER, PARAMETERS, fake_facts
 
 BASE = "2026.11.0"
@@ -37,7 +34,6 @@ _RHO, _DELTA = 0.02, 1e-6
 _STATED = yaml.safe_load((Path(__file__).parent / "requested_tables.yaml").read_text(encoding="utf-8"))
 DEFINITIONS: dict[str, dict[str, Any]] = {name: {"name": name, **stated} for name, stated in _STATED.items()}
 SEN_BY_MEALS, REVIEWED = DEFINITIONS["sen_by_meals"], DEFINITIONS["reviewed_by_sex"]
-MEALS = "Gets 'free' school meals"
 
 
 def requested(
@@ -71,7 +67,6 @@ def requested_tables(cohorts: Sequence[str] = (EARLIER, COHORT)) -> tuple[Reques
 def facts_with(
     requests: Sequence[RequestedTable],
     version: str = SUPPLEMENT,
-    councils: tuple[str, ...] = PILOT,
     missing: Missing = MappingProxyType({}),
     earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> ReleaseFacts:
@@ -86,12 +81,11 @@ def facts_with(
         if each.definition.geography == "councils"
         for cohort in each.cohorts
     }
-    facts, asked = fake_facts(version, councils, missing, earlier), OnRequest(tuple(requests), measured)
+    facts, asked = fake_facts(version, missing=missing, earlier=earlier), OnRequest(tuple(requests), measured)
     return replace(facts, on_request=asked, privacy_record=_record_with(facts.privacy_record, asked))
 
 
 def supplement_facts(earlier: Mapping[str, str] = MappingProxyType({EARLIER: "2025.11.0"})) -> ReleaseFacts:
-    """Return the facts of a release with `requested_tables`."""
     return facts_with(requested_tables((*earlier, COHORT)), earlier=earlier)
 
 
@@ -136,7 +130,6 @@ def _record_with(record: Mapping[str, Any], tables: OnRequest) -> dict[str, Any]
 
 
 def _parameters(rho: float) -> dict[str, float]:
-    """Return privacy parameters as in a statement."""
     epsilon = math.ceil(compute_epsilon(rho, _DELTA) * 1e4) / 1e4
     return {"rho": rho, "epsilon": epsilon, "delta": PARAMETERS["pupil"]["delta"]}
 

@@ -1,7 +1,5 @@
 """Servers started for tests: rclone's S3 and web servers, and Azurite, Microsoft's emulator of Azure storage."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -25,7 +23,6 @@ AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZ
 
 
 def s3_environment(port: int) -> dict[str, str]:
-    """Return the environment of a client."""
     return {
         "AWS_ACCESS_KEY_ID": S3_KEY,
         "AWS_SECRET_ACCESS_KEY": S3_SECRET,

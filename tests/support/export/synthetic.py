@@ -1,7 +1,5 @@
 """Synthetic children of a made-up release, created without the library that draws them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

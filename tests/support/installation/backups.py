@@ -78,7 +78,6 @@ class Safe:
         return "custodian" if part == "keys" else "operator"
 
     def backup(self, part: str, *options: str) -> Path:
-        """Make a backup and return its file."""
         made = self.command("backup", part, "--into", self.disk(part), "--json", *self.to(part), *options)
         assert made.exit_code == 0, made.output
         return Path(json.loads(made.stdout)["file"])
@@ -97,7 +96,6 @@ class Safe:
         return Path(shutil.copytree(self.home.root, self.root / "copy", symlinks=True, ignore=_LEDGER))
 
     def put_back(self) -> None:
-        """Replace the home folder with the copy."""
         if self.home.root.exists():
             shutil.rmtree(self.home.root)
         shutil.copytree(self.root / "copy", self.home.root, symlinks=True, copy_function=shutil.copy)

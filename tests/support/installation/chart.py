@@ -1,7 +1,5 @@
 """The chart as rendered by Helm, and the messages of Kubernetes' schemas about manifests (`make validators`)."""
 
-from __future__ import annotations
-
 import functools
 import json
 import subprocess
@@ -61,7 +59,6 @@ def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def secrets(pod: Manifest) -> set[str]:
-    """Return the names of the secrets that a pod gets, as files or in its environment."""
     found = {volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
     for container in pod["containers"]:
         found |= {each["secretRef"]["name"] for each in container.get("envFrom", ()) if "secretRef" in each}

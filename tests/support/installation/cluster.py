@@ -1,20 +1,19 @@
 """The part of a Kubernetes API that Dagster's run launcher uses: it accepts and returns Jobs, enforces roles, and
 starts nothing."""
 
-from __future__ import annotations
-
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.support import serving
 
 _VERBS = {"POST": "create", "GET": "get", "DELETE": "delete", "PUT": "update", "PATCH": "patch"}
 _PATH = re.compile(r"/(?:api|apis/(?P<group>[a-z.]+))/v1/namespaces/(?P<namespace>[^/]+)/(?P<path>[^?]+)")
@@ -106,16 +105,10 @@ def running(rights: set[Right], kubeconfig: Path) -> Iterator[Cluster]:
 
         do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = _handle
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    named = {"name": "test", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
-    context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
-    config = {"clusters": [named], "contexts": [context], "users": [{"name": "test", "user": {}}]}
-    kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "test"} | config))
-    try:
+    with serving(Handler) as address:
+        named = {"name": "test", "cluster": {"server": address}}
+        context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
+        config = {"clusters": [named], "contexts": [context], "users": [{"name": "test", "user": {}}]}
+        whole = {"apiVersion": "v1", "kind": "Config", "current-context": "test"} | config
+        kubeconfig.write_text(yaml.safe_dump(whole))
         yield cluster
-    finally:
-        server.shutdown()
-        server.server_close()

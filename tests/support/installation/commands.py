@@ -1,19 +1,17 @@
 """An empty installation, a webhook, and the command in a separate process, as people type it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
+from tests.support import serving
 
 READINESS = Path(sys.executable).with_name("readiness")
 
@@ -50,10 +48,5 @@ def hook() -> Iterator[tuple[str, list[bytes]]]:
             self.send_response(204)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/secret", got
-    server.shutdown()
-    server.server_close()
+    with serving(Handler) as address:
+        yield f"{address}/secret", got

@@ -1,7 +1,5 @@
 """The deployment in docs/deployment.md: runs its commands as written there, in the test's own folders and engine."""
 
-from __future__ import annotations
-
 import os
 import random
 import re
@@ -32,7 +30,6 @@ _PARTITION = """mutation P($in: RepositorySelector!, $key: String!) {
 
 
 def shown(heading: str) -> str:
-    """Return the commands below a heading of the page."""
     text = PAGE.read_text(encoding="utf-8")
     (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
@@ -166,12 +163,10 @@ class Deployment:
         until(look, every=2)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return all runs, newest first, with their tags as a mapping."""
         found = self.starting_server.ask(_RUNS)["runsOrError"]["results"]
         return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found]
 
     def launch(self, location: str, job: str, partition: str, config: Mapping[str, Any] | None = None) -> str:
-        """Start a run as the UI does, and return its id."""
         tags = {"dagster/partition": partition}
         if "|" in partition:
             tags["dagster/partition/cohort"], tags["dagster/partition/council"] = partition.split("|")
@@ -188,21 +183,14 @@ class Deployment:
         self.server.ask(_PARTITION, **{"in": selector, "key": council})
 
     def start_sensor(self, location: str, sensor: str) -> None:
-        selector = {
-            "repositoryName": "__repository__",
-            "repositoryLocationName": location,
-            "sensorName": sensor,
-        }
+        selector = {"repositoryName": "__repository__", "repositoryLocationName": location, "sensorName": sensor}
         assert self.server.ask(_SENSOR, **{"in": selector})["startSensor"]["__typename"] == "Sensor"
 
     def status(self, *ids: str) -> list[str]:
-        """Return the status of these runs, in order."""
         found = {run["runId"]: run["status"] for run in self.runs()}
         return [found[each] for each in ids]
 
     def until_started(self, run: str) -> None:
-        """Wait until a run is executing."""
-
         def look() -> bool:
             status = self.status(run)
             assert not ENDED.intersection(status), self.server.ask(_EVENTS, run=run)
@@ -211,7 +199,6 @@ class Deployment:
         until(look)
 
     def until_ended(self, *ids: str, patience: float = 3600) -> list[str]:
-        """Wait until these runs have ended, and return their status."""
         deadline, status = time.monotonic() + patience, list[str]()
         while time.monotonic() < deadline:
             with suppress(OSError, AssertionError):
@@ -258,7 +245,6 @@ class Deployment:
                 self._clear()
 
     def _clear(self) -> None:
-        """Remove containers, networks and the volume."""
         with suppress(AssertionError):
             for container in self.run_containers(all_of_them=True):
                 self.engine.ask("rm", "--force", container)

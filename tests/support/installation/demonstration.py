@@ -1,7 +1,5 @@
 """The demonstration as created by `make demo`."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 

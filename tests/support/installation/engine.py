@@ -1,7 +1,5 @@
 """A container engine (Podman or Docker) for one test, which can simulate a power cut."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -66,7 +64,6 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of the engine, without the settings of this machine's own installation."""
         kept = environment_without_settings()
         here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {
@@ -84,7 +81,6 @@ class Engine:
         return done.stdout.strip()
 
     def ask(self, *words: str, **given: Any) -> str:
-        """Run a command of the engine and return its output."""
         return self.do([ENGINE, *words], **given)
 
     def _configure(self) -> None:

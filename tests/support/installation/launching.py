@@ -1,7 +1,5 @@
 """Dagster's GraphQL in this process, with the rights of anyone who can open the UI, for a test's own installation."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Iterator, Mapping
@@ -43,7 +41,6 @@ class Desk:
         return self.process.instance
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """Return the data of a GraphQL query; fail if it has errors."""
         request = self.process.create_request_context()
         answer = asyncio.run(_SCHEMA.execute_async(query, context_value=request, variable_values=variables))
         assert not answer.errors, answer.errors
@@ -72,7 +69,6 @@ class Desk:
         parent: str | None = None,
         **more: Any,
     ) -> dict[str, Any]:
-        """Start a run, or re-execute `parent`, and return the response."""
         written = {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]}
         params = {
             "selector": WHERE | {"jobName": job} | more,
@@ -86,7 +82,6 @@ class Desk:
         return dict(self.ask(query, params=params)["found"])
 
     def explain_failure(self, run: str) -> str:
-        """Return the class of the error that stopped a run."""
         events = [log.dagster_event for log in self.instance.all_logs(run) if log.dagster_event]
         (error,) = (each.step_failure_data.error for each in events if each.is_step_failure)
         while error.cause:
@@ -106,7 +101,6 @@ def executing_at_once(folder: Path) -> dg.DagsterInstance:
 
 @contextmanager
 def opened(instance: dg.DagsterInstance) -> Iterator[Desk]:
-    """Yield a desk for the installation set in the environment."""
     target = LoadableTargetOrigin(executable_path=sys.executable, python_file=str(LOCATION), attribute="defs")
     origin = InProcessCodeLocationOrigin(target, entry_point=DEFAULT_DAGSTER_ENTRY_POINT, location_name="readiness")
     with instance, WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as process:

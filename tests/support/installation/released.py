@@ -1,7 +1,5 @@
 """A home folder with an ingested, linked and released cohort, and one child planted in three extracts."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,7 +79,6 @@ class Place:
         return set(row_keys_by_number(self.home, self.keys, source, council)["source_row"].to_pylist())
 
     def links(self) -> list[dict[str, Any]]:
-        """Return the links by row number."""
         return (
             RowNumbers(self.home.cohort(COHORT), self.keys)
             .numbered(pq.read_table(self.home.cohort(COHORT).links))
@@ -113,7 +110,6 @@ class Place:
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Return a released installation, created once; tests copy it."""
     return Place(made_once(tmp_path_factory, "released", _make))
 
 
@@ -133,7 +129,6 @@ def _make(folder: Path) -> None:
 
 @pytest.fixture
 def copied(released: Place, tmp_path: Path) -> Iterator[Callable[[], Place]]:
-    """Yield a function that copies the installation."""
     made = [0]
 
     def copy() -> Place:

@@ -120,7 +120,6 @@ class Site:
                 file.write("\n")
 
     def run(self, *options: str, prelude: Prelude | None = None) -> Ended:
-        """Run `readiness run` for the first release, or with the options of another."""
         return self.start(*options, prelude=prelude).end()
 
     def start(self, *options: str, prelude: Prelude | None = None) -> Running:
@@ -147,8 +146,6 @@ def finished_site(factory: pytest.TempPathFactory) -> tuple[Site, Ended]:
 
 @dataclass(frozen=True)
 class Running:
-    """A run in progress."""
-
     process: Any
     said: Path
 
@@ -259,7 +256,6 @@ def check_sound(site: Site, versions: tuple[str, ...] = (FIRST,)) -> None:
 
 
 def seconds_of(output: str) -> list[float]:
-    """Return the duration of each stage, from the output of a run."""
     return [float(found) for found in re.findall(r"done in ([0-9.]+) s", output)]
 
 

@@ -1,7 +1,5 @@
 """Dagster's web server and daemon for an installation, in separate processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -40,7 +38,6 @@ class Server:
         return content["data"]
 
     def launch(self, location: str, job: str, tags: Mapping[str, str], config: Mapping[str, Any] | None = None) -> str:
-        """Start a run as the UI does, and return its id."""
         params = {
             "selector": {"repositoryName": "__repository__", "repositoryLocationName": location, "jobName": job},
             "runConfigData": json.dumps(config or {}),
@@ -65,7 +62,6 @@ class Server:
 
 @contextmanager
 def served(site: Site, *, workspace: Path = WORKSPACE, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a server and a daemon on the home folder's Dagster instance for the block."""
     port = free_port()
     own = {"DAGSTER_HOME": str(site.home / "dagster"), "PYTHONPATH": str(PROJECT)}
     environment = os.environ | settings_of(site.root) | own | dict(settings or {})

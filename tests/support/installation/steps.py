@@ -1,7 +1,5 @@
 """Kills a process at any of the steps that change a disk."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

@@ -1,7 +1,5 @@
 """Searches every file below a folder for a child: raw bytes, decoded tables and databases."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 import struct
@@ -52,6 +50,5 @@ def decode(path: Path, keys: KeyRing) -> bytes:
 
 
 def hashes(root: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder."""
     files = (path for path in root.rglob("*") if path.is_file())
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

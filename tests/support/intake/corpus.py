@@ -4,8 +4,6 @@ Every row is about a planted child. A case has good rows around its bad one; `ke
 numbers, and `stops` is text that the message must contain.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
@@ -51,7 +49,6 @@ class Case:
 
 
 def case(source: str, name: str, content: bytes, suffix: str = ".csv", **expected: object) -> Case:
-    """Return a case with one file."""
     return Case(name, source, {f"{COHORT}{suffix}": content}, **expected)  # type: ignore[arg-type]
 
 
@@ -77,7 +74,6 @@ SOUND: dict[str, Row] = {
 
 
 def child(source: str, number: int, **change: str) -> Row:
-    """Return a valid row with the numbers of the planted child `number`."""
     row = dict(SOUND[source])
     numbers = {
         "upn": upn(_FIRST_UPN + number),
@@ -94,7 +90,6 @@ def nhs_of(number: int) -> str:
 
 
 def rows(source: str, *changes: Row) -> list[Row]:
-    """Return a valid row for each mapping of changed values."""
     return [child(source, number) | change for number, change in enumerate(changes)]
 
 
@@ -113,7 +108,6 @@ def text(source_rows: Sequence[Row], encoding: str = "utf-8", **form: object) ->
 
 
 def many(source: str, count: int = 24) -> list[Row]:
-    """Return valid rows of children born on different days."""
     first = dt.date.fromisoformat(BORN)
     return [
         child(source, number)

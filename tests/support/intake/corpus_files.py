@@ -1,7 +1,5 @@
 """Files whose form matters to the whole intake; `test_formats` has those that only concern a reader."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable, Iterator
 

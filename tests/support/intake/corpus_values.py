@@ -1,7 +1,5 @@
 """Wrong, odd and hostile values in every kind of column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from sources.reference.goals import GOALS

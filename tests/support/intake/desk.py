@@ -1,7 +1,5 @@
 """An intake of a temporary landing folder, and the text of valid extracts for tests to break."""
 
-from __future__ import annotations
-
 import gzip
 import tempfile
 from collections.abc import Iterator
@@ -87,18 +85,12 @@ def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sources.extract.open.APART", False)
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
-
-
 @pytest.fixture
 def desk(tmp_path: Path, keys: KeyRing) -> Desk:
     return make_desk(tmp_path, keys)
 
 
 def make_desk(folder: Path, keys: KeyRing) -> Desk:
-    """Return an installation with a postcode directory."""
     landing, home = folder / "landing", Home(folder / "home")
     (landing / "reference").mkdir(parents=True)
     (landing / "reference" / "postcode_directory.csv").write_text(DIRECTORY)

@@ -1,7 +1,5 @@
 """Writes a table as a file of each format, and reads a landed file with only the readers."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io
@@ -84,7 +82,6 @@ def as_xlsx(rows: Iterable[Sequence[object]], change: Callable[[openpyxl.Workboo
 
 
 def as_sheets(sheets: Mapping[str, Rows], hidden: Sequence[str] = ()) -> bytes:
-    """Return a workbook with several sheets."""
     book = openpyxl.Workbook()
     book.remove(book.worksheets[0])
     for name, rows in sheets.items():
@@ -143,7 +140,6 @@ def zipped(members: Mapping[str, bytes | str]) -> bytes:
 
 
 def members_of(archive: bytes) -> dict[str, bytes]:
-    """Return the members of a zip archive by name."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {name: opened.read(name) for name in opened.namelist()}
 

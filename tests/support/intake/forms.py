@@ -1,7 +1,5 @@
 """Every form in which an extract may arrive: a suffix, and a function that writes a table in that form."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Callable
 

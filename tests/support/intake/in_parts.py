@@ -1,7 +1,5 @@
 """Leeds' EYFS Profile, which comes in parts, with a landing folder, a home folder and keys."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +50,6 @@ class Parts:
 
     @property
     def numbers(self) -> list[int]:
-        """The parts whose rows are kept."""
         return [part.number for part in PartStore(self.store).list_kept()]
 
     @property
@@ -78,13 +75,11 @@ class Parts:
         self.send("2026-02", *(child(n, sex="M") for n in range(3)), *map(child, range(100, 110)))
 
     def take(self, cohort: str = COHORT) -> ExtractQuality:
-        """Ingest the extract that is in landing."""
         landed = find(self.landing, "leeds", "eyfsp", cohort)
         assert landed
         return Intake(self.landing, self.home, self.keys).ingest(landed)
 
     def link(self) -> None:
-        """Link the cohort and derive its tables."""
         link_cohort(self.store.cohort_store, ["leeds"], self.keys)
         derive_confidential_tables(self.store.cohort_store, ["leeds"], self.keys)
 

@@ -1,7 +1,5 @@
 """Content of an extract in all zones, joined by row number; only for tests, which have every key."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 

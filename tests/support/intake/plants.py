@@ -1,7 +1,5 @@
 """A child's name in every part of a delivery that can contain text: no message or log may repeat it."""
 
-from __future__ import annotations
-
 import io
 import socket
 import zipfile

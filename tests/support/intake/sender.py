@@ -1,7 +1,5 @@
 """A sender with its keys, and the pipeline that ingests its files."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,22 +41,9 @@ class Sender:
         return CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
 
     def pseudonymise(self, extract: Path, *more: str) -> Path:
-        """Pseudonymise an extract and return its tokens file."""
         done = self.run(extract, "--postcode-directory", str(self.directory), *more)
         assert done.exit_code == 0, done.output
         return self.out(extract.parent.name, extract.parent.parent.name) / f"{COHORT}.tokens.parquet"
-
-
-@pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "pipeline"
-    KeyRing.create(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")
@@ -92,14 +77,12 @@ def pipeline(place_at: Callable[[str], Desk]) -> Desk:
 
 
 def put(path: Path, place: Desk, source: str = "eyfsp", council: str = "leeds") -> Path:
-    """Put a file into a landing folder."""
     folder = place.landing / council / source
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(path, folder / path.name))
 
 
 def reviews(*changes: dict[str, str]) -> str:
-    """Return the text of an extract of health-visitor reviews."""
     numbers = {"local_patient_id": "P1", "nhs_number": "9434765919"}
     return intake.reviews(*(numbers | change for change in changes or ({},)))
 

@@ -1,7 +1,5 @@
 """Functions that tests run in a reader process; the module imports quickly there."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

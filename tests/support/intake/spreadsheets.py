@@ -3,8 +3,6 @@
 A cell is a text, number, boolean, date, None (empty), `Error` or `Formula`.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import io
 import struct
@@ -24,8 +22,6 @@ _EPOCH = dt.date(1899, 12, 30)
 
 @dataclass(frozen=True)
 class Error:
-    """An error as Excel shows it."""
-
     shown: str
 
 
@@ -129,7 +125,6 @@ _RELATION = (
 
 
 def as_xlsb(sheets: Sheets, hidden: Sequence[str] = ()) -> bytes:
-    """Return a workbook of binary parts."""
     listed = b"".join(
         _xlsb_record(156, struct.pack("<II", called in hidden, number) + _wide(f"rId{number}") + _wide(called))
         for number, called in enumerate(sheets, 1)

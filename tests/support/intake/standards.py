@@ -3,8 +3,6 @@
 Each writer takes rows under contract names; `children` and `reviews` are some with the oddities of real ones.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,12 +73,10 @@ def reviews() -> list[dict[str, str]]:
 
 
 def contract_csv(source: str, rows: Rows) -> str:
-    """Return CSV text under contract names."""
     return _csv([column.name for column in CONTRACTS[source].columns if any(column.name in row for row in rows)], rows)
 
 
-def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: str = "") -> bytes:
-    """Return a common transfer file; `extra` is added to every pupil."""
+def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "") -> bytes:
     attribute = f' xmlns="{namespace}"' if namespace else ""
     text = "".join(
         [
@@ -88,7 +84,7 @@ def eyfsp_xml(rows: Rows, encoding: str = "UTF-8", namespace: str = "", extra: s
             "<Header><DocumentName>Common Transfer File</DocumentName>",
             "<SourceSchool><LEA>383</LEA><AcademicYear>2024</AcademicYear></SourceSchool>",
             "<DestSchool><LEA>999</LEA><Estab>9999</Estab></DestSchool></Header>\n<CTFpupilData>\n",
-            *(_pupil(row, extra) for row in rows),
+            *(_pupil(row) for row in rows),
             "</CTFpupilData></CTfile>\n",
         ]
     )
@@ -107,7 +103,7 @@ def census_xml(rows: Rows) -> bytes:
     return f"<Message>{header}<Pupils><PupilsOnRoll>{pupils}</PupilsOnRoll></Pupils></Message>".encode()
 
 
-def _pupil(row: Row, extra: str) -> str:
+def _pupil(row: Row) -> str:
     names = {"Estab": "estab", "UPN": "upn", "Surname": "surname", "Forename": "forename", "Sex": "sex"}
     told = "".join(f"<{tag}>{escape(row[name])}</{tag}>" for tag, name in names.items() if row.get(name))
     birth = f"<DOB>{row['date_of_birth']}</DOB>" if row.get("date_of_birth") else ""
@@ -115,11 +111,10 @@ def _pupil(row: Row, extra: str) -> str:
     postcode = f"<Address>{lines}<PostCode>{row['postcode']}</PostCode></Address>" if row.get("postcode") else ""
     results = "".join(assessment(goal, row[goal]) for goal in GOALS if row.get(goal))
     stages = f"<StageAssessments><KeyStage><Stage>EYF</Stage>{results}</KeyStage></StageAssessments>"
-    return f"<Pupil>{told}{birth}{postcode}{extra}{stages if results else ''}</Pupil>\n"
+    return f"<Pupil>{told}{birth}{postcode}{stages if results else ''}</Pupil>\n"
 
 
 def assessment(goal: str, result: str, more: str = "") -> str:
-    """Return one result of the year 2025."""
     area, component = goal.upper().split("_")
     return (
         f"<StageAssessment><Locale>ENG</Locale><Year>2025</Year><Subject>{area}</Subject><Method>TA</Method>"
@@ -162,7 +157,6 @@ def csds(rows: Rows) -> Tables:
 
 
 def csds_files(tables: Tables) -> dict[str, str]:
-    """Return the name and text of each file."""
     return {f"{table}_2024-25.csv": _csv(list(rows[0]), rows) for table, rows in tables.items()}
 
 
@@ -174,7 +168,6 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> Path:
 
 
 def workbook(tables: Tables) -> bytes:
-    """Return a workbook with one sheet per table and every cell as text."""
     sheets = {f"{table} 2024-25": [[*rows[0]], *([*row.values()] for row in rows)] for table, rows in tables.items()}
     return as_sheets({"Read me": []} | sheets)
 

@@ -1,7 +1,5 @@
 """A small linked home folder, built from tokens and payload without an intake."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 from typing import Any

@@ -1,9 +1,6 @@
 """Small populations with known true links, some hard to link, and fixtures that tokenise and link them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -22,17 +19,14 @@ EDUCATION = ("eyfsp", "school_census")
 
 
 def plain(children: int, seed: int) -> Frames:
-    """Return the population used by the linkage tests."""
     return stress.extracts(children, seed)
 
 
 def without_postcodes(children: int, seed: int) -> Frames:
-    """Return a population without postcodes: only names and dates are left."""
     return {source: frame.assign(postcode=None) for source, frame in plain(children, seed).items()}
 
 
 def few_surnames(children: int, seed: int) -> Frames:
-    """Return a population with few surnames, each shared by many children."""
     frames = plain(children, seed)
     return {source: frame.assign(surname=frame.surname.str.upper().str[:1] + "ABC") for source, frame in frames.items()}
 
@@ -52,17 +46,10 @@ def all_at_once(children: int, seed: int) -> Frames:
     return partners_absent(children, seed, frames)
 
 
-KINDS: tuple[Callable[[int, int], Frames], ...] = (
-    plain,
-    partners_absent,
-    without_postcodes,
-    few_surnames,
-    all_at_once,
-)
+KINDS: tuple[Callable[[int, int], Frames], ...] = (plain, partners_absent, without_postcodes, few_surnames, all_at_once)
 
 
 def tokenised(frames: Frames, keys: KeyRing) -> dict[str, pa.Table]:
-    """Return token tables by source."""
     con = duckdb.connect()
     pseudonyms.prepare(con)
     return {source: _tokens(con, frame, pseudonyms.TokenKeys(keys)) for source, frame in frames.items()}
@@ -86,18 +73,6 @@ def false_links(frames: Frames, links: pa.Table, source: str) -> tuple[int, int]
     pairs = right.merge(left, on="child_id", suffixes=("", "_left"))
     right_child_there = (pairs.child == pairs.child_left).groupby([pairs.child_id, pairs.child]).any()
     return int((~right_child_there).sum()), len(right_child_there)
-
-
-@pytest.fixture(scope="session")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "set"
-    KeyRing.create(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def keys(key_folder: Path) -> KeyRing:
-    return KeyRing.load(key_folder)
 
 
 @pytest.fixture(scope="session")

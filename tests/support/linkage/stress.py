@@ -4,78 +4,25 @@ Vectorised and determined by a seed. `extracts(children)` returns clear-text fra
 `child` (the truth) and `row_key`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 COUNCILS = np.array(
     ["leeds", "hammersmith-and-fulham", "halton", "knowsley", "liverpool", "sefton", "st-helens", "wirral"]
 )
 _COUNCIL_SHARES = np.array([0.34, 0.08, 0.06, 0.07, 0.2, 0.1, 0.07, 0.08])
 
-_BRITISH_SURNAMES = """
-Smith Jones Taylor Brown Williams Wilson Johnson Davies Robinson Wright Thompson Evans Walker White Roberts
-Green Hall Wood Jackson Clarke Harris Clark Scott Turner Hill Moore Cooper Ward Morris King Baker Harrison
-Morgan Allen James Watson Lee Mitchell Cook Bennett Parker Hughes Price Phillips Bailey Carter Shaw Young Murphy
-Adams Ellis Richardson Foster Gray Chapman Powell Webb Holmes Rogers Walsh Gibson Mills Knight Palmer Fisher
-Barnes Kelly Butler Marshall Ryan O'Brien O'Connor McDonald McCarthy Murray Graham Simpson Kennedy Atkinson
-Fletcher Dawson Booth Barker Holt Lamb Kirk Whitehead Pickering Ashworth Sutcliffe Hargreaves Crabtree Fairhurst
-Entwistle Rimmer Molyneux Blundell Halsall Ashcroft
-""".split()
-_SYLLABLES = (
-    "ash bar car den el far gar hal ing kel lam mar nor ox pen rad sal tan wal wes thor hol bur cra dun".split()
-)
-_ENDINGS = "ton ley ford ham by wick field worth land well son man er shaw thwaite combe den stow bridge ridge".split()
-_BRITISH_GIRLS = """
-Olivia Amelia Isla Ava Lily Mia Freya Ivy Florence Isabella Willow Sophie Evie Grace Poppy Elsie Charlotte Emily
-Sienna Rosie Evelyn Ella Phoebe Daisy Alice Ruby Matilda Sofia Harper Millie Ellie Jessica Maisie Robyn Emma Eva
-Lucy Holly Molly Lottie Erin Thea Penelope Luna Eliza Heidi Nancy Orla Zoë Katherine Elizabeth Abigail Harriet
-Rebecca Bethany
-""".split()
-_BRITISH_BOYS = """
-Oliver George Arthur Noah Muhammad Leo Oscar Harry Archie Jack Henry Charlie Freddie Theodore Jacob Theo Thomas
-Alfie Lucas Joshua William James Isaac Edward Max Logan Alexander Reggie Harrison Tommy Mason Daniel Samuel
-Benjamin Joseph Ethan Albie Louie Sebastian Jude Roman Finley Rory Hunter Jaxon Elijah Adam Luca Teddy Toby
-Michael Robert Matthew Dylan
-""".split()
-_ASIAN_SURNAMES = """
-Khan Ahmed Ali Hussain Begum Patel Singh Kaur Akhtar Mahmood Iqbal Hussein Bibi Malik Shah Rahman Miah Uddin
-Chowdhury Aslam Rashid Sharif Mirza Qureshi Choudhury Butt Javed Hassan Sharma Gill Sandhu Dhillon Islam
-""".split()
-_ASIAN_BOYS = """
-Mohammed Muhammad Mohammad Ali Ibrahim Yusuf Hamza Adam Zayn Abdullah Ahmed Hassan Musa Yahya Ismail Omar Umar
-Arjun Rohan Bilal Haris Ayaan Zakariya Idris Mustafa Mohammed-Ali Muhammad-Ibrahim Eesa Rayyan Arham
-""".split()
-_ASIAN_GIRLS = """
-Fatima Aisha Maryam Zainab Khadija Hafsa Amina Sara Zara Inaya Anaya Safa Ayesha Hana Aaliyah Noor Sumayyah
-Priya Anika Simran Eshal Haniya Mariam Ruqayyah Zoya Alisha Iqra Hira Laiba
-""".split()
-_POLISH_SURNAMES = """
-Nowak Kowalski Wiśniewski Wójcik Kowalczyk Kamiński Lewandowski Zieliński Szymański Woźniak Dąbrowski Kozłowski
-Jankowski Mazur Łukasik Popescu Ionescu Ivanov Petrov Müller Øverland García-López
-""".split()
-_POLISH_BOYS = (
-    "Jakub Jan Filip Antoni Łukasz Mateusz Kacper Aleksander Szymon Wojciech Mikołaj Adrian David Stefan".split()
-)
-_POLISH_GIRLS = "Zofia Zuzanna Maja Hanna Julia Oliwia Lena Alicja Amelia Natalia Wiktoria Gabriela Maria Nadia".split()
-_GROUPS = (
-    (0.72, _BRITISH_SURNAMES, _BRITISH_GIRLS, _BRITISH_BOYS, 0.55),
-    (0.2, _ASIAN_SURNAMES, _ASIAN_GIRLS, _ASIAN_BOYS, 0.12),
-    (0.08, _POLISH_SURNAMES, _POLISH_GIRLS, _POLISH_BOYS, 0.3),
-)
-_NICKNAMES = {
-    "Theodore": "Theo", "Freddie": "Frederick", "Archie": "Archibald", "Alfie": "Alfred", "Thomas": "Tom",
-    "William": "Billy", "Alexander": "Alex", "Samuel": "Sam", "Benjamin": "Ben", "Joseph": "Joey", "Daniel":
-    "Danny", "Edward": "Teddy", "Isabella": "Bella", "Elizabeth": "Lizzie", "Katherine": "Katie", "Matilda":
-    "Tilly", "Charlotte": "Lottie", "Abigail": "Abbie", "Rebecca": "Becky", "Harriet": "Hattie", "Muhammad":
-    "Mohammed", "Mohammed": "Mohamed", "Mohammad": "Muhammad", "Zoë": "Zoe", "Łukasz": "Lukasz", "Mikołaj":
-    "Mikolaj", "Robert": "Bobby", "Michael": "Mikey", "Evelyn": "Evie", "Penelope": "Penny", "Florence": "Flo",
-    "Millie": "Amelia", "Joshua": "Josh", "Yusuf": "Yousuf", "Aisha": "Ayesha", "Fatima": "Fatimah", "Khadija":
-    "Khadijah", "Ibrahim": "Ebrahim", "Ahmed": "Ahmad",
-}  # fmt: skip
+_NAMES = yaml.safe_load(Path(__file__).with_name("stress_names.yaml").read_text(encoding="utf-8"))
+_SYLLABLES, _ENDINGS = _NAMES["syllables"].split(), _NAMES["endings"].split()
+_GROUPS = [
+    (group["share"], *(group[names].split() for names in ("surnames", "girls", "boys")), group["rare_surnames"])
+    for group in _NAMES["groups"]
+]
+_NICKNAMES: dict[str, str] = _NAMES["nicknames"]
 _UPN_LETTERS = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
@@ -172,7 +119,6 @@ def extracts(
 
 
 def upns(numbers: np.ndarray, temporary: bool = False) -> np.ndarray:
-    """Return valid UPNs with these serial numbers."""
     if not len(numbers):
         return np.zeros(0, object)
     digits = np.char.zfill(numbers.astype(str), 11)

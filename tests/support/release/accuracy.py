@@ -1,8 +1,6 @@
 """Accuracy of a release: made-up child tables in the published sizes, and the errors of GLD rates by council and
 characteristic in the release, with one query per table, and in the model."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +62,6 @@ ADDITIVE = Truth()
 
 
 def child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE) -> pa.Table:
-    """Generate a child table with as many children as published."""
     rng = np.random.default_rng(seed)
     sizes = [round(estimate_council_size(name)) for name in councils]
     council = np.repeat(np.arange(len(councils)), sizes)
@@ -110,7 +107,6 @@ def _one_differs(cells: Sequence[object]) -> list[float]:
 
 
 def public_shares(attribute: Attribute, council: str) -> dict[str, float]:
-    """Return the share of each category in a council, in the middle of the plausible range."""
     return dict(
         zip(
             attribute.categories,
@@ -170,7 +166,6 @@ class Cells:
         return float((np.abs(self.errors[way][cells]) <= points).mean())
 
     def mean_error(self, way: str) -> float:
-        """Return the mean error of the special group."""
         return float(self.errors[way][self.the_one()].mean())
 
 
@@ -205,7 +200,6 @@ def queries(plan: Plan) -> tuple[int, int]:
 
 
 def _one(plan: Plan, counts: Counts, exact: Counts) -> dict[str, dict[str, Array]]:
-    """Return `errors` and `covered` of one release, in percentage points, by method."""
     estimates = Estimates(plan, measure(plan, counts, OpenDPNoise(charge(plan))))
     each, detailed = queries(plan)
     source = OpenDPNoise(2 * plan.rho * len(CHARACTERISTICS))

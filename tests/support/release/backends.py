@@ -1,7 +1,5 @@
 """The two ledger backends with one interface, so that every rule is tested on both."""
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing
 from dataclasses import astuple, fields
@@ -20,11 +18,7 @@ class SQLite:
 
     verbs = ("INSERT INTO {} ", "INSERT OR REPLACE INTO {} ", "INSERT OR IGNORE INTO {} ", "REPLACE INTO {} ")
     refused = sqlite3.IntegrityError
-    changes = (
-        "UPDATE {} SET recorded_at = ''",
-        "DELETE FROM {}",
-        "UPDATE OR REPLACE {} SET seq = 1 WHERE seq = 2",
-    )
+    changes = ("UPDATE {} SET recorded_at = ''", "DELETE FROM {}", "UPDATE OR REPLACE {} SET seq = 1 WHERE seq = 2")
 
     def __init__(self, folder: Path) -> None:
         self.location = folder / "home" / "ledger.sqlite"

@@ -1,7 +1,5 @@
 """Simulated releases of one group's rates by council, compared by the macros of the analyst database."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,7 +65,6 @@ class Compared:
 
 
 def pilot_sizes() -> Floats:
-    """Return the number of children in each pilot council."""
     return np.array([round(estimate_council_size(council)) for council in sorted(PILOT)], dtype=float)
 
 

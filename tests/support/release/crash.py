@@ -128,7 +128,6 @@ _real_fsync = os.fsync
 
 
 def measure_in(scene: Scene, release: str) -> Measurement:
-    """Run the real path once."""
     DiaryNoise.scene, DiaryNoise.release = scene, release
     with patch.object(session, "OpenDPNoise", DiaryNoise):
         return measure_small(
@@ -305,7 +304,6 @@ def random_kills(folder: Path, kills: int, seed: int, *, releases_in_a_home: int
 
 
 def _duration(scene: Scene) -> float:
-    """Return the seconds that a complete run takes in a separate process."""
     started = time.monotonic()
     assert killed_after(scene, "timed", 60) == 0
     return time.monotonic() - started

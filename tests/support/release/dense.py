@@ -1,7 +1,5 @@
 """Least squares on the full contingency table, against which estimates and their variances are compared."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Families of tables and synthetic child tables shared by tests."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +51,6 @@ def small_family() -> Family:
 
 
 def small_plan(rho: float = 0.1) -> Plan:
-    """Return a plan for the small family."""
     return make_plan(small_family(), rho, delta=1e-6)
 
 

@@ -1,7 +1,5 @@
 """Homes with confidential tables drawn at random from the public domains, ready for release by the real path."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -45,7 +43,6 @@ def home_of(folder: Path, rows: int, councils: Sequence[str], **without: Sequenc
 
 
 def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **without: Sequence[str]) -> None:
-    """Write the confidential tables of a cohort, and note that it was linked."""
     for name, family in FAMILIES.items():
         path = home.cohort(cohort).confidential(name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +77,6 @@ def note_compared(home: Home, shared: float | None, mac: str, *names: str) -> No
 def quality_of(
     council: str, source: str, rows: int = 1000, mac: str = "a", *rules: str, expected: int = 0, last: int = 0
 ) -> ExtractQuality:
-    """Return the result of an intake that broke these rules."""
     findings = tuple(Finding(rule, "", None, "hold", False, None, "") for rule in rules)
     counted = (rows, rows, 0, 0, (), findings, Profile(rows, (), ()), expected or None, last or None)
     about = (council, source, COHORT, f"{COHORT}.csv", "", mac, {}, "2026-11-01T00:00:00+00:00", {})
@@ -96,12 +92,10 @@ def released(
 
 
 def copy_home(home: Home, to: Path) -> Home:
-    """Copy a home that other tests read into the folder `to`."""
     return Home(Path(shutil.copytree(home.root, to / "home", symlinks=True)))
 
 
 def list_charges(home: Home) -> list[tuple[str, str, str]]:
-    """Return cohort, release and family of every charge that was ever made."""
     return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).entries() if e.kind == "RESERVE"]
 
 

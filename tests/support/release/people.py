@@ -47,7 +47,6 @@ class Signer:
         return Person(self.name, self.role, format_public_key(self.key.public_key()), self.public, self.until)
 
     def key_file(self, folder: Path) -> Path:
-        """Write the person's private key to a file."""
         path = folder / f"{self.name.split()[0]}.pem"
         folder.mkdir(parents=True, exist_ok=True)
         path.touch(0o600)
@@ -70,13 +69,11 @@ def read_page(output: str) -> tuple[str, str]:
 
 
 def sign_off(*signers: Signer, measurement: int = 1, publication: int = 1) -> SignOff:
-    """Return the part of a policy that names these people."""
     persons = {"measurement": measurement, "publication": publication}
     return SignOff(persons, tuple(signer.person for signer in signers))
 
 
 def write_policy(path: Path, signers: Sequence[Signer], measurement: int = 1, publication: int = 1) -> Path:
-    """Write the project's policy with these people."""
     content = yaml.safe_load(DEFAULT_PATH.read_text())
     people = [
         {"name": each.name, "role": each.role, "key": each.person.key, "public": each.public}

@@ -1,7 +1,5 @@
 """A PostgreSQL server for tests, run from the system's binaries; it listens only on a socket in its own folder."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

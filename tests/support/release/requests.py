@@ -1,7 +1,5 @@
 """Requests for tables, and releases that answer them, made as by the assets."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -54,11 +52,10 @@ OF_EACH_FAMILY = (
 
 
 def ask(home: Home, *documents: Mapping[str, Any]) -> list[str]:
-    """Register requests and return their names."""
     return [register(home, request_of(each), TODAY).name for each in documents]
 
 
-def further_plans(councils: Sequence[str], documents: Sequence[Mapping[str, Any]] = OF_EACH_FAMILY) -> dict[str, Plan]:
-    """Return the plans, by family, of what requests need in addition to a release of today's tables, within the cap."""
-    planned = plan_requests(map(request_of, documents), COHORT, known(councils), load_policy())
+def further_plans(councils: Sequence[str]) -> dict[str, Plan]:
+    """Return the plans, by family, of what `OF_EACH_FAMILY` needs beyond today's tables, within the cap."""
+    planned = plan_requests(map(request_of, OF_EACH_FAMILY), COHORT, known(councils), load_policy())
     return {family: plan for family, plan in planned.items() if plan is not None}

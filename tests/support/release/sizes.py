@@ -1,7 +1,5 @@
 """Group sizes as published in a release of the demonstration, and what such a release makes known."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache, partial

@@ -1,8 +1,6 @@
 """Shares of published rates that are usable and whose interval contains the truth, for made-up tables of the expected
 sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +106,6 @@ def usable_rates(councils: Sequence[str], releases: int, tables: Mapping[str, Pa
 
 
 def _exact(plan: Plan, counts: Counts) -> Measurement:
-    """Return the measurement of a draw without noise."""
     return Measurement(plan.sha256, "none", "none", plan.rho, counts)
 
 

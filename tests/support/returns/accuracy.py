@@ -4,8 +4,6 @@ There are two independent generators: `readiness synth`, and the linkage's stres
 errors. Extracts go through intake, linkage, agreements and sealed files.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -102,7 +100,6 @@ def agree(pipeline: Pipeline, councils: Collection[str], across: bool, on: dt.da
 
 
 def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
-    """Compare returned facts with the truth, by the receiver's source."""
     with duckdb.connect() as con:
         _truth(con, pipeline)
         con.register("sealed", _sealed(pipeline, councils))
@@ -116,7 +113,6 @@ def judge(pipeline: Pipeline, councils: Collection[str]) -> dict[str, Counts]:
 
 
 def total(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
-    """Return the numbers of right, wrong and withheld facts of a kind, for all sources."""
     of_kind = [found[kind] for found in counts.values() if kind in found]
     return tuple(map(sum, zip(*of_kind, strict=True)))  # type: ignore[return-value]
 

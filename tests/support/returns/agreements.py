@@ -1,7 +1,5 @@
 """Sharing agreements for tests, written to files as a council would."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +55,6 @@ def write(
     services: Sequence[str] = SERVICES,
     new_children: str = AT_ONCE,
 ) -> Path:
-    """Write the agreement file of one council."""
     folder.mkdir(parents=True, exist_ok=True)
     recipients = "".join(
         f"  {service}:\n    name: {service} team of {council}\n    key: {keys.public(council, service)}\n"

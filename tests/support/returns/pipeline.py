@@ -1,7 +1,5 @@
 """An installation with agreements, and the keys of the recipients of returns."""
 
-from __future__ import annotations
-
 import csv
 import datetime as dt
 import json
@@ -57,12 +55,10 @@ class Pipeline:
         return landed.path
 
     def rows(self, council: str, source: str) -> list[dict[str, str]]:
-        """Return the rows of an extract in CSV."""
         with self.extract(council, source).open(newline="") as file:
             return list(csv.DictReader(file))
 
     def put(self, council: str, source: str, rows: Iterable[dict[str, str]]) -> None:
-        """Replace the rows of an extract in CSV."""
         rows = list(rows)
         with self.extract(council, source).open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -115,7 +111,6 @@ class Pipeline:
         return CliRunner().invoke(tool, ["returns", "open", str(file), *options])
 
     def table(self, council: str, source: str, **other: Path) -> list[dict[str, str]]:
-        """Open a return and return the rows of its table in CSV."""
         done = self.open(council, source, **other)
         assert done.exit_code == 0, done.output
         with (self.root / "opened" / f"{council}-{source}-{COHORT}.csv").open(encoding="utf-8-sig") as file:

@@ -1,7 +1,5 @@
 """Checks that apply to every page of every release."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess
@@ -54,7 +52,6 @@ def check_words_stay_words(pages: Iterable[bytes]) -> None:
 
 
 def check_valid(pages: Iterable[Path]) -> None:
-    """Check that the validator reports nothing about these pages."""
     command = [str(VALIDATOR), "--preset", "recommended", *map(str, pages)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout

@@ -1,7 +1,5 @@
 """Strict parser of a page into a tree of elements: every element must be closed, in order."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 from xml.etree.ElementTree import Element, TreeBuilder
 
@@ -50,5 +48,4 @@ def has_class(element: Element, name: str) -> bool:
 
 
 def words(element: Element | None) -> str:
-    """Return the text of an element, with single spaces."""
     return "" if element is None else " ".join("".join(element.itertext()).split())

@@ -1,7 +1,5 @@
 """Expected position of published figures on the pages, independent of the code that places them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Releases with made-up figures and their pages: complete, with missing records, of one council, and of two cohorts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +63,6 @@ class Made:
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def made_of(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
-        """Render the page of this bundle with other facts or tables."""
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
         return build_site_files(facts, made_of, self.others, names, concluded(facts, made_of))

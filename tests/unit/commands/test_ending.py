@@ -1,7 +1,5 @@
 """Exit statuses that a scheduler can tell apart, for every command, in one place."""
 
-from __future__ import annotations
-
 import re
 
 import click
@@ -22,7 +20,6 @@ from tests.support import PROJECT
 
 
 def classes() -> set[str]:
-    """The names of the project's classes."""
     sources = (path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
     return {name for path in sources for name in re.findall(r"^class (\w+)\(", path.read_text(), re.MULTILINE)}
 

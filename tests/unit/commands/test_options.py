@@ -1,6 +1,4 @@
-"""One meaning for each option over all commands, words that fit a terminal, and completion by the shell."""
-
-from __future__ import annotations
+"""One meaning for each option over all commands."""
 
 import re
 from collections import defaultdict
@@ -8,15 +6,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from click.shell_completion import BashComplete
-from click.testing import CliRunner
 
-from assets.home.software import software
 from pipelines.cli import main
 from pipelines.council_cli import main as council_main
-from pipelines.ending import Ending
-from privacy.doors.environment import HOME, LANDING
-from sources.contracts import CONTRACTS
 
 ASKS_FOR_YES = {"restore", "forget", "shred", "retention", "parts withdraw", "publish", "withdraw", "synth"}
 """Commands that remove, replace or put out what cannot be taken back."""
@@ -56,53 +48,3 @@ def test_an_option_means_the_same_wherever_it_is() -> None:
 def test_which_commands_write_a_page_and_which_ask(option: str, wanted: set[str]) -> None:
     found = {words for words, command in commands() if any(option in each.opts for each in options(command))}
     assert found == wanted
-
-
-@pytest.mark.parametrize("group", [main, council_main])
-def test_summaries_are_whole_and_help_fits_a_terminal(group: click.Group) -> None:
-    for words in ("", *(words for words, _ in commands(group))):
-        shown = CliRunner().invoke(group, [*words.split(), "--help"], terminal_width=80).output
-        assert max(map(len, shown.splitlines())) <= 80, words
-        listed = shown.partition("\nOptions:")[2] if not words else ""
-        assert "..." not in listed, listed
-        names = [line for line in listed.splitlines() if re.match(r"  [a-z]", line)]
-        assert all(re.search(r"[.!]$", line) for line in names), names
-
-
-@pytest.mark.parametrize("group", [main, council_main])
-def test_the_version_is_shown(group: click.Group) -> None:
-    shown = CliRunner().invoke(group, ["--version"])
-    assert (shown.exit_code, shown.output) == (0, f"readiness {software()}\n")
-
-
-@pytest.mark.parametrize(
-    ("line", "begun", "wanted"),
-    [
-        ("readiness", "bu", {"budget"}),
-        ("readiness parts", "", {"list", "withdraw"}),
-        ("readiness budget", "--j", {"--json"}),
-        ("readiness plan --cohort", "2024", {"202425"}),
-        ("readiness plan --council", "le", {"leeds", "leicester", "leicestershire", "lewisham"}),
-        ("readiness parts list --source", "", set(CONTRACTS)),
-    ],
-)
-def test_a_shell_completes_commands_options_cohorts_councils_and_sources(
-    line: str, begun: str, wanted: set[str]
-) -> None:
-    found = BashComplete(main, {}, "readiness", "_READINESS_COMPLETE").get_completions(line.split()[1:], begun)
-    assert {each.value for each in found} == wanted
-
-
-def test_a_cohort_that_is_none_ends_the_command_with_a_sentence() -> None:
-    shown = CliRunner().invoke(main, ["plan", "--cohort", "2024/26"])
-    assert shown.exit_code == Ending.USAGE
-    assert "'2024/26' is not a cohort: write two consecutive years as 202425 or 2024/25" in shown.stderr
-
-
-@pytest.mark.parametrize(
-    ("given", "option", "variable"), [([], "landing", LANDING), (["--landing", "/l"], "home", HOME)]
-)
-def test_what_is_missing_names_the_variable_that_may_give_it(given: list[str], option: str, variable: str) -> None:
-    missing = CliRunner().invoke(main, ["run", *given], env={HOME: None, LANDING: None})
-    assert missing.exit_code == Ending.USAGE
-    assert f"Missing option '--{option}' (env var: '{variable}')" in missing.stderr

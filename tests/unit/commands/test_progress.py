@@ -1,33 +1,20 @@
 """What takes long says what it is at, on standard error; what is quick says nothing. The clock is the tests' own."""
 
-from __future__ import annotations
-
 import io
 import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import nullcontext
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
-from assets.home.paths import Home
-from pipelines import run
 from pipelines.cli import main
 from pipelines.commands import console
 from pipelines.commands.console import show_progress
-from pipelines.commands.runs import announce
 from pipelines.ending import Ending
-
-LONGEST_SILENCE = 10.0
-"""Seconds, of whoever waits."""
 
 
 class Terminal(io.StringIO):
@@ -51,87 +38,18 @@ class Clock:
         self.time += seconds
         return False
 
-    @property
-    def at_work(self) -> Any:
-        return partial(show_progress, now=self.now, wait=self.wait)
-
-
-@pytest.fixture(autouse=True)
-def _as_for_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "SILENCE_SECONDS", 2.0)
-
-
-def silences(said: str, until: float) -> Iterator[float]:
-    """Seconds between one sign and the next, and up to the end of the work."""
-    times = [0.0, *(float(each) for each in re.findall(r"(\d+) s$", said, re.MULTILINE)), until]
-    return (after - before for before, after in pairwise(times))
-
-
-def test_what_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = Clock(work_takes=1.9)
-    with clock.at_work("Counting"):
-        clock.over.wait()
-    assert capsys.readouterr() == ("", "")
-
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_nobody_waits_ten_seconds_for_a_sign(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     """117 seconds of silence were measured. Work that prints lines itself has lines on a terminal too."""
     said, clock = Terminal() if terminal else io.StringIO(), Clock(work_takes=117)
     monkeypatch.setattr(sys, "stderr", said)
-    with clock.at_work("Counting", in_lines=terminal):
+    monkeypatch.setattr(console, "SILENCE_SECONDS", 2.0)
+    with show_progress("Counting", in_lines=terminal, now=clock.now, wait=clock.wait):
         clock.over.wait()
     assert said.getvalue().startswith("Counting: 2 s\nCounting: 7 s\n")
-    assert max(silences(said.getvalue(), 117)) < LONGEST_SILENCE
-
-
-def test_on_a_terminal_it_is_one_line_which_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, clock = Terminal(), Clock(work_takes=20)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with clock.at_work("Counting"):
-        clock.over.wait()
-    assert re.fullmatch(r"(\rCounting: \d+ s){19}\r\x1b\[K", terminal.getvalue())
-
-
-def test_every_step_of_a_run_gives_signs_of_life(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Intake, linkage and release, whether a step looks for changes or makes something."""
-    home = Home(tmp_path / "home")
-    home.prepare()
-    clocks = {"Intake": Clock(60), "Linkage": Clock(117), "Release 2026.11.0": Clock(90)}
-    monkeypatch.setattr(run, "show_progress", lambda on, **how: clocks[on.strip()].at_work(on, **how))
-    executing = SimpleNamespace(open_jobs=lambda _: nullcontext())
-    monkeypatch.setitem(sys.modules, "pipelines.dagster.executing", cast(Any, executing))
-    looks, links, measures = (clock.over.wait for clock in clocks.values())
-    steps = [
-        run._Step("intake", "Intake: read, check", looks, lambda _: None),
-        run._Step("linkage", "Linkage: who is who", lambda: False, lambda _: cast(None, links())),
-        run._Step("release", "Release 2026.11.0: add noise", lambda: False, lambda _: cast(None, measures())),
-    ]
-    run._run_steps(cast(Any, SimpleNamespace(home=home)), steps, print)
-    said = capsys.readouterr()
-    assert (said.out.count("unchanged"), said.out.count("done in")) == (1, 2)
-    for title, clock in clocks.items():
-        own = "".join(line for line in said.err.splitlines(keepends=True) if line.startswith(f"      {title}: "))
-        assert max(silences(own, clock.ends)) < LONGEST_SILENCE
-
-
-def test_the_address_is_printed_once_something_listens(capsys: pytest.CaptureFixture[str]) -> None:
-    """However slow the start is: here after some minutes of looking."""
-    answers = iter([*[False] * 1000, True])
-    pauses: list[float] = []
-
-    def pause(seconds: float) -> None:
-        assert capsys.readouterr().out == "", "nothing listens yet"
-        pauses.append(seconds)
-
-    announce("http://127.0.0.1:3000", lambda: next(answers), lambda: True, pause)
-    assert capsys.readouterr().out == "http://127.0.0.1:3000\n"
-    assert len(pauses) == 1000
-    running = iter([True, True, False])
-    announce("http://127.0.0.1:3000", lambda: False, lambda: next(running), lambda _: None)
-    assert capsys.readouterr().out == "", "Dagster has ended"
+    signs = [0.0, *(float(each) for each in re.findall(r"(\d+) s$", said.getvalue(), re.MULTILINE)), 117.0]
+    assert max(after - before for before, after in pairwise(signs)) < 10
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path: Path) -> None:

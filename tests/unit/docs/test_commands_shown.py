@@ -1,7 +1,5 @@
 """Every command of the runbook and of the page on backups can be typed: its words, its options, what it must have."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator

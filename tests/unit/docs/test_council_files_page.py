@@ -1,7 +1,5 @@
 """What docs/council-files.md shows can be written as it stands."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -31,7 +29,3 @@ def test_each_derived_column_loads(tmp_path: Path, column: str, operation: str) 
     path = tmp_path / "bradford.yaml"
     path.write_text(f"council: bradford\nsources:\n  {source}:\n    derived:\n      {column}: {operation}\n")
     assert list(load(path).dialect(source).derived) == [column]
-
-
-def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 10

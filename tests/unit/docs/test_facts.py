@@ -4,8 +4,6 @@ Sources are the code and its settings, `privacy/release/measured.yaml` for what 
 writes. Each fact is found by its wording, whatever the number in it, so a second value fails wherever it is written.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping
@@ -154,26 +152,6 @@ def test_every_document_states_one_value(fact: Fact) -> None:
     wrong = [each for each in stated if not any(each[1] == pytest.approx(value, rel=1e-6) for value in fact.values)]
     assert wrong == [], f"{fact.name} is {fact.values}"
     assert len({path for path, _ in stated}) >= fact.least
-
-
-def test_the_page_on_linkage_has_the_table_of_the_same_run() -> None:
-    row = re.search(r"\| all \| (\d+) \|((?: \d+ \|)+) ([\d.]+) \|", documents()["docs/linkage.md"])
-    assert row is not None
-    rows = [int(each) for each in re.findall(r"\d+", row[2])]
-    assert (int(row[1]), float(row[3])) == (ONE_RECORD["records"], ONE_RECORD["rho_at_most"])
-    assert sum(rows) == ONE_RECORD["records"]
-    assert round(100 * rows[0] / sum(rows)) == ONE_RECORD["changed_no_other_row_percent"]
-    assert round(100 * sum(rows[:2]) / sum(rows)) == ONE_RECORD["changed_at_most_one_percent"]
-    assert max(changed for changed, records in enumerate(rows) if records) == ONE_RECORD["most_rows_changed"]
-
-
-def test_sizes_of_a_release_are_those_that_the_benchmark_measured() -> None:
-    """`docs/accuracy.md` is written by `bench.release`."""
-    measured = re.search(
-        r"\| pilot \|(?: [\d.,]+ \|)* ([\d,]+) \|", documents()["docs/accuracy.md"].split("## Time")[1]
-    )
-    assert measured is not None
-    assert f"({measured[1]} rows" in documents()["docs/bundle.md"]
 
 
 def test_what_parents_are_told_of_the_worst_case() -> None:

@@ -3,8 +3,6 @@
 `make site-docs` checks those of `docs/` as a site; here are those between files, as who reads the sources follows them.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,22 +1,18 @@
 """What docs/tables-on-request.md says that its requests cost, and with what accuracy."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
 
-from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at, plan_requests
-from assets.release.requests.request import Request, read_requests, request_of
+from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at
+from assets.release.requests.request import Request, read_requests
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import combine_plans
 from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.sizes import known
 
-COHORT = "202425"
 PAGE = (PROJECT / "docs" / "tables-on-request.md").read_text(encoding="utf-8")
-WORDS = " ".join(PAGE.split())
 ROWS = {
     name: cells
     for name, *cells in re.findall(
@@ -46,32 +42,3 @@ def test_every_request_costs_and_gives_what_the_page_says(request_: Request) -> 
     assert not expected_at(float(rho) - STEP / NANO, request_).meets(request_)
     points = request_.accuracy.half_width_points
     assert accuracy == f"{found.share_within(points):.0%} of {found.points.size} within {points:g} points"
-
-
-@pytest.mark.slow
-def test_all_together_cost_what_the_page_says() -> None:
-    accounts = POLICY.accounts
-    left = {unit: account.cap_rho - sum(account.split.values()) for unit, account in accounts.items()}
-    together = {family: plan for family, plan in plan_requests(REQUESTS, COHORT, RELEASED, POLICY).items() if plan}
-    assert f"rho {left['child']:.3f} for a child and {left['response']:.3f} for a response" in WORDS
-    cost = together["pupil"].rho
-    assert f"rho {cost:.5f} for a child, so that they leave {left['child'] - cost:.5f}" in WORDS
-    assert together["parents"].rho <= left["response"]
-
-
-def test_small_groups_by_council_take_more_than_a_cohort_has_left() -> None:
-    wanted = next(each for each in REQUESTS if each.name == "gld_by_ethnic_group_and_fsm")
-    most = {"half_width_points": 5.0, "share_of_rates": 0.55}
-    by_council = request_of(wanted.document() | {"accuracy": most, "geography": "councils"})
-    assert "55% of the percentages within 5 points would take more than a cohort has left" in WORDS
-    account = POLICY.accounts["child"]
-    assert not expected_at(account.cap_rho - sum(account.split.values()), by_council).meets(by_council)
-
-
-def test_half_the_width_costs_four_to_six_times_as_much() -> None:
-    wanted = next(each for each in REQUESTS if each.name == "waiting_time_by_send")
-    finer = request_of(wanted.document() | {"accuracy": wanted.accuracy.model_dump() | {"half_width_points": 2.5}})
-    rho = float(ROWS[wanted.name][0])
-    assert "Half the width costs four to six times as much" in WORDS
-    assert not expected_at(4 * rho, finer).meets(finer)
-    assert expected_at(6 * rho, finer).meets(finer)

@@ -1,7 +1,5 @@
 """Faults in the content of a release that the checks must find, one planted at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any

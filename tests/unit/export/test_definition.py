@@ -1,7 +1,5 @@
 """A table is data: what a definition may say, and that whatever it may say makes a table of the public domain."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import ModuleType
 from typing import Any

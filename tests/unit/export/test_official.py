@@ -1,15 +1,11 @@
 """Official figures: one of each, from the more exact source, and the sources agree where two have the same."""
 
-from __future__ import annotations
-
 import pytest
 
 from ndl_export.facts.official import read_official_figures, read_official_reviews
-from ndl_export.tables.dimensions import FSM
 from ndl_export.tables.pupil import BREAKDOWNS
 from sources.reference import FOLDER, read_rows
 from sources.reference.cohorts import list_cohort_codes
-from sources.reference.places import PILOT, get_place
 
 SHOWN = {(attribute.label, selection.label) for attribute, selections in BREAKDOWNS for selection in selections}
 
@@ -21,12 +17,6 @@ def test_each_is_of_a_row_that_tables_have_and_names_its_source(cohort: str) -> 
     assert {(f.breakdown_topic, f.breakdown) for f in figures if f.breakdown not in ("Total", "Unknown")} <= SHOWN
     assert all(0 <= each.percent <= 100 and each.source for each in (*figures, *reviews))
     assert {int(each.financial_year[:4]) for each in reviews} <= {int(cohort[:4]) - 2}
-
-
-@pytest.mark.parametrize("cohort", ["202122", "202223", "202324", "202425"])
-def test_every_pilot_council_and_england_have_free_school_meals(cohort: str) -> None:
-    found = {f.area_name for f in read_official_figures(cohort) if f.breakdown_topic == FSM.label}
-    assert found == {"England", *(get_place(council).la_name for council in PILOT)}
 
 
 def test_the_more_exact_of_two_sources_is_taken_and_they_agree() -> None:

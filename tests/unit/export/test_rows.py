@@ -1,7 +1,5 @@
 """Columns, rows and areas of published tables, as derived from their definitions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pytest

@@ -1,7 +1,5 @@
 """The worked queries that weigh linked children by their group's link rate, on a few figures, by hand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import duckdb

@@ -1,7 +1,5 @@
 """Extracts that go side by side: in their order, tokens and judgement together, and one's failure is its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What an intake tells on the console."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +16,6 @@ SOUND = ExtractQuality(
     "leeds", "eyfsp", COHORT, f"{COHORT}.csv", "0" * 64, "a" * 64, {"contract": "b"}, "2025-07-10T00:00:00+00:00",
     {}, 9056, 9056, 0, 12, (), (), Profile(9056, (), ()), 8985, None,
 )  # fmt: skip
-HOME = Home(Path("/h"))
-WHERE = f"Reports to send back: {HOME.cohort(COHORT).reports('<council>')}/council.html"
-
-
-def lines(*taken: ExtractQuality, any_stopped: bool = False) -> list[str]:
-    return list(iter_progress_lines(HOME, {COHORT}, taken, any_stopped))
 
 
 def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
@@ -32,14 +24,8 @@ def test_what_is_wrong_has_a_line_without_a_number_of_rows() -> None:
     year = OtherOrigin(BORN, "2023/24", "2024/25", 9046, 9052, 6)
     other = replace(SOUND, council="halton", other_origins=(year,))
     doubt = "number of rows: about 50% of expected; under a hundred rows set aside"
-    assert lines(half, other)[:2] == [
+    lines = list(iter_progress_lines(Home(Path("/h")), {COHORT}, (half, other), any_stopped=False))
+    assert lines[:2] == [
         f"leeds/eyfsp/202425.csv: 2 to 5 thousand rows read; {doubt}",
         "halton/eyfsp/202425.csv: 5 to 10 thousand rows read; this looks like 2023/24, not 2024/25",
     ]
-
-
-def test_what_was_read_before_is_not_told_again() -> None:
-    before = replace(SOUND, unchanged=True, rows_rejected=3)
-    assert lines(before) == ["1 extract unchanged since it was read"]
-    assert lines(before, any_stopped=True)[1:] == [WHERE]
-    assert lines() == []

@@ -1,7 +1,5 @@
 """Deprivation by postcode is what a join with the directory would give."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pyarrow as pa

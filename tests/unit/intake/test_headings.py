@@ -1,7 +1,5 @@
 """Headings are matched in bounded time, whatever they are."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

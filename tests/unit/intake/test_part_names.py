@@ -1,7 +1,5 @@
 """What may be kept of the name of a file, which may be a child's."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

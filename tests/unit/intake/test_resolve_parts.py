@@ -1,7 +1,5 @@
 """Which rows are in force, against an oracle in plain Python over random parts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

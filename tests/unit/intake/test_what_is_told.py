@@ -1,7 +1,5 @@
 """What is told of counts and of stopped extracts, outside the restricted zone."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

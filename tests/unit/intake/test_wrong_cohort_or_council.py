@@ -1,7 +1,5 @@
 """Whose children a file looks to hold: by dates of birth, authority codes and pupil numbers."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pytest
 

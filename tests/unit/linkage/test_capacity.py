@@ -1,7 +1,5 @@
 """Memory: a linkage that would take more than there is does not start, and one that runs out says so."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -9,9 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from assets.home.errors import describe_unexpected_error
 from assets.linkage import link as capacity
-from privacy.doors.database import get_memory_gib, open_in_memory
 from sources.reference.places import load_places
 from tests.support import PROJECT
 
@@ -40,16 +36,3 @@ def test_a_linkage_too_large_for_this_process_is_refused_without_a_count(
     assert not re.search(r"3[.,]?1", str(refused.value))
     monkeypatch.setattr(capacity, "get_memory_gib", lambda: 4.0)
     capacity.check_suffices([extract])
-
-
-def test_what_runs_out_of_memory_says_so() -> None:
-    with open_in_memory(memory_limit="20MB") as con, pytest.raises(Exception, match="Out of Memory") as ran_out:
-        con.execute("CREATE TABLE t AS SELECT hash(range) AS h FROM range(100000000)").fetchall()
-    for error in (ran_out.value, MemoryError(), pa.ArrowMemoryError("malloc of size 64 failed")):
-        assert describe_unexpected_error(error).startswith("memory ran out: give the machine or container more")
-
-
-def test_memory_is_what_the_system_has_at_most() -> None:
-    found = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    assert found
-    assert 0 < get_memory_gib() <= int(found[1]) / 2**20 + 0.1

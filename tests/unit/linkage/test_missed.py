@@ -1,7 +1,5 @@
 """From how well found links agree to how many were missed, overall and in each council."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """The fixed parameters are those the script makes, and the assignment is the best there is."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The update of the rates of linkage error by the noisy tallies of a clerical review."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

@@ -33,11 +33,6 @@ PEOPLE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
-    return KeyRing.create(tmp_path_factory.mktemp("keys") / "set")
-
-
 @pytest.fixture
 def con(keys: KeyRing) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect()

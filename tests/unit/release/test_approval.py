@@ -1,7 +1,5 @@
 """What counts as a person's signature, and what does not."""
 
-from __future__ import annotations
-
 import dataclasses
 import datetime as dt
 import json

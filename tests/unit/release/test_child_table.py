@@ -1,7 +1,5 @@
 """Counts are exact, one contribution a child, and say nothing when they fail."""
 
-from __future__ import annotations
-
 import hmac
 import json
 import math

@@ -1,7 +1,5 @@
 """The rules that turn linked rows into one row a child, each shown on a child or two."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Several measurements of one table are estimated as dense least squares over all of them would."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

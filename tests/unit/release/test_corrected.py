@@ -1,7 +1,5 @@
 """Figures of an attribute that is recorded wrongly at known rates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -157,12 +155,12 @@ def test_a_number_is_the_same_in_a_table_that_cannot_be_had_by_place() -> None:
     assert (mixed.covariance(cube, whole)[:, :, 0] == alone.covariance(BOTH_COUNCILS, BOTH_COUNCILS)).all()
 
 
-def in_groups(counts: np.ndarray, more_in_yes: float, is_split: bool = True) -> Corrected:
+def in_groups(counts: np.ndarray, more_in_yes: float) -> Corrected:
     """Links of those at a good level are missed `more_in_yes` times as often as over all, of the others less often."""
     by_gld = counts.sum(axis=(0, 1))
     less = (by_gld.sum() - more_in_yes * by_gld[0]) / by_gld[1]
     factors = np.array([[more_in_yes, less]] * 2)
-    local = Local("gld", factors, np.zeros((2, 2, 2)), np.array([0, 1]), by_gld, lambda _: is_split, added_up=False)
+    local = Local("gld", factors, np.zeros((2, 2, 2)), np.array([0, 1]), by_gld, lambda _: True, added_up=False)
     return Corrected(exact(counts), chances, RATES, np.zeros((2, 2)), (local,))
 
 

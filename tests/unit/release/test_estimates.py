@@ -1,7 +1,5 @@
 """Estimates, variances and covariances are those of dense generalised least squares; equal totals are one float."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

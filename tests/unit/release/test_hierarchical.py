@@ -1,7 +1,5 @@
 """The model's column: nearer the truth for small groups, follows a group that stands out, and intervals that hold."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

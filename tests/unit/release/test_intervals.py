@@ -1,7 +1,5 @@
 """Intervals cover what they claim, for every input, and flags follow from published figures alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of children whose school census row was not found."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

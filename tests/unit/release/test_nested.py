@@ -1,7 +1,5 @@
 """Councils and regions together: figures are those of dense least squares over everything measured, at every level."""
 
-from __future__ import annotations
-
 import numpy as np
 import pyarrow as pa
 import pytest

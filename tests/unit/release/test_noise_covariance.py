@@ -1,7 +1,5 @@
 """The covariances that a release publishes, against the variance that the plan itself gives every sum."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The plan spends its budget, and no other plan would spend it better."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

@@ -1,7 +1,5 @@
 """At which detail a plan measures: by public sizes and the policy alone, whatever share anything turns out to have."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

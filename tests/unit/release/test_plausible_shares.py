@@ -1,7 +1,5 @@
 """The ranges of shares that a plan is judged over: each of a category that there is, and stated once."""
 
-from __future__ import annotations
-
 import pytest
 
 from ndl_export.tables import FAMILIES

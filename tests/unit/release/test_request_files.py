@@ -1,7 +1,5 @@
 """A request is what its file says, or everything that is wrong with it is said at once; no file does any harm."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

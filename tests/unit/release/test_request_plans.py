@@ -1,7 +1,5 @@
 """What is measured for requests: the least that answers them all, by public facts alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """The privacy statement says what is protected and what is not, from provenance alone, and does not change later."""
 
-from __future__ import annotations
-
 import json
 import re
 

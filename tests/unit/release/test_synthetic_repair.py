@@ -1,7 +1,5 @@
 """Repaired rows: every rate that can be reached lies in its interval, few rows change, and what cannot be stays so."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -26,10 +24,10 @@ def problem() -> Problem:
     return found
 
 
-def some_rows(number: int = 4000) -> dict[str, np.ndarray]:
+def some_rows() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(3)
-    rows = {each.name: generator.integers(0, each.size, number) for each in FAMILY.attributes}
-    rows["dots"] = np.where(rows["asq"] == 2, 2, 0) + generator.integers(0, 2, number)
+    rows = {each.name: generator.integers(0, each.size, 4000) for each in FAMILY.attributes}
+    rows["dots"] = np.where(rows["asq"] == 2, 2, 0) + generator.integers(0, 2, 4000)
     return rows
 
 
@@ -44,10 +42,7 @@ def wanted() -> list[Rates]:
     than their intervals are wide."""
     good = {"gld": Selector.only(FAMILY.attribute("gld"), "gld 0")}
     none = {"asq": Selector.only(FAMILY.attribute("asq"), "asq 2")}
-    return [
-        rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.attribute("fsm"))),
-        rates(none, 0.31, 0.005),
-    ]
+    return [rates(good, 0.52, 0.01, fsm=Selector.each(FAMILY.attribute("fsm"))), rates(none, 0.31, 0.005)]
 
 
 def outside(rows: Codes, asked: list[Rates]) -> int:

@@ -1,7 +1,5 @@
 """Declarations that contradict themselves are refused, with a message that names what is wrong."""
 
-from __future__ import annotations
-
 import pytest
 
 from privacy.release.workload import (
@@ -59,10 +57,7 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
         (lambda: Cube({"gld": Selector.each(SEX)}), "selector on 'sex'"),
         (lambda: Cube({"sex": Selector.each(SEX)}, {"sex": Selector.only(SEX, "F")}), "both an axis and a restriction"),
         (lambda: Cube({}, {"sex": Selector.each(SEX)}), "single row"),
-        (
-            lambda: LinearCombination(((1.0, Cube({"sex": Selector.each(SEX)})), (1.0, Cube({})))),
-            "different shapes",
-        ),
+        (lambda: LinearCombination(((1.0, Cube({"sex": Selector.each(SEX)})), (1.0, Cube({})))), "different shapes"),
     ],
 )
 def test_a_contradiction_is_refused(declare, message):

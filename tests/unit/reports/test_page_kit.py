@@ -1,7 +1,5 @@
 """The page kit: what it escapes, what it leaves alone, and that it never makes up a value."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -42,11 +40,6 @@ def test_a_value_that_is_not_given_is_no_blank(tmp_path: Path) -> None:
     (tmp_path / "page.html.j2").write_text("<p>{{ facts.missing }}</p>")
     with pytest.raises(jinja2.UndefinedError):
         kit.render(tmp_path, "page.html.j2", facts={})
-
-
-def test_markdown_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "page.md").write_text("{{ text }}\n")
-    assert kit.render(tmp_path, "page.md", text="a < b & 'c'") == "a < b & 'c'\n"
 
 
 def test_nothing_but_the_release_pages_own_script_and_documents_go_into_a_page_as_they_are() -> None:

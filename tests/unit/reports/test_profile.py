@@ -1,7 +1,5 @@
 """The profile counts what is there, in groups that the data have no say in."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections import Counter
 from pathlib import Path
@@ -24,7 +22,7 @@ from assets.intake.quality_report.profile import (
 )
 from sources.contracts import CONTRACTS, Column, Kind, Role
 from sources.reference.cohorts import Cohort
-from sources.reference.goals import GLD_GOALS, GOALS
+from sources.reference.goals import GOALS
 from tests.support.daily import examples
 
 COHORT = Cohort("202425")
@@ -94,21 +92,6 @@ def test_counts_are_those_of_counting_one_by_one(tmp_path: Path, rows: list[dict
     assert keys[0] == keys[1]
 
 
-def test_measures_of_the_profile(tmp_path: Path) -> None:
-    all_expected = dict.fromkeys(GOALS, "2")
-    rows = [
-        all_expected,
-        all_expected | {"exp_e17": "1"},
-        all_expected | {GLD_GOALS[0]: "1"},
-        dict.fromkeys(GOALS, "A"),
-    ]
-    found = profiled(tmp_path, "eyfsp", rows).by_measure
-    shares = {name: (measure.rows, measure.of) for name, measure in found.items()}
-    assert shares["gld"] == (2, 4)
-    assert shares["all_goals"] == (1, 4)
-    assert (shares["com"], shares["exp"], shares["mat"]) == ((2, 4), (2, 4), (3, 4))
-
-
 def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [dict.fromkeys(GOALS, "2"), dict.fromkeys(GOALS, "1")]
     wanted = []
@@ -118,10 +101,3 @@ def test_extracts_counted_together_are_counted_as_each_alone(tmp_path: Path) -> 
     together = count(duckdb.connect(), wanted)
     assert together == [count(duckdb.connect(), [extract])[0] for extract in wanted]
     assert [found.profile.rows for found in together] == [2, 0, 1]
-
-
-def test_ranges_and_months_are_public() -> None:
-    columns = (column for contract in CONTRACTS.values() for column in contract.with_role(Role.PAYLOAD))
-    assert {len(compute_bin_edges(column)) for column in columns if column.kind in (Kind.DECIMAL, Kind.INTEGER)} == {11}
-    window = list_months(COHORT)
-    assert (window[0], window[-1]) == (dt.date(2018, 12, 1), dt.date(2025, 8, 1))

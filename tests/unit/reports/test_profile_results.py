@@ -1,14 +1,10 @@
 """Published figures are the council's own where there are any, of the nearest year, and complete."""
 
-from __future__ import annotations
-
 import pytest
 
 from sources.reference import published_figures as published
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT, get_place
-
-TERMS = ("Autumn-born", "Spring-born", "Summer-born")
 
 
 @pytest.mark.parametrize("council", PILOT)
@@ -37,22 +33,3 @@ def test_a_council_without_figures_is_laid_beside_england() -> None:
         "England"
     }
     assert published.find_number_of_children(get_place("bradford"), Cohort("202425")) is None
-
-
-def test_an_incomplete_breakdown_is_not_used() -> None:
-    sen = ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan")
-    shares = published.find_shares(get_place("hammersmith-and-fulham"), Cohort("202425"), published.SEN, sen)
-    assert {share.area for share in shares.values()} == {"England"}
-
-
-def test_terms_of_birth_are_those_of_todays_definition() -> None:
-    """Until 2021/22 spring was January to April: those figures are not comparable and not held."""
-    shares = published.find_shares(get_place("leeds"), Cohort("202122"), published.TERM_OF_BIRTH, TERMS)
-    assert {share.cohort.code for share in shares.values()} == {"202425"}
-
-
-def test_shares_add_up() -> None:
-    for topic, breakdown in {published.SEX: ("Female", "Male"), published.TERM_OF_BIRTH: TERMS}.items():
-        for council in PILOT:
-            shares = published.find_shares(get_place(council), Cohort("202425"), topic, breakdown)
-            assert sum(share.value for share in shares.values()) == pytest.approx(1)

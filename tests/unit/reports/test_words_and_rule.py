@@ -1,13 +1,11 @@
 """Words of a report, and the rule of when a difference is worth a look."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.intake.quality_report.compare import POINTS, Share, has_changed, is_departure
-from ndl_export.pages.number_format import listed, moment, percent, row_ranges, rows, signed_points
+from ndl_export.pages.number_format import row_ranges
 
 counts = st.integers(1, 10_000).flatmap(lambda of: st.builds(Share, st.integers(0, of), st.just(of)))
 
@@ -19,16 +17,6 @@ def test_row_ranges_name_these_rows_and_no_others(numbers: set[int]) -> None:
         first, _, last = part.partition("-")
         named |= set(range(int(first), int(last or first) + 1))
     assert named == numbers
-
-
-def test_other_words() -> None:
-    shares = {0: "0.0%", 1: "100.0%", 0.00001: "under 0.1%", 0.99999: "over 99.9%", 0.1234: "12.3%", None: "–"}
-    assert {share: percent(share) for share in shares} == shares
-    assert (row_ranges([3, 4, 5, 6, 7, 12]), row_ranges([1, 2, 4, 5])) == ("3-7, 12", "1-2, 4-5")
-    assert (rows(1), rows(1234)) == ("1 row", "1,234 rows")
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert moment("2025-11-20T09:30:00+00:00") == "20 November 2025, 09:30 UTC"
-    assert [signed_points(x) for x in (0.126, -0.126, 0.0001, -0.0001)] == ["+12.6", "−12.6", "0.0", "0.0"]
 
 
 @pytest.mark.parametrize(

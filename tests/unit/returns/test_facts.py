@@ -1,7 +1,5 @@
 """What is disclosed about a row, on small tables: sure and doubtful links, movers, two rows of one child, new rows."""
 
-from __future__ import annotations
-
 import datetime as dt
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The gate lets a fact through where both sides agreed to it, and nowhere else: beside an oracle of its own."""
 
-from __future__ import annotations
-
 import datetime as dt
 from dataclasses import replace
 from itertools import product

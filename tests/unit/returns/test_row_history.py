@@ -1,7 +1,5 @@
 """The history of rows, and which deliveries are unusual, on small tables."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path

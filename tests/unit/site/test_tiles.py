@@ -1,7 +1,5 @@
 """The map of tiles: each council in a place of its own, each figure in its class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pytest

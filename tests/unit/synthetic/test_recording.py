@@ -1,13 +1,11 @@
 """Slips are the slips they claim to be."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
-from sources.synthetic.drawing import assign, round_to_totals
+from sources.synthetic.drawing import assign
 from sources.synthetic.people import NAME_TYPE
-from sources.synthetic.recording import mistype_words, strip_accents, swap_day_month
+from sources.synthetic.recording import mistype_words
 from sources.synthetic.writing import _encode_text
 
 
@@ -25,27 +23,12 @@ def test_a_mistyped_name_is_one_slip_away() -> None:
     assert (typed != words).mean() > 0.9
 
 
-def test_accents() -> None:
-    names = np.array(["Łukasz", "Siân", "Nguyễn", "محمد", "Јован"], dtype=NAME_TYPE)
-    assert list(strip_accents(names)) == ["Lukasz", "Sian", "Nguyen", "محمد", "Јован"]
-
-
-def test_day_and_month() -> None:
-    dates = np.array(["2020-03-10", "2019-12-25", "2019-10-01"], dtype="datetime64[D]")
-    assert [str(date) for date in swap_day_month(dates)] == ["2020-10-03", "2019-12-25", "2019-01-10"]
-
-
 @pytest.mark.parametrize(
     ("encoding", "expected"),
     [("utf-8", "Łukasz Zoë 李"), ("latin-1", "Lukasz Zoë ?"), ("windows-1252", "Lukasz Zoë ?")],
 )
 def test_letters_that_an_encoding_lacks(encoding: str, expected: str) -> None:
     assert _encode_text("Łukasz Zoë 李".encode(), encoding).decode(encoding) == expected
-
-
-def test_whole_numbers_add_up() -> None:
-    counts = round_to_totals(np.array([[0.2, 0.3, 0.5], [1.0, 1.0, 1.0]]), np.array([7, 10]))
-    assert counts.sum(axis=1).tolist() == [7, 10]
 
 
 def test_assign_gives_exact_numbers_and_forced_children_first() -> None:
