@@ -45,8 +45,8 @@ from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, build_approval
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Approval, Request
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
@@ -107,7 +107,7 @@ def render_sheet(home: Home, request: Request) -> str:
         _TEMPLATES,
         "decision.html.j2",
         request=request,
-        request_sha256=compute_sha256(encode_canonical_json(request)),
+        request_sha256=hash_json(request),
         is_publication=is_publication,
         unconfirmed="" if is_publication else explain_unconfirmed_ledger(home, version),
         measured=measured,
@@ -336,7 +336,7 @@ def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
 def hash_expectations(store: CohortStore) -> str | None:
     """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
     found = [asdict(each) for each in iter_expectations(store)]
-    return compute_sha256(encode_canonical_json(found)) if found else None
+    return hash_json(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
     sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
-        lines = [*render(request), "", f"Request {compute_sha256(encode_canonical_json(request))}", ""]
+        lines = [*render(request), "", f"Request {hash_json(request)}", ""]
         # rendered once, so that the page written is the page hashed
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
@@ -360,7 +360,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     else:
         sheet_sha256 = write_sheet(store.home, request)
     file = sheet.with_suffix(".request")
-    files.write(file, build_approval(request, store.cohort, sheet_sha256).message)
+    files.write(file, Approval("", "", request, store.cohort, sheet_sha256).message)
     return ToSign(sheet, sheet_sha256, file)
 
 

@@ -30,7 +30,7 @@ from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
 from privacy.release.approval import MayNotSign, is_demonstration, parse_signature, sign_content
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
@@ -236,7 +236,7 @@ def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
     """
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
-        about = compute_sha256(encode_canonical_json(bound_to))
+        about = hash_json(bound_to)
         held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
         in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
         yield Hold(held, _format_title(quality.council, quality.source), in_bands, in_numbers)

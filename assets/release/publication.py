@@ -28,7 +28,7 @@ from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs, is_demonstration
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.session import build_measurement_path
@@ -107,7 +107,7 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
         "key": fingerprint(get_public_pem(keys.signing_key)),
         "program": compute_program_sha256(_CODE, _LIBRARIES),
     }
-    return compute_sha256(encode_canonical_json(decides))
+    return hash_json(decides)
 
 
 def _iter_files(home: Home) -> Iterator[Path]:

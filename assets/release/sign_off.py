@@ -40,7 +40,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release import approval
 from privacy.release.approval import MayNotSign, Request, SignOffs, WaitsForApproval
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
@@ -403,9 +403,7 @@ def _build_cohort_part(
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": plans,
-        "inputs": {
-            name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
-        },
+        "inputs": {name: hash_json(asdict(extract)) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
         # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
         "charged_besides_nano_rho": {
@@ -423,9 +421,7 @@ def _build_on_request_part(
         return {}
     charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
     return {
-        "requests": {
-            each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
-        },
+        "requests": {each["definition"]["name"]: hash_json(each) for each in fixed.requested},
         "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
         # the inputs of the reused measurement, identified by the ledger entry that paid for it
         "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import Day, Problem, build_fault_validator, read_settings, sort_problems
 from privacy.doors.typed import is_line
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
 VERSION = 1
@@ -228,7 +228,7 @@ class Policy:
         content = asdict(self)
         # A change of the people is signed on its own, and leaves signatures under a release valid.
         del content["sign_off"]
-        return compute_sha256(encode_canonical_json(content))
+        return hash_json(content)
 
     @property
     def split(self) -> dict[str, float]:

@@ -48,7 +48,7 @@ from pathlib import Path
 import numpy as np
 
 from privacy.doors import files
-from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
+from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
 from privacy.release.mechanism import (
     OPENDP,
@@ -365,7 +365,7 @@ def _encode_measurement(stored: StoredMeasurement) -> bytes:
             for attributes, noisy in measurement.noisy.items()
         ],
     }
-    document = encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
+    document = encode_canonical_json({"measurement": body, "sha256": hash_json(body)})
     # Padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
     # disk, does not depend on what was drawn.
     numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
@@ -376,7 +376,7 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
     try:
         document = json.loads(content)
         body = document["measurement"]
-        if document["sha256"] != compute_sha256(encode_canonical_json(body)):
+        if document["sha256"] != hash_json(body):
             raise StoreError(f"{what} was altered: its content does not have the hash it states")
         noisy = {
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])

@@ -32,7 +32,7 @@ import scipy
 import yaml
 
 from privacy.release.approval import Signed
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 from privacy.release.ledger import NANO, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import Measurement, combine_measurements, compute_epsilon
@@ -333,7 +333,7 @@ def _build_approval(signed: Signed) -> Record:
         "name": person.name if person.public else "",
         "signed_at": signed.line.recorded_at,
         "demonstration": signed.is_demonstration,
-        "request_sha256": compute_sha256(encode_canonical_json(signed.request)),
+        "request_sha256": hash_json(signed.request),
         "ledger_line": signed.line.entry_hash,
     }
 
