@@ -36,7 +36,7 @@ from ndl_export.tables.model import COUNCIL, AverageBlock
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
-from privacy.estimation.intervals import Moments, compute_published_ratios
+from privacy.estimation.intervals import Moments, RatioMoments, compute_published_ratios
 from privacy.keys import KeyRing
 from privacy.release import workload as noise
 from privacy.release.plan import Plan
@@ -298,9 +298,13 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
         good = replace(every, where={whole.name: Selector.only(whole, pupil.GLD.categories[0])})
-        rate, deviation = _estimate_rates(published, good, every)
+        found = RatioMoments.of(published, good, every)
+        # by the delta method; NaN if there are no children
+        size = np.where(found.y > 0, found.y, np.nan)
+        rate = found.x / size
+        deviation = np.sqrt(np.maximum(found.compute_variance(rate), 0.0)) / size
         apart = 100 * np.abs(compute_rates(family, rows, Rates(good, every, rate, rate)) - rate)
-        large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)
+        large = (found.y >= SMALLEST_GROUP) & ~np.isnan(apart)
         if not large.any():
             continue
         yield HeldOut(
@@ -310,14 +314,6 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
             float(np.quantile(apart[large], 0.9)),
             float(100 * _MEDIAN_OF_NORMAL * np.median(deviation[large])),
         )
-
-
-def _estimate_rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
-    """Return estimated rates and their standard errors, by the delta method; NaN if there are no children."""
-    size = np.where((found := moments.values(whole)) > 0, found, np.nan)
-    rate = moments.values(part) / size
-    variance = moments.variance(part) - 2 * rate * moments.covariance(part, whole) + rate**2 * moments.variance(whole)
-    return rate, np.sqrt(np.maximum(variance, 0.0)) / size
 
 
 @dataclass(frozen=True, eq=False)

@@ -337,23 +337,13 @@ def _model_percentages(
 
     NaN for other areas, with too few councils, or with a single group of children.
     """
-    part, whole = rate
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
     modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
     if len(councils) < MINIMUM_PLACES:
         return modelled
-    x, y, xx, yy, xy = (
-        values[councils].reshape(len(councils), -1)
-        for values in (
-            moments.values(part),
-            moments.values(whole),
-            moments.variance(part),
-            moments.variance(whole),
-            moments.covariance(part, whole),
-        )
-    )
+    noisy = NoisyRates.of(moments, *rate)
     for groups in _group_levels(block, impossible[0].ravel()):
-        found = model_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
+        found = model_rates(noisy.select(councils, groups))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled

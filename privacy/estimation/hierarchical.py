@@ -9,13 +9,14 @@ as independent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import scipy
 
-from privacy.estimation.intervals import compute_fieller_interval
+from privacy.estimation.intervals import RatioMoments, compute_fieller_interval
 from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4
@@ -60,19 +61,20 @@ BISECTIONS = 24
 TAIL = 0.025
 
 
-@dataclass(frozen=True)
-class NoisyRates:
-    """Numerators x and denominators y with their noise's variances xx, yy and covariance xy; all (places, groups)."""
-
-    x: Array
-    y: Array
-    xx: Array
-    yy: Array
-    xy: Array
+@dataclass(frozen=True, eq=False)
+class NoisyRates(RatioMoments):
+    """Moments of counts with noise; all (places, groups)."""
 
     def noise(self, rate: Array) -> Array:
         """Return the variance of the noise in x - rate y."""
-        return np.maximum(self.xx - 2 * rate * self.xy + rate**2 * self.yy, NEGLIGIBLE)
+        return np.maximum(self.compute_variance(rate), NEGLIGIBLE)
+
+    def select(self, places: Sequence[int], groups: Sequence[int]) -> NoisyRates:
+        """Return the rates of some places and of some groups, by number among all columns after the first."""
+        kept = (
+            each.reshape(len(each), -1)[np.ix_(places, groups)] for each in (self.x, self.y, self.xx, self.yy, self.xy)
+        )
+        return NoisyRates(*kept)
 
     @cached_property
     def size(self) -> Array:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,32 @@ class Remembered:
     @cached_by_identity
     def covariance(self, left: Figures, right: Figures) -> Array:
         return self._moments.covariance(left, right)
+
+
+@dataclass(frozen=True, eq=False)
+class RatioMoments:
+    """Numerators x and denominators y of ratios, with variances xx, yy and covariance xy; all of one shape."""
+
+    x: Array
+    y: Array
+    xx: Array
+    yy: Array
+    xy: Array
+
+    @classmethod
+    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, *more: float) -> Self:
+        return cls(
+            moments.values(numerator),
+            moments.values(denominator),
+            moments.variance(numerator),
+            moments.variance(denominator),
+            moments.covariance(numerator, denominator),
+            *more,
+        )
+
+    def compute_variance(self, ratio: Array) -> Array:
+        """Return the variance of x - ratio * y."""
+        return self.xx - 2 * ratio * self.xy + ratio**2 * self.yy
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +153,7 @@ def compute_rate_differences(
     the two rates by linearisation, within [-100, 100] (`docs/privacy-derivation.md`). The flag depends on half the
     width of the interval in points; a difference is withheld if either rate is.
     """
-    one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
+    one, two = _Pair.of(moments, *first, 1.0), _Pair.of(moments, *second, 1.0)
     cross = [[moments.covariance(f, g) for g in second] for f in first]
     correlation = _compute_correlation(one, two, cross)
     rate1, rate2 = np.clip(one.ratio, one.low, one.high), np.clip(two.ratio, two.low, two.high)
@@ -206,26 +232,10 @@ def compute_difference_half_widths(
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Numerator x and denominator y, variances xx, yy and covariance xy, of ratios known to lie in [0, largest]."""
+class _Pair(RatioMoments):
+    """Moments of ratios known to be in [0, largest]."""
 
-    x: Array
-    y: Array
-    xx: Array
-    yy: Array
-    xy: Array
     largest: float
-
-    @classmethod
-    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, largest: float) -> _Pair:
-        return cls(
-            moments.values(numerator),
-            moments.values(denominator),
-            moments.variance(numerator),
-            moments.variance(denominator),
-            moments.covariance(numerator, denominator),
-            largest,
-        )
 
     @cached_property
     def ratio(self) -> Array:
@@ -250,8 +260,8 @@ class _Pair:
 
     @property
     def linearised_variance(self) -> Array:
-        """Variance of x - ratio * y, which is y times the linearised ratio."""
-        return np.maximum(self.xx - 2 * self.ratio * self.xy + self.ratio**2 * self.yy, 0.0)
+        """Variance of y times the linearised ratio."""
+        return np.maximum(self.compute_variance(self.ratio), 0.0)
 
 
 def _flag_ratios(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:

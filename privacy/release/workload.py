@@ -307,6 +307,10 @@ class Selector:
         """Join the rows of both, in order."""
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
 
+    def reweigh(self, weights: Array) -> Selector:
+        """Return the selector with other weights, (rows, categories), under the same labels."""
+        return Selector(self.attribute, self.labels, tuple(map(tuple, weights.tolist())))
+
     @cached_property
     def matrix(self) -> Array:
         """The rows as a (rows x categories) array."""
@@ -351,6 +355,18 @@ class Cube:
                 raise WorkloadError(f"cube: {name!r} is both an axis and a restriction")
             if len(selector.rows) != 1:
                 raise WorkloadError(f"cube: the restriction on {name!r} must be a single row")
+
+    @cached_property
+    def named(self) -> Mapping[str, Selector]:
+        """Selectors by attribute: of every axis, and of every restriction."""
+        return {**self.selectors, **self.where}
+
+    def replace(self, selector: Selector) -> Cube:
+        """Return the cube with another selector on one of its attributes, with the same number of rows."""
+        name = selector.attribute.name
+        if name in self.selectors:
+            return Cube({**self.selectors, name: selector}, self.where)
+        return Cube(self.selectors, {**self.where, name: selector})
 
     @property
     def shape(self) -> tuple[int, ...]:
