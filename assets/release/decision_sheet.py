@@ -50,7 +50,7 @@ from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
-from privacy.release.statement import explain_refunds, list_exclusions
+from privacy.release.statement import read_sentences
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -135,8 +135,8 @@ def render_sheet(home: Home, request: Request) -> str:
         if is_publication
         else [line for cohort in measured for line in _iter_expected_rows(home.cohort(cohort))],
         taking_part=[_format_councils(home.cohort(cohort)) for cohort in measured],
-        outside=list_exclusions(),
-        charges=explain_refunds(),
+        outside=read_sentences()["outside_the_guarantee"],
+        charges=read_sentences()["charges"],
     )
 
 

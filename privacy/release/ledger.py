@@ -354,7 +354,7 @@ class Ledger:
             entries = _check_chain(logs.entries.read())
             if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
-            known = collect_charges(entries).get((begun.cohort, begun.release, begun.family))
+            known = collect_charges(entries).get(begun.key)
             if known is None or known.entry != begun or known.end is not None:
                 raise ReleaseConflict(
                     f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
@@ -440,8 +440,7 @@ def collect_charges(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Rese
     """
     found: dict[tuple[str, str, str], Reservation] = {}
     for entry in entries:
-        key = (entry.cohort, entry.release, entry.family)
-        before = found.get(key)
+        key, before = entry.key, found.get(entry.key)
         if entry.kind == EntryKind.APPROVE:
             continue
         if (before is not None) if entry.kind == EntryKind.RESERVE else (before is None or before.end is not None):

@@ -83,6 +83,11 @@ class Entry(Chained):
     previous_hash: str = ""
     entry_hash: str = ""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it charges: cohort, release and family."""
+        return self.cohort, self.release, self.family
+
 
 @dataclass(frozen=True)
 class SignOffLine(Chained):

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,7 @@ import numpy as np
 from privacy.doors import files
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
+from privacy.release.ledger_storage import Entry
 from privacy.release.mechanism import (
     OPENDP,
     Counts,
@@ -118,27 +119,23 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
-    for begun in _list_open_charges(ledger):
+    for each in ledger.charges():
         # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
-        if sha256 := hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
-            ledger.commit(begun, sha256)
+        if each.end is None and (sha256 := _hash_measurement(store_dir, each.entry)):
+            ledger.commit(each, sha256)
     # Before anything is given back: another ledger or an old copy must not hand out spent budget.
     ledger.check_known([*read_charges(store_dir, cohort), *published()])
-    for begun in _list_open_charges(ledger):
-        ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
+    for each in ledger.charges():
+        if each.end is None:
+            ledger.void(each, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
     committed = ledger.charges()
     for each in committed:
-        promote_drawn(store_dir, *_get_key(each), each.entry.entry_hash)
-    remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
-
-
-def _list_open_charges(ledger: Ledger) -> list[Reservation]:
-    return [each for each in ledger.charges() if each.end is None]
-
-
-def _get_key(reservation: Reservation) -> tuple[str, str, str]:
-    charged = reservation.entry
-    return charged.cohort, charged.release, charged.family
+        promote_drawn(store_dir, *each.entry.key, each.entry.entry_hash)
+    names = {_build_drawn_path(store_dir, each.entry.entry_hash).name for each in committed}
+    # Deleted unread, complete or not: this also finds unfinished files, whose names begin with a dot.
+    for path in (store_dir / "drawn").glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -155,10 +152,6 @@ class _Wanted:
     @property
     def key(self) -> tuple[str, str, str]:
         return self.cohort, self.release, self.plan.family.name
-
-    @property
-    def path(self) -> Path:
-        return build_measurement_path(self.store_dir, *self.key)
 
 
 def _find_committed(wanted: _Wanted) -> Reservation | None:
@@ -192,10 +185,9 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
         # With nothing left there is no smaller plan whose epsilon could be named.
         if not refused.left:
             raise
-        would_fit, requested = (
-            compute_epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested)
-        )
-        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {wanted.plan.delta:g}"
+        delta = wanted.plan.delta
+        would_fit, requested = (compute_epsilon(amount, delta) for amount in (refused.left, refused.requested))
+        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {delta:g}"
         raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
 
@@ -216,15 +208,11 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
 
 def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None:
     charged = reservation.entry
-    changed = [
-        what
-        for what, same in (
-            ("plan", charged.plan_sha256 == plan.sha256),
-            ("child table", hmac.compare_digest(charged.input_mac, input_mac)),
-        )
-        if not same
-    ]
-    if changed:
+    same = {
+        "plan": charged.plan_sha256 == plan.sha256,
+        "child table": hmac.compare_digest(charged.input_mac, input_mac),
+    }
+    if changed := [what for what, is_same in same.items() if not is_same]:
         raise ReleaseConflict(
             f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
             f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
@@ -235,6 +223,9 @@ def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None
 
 _LONGEST = len(str(-(2**63)))
 _RESTORE = ": restore it from a backup, for it is never drawn again"
+_BELONGS_TO = ("cohort", "release", "family", "input_mac", "ledger_entry")
+_MADE_BY = ("plan_sha256", "noise_source", "opendp_version", "rho")
+"""Fields of `StoredMeasurement` and of `Measurement` that a file states."""
 
 
 class StoreError(Exception):
@@ -276,15 +267,6 @@ def promote_drawn(restricted: Path, cohort: str, release: str, family: str, ledg
         files.promote(waiting, place)
 
 
-def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
-    """Delete, unread, everything drawn for charges other than these (hashes of RESERVE entries), complete or not."""
-    names = {f"{ledger_entry}.json" for ledger_entry in committed}
-    # This also finds unfinished files, whose names begin with a dot.
-    for path in (restricted / "drawn").glob("*"):
-        if path.name not in names:
-            path.unlink(missing_ok=True)
-
-
 def read_measurement(
     restricted: Path,
     cohort: str,
@@ -324,23 +306,19 @@ def read_measurement(
 
 def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
     """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
-    kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
-    found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
-    return [
-        StatedCharge(
-            f"the stored measurement {path}",
-            *(stored.cohort, stored.release, stored.family),
-            *(stored.measurement.plan_sha256, stored.ledger_entry),
-        )
-        for path, stored in zip(kept, found, strict=True)
-    ]
+    found = []
+    for path in sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json")):
+        stored = _parse_measurement(path.read_bytes(), f"the measurement {path}")
+        own = stored.cohort, stored.release, stored.family, stored.measurement.plan_sha256, stored.ledger_entry
+        found.append(StatedCharge(f"the stored measurement {path}", *own))
+    return found
 
 
-def hash_measurement(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
+def _hash_measurement(restricted: Path, charged: Entry) -> str | None:
     """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
-    path = build_measurement_path(restricted, cohort, release, family)
+    path = build_measurement_path(restricted, *charged.key)
     content = path.read_bytes() if path.exists() else b""
-    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == ledger_entry
+    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == charged.entry_hash
     return compute_sha256(content) if paid else None
 
 
@@ -350,21 +328,12 @@ def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
 
 def _encode_measurement(stored: StoredMeasurement) -> bytes:
     measurement = stored.measurement
-    body = {
-        "cohort": stored.cohort,
-        "release": stored.release,
-        "family": stored.family,
-        "input_mac": stored.input_mac,
-        "ledger_entry": stored.ledger_entry,
-        "plan_sha256": measurement.plan_sha256,
-        "noise_source": measurement.noise_source,
-        "opendp_version": measurement.opendp_version,
-        "rho": measurement.rho,
-        "marginals": [
-            {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
-            for attributes, noisy in measurement.noisy.items()
-        ],
-    }
+    marginals = [
+        {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
+        for attributes, noisy in measurement.noisy.items()
+    ]
+    body = {name: getattr(stored, name) for name in _BELONGS_TO} | {"marginals": marginals}
+    body |= {name: getattr(measurement, name) for name in _MADE_BY}
     document = encode_canonical_json({"measurement": body, "sha256": hash_json(body)})
     # Padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
     # disk, does not depend on what was drawn.
@@ -382,8 +351,7 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
             for marginal in body["marginals"]
         }
-        measurement = Measurement(body["plan_sha256"], body["noise_source"], body["opendp_version"], body["rho"], noisy)
-        belongs_to = {name: body[name] for name in ("cohort", "release", "family", "input_mac", "ledger_entry")}
-        return StoredMeasurement(**belongs_to, measurement=measurement)
+        measurement = Measurement(*(body[name] for name in _MADE_BY), noisy)
+        return StoredMeasurement(*(body[name] for name in _BELONGS_TO), measurement)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error

@@ -33,7 +33,7 @@ import yaml
 
 from privacy.release.approval import Signed
 from privacy.release.canonical import hash_json
-from privacy.release.ledger import NANO, collect_charges
+from privacy.release.ledger import NANO, Reservation, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import Measurement, combine_measurements, compute_epsilon
 from privacy.release.plan import METHOD, Plan
@@ -54,7 +54,7 @@ _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 def compute_inference(rho: float) -> dict[str, Any]:
     """Return, JSON-ready, how often in 100 (rounded) an attacker answers each question correctly at a cost of `rho`."""
     return {
-        "false_alarms_in_100": count_in_100(FALSE_ALARMS),
+        "false_alarms_in_100": round(100 * FALSE_ALARMS),
         "questions": [
             {
                 "question": question,
@@ -62,16 +62,11 @@ def compute_inference(rho: float) -> dict[str, Any]:
                 "rho_factor": factor,
                 "rho": round(factor * rho, 9),
                 "guessed_in_100": count_guessed_in_100(factor * rho),
-                "found_in_100": count_in_100(compute_most_found(factor * rho)),
+                "found_in_100": round(100 * compute_most_found(factor * rho)),
             }
             for question, factor, change in QUESTIONS
         ],
     }
-
-
-def count_in_100(share: float) -> int:
-    """Return a share as whole cases in 100."""
-    return round(100 * share)
 
 
 def count_guessed_in_100(rho: float) -> int:
@@ -179,24 +174,23 @@ def build_privacy_record(
     measurement has another plan.
     """
     ledger = list(entries)
-    charges = {
-        (own.cohort, release, plan.family.name): _charge(plan, ledger, own.cohort, release)
-        for own in measured
-        for release, plan, *_ in _iter_measurements(own)
-    }
+    charges = collect_charges(ledger)
+    drawn = {own: list(_iter_drawn(own, charges)) for own in measured}
+    # Any earlier charge that had not ended was given back before the last of these was made: `session.settle`.
+    ledger = ledger[: max(each.charged.seq for of_cohort in drawn.values() for each in of_cohort)]
     cohorts = [
-        _build_cohort(own, charges, ledger, policy, release)
+        _build_cohort(own, [each.charged for each in drawn[own]], ledger, policy, release)
         | {
             "approvals": [
                 _build_approval(signed)
-                for each in dict.fromkeys(release for release, *_ in _iter_measurements(own))
+                for each in dict.fromkeys(each.charged.release for each in drawn[own])
                 for signed in approvals.get(each, ())
             ]
         }
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    sentences = _read_sentences()
+    sentences = read_sentences()
     counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
     signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
     return sentences | {
@@ -207,12 +201,7 @@ def build_privacy_record(
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
         "inference": compute_inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
-        "families": [
-            _build_family(own.cohort, plan, charges[own.cohort, release, plan.family.name], measurement, policy)
-            | ({"measured_in": release, "tables": list(on_request.tables)} if on_request else {})
-            for own in measured
-            for release, plan, measurement, on_request in _iter_measurements(own)
-        ],
+        "families": [_build_family(each, policy) for of_cohort in drawn.values() for each in of_cohort],
         "reliability": asdict(policy.reliability),
     }
 
@@ -234,18 +223,8 @@ def _fill_template(text: str, record: Record, **more: Any) -> str:
     return environment.from_string(text).render(record, several=several, privacy_units=units, **more)
 
 
-def list_exclusions() -> list[str]:
-    """Return what is outside the guarantee of every release, one sentence each."""
-    return list(_read_sentences()["outside_the_guarantee"])
-
-
-def explain_refunds() -> str:
-    """Return the text on when a charge is recorded, and when it is given back."""
-    return str(_read_sentences()["charges"])
-
-
 @cache
-def _read_sentences() -> Record:
+def read_sentences() -> Record:
     """Read the sentences that are true of every release, with measured figures filled in."""
     text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
@@ -258,30 +237,38 @@ def _read_yaml(file: str) -> Record:
     return read
 
 
-def _iter_measurements(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
-    """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
-    for family, plan in own.plans.items():
-        yield own.release, plan, own.measurements[family], None
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A measurement, its plan and its charge, and facts about the request if it was made on request."""
+
+    plan: Plan
+    measurement: Measurement
+    charged: Entry
+    on_request: Record
+
+
+def _iter_drawn(own: MeasuredCohort, charges: Mapping[tuple[str, str, str], Reservation]) -> Iterator[_Drawn]:
+    found = [(own.release, plan, own.measurements[family], dict[str, Any]()) for family, plan in own.plans.items()]
     for each in own.on_request:
-        yield each.release, each.plan, each.measurement, each
+        about = {"measured_in": each.release, "tables": list(each.tables)}
+        found.append((each.release, each.plan, each.measurement, about))
+    for release, plan, measurement, about in found:
+        family = plan.family.name
+        charge = charges.get((own.cohort, release, family))
+        if charge is None or not charge.is_committed or charge.entry.plan_sha256 != plan.sha256:
+            raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
+        if measurement.plan_sha256 != plan.sha256:
+            raise ValueError(f"the measurement of {family} was made under another plan")
+        yield _Drawn(plan, measurement, charge.entry, about)
 
 
 def _build_cohort(
-    own: MeasuredCohort,
-    charges: Mapping[tuple[str, str, str], Entry],
-    ledger: list[Entry],
-    policy: Policy,
-    release: str,
+    own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
-    """Return the parameters and accounts of one cohort, up to the last charge of what is published.
-
-    Any earlier charge that had not ended was given back before that one was made: `session.settle`.
-    """
-    last = max(entry.seq for entry in charges.values())
-    charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _iter_measurements(own)]
+    """Return the parameters and accounts of one cohort, up to the last charge of what is published."""
     units = sorted({entry.unit for entry in charged})
     accounts = [
-        _build_account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
+        _build_account(unit, own, [entry for entry in charged if entry.unit == unit], ledger, policy, release)
         for unit in units
     ]
     return {
@@ -338,19 +325,10 @@ def _build_approval(signed: Signed) -> Record:
     }
 
 
-def _charge(plan: Plan, ledger: list[Entry], cohort: str, release: str) -> Entry:
-    family = plan.family.name
-    found = collect_charges(ledger).get((cohort, release, family))
-    if found is None or not found.is_committed or found.entry.plan_sha256 != plan.sha256:
-        raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
-    return found.entry
-
-
-def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
-    if measurement.plan_sha256 != plan.sha256:
-        raise ValueError(f"the measurement of {plan.family.name} was made under another plan")
+def _build_family(drawn: _Drawn, policy: Policy) -> Record:
+    plan, measurement, charged = drawn.plan, drawn.measurement, drawn.charged
     return {
-        "cohort": cohort,
+        "cohort": charged.cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
         "charged_to": charged.unit,
@@ -367,6 +345,7 @@ def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurem
         "method": METHOD,
         "plan_sha256": plan.sha256,
         "ledger_entry": charged.entry_hash,
+        **drawn.on_request,
     }
 
 
