@@ -398,10 +398,7 @@ def synthetic_children(
 
 
 def _get_version(context: dg.AssetExecutionContext) -> str:
-    """Return the one version that the run names, for whichever step asks.
-
-    Raises `VersionUnclear`, before any charge.
-    """
+    """Return the one version that the run names, whichever step asks. Raises `VersionUnclear`, before any charge."""
     ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
     configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
     named = {version for version in configured if version}
@@ -414,10 +411,7 @@ def _get_version(context: dg.AssetExecutionContext) -> str:
 
 
 def _list_councils(installation: Installation, cohort: str) -> list[str]:
-    """Return the councils that take part: from the landing folders or, if not mounted, as of the cohort's linkage.
-
-    Raises `NotLinked` if neither is available.
-    """
+    """Return the councils that take part, by the landing folders or, if not mounted, by the cohort's linkage."""
     if installation.landing.is_dir():
         return list_councils(installation.landing)
     return list(read_record(installation.home_folder.cohort(cohort)).taking_part)

@@ -25,14 +25,7 @@ from assets.linkage.inputs import PROFILE, read_record
 from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
-from assets.release.record import (
-    CohortRecord,
-    ReleaseRecord,
-    list_requested_tables,
-    load_cohort_policy,
-    read_fixed_record,
-    read_request_plan,
-)
+from assets.release.record import CohortRecord, ReleaseRecord, read_fixed_record, read_request_plan
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.register import read_known
@@ -66,10 +59,7 @@ _COUNCILS_NAMED = 12
 
 @dataclass(frozen=True)
 class Usable:
-    """How many of the rates that a table defines are published, and how many of those are usable.
-
-    Each is (least, most) over all plausible shares; once known, both are the same.
-    """
+    """How many rates a table defines, and (least, most) how many of them are published, and how many usable."""
 
     title: str
     rates: int
@@ -97,7 +87,7 @@ def write_sheet(home: Home, request: Request) -> str:
 def render_sheet(home: Home, request: Request) -> str:
     """Return the page as HTML. Raises `NotLinked` and `NotBegun`."""
     version, record = request["release"], read_fixed_record(home, request["release"])
-    measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
+    measured = record.measured
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
     set_aside = [line for cohort in measured for line in _iter_set_aside(home.cohort(cohort))]
@@ -113,15 +103,11 @@ def render_sheet(home: Home, request: Request) -> str:
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        requested=[table for table in list_requested_tables(record) if table.release == version],
-        usable=(
-            usable := list(
-                _iter_published(bundle) if is_publication else _iter_expected(home, version, record, measured)
-            )
-        ),
+        requested=record.answers,
+        usable=(usable := list(_iter_published(bundle) if is_publication else _iter_expected(home, record))),
         words=describe_tables(usable),
         percent_of=format_percent,
-        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), version, record)],
+        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), record)],
         policy=load_policy(),
         missing=format_missing(
             {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
@@ -140,10 +126,10 @@ def render_sheet(home: Home, request: Request) -> str:
     )
 
 
-def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
+def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
-    for cohort in measured[:1]:
+    for cohort in record.measured[:1]:
         store = home.cohort(cohort)
         # Profiles of councils for which the operator expects another number than the published one
         profiles = (each for each in iter_expectations(store) if each.source == PROFILE)
@@ -157,11 +143,9 @@ def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Se
             published, usable = tuple(line["published"]), tuple(line["usable"])
             title = TABLES[line["table"]].title
             yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
-
     for cohort, entry in record.items():
-        for each in list_requested_tables({cohort: entry}):
-            if each.release == version:
-                yield _estimate_requested(home.cohort(cohort), entry, each)
+        for each in ReleaseRecord(record.version, {cohort: entry}).answers:
+            yield _estimate_requested(home.cohort(cohort), entry, each)
 
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
@@ -219,12 +203,12 @@ def describe_tables(tables: Sequence[Usable]) -> str:
     )
 
 
-def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
-    policy, ledger = load_cohort_policy(record, store.cohort), Ledger(store.home.ledger)
-    whole = record[store.cohort].measured_in == version
+    policy, ledger, version = record.load_policy(store.cohort), Ledger(store.home.ledger), record.version
+    whole = store.cohort in record.measured
+    further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
     for unit, account in policy.accounts.items():
-        further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
         split = account.split if whole else {}
         split = {**split, **{plan.family.name: plan.rho for plan in further if plan.family.unit == unit}}
         if not split:
@@ -321,10 +305,7 @@ class Expectation:
 
 
 def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
-    """Yield the expectations that differ from published numbers and by which current extracts were judged.
-
-    Raises `NotLinked`.
-    """
+    """Yield expectations other than published numbers by which current extracts were judged. Raises `NotLinked`."""
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
             quality = deliveries.read(store.extract(source, council).quality)

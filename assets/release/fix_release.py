@@ -25,7 +25,6 @@ from assets.release.record import (
     NotBegun,
     ReleaseRecord,
     add_review,
-    list_requested_tables,
     read_record,
     write_record,
 )
@@ -120,7 +119,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
             )
-    record = {each: CohortRecord(version) for each in cohorts}
+    record = ReleaseRecord(version, {each: CohortRecord(version) for each in cohorts})
     for each in cohorts:
         begun = before.get(each, record[each])
         spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
@@ -144,21 +143,21 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         store.home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged}
     )
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _reuse_records(store.home, ledger, version, others, before, options.requests)
-    record = {each: record[each] for each in series}
+    record |= _reuse_records(store.home, ledger, others, before, options.requests)
+    record = ReleaseRecord(version, {each: record[each] for each in series})
     if record != before:
         write_record(store.home, version, record)
     return cohorts
 
 
 def _reuse_records(
-    home: Home, ledger: Ledger, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
-) -> ReleaseRecord:
+    home: Home, ledger: Ledger, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+) -> Mapping[str, CohortRecord]:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
-    begun = {
-        each: before[each] for each, origin in origins.items() if each in before and before[each].measured_in == origin
-    }
-    named = {table.name for table in list_requested_tables(begun) if table.release == version}
+    version = before.version
+    kept = {each for each, origin in origins.items() if each in before and before[each].measured_in == origin}
+    begun = ReleaseRecord(version, {each: before[each] for each in origins if each in kept})
+    named = {table.name for table in begun.answers}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
     # until something is charged or published, the same version may be begun anew for other requests
@@ -187,18 +186,14 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
-    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
-
-    Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
-    or `PolicyError` for an invalid version, cohort or share.
-    """
+    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
     ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
     charged = ledger.list_charged_cohorts(version)
     fixed = read_record(store.home, version)
-    answers = [table.name for table in list_requested_tables(fixed) if table.release == version]
+    answers = [table.name for table in fixed.answers]
     if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
@@ -228,10 +223,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
 
 
 def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
-    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
-
-    A new release's version must be above all that were charged or made here.
-    """
+    """Raise an error for an invalid cohort or share, or a version that is not new and not above all used here."""
     parsed = Version.parse(version)
     for each in (store.cohort, *options.others):
         Cohort(each)
@@ -253,10 +245,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
 
 
 def _load_scaled_policy(share: float) -> Policy:
-    """Return the policy with a share of its split.
-
-    Raises `PolicyError` for an invalid share or one too small to spend.
-    """
+    """Return the policy with a share of its split. Raises `PolicyError` for an invalid share or one too small."""
     policy = load_policy().scaled(share)
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
@@ -313,10 +302,7 @@ def _find_share(store: CohortStore, version: str, requested: float | None, befor
 
 
 def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
-    """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
-
-    `new` are the shares of the cohorts that would be charged.
-    """
+    """Raise `ReleaseConflict` if this version exists, or `NotAccurateEnough`; `new` are the shares to be charged."""
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
@@ -372,10 +358,7 @@ class RemainingBudget:
 
 
 def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
-    """Return the room for a new release at this share of the split. Spends and approves nothing.
-
-    Raises `PolicyError` for an invalid share, and `LedgerError`.
-    """
+    """Return the room for a new release at this share of the split. Spends and approves nothing."""
     releases: list[str] = []
     if not has_no_ledger(store.home):
         ledger = Ledger(store.home.ledger)

@@ -105,13 +105,9 @@ class State:
 
 
 def read_release_state(home: Home, version: str) -> State:
-    """Return the holds of every cohort that the release measures itself and has not charged yet.
-
-    Raises `NotBegun` and `NotLinked`.
-    """
+    """Return the holds of the cohorts that the release measures and has not charged. Raises `NotBegun`, `NotLinked`."""
     charged = Ledger(home.ledger).list_charged_cohorts(version)
-    measured = [each for each, fixed in read_fixed_record(home, version).items() if fixed.measured_in == version]
-    return read_state(home, [each for each in measured if each not in charged])
+    return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
 
 
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
@@ -136,10 +132,7 @@ def get_hold(store: CohortStore, name: str) -> Hold:
 def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the given names and those of every open hold with one of these causes, for these councils or all.
-
-    Raises `NoSuchHold` for a cause or a council without an open hold.
-    """
+    """Return the names and those of open holds with these causes, for these councils or all. Raises `NoSuchHold`."""
     waiting = read_state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
@@ -152,10 +145,7 @@ def select_hold_names(
 
 
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
-    """Accept holds as a run's configuration says, with a signature from `readiness accept --for-dagster`.
-
-    A demonstration signs with its own key. Raises `NoSuchHold` and `MayNotSign`.
-    """
+    """Accept holds as a run's configuration says, with the signature that it gives or a demonstration's own."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
     held = [get_hold(store, name).held for name in names]
     unsigned = acceptance.build_acceptance(ledger, held, reason, list_sha256(store))
@@ -171,10 +161,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
 
 
 def list_sha256(store: CohortStore) -> str:
-    """Write the page that a person reads before accepting, and return its SHA-256, which an acceptance names.
-
-    It has every hold of a cohort, accepted or not, with the sender's own numbers. Raises `NotLinked`.
-    """
+    """Write the page of a cohort's holds, with the sender's own numbers, and return its SHA-256."""
     lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in iter_holds(store))
     page = f"What a release of {store.cohort} is held for\n\n{''.join(lines)}".encode()
     files.write(store.list_of_holds, page)
@@ -182,10 +169,7 @@ def list_sha256(store: CohortStore) -> str:
 
 
 def iter_holds(store: CohortStore) -> Iterator[Hold]:
-    """Yield every hold on a release of the cohort, accepted or not: one for each problem, however many rules see it.
-
-    Whatever cannot be judged is held. Raises `NotLinked` and `LogBroken`.
-    """
+    """Yield the holds on a cohort, accepted or not: one per problem, and one for whatever cannot be judged."""
     delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
@@ -269,10 +253,7 @@ def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -
 
 
 def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
-    """Return a council's number of children.
-
-    It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
-    """
+    """Return a council's rows of the Profile or school census, if not held for their number, or the expected number."""
     known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
     # a Profile with too few rows would make the council's other sources look too many
     sound = (each.rows_kept for key, each in known if not rows_of[key])
@@ -312,10 +293,7 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
 
 
 def _find_shared_fraction(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
-    """Return the share of the children of an earlier delivery that are in an extract.
-
-    1 if it is the first delivery; None if it cannot be computed.
-    """
+    """Return the share of an earlier delivery's children in an extract: 1 for the first, None if unknown."""
     # children are compared by tokens, which only linked sources have
     if quality.source not in SERVICES or not is_replacement(home, quality.key, quality.file_mac):
         return 1.0
@@ -441,10 +419,7 @@ class _Delivered:
         return f"a newer delivery was stopped on {day}, and is not in", about
 
     def _iter_missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield sources that were due or once taken in but are not in now, by `council/source`.
-
-        A missing EYFS Profile, unless allowed, refuses a release before this.
-        """
+        """Yield sources that were due or once taken in but are not in now, by `council/source`."""
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
             due = contract.due_on(Cohort(self.cohort))

@@ -23,9 +23,6 @@ from assets.release.publication import announce, find_release_day, get_publisher
 from assets.release.record import (
     ReleaseRecord,
     find_plan,
-    list_releases,
-    list_requested_tables,
-    load_cohort_policy,
     read_fixed_record,
     read_published_plans,
     read_record,
@@ -82,7 +79,7 @@ def measure_release(
             for each, entry in record.items()
             if family in entry.list_measured_families(version)
         }
-        for each in [each for each, entry in record.items() if entry.measured_in == version]:
+        for each in record.measured:
             # later deliveries are compared with what people signed for: a wrong file sent twice would otherwise be
             # compared with itself, and a series of small steps would never leave the bounds
             set_baseline(store.home.cohort(each))
@@ -166,9 +163,8 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
     fixed = read_fixed_record(store.home, version)
-    policy = load_cohort_policy(fixed, store.cohort)
-    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
-    requested = list_requested_tables(fixed)
+    policy = fixed.load_policy(store.cohort)
+    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, councils) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
@@ -178,9 +174,9 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         )
         for own in measured
     }
-    tables = tabulate(measured, everyone, policy.reliability, missing, requested)
+    tables = tabulate(measured, everyone, policy.reliability, missing, fixed.requested)
     signed = SignOffs(ledger)
-    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in list_releases(fixed, version)}
+    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     day = find_release_day(store.home, version, dt.date.today())
     published_by = get_publisher(store.home, keys, version)
@@ -212,7 +208,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         doi=published_by.doi,
         noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
-            requested,
+            fixed.requested,
             {
                 Further(own.cohort, each.plan.family.name, each.release): NoisyCounts(
                     each.plan.to_json(), each.measurement.noisy
@@ -233,13 +229,13 @@ def _add_absent(missing: Missing, councils: Collection[str], took_part: Collecti
 
 
 def _measure_cohort(
-    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, version: str, councils: Sequence[str]
+    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, councils: Sequence[str]
 ) -> MeasuredCohort:
-    """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
+    """Return a cohort of a release, as measured for it or an earlier one, and for requested tables."""
     entry = fixed[store.cohort]
     origin = entry.measured_in
-    if origin == version:
-        plans = {family: find_plan(store, version, councils, family) for family in FAMILIES}
+    if origin == fixed.version:
+        plans = {family: find_plan(store, origin, councils, family) for family in FAMILIES}
     else:
         plans = read_published_plans(store, origin)
 
@@ -253,6 +249,6 @@ def _measure_cohort(
             # other requested tables followed from earlier counts
             tuple(each["definition"]["name"] for each in plan.detail["requests"]),
         )
-        for (release, _), plan in read_request_plans(store, entry).items()
+        for release, plan in read_request_plans(store, entry)
     )
     return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)

@@ -118,10 +118,7 @@ def _group_by_region(councils: Sequence[str], share: float) -> noise.Nesting:
 
 
 def _list_levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
-    """Return the marginal at each level of place at which it is measured.
-
-    With a nesting, one of all councils together is measured by region.
-    """
+    """Return a marginal at each level of place; with a nesting, one of all councils together is by region."""
     if nesting is None:
         return [marginal]
     # England is the sum of its regions, so nothing is measured for all of it at once
@@ -151,10 +148,7 @@ class BlockFigures:
 def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
-    """Return the cubes of a block for the areas that have figures; None if no area has.
-
-    Councils in `not_sent` have not sent what is counted.
-    """
+    """Return the cubes of a block for areas with figures, None without any; `not_sent` councils sent nothing."""
     places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _find_reach(block, family))
     if places is None:
         return None
@@ -252,10 +246,7 @@ def _select_places(
 
 
 def _list_marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
-    """Return the attribute sets a block reads, with kinds of weight.
-
-    They are at full detail, and without each axis that has a total.
-    """
+    """Return the attribute sets that a block reads, in full detail and at totals, with kinds of weight."""
     fixed = {COUNCIL} if by_council else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis) and not _is_total(axis)]
@@ -311,10 +302,7 @@ _DECIMALS = 6
 
 
 def compute_noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
-    """Return the noise covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
-
-    A council that is `missing` what the table counts is not measured, as in the tables themselves.
-    """
+    """Return every cohort's noise covariances as in `ndl_export.facts.noisy_counts`, without `missing` councils."""
     rows: list[tuple[str | float, ...]] = []
     for own in measured:
         whole, absent = own.plans[_FAMILY], list_missing_councils(missing.get(own.cohort, {}), _FAMILY)

@@ -289,10 +289,7 @@ def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 
 @lru_cache(maxsize=4096)
 def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
-    """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
-
-    Shares are drawn alike in all councils. Several shares add up to 1.
-    """
+    """Return shares, the middle of each range and then anywhere in them, alike in all councils: (scenarios, ranges)."""
     # fractional parts of multiples of square roots of primes fill the ranges evenly, alike on every platform; the
     # checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
@@ -325,10 +322,7 @@ def format_percent(least_and_most: Sequence[int], of: int) -> str:
 def compute_expected_accuracy(
     councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """Return the plan and expected accuracy of every table for these councils at a share of the split, JSON-ready.
-
-    `children` are expected numbers that replace a council's published number.
-    """
+    """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers."""
     policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     widths = {family: compute_expected_widths(plan, councils, sizes) for family, plan in plans.items()}
@@ -372,10 +366,7 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 
 def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many of the defined rates will be published, and how many of those will be usable.
-
-    A rate is published if its interval is narrow enough; rates marked `everywhere` may be wider.
-    """
+    """Return how many of the defined rates will be published (wider if `everywhere`), and how many of those usable."""
     judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
     limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
@@ -392,11 +383,7 @@ def _get_limit(widths: Widths, limits: Reliability) -> float:
 
 
 def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str, Any]:
-    """Return a family's expected accuracy against the policy's minimum.
-
-    `share_accurate` is the share of rates expected to be accurate, at the most favourable plausible shares. People
-    decide what the whole range is worth.
-    """
+    """Return a family's share of accurate rates, at the most favourable plausible shares, against the minimum."""
     wanted = policy.minimum_accuracy[family]
     judged = [each.judged for each in widths if each.is_rate]
     rates = sum(int((~np.isnan(each[0])).sum()) for each in judged)
@@ -407,10 +394,7 @@ def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy)
 
 
 def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
-    """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils.
-
-    Uses shares in the middle of the plausible range. `denominator` is the rate's denominator in the median council.
-    """
+    """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils."""
     for each in (each for each in widths if each.is_rate and each.block.everywhere):
         at_councils = [index for index, area in enumerate(each.areas) if area.level == LOCAL_AUTHORITY]
         for row, label in enumerate(each.labels):

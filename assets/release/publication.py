@@ -16,7 +16,7 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import hash_file
 from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, is_current
-from assets.release.record import list_releases, list_requested_tables, read_record
+from assets.release.record import read_record
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.release_facts import Publisher, Version, load_publisher
@@ -43,26 +43,19 @@ _MADE_BY_ITSELF = ".duckdb"
 def is_release_current(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
-    """Return whether the release is what was asked for, and everything is as it was when it was published.
-
-    Raises `LedgerError`, and what `read_published_charges` raises.
-    """
+    """Return whether the release is what was asked for, and everything is as it was when it was published."""
     record = read_record(store.home, version)
-    own = [each for each, entry in record.items() if entry.measured_in == version]
     if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
-    if not set(options.requests) <= {table.name for table in list_requested_tables(record)}:
+    if not set(options.requests) <= {table.name for table in record.requested}:
         return False
-    if not all(is_current(store.home.cohort(each), version, councils) for each in own):
+    if not all(is_current(store.home.cohort(each), version, councils) for each in record.measured):
         return False
     return is_bundle_current(store.home, keys, version, councils)
 
 
 def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
-    """Return whether a bundle is unchanged since it was last verified, would come out the same, and matches the ledger.
-
-    The files next to it must be unchanged too. Raises `LedgerError` and the errors of `read_published_charges`.
-    """
+    """Return whether a bundle and the files next to it are as last verified, would come out the same, and are paid."""
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
@@ -79,10 +72,7 @@ def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
 
 
 def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
-    """Return the SHA-256 of everything that decides a release, and those of its measurements and published files.
-
-    Files are named by their path in the home folder.
-    """
+    """Return hashes of everything that decides a release, and of its measurements and published files, by path."""
     files_of = {
         # a link by its target: `latest` leads to a bundle whose files are listed themselves
         str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
@@ -96,7 +86,7 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
     decides = {
         "records": {
             each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()}
-            for each in list_releases(record, version)
+            for each in record.releases
         },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
@@ -155,10 +145,7 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
 
 
 def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
-    """Announce to readers what the calendar says; in a demonstration without one, a release a year later.
-
-    Raises `InvalidCalendar`.
-    """
+    """Announce to readers what the calendar says or, in a demonstration without one, a release a year later."""
     path = get_settings().calendar
     if path:
         announce_upcoming(home.release, read_calendar(path), today)
@@ -174,6 +161,6 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True
     signed = SignOffs(ledger)
-    measured_for = list_releases(read_record(home, version), version)
+    measured_for = read_record(home, version).releases
     allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

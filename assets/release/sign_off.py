@@ -26,7 +26,7 @@ from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_d
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, list_requested_tables, read_fixed_record, read_request_plan
+from assets.release.record import CohortRecord, read_fixed_record, read_request_plan
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
@@ -69,11 +69,7 @@ class Count:
 
 
 def build_next_request(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
-    """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
-
-    Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
-    `BundleRefused`.
-    """
+    """Begin a release, charging nothing, and return what a person signs now: its measurement or its bundle."""
     if publish:
         return build_publication_request(store.home, version)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
@@ -99,11 +95,7 @@ def build_people_request(home: Home) -> Request:
 
 
 def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
-    """Record a person's signature in the ledger, made with a private key or elsewhere.
-
-    `sheet_sha256` is the hash of the sheet about the request as it is now. Raises `WaitsForAcceptance` if the release
-    is held, `MayNotSign` and `LedgerError`.
-    """
+    """Record a signature in the ledger. Raises `WaitsForAcceptance` if the release is held, and `MayNotSign`."""
     ledger, sign_off = note_signers(store.home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
@@ -211,10 +203,7 @@ def _describe_holds(home: Home, held: State) -> str:
 
 
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
-    """Publish the held bundle if enough people have signed it; return its folder.
-
-    Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
-    """
+    """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
     if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
         _require_sign_off(store, keys, request)
@@ -222,10 +211,7 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
 
 
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
-    """Withdraw a release if enough people have signed that; return the version that is then current, if any.
-
-    `keys` sign by themselves in a demonstration. Raises `WaitsForApproval` and `WithdrawalRefused`.
-    """
+    """Withdraw a release if enough people have signed that; return the version that is then current, if any."""
     request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.cohort(""), keys, request)
@@ -276,10 +262,7 @@ class Ready:
 
 
 def list_ready_releases(home: Home) -> list[Ready]:
-    """Return the releases that enough people have signed and that are not measured, or not published, yet.
-
-    The gate decides whether what they signed is still what would be done.
-    """
+    """Return releases that enough people have signed and that are not measured, or not published, yet."""
     signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
     found = []
     # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
@@ -313,16 +296,12 @@ def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
         share=fixed[store.cohort].share,
         others=[each for each in fixed if each != store.cohort],
         reuse=fixed[store.cohort].measured_in != version,
-        requests=[each.name for each in list_requested_tables(fixed) if each.release == version],
+        requests=[each.name for each in fixed.answers],
     )
 
 
 def check_publication(home: Home, version: str) -> str | None:
-    """Pass if the bundle in the release directory was approved for publication; return its checksum.
-
-    Returns None if the bundle is missing, was changed, or the ledger is gone; whoever reads it next reports that.
-    Raises `WaitsForApproval`.
-    """
+    """Return the checksum of the approved bundle in the release directory; None if there is none to approve."""
     bundle = home.release / version
     if not bundle.is_dir() or has_no_ledger(home):
         return None

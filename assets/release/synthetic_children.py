@@ -79,11 +79,7 @@ class NoSuchCohort(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """Inputs for the rows of a cohort.
-
-    They are the plan, problems, moments of published figures, the percentages to agree with, and those by number of
-    goals.
-    """
+    """The plan, problems and published figures of a cohort, and the percentages that its rows should agree with."""
 
     plan: Plan
     problems: list[Problem]
@@ -93,10 +89,7 @@ class _Inputs:
 
 
 def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
-    """Return the synthetic children of the bundle in the folder `bundle`, by default of its newest cohort.
-
-    Raises `NoSuchCohort`, and `MissingLibrary` if the extra `synthetic` is not installed.
-    """
+    """Return the synthetic children of a bundle, by default of its newest cohort. Raises `NoSuchCohort`."""
     package, record = read_bundle_facts(bundle)
     by_cohort = {each.cohort: each for each in read_measured_cohorts(bundle)}
     own = by_cohort.get(cohort or max(by_cohort))
@@ -110,11 +103,7 @@ def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synt
 
 
 def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
-    """Write the synthetic children of a published release next to it, signed in the same way.
-
-    Raises `BundleRefused` if the release is not published, is withdrawn, or has other synthetic children; and what
-    `make_synthetic_children` raises.
-    """
+    """Write the synthetic children of a published release next to it, signed in the same way."""
     # before anything is drawn, which takes 65 s of processor time for the pilot and 531 s for England
     check_wanted(home.release, version)
     made = make_synthetic_children(home.release / version, cohort, seed)
@@ -123,11 +112,7 @@ def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | Non
 
 
 def find_differing_files(folder: Path) -> list[str]:
-    """Return the names of files of synthetic children that their bundle does not reproduce byte for byte.
-
-    The bundle is two folders up. Raises `OtherRelease` if it is not the one they say they were made from, and what
-    `make_synthetic_children` raises.
-    """
+    """Return the names of files of synthetic children that the bundle two folders up does not reproduce."""
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     package = json.loads(files[DATAPACKAGE_FILE])
     bundle = folder.resolve().parent.parent / package["release"]
@@ -146,10 +131,7 @@ def synthesise_cohort(
     seed: int,
     requested: Sequence[RequestedTable] = (),
 ) -> SyntheticChildren:
-    """Return the synthetic children of one measured cohort of the release that `package` describes.
-
-    `requested` are its requested tables. Raises `MissingLibrary`.
-    """
+    """Return the synthetic children of one measured cohort of the release that `package` describes."""
     inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
     drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
@@ -285,11 +267,7 @@ def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
 
 
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
-    """Yield errors for marginals held out of the model.
-
-    They are every second of the widest marginals that include a good level of development. If each group is a separate
-    problem, only the group with the most children is used.
-    """
+    """Yield errors for every second of the widest marginals with a good level of development, held out of the model."""
     largest = max(inputs.problems, key=lambda each: each.rows)
     held = select_widest(largest, pupil.GLD.name)
     rows = _join_groups(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
@@ -318,10 +296,7 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
 
 @dataclass(frozen=True, eq=False)
 class PublishedRates:
-    """Percentages of a block of a table, as fractions of one shape, with the rates and intervals behind them.
-
-    NaN for those not published, or of a group smaller than asked for.
-    """
+    """Percentages of a block with rates and intervals, as fractions; NaN if not published or of too small a group."""
 
     table: Table
     measure: Measure
@@ -339,11 +314,7 @@ def iter_published_rates(
     absent: Collection[str],
     smallest: int,
 ) -> Iterator[PublishedRates]:
-    """Yield the published rates of tables of one family, for groups estimated at `smallest` children or more.
-
-    `tables` and `layouts` are those of one cohort, `measured` is the family as planned, and `absent` councils have sent
-    nothing of it.
-    """
+    """Yield the published rates of tables of one family and cohort, for groups estimated at `smallest` or more."""
     for table in of:
         layout, published = layouts[table.name], tables[table.name]
         for block in table.blocks:

@@ -99,10 +99,7 @@ class CannotRecompute(Exception):
 
 @dataclass(frozen=True)
 class Differing:
-    """Tables of a bundle, and its noise covariances, that its noisy counts and plans do not reproduce.
-
-    `figures` names those with different figures, `last_digits` those that differ in the last digits alone.
-    """
+    """Tables that the noisy counts do not reproduce: by their figures, or in the last digits alone."""
 
     figures: list[str]
     last_digits: list[str]
@@ -229,10 +226,7 @@ def _list_plan_documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
 
 @dataclass(frozen=True, eq=False)
 class _Estimated:
-    """The figures of a family as linked, and corrected for linkage error.
-
-    `doubtful` are the ethnic groups whose linked figures depend on that correction.
-    """
+    """Figures as linked and corrected, and the groups whose linked figures depend on that correction."""
 
     family: Family
     as_linked: Moments
@@ -333,10 +327,7 @@ def _model_percentages(
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> dict[ColumnRole, NDArray[Any]]:
-    """Return modelled percentages of councils with their intervals, one model per choice of axes at their total.
-
-    NaN for other areas, with too few councils, or with a single group of children.
-    """
+    """Return modelled percentages of councils with intervals, NaN elsewhere, one model per choice of axes at total."""
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
     modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
     if len(councils) < MINIMUM_PLACES:

@@ -178,10 +178,7 @@ class Corrected:
         return total
 
     def _weigh_by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
-        """Return (scale, cube) in which children count by the factors of all their places.
-
-        Unchanged if `group` is negative.
-        """
+        """Return (scale, cube) in which children count by the factors of all their places, if `group` has factors."""
         scale = 1.0
         for local in self.local if group >= 0 else ():
             of_all, cube = self._weigh_by_factor(local, cube, group)
@@ -189,10 +186,7 @@ class Corrected:
         return scale, cube
 
     def _weigh_by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
-        """Return (scale, cube) in which the children of each place count by its factor minus `less`.
-
-        If the cube cannot be split by place, all count by the mean factor minus `less`.
-        """
+        """Return (scale, cube) in which children count by their place's factor, or the mean factor, minus `less`."""
         if not _can_split(local, cube):
             return local.mean[group] - less, cube
         return 1.0, cube.replace(local.weigh_by_factor(cube.named[local.attribute], group, less))
@@ -208,10 +202,7 @@ class Corrected:
         return total
 
     def _split_by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
-        """Return how much of the figures, with their attribute weighed by `along`, comes from each place.
-
-        The shape is (*figures, places).
-        """
+        """Return how much of the figures, weighed by `along`, comes from each place: (*figures, places)."""
         name, place = self._find_attribute(cube), local.attribute
         assert name is not None
         there = cube.named[place]
@@ -310,10 +301,7 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """How much figures move with each rate and, for each `Local`, with the factors of places.
-
-    The latter are (*figures, places, groups), or None.
-    """
+    """How much figures move with each rate and, by `Local`, with places' factors: (*figures, places, groups)."""
 
     rates: list[Array]
     places: list[Array | None]
@@ -392,10 +380,7 @@ def _select_each(attribute: Attribute) -> Selector:
 
 
 def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
-    """Return the cube of the children counted in both cubes, with these weights of the attribute `name`.
-
-    Weights of every other attribute multiply, row by row. Raises ValueError unless both have the same axes.
-    """
+    """Return the cube of children counted in both cubes of equal axes, weighing `name` by these weights."""
     if list(left.selectors) != list(right.selectors):
         raise ValueError("figures of different axes have no covariance by chance that is worked out here")
     axes = {

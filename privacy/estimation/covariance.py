@@ -78,10 +78,7 @@ class Covariances:
         self._known = _group_constraints(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
-        """Return the variance of every figure; shape of `figures`.
-
-        Raises WorkloadError for a table outside the workload.
-        """
+        """Return the variance of each figure; shape of `figures`. Raises WorkloadError outside the workload."""
         terms, total = list_terms(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
             total = total + coefficient**2 * self._compute_between(cube, cube)
@@ -91,10 +88,7 @@ class Covariances:
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the covariance of each figure of `left` with the figure at the same position of `right`.
-
-        Raises WorkloadError unless both have the same shape.
-        """
+        """Return the covariance of each figure of `left` with the one of `right` at its position; equal shapes."""
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
         total = np.zeros(left.shape)
@@ -116,10 +110,7 @@ class Covariances:
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _place_selectors(self, cube: Cube) -> dict[str, _Placed]:
-        """Return the cube's selectors in family order, each with its axis.
-
-        Raises WorkloadError outside the workload.
-        """
+        """Return the cube's selectors in family order, with their axes. Raises WorkloadError outside the workload."""
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
@@ -140,10 +131,7 @@ class Covariances:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The equalities that identities impose on the components D + E, for one D = `over`, in all groups.
-
-    `gains[e]`: (*sizes of e, R, groups), zero in groups where the equality carries no information.
-    """
+    """The equalities on D + E, for one D = `over`; `gains[e]` are (*sizes of e, R, groups), 0 without information."""
 
     over: tuple[str, ...]
     gains: Mapping[tuple[str, ...], Array]

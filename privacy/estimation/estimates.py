@@ -78,10 +78,7 @@ class Estimates:
         return self._marginals[attributes]
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
-        """Return every residual component, averaged by inverse variance and obeying the identities.
-
-        Keys are attributes, values arrays of their domain's shape.
-        """
+        """Return residual components by attributes, averaged by inverse variance and obeying the identities."""
         (constraints,) = self._covariances.constraints
         return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
 
@@ -146,10 +143,7 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
 
 
 def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
-    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it.
-
-    Components may have a further first axis, which stays.
-    """
+    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it."""
     table: Array = np.zeros(())
     sizes = dict(zip(attributes, family.shape(attributes), strict=True))
     for component in iter_subsets(attributes):
@@ -224,10 +218,7 @@ class NestedEstimates(Estimates):
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuild_marginal(self, attributes: Attributes) -> Array:
-        """Return the table as `Estimates` does; the inner attribute's axis has its categories, then the groups.
-
-        Categories are NaN if the workload has no table of them.
-        """
+        """Return the table as `Estimates` does, inner categories (NaN if not in the workload) before groups."""
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
         by_member, by_group = (
             {names: values for (separates, names), values in self._residuals.items() if separates == which}
@@ -298,10 +289,7 @@ class _Nest:
         return by_group[self._group]
 
     def weights(self, rows: Array) -> Array:
-        """Return weights as (rows x categories and groups).
-
-        A group with weight one throughout is weighed as a whole instead of member by member.
-        """
+        """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
         whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])

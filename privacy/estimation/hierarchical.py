@@ -129,10 +129,7 @@ class _Fit:
 
 
 def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
-    """Return a maximum-likelihood fit by iterated weighted least squares.
-
-    The prediction of a cell leaves out the cell itself.
-    """
+    """Fit by maximum likelihood (iterated weighted least squares); the prediction of a cell leaves it out."""
     expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (

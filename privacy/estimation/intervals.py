@@ -99,10 +99,7 @@ class CountTable:
 
 @dataclass(frozen=True, eq=False)
 class RatioTable:
-    """A ratio, or the difference of two, with its interval and flag, in its own unit (points per hundred for a rate).
-
-    `value` is NaN if the flag is `withheld`; the interval is always given.
-    """
+    """A ratio or difference of two in its own unit, NaN if `withheld`, with its interval, always given, and flag."""
 
     value: Array
     lower: Array
@@ -131,10 +128,7 @@ def compute_published_ratios(
     largest: float,
     unit: float = 1.0,
 ) -> RatioTable:
-    """Return ratios known to be in [0, largest], given in multiples of 1/unit; figures of one shape.
-
-    A percentage has `largest` 1 and `unit` 100; an average of 17 goals has `largest` 17.
-    """
+    """Return ratios in [0, largest], in multiples of 1/unit: a percentage has `largest` 1 and `unit` 100."""
     pair = _Pair.of(moments, numerator, denominator, largest)
     flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
@@ -195,10 +189,7 @@ def compute_rate_half_widths(
     public_denominators: Array,
     public_rates: Array,
 ) -> Array:
-    """Return the half-width of the 95% interval of each rate, in points, if the true counts were the public ones.
-
-    All arguments have the shape of the figures; rates are 0 to 1. A denominator drowned by noise gives `WHOLE_RANGE`.
-    """
+    """Return half-widths of rates, in points up to `WHOLE_RANGE`, if the true counts were the public ones."""
     _, half_width = compute_fieller_interval(
         public_rates * public_denominators,
         public_denominators,
@@ -215,10 +206,7 @@ def compute_difference_half_widths(
     public_denominators: tuple[Array, Array],
     public_rates: tuple[Array, Array],
 ) -> Array:
-    """Return the half-width of the 95% interval of the first rate minus the second, in points, by linearisation.
-
-    Each rate is given as (numerator, denominator). At most twice `WHOLE_RANGE`.
-    """
+    """Return half-widths of differences of two rates in points, at most twice `WHOLE_RANGE`, by linearisation."""
     weights = [
         (figures, sign * share / np.maximum(size, 1.0))
         for (part, whole), size, rate, sign in zip(rates, public_denominators, public_rates, (1.0, -1.0), strict=True)

@@ -44,10 +44,7 @@ STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
 
 class WaitsForApproval(Exception):
-    """A release that people must sign first.
-
-    The message says who has, what has changed since, and which command to run.
-    """
+    """A release that people must sign first; the message says who has, what has changed, and the command to run."""
 
 
 class MayNotSign(Exception):
@@ -88,10 +85,7 @@ class Signature:
         return True
 
     def sign(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
-        """Return the same content with a signature: made here with a private key, or elsewhere by a recorded person.
-
-        Raises `MayNotSign` if no recorded person made it.
-        """
+        """Return the content, signed with a private key or by a recorded person elsewhere. Raises `MayNotSign`."""
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
         # A signature made elsewhere does not name its key, so every recorded key is tried.
@@ -110,10 +104,7 @@ AnySignature = TypeVar("AnySignature", bound=Signature)
 
 @dataclass(frozen=True)
 class Approval(Signature):
-    """One person's signature under a request.
-
-    `cohort` is the one the release was requested for; `sheet_sha256` is the hash of the page that was read.
-    """
+    """One person's signature under a request for `cohort`; `sheet_sha256` is the hash of the page that was read."""
 
     request: Request
     cohort: str
@@ -160,10 +151,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The people who may sign, according to the ledger up to one of its lines.
-
-    `line` is the hash of the line that named the people; `real_extract` is the first extract that was not synthetic.
-    """
+    """Who may sign, up to a line of the ledger: since which line, and the first extract that was not synthetic."""
 
     sign_off: SignOff | None = None
     line: str = ""
@@ -183,10 +171,7 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def count_needed(self, stage: str) -> int:
-        """Return how many people must sign a stage.
-
-        A change of people needs as many as the strictest stage; a withdrawal needs as many as a publication.
-        """
+        """Return how many must sign: for a change of people the most of all stages, to withdraw as to publish."""
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
@@ -197,11 +182,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class ReleaseKey(Signature):
-    """The key that signs releases, declared to this `ledger` with its own signature.
-
-    The signature matters: otherwise anybody could write a line naming a person's key and so stop that person from
-    signing.
-    """
+    """The key that signs releases, declared to this `ledger` under its own signature, which nobody can forge."""
 
     ledger: str
 
@@ -238,10 +219,7 @@ class SignOffs:
         ]
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
-        """Return the signatures that count for a request now, or just before line number `at`, and how many are needed.
-
-        If `sheet_sha256` is given, signatures given under another page do not count.
-        """
+        """Return the signatures that count for a request, given its page if any, now or just before line `at`."""
         number, now = (len(self._lines), _format_now()) if at is None else (at, self._lines[at][2].recorded_at)
         recorded, counting, passed_over = self._recorded[number], dict[str, Signed](), list[Signed]()
         for _, approval, line in self._iter_approvals(number):
@@ -310,10 +288,7 @@ class SignOffs:
                 yield stated.key
 
     def change_of_people(self, sign_off: SignOff) -> Request | None:
-        """Return the request that replaces the recorded people with those of a policy; None if nothing changes.
-
-        A policy that names nobody changes nothing.
-        """
+        """Return the request to record the people of a policy; None if it names nobody or changes nothing."""
         before = self.recorded
         if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
             return None
@@ -405,10 +380,7 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
-    """Record the key that signs releases and, if this may be a demonstration, the demonstration's public key.
-
-    The key that signs releases may not sign them off.
-    """
+    """Record the key that signs releases, which may not sign them off, and a demonstration's public key, if any."""
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
         stated = ReleaseKey("", "", ledger.identity()).sign(release_key, books.recorded)
@@ -431,10 +403,7 @@ def sign(
     sheet_sha256: str,
     by: Ed25519PrivateKey | bytes,
 ) -> tuple[Person, Judgement]:
-    """Record a person's signature under a request, made with a private key or elsewhere; durable on return.
-
-    Returns who signed and the new judgement. Raises `MayNotSign`.
-    """
+    """Record a person's signature under a request; return who signed and the new judgement. Raises `MayNotSign`."""
     # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
     person, approval = sign_content(ledger, sign_off, Approval("", "", plain, cohort, sheet_sha256), by)
@@ -447,10 +416,7 @@ def sign(
 def sign_content(
     ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
 ) -> tuple[Person, AnySignature]:
-    """Return who signed and the content, signed with a private key or elsewhere; records nothing of it yet.
-
-    Raises `MayNotSign` if the signature does not count.
-    """
+    """Return who signed and the signed content; records nothing of it. Raises `MayNotSign` if it does not count."""
     # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)

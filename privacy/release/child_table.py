@@ -135,10 +135,7 @@ def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attr
 
 
 def _build_code_sql(attribute: Attribute, nesting: Nesting | None) -> str:
-    """Return SQL for the position of the column's value in the public domain; NULL outside it.
-
-    An outer attribute is derived from the inner one: the group that the value belongs to.
-    """
+    """Return SQL for the position of a value, or of the group it belongs to, in the public domain; NULL outside it."""
     column, positions = attribute.name, {category: i for i, category in enumerate(attribute.categories)}
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner

@@ -50,10 +50,7 @@ def iter_subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """The closure of a family's marginals under subsets: K sets of attributes, smallest first, then by position.
-
-    `subsets[k]` names set k in the family's attribute order. Arrays are indexed by k throughout.
-    """
+    """A family's marginals and their K subsets, smallest first, then by position; index k throughout."""
 
     family: Family
     subsets: tuple[tuple[str, ...], ...]
@@ -67,10 +64,7 @@ class Lattice:
         return cls(family, tuple(_sort_subsets(family, closure)))
 
     def index(self, names: Iterable[str]) -> int:
-        """Return the position of a set of attributes.
-
-        Raises WorkloadError if no marginal of the workload contains it.
-        """
+        """Return the position of a set of attributes. Raises WorkloadError if no marginal of the workload has it."""
         subset = self.family.ordered(names)
         try:
             return self._index[subset]
@@ -238,10 +232,7 @@ def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[s
 
 
 def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
-    """Return the residual parts of a term, by subset E of its attributes.
-
-    Each is the tensor of centred vectors over E times the means of the other attributes.
-    """
+    """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
     names = family.ordered(term.vectors)
     vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
 

@@ -138,19 +138,13 @@ class LedgerCopy:
 
 
 class Ledger:
-    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use.
-
-    Raises LedgerUnavailable if it cannot be opened.
-    """
+    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use."""
 
     def __init__(self, location: Path | str) -> None:
         self._storage = _open_storage(location)
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
-        """Set the cap of a cohort's account for one unit, once.
-
-        Repeating the same cap changes nothing. Raises BudgetNotApproved for a different cap.
-        """
+        """Set the cap of a cohort's account for one unit, once. Raises BudgetNotApproved for a different cap."""
         cap = _convert_to_nano(cap_rho, ROUND_FLOOR)
         with self._storage.begin_writing() as logs:
             entries = _check_chain(logs.entries.read())
@@ -176,10 +170,7 @@ class Ledger:
         *,
         unit: str = CHILD,
     ) -> Reservation:
-        """Charge one family of one release to the account of its unit; durable on return.
-
-        Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict if it was charged before.
-        """
+        """Charge a family of a release to the account of its unit, once and within the cap; durable on return."""
         amount = _convert_to_nano(rho, ROUND_CEILING)
         with self._storage.begin_writing() as logs:
             entries = _check_chain(logs.entries.read())
@@ -329,10 +320,7 @@ class Ledger:
             return LedgerCopy(_check_chain(logs.entries.read()), _check_chain(logs.sign_offs.read()))
 
     def restore(self, copy: LedgerCopy) -> None:
-        """Add the lines of a copy that follow those already here; nothing if the copy is no longer than the ledger.
-
-        Raises LedgerCorrupt, with nothing added, if neither continues the other.
-        """
+        """Add the lines of a copy that follow those here. Raises LedgerCorrupt if neither continues the other."""
         # Only for the error that it raises.
         copy.choose_newer(self.copy())
         with self._storage.begin_writing() as logs:
@@ -434,10 +422,7 @@ def _find_approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None
 
 
 def collect_charges(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
-    """Return every charge that counts, by cohort, release and family, in the order they were made.
-
-    Raises LedgerCorrupt for an end without an open charge, or a second charge for a family that is already charged.
-    """
+    """Return every charge that counts, by cohort, release and family, in order. Raises LedgerCorrupt."""
     found: dict[tuple[str, str, str], Reservation] = {}
     for entry in entries:
         key, before = entry.key, found.get(entry.key)
@@ -485,10 +470,7 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
 
 
 def _convert_to_nano(rho: float, rounding: str) -> int:
-    """Return rho in whole nano-rho, from the decimal number it prints as.
-
-    Raises ValueError unless it is positive and finite.
-    """
+    """Return rho in whole nano-rho, from the decimal it prints as. Raises ValueError unless it is positive."""
     # As it prints: the float 0.1 is a little more than a tenth, and rounding that up would charge one nano-rho more.
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:

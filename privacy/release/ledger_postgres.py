@@ -46,10 +46,7 @@ _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").rea
 
 
 class PostgresStorage(Storage):
-    """The ledger in the database at `url`, a libpq URL that may name host, user and more.
-
-    Raises LedgerUnavailable for a server that cannot be reached, may lose a finished transaction, or lacks a trigger.
-    """
+    """The ledger in the database at a libpq URL. Raises LedgerUnavailable if it is out of reach, unsafe or altered."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -74,10 +71,7 @@ class PostgresStorage(Storage):
             yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     def place(self) -> str:
-        """Return the server's identifier and timeline, and the table's OID.
-
-        A restore to an earlier moment starts a new timeline.
-        """
+        """Return the server's identifier, its timeline (a new one after a restore), and the table's OID."""
         with self._connection() as connection:
             return f"postgresql {_fetch_value(connection, _PLACE)}"
 

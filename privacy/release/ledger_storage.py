@@ -63,10 +63,7 @@ class Chained:
 
 @dataclass(frozen=True)
 class Entry(Chained):
-    """One line of the ledger. `nano_rho` is the cap in an APPROVE, and the amount charged in every other kind.
-
-    `unit` is the subject of one row of the charged table, and decides whose account is charged.
-    """
+    """A line of the ledger: `nano_rho` is the cap in an APPROVE, otherwise the charge; `unit` decides whose account."""
 
     seq: int
     kind: str
@@ -192,10 +189,7 @@ def _iter_schema_sql() -> Iterator[str]:
 
 
 class SQLiteStorage(Storage):
-    """The ledger in the SQLite file at `path`, created with its folder on first use.
-
-    Its lock file is in the same folder.
-    """
+    """The ledger in the SQLite file at `path`, created with its folder on first use, with a lock file beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -262,10 +256,7 @@ _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 
 def _read_creation_time(path: Path) -> str:
-    """Return a file's creation time, seconds and nanoseconds.
-
-    It comes from Linux's statx, because `os.stat` lacks it before Python 3.15.
-    """
+    """Return a file's creation time by Linux's statx, because `os.stat` lacks it before Python 3.15."""
     found = ctypes.create_string_buffer(256)
     failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
     if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:

@@ -97,10 +97,7 @@ def measure_once(
 
 
 def read_stored_measurement(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
-    """Return the stored measurement that a family of a release was charged for, even if its input has changed since.
-
-    Raises ReleaseConflict if it does not exist or was made under another plan; LedgerCorrupt or StoreError.
-    """
+    """Return the stored measurement of a committed charge, even if its input has changed since."""
     reservation = ledger.find(cohort, release, plan.family.name)
     if reservation is None or not reservation.is_committed:
         raise ReleaseConflict(f"{plan.family.name} of release {release}, cohort {cohort}, has no stored measurement")

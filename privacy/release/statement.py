@@ -108,11 +108,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCohort:
-    """A measured cohort of a release.
-
-    `release` is the one it was measured for; plans and measurements are by family; `on_request` was measured later on
-    request.
-    """
+    """A cohort of a release: the release that measured it, plans and measurements by family, and those on request."""
 
     cohort: str
     release: str

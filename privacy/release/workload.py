@@ -53,10 +53,7 @@ class Attribute:
         return len(self.categories)
 
     def weights(self, vector: Vector) -> tuple[float, ...]:
-        """Return the vector as one weight per category, in category order.
-
-        Raises WorkloadError for an unknown category.
-        """
+        """Return one weight per category, in category order. Raises WorkloadError for an unknown category."""
         weight_of = _parse_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
         if unknown:
@@ -109,10 +106,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Identity:
-    """An equality of `left` and `right`, cell by cell, for every possible child table.
-
-    Both run over the same attributes.
-    """
+    """An equality of `left` and `right`, which run over the same attributes, cell by cell for every child table."""
 
     left: Batch
     right: Batch
@@ -135,10 +129,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """A grouping: each category of `outer` is a group of categories of `inner`, as a region is of councils.
-
-    `outer` is not a column of the child table but follows from `inner`. Its own marginals get `share` of the budget.
-    """
+    """A grouping: each category of `outer`, no column of the child table, is a group of categories of `inner`."""
 
     inner: str
     outer: str
@@ -338,10 +329,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class Cube:
-    """An array of functionals: one axis per selector, in order; `where` restricts every figure and adds no axis.
-
-    `Cube({"council": Selector.each(council)}, where={"gld": Selector.only(gld, "yes")})` has shape (councils,).
-    """
+    """An array of functionals: one axis per selector, in order; `where` restricts every figure and adds no axis."""
 
     selectors: Mapping[str, Selector]
     where: Mapping[str, Selector] = field(default_factory=dict)

@@ -72,11 +72,7 @@ class _Cohort:
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
-    """Return the answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
-
-    It is based on the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and
-    `InvalidRequest` if the release has another table of that name.
-    """
+    """Return the answer to each request, by cohort, and to all together, from that or the newest fitting release."""
     release, policy = find_release(home, requests, version), load_policy()
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
@@ -188,10 +184,7 @@ def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohor
 
 
 def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
-    """Return how many percentages there are at full detail, the share within the limit and the median half-width.
-
-    Also returns, of all rows, how many will be flagged unreliable or withheld.
-    """
+    """Return facts on the percentages at full detail, and how many of all rows will be flagged."""
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),

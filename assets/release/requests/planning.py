@@ -211,10 +211,7 @@ class Sizes:
 
     @classmethod
     def of(cls, plan: Plan, measurement: Measurement) -> Sizes:
-        """Return the sizes that the measurement gives.
-
-        An attribute not measured by council has the same shares in all.
-        """
+        """Return the measured sizes; an attribute not measured by council has the same shares in all."""
         family, estimates = plan.family, build_estimates(plan, measurement)
         rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
         others = [family.attribute(name) for name in family.columns if name != COUNCIL]
@@ -257,10 +254,7 @@ def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute)
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Plans of everything measured of a published cohort, and the published sizes of each family.
-
-    `base` are plans by family, `on_request` those of requested tables.
-    """
+    """Plans of everything measured of a published cohort, by family and on request, and published sizes by family."""
 
     base: Mapping[str, Plan]
     on_request: tuple[Plan, ...]
@@ -268,10 +262,7 @@ class Known:
 
     @classmethod
     def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
-        """Return what is known, with sizes from the release in the folder `bundle`.
-
-        That release measured the cohort under `base`, or reuses its noisy counts.
-        """
+        """Return what is known, with sizes from a bundle that publishes the noisy counts drawn under `base`."""
         return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
 
     def list_on_request(self, family: str) -> list[Plan]:

@@ -20,7 +20,6 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import get_delivery_macs, read_complete_record
 from assets.release.record import (
     CohortRecord,
-    ReleaseRecord,
     keep_plan,
     read_fixed_record,
     read_published_plans,
@@ -55,10 +54,7 @@ class RecordsMoved(Exception):
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered request.
-
-    It has the day of registration, the reason for a refusal (or empty), and the release that answered it (or empty).
-    """
+    """A registered request, with the reason if it was refused and the release that answered it, or empty."""
 
     request: Request
     asked_on: str
@@ -116,10 +112,7 @@ def _build_request_key(request: Request) -> object:
 
 
 def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
-    """Record that people have refused a request, with a reason of one line.
-
-    Raises `NoSuchRequest` if it is not open, ValueError for an invalid reason, and `LogBroken`.
-    """
+    """Record that people refused an open request, with a reason of one line. Raises `NoSuchRequest` and ValueError."""
     found = open_request(home, name)
     if found.answered_in:
         raise NoSuchRequest(
@@ -161,10 +154,7 @@ def read_registered_requests(home: Home) -> dict[str, Registered]:
 
 
 def publish_register(home: Home) -> None:
-    """Publish what was requested, answered and refused, what it cost and the remaining budget.
-
-    Raises `LogBroken` and `LedgerError`.
-    """
+    """Publish what was requested, answered and refused, what it cost and the remaining budget."""
     known = read_registered_requests(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
@@ -215,10 +205,7 @@ def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
 
 
 def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
-    """Return the record of a cohort measured by release `origin`, for publication in `version`.
-
-    Its requested tables are those of the newest earlier release that is not withdrawn.
-    """
+    """Return the record of a cohort measured by `origin`, with the requested tables of the newest earlier release."""
     withdrawn, before = load_withdrawals(store.home.release), Version.parse(version)
     for earlier in sorted(list_versions(store.home.release), reverse=True):
         if earlier < before and str(earlier) not in withdrawn:
@@ -229,20 +216,15 @@ def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
 
 
 def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the release on which a check of these requests is based, and its cohorts, the newest first.
-
-    Raises `NoSuchRequest` and `NotReleased`.
-    """
+    """Return the release on which these requests are checked, and its cohorts, the newest first."""
     found = find_release(home, [open_request(home, name).request for name in names], None)
     return found.version, sorted(found.cohorts, reverse=True)
 
 
-def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
-    """Return the record of a release that answers these requests; keep the plans of what is to be measured.
-
-    Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
-    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
-    """
+def add_requests(
+    home: Home, version: str, record: Mapping[str, CohortRecord], names: Sequence[str]
+) -> dict[str, CohortRecord]:
+    """Return the record of a release that answers these requests; keep the plans of what is to be measured."""
     requests = [open_request(home, name) for name in dict.fromkeys(names)]
     for each in requests:
         # answered in this version means that its run is repeated
@@ -265,7 +247,7 @@ def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequenc
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
-    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
+    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
@@ -291,10 +273,7 @@ def _add_cohort_requests(
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
-    """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
-
-    The same deliveries without the rows removed on request since then count as the same records.
-    """
+    """Raise `RecordsMoved` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget

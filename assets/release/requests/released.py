@@ -70,10 +70,7 @@ class Published:
 
 
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
-    """Return the release of that version or, by default, the newest not withdrawn that has every requested cohort.
-
-    Raises `NotReleased`.
-    """
+    """Return that release or the newest not withdrawn that has every requested cohort. Raises `NotReleased`."""
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
@@ -139,10 +136,7 @@ def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collect
 def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
-    """Return the figures that one of the release's own tables publishes, area by area.
-
-    If a row withholds a figure, only its counts are included.
-    """
+    """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
     detail = Detail.of(plan.detail) if plan.detail else None
     return [
         {
