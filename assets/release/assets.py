@@ -150,9 +150,12 @@ def _build_measurement_spec(family: str) -> dg.AssetSpec:
     )
 
 
+def _build_check_spec(key: dg.AssetKey, name: str, words: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(name, asset=key, partitions_def=COHORTS, description=words)
+
+
 def _build_sign_off_spec(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
-    words = f"Whether enough people have signed the {stage} off."
-    return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=words)
+    return _build_check_spec(key, WAITS, f"Whether enough people have signed the {stage} off.")
 
 
 def _build_sign_off_result(
@@ -195,20 +198,18 @@ def _build_plan_result(key: dg.AssetKey, made: Measurement | None, problems: Seq
     specs=[_build_measurement_spec(family) for family in FAMILIES],
     check_specs=[
         _build_sign_off_spec(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
-        dg.AssetCheckSpec(
+        _build_check_spec(
+            MEASUREMENTS["pupil"],
             HOLDS,
-            asset=MEASUREMENTS["pupil"],
-            partitions_def=COHORTS,
-            description="Whether a person has accepted each extract that is far from what was expected, each source"
-            " that was due and is missing, and what nobody has read",
+            "Whether a person has accepted each extract that is far from what was expected, each source that was due"
+            " and is missing, and what nobody has read",
         ),
         *(
-            dg.AssetCheckSpec(
+            _build_check_spec(
+                key,
                 PLAN_CHECK,
-                asset=key,
-                partitions_def=COHORTS,
-                description="The stored measurement is that of the public plan: its hash, its charge, and a noisy"
-                " number for every cell. Looks at no true count",
+                "The stored measurement is that of the public plan: its hash, its charge, and a noisy number for every"
+                " cell. Looks at no true count",
             )
             for key in MEASUREMENTS.values()
         ),
@@ -271,11 +272,8 @@ def measurements(
     output_required=False,
     check_specs=[
         _build_sign_off_spec(BUNDLE, Stage.PUBLICATION),
-        dg.AssetCheckSpec(
-            VERIFY_CHECK,
-            asset=BUNDLE,
-            partitions_def=COHORTS,
-            description="What `readiness verify` finds: checksums, signature, schema, consistency",
+        _build_check_spec(
+            BUNDLE, VERIFY_CHECK, "What `readiness verify` finds: checksums, signature, schema, consistency"
         ),
     ],
     description=(

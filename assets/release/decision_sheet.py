@@ -8,7 +8,7 @@ which is signed too, can be checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
@@ -244,47 +245,42 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
 
 def _format_councils(store: CohortStore) -> str:
     names = [get_place(council).la_name for council in read_record(store).taking_part]
-    return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
+    return f"{len(names)} councils" + (f": {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else "")
+
+
+def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, ExtractQuality]]:
+    """Yield the title of the source, the name of the council and the result of each current extract."""
+    for source, about in SOURCES.items():
+        for council in read_record(store).taking_part:
+            if quality := deliveries.read_current(store.extract(source, council)):
+                yield about.title, get_place(council).la_name, quality
 
 
 def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
-    for source, about in SOURCES.items():
-        current = {
-            each: deliveries.read_current(store.extract(source, each)) for each in read_record(store).taking_part
-        }
-        shares = {each: own.rows_rejected / own.rows_read for each, own in current.items() if own and own.rows_read}
+    read = (each for each in _iter_current(store) if each[2].rows_read)
+    for title, extracts in groupby(read, key=itemgetter(0)):
         bands: dict[str, list[str]] = {}
-        for council, share in shares.items():
-            if share:
-                band = next(words for most, words in _BANDS if share <= most)
-                bands.setdefault(band, []).append(get_place(council).la_name)
-        if shares:
-            yield {"source": about.title, "bands": bands}
+        for _, council, quality in extracts:
+            if share := quality.rows_rejected / quality.rows_read:
+                bands.setdefault(next(words for most, words in _BANDS if share <= most), []).append(council)
+        yield {"source": title, "bands": bands}
 
 
 def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
-    """Return the findings of extract checks as sentences with the councils they apply to, the commonest first."""
+    """Return the findings of extract checks as sentences with the first councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
-    for cohort in measured:
-        for source, about in SOURCES.items():
-            for council in read_record(home.cohort(cohort)).taking_part:
-                quality = deliveries.read_current(home.extract(source, cohort, council))
-                of_rows = {rule.rule for rule in quality.rules} if quality else set()
-                for finding in quality.findings if quality else ():
-                    if not finding.passed and finding.rule not in of_rows:
-                        sentence = f"{about.title}: {finding.sentence}"
-                        found.setdefault(sentence, []).append(get_place(council).la_name)
+    for title, council, quality in (each for cohort in measured for each in _iter_current(home.cohort(cohort))):
+        of_rows = {rule.rule for rule in quality.rules}
+        for finding in quality.findings:
+            if not finding.passed and finding.rule not in of_rows:
+                found.setdefault(f"{title}: {finding.sentence}", []).append(council)
     ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
-    return {"lines": _format_names(ordered[:_FINDINGS_SHOWN]), "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
-
-
-def _format_names(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
-    """Return the first councils of each sentence, and how many more there are."""
-    return {
+    lines = {
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        for sentence, names in lines
+        for sentence, names in ordered[:_FINDINGS_SHOWN]
     }
+    return {"lines": lines, "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
 
 
 @dataclass(frozen=True)

@@ -310,13 +310,9 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             " new version; nothing was charged"
         )
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.list_charged_releases(cohort)}:
-        _check_worth(councils, load_policy().scaled(share))
-
-
-def _check_worth(councils: Sequence[str], policy: Policy) -> None:
-    """Raise `NotAccurateEnough` if a family of a release under this policy is not worth its budget."""
-    for family in FAMILIES:
-        check_accuracy(family, plan_family(family, councils, policy), councils, policy)
+        policy = load_policy().scaled(share)
+        for family in FAMILIES:
+            check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
 def check_fits(store: CohortStore, version: str, share: float) -> None:

@@ -48,7 +48,12 @@ def build_noise_family(
     counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest weight.
     With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
     """
-    nesting = _group_by_region(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
+    nesting = None
+    if len(councils) > REGIONS_ABOVE:
+        members: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for council in councils:
+            members[get_place(council).region_code] += (council,)
+        nesting = noise.Nesting(COUNCIL, REGION, dict(sorted(members.items())), policy.regions_share)
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
         **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
@@ -109,14 +114,6 @@ def _sort_marginals(weights: Mapping[frozenset[str], float], order: Sequence[str
     )
 
 
-def _group_by_region(councils: Sequence[str], share: float) -> noise.Nesting:
-    """Return the nesting of councils in regions, in order of the regions' codes."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for council in councils:
-        members[get_place(council).region_code].append(council)
-    return noise.Nesting(COUNCIL, REGION, {region: tuple(members[region]) for region in sorted(members)}, share)
-
-
 def _list_levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
     """Return a marginal at each level of place; with a nesting, one of all councils together is by region."""
     if nesting is None:
@@ -152,7 +149,12 @@ def build_block_figures(
     places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _find_reach(block, family))
     if places is None:
         return None
-    cube = cache(lambda count: _build_cube(block, family, places, count))
+
+    @cache
+    def cube(count: Count) -> Cube:
+        axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
+        groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
+        return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
 
     def rate(ratio: Ratio) -> Rate:
         parts = [cube(part) for part in ratio.parts]
@@ -169,13 +171,6 @@ def build_block_figures(
         {name: both(ratio) for name, ratio in block.ratios.items()},
         tuple(both(ratio) for ratio in block.judged_by),
     )
-
-
-def _build_cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
-    axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
-    where = places.together if count.all_together else places.councils
-    groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
-    return Cube({COUNCIL: where, **axes}, groups)
 
 
 @dataclass(frozen=True)

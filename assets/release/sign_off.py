@@ -364,8 +364,19 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
 def _build_cohort_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
+    families = fixed.list_measured_families(version)
+    # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
+    charged_before = {unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts}
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
+        charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
+        on_request = {
+            "requests": {each["definition"]["name"]: hash_json(each) for each in fixed.requested},
+            "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
+            # the inputs of the reused measurement, identified by the ledger entry that paid for it
+            "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
+            "charged_besides_nano_rho": charged_before,
+        }
+        return {"measured_in": fixed.measured_in} | (on_request if families else {})
     linked = read_complete_record(store)
     # part of the signed content: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
@@ -374,7 +385,7 @@ def _build_cohort_part(
     # an operator who expects a tenth of the rows makes holds disappear, so people sign the expected numbers
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
-    if REVIEW in fixed.list_measured_families(version):
+    if REVIEW in families:
         plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
@@ -384,29 +395,7 @@ def _build_cohort_part(
         "plans": plans,
         "inputs": {name: hash_json(asdict(extract)) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
-        "charged_besides_nano_rho": {
-            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
-        },
-    }
-
-
-def _build_on_request_part(
-    store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
-) -> dict[str, object]:
-    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing."""
-    families = fixed.list_measured_families(version)
-    if not families:
-        return {}
-    charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
-    return {
-        "requests": {each["definition"]["name"]: hash_json(each) for each in fixed.requested},
-        "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
-        # the inputs of the reused measurement, identified by the ledger entry that paid for it
-        "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
-        "charged_besides_nano_rho": {
-            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
-        },
+        "charged_besides_nano_rho": charged_before,
     }
 
 

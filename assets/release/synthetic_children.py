@@ -22,9 +22,8 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import find_positions, read_bundle_facts, read_measured_cohorts, tabulate
+from assets.release.tabulate import build_layouts, find_positions, read_bundle_facts, read_measured_cohorts, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
-from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE
@@ -178,8 +177,7 @@ def _build_inputs(
     left_out = pupil.FAMILY.never_shown
     own_requests = [each for each in requested if own.cohort in each.cohorts]
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
-    documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
-    layouts = build_table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
+    layouts = build_layouts([own], councils, {own.cohort: missing}, own_requests)
     every = [*pupil.FAMILY.tables, *(each.table for each in own_requests if each.family == pupil.FAMILY.name)]
     rates = list(iter_published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
     return _Inputs(

@@ -76,13 +76,9 @@ def tabulate(
     parts = [
         _build_cohort_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured
     ]
-    plans = {key: plan for own in measured for key, plan in _list_plan_documents(own).items()}
-    layouts = build_table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
-    held = {name: [part[name] for part in parts if name in part] for name in layouts}
     tables = {}
-    for name, own in held.items():
-        if own:
-            layout = layouts[name]
+    for name, layout in build_layouts(measured, councils, missing, requested).items():
+        if own := [part[name] for part in parts if name in part]:
             data, place = layout.ordered(pa.concat_tables(own)), len(list_key_names(layout.table))
             with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
             tables[name] = with_breaks.cast(build_arrow_schema(layout.table))
@@ -196,20 +192,18 @@ def _build_cohort_tables(
 ) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
     own_requests = [each for each in requested if own.cohort in each.cohorts]
-    layouts = build_table_layouts(
-        tuple(councils), (own.cohort,), {own.cohort: missing}, _list_plan_documents(own), own_requests
-    )
+    layouts = build_layouts([own], councils, {own.cohort: missing}, own_requests)
     tables = {}
     for family in own.plans:
         absent = list_missing_councils(missing, family)
         try:
-            together, review = own.together(family), find_review(own)
-            estimated = _estimate_family(*together, absent, review) if set(councils) - set(absent) else None
+            estimated = None
+            if set(councils) - set(absent):
+                estimated = _estimate_family(*own.together(family), absent, find_review(own))
             answers: list[Table] = [each.table for each in own_requests if each.family == family]
-            defined: list[Table] = [*FAMILIES[family].tables, *answers]
-            for table in defined:
-                own_layout, on_request = layouts[table.name], table in answers
-                tables[table.name] = _build_table(own_layout, estimated, councils, absent, reliability, on_request)
+            for table in (*FAMILIES[family].tables, *answers):
+                layout, on_request = layouts[table.name], table in answers
+                tables[table.name] = _build_table(layout, estimated, councils, absent, reliability, on_request)
         except (KeyError, WorkloadError) as error:
             # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise NotGiven(
@@ -219,9 +213,15 @@ def _build_cohort_tables(
     return tables
 
 
-def _list_plan_documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
-    """Return the documents of a cohort's plans, by cohort and family."""
-    return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
+def build_layouts(
+    measured: Sequence[MeasuredCohort],
+    councils: Sequence[str],
+    missing: MissingByCohort,
+    requested: Sequence[RequestedTable],
+) -> dict[str, Layout]:
+    """Return the rows of every table, by name."""
+    plans = {(own.cohort, family): plan.to_json() for own in measured for family, plan in own.plans.items()}
+    return build_table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,13 +269,14 @@ def _build_table(
             ):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
-    keys = {name: rows.keys[name] for name in rows.keys.column_names}
-    filled = {
-        column: values
-        for measure in table.measures
-        for column, values in _build_columns(measure, columns[measure.name]).items()
-    }
-    return pa.table(keys | filled)
+    filled = {name: rows.keys[name] for name in rows.keys.column_names}
+    for measure in table.measures:
+        for column in list_measure_columns(measure):
+            values = columns[measure.name][column.role]
+            # NULL for a missing number or an empty flag
+            mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
+            filled[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
+    return pa.table(filled)
 
 
 def _iter_block_measures(
@@ -292,7 +293,7 @@ def _iter_block_measures(
         # counts are never withheld
         count, flag = intervals.compute_published_counts(of_count, cube), np.full(cube.shape, RELIABLE)
         counted = _build_figures(count.count.astype(np.float64), of_count.values(cube), count.lower, count.upper, flag)
-        yield name, _mark_not_applicable(_flag_doubtful(counted, doubtful((block.counts[name],))), impossible)
+        yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
@@ -306,8 +307,7 @@ def _iter_block_measures(
         model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
-        shown = _flag_doubtful(ratio, doubtful(block.ratios[name].counts))
-        yield name, _mark_not_applicable(shown | model, impossible)
+        yield name, _mark_figures(ratio | model, doubtful(block.ratios[name].counts), impossible)
 
 
 # sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
@@ -364,15 +364,13 @@ def _find_doubtful(
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 
-def _flag_doubtful(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
-    """Return the figures with the linkage flag where a figure is doubtful and shown."""
+def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
+    """Return the figures, flagged where they are doubtful and shown, and none where they are impossible."""
     flag = figures[ColumnRole.FLAG].astype(object)
-    return {**figures, ColumnRole.FLAG: np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)}
-
-
-def _mark_not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    nothing = {role: Flag.NOT_APPLICABLE.value if role is ColumnRole.FLAG else np.nan for role in figures}
-    return {role: np.where(where, nothing[role], values) for role, values in figures.items()}
+    flag = np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)
+    numbers = {role: values for role, values in figures.items() if role is not ColumnRole.FLAG}
+    found = {role: np.where(impossible, np.nan, values) for role, values in numbers.items()}
+    return found | {ColumnRole.FLAG: np.where(impossible, Flag.NOT_APPLICABLE.value, flag)}
 
 
 def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
@@ -392,13 +390,3 @@ def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> ND
         }
         wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
     return rows.positions(wanted, areas)
-
-
-def _build_columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    """Return the columns of a measure, with NULL for a missing number or an empty flag."""
-    found = {}
-    for column in list_measure_columns(measure):
-        values = figures[column.role]
-        mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
-        found[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
-    return found

@@ -148,8 +148,11 @@ def compute_rate_differences(
     width of the interval in points; a difference is withheld if either rate is.
     """
     one, two = _Pair.of(moments, *first, 1.0), _Pair.of(moments, *second, 1.0)
-    cross = [[moments.covariance(f, g) for g in second] for f in first]
-    correlation = _compute_correlation(one, two, cross)
+    (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
+    covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
+    scale = np.sqrt(one.linearised_variance * two.linearised_variance)
+    # of the linearised ratios; 0 if either has no variance
+    correlation = np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
     rate1, rate2 = np.clip(one.ratio, one.low, one.high), np.clip(two.ratio, two.low, two.high)
     difference = rate1 - rate2
     down = _compute_arm(rate1 - one.low, two.high - rate2, correlation)
@@ -263,14 +266,6 @@ def _flag_by_half_width(points: Array, weak: NDArray[np.bool_], reliability: Rel
     """Return the flag by half-width in points; always withheld if `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
-
-
-def _compute_correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
-    """Return the correlation of the linearised ratios; 0 if either has no variance."""
-    (xx, xy), (yx, yy) = cross
-    covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
-    scale = np.sqrt(one.linearised_variance * two.linearised_variance)
-    return np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
 
 
 def _compute_arm(one: Array, other: Array, correlation: Array) -> Array:

@@ -1,14 +1,13 @@
 """Signatures on a release and whether they are enough to measure, publish or withdraw it.
 
-A person signs a request with their own key (Ed25519). Before measurement the request covers the plans, cohorts,
-version, shares, missing councils, inputs, the policy and the spending of other releases; before publication, the
-checksums of the bundle. The signature also covers the ledger it is for and the SHA-256 of the page that was read.
-Signatures, and what they allowed, are kept in the ledger, in an append-only chain beside its entries.
+A person signs a request with their own key (Ed25519): before measurement everything that decides it, before publication
+the checksums of the bundle, always the ledger it is for and the SHA-256 of the page that was read. Signatures, and what
+they allowed, are kept in the ledger, in an append-only chain beside its entries.
 
 `SignOffs` judges them, and nothing else does. The ledger records who may sign: first the people named in the policy,
-and after that only changes signed by enough of the people recorded. A signature counts if it verifies, the request is
-exactly what is about to be done, its key belongs to a recorded person whose time is not over, and it is not the key
-that signs releases. Each person counts once. What was allowed is judged by who was recorded then.
+then changes signed by enough of those recorded. A signature counts if it verifies, the request is exactly what is about
+to be done, and its key belongs to a recorded person whose time is not over and does not sign releases. Each person
+counts once. What was allowed is judged by who was recorded then.
 
 In a demonstration one key, that of the key set, is enough for any number of people. This ends when people are recorded
 or an extract is taken in that `readiness synth` did not write.
@@ -466,27 +465,41 @@ _SIGNATURE_BYTES = 64
 
 
 _NAMES_SHOWN = 5
+_REQUEST_WORDS = {
+    "release": "the release ({})",
+    "stage": "what was signed",
+    "ledger": "the ledger",
+    "place": "where the ledger is kept: this is a copy, or it was moved or restored",
+    "restored": "a backup was restored here",
+    "policy_sha256": "the policy",
+    "sha256sums": "the bundle",
+    "reason": "the reason",
+}
+_COHORT_WORDS = {
+    "measured_in": "what is used again",
+    "share": "the share ({}, now {})",
+    "charged_besides_nano_rho": "what other releases have charged",
+    "missing": "which councils have sent nothing",
+    "accepted": "what was accepted of what is held",
+    "expected_rows": "the operator's expected numbers of rows",
+    "requests": "which tables were asked for",
+}
 
 
 def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> list[str]:
     """Return, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
-    words = {
-        "release": f"the release ({before.get('release')})",
-        "stage": "what was signed",
-        "ledger": "the ledger",
-        "place": "where the ledger is kept: this is a copy, or it was moved or restored",
-        "restored": "a backup was restored here",
-        "policy_sha256": "the policy",
-        "sha256sums": "the bundle",
-        "reason": "the reason",
-    }
-    differences = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
+    differences = list(_iter_changes(_REQUEST_WORDS, before, now))
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        differences += _iter_cohort_differences(was[cohort], is_now[cohort])
+        differences += _iter_changes(_COHORT_WORDS, was[cohort], is_now[cohort])
+        for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
+            one, other = was[cohort].get(what, {}), is_now[cohort].get(what, {})
+            names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+            differences += [phrase.format(name) for name in names[:_NAMES_SHOWN]]
+            differences += ["and others"] if len(names) > _NAMES_SHOWN else []
     # A difference that has no words above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
@@ -495,23 +508,10 @@ def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> li
     return differences
 
 
-def _iter_cohort_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    words = {
-        "measured_in": "what is used again",
-        "share": f"the share ({before.get('share')}, now {now.get('share')})",
-        "charged_besides_nano_rho": "what other releases have charged",
-        "missing": "which councils have sent nothing",
-        "accepted": "what was accepted of what is held",
-        "expected_rows": "the operator's expected numbers of rows",
-        "requests": "which tables were asked for",
-    }
-    yield from (phrase for what, phrase in words.items() if before.get(what) != now.get(what))
-    for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
-        was, is_now = before.get(what, {}), now.get(what, {})
-        names = sorted(name for name in {*was, *is_now} if was.get(name) != is_now.get(name))
-        yield from (phrase.format(name) for name in names[:_NAMES_SHOWN])
-        if len(names) > _NAMES_SHOWN:
-            yield "and others"
+def _iter_changes(words: Mapping[str, str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for what, phrase in words.items():
+        if before.get(what) != now.get(what):
+            yield phrase.format(before.get(what), now.get(what))
 
 
 def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> str:

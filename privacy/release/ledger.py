@@ -6,13 +6,12 @@ These rules are enforced here, with messages for people, and again by the storag
 - an account's budget is approved once; its cap never changes;
 - entries are only ever added, and each carries the hash of the one before;
 - RESERVE charges one family of a release before any noise is drawn, one charge at a time, and only within the cap;
-- a charge ends as COMMIT (its measurement is stored; it stays spent and is never made again) or as VOID (anything
-  drawn was deleted unread; the budget is given back and the family may be charged again);
+- a charge ends as COMMIT (its measurement is stored, never made again) or as VOID (anything drawn was deleted unread,
+  and the family may be charged again);
 - signatures are kept beside the entries, in a separate chain; `approval` decides which count.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP); charges are rounded up and caps down. Entries are kept in a `Storage`: an
-SQLite file on one machine (`ledger_storage`), or a database server shared by workers on several machines
-(`ledger_postgres`). Both follow the rules in this module.
+SQLite file (`ledger_storage`), or a database server shared by several machines (`ledger_postgres`).
 """
 
 from __future__ import annotations
@@ -141,7 +140,13 @@ class Ledger:
     """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use."""
 
     def __init__(self, location: Path | str) -> None:
-        self._storage = _open_storage(location)
+        self._storage: Storage
+        if isinstance(location, str) and location.startswith(POSTGRESQL):
+            from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
+
+            self._storage = PostgresStorage(location)
+        else:
+            self._storage = SQLiteStorage(Path(location))
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
         """Set the cap of a cohort's account for one unit, once. Raises BudgetNotApproved for a different cap."""
@@ -272,7 +277,10 @@ class Ledger:
         entries, and the hashes they name anchor these lines and everyone recorded before them.
         """
         both = self.copy()
-        if parse_approval_notes(both.entries) - {line.entry_hash for line in both.sign_offs}:
+        notes = [entry.note for entry in both.entries if entry.kind == EntryKind.APPROVE]
+        signed = [note.removeprefix(_APPROVED_BY) for note in notes if note.startswith(_APPROVED_BY)]
+        named = {line for lines in signed for line in lines.split(", ")}
+        if named - {"", *(line.entry_hash for line in both.sign_offs)}:
             raise LedgerCorrupt(
                 "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
                 " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
@@ -355,14 +363,6 @@ class Ledger:
 _CHAINS = ("entries", "sign_offs")
 
 
-def _open_storage(location: Path | str) -> Storage:
-    if isinstance(location, str) and location.startswith(POSTGRESQL):
-        from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
-
-        return PostgresStorage(location)
-    return SQLiteStorage(Path(location))
-
-
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
     """Add an entry after checking that its names are safe in a path and a message."""
     check_name("unit", new.unit)
@@ -404,13 +404,6 @@ def _make_nonce() -> str:
 def format_approval_note(lines: Iterable[SignOffLine]) -> str:
     """Return the note of an entry that sets a cap: the signatures that approved it."""
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
-
-
-def parse_approval_notes(entries: Iterable[Entry]) -> set[str]:
-    """Return the hashes of the sign-off lines named by entries that set a cap."""
-    notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
-    named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
-    return {line for each in named for line in each if line}
 
 
 _APPROVED_BY = "approved by "

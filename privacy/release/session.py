@@ -50,7 +50,6 @@ import numpy as np
 from privacy.doors import files
 from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
-from privacy.release.ledger_storage import Entry
 from privacy.release.mechanism import (
     OPENDP,
     Counts,
@@ -117,9 +116,12 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
     for each in ledger.charges():
+        path = build_measurement_path(store_dir, *each.entry.key)
         # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
-        if each.end is None and (sha256 := _hash_measurement(store_dir, each.entry)):
-            ledger.commit(each, sha256)
+        if each.end is None and path.exists():
+            content = path.read_bytes()
+            if _parse_measurement(content, f"the measurement {path}").ledger_entry == each.entry.entry_hash:
+                ledger.commit(each, compute_sha256(content))
     # Before anything is given back: another ledger or an old copy must not hand out spent budget.
     ledger.check_known([*read_charges(store_dir, cohort), *published()])
     for each in ledger.charges():
@@ -311,14 +313,6 @@ def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
     return found
 
 
-def _hash_measurement(restricted: Path, charged: Entry) -> str | None:
-    """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
-    path = build_measurement_path(restricted, *charged.key)
-    content = path.read_bytes() if path.exists() else b""
-    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == charged.entry_hash
-    return compute_sha256(content) if paid else None
-
-
 def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
     return restricted / "drawn" / f"{ledger_entry}.json"
 
@@ -348,7 +342,7 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
             for marginal in body["marginals"]
         }
-        measurement = Measurement(*(body[name] for name in _MADE_BY), noisy)
-        return StoredMeasurement(*(body[name] for name in _BELONGS_TO), measurement)
+        measurement = Measurement(**{name: body[name] for name in _MADE_BY}, noisy=noisy)
+        return StoredMeasurement(**{name: body[name] for name in _BELONGS_TO}, measurement=measurement)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error

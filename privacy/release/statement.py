@@ -1,17 +1,14 @@
 """The privacy statement of a release, as a record for machines and a page for people.
 
-It uses the vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected,
-under which definition and parameters, by which mechanism, who is trusted, and what is outside the guarantee. All of it
-is public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
-Sentences that are true of every release are in `statement.yaml`, the page in `statement.md.j2`.
+It uses the vocabulary of NIST SP 800-226: what is protected, under which definition and parameters, by which mechanism,
+who is trusted, and what is outside the guarantee. All of it is public: it is made from plans, the ledger, the policy
+and the provenance of measurements, never from their numbers. Sentences that are true of every release are in
+`statement.yaml`, the page in `statement.md.j2`, and the fields of the OpenDP registry of deployments in
+`registry.yaml`.
 
-`compute_inference` says what an attacker could find out at most, for each kind of neighbour. The attacker knows every
-other row, everything published elsewhere, the plans and every noisy count. What remains is a statistical test between
-two tables. The question decides which two: whether a child is counted (one row more), or which category a child known
-to be counted is in (one row replaced). The second costs twice the rho.
-
-`build_deployment` gives the same in the fields of the OpenDP registry of differential privacy deployments
-(`registry.yaml`).
+`compute_inference` says what an attacker could find out at most who knows every other row, everything published
+elsewhere, the plans and every noisy count. What remains is a statistical test between two tables: with one row more
+(whether a child is counted) or, at twice the rho, with one row replaced (which category a counted child is in).
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ import numpy as np
 
 from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
+from assets.release.planning import Sizes
 from assets.release.requests import planning
-from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known, Sizes
+from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known
 from assets.release.requests.released import (
     Published,
     Released,
@@ -32,7 +33,7 @@ from ndl_export.tables.definition import Column, InvalidDefinition
 from ndl_export.tables.model import Selection, select_each
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import combine_plans, compute_epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 
@@ -67,8 +68,8 @@ class _Cohort:
 
     def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
-        whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
-        return planning.estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
+        whole, sizes = self.known.together(request.family, plan), self.known.sizes_of(request.family)
+        return planning.estimate_accuracy(request, whole, sizes, self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:

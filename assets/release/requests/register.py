@@ -4,8 +4,7 @@ Requests are registered as written, and a refusal is added with its reason, in a
 answers follow from the published releases.
 
 A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
-confidential tables. All counts then describe the same children, and every figure is made from all of them. Later
-releases that use the same noisy counts publish the tables again. What is measured is decided here, from public facts
+confidential tables, so that all counts describe the same children. What is measured is decided here, from public facts
 alone, and kept as a plan before anybody signs.
 """
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, plan_requests
+from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, estimate_sizes, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
 from assets.release.tabulate import tabulate
 from ndl_export.facts.on_request import RequestedTable
@@ -125,7 +125,7 @@ def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
 def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
-    found = sizes.Sizes.of(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
+    found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
     stated = sizes.sizes_of(plan.family.attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):
