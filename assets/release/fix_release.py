@@ -9,7 +9,6 @@ published release drew for them, which costs nothing, or measured now if no rele
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,21 +18,12 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
 from assets.linkage.inputs import PROFILE, Extracts, NotLinked
 from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
-from assets.release.record import (
-    WHOLE,
-    CohortRecord,
-    NotBegun,
-    ReleaseRecord,
-    add_review,
-    read_record,
-    write_record,
-)
+from assets.release.record import WHOLE, CohortRecord, NotBegun, ReleaseRecord, add_review, read_record, write_record
 from assets.release.requests.register import NoSuchRequest, RecordsMoved, add_requests, reuse_record
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
-from ndl_export.facts.released import PRIVACY_RECORD_FILE, list_versions
+from ndl_export.facts.released import list_versions
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
 from privacy.release.approval import has_no_signers
@@ -262,15 +252,10 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     measured = ledger.list_charged_releases(store.cohort)
     if version in measured or not measured:
         return version
-    withdrawn = load_withdrawals(store.home.release)
     published = [str(each) for each in list_versions(store.home.release) if each < Version.parse(version)]
-    fit = []
-    for each in published:
-        if each in measured and each not in withdrawn:
-            stated = index_cohort_entries(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
-            # a bundle may publish the cohort from the noisy counts of a release before it
-            if store.cohort in stated and stated[store.cohort]["measured_in"] == each:
-                fit.append(each)
+    usable = [each for each in published if each in measured and each not in load_withdrawals(store.home.release)]
+    # a bundle may publish the cohort from the noisy counts of a release before it
+    fit = [each for each in usable if store.cohort in read_record(store.home, each).measured]
     if not fit:
         raise SeriesRefused(
             f"cohort {store.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"

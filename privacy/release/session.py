@@ -7,17 +7,15 @@
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
     6  promote    the file is moved to its final path, where it is read
 
-A run killed before step 5 leaves nothing: the next run deletes its file unread and gives its charge back (VOID). A run
-killed after step 5 leaves everything, and the next run promotes the file. `settle` does both. It holds the lock that a
-measuring process holds from reading the ledger to promoting the file, so any earlier reservation belongs to a process
-that has died or lost its connection to the ledger. A process that lost its connection but still runs cannot commit,
-because its charge has ended. No draw has two charges and no charge has two stored draws, because a file carries the
-hash of the RESERVE entry that paid for it.
+`settle` finishes what a killed run left. It holds the lock that a measuring process holds from reading the ledger to
+promoting the file, so any earlier reservation belongs to a process that has died or lost its connection to the ledger,
+and cannot commit any more, because its charge has ended. A file carries the hash of the RESERVE entry that paid for it:
+no draw has two charges and no charge has two stored draws.
 
     charge in the ledger            its file                     what a run does
     --------------------------      -------------------------    ---------------------------------------------
     none, or VOID                   none                         1 to 6
-    RESERVE of a dead process       waiting, partial or none     VOID, delete the file, then 1 to 6
+    RESERVE of a dead process       waiting, partial or none     VOID, delete the file unread, then 1 to 6
     RESERVE                         in place                     COMMIT, return it: the ledger was restored, and the
                                                                  file may have been seen
     COMMIT                          waiting                      promote, return it
@@ -28,8 +26,6 @@ hash of the RESERVE entry that paid for it.
 Before a charge, the ledger must know every charge stated elsewhere: in the cohort's stored measurements, and in what is
 published (`published`). A ledger that was lost, replaced or restored from an old copy would hand out the same budget
 again.
-
-`read_stored_measurement` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
 
 A measurement file is `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only: the
 noisy integers exactly as drawn. It appears whole or not at all, and is read only if its name, its own hash and the

@@ -205,13 +205,13 @@ def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
 
 def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
     """Return the record of a cohort measured by `origin`, with the requested tables of the newest earlier release."""
-    withdrawn, before = load_withdrawals(store.home.release), Version.parse(version)
-    for earlier in sorted(list_versions(store.home.release), reverse=True):
-        if earlier < before and str(earlier) not in withdrawn:
-            found = read_record(store.home, str(earlier)).get(store.cohort)
-            if found and found.measured_in == origin:
-                return CohortRecord(origin, requested=found.requested, on_request=found.on_request)
-    return CohortRecord(origin)
+    withdrawn, found = load_withdrawals(store.home.release), CohortRecord(origin)
+    for earlier in list_versions(store.home.release):
+        if earlier < Version.parse(version) and str(earlier) not in withdrawn:
+            own = read_record(store.home, str(earlier)).get(store.cohort)
+            if own and own.measured_in == origin:
+                found = CohortRecord(origin, requested=own.requested, on_request=own.on_request)
+    return found
 
 
 def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
@@ -229,18 +229,19 @@ def add_requests(
         # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
             raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
-    wanted = {cohort for each in requests for cohort in each.request.cohorts}
-    for cohort in sorted(wanted):
+    wanted = sorted({cohort for each in requests for cohort in each.request.cohorts})
+    for cohort in wanted:
         if cohort not in record or record[cohort].measured_in == version:
             raise ReleaseConflict(
                 f"release {version} does not publish cohort {cohort} from the noisy counts of an earlier release; a"
                 f" request of it is answered by one that does (--with-cohort {cohort})"
             )
-    found = dict(record)
-    for cohort in sorted(wanted):
-        own = [each for each in requests if cohort in each.request.cohorts]
-        found[cohort] = _add_cohort_requests(home.cohort(cohort), version, record[cohort], own)
-    return found
+    return dict(record) | {
+        cohort: _add_cohort_requests(
+            home.cohort(cohort), version, record[cohort], [each for each in requests if cohort in each.request.cohorts]
+        )
+        for cohort in wanted
+    }
 
 
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
