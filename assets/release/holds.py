@@ -229,18 +229,16 @@ def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
 def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
     """Yield facts about far fewer or far more rows than expected, or than in the last delivery."""
     kept = quality.rows_kept
-    broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
-    if rules.FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
-        expected = quality.rows_expected or 0
-        share = describe_share(kept / expected) if expected else "another number"
-        sentence = f"{share} of the rows that are expected ({describe_rows(kept)})"
-        yield _Fact(rules.FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
-    if rules.FAR_FROM_LAST.id in broken:
-        last = quality.rows_last or 0
-        share = describe_share(kept / last) if last else "another number"
-        sentence = f"{share} of the rows of the last delivery ({describe_rows(kept)})"
-        yield _Fact(rules.FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
+    for rule, reference, which, when in (
+        (rules.FAR_FROM_EXPECTED.id, quality.rows_expected or 0, "that are expected", "that are expected"),
+        (rules.FAR_FROM_LAST.id, quality.rows_last or 0, "of the last delivery", "last time"),
+    ):
+        is_trial = rule == rules.FAR_FROM_EXPECTED.id and quality.source in trials
+        if rule in {finding.rule for finding in quality.holds} and not is_trial:
+            share = describe_share(kept / reference) if reference else "another number"
+            sentence = f"{share} of the rows {which} ({describe_rows(kept)})"
+            yield _Fact(rule, sentence, f"{kept:,} of about {reference:,} {unit} {when}")
 
 
 def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
@@ -320,13 +318,9 @@ def _find_number_facts(quality: ExtractQuality) -> list[_Fact]:
         return []
     counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
     worst = max(counted, key=lambda count: count.rows)
-    return [
-        _Fact(
-            rules.NUMBER_OF_MANY.id,
-            f"{describe_row_share(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
-            f"{worst.rows:,} of {quality.rows_read:,} rows have a {worst.columns[0]} that many children share",
-        )
-    ]
+    of_rows = describe_row_share(worst.rows, quality.rows_read), f"{worst.rows:,} of {quality.rows_read:,} rows"
+    words = f"have a {worst.columns[0]} that many children share"
+    return [_Fact(rules.NUMBER_OF_MANY.id, *(f"{rows} {words}" for rows in of_rows))]
 
 
 @dataclass(frozen=True)
@@ -359,12 +353,10 @@ class _Delivered:
 
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
-        own = [each for (of, _), each in self.extracts.items() if of == source]
-        known = [
-            share for each in own if (share := rules.compute_share(each.rows_kept, each.rows_expected)) is not None
-        ]
+        own = (each for (of, _), each in self.extracts.items() if of == source)
+        known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
-        small = bool(known) and max(known) < rules.SMALL_TRIAL
+        small = max((share for share in known if share is not None), default=1.0) < rules.SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
     def iter_not_judged(self) -> Iterator[Hold]:
@@ -386,15 +378,14 @@ class _Delivered:
         missing = dict(self._iter_missing(seen.folders if seen else ()))
         for source in CONTRACTS:
             for council in self.linked.taking_part:
+                name = f"{council}/{source}"
+                rules_broken = {
+                    rules.STOPPED.id: self._find_stopped(source, council),
+                    rules.NOT_READ.id: unread.pop(name, None),
+                    rules.MISSING.id: missing.get(name),
+                }
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
-                name, found = f"{council}/{source}", list[tuple[str, str, str]]()
-                if stopped := self._find_stopped(source, council):
-                    found.append((rules.STOPPED.id, *stopped))
-                if name in unread:
-                    found.append((rules.NOT_READ.id, *unread.pop(name)))
-                if name in missing:
-                    found.append((rules.MISSING.id, *missing[name]))
-                if found:
+                if found := [(rule, *facts) for rule, facts in rules_broken.items() if facts]:
                     about = " ".join(each for *_, each in found)
                     what = "; ".join(each for _, each, _ in found)
                     yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _format_title(council, source), what)
@@ -406,10 +397,8 @@ class _Delivered:
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
-        note, logged = (
-            deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
-            self._list_lines(source, council),
-        )
+        note = deliveries.read_stopped(self.home.extract(source, self.cohort, council))
+        logged = self._list_lines(source, council)
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
         elif logged and logged[-1].what == Processing.STOPPED:

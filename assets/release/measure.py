@@ -6,7 +6,7 @@ This is the only path from the restricted zone to the release zone. Only noisy i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
 from assets.release.tabulate import tabulate
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.missing import SOURCES, Missing
+from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
@@ -100,11 +100,8 @@ def measure_family(
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
     policy, plan = load_policy(), find_plan(store, version, councils, family)
-    on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
-    is_done = (
-        ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils)
-    )
-    if is_done:
+    on_request = store.cohort in fixed and store.cohort not in fixed.measured
+    if ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils):
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
     charged = ledger.find(store.cohort, version, family)
     # a committed charge was signed for, and reading its measurement back draws nothing
@@ -168,12 +165,13 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
-    missing = {
-        own.cohort: _add_absent(
-            read_fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
-        )
-        for own in measured
-    }
+    missing = {}
+    for own in measured:
+        stated = read_fixed_record(store.home, own.release)[own.cohort].missing
+        # councils that took no part in the cohort sent nothing of it
+        absent = set(everyone) - set(took_part[own.cohort])
+        lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
+        missing[own.cohort] = {source: names for source, names in lacking.items() if names}
     tables = tabulate(measured, everyone, policy.reliability, missing, fixed.requested)
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
@@ -221,13 +219,6 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     return write_bundle(store.home.release, facts, tables, keys.signing_key, held_in=store.home.held)
 
 
-def _add_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return what is missing of a cohort in a release of all these councils; those that took no part sent nothing."""
-    absent = set(councils) - set(took_part)
-    found = {source: tuple(sorted({*missing.get(source, ()), *absent})) for source in SOURCES}
-    return {source: names for source, names in found.items() if names}
-
-
 def _measure_cohort(
     store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, councils: Sequence[str]
 ) -> MeasuredCohort:
@@ -242,13 +233,10 @@ def _measure_cohort(
     def drawn(release: str, plan: Plan) -> Measurement:
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
+    on_request = []
+    for release, plan in read_request_plans(store, entry):
+        # other requested tables followed from earlier counts
+        names = tuple(each["definition"]["name"] for each in plan.detail["requests"])
+        on_request.append(MeasuredOnRequest(release, plan, drawn(release, plan), names))
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
-    on_request = tuple(
-        MeasuredOnRequest(
-            *(release, plan, drawn(release, plan)),
-            # other requested tables followed from earlier counts
-            tuple(each["definition"]["name"] for each in plan.detail["requests"]),
-        )
-        for release, plan in read_request_plans(store, entry)
-    )
-    return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)
+    return MeasuredCohort(store.cohort, origin, plans, measurements, tuple(on_request))

@@ -322,12 +322,8 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
-    signs_itself = (
-        own
-        and approval.is_demonstration(ledger, sign_off)
-        and format_public_key(own.public_key()) in books.recorded.keys
-    )
-    if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
+    may_sign = own and approval.is_demonstration(ledger, sign_off) and format_public_key(own.public_key())
+    if own and may_sign in books.recorded.keys and not books.judge(request, sheet_sha256).is_enough:
         approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
     _allow(store, ledger, request, sheet_sha256)
 
@@ -342,8 +338,7 @@ def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: s
 
 def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
-    publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
-    approve = f"readiness approve {where}"
+    approve, publish = f"readiness approve {where}", " --publish" if request["stage"] == Stage.PUBLICATION else ""
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
     if request["stage"] == approval.WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"

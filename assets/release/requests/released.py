@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +27,7 @@ from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOL
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.geography import Geography, list_geographies
-from ndl_export.tables.model import COUNCIL, RateBlock, Selection
+from ndl_export.tables.model import COUNCIL, RateBlock
 from ndl_export.tables.pupil import FAMILY
 from ndl_export.tables.rows import Detail, Said, collect_statements
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -102,22 +102,15 @@ def find_published(request: Request, release: Released, cohort: str, known: Know
         for levels, figures in collect_statements(request.table).items()
         if TOTAL not in levels
     }
+    plan = known.base[request.family]
     there = {
-        table: _list_published_figures(
-            table, known.base[request.family], areas, _list_withheld_rows(table, release, cohort)
-        )
+        table: _list_published_figures(table, plan, areas, _list_withheld_rows(table, release, cohort))
         for table in FAMILIES[request.family].tables
     }
-    there |= {
-        each.table: [
-            set().union(*collect_statements(each.table).values())
-            if index == 0 or each.table.blocks[0].councils
-            else set()
-            for index in range(len(areas))
-        ]
-        for each in release.on_request.tables
-        if each.family == request.family
-    }
+    for other in (each.table for each in release.on_request.tables if each.family == request.family):
+        stated = set[Said]().union(*collect_statements(other).values())
+        # the first area is that of all councils together
+        there[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
     figures = sum(len(wanted & set().union(*(of[index] for of in there.values()))) for index in range(len(areas)))
     tables = tuple(table.name for table, of in there.items() if any(wanted & own for own in of))
     return Published(figures, len(wanted) * len(areas), tables)
@@ -174,27 +167,23 @@ def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Fa
 
 def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
     (block,) = request.table.blocks
-    is_in = {
-        axis.attribute: {s.label: _is_within(children, axis.attribute, s) for s in axis.selections}
-        for axis in block.axes
-    }
+
+    @cache
+    def is_in(attribute: str, categories: tuple[str, ...] | None) -> Any:
+        if categories is None:
+            return np.ones(children.num_rows, dtype=bool)
+        return np.asarray(pc.is_in(children[attribute], value_set=pa.array(categories)))
+
     rows = []
     for chosen in product(*(axis.selections for axis in block.axes)):
-        labels = tuple(level.label for level in chosen)
-        if TOTAL in labels:
+        if TOTAL in (labels := [level.label for level in chosen]):
             continue
-        sides = [is_in[axis.attribute][label] for axis, label in zip(block.axes, labels, strict=True)]
-        row = np.logical_and.reduce(sides)
+        sides = [is_in(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
+        whole = part = np.logical_and.reduce(sides)
         if isinstance(block, RateBlock):
-            whole, part = row, row & _is_within(children, block.numerator[0], Selection("", block.numerator[1]))
+            part = whole & is_in(*block.numerator)
         else:
-            whole, part = np.logical_and.reduce([*sides[:-1], np.ones(len(row), dtype=bool)]), row
+            whole = np.logical_and.reduce([*sides[:-1], np.ones(children.num_rows, dtype=bool)])
         of = int(whole.sum())
-        rows.append({"levels": list(labels), "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
+        rows.append({"levels": labels, "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
     return rows
-
-
-def _is_within(children: pa.Table, attribute: str, level: Selection) -> Any:
-    if level.categories is None:
-        return np.ones(children.num_rows, dtype=bool)
-    return np.asarray(pc.is_in(children[attribute], value_set=pa.array(level.categories)))
