@@ -357,10 +357,8 @@ def _iter_people_lines(request: Request) -> Iterator[str]:
 
 def _iter_withdrawal_lines(request: Request) -> Iterator[str]:
     """Yield the lines about a withdrawal: what readers will read."""
-    yield f"The withdrawal of release {request['release']}"
-    yield ""
-    yield f"Readers are told this reason: {request['reason']}"
-    yield ""
+    yield from (f"The withdrawal of release {request['release']}", "")
+    yield from (f"Readers are told this reason: {request['reason']}", "")
     yield "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was"
     yield "signed. Its privacy budget stays spent. A withdrawal cannot be undone."
 

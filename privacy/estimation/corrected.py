@@ -142,7 +142,11 @@ class Corrected:
     @cached_by_identity
     def _select_part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
-        terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
+        terms = []
+        for coefficient, cube in list_terms(figures):
+            axes = zip(cube.selectors.items(), block, strict=True)
+            chosen = {name: selector.take(rows) for (name, selector), rows in axes}
+            terms.append((coefficient, Cube(chosen, cube.where)))
         return LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
 
     def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
@@ -313,17 +317,6 @@ def _can_split(local: Local, cube: Cube) -> bool:
     if local.attribute not in (cube.named if local.added_up else distinguished):
         return False
     return local.splits({*distinguished, local.attribute})
-
-
-def _select_rows(cube: Cube, block: _Block) -> Cube:
-    """Return the cube with only these rows of each axis."""
-    chosen = {
-        name: Selector(
-            selector.attribute, tuple(selector.labels[i] for i in rows), tuple(selector.rows[i] for i in rows)
-        )
-        for (name, selector), rows in zip(cube.selectors.items(), block, strict=True)
-    }
-    return Cube(chosen, cube.where)
 
 
 def _sum_over_places(one: Array, other: Array, covariances: Array) -> Array:

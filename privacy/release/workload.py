@@ -15,7 +15,7 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -297,6 +297,10 @@ class Selector:
     def __add__(self, other: Selector) -> Selector:
         """Join the rows of both, in order."""
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
+
+    def take(self, rows: Sequence[int]) -> Selector:
+        """Return the selector with only these rows, by number."""
+        return Selector(self.attribute, tuple(self.labels[i] for i in rows), tuple(self.rows[i] for i in rows))
 
     def reweigh(self, weights: Array) -> Selector:
         """Return the selector with other weights, (rows, categories), under the same labels."""

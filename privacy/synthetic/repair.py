@@ -93,7 +93,11 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
         while many:
             after = _apply_moves(now, moves, candidates, many)
             chosen = moves.rows[:many]
-            trial = _update_tables(family, tables, now, after, chosen)
+            before = {name: codes[chosen] for name, codes in now.items()}
+            trial = {
+                names: table + count_rows(family, after, names) - count_rows(family, before, names)
+                for names, table in tables.items()
+            }
             reached, there = _compute_loss(family, trial, wanted)
             if reached < loss:
                 for name, codes in after.items():
@@ -173,14 +177,6 @@ def _apply_moves(
         for name, codes in changed.items():
             after[name][own] = codes[moves.values[:many][own]]
     return after
-
-
-def _update_tables(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: NDArray[np.int64]) -> Tables:
-    before = {name: codes[chosen] for name, codes in rows.items()}
-    return {
-        names: table + count_rows(family, after, names) - count_rows(family, before, names)
-        for names, table in tables.items()
-    }
 
 
 def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:

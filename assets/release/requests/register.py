@@ -140,7 +140,13 @@ def open_request(home: Home, name: str) -> Registered:
 
 def read_registered_requests(home: Home) -> dict[str, Registered]:
     """Return every request by name, in the order of registration. Raises `LogBroken`."""
-    answered = _find_answering_releases(home)
+    withdrawn = load_withdrawals(home.release)
+    answered: dict[str, str] = {}
+    for version in map(str, list_versions(home.release)):
+        if version not in withdrawn:
+            # the first release that published its table and is not withdrawn
+            tables = (table for entry in read_record(home, version).values() for table in entry.requested)
+            answered = {table["definition"]["name"]: version for table in tables} | answered
     found: dict[str, Registered] = {}
     for line in chained_log.read_entries(home.requests):
         if line["what"] == "asked":
@@ -157,19 +163,14 @@ def publish_register(home: Home) -> None:
     known = read_registered_requests(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
-        tell_of_requests(
-            home.release, [_build_public_entry(ledger, each) for each in known.values()], _list_budgets(home, ledger)
-        )
-
-
-def _find_answering_releases(home: Home) -> Mapping[str, str]:
-    """Return, by name of a request, the first release that published its table and is not withdrawn."""
-    withdrawn, found = load_withdrawals(home.release), dict[str, str]()
-    for version in map(str, list_versions(home.release)):
-        for entry in read_record(home, version).values() if version not in withdrawn else ():
-            for table in entry.requested:
-                found.setdefault(table["definition"]["name"], version)
-    return found
+        budgets = [
+            # the ledger counts in billionths of rho
+            Budget(cohort, unit, cap := ledger.cap(cohort, unit), round(cap - left, 9), left)
+            for cohort in sorted({charge.entry.cohort for charge in ledger.charges()})
+            for unit in load_policy().accounts
+            for left in [ledger.compute_remaining(cohort, unit)]
+        ]
+        tell_of_requests(home.release, [_build_public_entry(ledger, each) for each in known.values()], budgets)
 
 
 def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
@@ -190,17 +191,6 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
         reason=each.refused,
         rho=rho,
     )
-
-
-def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
-    cohorts = sorted({charge.entry.cohort for charge in ledger.charges()})
-    return [
-        # the ledger counts in billionths of rho
-        Budget(cohort, unit, cap, round(cap - left, 9), left)
-        for cohort in cohorts
-        for unit in load_policy().accounts
-        for cap, left in [(ledger.cap(cohort, unit), ledger.compute_remaining(cohort, unit))]
-    ]
 
 
 def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
