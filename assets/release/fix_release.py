@@ -81,14 +81,8 @@ class ReleaseOptions:
 def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
-    The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
-    checked for all families before the first charge, and a refusal freezes nothing, so a release does not stop halfway.
-
-    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` if a council has no EYFS Profile extract and that is not allowed,
-    `ReleaseConflict` if the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` if the publisher is missing, or is a placeholder although people may sign, whatever `find_series`
-    and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
-    applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
+    Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
+    stop halfway. Cohorts measured from the current deliveries are not opened. Raises `REFUSALS` and `ReleaseConflict`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
@@ -301,11 +295,7 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
 
 
 def check_fits(store: CohortStore, version: str, share: float) -> None:
-    """Check that every family of a release can be charged at this share.
-
-    A cohort without an approved budget is skipped: its first signatures approve the policy's cap. Raises `PolicyError`
-    for an invalid share, and `BudgetExceeded`, which names the largest share that fits.
-    """
+    """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay a share."""
     policy, ledger = load_policy(), Ledger(store.home.ledger)
     for unit, account in policy.scaled(share).accounts.items():
         if not ledger.cap(store.cohort, unit):

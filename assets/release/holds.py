@@ -213,11 +213,7 @@ _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
 def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
-    """Yield one hold for several facts with the same cause, named after the first.
-
-    Another fact, other rows kept of the file or another expected number make it a different hold, which nobody has
-    accepted.
-    """
+    """Yield one hold for facts with one cause, bound to the delivery, its rows kept and expected, and the rules."""
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
         about = hash_json(bound_to)

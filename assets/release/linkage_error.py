@@ -87,11 +87,7 @@ def estimate_error_rates(family: Family, estimates: Estimates, review: Review | 
 
 
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
-    """Return the ethnic groups with so many missed links that their figures depend on the correction.
-
-    Their records differ in ways that others' do not, such as names that one service transliterates differently. Empty
-    for a family that is not corrected.
-    """
+    """Return the ethnic groups with so many missed links that their figures depend on the correction."""
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     rates = estimate_error_rates(family, estimates).rates

@@ -55,12 +55,7 @@ from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 def measure_release(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
-    """Begin a release and measure, or read back, everything that it measures.
-
-    That is every family of its own cohorts, and additions for requested tables of others. The cohorts are locked
-    meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
-    what `fix_release` and `measure_family` raise.
-    """
+    """Begin a release and measure, or read back, its own cohorts' families and additions for requested tables."""
     check_options(store, version, options)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
         # an open charge of a dead process counts against the cap until it is given back, so this precedes every check
@@ -93,9 +88,7 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `read_published_charges` raise, `WaitsForApproval` before the first charge,
-    `Damaged` if the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured
-    before.
+    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `RecordsMoved` for a table on request.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
@@ -135,11 +128,7 @@ def measure_family(
 def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write, sign and, once people have approved it, publish a release's bundle; return its folder.
 
-    It is made from stored measurements, and not again if it is already current. `councils` take part in the cohorts
-    that the release measured itself. Raises `InvalidVersion`, `NotBegun`, `StoreError` if a measurement is missing or
-    not the one the ledger recorded, `NotGiven` if a measurement does not give today's tables, what
-    `read_published_charges` and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle
-    kept unpublished.
+    It is made from stored measurements, and not again if it is current. Raises `WaitsForApproval`, the bundle kept.
     """
     Version.parse(version)
     announce(store.home, keys, version, dt.date.today())

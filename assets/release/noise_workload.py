@@ -43,10 +43,8 @@ def build_noise_family(
 ) -> noise.Family:
     """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
-    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. A
-    marginal's weight multiplies the sum of the variances of its cells. A block published at several levels of detail
-    counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest weight.
-    With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
+    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. The
+    greatest weight of any block or level of detail counts.
     """
     nesting = None
     if len(councils) > REGIONS_ABOVE:

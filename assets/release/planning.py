@@ -429,11 +429,7 @@ def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability
 
 
 def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many rates of a table are published in one area, and median expected 95% half-widths.
-
-    Half-widths are in the middle of the plausible range: of counts in units, of the published rates in points.
-    `council` is the name of the council, if the area is one.
-    """
+    """Return how many rates of a table are published in an area, and median half-widths at the middle of the range."""
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give

@@ -123,10 +123,7 @@ class Day:
 
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
-    """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
-
-    The day is kept, so that the bundle is the same whenever it is made again. Raises `InvalidCalendar`.
-    """
+    """Return the announced day or, if there is none or it is earlier, the day the bundle was first made; kept."""
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
     if kept is None and published.exists():  # published before days were kept

@@ -191,10 +191,9 @@ def find_measuring_release(store: CohortStore) -> str | None:
 
 
 def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
-    """Return the release that measures a cohort's review, as in `CohortRecord.on_request`: an earlier one, or this one.
+    """Return the release that measures a cohort's review, as `CohortRecord.on_request`: an earlier one, or this one.
 
-    In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
-    or it is of other links. Raises `BudgetExceeded`.
+    In the latter case its plan is kept. `split` is what this release spends otherwise. Raises `BudgetExceeded`.
     """
     sample = Sample.read(store)
     if sample is None or not sample.is_of_links(store):

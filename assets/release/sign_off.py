@@ -156,9 +156,7 @@ def check_measurement(
 ) -> str:
     """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
-    `policy` and `plan` are those about to be used, because the policy file may change between two readings. Raises
-    `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
-    `WaitsForApproval`; the decision sheet is then ready to read.
+    `policy` and `plan` are those about to be used. Raises `PolicyError`, `WaitsForAcceptance` and `WaitsForApproval`.
     """
     ledger = note_signers(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
@@ -228,11 +226,7 @@ def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
 
 
 def check_to_be_sent(home: Home, version: str) -> str | None:
-    """Pass if people have signed what readers would be told: the bundle, and all withdrawals with date and reason.
-
-    Rewrites the register of requests, whatever the file said. Returns the SHA-256 of the approved bundle's SHA256SUMS;
-    None without a ledger or a bundle. Raises `WaitsForApproval` and `NotAsSigned`.
-    """
+    """Pass if people have signed the bundle and withdrawals that readers would see; return the bundle's checksum."""
     sums = check_publication(home, version)
     if has_no_ledger(home):
         return None

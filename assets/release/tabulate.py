@@ -66,12 +66,9 @@ def tabulate(
     missing: MissingByCohort,
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, pa.Table]:
-    """Return every table of the measured families by name, with the columns of `ndl_export.tables.schema`.
+    """Return every table of the measured families by name, then the requested ones with rows of their own cohorts.
 
-    The `requested` tables follow, each with the rows of its own cohorts. `councils` are those taking part in any of the
-    cohorts. If a council is `missing` the source whose rows a family counts, its figures are not available, and figures
-    of several councils cover the others. Raises `NotGiven` if a cohort was measured under definitions that do not give
-    one of today's tables.
+    `councils` take part in any of the cohorts; figures of several cover those not `missing`. Raises `NotGiven`.
     """
     parts = [
         _build_cohort_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured
@@ -102,11 +99,9 @@ class Differing:
 
 
 def find_differing_tables(bundle: Path) -> Differing:
-    """Return the tables that the noisy counts do not reproduce as published. Raises `CannotRecompute`.
+    """Return the tables that the bundle's own noisy counts do not reproduce. Raises `CannotRecompute`.
 
-    Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
-    Decimal numbers are compared to `SAME_DIGITS` digits: beyond these, sums and functions differ between processors and
-    between versions of numerical libraries.
+    Decimals are compared to `SAME_DIGITS` digits: beyond, sums differ between processors and numerical libraries.
     """
     measured, (package, record) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
     reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables

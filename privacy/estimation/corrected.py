@@ -118,8 +118,7 @@ class Corrected:
     def _compute_in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
 
-        If figures cannot be split by place, rows at the total of an attribute may still be. These are computed
-        separately, so that a number is the same wherever it is shown.
+        Rows at the total of an attribute may be split by place, and a number is to be the same wherever it is shown.
         """
         cubes = [cube for each in figures for _, cube in list_terms(each)]
         summed = [local for local in self.local if local.added_up]
@@ -344,10 +343,7 @@ def invert_matrix(matrix: Array) -> Array:
 
 
 def _weigh_cube(cube: Cube, name: str, matrix: Array) -> Cube:
-    """Return the cube with each row of weights w of the attribute replaced by w `matrix`.
-
-    A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
-    """
+    """Return the cube with each row of weights w of the attribute replaced by w `matrix`; totals stay, or are 0."""
     weights, total = cube.named[name].matrix, np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
@@ -402,8 +398,7 @@ def _multiply_selectors(left: Selector, right: Selector) -> Selector:
 class Joined:
     """Moments of figures corrected for rows that were not found.
 
-    `unknown` gives, by attribute, the category of a child whose row was not found; `odds` is k, with
-    `variance_of_odds`.
+    `unknown`: by attribute, the category of a child whose row was not found; `odds` is k, with `variance_of_odds`.
     """
 
     moments: Moments

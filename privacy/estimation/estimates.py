@@ -44,8 +44,7 @@ def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
 class Estimates:
     """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    The same functional, asked for through any two tables, is computed on the same smallest marginal in the same order
-    and gives the identical float. Figures equal by an identity agree to rounding error.
+    A functional is computed on the same smallest marginal for any table, and gives the identical float.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
@@ -324,8 +323,7 @@ def drop_categories(
 ) -> tuple[Plan, Measurement]:
     """Return plan and measurement over the domain of `attribute` without the `empty` categories, which hold no row.
 
-    Categories outside the domain are ignored. A group of the nesting left without a category goes too. Raises
-    ValueError if the measurement was made under another plan, WorkloadError if no category would be left.
+    A group of the nesting left without a category goes too. Raises ValueError, or WorkloadError if none is left.
     """
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")

@@ -202,8 +202,7 @@ class _Effects:
 def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
-    Never divides by y; an effect without data is 0. The effects of places are eliminated first and follow from the
-    others.
+    Never divides by y; an effect without data is 0. The effects of places are eliminated first.
     """
     weight = y**2 / variance
     level = _compute_shares((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))

@@ -143,9 +143,7 @@ def compute_rate_differences(
 ) -> RatioTable:
     """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
 
-    The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
-    the two rates by linearisation, within [-100, 100] (`docs/privacy-derivation.md`). The flag depends on half the
-    width of the interval in points; a difference is withheld if either rate is.
+    The interval is MOVER's (Zou & Donner 2008; `docs/privacy-derivation.md`); the flag depends on half its width.
     """
     one, two = _Pair.of(moments, *first, 1.0), _Pair.of(moments, *second, 1.0)
     (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
@@ -166,10 +164,9 @@ def compute_rate_differences(
 def compute_fieller_interval(
     x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95
 ) -> tuple[Array, Array]:
-    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
+    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; `z` is a normal quantile.
 
-    xx, yy and xy are (co)variances; `z` is a quantile of the standard normal distribution. The interval is bounded if y
-    exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
+    Bounded if y exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
     """
     square = y**2 - z**2 * yy
     middle = x * y - z**2 * xy

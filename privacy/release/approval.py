@@ -429,9 +429,7 @@ def sign_content(
 def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
     """Record that a request is allowed if enough people have signed it; otherwise raise `WaitsForApproval`.
 
-    `sheet_sha256` is the hash of the page about the request as it is now; `release_keys` are public keys that sign
-    releases, in addition to those recorded in the ledger. The message names roles, not people, because it may be
-    logged.
+    `sheet_sha256` is the hash of its page as it is now. The message names roles, not people, because it may be logged.
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger, *release_keys)

@@ -38,8 +38,7 @@ class ChildTableError(ValueError):
 def count_cells(table: ChildTable, plan: Plan) -> Counts:
     """Count the rows of the child table in every cell of every measured marginal: one contribution per row.
 
-    The table has a unique `child_id` and a text column of categories for each attribute of the family. Raises
-    ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
+    Raises ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
     """
     with _open_table(table) as connection:
         _check_columns(connection, [UNIT_COLUMN, *plan.family.columns])
@@ -66,8 +65,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
 def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
     """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
-    The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column.
-    Raises ValueError for a key under 32 bytes.
+    The order of rows and columns does not matter, nor does `child_id`. Raises ValueError for a key under 32 bytes.
     """
     if len(key) < MINIMUM_KEY_BYTES:
         raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")

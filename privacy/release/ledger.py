@@ -190,11 +190,7 @@ class Ledger:
             return Reservation(_append(logs.entries, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
-        """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
-
-        Families already charged are not counted again. Spends nothing: this stops a release from failing halfway
-        because its first families used up the budget.
-        """
+        """Raise BudgetExceeded or BudgetNotApproved, before a first charge, unless a release can charge what is due."""
         entries = self._read_entries()
         before = collect_charges(entries)
         due = {
@@ -271,10 +267,9 @@ class Ledger:
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """Return the sign-off lines (signatures and what they allowed), oldest first.
+        """Return the sign-off lines (signatures and what they allowed), oldest first. Raises LedgerCorrupt.
 
-        Raises LedgerCorrupt if a chain is broken, or an entry names a missing line. What is published anchors the
-        entries, and the hashes they name anchor these lines and everyone recorded before them.
+        What is published anchors the entries, and the hashes they name anchor these lines and everyone recorded before.
         """
         both = self.copy()
         notes = [entry.note for entry in both.entries if entry.kind == EntryKind.APPROVE]
@@ -299,8 +294,7 @@ class Ledger:
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
         """Raise LedgerCorrupt unless the ledger has each of these charges, as stated and spent for good.
 
-        Stored measurements and publications anchor the chain: a ledger that was cut short, rebuilt, restored from an
-        old copy or started afresh lacks their charges and would hand out the same budget again.
+        A ledger that was cut short, rebuilt or restored from an old copy lacks them and would hand out budget again.
         """
         for each in self.unknown(stated):
             raise LedgerCorrupt(

@@ -218,11 +218,7 @@ class SQLiteStorage(Storage):
             connection.execute("COMMIT")
 
     def place(self) -> str:
-        """Return the file's inode and creation time, which no copy shares.
-
-        Every machine that mounts the file system sees the same. A snapshot of the whole disk shares both, and a file
-        system without creation times gives 0.
-        """
+        """Return the file's inode and creation time, which only a snapshot of the whole disk shares."""
         return f"sqlite {self._path.stat().st_ino} {_read_creation_time(self._path)}"
 
     @contextmanager

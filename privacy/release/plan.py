@@ -199,8 +199,7 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
 def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
     """Return how much one more unit of 1/sigma^2 would reduce the plan's weighted sum of cell variances: max(g).
 
-    The unit is spent where it helps most, on top of the plan and all `known` plans (see the module's derivation). Keys
-    are the attribute that all marginals of a level of the nesting hold; None without a nesting.
+    Keys are the attribute that all marginals of a level of the nesting hold; None without a nesting.
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
@@ -216,8 +215,7 @@ def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | 
 def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
     """Return, for each level of the nesting, the family with its marginals, its attribute and its share of the budget.
 
-    All marginals of a level hold its attribute. A level takes the whole budget if the other has no marginals. Without a
-    nesting, the only level is the whole family.
+    A level takes the whole budget if the other has no marginals; without a nesting, the only level is the family.
     """
     nesting = family.nesting
     if nesting is None:
@@ -238,11 +236,7 @@ def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
 def _compute_noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
-    """Return the noise scale of each marginal to be measured, given the marginals already `measured` and their scales.
-
-    If `place` is given, every marginal to be measured has that attribute. The sum of 1/sigma^2 is `budget` or, by
-    rounding, less.
-    """
+    """Return noise scales, of at most `budget` in 1/sigma^2, of marginals with `place`, given those `measured`."""
     lattice = Lattice.of(family)
     prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
@@ -261,10 +255,9 @@ def _compute_noise_scales(
 
 
 def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Allocation:
-    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
+    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget: (candidates,) precisions.
 
-    `information` is (K x candidates to be measured), `weights` (K,) positive, `prior` (K,) not negative, by default
-    zero. Returns (candidates,) precisions. Raises PlanError if the gap does not close.
+    `information` is (K x candidates), `weights` (K,) positive, `prior` (K,) not negative. Raises PlanError.
     """
     candidates = information.shape[1]
     offset = np.zeros(len(weights)) if prior is None else prior

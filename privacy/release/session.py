@@ -77,10 +77,8 @@ def measure_once(
 ) -> Measurement:
     """Return the measurement of one family of one release: made and charged now, or read back if it was made before.
 
-    `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
-    default OpenDP limited to exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before anything is
-    spent, ReleaseConflict for another plan or input, LedgerCorrupt if the ledger lacks a stored or `published` charge,
-    or StoreError.
+    `count` is called only if noise will be drawn; `noise` is for tests. Raises BudgetExceeded before anything is spent,
+    ReleaseConflict for another plan or input, LedgerCorrupt if a stated charge is missing.
     """
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.lock_exclusively():
@@ -102,8 +100,7 @@ def read_stored_measurement(ledger: Ledger, store_dir: Path, *, cohort: str, rel
 def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Finish what dead processes of any cohort left: promote what is committed, give back what is not.
 
-    Waits for a process that is measuring. Raises LedgerCorrupt, with nothing given back, if the ledger lacks a charge
-    of the cohort's stored measurements or of `published`.
+    Waits for a process that measures. Raises LedgerCorrupt, with nothing given back, if a stated charge is missing.
     """
     with ledger.lock_exclusively():
         _settle(ledger, store_dir, cohort, published)
@@ -272,10 +269,9 @@ def read_measurement(
     sha256: str | None = None,
     noise_source: str = OPENDP,
 ) -> StoredMeasurement:
-    """Return the stored measurement at its final path.
+    """Return the stored measurement at its final path; only tests name a source of noise other than OpenDP.
 
-    Raises StoreError if the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
-    family, release or cohort, or does not come from `noise_source`; only tests name a source other than OpenDP.
+    Raises StoreError if it is missing or altered, or belongs to another plan, family, release, cohort or source.
     """
     path = build_measurement_path(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"

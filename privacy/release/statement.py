@@ -67,10 +67,9 @@ def compute_inference(rho: float) -> dict[str, Any]:
 
 
 def count_guessed_in_100(rho: float) -> int:
-    """Return how often in 100 the best guess between two equally likely tables is right under noise of `rho`.
+    """Return how often in 100, rounded up, the best guess between two equally likely tables is right.
 
-    Rounded up. Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with
-    the privacy loss distribution of the discrete noise that is drawn.
+    Phi(sqrt(2 rho) / 2), for Gaussian noise (Neyman and Pearson); tests compare it with that of the discrete noise.
     """
     return math.ceil(100 * NormalDist().cdf(math.sqrt(2 * rho) / 2))
 

@@ -97,8 +97,7 @@ def iter_problems(
 ) -> Iterator[Problem]:
     """Yield the problems of a measurement: one per group of a nesting, otherwise one.
 
-    `published` are the moments of the figures that rows should agree with; `place` is the attribute over which there
-    are totals. Marginals with a `left_out` attribute are not used. The number of rows is the release's estimate.
+    Rows should agree with `published` figures and have totals over `place`; none has a `left_out` attribute.
     """
     estimates, nesting = build_estimates(plan, measurement), plan.family.nesting
     kept = [names for names in plan.sigmas if not set(names) & set(left_out)]

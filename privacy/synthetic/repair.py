@@ -73,11 +73,7 @@ def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
 
 
 def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
-    """Change as few rows as possible; the same seed gives the same rows.
-
-    Only `movable` sets of attributes, as returned by `find_tied_sets`, get new values. Rates that cannot be reached
-    stay outside their interval, as `compute_rates` shows.
-    """
+    """Change as few rows as possible, the same for the same seed; only `movable` sets of attributes get new values."""
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
     tables = _count_tables(family, now, wanted)

@@ -92,11 +92,7 @@ class _Planned:
 
 
 def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy: Policy) -> dict[str, Plan | None]:
-    """Return the plans of what is measured of a cohort for its requests, by family; None if known well enough.
-
-    A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
-    request that no budget up to the cap of its account answers.
-    """
+    """Return what is measured of a cohort for its requests, by family, None if known. Raises `AccuracyOutOfReach`."""
     # sorted, so that the plan does not depend on the order in which requests are named
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),

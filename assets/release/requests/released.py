@@ -147,11 +147,9 @@ Facts = dict[str, Any]
 
 
 def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
-    """Return the percentage of each row at full detail from synthetic children, for all councils together.
+    """Return the percentage of each row at full detail from synthetic children, for all councils; None without any.
 
-    In a table of counts, a row is a percentage of the row with its last column at the total. `held_out` gives the
-    errors of such percentages in tests, and `statement` is their page in the release directory. None if the folder has
-    no rows of the cohort.
+    In a table of counts, a row is a percentage of the row with its last column at the total.
     """
     file = folder / PARQUET_FILE
     if request.family != FAMILY.name or not file.is_file():
