@@ -37,7 +37,6 @@ from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
 from privacy.estimation.intervals import Moments, RatioMoments, compute_published_ratios
 from privacy.keys import KeyRing
-from privacy.release import workload as noise
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort
@@ -179,7 +178,13 @@ def _build_inputs(
     tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
     layouts = build_layouts([own], councils, {own.cohort: missing}, own_requests)
     every = [*pupil.FAMILY.tables, *(each.table for each in own_requests if each.family == pupil.FAMILY.name)]
-    rates = list(iter_published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
+    rates = [
+        rate
+        for table in every
+        for rate in _iter_published_rates(
+            tables[table.name], layouts[table.name], plan.family, published, councils, absent
+        )
+    ]
     return _Inputs(
         plan,
         list(iter_problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
@@ -192,16 +197,12 @@ def _build_inputs(
 
 def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
-    order = [each for each in plan.family.attributes if each.name in drawn[0]]
     rows = {}
-    for attribute in order:
-        place = {category: code for code, category in enumerate(attribute.categories)}
-        codes = [
-            np.array([place[category] for category in problem.attribute(attribute.name).categories])[
-                rows_of_group[attribute.name]
-            ]
-            for problem, rows_of_group in zip(parts, drawn, strict=True)
-        ]
+    for attribute in (each for each in plan.family.attributes if each.name in drawn[0]):
+        codes = []
+        for problem, rows_of_group in zip(parts, drawn, strict=True):
+            place = map(attribute.categories.index, problem.attribute(attribute.name).categories)
+            codes.append(np.array([*place])[rows_of_group[attribute.name]])
         rows[attribute.name] = np.concatenate(codes)
     return rows
 
@@ -302,32 +303,29 @@ class PublishedRates:
     rates: Rates
 
 
-def iter_published_rates(
-    of: Sequence[Table],
-    measured: noise.Family,
+def _iter_published_rates(
+    published: pa.Table,
+    layout: Layout,
+    family: Family,
     moments: Moments,
-    tables: Mapping[str, pa.Table],
-    layouts: Mapping[str, Layout],
     councils: Sequence[str],
     absent: Collection[str],
-    smallest: int,
 ) -> Iterator[PublishedRates]:
-    """Yield the published rates of tables of one family and cohort, for groups estimated at `smallest` or more."""
-    for table in of:
-        layout, published = layouts[table.name], tables[table.name]
-        for block in table.blocks:
-            if (figures := build_block_figures(block, measured, councils, absent)) is None:
+    """Yield the published rates of a table of one cohort, for groups estimated at `SMALLEST_GROUP` or more."""
+    table = layout.table
+    for block in table.blocks:
+        if (figures := build_block_figures(block, family, councils, absent)) is None:
+            continue
+        places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
+        for name, ((part, whole), taken_off) in figures.ratios.items():
+            measure = table.measure(name)
+            # rows can be changed to meet a percentage of one count, not an average or a difference
+            if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                 continue
-            places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
-            for name, ((part, whole), taken_off) in figures.ratios.items():
-                measure = table.measure(name)
-                # rows can be changed to meet a percentage of one count, not an average or a difference
-                if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
-                    continue
-                large = (places >= 0) & (moments.values(whole) >= smallest)
-                columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
-                value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
-                shown = ~np.isnan(value)
-                rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
-                if shown.any():
-                    yield PublishedRates(table, measure, value, rates)
+            large = (places >= 0) & (moments.values(whole) >= SMALLEST_GROUP)
+            columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
+            value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
+            shown = ~np.isnan(value)
+            rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
+            if shown.any():
+                yield PublishedRates(table, measure, value, rates)
