@@ -30,7 +30,7 @@ from assets.release.record import (
 )
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
@@ -161,7 +161,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         absent = set(everyone) - set(took_part[own.cohort])
         lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
-    tables = tabulate(measured, everyone, policy.reliability, missing, fixed.requested)
+    tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
     signed = SignOffs(ledger)
     approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)

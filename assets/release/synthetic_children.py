@@ -22,10 +22,9 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import build_layouts, find_positions, read_bundle_facts, read_measured_cohorts, tabulate
+from assets.release.tabulate import MeasuredRelease, find_positions, read_bundle_facts, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
-from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
-from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
@@ -39,7 +38,6 @@ from privacy.estimation.intervals import Moments, RatioMoments, compute_publishe
 from privacy.keys import KeyRing
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
-from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import (
     AllOf,
@@ -88,15 +86,12 @@ class _Inputs:
 
 def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
     """Return the synthetic children of a bundle, by default of its newest cohort. Raises `NoSuchCohort`."""
-    package, record = read_bundle_facts(bundle)
-    by_cohort = {each.cohort: each for each in read_measured_cohorts(bundle)}
+    release, (package, _) = read_measured_release(bundle), read_bundle_facts(bundle)
+    by_cohort = {each.cohort: each for each in release.cohorts}
     own = by_cohort.get(cohort or max(by_cohort))
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
-    missing: MissingByCohort = package["missing"]
-    listed = bundle / SUMS_FILE
-    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    made = synthesise_cohort(own, package, reliability, missing.get(own.cohort, {}), seed, requested)
+    listed, made = bundle / SUMS_FILE, synthesise_cohort(release.select(own), package, seed)
     return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
 
 
@@ -121,16 +116,9 @@ def find_differing_files(folder: Path) -> list[str]:
     return sorted(name for name, content in again.items() if files.get(name) != content)
 
 
-def synthesise_cohort(
-    own: MeasuredCohort,
-    package: Mapping[str, Any],
-    reliability: Reliability,
-    missing: Missing,
-    seed: int,
-    requested: Sequence[RequestedTable] = (),
-) -> SyntheticChildren:
-    """Return the synthetic children of one measured cohort of the release that `package` describes."""
-    inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
+def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed: int) -> SyntheticChildren:
+    """Return the synthetic children of one cohort, of the release that `package` describes."""
+    (own,), inputs = release.cohorts, _build_inputs(release)
     drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
     # the model ties the number to the goals only where it counts all of them, and draws any other independently
@@ -163,28 +151,17 @@ def synthesise_cohort(
     )
 
 
-def _build_inputs(
-    own: MeasuredCohort,
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: Missing,
-    requested: Sequence[RequestedTable],
-) -> _Inputs:
-    absent = list_missing_councils(missing, pupil.FAMILY.name)
+def _build_inputs(release: MeasuredRelease) -> _Inputs:
+    (own,) = release.cohorts
+    absent = list_missing_councils(release.missing[own.cohort], pupil.FAMILY.name)
     plan, measurement = drop_categories(*own.together(pupil.FAMILY.name), COUNCIL, absent)
     published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
     left_out = pupil.FAMILY.never_shown
-    own_requests = [each for each in requested if own.cohort in each.cohorts]
-    tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
-    layouts = build_layouts([own], councils, {own.cohort: missing}, own_requests)
-    every = [*pupil.FAMILY.tables, *(each.table for each in own_requests if each.family == pupil.FAMILY.name)]
-    rates = [
-        rate
-        for table in every
-        for rate in _iter_published_rates(
-            tables[table.name], layouts[table.name], plan.family, published, councils, absent
-        )
-    ]
+    every = [*pupil.FAMILY.tables, *(each.table for each in release.requested if each.family == pupil.FAMILY.name)]
+    rates, tables = list[PublishedRates](), tabulate(release)
+    for table in every:
+        layout = release.layouts[table.name]
+        rates += _iter_published_rates(tables[table.name], layout, plan.family, published, release.councils, absent)
     return _Inputs(
         plan,
         list(iter_problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),

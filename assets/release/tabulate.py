@@ -8,8 +8,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,7 +23,7 @@ from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
@@ -59,22 +59,38 @@ _Figures = Mapping[ColumnRole, NDArray[Any]]
 """One measure's figures for some rows, by role of their column, all of one shape; NaN if there is none."""
 
 
-def tabulate(
-    measured: Sequence[MeasuredCohort],
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable] = (),
-) -> dict[str, pa.Table]:
+@dataclass(frozen=True, eq=False)
+class MeasuredRelease:
+    """What the tables of a release are made from; `councils` take part in any of its cohorts."""
+
+    cohorts: Sequence[MeasuredCohort]
+    councils: Sequence[str]
+    reliability: Reliability
+    missing: MissingByCohort
+    requested: Sequence[RequestedTable] = ()
+
+    def select(self, own: MeasuredCohort) -> MeasuredRelease:
+        """Return the part of one cohort."""
+        requested = [each for each in self.requested if own.cohort in each.cohorts]
+        missing = {own.cohort: self.missing.get(own.cohort, {})}
+        return replace(self, cohorts=[own], missing=missing, requested=requested)
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """The rows of every table, by name."""
+        plans = {(own.cohort, family): plan.to_json() for own in self.cohorts for family, plan in own.plans.items()}
+        cohorts = tuple(own.cohort for own in self.cohorts)
+        return build_table_layouts(tuple(self.councils), cohorts, self.missing, plans, self.requested)
+
+
+def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
     """Return every table of the measured families by name, then the requested ones with rows of their own cohorts.
 
-    `councils` take part in any of the cohorts; figures of several cover those not `missing`. Raises `NotGiven`.
+    Figures of several councils cover those that are not missing. Raises `NotGiven`.
     """
-    parts = [
-        _build_cohort_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured
-    ]
+    parts = [_build_cohort_tables(release.select(own)) for own in release.cohorts]
     tables = {}
-    for name, layout in build_layouts(measured, councils, missing, requested).items():
+    for name, layout in release.layouts.items():
         if own := [part[name] for part in parts if name in part]:
             data, place = layout.ordered(pa.concat_tables(own)), len(list_key_names(layout.table))
             with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
@@ -103,10 +119,9 @@ def find_differing_tables(bundle: Path) -> Differing:
 
     Decimals are compared to `SAME_DIGITS` digits: beyond, sums differ between processors and numerical libraries.
     """
-    measured, (package, record) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
-    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    again = tabulate(measured, package["councils"], reliability, package["missing"], requested)
-    again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(measured, package["missing"])
+    release = read_measured_release(bundle)
+    again = tabulate(release)
+    again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(release.cohorts, release.missing)
     published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
     figures = [name for name in other if not _has_same_figures(published[name], again[name])]
@@ -135,14 +150,17 @@ def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return package, record
 
 
-def read_measured_cohorts(bundle: Path) -> list[MeasuredCohort]:
+def read_measured_release(bundle: Path) -> MeasuredRelease:
+    """Return what the tables in a bundle's folder are made from. Raises `CannotRecompute`."""
     package, record = read_bundle_facts(bundle)
-    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names, requested_counts = list_plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
-    return [
-        _build_measured_cohort(bundle, cells, entry, record["families"], names, requested_counts)
+    cells, on_request = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
+    names = list_plan_files(package["cohorts"])
+    cohorts = [
+        _build_measured_cohort(bundle, cells, entry, record["families"], names, on_request.noisy_counts)
         for entry in record["cohorts"]
     ]
+    reliability = Reliability(**record["reliability"])
+    return MeasuredRelease(cohorts, package["councils"], reliability, package["missing"], on_request.tables)
 
 
 def _build_measured_cohort(
@@ -178,27 +196,19 @@ def _build_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, 
     return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
 
 
-def _build_cohort_tables(
-    own: MeasuredCohort,
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: Missing,
-    requested: Sequence[RequestedTable],
-) -> dict[str, pa.Table]:
+def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
-    own_requests = [each for each in requested if own.cohort in each.cohorts]
-    layouts = build_layouts([own], councils, {own.cohort: missing}, own_requests)
-    tables = {}
+    (own,), tables = release.cohorts, {}
     for family in own.plans:
-        absent = list_missing_councils(missing, family)
+        absent = list_missing_councils(release.missing[own.cohort], family)
         try:
             estimated = None
-            if set(councils) - set(absent):
+            if set(release.councils) - set(absent):
                 estimated = _estimate_family(*own.together(family), absent, find_review(own))
-            answers: list[Table] = [each.table for each in own_requests if each.family == family]
+            answers: list[Table] = [each.table for each in release.requested if each.family == family]
             for table in (*FAMILIES[family].tables, *answers):
-                layout, on_request = layouts[table.name], table in answers
-                tables[table.name] = _build_table(layout, estimated, councils, absent, reliability, on_request)
+                layout, on_request = release.layouts[table.name], table in answers
+                tables[table.name] = _build_table(layout, estimated, release, absent, on_request)
         except (KeyError, WorkloadError) as error:
             # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise NotGiven(
@@ -206,17 +216,6 @@ def _build_cohort_tables(
                 f" tables as they are defined now: {error}. Leave the cohort out, or measure it anew in a revision."
             ) from None
     return tables
-
-
-def build_layouts(
-    measured: Sequence[MeasuredCohort],
-    councils: Sequence[str],
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable],
-) -> dict[str, Layout]:
-    """Return the rows of every table, by name."""
-    plans = {(own.cohort, family): plan.to_json() for own in measured for family, plan in own.plans.items()}
-    return build_table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,24 +243,18 @@ def _estimate_family(
 
 
 def _build_table(
-    rows: Layout,
-    estimated: _Estimated | None,
-    councils: Sequence[str],
-    absent: Collection[str],
-    reliability: Reliability,
-    on_request: bool,
+    rows: Layout, estimated: _Estimated | None, release: MeasuredRelease, absent: Collection[str], on_request: bool
 ) -> pa.Table:
     """Return the table; if `estimated` is None because no council has sent anything, no figure is available."""
     table = rows.table
     columns = {measure.name: _build_empty_figures(rows, measure) for measure in table.measures}
     if estimated is not None:
         for block in table.blocks:
-            figures = build_block_figures(block, estimated.family, councils, absent)
+            figures = build_block_figures(block, estimated.family, release.councils, absent)
             if figures is None or not (published := (places := find_positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _iter_block_measures(
-                table, block, figures, estimated, reliability.select_for_figures(on_request or block.everywhere)
-            ):
+            reliability = release.reliability.select_for_figures(on_request or block.everywhere)
+            for name, found in _iter_block_measures(table, block, figures, estimated, reliability):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
     filled = {name: rows.keys[name] for name in rows.keys.column_names}
