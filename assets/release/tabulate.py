@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -26,6 +27,7 @@ from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
@@ -134,13 +136,11 @@ def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
         return False
     near = 10.0**-SAME_DIGITS
     for one, two in zip(table.columns, other.columns, strict=True):
-        if not pa.types.is_floating(one.type):
-            same = one.equals(two)
-        else:
+        if pa.types.is_floating(one.type) and one.is_null().equals(two.is_null()):
             first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
-            same = np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
-            same = same and one.is_null().equals(two.is_null())
-        if not same:
+            if np.allclose(first, second, rtol=near, atol=near, equal_nan=True):
+                continue
+        if not one.equals(two):
             return False
     return True
 
@@ -153,41 +153,32 @@ def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def read_measured_release(bundle: Path) -> MeasuredRelease:
     """Return what the tables in a bundle's folder are made from. Raises `CannotRecompute`."""
     package, record = read_bundle_facts(bundle)
-    cells, on_request = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
+    cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
     names = list_plan_files(package["cohorts"])
-    cohorts = [
-        _build_measured_cohort(bundle, cells, entry, record["families"], names, on_request.noisy_counts)
-        for entry in record["cohorts"]
-    ]
-    reliability = Reliability(**record["reliability"])
-    return MeasuredRelease(cohorts, package["councils"], reliability, package["missing"], on_request.tables)
-
-
-def _build_measured_cohort(
-    bundle: Path,
-    cells: pa.Table,
-    entry: dict[str, str],
-    families: list[dict[str, str]],
-    names: dict[tuple[str, str], str],
-    requested_counts: Mapping[Further, NoisyCounts],
-) -> MeasuredCohort:
-    """Return a cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
-    plans, measurements, on_request = {}, {}, []
-    for stated in (family for family in families if family["cohort"] == entry["cohort"]):
-        family = stated["family"]
+    plans, measurements, on_request = (
+        defaultdict[str, Any](dict),
+        defaultdict[str, Any](dict),
+        defaultdict[str, Any](list),
+    )
+    for stated in record["families"]:
+        cohort, family = stated["cohort"], stated["family"]
         if release := stated.get("measured_in"):
-            if (key := Further(entry["cohort"], family, release)) not in requested_counts:
+            if (key := Further(cohort, family, release)) not in requests.noisy_counts:
                 raise CannotRecompute(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
                 )
-            drawn = requested_counts[key]
-            on_request.append(MeasuredOnRequest(release, *_build_stated(stated, drawn), tuple(stated["tables"])))
+            measured = _build_stated(stated, requests.noisy_counts[key])
+            on_request[cohort].append(MeasuredOnRequest(release, *measured, tuple(stated["tables"])))
         else:
-            document = (bundle / names[entry["cohort"], family]).read_bytes()
-            drawn = NoisyCounts.read(document, cells, entry["cohort"], family)
-            plans[family], measurements[family] = _build_stated(stated, drawn)
-    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements, tuple(on_request))
+            drawn = NoisyCounts.read((bundle / names[cohort, family]).read_bytes(), cells, cohort, family)
+            plans[cohort][family], measurements[cohort][family] = _build_stated(stated, drawn)
+    cohorts = [
+        MeasuredCohort(each, entry["measured_in"], plans[each], measurements[each], tuple(on_request[each]))
+        for each, entry in index_cohort_entries(record).items()
+    ]
+    reliability = Reliability(**record["reliability"])
+    return MeasuredRelease(cohorts, package["councils"], reliability, package["missing"], requests.tables)
 
 
 def _build_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Measurement]:
