@@ -155,13 +155,10 @@ def read_measured_release(bundle: Path) -> MeasuredRelease:
     package, record = read_bundle_facts(bundle)
     cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
     names = list_plan_files(package["cohorts"])
-    plans, measurements, on_request = (
-        defaultdict[str, Any](dict),
-        defaultdict[str, Any](dict),
-        defaultdict[str, Any](list),
-    )
+    parts: dict[str, Any] = defaultdict(lambda: ({}, {}, []))
     for stated in record["families"]:
         cohort, family = stated["cohort"], stated["family"]
+        plans, measurements, on_request = parts[cohort]
         if release := stated.get("measured_in"):
             if (key := Further(cohort, family, release)) not in requests.noisy_counts:
                 raise CannotRecompute(
@@ -169,12 +166,12 @@ def read_measured_release(bundle: Path) -> MeasuredRelease:
                     " take another copy of it"
                 )
             measured = _build_stated(stated, requests.noisy_counts[key])
-            on_request[cohort].append(MeasuredOnRequest(release, *measured, tuple(stated["tables"])))
+            on_request.append(MeasuredOnRequest(release, *measured, tuple(stated["tables"])))
         else:
             drawn = NoisyCounts.read((bundle / names[cohort, family]).read_bytes(), cells, cohort, family)
-            plans[cohort][family], measurements[cohort][family] = _build_stated(stated, drawn)
+            plans[family], measurements[family] = _build_stated(stated, drawn)
     cohorts = [
-        MeasuredCohort(each, entry["measured_in"], plans[each], measurements[each], tuple(on_request[each]))
+        MeasuredCohort(each, entry["measured_in"], *parts[each][:2], tuple(parts[each][2]))
         for each, entry in index_cohort_entries(record).items()
     ]
     reliability = Reliability(**record["reliability"])
