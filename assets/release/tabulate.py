@@ -171,7 +171,7 @@ def read_measured_release(bundle: Path) -> MeasuredRelease:
             drawn = NoisyCounts.read((bundle / names[cohort, family]).read_bytes(), cells, cohort, family)
             plans[family], measurements[family] = _build_stated(stated, drawn)
     cohorts = [
-        MeasuredCohort(each, entry["measured_in"], *parts[each][:2], tuple(parts[each][2]))
+        MeasuredCohort(each, entry["measured_in"], parts[each][0], parts[each][1], tuple(parts[each][2]))
         for each, entry in index_cohort_entries(record).items()
     ]
     reliability = Reliability(**record["reliability"])
