@@ -144,7 +144,14 @@ def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
     """Return the cubes of a block for areas with figures, None without any; `not_sent` councils sent nothing."""
-    places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _find_reach(block, family))
+    council, nesting = family.attribute(COUNCIL), family.nesting
+    groups: tuple[tuple[str, ...], ...] = ()
+    if is_measured(block, family, {REGION} if nesting else set()):
+        groups = tuple(nesting.members.values()) if nesting else (council.categories,)
+    any_councils = is_measured(block, family, {COUNCIL})
+    places = _select_places(
+        council, tuple(councils), frozenset(not_sent), any_councils, groups, block.with_all_together
+    )
     if places is None:
         return None
 
@@ -180,33 +187,6 @@ class _Places:
     together: Selector
 
 
-@dataclass(frozen=True)
-class _Reach:
-    """Areas that a block has figures for.
-
-    They are areas of any councils, or of whole `groups` measured together (without a nesting, of all councils). If
-    `others` are wanted, the area of all councils is left out, because it cannot be compared with itself.
-    """
-
-    any_councils: bool
-    groups: tuple[frozenset[str], ...]
-    others: bool
-
-    def __contains__(self, area: Geography) -> bool:
-        members = frozenset(area.councils)
-        whole = frozenset[str]().union(*(group for group in self.groups if group <= members))
-        return self.any_councils or members == whole
-
-
-def _find_reach(block: Block, family: noise.Family) -> _Reach:
-    nesting = family.nesting
-    groups: tuple[frozenset[str], ...] = ()
-    if is_measured(block, family, {REGION} if nesting else set()):
-        everyone = frozenset(family.attribute(COUNCIL).categories)
-        groups = tuple(map(frozenset, nesting.members.values())) if nesting else (everyone,)
-    return _Reach(is_measured(block, family, {COUNCIL}), groups, block.with_all_together)
-
-
 def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
     """Return whether everything behind a block's figures is measured with the attribute of place `at`, if any."""
 
@@ -223,11 +203,22 @@ def _is_total(axis: Axis) -> bool:
 
 @lru_cache(maxsize=64)
 def _select_places(
-    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], reach: _Reach
+    council: noise.Attribute,
+    councils: tuple[str, ...],
+    not_sent: frozenset[str],
+    any_councils: bool,
+    groups: tuple[tuple[str, ...], ...],
+    others: bool,
 ) -> _Places | None:
+    """Return areas of any councils, or of whole groups measured together; that of all has no others to compare with."""
+
+    def is_reached(area: Geography) -> bool:
+        inside = {member for group in groups if set(group) <= set(area.councils) for member in group}
+        return any_councils or inside == set(area.councils)
+
     available = tuple(area for area in list_geographies(councils, not_sent) if area.available)
     # the first area is that of all councils together
-    areas = tuple(area for area in available[1 if reach.others else 0 :] if area in reach)
+    areas = tuple(area for area in available[1 if others else 0 :] if is_reached(area))
     if not areas:
         return None
     whole = available[0]
