@@ -336,15 +336,11 @@ def _lay_out_pairs(cube: Cube, councils: Sequence[str], side: int) -> Cube:
     attribute = cube.selectors[COUNCIL].attribute
     other = councils[min(side, len(councils) - 1)]
     place = Selector.of(attribute, {"same": (councils[0],), "apart": (other,)})
-    return Cube(
-        {COUNCIL: place} | {n: _pair_rows(s, side) for n, s in cube.selectors.items() if n != COUNCIL}, cube.where
-    )
-
-
-def _pair_rows(selector: Selector, side: int) -> Selector:
-    chosen = [pair[side] for pair in product(range(len(selector.rows)), repeat=2)]
-    labels = tuple(f"pair {number}" for number in range(len(chosen)))
-    return Selector(selector.attribute, labels, tuple(selector.rows[row] for row in chosen))
+    axes = {COUNCIL: place}
+    for name, selector in cube.selectors.items():
+        if name != COUNCIL:
+            axes[name] = selector.take([pair[side] for pair in product(range(len(selector.rows)), repeat=2)])
+    return Cube(axes, cube.where)
 
 
 def _iter_row_pairs(block: Block) -> Iterator[tuple[str, ...]]:

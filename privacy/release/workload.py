@@ -266,13 +266,6 @@ class Selector:
     labels: tuple[str, ...]
     rows: tuple[tuple[float, ...], ...]
 
-    def __post_init__(self) -> None:
-        if not self.labels or len(self.labels) != len(self.rows):
-            raise WorkloadError(f"selector on {self.attribute.name!r} needs one label per row, and at least one row")
-        _refuse_duplicates(self.labels, f"selector on {self.attribute.name!r}: label")
-        if any(len(row) != self.attribute.size for row in self.rows):
-            raise WorkloadError(f"selector on {self.attribute.name!r}: a row needs {self.attribute.size} weights")
-
     @classmethod
     def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
         """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
@@ -338,16 +331,6 @@ class Cube:
     selectors: Mapping[str, Selector]
     where: Mapping[str, Selector] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for name, selector in (*self.selectors.items(), *self.where.items()):
-            if selector.attribute.name != name:
-                raise WorkloadError(f"cube: {name!r} is given a selector on {selector.attribute.name!r}")
-        for name, selector in self.where.items():
-            if name in self.selectors:
-                raise WorkloadError(f"cube: {name!r} is both an axis and a restriction")
-            if len(selector.rows) != 1:
-                raise WorkloadError(f"cube: the restriction on {name!r} must be a single row")
-
     @cached_property
     def named(self) -> Mapping[str, Selector]:
         """Selectors by attribute: of every axis, and of every restriction."""
@@ -371,10 +354,6 @@ class LinearCombination:
     """The sum of `coefficient * cube` over `terms`, cell by cell; all cubes have one shape."""
 
     terms: tuple[tuple[float, Cube], ...]
-
-    def __post_init__(self) -> None:
-        if len({cube.shape for _, cube in self.terms}) > 1:
-            raise WorkloadError(f"cubes of different shapes: {[cube.shape for _, cube in self.terms]}")
 
     @property
     def shape(self) -> tuple[int, ...]:
