@@ -42,9 +42,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
     """
     with _open_table(table) as connection:
         _check_columns(connection, [UNIT_COLUMN, *plan.family.columns])
-        counted = f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
-        if len(set(connection.execute(counted).fetchall()[0])) > 1:
-            raise ChildTableError(f"column {UNIT_COLUMN!r} must hold one value per row, each once: a child counts once")
+        _check_units(connection)
         codes = ", ".join(_build_code_sql(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
         names = [attribute.name for attribute in plan.family.attributes]
@@ -119,6 +117,12 @@ def _list_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def _check_columns(connection: duckdb.DuckDBPyConnection, required: Sequence[str]) -> None:
     if missing := [name for name in required if name not in _list_columns(connection)]:
         raise ChildTableError(f"the child table has no column {missing[0]!r}")
+
+
+def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
+    counted = f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
+    if len(set(connection.execute(counted).fetchall()[0])) > 1:
+        raise ChildTableError(f"column {UNIT_COLUMN!r} must hold one value per row, each once: a child counts once")
 
 
 def _build_code_sql(attribute: Attribute, nesting: Nesting | None) -> str:
