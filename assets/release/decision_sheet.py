@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
@@ -118,9 +118,7 @@ def render_sheet(home: Home, request: Request) -> str:
         bands=[words for _, words in _BANDS[1:]],
         findings=_collect_findings(home, measured),
         held=None if is_publication else read_state(home, measured),
-        expected=[]
-        if is_publication
-        else [line for cohort in measured for line in _iter_expected_rows(home.cohort(cohort))],
+        expected=[each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.cohort(c))],
         taking_part=[_format_councils(home.cohort(cohort)) for cohort in measured],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
@@ -167,14 +165,9 @@ def _iter_published(bundle: Path) -> Iterator[Usable]:
     for name, table in TABLES.items():
         # counts are never withheld, so their flags say nothing about how much of a table can be used
         columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
-        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
-        shown = [
-            flag
-            for column in flags.columns
-            for flag in column.to_pylist()
-            if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
-        ]
-        if shown:
+        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns).to_pydict().values()
+        no_figure = (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+        if shown := [flag for flag in chain.from_iterable(flags) if flag not in no_figure]:
             published, usable = len(shown) - shown.count(Flag.WITHHELD), shown.count(None)
             yield Usable(table.title, len(shown), (published, published), (usable, usable), None)
 
@@ -195,8 +188,7 @@ def describe_tables(tables: Sequence[Usable]) -> str:
         return "It measures nothing itself."
     rates = sum(line.rates for line in tables)
     published, usable = (
-        tuple(sum(ends) for ends in zip(*pairs, strict=True))
-        for pairs in ([line.published for line in tables], [line.usable for line in tables])
+        [sum(getattr(line, name)[end] for line in tables) for end in (0, 1)] for name in ("published", "usable")
     )
     return (
         f"Of {rates:,} rates that the tables define, {format_percent(published, rates)} are published, and"

@@ -63,6 +63,9 @@ class _Cohort:
     left: Mapping[str, float]
     policy: Policy
 
+    def can_pay(self, rho: float, family: str) -> bool:
+        return _convert_to_nano(rho) <= _convert_to_nano(self.left[self.policy.get_unit(family)])
+
     def plan(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
         return planning.plan_requests(requests, self.code, self.known, self.policy)
 
@@ -143,8 +146,7 @@ def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[
         return Answer.OUT_OF_REACH, None
     if plan is None:
         return Answer.PUBLISHED if there.figures == there.of else Answer.FREE, None
-    left = cohort.left[cohort.policy.get_unit(request.family)]
-    return Answer.FITS if _convert_to_nano(plan.rho) <= _convert_to_nano(left) else Answer.DOES_NOT_FIT, plan
+    return Answer.FITS if cohort.can_pay(plan.rho, request.family) else Answer.DOES_NOT_FIT, plan
 
 
 def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
@@ -164,7 +166,7 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
 
 def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
     """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
-    left, found = _convert_to_nano(cohort.left[cohort.policy.get_unit(request.family)]), []
+    found = []
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
             instead = request_of(request.document() | change)
@@ -172,7 +174,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
-        if _convert_to_nano(rho) <= left and not (wanted and rho >= wanted.rho):
+        if cohort.can_pay(rho, request.family) and not (wanted and rho >= wanted.rho):
             found.append({"instead": words, "rho": rho, **_estimate_known_accuracy(instead, plan, cohort)})
     return sorted(found, key=itemgetter("rho"))
 
