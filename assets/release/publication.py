@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import chain
 
 from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import hash_file
@@ -22,7 +22,6 @@ from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.release_facts import Publisher, Version, load_publisher
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.files.signing import fingerprint, get_public_pem
-from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
@@ -73,20 +72,10 @@ def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
 
 def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
     """Return hashes of everything that decides a release, and of its measurements and published files, by path."""
-    files_of = {
-        # a link by its target: `latest` leads to a bundle whose files are listed themselves
-        str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
-        for path in _iter_files(home)
-    }
-    return {"made_from": _hash_inputs(home, keys, version, councils), "files": files_of}
-
-
-def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
-    ledger, record = Ledger(home.ledger), read_record(home, version)
+    ledger, releases = Ledger(home.ledger), read_record(home, version).releases
     decides = {
         "records": {
-            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()}
-            for each in record.releases
+            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()} for each in releases
         },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
@@ -97,16 +86,15 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
         "key": fingerprint(get_public_pem(keys.signing_key)),
         "program": compute_program_sha256(_CODE, _LIBRARIES),
     }
-    return hash_json(decides)
-
-
-def _iter_files(home: Home) -> Iterator[Path]:
-    """Yield the measurements of every release, and the files of the release directory."""
     # cohort and release are placeholders: only the folder above all measurements is wanted
-    for folder in (build_measurement_path(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
-        for path in folder.rglob("*"):
-            if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
-                yield path
+    measurements, hashes = build_measurement_path(home.restricted, "c", "r", "f").parents[2], dict[str, str]()
+    for path in chain(measurements.rglob("*"), home.release.rglob("*")):
+        # a link by its target: `latest` leads to a bundle whose files are listed themselves
+        if path.is_symlink():
+            hashes[str(path.relative_to(home.root))] = f"-> {path.readlink()}"
+        elif path.is_file() and path.suffix != _MADE_BY_ITSELF:
+            hashes[str(path.relative_to(home.root))] = hash_file(path)
+    return {"made_from": hash_json(decides), "files": hashes}
 
 
 def get_publisher(home: Home, keys: KeyRing, version: str) -> Publisher:
