@@ -66,7 +66,7 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return noisy counts. Raises ChargeError, now and ever after, if all draws together would exceed `rho`."""
+        """Return noisy counts. Raises ChargeError, now and on later calls, if all draws together would exceed `rho`."""
         draws = [_make_gaussian(sigma) for sigma in sigmas]
         # Added before the check, so that a source that refused once gives nothing more.
         self._drawn += draws

@@ -181,7 +181,7 @@ def _build_problem(
 
 
 def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
-    """Return pairs of categories that break an identity; None unless each side weighs one attribute of its own."""
+    """Return pairs of categories that break an identity; None unless each side weighs a different one."""
     sides: dict[str, Any] = {}
     for side in (identity.left, identity.right):
         if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
