@@ -14,7 +14,7 @@ whether that is worth the budget.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby, product
@@ -178,19 +178,12 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 
 @lru_cache(maxsize=32)
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
-    return compute_widths(list_blocks(FAMILIES[plan.family.name]), plan, councils, children)
-
-
-def compute_widths(
-    blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
-) -> list[Widths]:
-    """Return the half-widths of blocks, each with its table, that have a figure in some area."""
-    covariances, everyone = Covariances(plan), plan.family.attribute(COUNCIL).categories
-    sizes = _estimate_public_sizes(FAMILIES[plan.family.name], everyone, children)
-    found = ((table, block, build_block_figures(block, plan.family, councils)) for table, block in blocks)
+    covariances, family = Covariances(plan), FAMILIES[plan.family.name]
+    sizes = _estimate_public_sizes(family, plan.family.attribute(COUNCIL).categories, children)
+    blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
     return [
         _compute_block_widths(table, block, figures, sizes, covariances)
-        for table, block, figures in found
+        for table, block, figures in blocks
         if figures is not None
     ]
 
