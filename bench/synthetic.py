@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from assets.release.planning import plan_family
 from assets.release.synthetic_children import synthesise_cohort
+from assets.release.tabulate import MeasuredRelease
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables.dimensions import IMD, UNKNOWN
 from ndl_export.tables.pupil import (
@@ -108,7 +109,8 @@ def synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChildren:
     measurement = measure(plan, count_cells(children, plan), OpenDPNoise(charge(plan)))
     print(f"plan and noisy counts: {time.process_time() - begun:.0f} s of processor time")
     own = MeasuredCohort(COHORT, "2026.11.0", {"pupil": plan}, {"pupil": measurement})
-    return synthesise_cohort(own, {"councils": list(councils)}, policy.reliability, {}, SEED)
+    release = MeasuredRelease([own], councils, policy.reliability, {})
+    return synthesise_cohort(release.select(own), {"councils": list(councils)}, SEED)
 
 
 def compared(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:

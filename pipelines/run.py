@@ -22,7 +22,7 @@ from assets.linkage.inputs import is_current
 from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, find_series, list_measured_cohorts
 from assets.release.publication import is_release_current
-from assets.release.record import list_requested_tables, read_record
+from assets.release.record import read_record
 from ndl_export.analyst_db import is_database_current
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.release_facts import Version
@@ -234,7 +234,7 @@ def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
     """
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
     for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
-        own = {table.name for table in list_requested_tables(read_record(home, version)) if table.release == version}
+        own = {table.name for table in read_record(home, version).answers}
         if own == set(names):
             return version
     today, after = dt.date.today(), Version.parse(base)

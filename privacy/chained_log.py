@@ -15,7 +15,7 @@ from typing import Any
 
 from privacy.doors import files
 from privacy.doors.locks import hold_lock
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 
 _NO_HASH = "0" * 64  # stands for the hash before the first line
 _USUAL_LINES_BYTES, _LONGEST_LINE_BYTES = 1 << 13, 1 << 20
@@ -87,7 +87,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
 
 def _hash(entry: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the entry's canonical JSON, without the hash itself."""
-    return compute_sha256(encode_canonical_json({key: value for key, value in entry.items() if key != "entry_hash"}))
+    return hash_json({key: value for key, value in entry.items() if key != "entry_hash"})
 
 
 def _read_whole_lines(log: int) -> bytes:

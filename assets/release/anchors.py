@@ -31,12 +31,7 @@ REFUSALS = (SignedByAnother, UnreadableAnchor, StoreError)
 
 
 def read_published_charges(home: Home, keys: KeyRing | None = None, excluding: str | None = None) -> list[StatedCharge]:
-    """Return the charges stated by published bundles, except version `excluding`.
-
-    Bundles are read from the release directory and the place of publication, if set. Without `keys`, it does not check
-    who signed the bundles. Raises `SignedByAnother`, `UnreadableAnchor`, and `StoreError` if the place of publication
-    cannot be read.
-    """
+    """Return the charges of published bundles, here and at the place of publication; with `keys`, all must be ours."""
     place = get_settings().publish_to
     anchors = [*read_anchors(home.release, excluding), *(fetch_anchors(open_store(place)) if place else ())]
     if keys is not None:
@@ -45,10 +40,7 @@ def read_published_charges(home: Home, keys: KeyRing | None = None, excluding: s
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
-    """Raise `LedgerCorrupt` if the home's ledger lacks a charge of these bundles.
-
-    Raises `SignedByAnother` unless one key signed them all.
-    """
+    """Raise `LedgerCorrupt` or `SignedByAnother` unless the ledger has these charges and one key signed all."""
     signed = [anchor.fingerprint for anchor in anchors if anchor.fingerprint]
     _check_signed(anchors, next(iter(signed), None))
     # opening the path would begin an empty ledger
@@ -58,10 +50,7 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
 
 
 def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
-    """Return why charges may be missing from the ledger: it was restored, copied or moved.
-
-    Empty if there is no reason to think so, or if somebody has signed a release other than `excluding` since.
-    """
+    """Return why charges may be missing from the ledger; empty if nothing says so, or people signed since."""
     ledger, restored = Ledger(home.ledger), find_last_restore(home)
     signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.place(), "restored": restored.entry_hash if restored else ""}

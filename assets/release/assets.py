@@ -150,9 +150,12 @@ def _build_measurement_spec(family: str) -> dg.AssetSpec:
     )
 
 
+def _build_check_spec(key: dg.AssetKey, name: str, words: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(name, asset=key, partitions_def=COHORTS, description=words)
+
+
 def _build_sign_off_spec(key: dg.AssetKey, stage: Stage) -> dg.AssetCheckSpec:
-    words = f"Whether enough people have signed the {stage} off."
-    return dg.AssetCheckSpec(WAITS, asset=key, partitions_def=COHORTS, description=words)
+    return _build_check_spec(key, WAITS, f"Whether enough people have signed the {stage} off.")
 
 
 def _build_sign_off_result(
@@ -195,20 +198,18 @@ def _build_plan_result(key: dg.AssetKey, made: Measurement | None, problems: Seq
     specs=[_build_measurement_spec(family) for family in FAMILIES],
     check_specs=[
         _build_sign_off_spec(MEASUREMENTS["pupil"], Stage.MEASUREMENT),
-        dg.AssetCheckSpec(
+        _build_check_spec(
+            MEASUREMENTS["pupil"],
             HOLDS,
-            asset=MEASUREMENTS["pupil"],
-            partitions_def=COHORTS,
-            description="Whether a person has accepted each extract that is far from what was expected, each source"
-            " that was due and is missing, and what nobody has read",
+            "Whether a person has accepted each extract that is far from what was expected, each source that was due"
+            " and is missing, and what nobody has read",
         ),
         *(
-            dg.AssetCheckSpec(
+            _build_check_spec(
+                key,
                 PLAN_CHECK,
-                asset=key,
-                partitions_def=COHORTS,
-                description="The stored measurement is that of the public plan: its hash, its charge, and a noisy"
-                " number for every cell. Looks at no true count",
+                "The stored measurement is that of the public plan: its hash, its charge, and a noisy number for every"
+                " cell. Looks at no true count",
             )
             for key in MEASUREMENTS.values()
         ),
@@ -271,11 +272,8 @@ def measurements(
     output_required=False,
     check_specs=[
         _build_sign_off_spec(BUNDLE, Stage.PUBLICATION),
-        dg.AssetCheckSpec(
-            VERIFY_CHECK,
-            asset=BUNDLE,
-            partitions_def=COHORTS,
-            description="What `readiness verify` finds: checksums, signature, schema, consistency",
+        _build_check_spec(
+            BUNDLE, VERIFY_CHECK, "What `readiness verify` finds: checksums, signature, schema, consistency"
         ),
     ],
     description=(
@@ -398,10 +396,7 @@ def synthetic_children(
 
 
 def _get_version(context: dg.AssetExecutionContext) -> str:
-    """Return the one version that the run names, for whichever step asks.
-
-    Raises `VersionUnclear`, before any charge.
-    """
+    """Return the one version that the run names, whichever step asks. Raises `VersionUnclear`, before any charge."""
     ops = cast(Mapping[str, Any], context.run.run_config.get("ops", {}))
     configured = [ops.get(name, {}).get("config", {}).get("version") for name in (_MEASURING, _BUNDLING)]
     named = {version for version in configured if version}
@@ -414,10 +409,7 @@ def _get_version(context: dg.AssetExecutionContext) -> str:
 
 
 def _list_councils(installation: Installation, cohort: str) -> list[str]:
-    """Return the councils that take part: from the landing folders or, if not mounted, as of the cohort's linkage.
-
-    Raises `NotLinked` if neither is available.
-    """
+    """Return the councils that take part, by the landing folders or, if not mounted, by the cohort's linkage."""
     if installation.landing.is_dir():
         return list_councils(installation.landing)
     return list(read_record(installation.home_folder.cohort(cohort)).taking_part)

@@ -8,9 +8,9 @@ which is signed too, can be checked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
@@ -21,18 +21,12 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
+from assets.intake.deliveries import ExtractQuality
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release.anchors import explain_unconfirmed_ledger
 from assets.release.holds import read_state
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
-from assets.release.record import (
-    CohortRecord,
-    ReleaseRecord,
-    list_requested_tables,
-    load_cohort_policy,
-    read_fixed_record,
-    read_request_plan,
-)
+from assets.release.record import CohortRecord, ReleaseRecord, read_fixed_record, read_request_plan
 from assets.release.record import read_record as read_release
 from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.register import read_known
@@ -45,12 +39,12 @@ from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Request, build_approval
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Approval, Request
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
-from privacy.release.statement import explain_refunds, list_exclusions
+from privacy.release.statement import read_sentences
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
@@ -66,10 +60,7 @@ _COUNCILS_NAMED = 12
 
 @dataclass(frozen=True)
 class Usable:
-    """How many of the rates that a table defines are published, and how many of those are usable.
-
-    Each is (least, most) over all plausible shares; once known, both are the same.
-    """
+    """How many rates a table defines, and (least, most) how many of them are published, and how many usable."""
 
     title: str
     rates: int
@@ -97,7 +88,7 @@ def write_sheet(home: Home, request: Request) -> str:
 def render_sheet(home: Home, request: Request) -> str:
     """Return the page as HTML. Raises `NotLinked` and `NotBegun`."""
     version, record = request["release"], read_fixed_record(home, request["release"])
-    measured = [cohort for cohort, fixed in record.items() if fixed.measured_in == version]
+    measured = record.measured
     bundle = home.held / version
     is_publication = request["stage"] == Stage.PUBLICATION
     set_aside = [line for cohort in measured for line in _iter_set_aside(home.cohort(cohort))]
@@ -107,21 +98,17 @@ def render_sheet(home: Home, request: Request) -> str:
         _TEMPLATES,
         "decision.html.j2",
         request=request,
-        request_sha256=compute_sha256(encode_canonical_json(request)),
+        request_sha256=hash_json(request),
         is_publication=is_publication,
         unconfirmed="" if is_publication else explain_unconfirmed_ledger(home, version),
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
-        requested=[table for table in list_requested_tables(record) if table.release == version],
-        usable=(
-            usable := list(
-                _iter_published(bundle) if is_publication else _iter_expected(home, version, record, measured)
-            )
-        ),
+        requested=record.answers,
+        usable=(usable := list(_iter_published(bundle) if is_publication else _iter_expected(home, record))),
         words=describe_tables(usable),
         percent_of=format_percent,
-        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), version, record)],
+        costs=[cost for cohort in record for cost in _iter_costs(home.cohort(cohort), record)],
         policy=load_policy(),
         missing=format_missing(
             {each: read_release(home, own.measured_in).get(each, own).missing for each, own in record.items()}
@@ -131,19 +118,17 @@ def render_sheet(home: Home, request: Request) -> str:
         bands=[words for _, words in _BANDS[1:]],
         findings=_collect_findings(home, measured),
         held=None if is_publication else read_state(home, measured),
-        expected=[]
-        if is_publication
-        else [line for cohort in measured for line in _iter_expected_rows(home.cohort(cohort))],
+        expected=[each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.cohort(c))],
         taking_part=[_format_councils(home.cohort(cohort)) for cohort in measured],
-        outside=list_exclusions(),
-        charges=explain_refunds(),
+        outside=read_sentences()["outside_the_guarantee"],
+        charges=read_sentences()["charges"],
     )
 
 
-def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Sequence[str]) -> Iterator[Usable]:
+def _iter_expected(home: Home, record: ReleaseRecord) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
-    for cohort in measured[:1]:
+    for cohort in record.measured[:1]:
         store = home.cohort(cohort)
         # Profiles of councils for which the operator expects another number than the published one
         profiles = (each for each in iter_expectations(store) if each.source == PROFILE)
@@ -157,11 +142,9 @@ def _iter_expected(home: Home, version: str, record: ReleaseRecord, measured: Se
             published, usable = tuple(line["published"]), tuple(line["usable"])
             title = TABLES[line["table"]].title
             yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
-
     for cohort, entry in record.items():
-        for each in list_requested_tables({cohort: entry}):
-            if each.release == version:
-                yield _estimate_requested(home.cohort(cohort), entry, each)
+        for each in ReleaseRecord(record.version, {cohort: entry}).answers:
+            yield _estimate_requested(home.cohort(cohort), entry, each)
 
 
 def _estimate_requested(store: CohortStore, entry: CohortRecord, requested: RequestedTable) -> Usable:
@@ -182,14 +165,9 @@ def _iter_published(bundle: Path) -> Iterator[Usable]:
     for name, table in TABLES.items():
         # counts are never withheld, so their flags say nothing about how much of a table can be used
         columns = [get_column_name(measure, ColumnRole.FLAG) for measure in table.measures if not measure.is_count]
-        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns)
-        shown = [
-            flag
-            for column in flags.columns
-            for flag in column.to_pylist()
-            if flag not in (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
-        ]
-        if shown:
+        flags = pq.read_table(bundle / f"{name}.parquet", columns=columns).to_pydict().values()
+        no_figure = (Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+        if shown := [flag for flag in chain.from_iterable(flags) if flag not in no_figure]:
             published, usable = len(shown) - shown.count(Flag.WITHHELD), shown.count(None)
             yield Usable(table.title, len(shown), (published, published), (usable, usable), None)
 
@@ -210,8 +188,7 @@ def describe_tables(tables: Sequence[Usable]) -> str:
         return "It measures nothing itself."
     rates = sum(line.rates for line in tables)
     published, usable = (
-        tuple(sum(ends) for ends in zip(*pairs, strict=True))
-        for pairs in ([line.published for line in tables], [line.usable for line in tables])
+        [sum(getattr(line, name)[end] for line in tables) for end in (0, 1)] for name in ("published", "usable")
     )
     return (
         f"Of {rates:,} rates that the tables define, {format_percent(published, rates)} are published, and"
@@ -219,12 +196,12 @@ def describe_tables(tables: Sequence[Usable]) -> str:
     )
 
 
-def _iter_costs(store: CohortStore, version: str, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _iter_costs(store: CohortStore, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: its cap, charges before and by this release, the rest."""
-    policy, ledger = load_cohort_policy(record, store.cohort), Ledger(store.home.ledger)
-    whole = record[store.cohort].measured_in == version
+    policy, ledger, version = record.load_policy(store.cohort), Ledger(store.home.ledger), record.version
+    whole = store.cohort in record.measured
+    further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
     for unit, account in policy.accounts.items():
-        further = [read_request_plan(store, version, each) for each in record[store.cohort].on_request.get(version, ())]
         split = account.split if whole else {}
         split = {**split, **{plan.family.name: plan.rho for plan in further if plan.family.unit == unit}}
         if not split:
@@ -260,47 +237,42 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
 
 def _format_councils(store: CohortStore) -> str:
     names = [get_place(council).la_name for council in read_record(store).taking_part]
-    return f"{len(names)} councils: {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else f"{len(names)} councils"
+    return f"{len(names)} councils" + (f": {', '.join(names)}" if len(names) <= _COUNCILS_NAMED else "")
+
+
+def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, ExtractQuality]]:
+    """Yield the title of the source, the name of the council and the result of each current extract."""
+    for source, about in SOURCES.items():
+        for council in read_record(store).taking_part:
+            if quality := deliveries.read_current(store.extract(source, council)):
+                yield about.title, get_place(council).la_name, quality
 
 
 def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
-    for source, about in SOURCES.items():
-        current = {
-            each: deliveries.read_current(store.extract(source, each)) for each in read_record(store).taking_part
-        }
-        shares = {each: own.rows_rejected / own.rows_read for each, own in current.items() if own and own.rows_read}
+    read = (each for each in _iter_current(store) if each[2].rows_read)
+    for title, extracts in groupby(read, key=itemgetter(0)):
         bands: dict[str, list[str]] = {}
-        for council, share in shares.items():
-            if share:
-                band = next(words for most, words in _BANDS if share <= most)
-                bands.setdefault(band, []).append(get_place(council).la_name)
-        if shares:
-            yield {"source": about.title, "bands": bands}
+        for _, council, quality in extracts:
+            if share := quality.rows_rejected / quality.rows_read:
+                bands.setdefault(next(words for most, words in _BANDS if share <= most), []).append(council)
+        yield {"source": title, "bands": bands}
 
 
 def _collect_findings(home: Home, measured: Sequence[str]) -> dict[str, Any]:
-    """Return the findings of extract checks as sentences with the councils they apply to, the commonest first."""
+    """Return the findings of extract checks as sentences with the first councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
-    for cohort in measured:
-        for source, about in SOURCES.items():
-            for council in read_record(home.cohort(cohort)).taking_part:
-                quality = deliveries.read_current(home.extract(source, cohort, council))
-                of_rows = {rule.rule for rule in quality.rules} if quality else set()
-                for finding in quality.findings if quality else ():
-                    if not finding.passed and finding.rule not in of_rows:
-                        sentence = f"{about.title}: {finding.sentence}"
-                        found.setdefault(sentence, []).append(get_place(council).la_name)
+    for title, council, quality in (each for cohort in measured for each in _iter_current(home.cohort(cohort))):
+        of_rows = {rule.rule for rule in quality.rules}
+        for finding in quality.findings:
+            if not finding.passed and finding.rule not in of_rows:
+                found.setdefault(f"{title}: {finding.sentence}", []).append(council)
     ordered = sorted(found.items(), key=lambda line: (-len(line[1]), line[0]))
-    return {"lines": _format_names(ordered[:_FINDINGS_SHOWN]), "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
-
-
-def _format_names(lines: Sequence[tuple[str, Sequence[str]]]) -> Mapping[str, str]:
-    """Return the first councils of each sentence, and how many more there are."""
-    return {
+    lines = {
         sentence: ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        for sentence, names in lines
+        for sentence, names in ordered[:_FINDINGS_SHOWN]
     }
+    return {"lines": lines, "left": max(len(ordered) - _FINDINGS_SHOWN, 0)}
 
 
 @dataclass(frozen=True)
@@ -321,10 +293,7 @@ class Expectation:
 
 
 def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
-    """Yield the expectations that differ from published numbers and by which current extracts were judged.
-
-    Raises `NotLinked`.
-    """
+    """Yield expectations other than published numbers by which current extracts were judged. Raises `NotLinked`."""
     for source in CONTRACTS:
         for council in read_record(store).taking_part:
             quality = deliveries.read(store.extract(source, council).quality)
@@ -336,7 +305,7 @@ def iter_expectations(store: CohortStore) -> Iterator[Expectation]:
 def hash_expectations(store: CohortStore) -> str | None:
     """Return the SHA-256 of all expectations, for a request; None if every extract was judged by published numbers."""
     found = [asdict(each) for each in iter_expectations(store)]
-    return compute_sha256(encode_canonical_json(found)) if found else None
+    return hash_json(found) if found else None
 
 
 @dataclass(frozen=True)
@@ -352,7 +321,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     """Write the sheet about a request, and the file to sign."""
     sheet = store.home.decision_sheet(request["release"] or "change-of", request["stage"])
     if render := TEXT_PAGES.get(request["stage"]):
-        lines = [*render(request), "", f"Request {compute_sha256(encode_canonical_json(request))}", ""]
+        lines = [*render(request), "", f"Request {hash_json(request)}", ""]
         # rendered once, so that the page written is the page hashed
         sheet, page = sheet.with_suffix(".txt"), "\n".join(lines).encode()
         files.write(sheet, page)
@@ -360,7 +329,7 @@ def write_decision_sheet(store: CohortStore, request: Request) -> ToSign:
     else:
         sheet_sha256 = write_sheet(store.home, request)
     file = sheet.with_suffix(".request")
-    files.write(file, build_approval(request, store.cohort, sheet_sha256).message)
+    files.write(file, Approval("", "", request, store.cohort, sheet_sha256).message)
     return ToSign(sheet, sheet_sha256, file)
 
 
@@ -380,10 +349,8 @@ def _iter_people_lines(request: Request) -> Iterator[str]:
 
 def _iter_withdrawal_lines(request: Request) -> Iterator[str]:
     """Yield the lines about a withdrawal: what readers will read."""
-    yield f"The withdrawal of release {request['release']}"
-    yield ""
-    yield f"Readers are told this reason: {request['reason']}"
-    yield ""
+    yield from (f"The withdrawal of release {request['release']}", "")
+    yield from (f"Readers are told this reason: {request['reason']}", "")
     yield "The newest release that is not withdrawn becomes the current one. The bundle stays where it is, as it was"
     yield "signed. Its privacy budget stays spent. A withdrawal cannot be undone."
 

@@ -9,7 +9,6 @@ published release drew for them, which costs nothing, or measured now if no rele
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,22 +18,12 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
 from assets.linkage.inputs import PROFILE, Extracts, NotLinked
 from assets.release.planning import NotAccurateEnough, check_accuracy, plan_family
-from assets.release.record import (
-    WHOLE,
-    CohortRecord,
-    NotBegun,
-    ReleaseRecord,
-    add_review,
-    list_requested_tables,
-    read_record,
-    write_record,
-)
+from assets.release.record import WHOLE, CohortRecord, NotBegun, ReleaseRecord, add_review, read_record, write_record
 from assets.release.requests.register import NoSuchRequest, RecordsMoved, add_requests, reuse_record
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
-from ndl_export.facts.released import PRIVACY_RECORD_FILE, list_versions
+from ndl_export.facts.released import list_versions
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
 from privacy.release.approval import has_no_signers
@@ -92,14 +81,8 @@ class ReleaseOptions:
 def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> list[str]:
     """Freeze a release's contents and return the cohorts that it measures itself; call before each measurement.
 
-    The tables of a cohort that it has already measured, from the current deliveries, are not opened. Everything is
-    checked for all families before the first charge, and a refusal freezes nothing, so a release does not stop halfway.
-
-    Raises `NotLinked`, `OutOfDate`, `CouncilsMissing` if a council has no EYFS Profile extract and that is not allowed,
-    `ReleaseConflict` if the release was begun with other cohorts, another share or other councils missing,
-    `InvalidPublisher` if the publisher is missing, or is a placeholder although people may sign, whatever `find_series`
-    and `check_fits` raise, and `NotAccurateEnough` if the plan of a family is not expected to be worth its budget. That
-    applies to a cohort's first release at any share, and to a revision only if it spends the whole split.
+    Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
+    stop halfway. Cohorts measured from the current deliveries are not opened. Raises `REFUSALS` and `ReleaseConflict`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
@@ -120,7 +103,7 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
             )
-    record = {each: CohortRecord(version) for each in cohorts}
+    record = ReleaseRecord(version, {each: CohortRecord(version) for each in cohorts})
     for each in cohorts:
         begun = before.get(each, record[each])
         spent = _find_share(store.home.cohort(each), version, options.share, begun.share, each in charged)
@@ -144,21 +127,21 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         store.home, ledger, version, councils, {each: record[each].share for each in cohorts if each not in charged}
     )
     others = {each: origin for each, origin in series.items() if each not in cohorts}
-    record |= _reuse_records(store.home, ledger, version, others, before, options.requests)
-    record = {each: record[each] for each in series}
+    record |= _reuse_records(store.home, ledger, others, before, options.requests)
+    record = ReleaseRecord(version, {each: record[each] for each in series})
     if record != before:
         write_record(store.home, version, record)
     return cohorts
 
 
 def _reuse_records(
-    home: Home, ledger: Ledger, version: str, origins: Series, before: ReleaseRecord, requests: Sequence[str]
-) -> ReleaseRecord:
+    home: Home, ledger: Ledger, origins: Series, before: ReleaseRecord, requests: Sequence[str]
+) -> Mapping[str, CohortRecord]:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests made now."""
-    begun = {
-        each: before[each] for each, origin in origins.items() if each in before and before[each].measured_in == origin
-    }
-    named = {table.name for table in list_requested_tables(begun) if table.release == version}
+    version = before.version
+    kept = {each for each, origin in origins.items() if each in before and before[each].measured_in == origin}
+    begun = ReleaseRecord(version, {each: before[each] for each in origins if each in kept})
+    named = {table.name for table in begun.answers}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
     # until something is charged or published, the same version may be begun anew for other requests
@@ -187,18 +170,14 @@ def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> boo
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Series:
-    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing.
-
-    Raises `ReleaseConflict` if it was begun with other cohorts, `SeriesRefused`, and `InvalidVersion`, `InvalidCohort`
-    or `PolicyError` for an invalid version, cohort or share.
-    """
+    """Return the cohorts of a release and their origins, as it was begun or would be begun now. Writes nothing."""
     check_options(store, version, options)
     if store.cohort in options.others:
         raise SeriesRefused(f"cohort {store.cohort} is the release's own: name only others beside it")
     ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
     charged = ledger.list_charged_cohorts(version)
     fixed = read_record(store.home, version)
-    answers = [table.name for table in list_requested_tables(fixed) if table.release == version]
+    answers = [table.name for table in fixed.answers]
     if answers and not options.reuse:
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(answers)} (readiness request fulfil). Anything else is"
@@ -228,10 +207,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Se
 
 
 def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
-    """Raise `InvalidVersion`, `InvalidCohort` or `PolicyError` for an invalid version, cohort or share.
-
-    A new release's version must be above all that were charged or made here.
-    """
+    """Raise an error for an invalid cohort or share, or a version that is not new and not above all used here."""
     parsed = Version.parse(version)
     for each in (store.cohort, *options.others):
         Cohort(each)
@@ -253,10 +229,7 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
 
 
 def _load_scaled_policy(share: float) -> Policy:
-    """Return the policy with a share of its split.
-
-    Raises `PolicyError` for an invalid share or one too small to spend.
-    """
+    """Return the policy with a share of its split. Raises `PolicyError` for an invalid share or one too small."""
     policy = load_policy().scaled(share)
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
@@ -273,15 +246,10 @@ def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
     measured = ledger.list_charged_releases(store.cohort)
     if version in measured or not measured:
         return version
-    withdrawn = load_withdrawals(store.home.release)
     published = [str(each) for each in list_versions(store.home.release) if each < Version.parse(version)]
-    fit = []
-    for each in published:
-        if each in measured and each not in withdrawn:
-            stated = index_cohort_entries(json.loads((store.home.release / each / PRIVACY_RECORD_FILE).read_bytes()))
-            # a bundle may publish the cohort from the noisy counts of a release before it
-            if store.cohort in stated and stated[store.cohort]["measured_in"] == each:
-                fit.append(each)
+    usable = [each for each in published if each in measured and each not in load_withdrawals(store.home.release)]
+    # a bundle may publish the cohort from the noisy counts of a release before it
+    fit = [each for each in usable if store.cohort in read_record(store.home, each).measured]
     if not fit:
         raise SeriesRefused(
             f"cohort {store.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"
@@ -313,10 +281,7 @@ def _find_share(store: CohortStore, version: str, requested: float | None, befor
 
 
 def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
-    """Raise `ReleaseConflict` if a release of this version already exists, or `NotAccurateEnough`.
-
-    `new` are the shares of the cohorts that would be charged.
-    """
+    """Raise `ReleaseConflict` if this version exists, or `NotAccurateEnough`; `new` are the shares to be charged."""
     taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
     if new and taken:
         raise ReleaseConflict(
@@ -324,21 +289,13 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             " new version; nothing was charged"
         )
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.list_charged_releases(cohort)}:
-        _check_worth(councils, load_policy().scaled(share))
-
-
-def _check_worth(councils: Sequence[str], policy: Policy) -> None:
-    """Raise `NotAccurateEnough` if a family of a release under this policy is not worth its budget."""
-    for family in FAMILIES:
-        check_accuracy(family, plan_family(family, councils, policy), councils, policy)
+        policy = load_policy().scaled(share)
+        for family in FAMILIES:
+            check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
 def check_fits(store: CohortStore, version: str, share: float) -> None:
-    """Check that every family of a release can be charged at this share.
-
-    A cohort without an approved budget is skipped: its first signatures approve the policy's cap. Raises `PolicyError`
-    for an invalid share, and `BudgetExceeded`, which names the largest share that fits.
-    """
+    """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay a share."""
     policy, ledger = load_policy(), Ledger(store.home.ledger)
     for unit, account in policy.scaled(share).accounts.items():
         if not ledger.cap(store.cohort, unit):
@@ -372,10 +329,7 @@ class RemainingBudget:
 
 
 def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> RemainingBudget:
-    """Return the room for a new release at this share of the split. Spends and approves nothing.
-
-    Raises `PolicyError` for an invalid share, and `LedgerError`.
-    """
+    """Return the room for a new release at this share of the split. Spends and approves nothing."""
     releases: list[str] = []
     if not has_no_ledger(store.home):
         ledger = Ledger(store.home.ledger)

@@ -30,7 +30,7 @@ from privacy.keys import KeyRing
 from privacy.release import acceptance
 from privacy.release.acceptance import Accepted, Held
 from privacy.release.approval import MayNotSign, is_demonstration, parse_signature, sign_content
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
 from privacy.services import SERVICES
@@ -105,13 +105,9 @@ class State:
 
 
 def read_release_state(home: Home, version: str) -> State:
-    """Return the holds of every cohort that the release measures itself and has not charged yet.
-
-    Raises `NotBegun` and `NotLinked`.
-    """
+    """Return the holds of the cohorts that the release measures and has not charged. Raises `NotBegun`, `NotLinked`."""
     charged = Ledger(home.ledger).list_charged_cohorts(version)
-    measured = [each for each, fixed in read_fixed_record(home, version).items() if fixed.measured_in == version]
-    return read_state(home, [each for each in measured if each not in charged])
+    return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
 
 
 def read_state(home: Home, cohorts: Sequence[str]) -> State:
@@ -136,10 +132,7 @@ def get_hold(store: CohortStore, name: str) -> Hold:
 def select_hold_names(
     store: CohortStore, names: Sequence[str], causes: Sequence[str], councils: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the given names and those of every open hold with one of these causes, for these councils or all.
-
-    Raises `NoSuchHold` for a cause or a council without an open hold.
-    """
+    """Return the names and those of open holds with these causes, for these councils or all. Raises `NoSuchHold`."""
     waiting = read_state(store.home, [store.cohort]).open if causes else []
     found = [hold for hold in waiting if hold.cause in causes and (not councils or hold.council in councils)]
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
@@ -152,10 +145,7 @@ def select_hold_names(
 
 
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
-    """Accept holds as a run's configuration says, with a signature from `readiness accept --for-dagster`.
-
-    A demonstration signs with its own key. Raises `NoSuchHold` and `MayNotSign`.
-    """
+    """Accept holds as a run's configuration says, with the signature that it gives or a demonstration's own."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
     held = [get_hold(store, name).held for name in names]
     unsigned = acceptance.build_acceptance(ledger, held, reason, list_sha256(store))
@@ -171,10 +161,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
 
 
 def list_sha256(store: CohortStore) -> str:
-    """Write the page that a person reads before accepting, and return its SHA-256, which an acceptance names.
-
-    It has every hold of a cohort, accepted or not, with the sender's own numbers. Raises `NotLinked`.
-    """
+    """Write the page of a cohort's holds, with the sender's own numbers, and return its SHA-256."""
     lines = (f"{hold.name}\n  {hold.numbers}\n  {hold.held.about}\n" for hold in iter_holds(store))
     page = f"What a release of {store.cohort} is held for\n\n{''.join(lines)}".encode()
     files.write(store.list_of_holds, page)
@@ -182,10 +169,7 @@ def list_sha256(store: CohortStore) -> str:
 
 
 def iter_holds(store: CohortStore) -> Iterator[Hold]:
-    """Yield every hold on a release of the cohort, accepted or not: one for each problem, however many rules see it.
-
-    Whatever cannot be judged is held. Raises `NotLinked` and `LogBroken`.
-    """
+    """Yield the holds on a cohort, accepted or not: one per problem, and one for whatever cannot be judged."""
     delivered = _Delivered.of(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
@@ -229,14 +213,10 @@ _Facts = Mapping[tuple[str, str], Sequence[_Fact]]
 
 
 def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_Fact]) -> Iterator[Hold]:
-    """Yield one hold for several facts with the same cause, named after the first.
-
-    Another fact, other rows kept of the file or another expected number make it a different hold, which nobody has
-    accepted.
-    """
+    """Yield one hold for facts with one cause, bound to the delivery, its rows kept and expected, and the rules."""
     if facts:
         bound_to = [quality.file_mac, payload_sha256, quality.rows_expected, *(fact.rule for fact in facts)]
-        about = compute_sha256(encode_canonical_json(bound_to))
+        about = hash_json(bound_to)
         held = Held(quality.cohort, f"{quality.council}/{quality.source}/{facts[0].rule}", about)
         in_bands, in_numbers = ("; ".join(each) for each in zip(*((f.sentence, f.numbers) for f in facts), strict=True))
         yield Hold(held, _format_title(quality.council, quality.source), in_bands, in_numbers)
@@ -245,18 +225,16 @@ def _merge_facts(quality: ExtractQuality, payload_sha256: str, facts: Sequence[_
 def _find_row_facts(quality: ExtractQuality, trials: Collection[str]) -> Iterator[_Fact]:
     """Yield facts about far fewer or far more rows than expected, or than in the last delivery."""
     kept = quality.rows_kept
-    broken = {finding.rule for finding in quality.holds}
     unit = "children" if quality.source in SOURCES_OF_CHILDREN else "rows"
-    if rules.FAR_FROM_EXPECTED.id in broken and quality.source not in trials:
-        expected = quality.rows_expected or 0
-        share = describe_share(kept / expected) if expected else "another number"
-        sentence = f"{share} of the rows that are expected ({describe_rows(kept)})"
-        yield _Fact(rules.FAR_FROM_EXPECTED.id, sentence, f"{kept:,} of about {expected:,} {unit} that are expected")
-    if rules.FAR_FROM_LAST.id in broken:
-        last = quality.rows_last or 0
-        share = describe_share(kept / last) if last else "another number"
-        sentence = f"{share} of the rows of the last delivery ({describe_rows(kept)})"
-        yield _Fact(rules.FAR_FROM_LAST.id, sentence, f"{kept:,} of about {last:,} {unit} last time")
+    for rule, reference, which, when in (
+        (rules.FAR_FROM_EXPECTED.id, quality.rows_expected or 0, "that are expected", "that are expected"),
+        (rules.FAR_FROM_LAST.id, quality.rows_last or 0, "of the last delivery", "last time"),
+    ):
+        is_trial = rule == rules.FAR_FROM_EXPECTED.id and quality.source in trials
+        if rule in {finding.rule for finding in quality.holds} and not is_trial:
+            share = describe_share(kept / reference) if reference else "another number"
+            sentence = f"{share} of the rows {which} ({describe_rows(kept)})"
+            yield _Fact(rule, sentence, f"{kept:,} of about {reference:,} {unit} {when}")
 
 
 def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -> dict[str, float]:
@@ -269,10 +247,7 @@ def _compute_rows_per_child(source: str, extracts: _Extracts, rows_of: _Facts) -
 
 
 def _find_child_count(council: str, extracts: _Extracts, rows_of: _Facts) -> int | None:
-    """Return a council's number of children.
-
-    It is the rows of its Profile or school census, if not held for their number; otherwise the expected number.
-    """
+    """Return a council's rows of the Profile or school census, if not held for their number, or the expected number."""
     known = [(key, extracts[key]) for of in SOURCES_OF_CHILDREN if (key := (of, council)) in extracts]
     # a Profile with too few rows would make the council's other sources look too many
     sound = (each.rows_kept for key, each in known if not rows_of[key])
@@ -312,10 +287,7 @@ def _compare_with_census(profile: ExtractQuality, extracts: _Extracts, rows_of: 
 
 
 def _find_shared_fraction(home: Home, quality: ExtractQuality, compared: Mapping[str, Overlap]) -> float | None:
-    """Return the share of the children of an earlier delivery that are in an extract.
-
-    1 if it is the first delivery; None if it cannot be computed.
-    """
+    """Return the share of an earlier delivery's children in an extract: 1 for the first, None if unknown."""
     # children are compared by tokens, which only linked sources have
     if quality.source not in SERVICES or not is_replacement(home, quality.key, quality.file_mac):
         return 1.0
@@ -342,13 +314,9 @@ def _find_number_facts(quality: ExtractQuality) -> list[_Fact]:
         return []
     counted = [count for count in quality.rules if count.rule in {rule.id for rule in OF_MANY.values()}]
     worst = max(counted, key=lambda count: count.rows)
-    return [
-        _Fact(
-            rules.NUMBER_OF_MANY.id,
-            f"{describe_row_share(worst.rows, quality.rows_read)} have a {worst.columns[0]} that many children share",
-            f"{worst.rows:,} of {quality.rows_read:,} rows have a {worst.columns[0]} that many children share",
-        )
-    ]
+    of_rows = describe_row_share(worst.rows, quality.rows_read), f"{worst.rows:,} of {quality.rows_read:,} rows"
+    words = f"have a {worst.columns[0]} that many children share"
+    return [_Fact(rules.NUMBER_OF_MANY.id, *(f"{rows} {words}" for rows in of_rows))]
 
 
 @dataclass(frozen=True)
@@ -381,12 +349,10 @@ class _Delivered:
 
     def is_trial(self, source: str) -> bool:
         """Return whether this is a demonstration with all extracts far smaller than expected, as generated."""
-        own = [each for (of, _), each in self.extracts.items() if of == source]
-        known = [
-            share for each in own if (share := rules.compute_share(each.rows_kept, each.rows_expected)) is not None
-        ]
+        own = (each for (of, _), each in self.extracts.items() if of == source)
+        known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
-        small = bool(known) and max(known) < rules.SMALL_TRIAL
+        small = max((share for share in known if share is not None), default=1.0) < rules.SMALL_TRIAL
         return small and is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
 
     def iter_not_judged(self) -> Iterator[Hold]:
@@ -408,15 +374,14 @@ class _Delivered:
         missing = dict(self._iter_missing(seen.folders if seen else ()))
         for source in CONTRACTS:
             for council in self.linked.taking_part:
+                name = f"{council}/{source}"
+                rules_broken = {
+                    rules.STOPPED.id: self._find_stopped(source, council),
+                    rules.NOT_READ.id: unread.pop(name, None),
+                    rules.MISSING.id: missing.get(name),
+                }
                 # one hold for one problem: a stopped or misnamed file is not held a second time as missing
-                name, found = f"{council}/{source}", list[tuple[str, str, str]]()
-                if stopped := self._find_stopped(source, council):
-                    found.append((rules.STOPPED.id, *stopped))
-                if name in unread:
-                    found.append((rules.NOT_READ.id, *unread.pop(name)))
-                if name in missing:
-                    found.append((rules.MISSING.id, *missing[name]))
-                if found:
+                if found := [(rule, *facts) for rule, facts in rules_broken.items() if facts]:
                     about = " ".join(each for *_, each in found)
                     what = "; ".join(each for _, each, _ in found)
                     yield Hold(Held(self.cohort, f"{name}/{found[0][0]}", about), _format_title(council, source), what)
@@ -428,10 +393,8 @@ class _Delivered:
     def _find_stopped(self, source: str, council: str) -> tuple[str, str] | None:
         """Return a newer delivery that was stopped and its MAC, from its note or else from the processing log."""
         # the note can be deleted without a trace; the lines of the processing log are chained
-        note, logged = (
-            deliveries.read_stopped(self.home.extract(source, self.cohort, council)),
-            self._list_lines(source, council),
-        )
+        note = deliveries.read_stopped(self.home.extract(source, self.cohort, council))
+        logged = self._list_lines(source, council)
         if note:
             day, about = note.stopped_at[:10], note.file_mac or note.stopped_at
         elif logged and logged[-1].what == Processing.STOPPED:
@@ -441,10 +404,7 @@ class _Delivered:
         return f"a newer delivery was stopped on {day}, and is not in", about
 
     def _iter_missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield sources that were due or once taken in but are not in now, by `council/source`.
-
-        A missing EYFS Profile, unless allowed, refuses a release before this.
-        """
+        """Yield sources that were due or once taken in but are not in now, by `council/source`."""
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
             due = contract.due_on(Cohort(self.cohort))

@@ -56,10 +56,7 @@ Review = tuple[Plan, Measurement]
 
 
 def correct_estimates(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
-    """Return moments of the family's figures, corrected if the family measures how well linked records agree.
-
-    A clerical `review` of the cohort, if measured, updates the rates.
-    """
+    """Return moments of figures, corrected if the family measures how well linked records agree."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
     found = estimate_error_rates(family, estimates, review)
@@ -76,10 +73,7 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
 
 
 def estimate_error_rates(family: Family, estimates: Estimates, review: Review | None = None) -> Missed:
-    """Return rates of missed links in the order of `privacy.linkage.missed.RATES`, then the chance of a false link.
-
-    The covariance includes the noise in the counts behind them and their spread between other populations.
-    """
+    """Return rates of missed links as in `privacy.linkage.missed.RATES`, then of false links, and their covariance."""
     found = missed.estimate_missed(*_estimate_counts(family, estimates, pupil.AGREEMENT.name))
     apart = _estimate_unjoined(family, estimates)
     covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
@@ -93,11 +87,7 @@ def estimate_error_rates(family: Family, estimates: Estimates, review: Review | 
 
 
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
-    """Return the ethnic groups with so many missed links that their figures depend on the correction.
-
-    Their records differ in ways that others' do not, such as names that one service transliterates differently. Empty
-    for a family that is not corrected.
-    """
+    """Return the ethnic groups with so many missed links that their figures depend on the correction."""
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     rates = estimate_error_rates(family, estimates).rates
@@ -114,10 +104,7 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
 
 
 def _estimate_counts(family: Family, estimates: Estimates, name: str, by: str | None = None) -> tuple[Array, Array]:
-    """Return the children in each category of an attribute and the variance of the noise.
-
-    Counts are for all councils together, or `by` the categories of another attribute.
-    """
+    """Return children by category of an attribute, in all or `by` another, and the variance of the noise."""
     council = family.attribute(COUNCIL)
     axes = {COUNCIL: Selector.each(council) if by == COUNCIL else Selector.total(council)}
     axes |= {each: Selector.each(family.attribute(each)) for each in (by, name) if each and each != COUNCIL}

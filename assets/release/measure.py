@@ -6,7 +6,7 @@ This is the only path from the restricted zone to the release zone. Only noisy i
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -23,9 +23,6 @@ from assets.release.publication import announce, find_release_day, get_publisher
 from assets.release.record import (
     ReleaseRecord,
     find_plan,
-    list_releases,
-    list_requested_tables,
-    load_cohort_policy,
     read_fixed_record,
     read_published_plans,
     read_record,
@@ -33,9 +30,9 @@ from assets.release.record import (
 )
 from assets.release.requests.register import check_same_table, publish_register
 from assets.release.sign_off import check_measurement, check_publication, publish_approved
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.bundle.make import write_bundle
-from ndl_export.facts.missing import SOURCES, Missing
+from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.release_facts import ReleaseFacts, Thresholds, Version
@@ -58,12 +55,7 @@ from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 def measure_release(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> dict[tuple[str, str], Measurement]:
-    """Begin a release and measure, or read back, everything that it measures.
-
-    That is every family of its own cohorts, and additions for requested tables of others. The cohorts are locked
-    meanwhile, so that everything comes from the same extracts. Work left by runs that died is finished first. Raises
-    what `fix_release` and `measure_family` raise.
-    """
+    """Begin a release and measure, or read back, its own cohorts' families and additions for requested tables."""
     check_options(store, version, options)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
         # an open charge of a dead process counts against the cap until it is given back, so this precedes every check
@@ -82,7 +74,7 @@ def measure_release(
             for each, entry in record.items()
             if family in entry.list_measured_families(version)
         }
-        for each in [each for each, entry in record.items() if entry.measured_in == version]:
+        for each in record.measured:
             # later deliveries are compared with what people signed for: a wrong file sent twice would otherwise be
             # compared with itself, and a series of small steps would never leave the bounds
             set_baseline(store.home.cohort(each))
@@ -96,18 +88,13 @@ def measure_family(
 ) -> Measurement:
     """Charge the ledger and draw the noise of one family, or read back what the same release drew before.
 
-    Raises what `measure_once` and `read_published_charges` raise, `WaitsForApproval` before the first charge,
-    `Damaged` if the table was cut short, and for requested tables `RecordsMoved` if the table is not the one measured
-    before.
+    Raises what `measure_once` raises, `WaitsForApproval`, `Damaged`, and `RecordsMoved` for a table on request.
     """
     fixed, ledger = read_record(store.home, version), Ledger(store.home.ledger)
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
     policy, plan = load_policy(), find_plan(store, version, councils, family)
-    on_request = store.cohort in fixed and fixed[store.cohort].measured_in != version
-    is_done = (
-        ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils)
-    )
-    if is_done:
+    on_request = store.cohort in fixed and store.cohort not in fixed.measured
+    if ledger.is_measured(store.cohort, version, [family]) if on_request else is_current(store, version, councils):
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
     charged = ledger.find(store.cohort, version, family)
     # a committed charge was signed for, and reading its measurement back draws nothing
@@ -141,11 +128,7 @@ def measure_family(
 def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Write, sign and, once people have approved it, publish a release's bundle; return its folder.
 
-    It is made from stored measurements, and not again if it is already current. `councils` take part in the cohorts
-    that the release measured itself. Raises `InvalidVersion`, `NotBegun`, `StoreError` if a measurement is missing or
-    not the one the ledger recorded, `NotGiven` if a measurement does not give today's tables, what
-    `read_published_charges` and `check_known` raise for other publications, and `WaitsForApproval`, with the bundle
-    kept unpublished.
+    It is made from stored measurements, and not again if it is current. Raises `WaitsForApproval`, the bundle kept.
     """
     Version.parse(version)
     announce(store.home, keys, version, dt.date.today())
@@ -166,21 +149,21 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str, councils: Se
 def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str, councils: Sequence[str]) -> Path:
     """Return the bundle's folder: with those not yet published or, if it was published before, that one."""
     fixed = read_fixed_record(store.home, version)
-    policy = load_cohort_policy(fixed, store.cohort)
-    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, version, councils) for each in fixed]
-    requested = list_requested_tables(fixed)
+    policy = fixed.load_policy(store.cohort)
+    measured = [_measure_cohort(store.home.cohort(each), ledger, fixed, councils) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.attribute(COUNCIL).categories for own in measured}
     everyone = sorted({council for each in took_part.values() for council in each})
-    missing = {
-        own.cohort: _add_absent(
-            read_fixed_record(store.home, own.release)[own.cohort].missing, everyone, took_part[own.cohort]
-        )
-        for own in measured
-    }
-    tables = tabulate(measured, everyone, policy.reliability, missing, requested)
+    missing = {}
+    for own in measured:
+        stated = read_fixed_record(store.home, own.release)[own.cohort].missing
+        # councils that took no part in the cohort sent nothing of it
+        absent = set(everyone) - set(took_part[own.cohort])
+        lacking = {source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}
+        missing[own.cohort] = {source: names for source, names in lacking.items() if names}
+    tables = tabulate(MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested))
     signed = SignOffs(ledger)
-    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in list_releases(fixed, version)}
+    approvals = {each: signed.allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(measured, ledger.entries(), policy, release=version, approvals=approvals)
     day = find_release_day(store.home, version, dt.date.today())
     published_by = get_publisher(store.home, keys, version)
@@ -212,7 +195,7 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
         doi=published_by.doi,
         noise_covariance=compute_noise_covariance(measured, missing),
         on_request=OnRequest(
-            requested,
+            fixed.requested,
             {
                 Further(own.cohort, each.plan.family.name, each.release): NoisyCounts(
                     each.plan.to_json(), each.measurement.noisy
@@ -225,34 +208,24 @@ def _make_bundle(store: CohortStore, ledger: Ledger, keys: KeyRing, version: str
     return write_bundle(store.home.release, facts, tables, keys.signing_key, held_in=store.home.held)
 
 
-def _add_absent(missing: Missing, councils: Collection[str], took_part: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return what is missing of a cohort in a release of all these councils; those that took no part sent nothing."""
-    absent = set(councils) - set(took_part)
-    found = {source: tuple(sorted({*missing.get(source, ()), *absent})) for source in SOURCES}
-    return {source: names for source, names in found.items() if names}
-
-
 def _measure_cohort(
-    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, version: str, councils: Sequence[str]
+    store: CohortStore, ledger: Ledger, fixed: ReleaseRecord, councils: Sequence[str]
 ) -> MeasuredCohort:
-    """Return a cohort of release `version`, as measured for it or an earlier one, and for requested tables."""
+    """Return a cohort of a release, as measured for it or an earlier one, and for requested tables."""
     entry = fixed[store.cohort]
     origin = entry.measured_in
-    if origin == version:
-        plans = {family: find_plan(store, version, councils, family) for family in FAMILIES}
+    if origin == fixed.version:
+        plans = {family: find_plan(store, origin, councils, family) for family in FAMILIES}
     else:
         plans = read_published_plans(store, origin)
 
     def drawn(release: str, plan: Plan) -> Measurement:
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=release, plan=plan)
 
+    on_request = []
+    for release, plan in read_request_plans(store, entry):
+        # other requested tables followed from earlier counts
+        names = tuple(each["definition"]["name"] for each in plan.detail["requests"])
+        on_request.append(MeasuredOnRequest(release, plan, drawn(release, plan), names))
     measurements = {family: drawn(origin, plan) for family, plan in plans.items()}
-    on_request = tuple(
-        MeasuredOnRequest(
-            *(release, plan, drawn(release, plan)),
-            # other requested tables followed from earlier counts
-            tuple(each["definition"]["name"] for each in plan.detail["requests"]),
-        )
-        for (release, _), plan in read_request_plans(store, entry).items()
-    )
-    return MeasuredCohort(store.cohort, origin, plans, measurements, on_request)
+    return MeasuredCohort(store.cohort, origin, plans, measurements, tuple(on_request))

@@ -43,12 +43,15 @@ def build_noise_family(
 ) -> noise.Family:
     """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
-    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. A
-    marginal's weight multiplies the sum of the variances of its cells. A block published at several levels of detail
-    counts at each, with its own weights; a marginal that several blocks publish counts once, at the greatest weight.
-    With more councils than `REGIONS_ABOVE`, every marginal is planned for their regions as well.
+    Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. The
+    greatest weight of any block or level of detail counts.
     """
-    nesting = _group_by_region(councils, policy.regions_share) if len(councils) > REGIONS_ABOVE else None
+    nesting = None
+    if len(councils) > REGIONS_ABOVE:
+        members: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for council in councils:
+            members[get_place(council).region_code] += (council,)
+        nesting = noise.Nesting(COUNCIL, REGION, dict(sorted(members.items())), policy.regions_share)
     attributes = {
         COUNCIL: noise.Attribute(COUNCIL, tuple(councils)),
         **({REGION: noise.Attribute(REGION, tuple(nesting.members))} if nesting else {}),
@@ -109,19 +112,8 @@ def _sort_marginals(weights: Mapping[frozenset[str], float], order: Sequence[str
     )
 
 
-def _group_by_region(councils: Sequence[str], share: float) -> noise.Nesting:
-    """Return the nesting of councils in regions, in order of the regions' codes."""
-    members: dict[str, list[str]] = defaultdict(list)
-    for council in councils:
-        members[get_place(council).region_code].append(council)
-    return noise.Nesting(COUNCIL, REGION, {region: tuple(members[region]) for region in sorted(members)}, share)
-
-
 def _list_levels(marginal: frozenset[str], nesting: noise.Nesting | None) -> list[frozenset[str]]:
-    """Return the marginal at each level of place at which it is measured.
-
-    With a nesting, one of all councils together is measured by region.
-    """
+    """Return a marginal at each level of place; with a nesting, one of all councils together is by region."""
     if nesting is None:
         return [marginal]
     # England is the sum of its regions, so nothing is measured for all of it at once
@@ -151,14 +143,23 @@ class BlockFigures:
 def build_block_figures(
     block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
-    """Return the cubes of a block for the areas that have figures; None if no area has.
-
-    Councils in `not_sent` have not sent what is counted.
-    """
-    places = _select_places(family.attribute(COUNCIL), tuple(councils), frozenset(not_sent), _find_reach(block, family))
+    """Return the cubes of a block for areas with figures, None without any; `not_sent` councils sent nothing."""
+    council, nesting = family.attribute(COUNCIL), family.nesting
+    groups: tuple[tuple[str, ...], ...] = ()
+    if is_measured(block, family, {REGION} if nesting else set()):
+        groups = tuple(nesting.members.values()) if nesting else (council.categories,)
+    any_councils = is_measured(block, family, {COUNCIL})
+    places = _select_places(
+        council, tuple(councils), frozenset(not_sent), any_councils, groups, block.with_all_together
+    )
     if places is None:
         return None
-    cube = cache(lambda count: _build_cube(block, family, places, count))
+
+    @cache
+    def cube(count: Count) -> Cube:
+        axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
+        groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
+        return Cube({COUNCIL: places.together if count.all_together else places.councils, **axes}, groups)
 
     def rate(ratio: Ratio) -> Rate:
         parts = [cube(part) for part in ratio.parts]
@@ -177,13 +178,6 @@ def build_block_figures(
     )
 
 
-def _build_cube(block: Block, family: noise.Family, places: _Places, count: Count) -> Cube:
-    axes = {axis.attribute: _build_selector(family, axis, axis.filter == count.over) for axis in block.axes}
-    where = places.together if count.all_together else places.councils
-    groups = {name: Selector.only(family.attribute(name), *categories) for name, categories in count.groups}
-    return Cube({COUNCIL: where, **axes}, groups)
-
-
 @dataclass(frozen=True)
 class _Places:
     """Areas that have figures, the councils that each adds up, and for each area all councils together."""
@@ -191,33 +185,6 @@ class _Places:
     areas: tuple[Geography, ...]
     councils: Selector
     together: Selector
-
-
-@dataclass(frozen=True)
-class _Reach:
-    """Areas that a block has figures for.
-
-    They are areas of any councils, or of whole `groups` measured together (without a nesting, of all councils). If
-    `others` are wanted, the area of all councils is left out, because it cannot be compared with itself.
-    """
-
-    any_councils: bool
-    groups: tuple[frozenset[str], ...]
-    others: bool
-
-    def __contains__(self, area: Geography) -> bool:
-        members = frozenset(area.councils)
-        whole = frozenset[str]().union(*(group for group in self.groups if group <= members))
-        return self.any_councils or members == whole
-
-
-def _find_reach(block: Block, family: noise.Family) -> _Reach:
-    nesting = family.nesting
-    groups: tuple[frozenset[str], ...] = ()
-    if is_measured(block, family, {REGION} if nesting else set()):
-        everyone = frozenset(family.attribute(COUNCIL).categories)
-        groups = tuple(map(frozenset, nesting.members.values())) if nesting else (everyone,)
-    return _Reach(is_measured(block, family, {COUNCIL}), groups, block.with_all_together)
 
 
 def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
@@ -236,11 +203,22 @@ def _is_total(axis: Axis) -> bool:
 
 @lru_cache(maxsize=64)
 def _select_places(
-    council: noise.Attribute, councils: tuple[str, ...], not_sent: frozenset[str], reach: _Reach
+    council: noise.Attribute,
+    councils: tuple[str, ...],
+    not_sent: frozenset[str],
+    any_councils: bool,
+    groups: tuple[tuple[str, ...], ...],
+    others: bool,
 ) -> _Places | None:
+    """Return areas of any councils, or of whole groups measured together; that of all has no others to compare with."""
+
+    def is_reached(area: Geography) -> bool:
+        inside = {member for group in groups if set(group) <= set(area.councils) for member in group}
+        return any_councils or inside == set(area.councils)
+
     available = tuple(area for area in list_geographies(councils, not_sent) if area.available)
     # the first area is that of all councils together
-    areas = tuple(area for area in available[1 if reach.others else 0 :] if area in reach)
+    areas = tuple(area for area in available[1 if others else 0 :] if is_reached(area))
     if not areas:
         return None
     whole = available[0]
@@ -252,10 +230,7 @@ def _select_places(
 
 
 def _list_marginals(block: Block, *, by_council: bool) -> dict[frozenset[str], str]:
-    """Return the attribute sets a block reads, with kinds of weight.
-
-    They are at full detail, and without each axis that has a total.
-    """
+    """Return the attribute sets that a block reads, in full detail and at totals, with kinds of weight."""
     fixed = {COUNCIL} if by_council else set()
     detailed = {axis.attribute for axis in block.axes if not _has_total(block, axis)}
     optional = [axis.attribute for axis in block.axes if _has_total(block, axis) and not _is_total(axis)]
@@ -311,10 +286,7 @@ _DECIMALS = 6
 
 
 def compute_noise_covariance(measured: Sequence[MeasuredCohort], missing: MissingByCohort) -> pa.Table:
-    """Return the noise covariances of every cohort, with the columns of `ndl_export.facts.noisy_counts`.
-
-    A council that is `missing` what the table counts is not measured, as in the tables themselves.
-    """
+    """Return every cohort's noise covariances as in `ndl_export.facts.noisy_counts`, without `missing` councils."""
     rows: list[tuple[str | float, ...]] = []
     for own in measured:
         whole, absent = own.plans[_FAMILY], list_missing_councils(missing.get(own.cohort, {}), _FAMILY)
@@ -364,15 +336,11 @@ def _lay_out_pairs(cube: Cube, councils: Sequence[str], side: int) -> Cube:
     attribute = cube.selectors[COUNCIL].attribute
     other = councils[min(side, len(councils) - 1)]
     place = Selector.of(attribute, {"same": (councils[0],), "apart": (other,)})
-    return Cube(
-        {COUNCIL: place} | {n: _pair_rows(s, side) for n, s in cube.selectors.items() if n != COUNCIL}, cube.where
-    )
-
-
-def _pair_rows(selector: Selector, side: int) -> Selector:
-    chosen = [pair[side] for pair in product(range(len(selector.rows)), repeat=2)]
-    labels = tuple(f"pair {number}" for number in range(len(chosen)))
-    return Selector(selector.attribute, labels, tuple(selector.rows[row] for row in chosen))
+    axes = {COUNCIL: place}
+    for name, selector in cube.selectors.items():
+        if name != COUNCIL:
+            axes[name] = selector.take([pair[side] for pair in product(range(len(selector.rows)), repeat=2)])
+    return Cube(axes, cube.where)
 
 
 def _iter_row_pairs(block: Block) -> Iterator[tuple[str, ...]]:

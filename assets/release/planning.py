@@ -2,21 +2,19 @@
 
 Both follow from the table definitions, the councils, their public sizes and the policy alone. A block is broken down by
 council unless most of its rows would be unreadable in every council, and in every area made of some, at all plausible
-shares. It is then measured for all councils together, or for regions. If none of its rows would be readable there
-either, it is not measured, and its share of the budget goes to readable figures. A measured block has its row in every
-area (`ndl_export.tables.rows`); the noisy counts decide where its figure is shown.
+shares. It is then measured for all councils together, or for regions, or not at all if no row would be readable there
+either: its share of the budget goes to readable figures. The noisy counts decide where a row's figure is shown.
 
-`compute_expected_widths` gives how wide the intervals of a plan's figures will be, from public sizes alone:
-denominators are the published size of each council's cohort times the share of each level, and rates are shares too, in
-`SCENARIOS` of plausible populations (`sources.reference.published_figures`). `compute_expected_accuracy` sums that up:
-how many of the rates that the tables define will be published, how wide their intervals will be, and whether that is
-worth the budget.
+`compute_expected_widths` gives how wide the intervals of a plan's figures will be, from published sizes of councils
+times shares, in `SCENARIOS` of plausible populations (`sources.reference.published_figures`).
+`compute_expected_accuracy` sums that up: how many rates will be published, how wide their intervals will be, and
+whether that is worth the budget.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby, product
@@ -35,7 +33,7 @@ from assets.release.noise_workload import (
 )
 from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
-from ndl_export.tables.model import COUNCIL, Count, Ratio
+from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Detail, Levels, get_level
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.intervals import (
@@ -46,7 +44,7 @@ from privacy.estimation.intervals import (
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy, Reliability, load_policy
-from privacy.release.workload import Array
+from privacy.release.workload import Array, Cube, Figures, list_terms
 from sources.reference.places import get_place
 from sources.reference.published_figures import Range, estimate_council_size, get_plausible_shares, get_rows_per_child
 
@@ -65,6 +63,7 @@ def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
 def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     family, readable = FAMILIES[name], policy.reliability.unreliable_half_width
     places = {id(block): place for place, (_, block) in enumerate(list_blocks(family))}
+    fewest = min(len(block.axes) for _, block in list_blocks(family) if block.measured)
     together, left_out = set[int](), set[int]()
     # at every defined detail budget goes to rows that nobody can read: of the pilot's 10,432 rates 14% were usable
     while True:
@@ -77,7 +76,12 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
             for p, each in weighed.items()
             if p not in together and _is_unreadable_by_council(each, plan, readable)
         }
-        unread = {p: each for p, each in weighed.items() if p not in left_out and _may_go(each, family, readable)}
+        # no row is readable anywhere; the least detailed blocks of a family always stay
+        unread = {
+            p: each
+            for p, each in weighed.items()
+            if p not in left_out and len(each.block.axes) > fewest and not _is_readable(each.narrowest, readable).any()
+        }
         # councils go before blocks do: what no council can read may still be readable for all of them together
         if too_detailed:
             together |= _select_most_detailed(too_detailed)
@@ -104,12 +108,6 @@ def _is_unreadable_by_council(widths: Widths, plan: Plan, readable: float) -> bo
     possible = ~np.isnan(widths.middle).all(axis=0)
     read = _is_readable(widths.narrowest[small], readable)[:, possible]
     return bool(np.mean(read.any(axis=0)) < _MOST)
-
-
-def _may_go(widths: Widths, family: Family, readable: float) -> bool:
-    """Return whether no row of a block is readable anywhere. The least detailed blocks of a family always stay."""
-    fewest = min(len(block.axes) for _, block in list_blocks(family) if block.measured)
-    return len(widths.block.axes) > fewest and not _is_readable(widths.narrowest, readable).any()
 
 
 def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
@@ -180,24 +178,19 @@ def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Child
 
 @lru_cache(maxsize=32)
 def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
-    return compute_widths(list_blocks(FAMILIES[plan.family.name]), plan, councils, children)
-
-
-def compute_widths(
-    blocks: Iterable[tuple[Table, Block]], plan: Plan, councils: Sequence[str], children: Children = ()
-) -> list[Widths]:
-    """Return the half-widths of blocks, each with its table, that have a figure in some area."""
-    covariances, sizes = Covariances(plan), dict(children)
-    found = ((table, block, build_block_figures(block, plan.family, councils)) for table, block in blocks)
+    covariances, family = Covariances(plan), FAMILIES[plan.family.name]
+    sizes = _estimate_public_sizes(family, plan.family.attribute(COUNCIL).categories, children)
+    blocks = ((*each, build_block_figures(each[1], plan.family, councils)) for each in list_blocks(family))
     return [
-        _compute_block_widths(_Public(table, block, figures.areas, sizes), figures, covariances)
-        for table, block, figures in found
+        _compute_block_widths(table, block, figures, sizes, covariances)
+        for table, block, figures in blocks
         if figures is not None
     ]
 
 
-def _compute_block_widths(public: _Public, figures: BlockFigures, covariances: Covariances) -> Widths:
-    table, block = public.table, public.block
+def _compute_block_widths(
+    table: Table, block: Block, figures: BlockFigures, sizes: Sizes, covariances: Covariances
+) -> Widths:
     chosen = [tuple(level.label for level in levels) for levels in product(*(axis.selections for axis in block.axes))]
     possible = np.array([levels not in block.structural_zeros for levels in chosen])
     flat = (len(figures.areas), len(chosen))
@@ -205,9 +198,19 @@ def _compute_block_widths(public: _Public, figures: BlockFigures, covariances: C
     def shown(values: Array) -> Array:
         return np.where(possible, values.reshape(-1, *flat), np.nan)
 
+    def expect(rate: Rate) -> tuple[Array, Array]:
+        # an empty group has the rate 0, because NaN means that there is no such figure
+        part, whole = (sizes.values(each) for each in rate)
+        return whole, part / np.maximum(whole, np.finfo(float).tiny)
+
     nothing = np.full(flat, np.nan)
-    ratio = block.judged_by[0]
-    widths, of = public.half_widths(ratio, figures.judged_by[0], covariances)
+    rate, taken_off = figures.judged_by[0]
+    of, share = expect(rate)
+    if taken_off is None:
+        widths = compute_rate_half_widths(covariances, *rate, of, share) / len(block.judged_by[0].parts)
+    else:
+        other, other_share = expect(taken_off)
+        widths = compute_difference_half_widths(covariances, (rate, taken_off), (of, other), (share, other_share))
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     by_filter = [dict(block.constants) | dict(zip((a.filter for a in block.axes), c, strict=True)) for c in chosen]
     return Widths(
@@ -218,66 +221,63 @@ def _compute_block_widths(public: _Public, figures: BlockFigures, covariances: C
         tuple(" / ".join([*constants, *levels]) or "Total" for levels in chosen),
         nothing if block.differs else shown(compute_count_half_widths(covariances, figures.base))[0],
         bool(block.ratios),
-        nothing if ratio.taken_off else shown(of)[0],
+        nothing if taken_off else shown(of)[0],
         shown(widths),
     )
 
 
-@dataclass(frozen=True)
-class _Public:
-    """Public figures about the rows of a block: arrays over `SCENARIOS`, areas and levels."""
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Expected rows of each council, (..., councils), and shares by attribute, (..., councils, categories)."""
 
-    table: Table
-    block: Block
-    areas: tuple[Geography, ...]
-    children: Mapping[str, int]
+    rows: Array
+    shares: Mapping[str, Array]
 
-    def half_widths(
-        self, ratio: Ratio, rates: tuple[Rate, Rate | None], covariances: Covariances
-    ) -> tuple[Array, Array]:
-        """Return half-widths of a ratio, in points of its range, or of a difference of two; and denominators."""
-        size, share = self._compute_ratio(ratio)
-        rate, taken_off = rates
-        if taken_off is None or ratio.taken_off is None:
-            return compute_rate_half_widths(covariances, *rate, size, share) / len(ratio.parts), size
-        other, other_share = self._compute_ratio(ratio.taken_off)
-        return compute_difference_half_widths(covariances, (rate, taken_off), (size, other), (share, other_share)), size
+    def values(self, figures: Figures) -> Array:
+        """Return the expected rows of each figure, as if attributes were independent; the shape of `figures` last."""
+        return np.sum([coefficient * self._compute_cube(cube) for coefficient, cube in list_terms(figures)], axis=0)
 
-    def _compute_ratio(self, ratio: Ratio) -> tuple[Array, Array]:
-        """Return denominator and rate."""
-        whole = self._count(ratio.whole)
-        # an empty group has the rate 0, because NaN means that there is no such figure
-        part = np.sum([self._count(count) for count in ratio.parts], axis=0)
-        return whole, part / np.maximum(whole, np.finfo(float).tiny)
+    def _compute_cube(self, cube: Cube) -> Array:
+        found, council = self.rows, self.rows.ndim - 1
+        for name, selector in cube.where.items():
+            found = found * (selector.matrix[0] if name == COUNCIL else self.shares[name] @ selector.matrix[0])
+        for name, selector in cube.selectors.items():
+            if name != COUNCIL:
+                levels = self.shares[name] @ selector.matrix.T
+                flat = [1] * (found.ndim - council - 1)
+                found = found[..., None] * levels.reshape(*levels.shape[: council + 1], *flat, -1)
+        if COUNCIL not in cube.selectors:
+            return np.asarray(found.sum(axis=council))
+        by_area = np.tensordot(cube.selectors[COUNCIL].matrix, found, axes=(1, council))
+        return np.moveaxis(by_area, 0, council + [*cube.selectors].index(COUNCIL))
 
-    def _count(self, count: Count) -> Array:
-        """Return the expected count, summed over the councils of each area."""
-        family = FAMILIES[self.table.family]
-        councils = tuple(dict.fromkeys(council for area in self.areas for council in area.councils))
-        sizes = np.array([self.children.get(council, estimate_council_size(council)) for council in councils])
-        expected = _draw_rows_per_child(family)[:, None] * sizes
-        for attribute, categories in count.groups:
-            expected = expected * _compute_shares(family, attribute, (categories,), councils)[..., 0]
-        for axis in self.block.axes:
-            levels = tuple(axis.whole if axis.filter == count.over else level.categories for level in axis.selections)
-            of_levels = _compute_shares(family, axis.attribute, levels, councils)
-            expected = expected[..., None] * of_levels.reshape(*expected.shape[:2], *[1] * (expected.ndim - 2), -1)
-        inside = [[council in area.councils or count.all_together for council in councils] for area in self.areas]
-        return np.moveaxis(np.tensordot(np.array(inside, dtype=np.float64), expected, axes=(1, 1)), 1, 0)
+    def share(self, attribute: str, categories: list[int]) -> float:
+        """Return the share of all rows in any of the categories, given by their indices in the domain."""
+        return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
+
+
+class _PlausibleShares(dict[str, Array]):
+    """Shares of an attribute's categories, (scenarios, councils, categories), drawn when first used."""
+
+    def __init__(self, family: Family, councils: tuple[str, ...]) -> None:
+        self._family, self._councils = family, councils
+
+    def __missing__(self, name: str) -> Array:
+        ranges = [_list_ranges(self._family.attribute(name), council) for council in self._councils]
+        self[name] = np.stack([_draw_shares(name, each) for each in ranges], axis=1)
+        return self[name]
+
+
+@lru_cache(maxsize=32)
+def _estimate_public_sizes(family: Family, councils: tuple[str, ...], children: Children) -> Sizes:
+    """Return the public sizes of a family in every scenario."""
+    known = dict(children)
+    sizes = np.array([known.get(council, estimate_council_size(council)) for council in councils])
+    return Sizes(_draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
 
 
 def _draw_rows_per_child(family: Family) -> Array:
     return _draw_shares(family.name, (get_rows_per_child(family.name),))[:, 0]
-
-
-@lru_cache(maxsize=512)
-def _compute_shares(
-    family: Family, attribute: str, levels: tuple[tuple[str, ...] | None, ...], councils: tuple[str, ...]
-) -> Array:
-    """Return the share of each level of an attribute among a council's rows, (scenarios, councils, levels)."""
-    domain = family.attribute(attribute)
-    of_level = np.array([[levels is None or name in levels for levels in levels] for name in domain.categories])
-    return np.stack([_draw_shares(attribute, _list_ranges(domain, each)) @ of_level for each in councils], axis=1)
 
 
 @lru_cache(maxsize=4096)
@@ -289,10 +289,7 @@ def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
 
 @lru_cache(maxsize=4096)
 def _draw_shares(name: str, ranges: tuple[Range, ...]) -> Array:
-    """Return the middle of each range, then shares from anywhere in them, (scenarios, ranges).
-
-    Shares are drawn alike in all councils. Several shares add up to 1.
-    """
+    """Return shares, the middle of each range and then anywhere in them, alike in all councils: (scenarios, ranges)."""
     # fractional parts of multiples of square roots of primes fill the ranges evenly, alike on every platform; the
     # checksum of the name gives each attribute its own starting point, the same in every process
     steps = (
@@ -325,10 +322,7 @@ def format_percent(least_and_most: Sequence[int], of: int) -> str:
 def compute_expected_accuracy(
     councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """Return the plan and expected accuracy of every table for these councils at a share of the split, JSON-ready.
-
-    `children` are expected numbers that replace a council's published number.
-    """
+    """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers."""
     policy, sizes = load_policy().scaled(share), tuple(sorted((children or {}).items()))
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
     widths = {family: compute_expected_widths(plan, councils, sizes) for family, plan in plans.items()}
@@ -372,10 +366,7 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 
 def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many of the defined rates will be published, and how many of those will be usable.
-
-    A rate is published if its interval is narrow enough; rates marked `everywhere` may be wider.
-    """
+    """Return how many of the defined rates will be published (wider if `everywhere`), and how many of those usable."""
     judged = [(each.judged.reshape(SCENARIOS, 1, -1), _get_limit(each, limits)) for each in widths if each.is_rate]
     together = np.concatenate([each for each, _ in judged], axis=2) if judged else np.full((SCENARIOS, 1, 0), np.nan)
     limit = np.concatenate([np.full(each.shape[2], of) for each, of in judged]) if judged else np.zeros(0)
@@ -392,11 +383,7 @@ def _get_limit(widths: Widths, limits: Reliability) -> float:
 
 
 def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str, Any]:
-    """Return a family's expected accuracy against the policy's minimum.
-
-    `share_accurate` is the share of rates expected to be accurate, at the most favourable plausible shares. People
-    decide what the whole range is worth.
-    """
+    """Return a family's share of accurate rates, at the most favourable plausible shares, against the minimum."""
     wanted = policy.minimum_accuracy[family]
     judged = [each.judged for each in widths if each.is_rate]
     rates = sum(int((~np.isnan(each[0])).sum()) for each in judged)
@@ -407,10 +394,7 @@ def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy)
 
 
 def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) -> Iterator[dict[str, Any]]:
-    """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils.
-
-    Uses shares in the middle of the plausible range. `denominator` is the rate's denominator in the median council.
-    """
+    """Yield rows marked `everywhere` that will be unreliable or withheld in at least half of their councils."""
     for each in (each for each in widths if each.is_rate and each.block.everywhere):
         at_councils = [index for index, area in enumerate(each.areas) if area.level == LOCAL_AUTHORITY]
         for row, label in enumerate(each.labels):
@@ -438,11 +422,7 @@ def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability
 
 
 def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many rates of a table are published in one area, and median expected 95% half-widths.
-
-    Half-widths are in the middle of the plausible range: of counts in units, of the published rates in points.
-    `council` is the name of the council, if the area is one.
-    """
+    """Return how many rates of a table are published in an area, and median half-widths at the middle of the range."""
     counts = np.concatenate([each.counts.ravel() for each in widths])
     rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give

@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from itertools import chain
 
 from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import hash_file
 from assets.release.anchors import read_published_charges
 from assets.release.fix_release import ReleaseOptions, is_current
-from assets.release.record import list_releases, list_requested_tables, read_record
+from assets.release.record import read_record
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.release_facts import Publisher, Version, load_publisher
 from ndl_export.facts.released import DATAPACKAGE_FILE, list_versions
 from ndl_export.files.signing import fingerprint, get_public_pem
-from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
 from privacy.release.approval import SignOffs, is_demonstration
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage, load_policy
 from privacy.release.session import build_measurement_path
@@ -43,26 +42,19 @@ _MADE_BY_ITSELF = ".duckdb"
 def is_release_current(
     store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], options: ReleaseOptions
 ) -> bool:
-    """Return whether the release is what was asked for, and everything is as it was when it was published.
-
-    Raises `LedgerError`, and what `read_published_charges` raises.
-    """
+    """Return whether the release is what was asked for, and everything is as it was when it was published."""
     record = read_record(store.home, version)
-    own = [each for each, entry in record.items() if entry.measured_in == version]
     if store.cohort not in record or (options.share is not None and options.share != record[store.cohort].share):
         return False
-    if not set(options.requests) <= {table.name for table in list_requested_tables(record)}:
+    if not set(options.requests) <= {table.name for table in record.requested}:
         return False
-    if not all(is_current(store.home.cohort(each), version, councils) for each in own):
+    if not all(is_current(store.home.cohort(each), version, councils) for each in record.measured):
         return False
     return is_bundle_current(store.home, keys, version, councils)
 
 
 def is_bundle_current(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> bool:
-    """Return whether a bundle is unchanged since it was last verified, would come out the same, and matches the ledger.
-
-    The files next to it must be unchanged too. Raises `LedgerError` and the errors of `read_published_charges`.
-    """
+    """Return whether a bundle and the files next to it are as last verified, would come out the same, and are paid."""
     path = home.release_made(version)
     if not path.exists() or not (home.release / version).is_dir():
         return False
@@ -79,24 +71,11 @@ def note_sound(home: Home, keys: KeyRing, version: str, councils: Sequence[str])
 
 
 def _hash_release(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> dict[str, object]:
-    """Return the SHA-256 of everything that decides a release, and those of its measurements and published files.
-
-    Files are named by their path in the home folder.
-    """
-    files_of = {
-        # a link by its target: `latest` leads to a bundle whose files are listed themselves
-        str(path.relative_to(home.root)): f"-> {path.readlink()}" if path.is_symlink() else hash_file(path)
-        for path in _iter_files(home)
-    }
-    return {"made_from": _hash_inputs(home, keys, version, councils), "files": files_of}
-
-
-def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str]) -> str:
-    ledger, record = Ledger(home.ledger), read_record(home, version)
+    """Return hashes of everything that decides a release, and of its measurements and published files, by path."""
+    ledger, releases = Ledger(home.ledger), read_record(home, version).releases
     decides = {
         "records": {
-            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()}
-            for each in list_releases(record, version)
+            each: {cohort: asdict(entry) for cohort, entry in read_record(home, each).items()} for each in releases
         },
         "councils": sorted(councils),
         "ledger": [line.entry_hash for line in ledger.entries()[-1:]],
@@ -107,16 +86,15 @@ def _hash_inputs(home: Home, keys: KeyRing, version: str, councils: Sequence[str
         "key": fingerprint(get_public_pem(keys.signing_key)),
         "program": compute_program_sha256(_CODE, _LIBRARIES),
     }
-    return compute_sha256(encode_canonical_json(decides))
-
-
-def _iter_files(home: Home) -> Iterator[Path]:
-    """Yield the measurements of every release, and the files of the release directory."""
     # cohort and release are placeholders: only the folder above all measurements is wanted
-    for folder in (build_measurement_path(home.restricted, "c", "r", next(iter(FAMILIES))).parents[2], home.release):
-        for path in folder.rglob("*"):
-            if path.is_symlink() or (path.is_file() and path.suffix != _MADE_BY_ITSELF):
-                yield path
+    measurements, hashes = build_measurement_path(home.restricted, "c", "r", "f").parents[2], dict[str, str]()
+    for path in chain(measurements.rglob("*"), home.release.rglob("*")):
+        # a link by its target: `latest` leads to a bundle whose files are listed themselves
+        if path.is_symlink():
+            hashes[str(path.relative_to(home.root))] = f"-> {path.readlink()}"
+        elif path.is_file() and path.suffix != _MADE_BY_ITSELF:
+            hashes[str(path.relative_to(home.root))] = hash_file(path)
+    return {"made_from": hash_json(decides), "files": hashes}
 
 
 def get_publisher(home: Home, keys: KeyRing, version: str) -> Publisher:
@@ -133,10 +111,7 @@ class Day:
 
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
-    """Return the release's announced day or, if there is none or it is earlier, the day the bundle was first made.
-
-    The day is kept, so that the bundle is the same whenever it is made again. Raises `InvalidCalendar`.
-    """
+    """Return the announced day or, if there is none or it is earlier, the day the bundle was first made; kept."""
     path, published = home.release_day(version), home.release / version / DATAPACKAGE_FILE
     kept = Day(**json.loads(path.read_bytes())) if path.exists() else None
     if kept is None and published.exists():  # published before days were kept
@@ -155,10 +130,7 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
 
 
 def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
-    """Announce to readers what the calendar says; in a demonstration without one, a release a year later.
-
-    Raises `InvalidCalendar`.
-    """
+    """Announce to readers what the calendar says or, in a demonstration without one, a release a year later."""
     path = get_settings().calendar
     if path:
         announce_upcoming(home.release, read_calendar(path), today)
@@ -174,6 +146,6 @@ def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
         return True
     signed = SignOffs(ledger)
-    measured_for = list_releases(read_record(home, version), version)
+    measured_for = read_record(home, version).releases
     allowed = (each for release in measured_for for each in signed.allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

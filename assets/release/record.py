@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -66,15 +67,47 @@ class CohortRecord:
         return (*own, *self.on_request.get(version, ()))
 
 
-ReleaseRecord = Mapping[str, CohortRecord]
-"""Records of a release, by cohort."""
-_RELEASE_RECORD: TypeAdapter[ReleaseRecord] = TypeAdapter(dict[str, CohortRecord])
+class ReleaseRecord(dict[str, CohortRecord]):
+    """The record of release `version`: what is frozen for each of its cohorts."""
+
+    def __init__(self, version: str, cohorts: Mapping[str, CohortRecord] = MappingProxyType({})) -> None:
+        super().__init__(cohorts)
+        self.version = version
+
+    @property
+    def measured(self) -> list[str]:
+        """Cohorts that the release measures itself."""
+        return [cohort for cohort, entry in self.items() if entry.measured_in == self.version]
+
+    @property
+    def requested(self) -> tuple[RequestedTable, ...]:
+        """Requested tables of all cohorts, in the order in which they were requested."""
+        found = {each["definition"]["name"]: each for entry in self.values() for each in entry.requested}
+        return tuple(map(RequestedTable.of, found.values()))
+
+    @property
+    def answers(self) -> list[RequestedTable]:
+        """Requested tables that this release is the first to publish."""
+        return [table for table in self.requested if table.release == self.version]
+
+    @property
+    def releases(self) -> set[str]:
+        """The release itself, and every one whose measurements it uses."""
+        used = (each for entry in self.values() for each in (entry.measured_in, *entry.on_request))
+        return {self.version, *used}
+
+    def load_policy(self, cohort: str) -> Policy:
+        """Return the policy with the split that the release spends."""
+        return load_policy().scaled(self[cohort].share if cohort in self else WHOLE)
+
+
+_COHORT_RECORDS = TypeAdapter(dict[str, CohortRecord])
 
 
 def read_record(home: Home, version: str) -> ReleaseRecord:
     """Return the record of a release; empty if it was not begun."""
     path = home.release_record(version)
-    return _RELEASE_RECORD.validate_json(path.read_bytes()) if path.exists() else {}
+    return ReleaseRecord(version, _COHORT_RECORDS.validate_json(path.read_bytes()) if path.exists() else {})
 
 
 def read_fixed_record(home: Home, version: str) -> ReleaseRecord:
@@ -87,56 +120,41 @@ def read_fixed_record(home: Home, version: str) -> ReleaseRecord:
     )
 
 
-def write_record(home: Home, version: str, record: ReleaseRecord) -> None:
+def write_record(home: Home, version: str, record: Mapping[str, CohortRecord]) -> None:
     files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
 
 
-def list_requested_tables(record: ReleaseRecord) -> tuple[RequestedTable, ...]:
-    """Return the requested tables of all cohorts, in the order in which they were requested."""
-    found = {each["definition"]["name"]: each for entry in record.values() for each in entry.requested}
-    return tuple(map(RequestedTable.of, found.values()))
-
-
-def list_releases(record: ReleaseRecord, version: str) -> set[str]:
-    """Return the release itself, and every one whose measurements it uses."""
-    return {version, *(each for entry in record.values() for each in (entry.measured_in, *entry.on_request))}
-
-
-def load_cohort_policy(record: ReleaseRecord, cohort: str) -> Policy:
-    """Return the policy with the split that the release spends."""
-    return load_policy().scaled(record[cohort].share if cohort in record else WHOLE)
-
-
 def find_plan(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
-    """Return the plan under which the release measures a family: for its share, requested tables or a clerical review.
-
-    Raises `StoreError`.
-    """
+    """Return the plan under which the release measures a family, also on request or for a review."""
     record = read_record(store.home, version)
     # a review, and what a reused cohort is asked for, are measured under stored plans of their own
     if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
         return read_request_plan(store, version, family)
-    return plan_family(family, councils, load_cohort_policy(record, store.cohort))
+    return plan_family(family, councils, record.load_policy(store.cohort))
 
 
 def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
-    """Return the plan of each family under which an earlier release published a cohort.
+    """Return the plan of each family under which an earlier release published a cohort. Raises `StoreError`."""
+    bundle, found = store.home.release / release, {}
+    for family in FAMILIES:
+        try:
+            names = list_plan_files(json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"])
+            file = bundle / names[store.cohort, family]
+        except (OSError, ValueError, KeyError):
+            raise StoreError(
+                f"the plan of {family}, cohort {store.cohort}, is not in {bundle}: keep earlier releases in the release"
+                " directory"
+            ) from None
+        found[family] = _read(store, file, release)
+        if Ledger(store.home.ledger).find(store.cohort, release, family) is None:
+            raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {store.cohort}")
+    return found
 
-    Raises `StoreError` if the release directory no longer holds one, or holds another.
-    """
-    return {family: _read_published_plan(store, release, family) for family in FAMILIES}
 
-
-def read_request_plans(store: CohortStore, entry: CohortRecord) -> dict[tuple[str, str], Plan]:
-    """Return the plans of what was or will be measured of a cohort for requested tables, by release and family.
-
-    Raises `StoreError`.
-    """
-    return {
-        (release, family): read_request_plan(store, release, family)
-        for release, families in entry.on_request.items()
-        for family in families
-    }
+def read_request_plans(store: CohortStore, entry: CohortRecord) -> list[tuple[str, Plan]]:
+    """Return each release that measures a cohort for requested tables, with its plans. Raises `StoreError`."""
+    measured = ((release, family) for release, families in entry.on_request.items() for family in families)
+    return [(release, read_request_plan(store, release, family)) for release, family in measured]
 
 
 def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
@@ -149,22 +167,6 @@ def read_request_plan(store: CohortStore, release: str, family: str) -> Plan:
 def keep_plan(store: CohortStore, release: str, plan: Plan) -> None:
     """Keep the plan of measurements for requested tables, until it is charged and published."""
     files.write(store.request_plan(release, plan.family.name), plan.to_json())
-
-
-def _read_published_plan(store: CohortStore, release: str, family: str) -> Plan:
-    bundle = store.home.release / release
-    try:
-        cohorts = json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"]
-        name = list_plan_files(cohorts)[store.cohort, family]
-    except (OSError, ValueError, KeyError):
-        raise StoreError(
-            f"the plan of {family}, cohort {store.cohort}, is not in {bundle}: keep earlier releases in the release"
-            " directory"
-        ) from None
-    plan = _read(store, bundle / name, release)
-    if Ledger(store.home.ledger).find(store.cohort, release, family) is None:
-        raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {store.cohort}")
-    return plan
 
 
 def _read(store: CohortStore, path: Path, release: str) -> Plan:
@@ -189,10 +191,9 @@ def find_measuring_release(store: CohortStore) -> str | None:
 
 
 def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
-    """Return the release that measures a cohort's review, as in `CohortRecord.on_request`: an earlier one, or this one.
+    """Return the release that measures a cohort's review, as `CohortRecord.on_request`: an earlier one, or this one.
 
-    In the latter case its plan is kept. `split` is what this release spends otherwise. Empty if no review was taken in,
-    or it is of other links. Raises `BudgetExceeded`.
+    In the latter case its plan is kept. `split` is what this release spends otherwise. Raises `BudgetExceeded`.
     """
     sample = Sample.read(store)
     if sample is None or not sample.is_of_links(store):

@@ -26,7 +26,7 @@ from assets.release.decision_sheet import TEXT_PAGES, hash_expectations, write_d
 from assets.release.fix_release import ReleaseOptions, fix_release, has_no_ledger
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, list_requested_tables, read_fixed_record, read_request_plan
+from assets.release.record import CohortRecord, read_fixed_record, read_request_plan
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import BundleRefused, hash_sums, publish_held
 from ndl_export.facts.directory_files import WITHDRAWN_FILE, Withdrawal, load_withdrawals
@@ -40,7 +40,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release import approval
 from privacy.release.approval import MayNotSign, Request, SignOffs, WaitsForApproval
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
@@ -69,11 +69,7 @@ class Count:
 
 
 def build_next_request(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
-    """Return the request that a person signs now: the measurement of a release, or with `publish` its bundle.
-
-    Begins the release if needed; charges nothing. Raises what `fix_release` and `settle` raise, `NothingToSign` and
-    `BundleRefused`.
-    """
+    """Begin a release, charging nothing, and return what a person signs now: its measurement or its bundle."""
     if publish:
         return build_publication_request(store.home, version)
     with lock_cohorts(store.home, {store.cohort, *options.others}):
@@ -99,11 +95,7 @@ def build_people_request(home: Home) -> Request:
 
 
 def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
-    """Record a person's signature in the ledger, made with a private key or elsewhere.
-
-    `sheet_sha256` is the hash of the sheet about the request as it is now. Raises `WaitsForAcceptance` if the release
-    is held, `MayNotSign` and `LedgerError`.
-    """
+    """Record a signature in the ledger. Raises `WaitsForAcceptance` if the release is held, and `MayNotSign`."""
     ledger, sign_off = note_signers(store.home), load_policy().sign_off
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
@@ -164,9 +156,7 @@ def check_measurement(
 ) -> str:
     """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
-    `policy` and `plan` are those about to be used, because the policy file may change between two readings. Raises
-    `PolicyError` if they differ from the request, `WaitsForAcceptance` if a hold is not accepted, and
-    `WaitsForApproval`; the decision sheet is then ready to read.
+    `policy` and `plan` are those about to be used. Raises `PolicyError`, `WaitsForAcceptance` and `WaitsForApproval`.
     """
     ledger = note_signers(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
@@ -211,10 +201,7 @@ def _describe_holds(home: Home, held: State) -> str:
 
 
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
-    """Publish the held bundle if enough people have signed it; return its folder.
-
-    Raises `WaitsForApproval`, `NothingToSign` and `BundleRefused`.
-    """
+    """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
     if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
         _require_sign_off(store, keys, request)
@@ -222,10 +209,7 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
 
 
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> Version | None:
-    """Withdraw a release if enough people have signed that; return the version that is then current, if any.
-
-    `keys` sign by themselves in a demonstration. Raises `WaitsForApproval` and `WithdrawalRefused`.
-    """
+    """Withdraw a release if enough people have signed that; return the version that is then current, if any."""
     request, known = build_withdrawal_request(home, version, reason), load_withdrawals(home.release)
     if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
         _require_sign_off(home.cohort(""), keys, request)
@@ -242,11 +226,7 @@ def _list_approved_withdrawals(home: Home) -> list[Withdrawal]:
 
 
 def check_to_be_sent(home: Home, version: str) -> str | None:
-    """Pass if people have signed what readers would be told: the bundle, and all withdrawals with date and reason.
-
-    Rewrites the register of requests, whatever the file said. Returns the SHA-256 of the approved bundle's SHA256SUMS;
-    None without a ledger or a bundle. Raises `WaitsForApproval` and `NotAsSigned`.
-    """
+    """Pass if people have signed the bundle and withdrawals that readers would see; return the bundle's checksum."""
     sums = check_publication(home, version)
     if has_no_ledger(home):
         return None
@@ -276,10 +256,7 @@ class Ready:
 
 
 def list_ready_releases(home: Home) -> list[Ready]:
-    """Return the releases that enough people have signed and that are not measured, or not published, yet.
-
-    The gate decides whether what they signed is still what would be done.
-    """
+    """Return releases that enough people have signed and that are not measured, or not published, yet."""
     signed = (each for each in SignOffs(note_signers(home)).signed() if each.request["stage"] in set(Stage))
     found = []
     # a later signature replaces earlier ones of the same release, which may be of a request that has changed since
@@ -313,16 +290,12 @@ def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
         share=fixed[store.cohort].share,
         others=[each for each in fixed if each != store.cohort],
         reuse=fixed[store.cohort].measured_in != version,
-        requests=[each.name for each in list_requested_tables(fixed) if each.release == version],
+        requests=[each.name for each in fixed.answers],
     )
 
 
 def check_publication(home: Home, version: str) -> str | None:
-    """Pass if the bundle in the release directory was approved for publication; return its checksum.
-
-    Returns None if the bundle is missing, was changed, or the ledger is gone; whoever reads it next reports that.
-    Raises `WaitsForApproval`.
-    """
+    """Return the checksum of the approved bundle in the release directory; None if there is none to approve."""
     bundle = home.release / version
     if not bundle.is_dir() or has_no_ledger(home):
         return None
@@ -343,12 +316,8 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
-    signs_itself = (
-        own
-        and approval.is_demonstration(ledger, sign_off)
-        and format_public_key(own.public_key()) in books.recorded.keys
-    )
-    if own and signs_itself and not books.judge(request, sheet_sha256).is_enough:
+    may_sign = own and approval.is_demonstration(ledger, sign_off) and format_public_key(own.public_key())
+    if own and may_sign in books.recorded.keys and not books.judge(request, sheet_sha256).is_enough:
         approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
     _allow(store, ledger, request, sheet_sha256)
 
@@ -363,8 +332,7 @@ def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: s
 
 def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
-    publish = " --publish" if request["stage"] == Stage.PUBLICATION else ""
-    approve = f"readiness approve {where}"
+    approve, publish = f"readiness approve {where}", " --publish" if request["stage"] == Stage.PUBLICATION else ""
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
     if request["stage"] == approval.WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
@@ -385,8 +353,19 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
 def _build_cohort_part(
     store: CohortStore, ledger: Ledger, policy: Policy, version: str, councils: Sequence[str], fixed: CohortRecord
 ) -> dict[str, object]:
+    families = fixed.list_measured_families(version)
+    # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
+    charged_before = {unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts}
     if fixed.measured_in != version:
-        return {"measured_in": fixed.measured_in} | _build_on_request_part(store, ledger, policy, version, fixed)
+        charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
+        on_request = {
+            "requests": {each["definition"]["name"]: hash_json(each) for each in fixed.requested},
+            "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
+            # the inputs of the reused measurement, identified by the ledger entry that paid for it
+            "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
+            "charged_besides_nano_rho": charged_before,
+        }
+        return {"measured_in": fixed.measured_in} | (on_request if families else {})
     linked = read_complete_record(store)
     # part of the signed content: a hold that is accepted later needs new signatures
     accepted = {hold.name: acceptance.signature for hold, acceptance in read_state(store.home, [store.cohort]).closed}
@@ -395,7 +374,7 @@ def _build_cohort_part(
     # an operator who expects a tenth of the rows makes holds disappear, so people sign the expected numbers
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, councils, policy.scaled(fixed.share)).sha256 for family in FAMILIES}
-    if REVIEW in fixed.list_measured_families(version):
+    if REVIEW in families:
         plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
@@ -403,35 +382,9 @@ def _build_cohort_part(
         "share": fixed.share,
         "missing": fixed.missing,
         "plans": plans,
-        "inputs": {
-            name: compute_sha256(encode_canonical_json(asdict(extract))) for name, extract in linked.extracts.items()
-        },
+        "inputs": {name: hash_json(asdict(extract)) for name, extract in linked.extracts.items()},
         "linkage": {"parameters_sha256": linked.parameters, "published_children": linked.children},
-        # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
-        "charged_besides_nano_rho": {
-            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
-        },
-    }
-
-
-def _build_on_request_part(
-    store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
-) -> dict[str, object]:
-    """Return what a release measures for requested tables of a cohort that it reuses; empty if nothing."""
-    families = fixed.list_measured_families(version)
-    if not families:
-        return {}
-    charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
-    return {
-        "requests": {
-            each["definition"]["name"]: compute_sha256(encode_canonical_json(each)) for each in fixed.requested
-        },
-        "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
-        # the inputs of the reused measurement, identified by the ledger entry that paid for it
-        "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
-        "charged_besides_nano_rho": {
-            unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts
-        },
+        "charged_besides_nano_rho": charged_before,
     }
 
 

@@ -22,11 +22,9 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates
 from assets.release.noise_workload import build_block_figures
 from assets.release.record import find_review
-from assets.release.tabulate import find_positions, read_bundle_facts, read_measured_cohorts, tabulate
+from assets.release.tabulate import MeasuredRelease, find_positions, read_bundle_facts, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
-from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
-from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
@@ -36,12 +34,10 @@ from ndl_export.tables.model import COUNCIL, AverageBlock
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
-from privacy.estimation.intervals import Moments, compute_published_ratios
+from privacy.estimation.intervals import Moments, RatioMoments, compute_published_ratios
 from privacy.keys import KeyRing
-from privacy.release import workload as noise
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
-from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Array, Cube, Family, Selector
 from privacy.synthetic.model import (
     AllOf,
@@ -79,11 +75,7 @@ class NoSuchCohort(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """Inputs for the rows of a cohort.
-
-    They are the plan, problems, moments of published figures, the percentages to agree with, and those by number of
-    goals.
-    """
+    """The plan, problems and published figures of a cohort, and the percentages that its rows should agree with."""
 
     plan: Plan
     problems: list[Problem]
@@ -93,28 +85,18 @@ class _Inputs:
 
 
 def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
-    """Return the synthetic children of the bundle in the folder `bundle`, by default of its newest cohort.
-
-    Raises `NoSuchCohort`, and `MissingLibrary` if the extra `synthetic` is not installed.
-    """
-    package, record = read_bundle_facts(bundle)
-    by_cohort = {each.cohort: each for each in read_measured_cohorts(bundle)}
+    """Return the synthetic children of a bundle, by default of its newest cohort. Raises `NoSuchCohort`."""
+    release, (package, _) = read_measured_release(bundle), read_bundle_facts(bundle)
+    by_cohort = {each.cohort: each for each in release.cohorts}
     own = by_cohort.get(cohort or max(by_cohort))
     if own is None:
         raise NoSuchCohort(f"the bundle has no cohort {cohort}: it holds {', '.join(sorted(by_cohort))}")
-    missing: MissingByCohort = package["missing"]
-    listed = bundle / SUMS_FILE
-    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    made = synthesise_cohort(own, package, reliability, missing.get(own.cohort, {}), seed, requested)
+    listed, made = bundle / SUMS_FILE, synthesise_cohort(release.select(own), package, seed)
     return replace(made, release_sums=hashlib.sha256(listed.read_bytes()).hexdigest()) if listed.is_file() else made
 
 
 def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
-    """Write the synthetic children of a published release next to it, signed in the same way.
-
-    Raises `BundleRefused` if the release is not published, is withdrawn, or has other synthetic children; and what
-    `make_synthetic_children` raises.
-    """
+    """Write the synthetic children of a published release next to it, signed in the same way."""
     # before anything is drawn, which takes 65 s of processor time for the pilot and 531 s for England
     check_wanted(home.release, version)
     made = make_synthetic_children(home.release / version, cohort, seed)
@@ -123,11 +105,7 @@ def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | Non
 
 
 def find_differing_files(folder: Path) -> list[str]:
-    """Return the names of files of synthetic children that their bundle does not reproduce byte for byte.
-
-    The bundle is two folders up. Raises `OtherRelease` if it is not the one they say they were made from, and what
-    `make_synthetic_children` raises.
-    """
+    """Return the names of files of synthetic children that the bundle two folders up does not reproduce."""
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     package = json.loads(files[DATAPACKAGE_FILE])
     bundle = folder.resolve().parent.parent / package["release"]
@@ -138,19 +116,9 @@ def find_differing_files(folder: Path) -> list[str]:
     return sorted(name for name, content in again.items() if files.get(name) != content)
 
 
-def synthesise_cohort(
-    own: MeasuredCohort,
-    package: Mapping[str, Any],
-    reliability: Reliability,
-    missing: Missing,
-    seed: int,
-    requested: Sequence[RequestedTable] = (),
-) -> SyntheticChildren:
-    """Return the synthetic children of one measured cohort of the release that `package` describes.
-
-    `requested` are its requested tables. Raises `MissingLibrary`.
-    """
-    inputs = _build_inputs(own, package["councils"], reliability, missing, requested)
+def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed: int) -> SyntheticChildren:
+    """Return the synthetic children of one cohort, of the release that `package` describes."""
+    (own,), inputs = release.cohorts, _build_inputs(release)
     drawn, family = [draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [each.rows for each in drawn])
     # the model ties the number to the goals only where it counts all of them, and draws any other independently
@@ -183,23 +151,17 @@ def synthesise_cohort(
     )
 
 
-def _build_inputs(
-    own: MeasuredCohort,
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: Missing,
-    requested: Sequence[RequestedTable],
-) -> _Inputs:
-    absent = list_missing_councils(missing, pupil.FAMILY.name)
+def _build_inputs(release: MeasuredRelease) -> _Inputs:
+    (own,) = release.cohorts
+    absent = list_missing_councils(release.missing[own.cohort], pupil.FAMILY.name)
     plan, measurement = drop_categories(*own.together(pupil.FAMILY.name), COUNCIL, absent)
     published = correct_estimates(plan.family, build_estimates(plan, measurement), find_review(own))
     left_out = pupil.FAMILY.never_shown
-    own_requests = [each for each in requested if own.cohort in each.cohorts]
-    tables = tabulate([own], councils, reliability, {own.cohort: missing}, own_requests)
-    documents = {(own.cohort, family): each.to_json() for family, each in own.plans.items()}
-    layouts = build_table_layouts(tuple(councils), (own.cohort,), {own.cohort: missing}, documents, own_requests)
-    every = [*pupil.FAMILY.tables, *(each.table for each in own_requests if each.family == pupil.FAMILY.name)]
-    rates = list(iter_published_rates(every, plan.family, published, tables, layouts, councils, absent, SMALLEST_GROUP))
+    every = [*pupil.FAMILY.tables, *(each.table for each in release.requested if each.family == pupil.FAMILY.name)]
+    rates, tables = list[PublishedRates](), tabulate(release)
+    for table in every:
+        layout = release.layouts[table.name]
+        rates += _iter_published_rates(tables[table.name], layout, plan.family, published, release.councils, absent)
     return _Inputs(
         plan,
         list(iter_problems(plan, measurement, published, COUNCIL, left_out, GOALS_MET)),
@@ -212,16 +174,12 @@ def _build_inputs(
 
 def _join_groups(plan: Plan, parts: list[Problem], drawn: list[Codes]) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
-    order = [each for each in plan.family.attributes if each.name in drawn[0]]
     rows = {}
-    for attribute in order:
-        place = {category: code for code, category in enumerate(attribute.categories)}
-        codes = [
-            np.array([place[category] for category in problem.attribute(attribute.name).categories])[
-                rows_of_group[attribute.name]
-            ]
-            for problem, rows_of_group in zip(parts, drawn, strict=True)
-        ]
+    for attribute in (each for each in plan.family.attributes if each.name in drawn[0]):
+        codes = []
+        for problem, rows_of_group in zip(parts, drawn, strict=True):
+            place = map(attribute.categories.index, problem.attribute(attribute.name).categories)
+            codes.append(np.array([*place])[rows_of_group[attribute.name]])
         rows[attribute.name] = np.concatenate(codes)
     return rows
 
@@ -285,11 +243,7 @@ def _iter_goals(inputs: _Inputs, rows: Codes) -> Iterator[Published]:
 
 
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
-    """Yield errors for marginals held out of the model.
-
-    They are every second of the widest marginals that include a good level of development. If each group is a separate
-    problem, only the group with the most children is used.
-    """
+    """Yield errors for every second of the widest marginals with a good level of development, held out of the model."""
     largest = max(inputs.problems, key=lambda each: each.rows)
     held = select_widest(largest, pupil.GLD.name)
     rows = _join_groups(inputs.plan, [largest], [draw(largest.without(held), seed).rows])
@@ -298,9 +252,13 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
     for names in held:
         every = Cube({name: Selector.each(family.attribute(name)) for name in names if name != whole.name})
         good = replace(every, where={whole.name: Selector.only(whole, pupil.GLD.categories[0])})
-        rate, deviation = _estimate_rates(published, good, every)
+        found = RatioMoments.of(published, good, every)
+        # by the delta method; NaN if there are no children
+        size = np.where(found.y > 0, found.y, np.nan)
+        rate = found.x / size
+        deviation = np.sqrt(np.maximum(found.compute_variance(rate), 0.0)) / size
         apart = 100 * np.abs(compute_rates(family, rows, Rates(good, every, rate, rate)) - rate)
-        large = (published.values(every) >= SMALLEST_GROUP) & ~np.isnan(apart)
+        large = (found.y >= SMALLEST_GROUP) & ~np.isnan(apart)
         if not large.any():
             continue
         yield HeldOut(
@@ -312,20 +270,9 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
         )
 
 
-def _estimate_rates(moments: Moments, part: Cube, whole: Cube) -> tuple[Array, Array]:
-    """Return estimated rates and their standard errors, by the delta method; NaN if there are no children."""
-    size = np.where((found := moments.values(whole)) > 0, found, np.nan)
-    rate = moments.values(part) / size
-    variance = moments.variance(part) - 2 * rate * moments.covariance(part, whole) + rate**2 * moments.variance(whole)
-    return rate, np.sqrt(np.maximum(variance, 0.0)) / size
-
-
 @dataclass(frozen=True, eq=False)
 class PublishedRates:
-    """Percentages of a block of a table, as fractions of one shape, with the rates and intervals behind them.
-
-    NaN for those not published, or of a group smaller than asked for.
-    """
+    """Percentages of a block with rates and intervals, as fractions; NaN if not published or of too small a group."""
 
     table: Table
     measure: Measure
@@ -333,36 +280,29 @@ class PublishedRates:
     rates: Rates
 
 
-def iter_published_rates(
-    of: Sequence[Table],
-    measured: noise.Family,
+def _iter_published_rates(
+    published: pa.Table,
+    layout: Layout,
+    family: Family,
     moments: Moments,
-    tables: Mapping[str, pa.Table],
-    layouts: Mapping[str, Layout],
     councils: Sequence[str],
     absent: Collection[str],
-    smallest: int,
 ) -> Iterator[PublishedRates]:
-    """Yield the published rates of tables of one family, for groups estimated at `smallest` children or more.
-
-    `tables` and `layouts` are those of one cohort, `measured` is the family as planned, and `absent` councils have sent
-    nothing of it.
-    """
-    for table in of:
-        layout, published = layouts[table.name], tables[table.name]
-        for block in table.blocks:
-            if (figures := build_block_figures(block, measured, councils, absent)) is None:
+    """Yield the published rates of a table of one cohort, for groups estimated at `SMALLEST_GROUP` or more."""
+    table = layout.table
+    for block in table.blocks:
+        if (figures := build_block_figures(block, family, councils, absent)) is None:
+            continue
+        places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
+        for name, ((part, whole), taken_off) in figures.ratios.items():
+            measure = table.measure(name)
+            # rows can be changed to meet a percentage of one count, not an average or a difference
+            if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
                 continue
-            places = find_positions(layout, block, figures.areas).reshape(figures.base.shape)
-            for name, ((part, whole), taken_off) in figures.ratios.items():
-                measure = table.measure(name)
-                # rows can be changed to meet a percentage of one count, not an average or a difference
-                if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
-                    continue
-                large = (places >= 0) & (moments.values(whole) >= smallest)
-                columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
-                value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
-                shown = ~np.isnan(value)
-                rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
-                if shown.any():
-                    yield PublishedRates(table, measure, value, rates)
+            large = (places >= 0) & (moments.values(whole) >= SMALLEST_GROUP)
+            columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
+            value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
+            shown = ~np.isnan(value)
+            rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
+            if shown.any():
+                yield PublishedRates(table, measure, value, rates)

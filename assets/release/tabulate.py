@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,9 +24,10 @@ from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
 from ndl_export.check.content_checks import build_table_layouts
-from ndl_export.facts.missing import Missing, MissingByCohort, list_missing_councils
+from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
 from ndl_export.tables import FAMILIES, Block, Measure, Table
 from ndl_export.tables import Family as Definition
@@ -59,30 +61,39 @@ _Figures = Mapping[ColumnRole, NDArray[Any]]
 """One measure's figures for some rows, by role of their column, all of one shape; NaN if there is none."""
 
 
-def tabulate(
-    measured: Sequence[MeasuredCohort],
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: MissingByCohort,
-    requested: Sequence[RequestedTable] = (),
-) -> dict[str, pa.Table]:
-    """Return every table of the measured families by name, with the columns of `ndl_export.tables.schema`.
+@dataclass(frozen=True, eq=False)
+class MeasuredRelease:
+    """What the tables of a release are made from; `councils` take part in any of its cohorts."""
 
-    The `requested` tables follow, each with the rows of its own cohorts. `councils` are those taking part in any of the
-    cohorts. If a council is `missing` the source whose rows a family counts, its figures are not available, and figures
-    of several councils cover the others. Raises `NotGiven` if a cohort was measured under definitions that do not give
-    one of today's tables.
+    cohorts: Sequence[MeasuredCohort]
+    councils: Sequence[str]
+    reliability: Reliability
+    missing: MissingByCohort
+    requested: Sequence[RequestedTable] = ()
+
+    def select(self, own: MeasuredCohort) -> MeasuredRelease:
+        """Return the part of one cohort."""
+        requested = [each for each in self.requested if own.cohort in each.cohorts]
+        missing = {own.cohort: self.missing.get(own.cohort, {})}
+        return replace(self, cohorts=[own], missing=missing, requested=requested)
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """The rows of every table, by name."""
+        plans = {(own.cohort, family): plan.to_json() for own in self.cohorts for family, plan in own.plans.items()}
+        cohorts = tuple(own.cohort for own in self.cohorts)
+        return build_table_layouts(tuple(self.councils), cohorts, self.missing, plans, self.requested)
+
+
+def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
+    """Return every table of the measured families by name, then the requested ones with rows of their own cohorts.
+
+    Figures of several councils cover those that are not missing. Raises `NotGiven`.
     """
-    parts = [
-        _build_cohort_tables(own, councils, reliability, missing.get(own.cohort, {}), requested) for own in measured
-    ]
-    plans = {key: plan for own in measured for key, plan in _list_plan_documents(own).items()}
-    layouts = build_table_layouts(tuple(councils), tuple(own.cohort for own in measured), missing, plans, requested)
-    held = {name: [part[name] for part in parts if name in part] for name in layouts}
+    parts = [_build_cohort_tables(release.select(own)) for own in release.cohorts]
     tables = {}
-    for name, own in held.items():
-        if own:
-            layout = layouts[name]
+    for name, layout in release.layouts.items():
+        if own := [part[name] for part in parts if name in part]:
             data, place = layout.ordered(pa.concat_tables(own)), len(list_key_names(layout.table))
             with_breaks = data.add_column(place, BREAK_COLUMN.name, layout.breaks)
             tables[name] = with_breaks.cast(build_arrow_schema(layout.table))
@@ -99,26 +110,20 @@ class CannotRecompute(Exception):
 
 @dataclass(frozen=True)
 class Differing:
-    """Tables of a bundle, and its noise covariances, that its noisy counts and plans do not reproduce.
-
-    `figures` names those with different figures, `last_digits` those that differ in the last digits alone.
-    """
+    """Tables that the noisy counts do not reproduce: by their figures, or in the last digits alone."""
 
     figures: list[str]
     last_digits: list[str]
 
 
 def find_differing_tables(bundle: Path) -> Differing:
-    """Return the tables that the noisy counts do not reproduce as published. Raises `CannotRecompute`.
+    """Return the tables that the bundle's own noisy counts do not reproduce. Raises `CannotRecompute`.
 
-    Reads only the bundle: plans, noisy counts, the facts of the release and the thresholds of the privacy statement.
-    Decimal numbers are compared to `SAME_DIGITS` digits: beyond these, sums and functions differ between processors and
-    between versions of numerical libraries.
+    Decimals are compared to `SAME_DIGITS` digits: beyond, sums differ between processors and numerical libraries.
     """
-    measured, (package, record) = read_measured_cohorts(bundle), read_bundle_facts(bundle)
-    reliability, requested = Reliability(**record["reliability"]), OnRequest.of_bundle(bundle).tables
-    again = tabulate(measured, package["councils"], reliability, package["missing"], requested)
-    again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(measured, package["missing"])
+    release = read_measured_release(bundle)
+    again = tabulate(release)
+    again[PurePath(NOISE_COVARIANCE_FILE).stem] = compute_noise_covariance(release.cohorts, release.missing)
     published = {name: pq.read_table(io.BytesIO((bundle / f"{name}.parquet").read_bytes())) for name in again}
     other = [name for name, table in published.items() if not table.equals(again[name])]
     figures = [name for name in other if not _has_same_figures(published[name], again[name])]
@@ -131,13 +136,11 @@ def _has_same_figures(table: pa.Table, other: pa.Table) -> bool:
         return False
     near = 10.0**-SAME_DIGITS
     for one, two in zip(table.columns, other.columns, strict=True):
-        if not pa.types.is_floating(one.type):
-            same = one.equals(two)
-        else:
+        if pa.types.is_floating(one.type) and one.is_null().equals(two.is_null()):
             first, second = (column.to_numpy(zero_copy_only=False) for column in (one, two))
-            same = np.allclose(first, second, rtol=near, atol=near, equal_nan=True)
-            same = same and one.is_null().equals(two.is_null())
-        if not same:
+            if np.allclose(first, second, rtol=near, atol=near, equal_nan=True):
+                continue
+        if not one.equals(two):
             return False
     return True
 
@@ -147,41 +150,32 @@ def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return package, record
 
 
-def read_measured_cohorts(bundle: Path) -> list[MeasuredCohort]:
+def read_measured_release(bundle: Path) -> MeasuredRelease:
+    """Return what the tables in a bundle's folder are made from. Raises `CannotRecompute`."""
     package, record = read_bundle_facts(bundle)
-    cells = pq.read_table(bundle / NOISY_COUNTS_FILE)
-    names, requested_counts = list_plan_files(package["cohorts"]), OnRequest.of_bundle(bundle).noisy_counts
-    return [
-        _build_measured_cohort(bundle, cells, entry, record["families"], names, requested_counts)
-        for entry in record["cohorts"]
-    ]
-
-
-def _build_measured_cohort(
-    bundle: Path,
-    cells: pa.Table,
-    entry: dict[str, str],
-    families: list[dict[str, str]],
-    names: dict[tuple[str, str], str],
-    requested_counts: Mapping[Further, NoisyCounts],
-) -> MeasuredCohort:
-    """Return a cohort as the privacy record states it, with the plans and noisy counts in the bundle."""
-    plans, measurements, on_request = {}, {}, []
-    for stated in (family for family in families if family["cohort"] == entry["cohort"]):
-        family = stated["family"]
+    cells, requests = pq.read_table(bundle / NOISY_COUNTS_FILE), OnRequest.of_bundle(bundle)
+    names = list_plan_files(package["cohorts"])
+    parts: dict[str, Any] = defaultdict(lambda: ({}, {}, []))
+    for stated in record["families"]:
+        cohort, family = stated["cohort"], stated["family"]
+        plans, measurements, on_request = parts[cohort]
         if release := stated.get("measured_in"):
-            if (key := Further(entry["cohort"], family, release)) not in requested_counts:
+            if (key := Further(cohort, family, release)) not in requests.noisy_counts:
                 raise CannotRecompute(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
                 )
-            drawn = requested_counts[key]
-            on_request.append(MeasuredOnRequest(release, *_build_stated(stated, drawn), tuple(stated["tables"])))
+            measured = _build_stated(stated, requests.noisy_counts[key])
+            on_request.append(MeasuredOnRequest(release, *measured, tuple(stated["tables"])))
         else:
-            document = (bundle / names[entry["cohort"], family]).read_bytes()
-            drawn = NoisyCounts.read(document, cells, entry["cohort"], family)
+            drawn = NoisyCounts.read((bundle / names[cohort, family]).read_bytes(), cells, cohort, family)
             plans[family], measurements[family] = _build_stated(stated, drawn)
-    return MeasuredCohort(entry["cohort"], entry["measured_in"], plans, measurements, tuple(on_request))
+    cohorts = [
+        MeasuredCohort(each, entry["measured_in"], parts[each][0], parts[each][1], tuple(parts[each][2]))
+        for each, entry in index_cohort_entries(record).items()
+    ]
+    reliability = Reliability(**record["reliability"])
+    return MeasuredRelease(cohorts, package["councils"], reliability, package["missing"], requests.tables)
 
 
 def _build_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, Measurement]:
@@ -190,29 +184,19 @@ def _build_stated(stated: Mapping[str, str], drawn: NoisyCounts) -> tuple[Plan, 
     return plan, Measurement(plan.sha256, *made_by, float(stated["rho"]), drawn.counts)
 
 
-def _build_cohort_tables(
-    own: MeasuredCohort,
-    councils: Sequence[str],
-    reliability: Reliability,
-    missing: Missing,
-    requested: Sequence[RequestedTable],
-) -> dict[str, pa.Table]:
+def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
     """Return the rows of one cohort by table, without the column of breaks."""
-    own_requests = [each for each in requested if own.cohort in each.cohorts]
-    layouts = build_table_layouts(
-        tuple(councils), (own.cohort,), {own.cohort: missing}, _list_plan_documents(own), own_requests
-    )
-    tables = {}
+    (own,), tables = release.cohorts, {}
     for family in own.plans:
-        absent = list_missing_councils(missing, family)
+        absent = list_missing_councils(release.missing[own.cohort], family)
         try:
-            together, review = own.together(family), find_review(own)
-            estimated = _estimate_family(*together, absent, review) if set(councils) - set(absent) else None
-            answers: list[Table] = [each.table for each in own_requests if each.family == family]
-            defined: list[Table] = [*FAMILIES[family].tables, *answers]
-            for table in defined:
-                own_layout, on_request = layouts[table.name], table in answers
-                tables[table.name] = _build_table(own_layout, estimated, councils, absent, reliability, on_request)
+            estimated = None
+            if set(release.councils) - set(absent):
+                estimated = _estimate_family(*own.together(family), absent, find_review(own))
+            answers: list[Table] = [each.table for each in release.requested if each.family == family]
+            for table in (*FAMILIES[family].tables, *answers):
+                layout, on_request = release.layouts[table.name], table in answers
+                tables[table.name] = _build_table(layout, estimated, release, absent, on_request)
         except (KeyError, WorkloadError) as error:
             # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise NotGiven(
@@ -222,17 +206,9 @@ def _build_cohort_tables(
     return tables
 
 
-def _list_plan_documents(own: MeasuredCohort) -> dict[tuple[str, str], bytes]:
-    """Return the documents of a cohort's plans, by cohort and family."""
-    return {(own.cohort, family): plan.to_json() for family, plan in own.plans.items()}
-
-
 @dataclass(frozen=True, eq=False)
 class _Estimated:
-    """The figures of a family as linked, and corrected for linkage error.
-
-    `doubtful` are the ethnic groups whose linked figures depend on that correction.
-    """
+    """Figures as linked and corrected, and the groups whose linked figures depend on that correction."""
 
     family: Family
     as_linked: Moments
@@ -255,33 +231,28 @@ def _estimate_family(
 
 
 def _build_table(
-    rows: Layout,
-    estimated: _Estimated | None,
-    councils: Sequence[str],
-    absent: Collection[str],
-    reliability: Reliability,
-    on_request: bool,
+    rows: Layout, estimated: _Estimated | None, release: MeasuredRelease, absent: Collection[str], on_request: bool
 ) -> pa.Table:
     """Return the table; if `estimated` is None because no council has sent anything, no figure is available."""
     table = rows.table
     columns = {measure.name: _build_empty_figures(rows, measure) for measure in table.measures}
     if estimated is not None:
         for block in table.blocks:
-            figures = build_block_figures(block, estimated.family, councils, absent)
+            figures = build_block_figures(block, estimated.family, release.councils, absent)
             if figures is None or not (published := (places := find_positions(rows, block, figures.areas)) >= 0).any():
                 continue
-            for name, found in _iter_block_measures(
-                table, block, figures, estimated, reliability.select_for_figures(on_request or block.everywhere)
-            ):
+            reliability = release.reliability.select_for_figures(on_request or block.everywhere)
+            for name, found in _iter_block_measures(table, block, figures, estimated, reliability):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
-    keys = {name: rows.keys[name] for name in rows.keys.column_names}
-    filled = {
-        column: values
-        for measure in table.measures
-        for column, values in _build_columns(measure, columns[measure.name]).items()
-    }
-    return pa.table(keys | filled)
+    filled = {name: rows.keys[name] for name in rows.keys.column_names}
+    for measure in table.measures:
+        for column in list_measure_columns(measure):
+            values = columns[measure.name][column.role]
+            # NULL for a missing number or an empty flag
+            mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
+            filled[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
+    return pa.table(filled)
 
 
 def _iter_block_measures(
@@ -298,7 +269,7 @@ def _iter_block_measures(
         # counts are never withheld
         count, flag = intervals.compute_published_counts(of_count, cube), np.full(cube.shape, RELIABLE)
         counted = _build_figures(count.count.astype(np.float64), of_count.values(cube), count.lower, count.upper, flag)
-        yield name, _mark_not_applicable(_flag_doubtful(counted, doubtful((block.counts[name],))), impossible)
+        yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.measure(name)
         if taken_off is not None:
@@ -312,8 +283,7 @@ def _iter_block_measures(
         model = _model_percentages(block, figures.areas, moments, rate, impossible) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
-        shown = _flag_doubtful(ratio, doubtful(block.ratios[name].counts))
-        yield name, _mark_not_applicable(shown | model, impossible)
+        yield name, _mark_figures(ratio | model, doubtful(block.ratios[name].counts), impossible)
 
 
 # sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
@@ -333,27 +303,14 @@ def _model_percentages(
     rate: tuple[Figures, Figures],
     impossible: NDArray[np.bool_],
 ) -> dict[ColumnRole, NDArray[Any]]:
-    """Return modelled percentages of councils with their intervals, one model per choice of axes at their total.
-
-    NaN for other areas, with too few councils, or with a single group of children.
-    """
-    part, whole = rate
+    """Return modelled percentages of councils with intervals, NaN elsewhere, one model per choice of axes at total."""
     councils = [index for index, area in enumerate(areas) if area.level == LOCAL_AUTHORITY]
     modelled = {role: np.full(impossible.shape, np.nan) for role in MODEL_WITH_INTERVAL}
     if len(councils) < MINIMUM_PLACES:
         return modelled
-    x, y, xx, yy, xy = (
-        values[councils].reshape(len(councils), -1)
-        for values in (
-            moments.values(part),
-            moments.values(whole),
-            moments.variance(part),
-            moments.variance(whole),
-            moments.covariance(part, whole),
-        )
-    )
+    noisy = NoisyRates.of(moments, *rate)
     for groups in _group_levels(block, impossible[0].ravel()):
-        found = model_rates(NoisyRates(*(values[:, groups] for values in (x, y, xx, yy, xy))))
+        found = model_rates(noisy.select(councils, groups))
         for values, rates in zip(modelled.values(), (found.rate, found.lower, found.upper), strict=True):
             values.reshape(len(areas), -1)[np.ix_(councils, groups)] = 100 * rates
     return modelled
@@ -383,15 +340,13 @@ def _find_doubtful(
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 
-def _flag_doubtful(figures: _Figures, doubtful: NDArray[np.bool_]) -> dict[ColumnRole, NDArray[Any]]:
-    """Return the figures with the linkage flag where a figure is doubtful and shown."""
+def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
+    """Return the figures, flagged where they are doubtful and shown, and none where they are impossible."""
     flag = figures[ColumnRole.FLAG].astype(object)
-    return {**figures, ColumnRole.FLAG: np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)}
-
-
-def _mark_not_applicable(figures: _Figures, where: NDArray[np.bool_]) -> _Figures:
-    nothing = {role: Flag.NOT_APPLICABLE.value if role is ColumnRole.FLAG else np.nan for role in figures}
-    return {role: np.where(where, nothing[role], values) for role, values in figures.items()}
+    flag = np.where(doubtful & (flag != WITHHELD), Flag.LINKAGE.value, flag)
+    numbers = {role: values for role, values in figures.items() if role is not ColumnRole.FLAG}
+    found = {role: np.where(impossible, np.nan, values) for role, values in numbers.items()}
+    return found | {ColumnRole.FLAG: np.where(impossible, Flag.NOT_APPLICABLE.value, flag)}
 
 
 def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:
@@ -411,13 +366,3 @@ def find_positions(rows: Layout, block: Block, areas: Sequence[Geography]) -> ND
         }
         wanted.append(tuple(by_filter[entry.name] for entry in rows.table.filters))
     return rows.positions(wanted, areas)
-
-
-def _build_columns(measure: Measure, figures: _Figures) -> dict[str, pa.Array]:
-    """Return the columns of a measure, with NULL for a missing number or an empty flag."""
-    found = {}
-    for column in list_measure_columns(measure):
-        values = figures[column.role]
-        mask = values == RELIABLE if column.role is ColumnRole.FLAG else None
-        found[column.name] = pa.array(values, mask=mask, from_pandas=True).cast(column.type)
-    return found

@@ -79,7 +79,7 @@ class Local:
         weights = places.matrix * (self.factors[group] - less)
         if not self.added_up:
             weights[places.is_total] = self.mean[group] - less
-        return _reweigh_selector(places, weights)
+        return places.reweigh(weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +118,7 @@ class Corrected:
     def _compute_in_blocks(self, ask: Callable[..., Array], *figures: Figures) -> Array:
         """Return moments of figures of one shape, block by block if some rows need it.
 
-        If figures cannot be split by place, rows at the total of an attribute may still be. These are computed
-        separately, so that a number is the same wherever it is shown.
+        Rows at the total of an attribute may be split by place, and a number is to be the same wherever it is shown.
         """
         cubes = [cube for each in figures for _, cube in list_terms(each)]
         summed = [local for local in self.local if local.added_up]
@@ -142,7 +141,11 @@ class Corrected:
     @cached_by_identity
     def _select_part(self, figures: Figures, block: _Block) -> Figures:
         """Return the figures of some rows of each axis; the same object for the same arguments."""
-        terms = [(coefficient, _select_rows(cube, block)) for coefficient, cube in list_terms(figures)]
+        terms = []
+        for coefficient, cube in list_terms(figures):
+            axes = zip(cube.selectors.items(), block, strict=True)
+            chosen = {name: selector.take(rows) for (name, selector), rows in axes}
+            terms.append((coefficient, Cube(chosen, cube.where)))
         return LinearCombination(tuple(terms)) if isinstance(figures, LinearCombination) else terms[0][1]
 
     def _compute_linkage_covariance(self, left: Figures, right: Figures) -> Array:
@@ -178,10 +181,7 @@ class Corrected:
         return total
 
     def _weigh_by_factors(self, cube: Cube, group: int) -> tuple[float, Cube]:
-        """Return (scale, cube) in which children count by the factors of all their places.
-
-        Unchanged if `group` is negative.
-        """
+        """Return (scale, cube) in which children count by the factors of all their places, if `group` has factors."""
         scale = 1.0
         for local in self.local if group >= 0 else ():
             of_all, cube = self._weigh_by_factor(local, cube, group)
@@ -189,13 +189,10 @@ class Corrected:
         return scale, cube
 
     def _weigh_by_factor(self, local: Local, cube: Cube, group: int, less: float = 0.0) -> tuple[float, Cube]:
-        """Return (scale, cube) in which the children of each place count by its factor minus `less`.
-
-        If the cube cannot be split by place, all count by the mean factor minus `less`.
-        """
+        """Return (scale, cube) in which children count by their place's factor, or the mean factor, minus `less`."""
         if not _can_split(local, cube):
             return local.mean[group] - less, cube
-        return 1.0, _replace_selector(cube, local.weigh_by_factor(_get_selector(cube, local.attribute), group, less))
+        return 1.0, cube.replace(local.weigh_by_factor(cube.named[local.attribute], group, less))
 
     def _compute_moves_in_places(self, local: Local, terms: Sequence[tuple[float, Cube]]) -> Array | None:
         """Return how much the figures move with the factor of each place and group: (*figures, places, groups)."""
@@ -208,17 +205,17 @@ class Corrected:
         return total
 
     def _split_by_place(self, cube: Cube, local: Local, along: Mapping[str, Array]) -> Array:
-        """Return how much of the figures, with their attribute weighed by `along`, comes from each place.
-
-        The shape is (*figures, places).
-        """
+        """Return how much of the figures, weighed by `along`, comes from each place: (*figures, places)."""
         name, place = self._find_attribute(cube), local.attribute
         assert name is not None
-        there = _get_selector(cube, place)
+        there = cube.named[place]
         rows = there.matrix if local.added_up else there.matrix * ~there.is_total[:, None]
-        each = _select_each(there.attribute)
-        moved = self.moments.values(_weigh_cube(_set_axis(cube, place, each), name, along[name]))
         axis = list(cube.selectors).index(place) if place in cube.selectors else None
+        each = _select_each(there.attribute)
+        # a new axis, if any, comes first
+        axes = {**({place: each} if axis is None else {}), **cube.selectors, place: each}
+        by_place = Cube(axes, {other: selector for other, selector in cube.where.items() if other != place})
+        moved = self.moments.values(_weigh_cube(by_place, name, along[name]))
         found = np.moveaxis(moved, axis or 0, -1)
         if axis is None:
             return found * rows[0]
@@ -230,7 +227,7 @@ class Corrected:
         if name is None or name != self._find_attribute(right):
             return np.zeros(left.shape)
         total = np.zeros(left.shape)
-        one, other = _get_selector(left, name).matrix, _get_selector(right, name).matrix
+        one, other = left.named[name].matrix, right.named[name].matrix
         for group, chances in self._parts.items():
             both = _intersect_cubes(left, right, name, _weigh_differences(one, other, chances[name]))
             scale, there = self._weigh_by_factors(both, group)
@@ -246,7 +243,7 @@ class Corrected:
         if name is None:
             return [(coefficient, cube)]
         terms = [(coefficient, _weigh_cube(cube, name, self._inverses[name]))]
-        for local in self.local if not _is_total(cube, name) else ():
+        for local in self.local:
             for group, along in enumerate(self._along):
                 # M^-1 already has the overall rates, so each place adds its factor less 1.
                 scale, there = self._weigh_by_factor(local, cube, group, less=1.0)
@@ -256,8 +253,8 @@ class Corrected:
 
     def _find_attribute(self, cube: Cube) -> str | None:
         """Return the linked attribute that a cube distinguishes children by; None if it only has totals of them."""
-        present = (name for name in self._inverses if name in cube.selectors or name in cube.where)
-        names = [name for name in present if not _is_total(cube, name)]
+        named = cube.named
+        names = [name for name in self._inverses if name in named and not named[name].is_total.all()]
         if len(names) > 1:
             raise ValueError(f"a figure of {' and '.join(names)} cannot be corrected")
         return names[0] if names else None
@@ -307,10 +304,7 @@ class Corrected:
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """How much figures move with each rate and, for each `Local`, with the factors of places.
-
-    The latter are (*figures, places, groups), or None.
-    """
+    """How much figures move with each rate and, by `Local`, with places' factors: (*figures, places, groups)."""
 
     rates: list[Array]
     places: list[Array | None]
@@ -318,22 +312,10 @@ class _Moves:
 
 def _can_split(local: Local, cube: Cube) -> bool:
     """Return whether a cube can be split by the places of `local`."""
-    selectors = {**cube.selectors, **cube.where}
-    if local.attribute not in selectors or not (local.added_up or not _is_total(cube, local.attribute)):
+    distinguished = {name for name, selector in cube.named.items() if not selector.is_total.all()}
+    if local.attribute not in (cube.named if local.added_up else distinguished):
         return False
-    distinguished = {name for name, selector in selectors.items() if not selector.is_total.all()}
     return local.splits({*distinguished, local.attribute})
-
-
-def _select_rows(cube: Cube, block: _Block) -> Cube:
-    """Return the cube with only these rows of each axis."""
-    chosen = {
-        name: Selector(
-            selector.attribute, tuple(selector.labels[i] for i in rows), tuple(selector.rows[i] for i in rows)
-        )
-        for (name, selector), rows in zip(cube.selectors.items(), block, strict=True)
-    }
-    return Cube(chosen, cube.where)
 
 
 def _sum_over_places(one: Array, other: Array, covariances: Array) -> Array:
@@ -360,39 +342,15 @@ def invert_matrix(matrix: Array) -> Array:
     return rows[:, size:]
 
 
-def _get_selector(cube: Cube, name: str) -> Selector:
-    return cube.selectors.get(name) or cube.where[name]
-
-
 def _weigh_cube(cube: Cube, name: str, matrix: Array) -> Cube:
-    """Return the cube with each row of weights w of the attribute replaced by w `matrix`.
-
-    A total stays a total, or becomes 0 if the columns of the matrix add up to 0.
-    """
-    weights, total = _get_selector(cube, name).matrix, np.zeros((1, matrix.shape[1]))
+    """Return the cube with each row of weights w of the attribute replaced by w `matrix`; totals stay, or are 0."""
+    weights, total = cube.named[name].matrix, np.zeros((1, matrix.shape[1]))
     for category in range(matrix.shape[0]):
         total = total + weights[:, category : category + 1] * matrix[category]
-    totals = np.all(weights == 1.0, axis=1)
+    totals = cube.named[name].is_total
     # whole again after rounding errors, so that a total is recognised as one
     total[totals] = np.rint(total[totals])
-    return _reweigh_cube(cube, name, total)
-
-
-def _reweigh_cube(cube: Cube, name: str, weights: Array) -> Cube:
-    """Return the cube with other weights of an attribute's categories; all its rows stay."""
-    return _replace_selector(cube, _reweigh_selector(_get_selector(cube, name), weights))
-
-
-def _reweigh_selector(selector: Selector, weights: Array) -> Selector:
-    return Selector(selector.attribute, selector.labels, tuple(map(tuple, weights.tolist())))
-
-
-def _replace_selector(cube: Cube, selector: Selector) -> Cube:
-    """Return the cube with another selector on an attribute, with the same number of rows."""
-    name = selector.attribute.name
-    if name in cube.selectors:
-        return Cube({**cube.selectors, name: selector}, cube.where)
-    return Cube(cube.selectors, {**cube.where, name: selector})
+    return cube.replace(cube.named[name].reweigh(total))
 
 
 def _weigh_differences(one: Array, other: Array, chances: Array) -> Array:
@@ -410,23 +368,8 @@ def _select_each(attribute: Attribute) -> Selector:
     return Selector.each(attribute)
 
 
-def _is_total(cube: Cube, name: str) -> bool:
-    """Return whether every row of the cube sums over all categories of an attribute."""
-    return bool(_get_selector(cube, name).is_total.all())
-
-
-def _set_axis(cube: Cube, name: str, selector: Selector) -> Cube:
-    """Return the cube with this selector on an attribute, as its axis; a new axis, if any, comes first."""
-    if name in cube.selectors:
-        return _replace_selector(cube, selector)
-    return Cube({name: selector, **cube.selectors}, {each: s for each, s in cube.where.items() if each != name})
-
-
 def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube:
-    """Return the cube of the children counted in both cubes, with these weights of the attribute `name`.
-
-    Weights of every other attribute multiply, row by row. Raises ValueError unless both have the same axes.
-    """
+    """Return the cube of children counted in both cubes of equal axes, weighing `name` by these weights."""
     if list(left.selectors) != list(right.selectors):
         raise ValueError("figures of different axes have no covariance by chance that is worked out here")
     axes = {
@@ -440,22 +383,22 @@ def _intersect_cubes(left: Cube, right: Cube, name: str, weights: Array) -> Cube
     chosen = left.where if name in left.where else right.where
     if name not in axes:
         where[name] = chosen[name]
-    return _reweigh_cube(Cube(axes, where), name, weights)
+    both = Cube(axes, where)
+    return both.replace(both.named[name].reweigh(weights))
 
 
 def _multiply_selectors(left: Selector, right: Selector) -> Selector:
     # Zeros and ones are their own squares, and the same object is found again in caches by identity.
     if left is right and np.isin(left.matrix, (0.0, 1.0)).all():
         return left
-    return _reweigh_selector(left, left.matrix * right.matrix)
+    return left.reweigh(left.matrix * right.matrix)
 
 
 @dataclass(frozen=True, eq=False)
 class Joined:
     """Moments of figures corrected for rows that were not found.
 
-    `unknown` gives, by attribute, the category of a child whose row was not found; `odds` is k, with
-    `variance_of_odds`.
+    `unknown`: by attribute, the category of a child whose row was not found; `odds` is k, with `variance_of_odds`.
     """
 
     moments: Moments
@@ -490,11 +433,11 @@ class Joined:
         """Return the terms of (w - w(U)) N."""
         terms = []
         for coefficient, cube in list_terms(figures):
-            of_all = {**cube.selectors, **cube.where}
-            recorded = [name for name in of_all if name in self.unknown and not of_all[name].is_total.all()]
+            named = cube.named
+            recorded = [name for name in named if name in self.unknown and not named[name].is_total.all()]
             for place, name in enumerate(recorded):
-                others = {each: self._split(of_all[each])[1] for each in recorded[:place]}
-                here = {**others, name: self._split(of_all[name])[0]}
+                others = {each: self._split(named[each])[1] for each in recorded[:place]}
+                here = {**others, name: self._split(named[name])[0]}
                 selectors, where = ({n: here.get(n, s) for n, s in of.items()} for of in (cube.selectors, cube.where))
                 terms.append((coefficient, Cube(selectors, where)))
         return terms
@@ -502,8 +445,6 @@ class Joined:
     @cached_by_identity
     def _split(self, selector: Selector) -> tuple[Selector, Selector]:
         """Return w - w(U), and w(U) for every category."""
-        attribute, labels = selector.attribute, selector.labels
-        at = attribute.categories.index(self.unknown[attribute.name])
-        rest = tuple(tuple(weight - row[at] for weight in row) for row in selector.rows)
-        constant = tuple((row[at],) * attribute.size for row in selector.rows)
-        return Selector(attribute, labels, rest), Selector(attribute, labels, constant)
+        at = selector.attribute.categories.index(self.unknown[selector.attribute.name])
+        constant = np.repeat(selector.matrix[:, [at]], selector.attribute.size, axis=1)
+        return selector.reweigh(selector.matrix - constant), selector.reweigh(constant)

@@ -6,14 +6,10 @@ mean(v_i) for the centred vector,
     Cov(f, g) = sum over C of prod(<v_i - mean v_i, w_i - mean w_i>, i in C)
                               prod(mean v_i mean w_i, i not in C) / tau_C,
 
-where the sum runs over subsets C of the attributes that both name (a total's centred vector is zero, its mean one). For
-every component D that identities act on, they subtract the same product over D times the inner product of the two
-functionals' shares u in the whitened equalities (see `components`).
-
-With a nesting, every group is a separate problem (see `estimates`): a functional's variance is the sum of those of its
-parts, and the formula holds within each group, with the weights of the group's members as v_i over the inner attribute.
-Arrays then have a leading axis of groups. Rows with the same weights, such as two councils of one region, are computed
-once.
+where the sum runs over subsets C of the attributes that both name. For every component D that identities act on, they
+subtract the same product over D times the inner product of the two functionals' shares u in the whitened equalities
+(see `components`). With a nesting the formula holds within each group, and variances add up; arrays then have a leading
+axis of groups, and rows with the same weights, such as two councils of one region, are computed once.
 
 All sums run component by component and group by group in one fixed order, elementwise over the cells. A figure
 therefore has the same variance, to the last bit, in every cube and next to any other figures.
@@ -78,10 +74,7 @@ class Covariances:
         self._known = _group_constraints(self.constraints)
 
     def variance(self, figures: Figures) -> Array:
-        """Return the variance of every figure; shape of `figures`.
-
-        Raises WorkloadError for a table outside the workload.
-        """
+        """Return the variance of each figure; shape of `figures`. Raises WorkloadError outside the workload."""
         terms, total = list_terms(figures), np.zeros(figures.shape)
         for index, (coefficient, cube) in enumerate(terms):
             total = total + coefficient**2 * self._compute_between(cube, cube)
@@ -91,10 +84,7 @@ class Covariances:
         return np.maximum(total, 0.0)
 
     def covariance(self, left: Figures, right: Figures) -> Array:
-        """Return the covariance of each figure of `left` with the figure at the same position of `right`.
-
-        Raises WorkloadError unless both have the same shape.
-        """
+        """Return the covariance of each figure of `left` with the one of `right` at its position; equal shapes."""
         if left.shape != right.shape:
             raise WorkloadError(f"figures of different shapes: {left.shape} and {right.shape}")
         total = np.zeros(left.shape)
@@ -116,10 +106,7 @@ class Covariances:
         return pair.spread(sum(by_group[1:], by_group[0]), left.shape)
 
     def _place_selectors(self, cube: Cube) -> dict[str, _Placed]:
-        """Return the cube's selectors in family order, each with its axis.
-
-        Raises WorkloadError outside the workload.
-        """
+        """Return the cube's selectors in family order, with their axes. Raises WorkloadError outside the workload."""
         axes = list(cube.selectors)
         selectors = {**cube.where, **cube.selectors}
         for name, selector in selectors.items():
@@ -140,10 +127,7 @@ class Covariances:
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The equalities that identities impose on the components D + E, for one D = `over`, in all groups.
-
-    `gains[e]`: (*sizes of e, R, groups), zero in groups where the equality carries no information.
-    """
+    """The equalities on D + E, for one D = `over`; `gains[e]` are (*sizes of e, R, groups), 0 without information."""
 
     over: tuple[str, ...]
     gains: Mapping[tuple[str, ...], Array]

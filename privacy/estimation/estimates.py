@@ -44,8 +44,7 @@ def build_estimates(plan: Plan, measurement: Measurement) -> Estimates:
 class Estimates:
     """Estimates from one measurement. Raises ValueError if the measurement was made under another plan.
 
-    The same functional, asked for through any two tables, is computed on the same smallest marginal in the same order
-    and gives the identical float. Figures equal by an identity agree to rounding error.
+    A functional is computed on the same smallest marginal for any table, and gives the identical float.
     """
 
     def __init__(self, plan: Plan, measurement: Measurement) -> None:
@@ -78,10 +77,7 @@ class Estimates:
         return self._marginals[attributes]
 
     def _average_components(self, measurement: Measurement) -> dict[Any, Array]:
-        """Return every residual component, averaged by inverse variance and obeying the identities.
-
-        Keys are attributes, values arrays of their domain's shape.
-        """
+        """Return residual components by attributes, averaged by inverse variance and obeying the identities."""
         (constraints,) = self._covariances.constraints
         return impose(constraints, _compute_residuals(self._plan, measurement), self._plan.family)
 
@@ -146,10 +142,7 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
 
 
 def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
-    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it.
-
-    Components may have a further first axis, which stays.
-    """
+    """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it."""
     table: Array = np.zeros(())
     sizes = dict(zip(attributes, family.shape(attributes), strict=True))
     for component in iter_subsets(attributes):
@@ -224,10 +217,7 @@ class NestedEstimates(Estimates):
         return self._parts[0].family.ordered((self._nest.inner, *component[1]) if component[0] else component[1])
 
     def _rebuild_marginal(self, attributes: Attributes) -> Array:
-        """Return the table as `Estimates` does; the inner attribute's axis has its categories, then the groups.
-
-        Categories are NaN if the workload has no table of them.
-        """
+        """Return the table as `Estimates` does, inner categories (NaN if not in the workload) before groups."""
         rest, nest = tuple(name for name in attributes if name != self._nest.inner), self._nest
         by_member, by_group = (
             {names: values for (separates, names), values in self._residuals.items() if separates == which}
@@ -298,10 +288,7 @@ class _Nest:
         return by_group[self._group]
 
     def weights(self, rows: Array) -> Array:
-        """Return weights as (rows x categories and groups).
-
-        A group with weight one throughout is weighed as a whole instead of member by member.
-        """
+        """Return weights as (rows x categories and groups); a group whose weights are all one is weighed as a whole."""
         whole = np.array([(rows[:, self.order[self.slice(g)]] == 1.0).all(axis=1) for g in range(len(self.sizes))]).T
         members = rows.copy()
         members[:, self.order] = np.where(whole[:, self._group], 0.0, rows[:, self.order])
@@ -336,8 +323,7 @@ def drop_categories(
 ) -> tuple[Plan, Measurement]:
     """Return plan and measurement over the domain of `attribute` without the `empty` categories, which hold no row.
 
-    Categories outside the domain are ignored. A group of the nesting left without a category goes too. Raises
-    ValueError if the measurement was made under another plan, WorkloadError if no category would be left.
+    A group of the nesting left without a category goes too. Raises ValueError, or WorkloadError if none is left.
     """
     if measurement.plan_sha256 != plan.sha256:
         raise ValueError("this measurement was made under another plan")

@@ -9,13 +9,14 @@ as independent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import scipy
 
-from privacy.estimation.intervals import compute_fieller_interval
+from privacy.estimation.intervals import RatioMoments, compute_fieller_interval
 from privacy.release.workload import Array
 
 MINIMUM_PLACES = 4
@@ -60,19 +61,20 @@ BISECTIONS = 24
 TAIL = 0.025
 
 
-@dataclass(frozen=True)
-class NoisyRates:
-    """Numerators x and denominators y with their noise's variances xx, yy and covariance xy; all (places, groups)."""
-
-    x: Array
-    y: Array
-    xx: Array
-    yy: Array
-    xy: Array
+@dataclass(frozen=True, eq=False)
+class NoisyRates(RatioMoments):
+    """Moments of counts with noise; all (places, groups)."""
 
     def noise(self, rate: Array) -> Array:
         """Return the variance of the noise in x - rate y."""
-        return np.maximum(self.xx - 2 * rate * self.xy + rate**2 * self.yy, NEGLIGIBLE)
+        return np.maximum(self.compute_variance(rate), NEGLIGIBLE)
+
+    def select(self, places: Sequence[int], groups: Sequence[int]) -> NoisyRates:
+        """Return the rates of some places and of some groups, by number among all columns after the first."""
+        kept = (
+            each.reshape(len(each), -1)[np.ix_(places, groups)] for each in (self.x, self.y, self.xx, self.yy, self.xy)
+        )
+        return NoisyRates(*kept)
 
     @cached_property
     def size(self) -> Array:
@@ -127,10 +129,7 @@ class _Fit:
 
 
 def _fit(noisy: NoisyRates, spreads: Array) -> _Fit:
-    """Return a maximum-likelihood fit by iterated weighted least squares.
-
-    The prediction of a cell leaves out the cell itself.
-    """
+    """Fit by maximum likelihood (iterated weighted least squares); the prediction of a cell leaves it out."""
     expected = _clip_rate(_compute_shares(noisy.x.sum(axis=0), noisy.size.sum(axis=0))) * np.ones((len(noisy.x), 1))
     for _ in range(ROUNDS):
         variances = (noisy.noise(expected) + noisy.size**2 * noisy.chance(expected))[..., None] + (
@@ -203,8 +202,7 @@ class _Effects:
 def _fit_additive(x: Array, y: Array, variance: Array) -> _Effects:
     """Fit a level plus effects of places plus effects of groups, by least squares of x / y with weights y^2 / variance.
 
-    Never divides by y; an effect without data is 0. The effects of places are eliminated first and follow from the
-    others.
+    Never divides by y; an effect without data is 0. The effects of places are eliminated first.
     """
     weight = y**2 / variance
     level = _compute_shares((y * x / variance).sum(keepdims=True), weight.sum(keepdims=True))

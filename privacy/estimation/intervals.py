@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,32 @@ class Remembered:
 
 
 @dataclass(frozen=True, eq=False)
+class RatioMoments:
+    """Numerators x and denominators y of ratios, with variances xx, yy and covariance xy; all of one shape."""
+
+    x: Array
+    y: Array
+    xx: Array
+    yy: Array
+    xy: Array
+
+    @classmethod
+    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, *more: float) -> Self:
+        return cls(
+            moments.values(numerator),
+            moments.values(denominator),
+            moments.variance(numerator),
+            moments.variance(denominator),
+            moments.covariance(numerator, denominator),
+            *more,
+        )
+
+    def compute_variance(self, ratio: Array) -> Array:
+        """Return the variance of x - ratio * y."""
+        return self.xx - 2 * ratio * self.xy + ratio**2 * self.yy
+
+
+@dataclass(frozen=True, eq=False)
 class CountTable:
     """Displayed counts, int64, never negative; interval in the same unit, within [0, infinity)."""
 
@@ -73,10 +99,7 @@ class CountTable:
 
 @dataclass(frozen=True, eq=False)
 class RatioTable:
-    """A ratio, or the difference of two, with its interval and flag, in its own unit (points per hundred for a rate).
-
-    `value` is NaN if the flag is `withheld`; the interval is always given.
-    """
+    """A ratio or difference of two in its own unit, NaN if `withheld`, with its interval, always given, and flag."""
 
     value: Array
     lower: Array
@@ -105,10 +128,7 @@ def compute_published_ratios(
     largest: float,
     unit: float = 1.0,
 ) -> RatioTable:
-    """Return ratios known to be in [0, largest], given in multiples of 1/unit; figures of one shape.
-
-    A percentage has `largest` 1 and `unit` 100; an average of 17 goals has `largest` 17.
-    """
+    """Return ratios in [0, largest], in multiples of 1/unit: a percentage has `largest` 1 and `unit` 100."""
     pair = _Pair.of(moments, numerator, denominator, largest)
     flag = _flag_ratios(pair, reliability)
     value = np.where(flag == WITHHELD, np.nan, pair.ratio)
@@ -123,13 +143,14 @@ def compute_rate_differences(
 ) -> RatioTable:
     """Return the first rate minus the second, in points, each given as (numerator, denominator); figures of one shape.
 
-    The interval recovers variances from the two Fieller intervals (MOVER; Zou & Donner 2008) with the correlation of
-    the two rates by linearisation, within [-100, 100] (`docs/privacy-derivation.md`). The flag depends on half the
-    width of the interval in points; a difference is withheld if either rate is.
+    The interval is MOVER's (Zou & Donner 2008; `docs/privacy-derivation.md`); the flag depends on half its width.
     """
-    one, two = _Pair.of(moments, *first, largest=1.0), _Pair.of(moments, *second, largest=1.0)
-    cross = [[moments.covariance(f, g) for g in second] for f in first]
-    correlation = _compute_correlation(one, two, cross)
+    one, two = _Pair.of(moments, *first, 1.0), _Pair.of(moments, *second, 1.0)
+    (xx, xy), (yx, yy) = [[moments.covariance(f, g) for g in second] for f in first]
+    covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
+    scale = np.sqrt(one.linearised_variance * two.linearised_variance)
+    # of the linearised ratios; 0 if either has no variance
+    correlation = np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
     rate1, rate2 = np.clip(one.ratio, one.low, one.high), np.clip(two.ratio, two.low, two.high)
     difference = rate1 - rate2
     down = _compute_arm(rate1 - one.low, two.high - rate2, correlation)
@@ -143,10 +164,9 @@ def compute_rate_differences(
 def compute_fieller_interval(
     x: Array, y: Array, xx: Array, yy: Array, xy: Array, z: float = Z95
 ) -> tuple[Array, Array]:
-    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem.
+    """Return the centre and half-width of the interval for E[x]/E[y] by Fieller's theorem; `z` is a normal quantile.
 
-    xx, yy and xy are (co)variances; `z` is a quantile of the standard normal distribution. The interval is bounded if y
-    exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
+    Bounded if y exceeds zero by more than z standard errors; otherwise the half-width is infinite and the centre 0.
     """
     square = y**2 - z**2 * yy
     middle = x * y - z**2 * xy
@@ -169,10 +189,7 @@ def compute_rate_half_widths(
     public_denominators: Array,
     public_rates: Array,
 ) -> Array:
-    """Return the half-width of the 95% interval of each rate, in points, if the true counts were the public ones.
-
-    All arguments have the shape of the figures; rates are 0 to 1. A denominator drowned by noise gives `WHOLE_RANGE`.
-    """
+    """Return half-widths of rates, in points up to `WHOLE_RANGE`, if the true counts were the public ones."""
     _, half_width = compute_fieller_interval(
         public_rates * public_denominators,
         public_denominators,
@@ -189,10 +206,7 @@ def compute_difference_half_widths(
     public_denominators: tuple[Array, Array],
     public_rates: tuple[Array, Array],
 ) -> Array:
-    """Return the half-width of the 95% interval of the first rate minus the second, in points, by linearisation.
-
-    Each rate is given as (numerator, denominator). At most twice `WHOLE_RANGE`.
-    """
+    """Return half-widths of differences of two rates in points, at most twice `WHOLE_RANGE`, by linearisation."""
     weights = [
         (figures, sign * share / np.maximum(size, 1.0))
         for (part, whole), size, rate, sign in zip(rates, public_denominators, public_rates, (1.0, -1.0), strict=True)
@@ -206,26 +220,10 @@ def compute_difference_half_widths(
 
 
 @dataclass(frozen=True, eq=False)
-class _Pair:
-    """Numerator x and denominator y, variances xx, yy and covariance xy, of ratios known to lie in [0, largest]."""
+class _Pair(RatioMoments):
+    """Moments of ratios known to be in [0, largest]."""
 
-    x: Array
-    y: Array
-    xx: Array
-    yy: Array
-    xy: Array
     largest: float
-
-    @classmethod
-    def of(cls, moments: Moments, numerator: Figures, denominator: Figures, largest: float) -> _Pair:
-        return cls(
-            moments.values(numerator),
-            moments.values(denominator),
-            moments.variance(numerator),
-            moments.variance(denominator),
-            moments.covariance(numerator, denominator),
-            largest,
-        )
 
     @cached_property
     def ratio(self) -> Array:
@@ -250,8 +248,8 @@ class _Pair:
 
     @property
     def linearised_variance(self) -> Array:
-        """Variance of x - ratio * y, which is y times the linearised ratio."""
-        return np.maximum(self.xx - 2 * self.ratio * self.xy + self.ratio**2 * self.yy, 0.0)
+        """Variance of y times the linearised ratio."""
+        return np.maximum(self.compute_variance(self.ratio), 0.0)
 
 
 def _flag_ratios(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
@@ -265,14 +263,6 @@ def _flag_by_half_width(points: Array, weak: NDArray[np.bool_], reliability: Rel
     """Return the flag by half-width in points; always withheld if `weak`."""
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
-
-
-def _compute_correlation(one: _Pair, two: _Pair, cross: list[list[Array]]) -> Array:
-    """Return the correlation of the linearised ratios; 0 if either has no variance."""
-    (xx, xy), (yx, yy) = cross
-    covariance = xx - two.ratio * xy - one.ratio * yx + one.ratio * two.ratio * yy
-    scale = np.sqrt(one.linearised_variance * two.linearised_variance)
-    return np.clip(np.where(scale > 0, covariance, 0.0) / np.where(scale > 0, scale, 1.0), -1.0, 1.0)
 
 
 def _compute_arm(one: Array, other: Array, correlation: Array) -> Array:

@@ -22,10 +22,7 @@ _ACCEPTANCE = "acceptance"
 
 @dataclass(frozen=True)
 class Held:
-    """A hold on a release: `name` is what a person accepts, `about` a hash of the delivery and the reason for the hold.
-
-    The same hold on another cohort or another file is a different hold.
-    """
+    """A hold on a release: its name, and `about`, a hash of the delivery and the reason for the hold."""
 
     cohort: str
     name: str
@@ -34,10 +31,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Acceptance(Signature):
-    """One person's signature under holds of this ledger's home.
-
-    `sheet_sha256` is the hash of the list of holds as read.
-    """
+    """One person's signature under holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
 
     ledger: str
     holds: Sequence[Mapping[str, str]]
@@ -59,10 +53,7 @@ class Accepted:
 
 
 def build_acceptance(ledger: Ledger, held: Iterable[Held], reason: str, sheet_sha256: str) -> Acceptance:
-    """Return the content to be signed, without a signature; the order of the holds does not matter.
-
-    Raises `MayNotSign` if the reason is not fit for the sheet.
-    """
+    """Return the unsigned content. Raises `MayNotSign` if the reason is not fit for the sheet."""
     if not is_reason(reason):
         raise MayNotSign(f"{A_REASON}. Nothing was recorded")
     holds = [asdict(each) for each in sorted(held, key=lambda each: (each.cohort, each.name))]

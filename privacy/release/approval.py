@@ -1,14 +1,13 @@
 """Signatures on a release and whether they are enough to measure, publish or withdraw it.
 
-A person signs a request with their own key (Ed25519). Before measurement the request covers the plans, cohorts,
-version, shares, missing councils, inputs, the policy and the spending of other releases; before publication, the
-checksums of the bundle. The signature also covers the ledger it is for and the SHA-256 of the page that was read.
-Signatures, and what they allowed, are kept in the ledger, in an append-only chain beside its entries.
+A person signs a request with their own key (Ed25519): before measurement everything that decides it, before publication
+the checksums of the bundle, always the ledger it is for and the SHA-256 of the page that was read. Signatures, and what
+they allowed, are kept in the ledger, in an append-only chain beside its entries.
 
 `SignOffs` judges them, and nothing else does. The ledger records who may sign: first the people named in the policy,
-and after that only changes signed by enough of the people recorded. A signature counts if it verifies, the request is
-exactly what is about to be done, its key belongs to a recorded person whose time is not over, and it is not the key
-that signs releases. Each person counts once. What was allowed is judged by who was recorded then.
+then changes signed by enough of those recorded. A signature counts if it verifies, the request is exactly what is about
+to be done, and its key belongs to a recorded person whose time is not over and does not sign releases. Each person
+counts once. What was allowed is judged by who was recorded then.
 
 In a demonstration one key, that of the key set, is enough for any number of people. This ends when people are recorded
 or an extract is taken in that `readiness synth` did not write.
@@ -27,7 +26,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import SignOffLine
 from privacy.release.policy import Person, PolicyError, SignOff, Stage, format_public_key, parse_public_key
@@ -44,10 +43,7 @@ STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
 
 class WaitsForApproval(Exception):
-    """A release that people must sign first.
-
-    The message says who has, what has changed since, and which command to run.
-    """
+    """A release that people must sign first; the message says who has, what has changed, and the command to run."""
 
 
 class MayNotSign(Exception):
@@ -88,10 +84,7 @@ class Signature:
         return True
 
     def sign(self, by: Ed25519PrivateKey | bytes, recorded: Recorded) -> Self:
-        """Return the same content with a signature: made here with a private key, or elsewhere by a recorded person.
-
-        Raises `MayNotSign` if no recorded person made it.
-        """
+        """Return the content, signed with a private key or by a recorded person elsewhere. Raises `MayNotSign`."""
         if isinstance(by, Ed25519PrivateKey):
             return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
         # A signature made elsewhere does not name its key, so every recorded key is tried.
@@ -110,10 +103,7 @@ AnySignature = TypeVar("AnySignature", bound=Signature)
 
 @dataclass(frozen=True)
 class Approval(Signature):
-    """One person's signature under a request.
-
-    `cohort` is the one the release was requested for; `sheet_sha256` is the hash of the page that was read.
-    """
+    """One person's signature under a request for `cohort`; `sheet_sha256` is the hash of the page that was read."""
 
     request: Request
     cohort: str
@@ -160,10 +150,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The people who may sign, according to the ledger up to one of its lines.
-
-    `line` is the hash of the line that named the people; `real_extract` is the first extract that was not synthetic.
-    """
+    """Who may sign, up to a line of the ledger: since which line, and the first extract that was not synthetic."""
 
     sign_off: SignOff | None = None
     line: str = ""
@@ -183,10 +170,7 @@ class Recorded:
         return [person.key for person in self.sign_off.people] if self.sign_off else []
 
     def count_needed(self, stage: str) -> int:
-        """Return how many people must sign a stage.
-
-        A change of people needs as many as the strictest stage; a withdrawal needs as many as a publication.
-        """
+        """Return how many must sign: for a change of people the most of all stages, to withdraw as to publish."""
         if self.sign_off is None:
             return 1
         persons = self.sign_off.persons
@@ -197,11 +181,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class ReleaseKey(Signature):
-    """The key that signs releases, declared to this `ledger` with its own signature.
-
-    The signature matters: otherwise anybody could write a line naming a person's key and so stop that person from
-    signing.
-    """
+    """The key that signs releases, declared to this `ledger` under its own signature, which nobody can forge."""
 
     ledger: str
 
@@ -217,11 +197,12 @@ class SignOffs:
 
     def __init__(self, ledger: Ledger, *release_keys: str) -> None:
         """Read the signatures in the ledger; `release_keys` are further public keys that sign releases."""
-        self._lines = [(json.loads(line.content), line) for line in ledger.sign_offs()]
-        self.release_keys = {*release_keys, *self._release_keys()}
+        contents = ((json.loads(line.content), line) for line in ledger.sign_offs())
+        self._lines = [(content.pop("kind", ""), content, line) for content, line in contents]
+        self.release_keys = {*release_keys, *self._iter_release_keys()}
         self._recorded = [Recorded()]
-        for number, (content, line) in enumerate(self._lines):
-            self._recorded.append(self._update_recorded(self._recorded[-1], number, content, line))
+        for number in range(len(self._lines)):
+            self._recorded.append(self._update_recorded(number))
 
     @property
     def recorded(self) -> Recorded:
@@ -233,22 +214,41 @@ class SignOffs:
         """Every signature under a request, oldest first, as judged when it was recorded, whatever has changed since."""
         return [
             self._judge_signature(approval, line, self._recorded[number], line.recorded_at)
-            for number, approval, line in self._iter_approvals(len(self._lines))
+            for number, approval, line in self._iter_approvals()
         ]
 
     def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
-        """Return the signatures that count for a request now, or just before line number `at`, and how many are needed.
+        """Return the signatures that count for a request, given its page if any, now or just before line `at`."""
+        number, now = (len(self._lines), _format_now()) if at is None else (at, self._lines[at][2].recorded_at)
+        recorded, counting, passed_over = self._recorded[number], dict[str, Signed](), list[Signed]()
+        for _, approval, line in self._iter_approvals(number):
+            if moved := _list_differences(approval, request, sheet_sha256):
+                person = _find_holder(approval.key, recorded)
+                reason = f"{_describe_signature(person, line)} does not count, because this differs: {', '.join(moved)}"
+                passed_over.append(Signed(approval, line, person, reason))
+                continue
+            # Never judged at a time before the line's own, even if the clock was set back.
+            judged = self._judge_signature(approval, line, recorded, max(now, line.recorded_at))
+            if judged.why_not:
+                passed_over.append(judged)
+            else:
+                # By key, because a person counts once however often they sign.
+                counting.setdefault(approval.key, judged)
+        return Judgement(list(counting.values()), passed_over, recorded.count_needed(request["stage"]))
 
-        If `sheet_sha256` is given, signatures given under another page do not count.
-        """
-        number = len(self._lines) if at is None else at
-        return self._judge(
-            request, sheet_sha256, number, _format_now() if at is None else self._lines[at][1].recorded_at
-        )
-
-    def identify_signer(self, signature: Signature) -> tuple[Person, str]:
-        """Return who gave a signature, by who is recorded now, and why it does not count, if so."""
-        return self._identify_signer(signature, self.recorded, _format_now())
+    def identify_signer(
+        self, signature: Signature, recorded: Recorded | None = None, at: str = ""
+    ) -> tuple[Person, str]:
+        """Return who gave a signature, by default by who is recorded now, and why it does not count, if so."""
+        person = _find_holder(signature.key, recorded or self.recorded)
+        # First of all, because this key never counts, whoever is recorded with it.
+        if signature.key in self.release_keys:
+            return person, "is of the key that signs releases, which may not sign them off"
+        if person is STRANGER:
+            return person, "was made with a key that belongs to no recorded signer"
+        if not person.may_sign((at or _format_now())[:10]):
+            return person, f"does not count, because the time of the {person.role} is over"
+        return person, "" if signature.is_genuine else "does not verify"
 
     def allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded then."""
@@ -270,31 +270,24 @@ class SignOffs:
 
     def signed(self) -> list[Signed]:
         """Return the newest counting signature of every request that enough people have signed by now, oldest first."""
-        requests = {
-            compute_sha256(encode_canonical_json(each.request)): each.request for _, each, _ in self._iter_approvals()
-        }
+        requests = {hash_json(each.request): each.request for _, each, _ in self._iter_approvals()}
         judged = (self.judge(request) for request in requests.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
 
     def iter_lines(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
         """Yield the content of every line of a kind, oldest first."""
-        for content, line in self._lines:
-            if content.get("kind") == kind:
-                yield {name: value for name, value in content.items() if name != "kind"}, line
+        yield from ((content, line) for each, content, line in self._lines if each == kind)
 
-    def _release_keys(self) -> Iterator[str]:
+    def _iter_release_keys(self) -> Iterator[str]:
         """Yield the keys that have declared to this ledger that they sign releases."""
         for content, _ in self.iter_lines(_RELEASE_KEY):
             stated = ReleaseKey.parse(content)
             # A declaration that the key signed for another ledger does not count here.
-            if stated is not None and stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
+            if stated is not None and stated.ledger == self._lines[0][2].entry_hash and stated.is_genuine:
                 yield stated.key
 
     def change_of_people(self, sign_off: SignOff) -> Request | None:
-        """Return the request that replaces the recorded people with those of a policy; None if nothing changes.
-
-        A policy that names nobody changes nothing.
-        """
+        """Return the request to record the people of a policy; None if it names nobody or changes nothing."""
         before = self.recorded
         if before.sign_off is None or not sign_off.people or sign_off.content() == before.sign_off.content():
             return None
@@ -302,29 +295,25 @@ class SignOffs:
 
     def _change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
-        whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][1].entry_hash}
+        whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][2].entry_hash}
         return whole | {"replaces": before.line, "before": before.sign_off.content(), "after": people}
 
-    def _update_recorded(
-        self, before: Recorded, number: int, content: Mapping[str, Any], line: SignOffLine
-    ) -> Recorded:
-        match content.get("kind"):
-            case "people":
-                people = {name: value for name, value in content.items() if name != "kind"}
-                try:
-                    named = SignOff.parse(people)
-                except PolicyError:
-                    # A forged line need not hold valid people; it changes nothing.
-                    return before
-                if before.sign_off is not None:
-                    change = self._change(before, people)
-                    if not self._judge(change, "", number, line.recorded_at).is_enough:
-                        return before
-                return replace(before, sign_off=named, line=line.entry_hash)
-            case "demonstration" if before.may_be_demonstration and not before.demonstration_key:
-                return replace(before, demonstration_key=str(content.get("key", "")))
-            case "not synthetic":
-                return replace(before, real_extract=before.real_extract or str(content.get("extract") or "an extract"))
+    def _update_recorded(self, number: int) -> Recorded:
+        """Return who may sign after a line."""
+        before, (kind, content, line) = self._recorded[number], self._lines[number]
+        if kind == _PEOPLE:
+            try:
+                named = SignOff.parse(content)
+            except PolicyError:
+                # A forged line need not hold valid people; it changes nothing.
+                return before
+            if before.sign_off is not None and not self.judge(self._change(before, content), at=number).is_enough:
+                return before
+            return replace(before, sign_off=named, line=line.entry_hash)
+        if kind == _DEMONSTRATION and before.may_be_demonstration and not before.demonstration_key:
+            return replace(before, demonstration_key=str(content.get("key", "")))
+        if kind == _REAL and not before.real_extract:
+            return replace(before, real_extract=str(content.get("extract") or "an extract"))
         return before
 
     @cached_property
@@ -332,10 +321,10 @@ class SignOffs:
         """Every allowed request with its judgement, by who was recorded then."""
         found = []
         by_line = {line.entry_hash: approval.request for _, approval, line in self._iter_approvals()}
-        for number, (content, _) in enumerate(self._lines):
-            if content.get("kind") == _ALLOWED:
+        for number, (kind, content, _) in enumerate(self._lines):
+            if kind == _ALLOWED:
                 request = next((by_line[each] for each in content.get("approvals", ()) if each in by_line), None)
-                if request is None or compute_sha256(encode_canonical_json(request)) != content.get("request_sha256"):
+                if request is None or hash_json(request) != content.get("request_sha256"):
                     continue
                 # As of that line: somebody who has left since does not undo what was allowed.
                 judgement = self.judge(request, at=number)
@@ -345,46 +334,14 @@ class SignOffs:
 
     def _iter_approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
         """Yield (line number, approval, line) for the approvals before the line numbered `until`."""
-        for number, (content, line) in enumerate(islice(self._lines, until)):
-            if content.get("kind") == _APPROVAL:
-                approval = Approval.parse({name: value for name, value in content.items() if name != "kind"})
-                if approval is not None and approval.is_request:
-                    yield number, approval, line
-
-    def _judge(self, request: Request, sheet_sha256: str, number: int, at: str) -> Judgement:
-        recorded = self._recorded[number]
-        counting: dict[str, Signed] = {}
-        passed_over = []
-        for _, approval, line in self._iter_approvals(number):
-            if moved := list(_iter_differences(approval, request, sheet_sha256)):
-                person = _find_holder(approval.key, recorded)
-                reason = f"{_describe_signature(person, line)} does not count, because this differs: {', '.join(moved)}"
-                passed_over.append(Signed(approval, line, person, reason))
-                continue
-            # Never judged at a time before the line's own, even if the clock was set back.
-            judged = self._judge_signature(approval, line, recorded, max(at, line.recorded_at))
-            if judged.why_not:
-                passed_over.append(judged)
-            else:
-                # By key, because a person counts once however often they sign.
-                counting.setdefault(approval.key, judged)
-        return Judgement(list(counting.values()), passed_over, recorded.count_needed(request["stage"]))
+        for number, (kind, content, line) in enumerate(islice(self._lines, until)):
+            approval = Approval.parse(content) if kind == _APPROVAL else None
+            if approval is not None and approval.is_request:
+                yield number, approval, line
 
     def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
-        person, why_not = self._identify_signer(approval, recorded, at)
+        person, why_not = self.identify_signer(approval, recorded, at)
         return Signed(approval, line, person, f"{_describe_signature(person, line)} {why_not}" if why_not else "")
-
-    def _identify_signer(self, signature: Signature, recorded: Recorded, at: str) -> tuple[Person, str]:
-        """Return who gave a signature, and why it does not count, if so: the one rule."""
-        person = _find_holder(signature.key, recorded)
-        # First of all, because this key never counts, whoever is recorded with it.
-        if signature.key in self.release_keys:
-            return person, "is of the key that signs releases, which may not sign them off"
-        if person is STRANGER:
-            return person, "was made with a key that belongs to no recorded signer"
-        if not person.may_sign(at[:10]):
-            return person, f"does not count, because the time of the {person.role} is over"
-        return person, "" if signature.is_genuine else "does not verify"
 
 
 def _find_holder(key: str, recorded: Recorded) -> Person:
@@ -422,10 +379,7 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
-    """Record the key that signs releases and, if this may be a demonstration, the demonstration's public key.
-
-    The key that signs releases may not sign them off.
-    """
+    """Record the key that signs releases, which may not sign them off, and a demonstration's public key, if any."""
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
         stated = ReleaseKey("", "", ledger.identity()).sign(release_key, books.recorded)
@@ -448,31 +402,20 @@ def sign(
     sheet_sha256: str,
     by: Ed25519PrivateKey | bytes,
 ) -> tuple[Person, Judgement]:
-    """Record a person's signature under a request, made with a private key or elsewhere; durable on return.
-
-    Returns who signed and the new judgement. Raises `MayNotSign`.
-    """
+    """Record a person's signature under a request; return who signed and the new judgement. Raises `MayNotSign`."""
     # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
     plain = json.loads(encode_canonical_json(request))
-    person, approval = sign_content(ledger, sign_off, build_approval(plain, cohort, sheet_sha256), by)
+    person, approval = sign_content(ledger, sign_off, Approval("", "", plain, cohort, sheet_sha256), by)
     if any(each.approval.key == approval.key for each in SignOffs(ledger).judge(plain, sheet_sha256).counting):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
     add_line(ledger, _APPROVAL, asdict(approval))
     return person, SignOffs(ledger).judge(plain, sheet_sha256)
 
 
-def build_approval(request: Request, cohort: str, sheet_sha256: str) -> Approval:
-    """Return the content to be signed, without a signature."""
-    return Approval("", "", request, cohort, sheet_sha256)
-
-
 def sign_content(
     ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
 ) -> tuple[Person, AnySignature]:
-    """Return who signed and the content, signed with a private key or elsewhere; records nothing of it yet.
-
-    Raises `MayNotSign` if the signature does not count.
-    """
+    """Return who signed and the signed content; records nothing of it. Raises `MayNotSign` if it does not count."""
     # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
@@ -486,9 +429,7 @@ def sign_content(
 def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
     """Record that a request is allowed if enough people have signed it; otherwise raise `WaitsForApproval`.
 
-    `sheet_sha256` is the hash of the page about the request as it is now; `release_keys` are public keys that sign
-    releases, in addition to those recorded in the ledger. The message names roles, not people, because it may be
-    logged.
+    `sheet_sha256` is the hash of its page as it is now. The message names roles, not people, because it may be logged.
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger, *release_keys)
@@ -499,7 +440,7 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
         about = [each for each in same_stage if each.request.get("release") == release]
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.line.entry_hash for signed in found.counting)
-    allowed = {"approvals": lines, "request_sha256": compute_sha256(encode_canonical_json(request))}
+    allowed = {"approvals": lines, "request_sha256": hash_json(request)}
     # Once, however often a run asks.
     if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
         add_line(ledger, _ALLOWED, allowed)
@@ -521,53 +462,54 @@ def parse_signature(text: str | bytes) -> bytes:
 _SIGNATURE_BYTES = 64
 
 
-def _iter_differences(approval: Approval, now: Request, sheet_sha256: str) -> Iterator[str]:
-    """Yield, in words, the differences between what was signed and what is about to be done."""
+_NAMES_SHOWN = 5
+_REQUEST_WORDS = {
+    "release": "the release ({})",
+    "stage": "what was signed",
+    "ledger": "the ledger",
+    "place": "where the ledger is kept: this is a copy, or it was moved or restored",
+    "restored": "a backup was restored here",
+    "policy_sha256": "the policy",
+    "sha256sums": "the bundle",
+    "reason": "the reason",
+}
+_COHORT_WORDS = {
+    "measured_in": "what is used again",
+    "share": "the share ({}, now {})",
+    "charged_besides_nano_rho": "what other releases have charged",
+    "missing": "which councils have sent nothing",
+    "accepted": "what was accepted of what is held",
+    "expected_rows": "the operator's expected numbers of rows",
+    "requests": "which tables were asked for",
+}
+
+
+def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> list[str]:
+    """Return, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
-    words = {
-        "release": f"the release ({before.get('release')})",
-        "stage": "what was signed",
-        "ledger": "the ledger",
-        "place": "where the ledger is kept: this is a copy, or it was moved or restored",
-        "restored": "a backup was restored here",
-        "policy_sha256": "the policy",
-        "sha256sums": "the bundle",
-        "reason": "the reason",
-    }
-    differences = [sentence for what, sentence in words.items() if before.get(what) != now.get(what)]
+    differences = list(_iter_changes(_REQUEST_WORDS, before, now))
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        differences += _iter_cohort_differences(was[cohort], is_now[cohort])
+        differences += _iter_changes(_COHORT_WORDS, was[cohort], is_now[cohort])
+        for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
+            one, other = was[cohort].get(what, {}), is_now[cohort].get(what, {})
+            names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+            differences += [phrase.format(name) for name in names[:_NAMES_SHOWN]]
+            differences += ["and others"] if len(names) > _NAMES_SHOWN else []
     # A difference that has no words above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
     if not differences and sheet_sha256 not in ("", approval.sheet_sha256):
         differences.append("the decision sheet")
-    yield from differences
+    return differences
 
 
-def _iter_cohort_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    words = {
-        "measured_in": "what is used again",
-        "share": f"the share ({before.get('share')}, now {now.get('share')})",
-        "charged_besides_nano_rho": "what other releases have charged",
-        "missing": "which councils have sent nothing",
-        "accepted": "what was accepted of what is held",
-        "expected_rows": "the operator's expected numbers of rows",
-        "requests": "which tables were asked for",
-    }
-    yield from (phrase for what, phrase in words.items() if before.get(what) != now.get(what))
-    for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
-        was, is_now = before.get(what, {}), now.get(what, {})
-        names = sorted(name for name in {*was, *is_now} if was.get(name) != is_now.get(name))
-        yield from (phrase.format(name) for name in names[:_NAMES_SHOWN])
-        if len(names) > _NAMES_SHOWN:
-            yield "and others"
-
-
-_NAMES_SHOWN = 5
+def _iter_changes(words: Mapping[str, str], before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for what, phrase in words.items():
+        if before.get(what) != now.get(what):
+            yield phrase.format(before.get(what), now.get(what))
 
 
 def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> str:

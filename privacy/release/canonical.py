@@ -25,6 +25,11 @@ def compute_sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def hash_json(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
+    return compute_sha256(encode_canonical_json(value))
+
+
 def check_name(kind: str, value: str) -> str:
     """Return `value` if it is safe in a path and a message. Raises ValueError for any other."""
     if not _NAME.fullmatch(value):

@@ -11,7 +11,7 @@ import hmac
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -38,15 +38,18 @@ class ChildTableError(ValueError):
 def count_cells(table: ChildTable, plan: Plan) -> Counts:
     """Count the rows of the child table in every cell of every measured marginal: one contribution per row.
 
-    The table has a unique `child_id` and a text column of categories for each attribute of the family. Raises
-    ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
+    Raises ChildTableError for a missing column, a repeated or missing `child_id`, or a value outside its public domain.
     """
     with _open_table(table) as connection:
         _check_columns(connection, [UNIT_COLUMN, *plan.family.columns])
         _check_units(connection)
         codes = ", ".join(_build_code_sql(attribute, plan.family.nesting) for attribute in plan.family.attributes)
         connection.execute(f"CREATE TEMP TABLE coded AS SELECT {codes} FROM children")
-        _check_domains(connection, plan.family.attributes)
+        names = [attribute.name for attribute in plan.family.attributes]
+        outside = ", ".join(f"count(*) - count({quote_identifier(name)})" for name in names)
+        for name, rows in zip(names, connection.execute(f"SELECT {outside} FROM coded").fetchall()[0], strict=True):
+            if rows:
+                raise ChildTableError(f"column {name!r} holds a value outside its public domain")
         # Coded once for all marginals, of which the pilot has 81 over pupils.
         coded = {name: np.asarray(codes) for name, codes in connection.execute("FROM coded").fetchnumpy().items()}
     counts = {}
@@ -60,8 +63,7 @@ def count_cells(table: ChildTable, plan: Plan) -> Counts:
 def compute_input_mac(table: ChildTable, key: bytes, columns: Sequence[str] | None = None) -> str:
     """Return the keyed identity of a child table: HMAC-SHA256, hexadecimal, over the multiset of its rows.
 
-    The order of rows and columns does not matter, nor does `child_id`. `columns` defaults to every other column.
-    Raises ValueError for a key under 32 bytes.
+    The order of rows and columns does not matter, nor does `child_id`. Raises ValueError for a key under 32 bytes.
     """
     if len(key) < MINIMUM_KEY_BYTES:
         raise ValueError(f"the key of the input MAC needs at least {MINIMUM_KEY_BYTES} bytes")
@@ -113,32 +115,18 @@ def _list_columns(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _check_columns(connection: duckdb.DuckDBPyConnection, required: Sequence[str]) -> None:
-    present = _list_columns(connection)
-    missing = [name for name in required if name not in present]
-    if missing:
+    if missing := [name for name in required if name not in _list_columns(connection)]:
         raise ChildTableError(f"the child table has no column {missing[0]!r}")
 
 
 def _check_units(connection: duckdb.DuckDBPyConnection) -> None:
-    rows, present, distinct = _fetch_row(
-        connection, f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
-    )
-    if not rows == present == distinct:
+    counted = f"SELECT count(*), count({UNIT_COLUMN}), count(DISTINCT {UNIT_COLUMN}) FROM children"
+    if len(set(connection.execute(counted).fetchall()[0])) > 1:
         raise ChildTableError(f"column {UNIT_COLUMN!r} must hold one value per row, each once: a child counts once")
 
 
-def _check_domains(connection: duckdb.DuckDBPyConnection, attributes: tuple[Attribute, ...]) -> None:
-    unknown = ", ".join(f"count(*) - count({quote_identifier(attribute.name)})" for attribute in attributes)
-    for attribute, rows in zip(attributes, _fetch_row(connection, f"SELECT {unknown} FROM coded"), strict=True):
-        if rows:
-            raise ChildTableError(f"column {attribute.name!r} holds a value outside its public domain")
-
-
 def _build_code_sql(attribute: Attribute, nesting: Nesting | None) -> str:
-    """Return SQL for the position of the column's value in the public domain; NULL outside it.
-
-    An outer attribute is derived from the inner one: the group that the value belongs to.
-    """
+    """Return SQL for the position of a value, or of the group it belongs to, in the public domain; NULL outside it."""
     column, positions = attribute.name, {category: i for i, category in enumerate(attribute.categories)}
     if nesting is not None and nesting.outer == attribute.name:
         column = nesting.inner
@@ -146,7 +134,3 @@ def _build_code_sql(attribute: Attribute, nesting: Nesting | None) -> str:
     cases = " ".join(f"WHEN {quote_text(category)} THEN {i}" for category, i in positions.items())
     value, name = quote_identifier(column), quote_identifier(attribute.name)
     return f"(CASE CAST({value} AS VARCHAR) {cases} END)::UINTEGER AS {name}"
-
-
-def _fetch_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    return connection.execute(query).fetchall()[0]

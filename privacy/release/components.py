@@ -1,26 +1,21 @@
 """Residual components of a workload: its downward closure as arrays over them, and the identities they obey.
 
 A marginal over attributes A splits into orthogonal residual components, one for each subset C of A: the part of the
-table that varies along every attribute of C and is flat along the others. With n_i the size of attribute i,
+table that varies along every attribute of C and is flat along the others. Component C is the same vector r_C whichever
+marginal A it is derived from, up to the factor prod(n_i, i in A\\C), n_i being the size of attribute i. Noise of
+variance sigma_A^2 on every cell of A therefore determines r_C with precision 1 / (sigma_A^2 prod(n_i, i in A\\C)), and
+different components independently of each other. That turns least squares over all tables into arithmetic per
+component (Xiao, He, Zhang, Kifer 2023; Mullins et al. 2024).
 
-    P_C = (tensor of (I - J/n_i), i in C) (tensor of J/n_i, i in A\\C),        sum over C of P_C = I,
+Identities A x = 0 hold for every child table; imposed on estimates x with covariance S by generalised least squares,
 
-where J is all ones. Component C is the same vector r_C whichever marginal A it is derived from, up to the factor
-prod(n_i, i in A\\C). Noise of variance sigma_A^2 on every cell of A therefore determines r_C with precision
-1 / (sigma_A^2 prod(n_i, i in A\\C)), and different components independently of each other. That turns least squares
-over all tables into arithmetic per component (residual-basis view of the marginal matrix mechanism: Xiao, He, Zhang,
-Kifer 2023; Mullins et al. 2024).
+    x' = x - S A' (A S A')^+ A x,        S' = S - S A' (A S A')^+ A S,
 
-Identities are equalities that hold for every child table; they are imposed on the estimates and reduce their variances.
-Estimates x with covariance S that must obey A x = 0 become, by generalised least squares,
-
-    x' = x - S A' (A S A')^+ A x,        S' = S - S A' (A S A')^+ A S.
-
-One identity gives an equality per cell of the attributes it runs over, so A has thousands of rows for a country. But
-over those attributes A is the identity matrix and S a multiple of a projection in every residual component: the problem
-splits into one tiny problem per subset D of those attributes, with a row per identity and a column per cell of the
-attributes whose categories the identities weigh. `build_constraints` prepares these; a redundant identity, or one that
-follows from others, is a zero eigenvalue of A S A' and drops out.
+they reduce variances. One identity gives an equality per cell of the attributes it runs over, so A has thousands of
+rows for a country. But over those attributes A is the identity matrix and S a multiple of a projection in every
+residual component: the problem splits into one tiny problem per subset D of those attributes, with a row per identity
+and a column per cell of the attributes whose categories the identities weigh. `build_constraints` prepares these; a
+redundant identity is a zero eigenvalue of A S A' and drops out.
 """
 
 from __future__ import annotations
@@ -50,10 +45,7 @@ def iter_subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """The closure of a family's marginals under subsets: K sets of attributes, smallest first, then by position.
-
-    `subsets[k]` names set k in the family's attribute order. Arrays are indexed by k throughout.
-    """
+    """A family's marginals and their K subsets, smallest first, then by position; index k throughout."""
 
     family: Family
     subsets: tuple[tuple[str, ...], ...]
@@ -67,10 +59,7 @@ class Lattice:
         return cls(family, tuple(_sort_subsets(family, closure)))
 
     def index(self, names: Iterable[str]) -> int:
-        """Return the position of a set of attributes.
-
-        Raises WorkloadError if no marginal of the workload contains it.
-        """
+        """Return the position of a set of attributes. Raises WorkloadError if no marginal of the workload has it."""
         subset = self.family.ordered(names)
         try:
             return self._index[subset]
@@ -238,10 +227,7 @@ def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[s
 
 
 def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
-    """Return the residual parts of a term, by subset E of its attributes.
-
-    Each is the tensor of centred vectors over E times the means of the other attributes.
-    """
+    """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
     names = family.ordered(term.vectors)
     vectors = {name: Selector.of(family.attribute(name), {name: term.vectors[name]}) for name in names}
 

@@ -6,13 +6,12 @@ These rules are enforced here, with messages for people, and again by the storag
 - an account's budget is approved once; its cap never changes;
 - entries are only ever added, and each carries the hash of the one before;
 - RESERVE charges one family of a release before any noise is drawn, one charge at a time, and only within the cap;
-- a charge ends as COMMIT (its measurement is stored; it stays spent and is never made again) or as VOID (anything
-  drawn was deleted unread; the budget is given back and the family may be charged again);
+- a charge ends as COMMIT (its measurement is stored, never made again) or as VOID (anything drawn was deleted unread,
+  and the family may be charged again);
 - signatures are kept beside the entries, in a separate chain; `approval` decides which count.
 
 Amounts are whole nano-rho (1e-9 rho, zCDP); charges are rounded up and caps down. Entries are kept in a `Storage`: an
-SQLite file on one machine (`ledger_storage`), or a database server shared by workers on several machines
-(`ledger_postgres`). Both follow the rules in this module.
+SQLite file (`ledger_storage`), or a database server shared by several machines (`ledger_postgres`).
 """
 
 from __future__ import annotations
@@ -138,19 +137,19 @@ class LedgerCopy:
 
 
 class Ledger:
-    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use.
-
-    Raises LedgerUnavailable if it cannot be opened.
-    """
+    """The budget ledger at a path (an SQLite file) or a `postgresql://` URL, created on first use."""
 
     def __init__(self, location: Path | str) -> None:
-        self._storage = _open_storage(location)
+        self._storage: Storage
+        if isinstance(location, str) and location.startswith(POSTGRESQL):
+            from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
+
+            self._storage = PostgresStorage(location)
+        else:
+            self._storage = SQLiteStorage(Path(location))
 
     def approve(self, cohort: str, cap_rho: float, note: str = "", *, unit: str = CHILD) -> Entry:
-        """Set the cap of a cohort's account for one unit, once.
-
-        Repeating the same cap changes nothing. Raises BudgetNotApproved for a different cap.
-        """
+        """Set the cap of a cohort's account for one unit, once. Raises BudgetNotApproved for a different cap."""
         cap = _convert_to_nano(cap_rho, ROUND_FLOOR)
         with self._storage.begin_writing() as logs:
             entries = _check_chain(logs.entries.read())
@@ -176,10 +175,7 @@ class Ledger:
         *,
         unit: str = CHILD,
     ) -> Reservation:
-        """Charge one family of one release to the account of its unit; durable on return.
-
-        Raises BudgetNotApproved, BudgetExceeded, or ReleaseConflict if it was charged before.
-        """
+        """Charge a family of a release to the account of its unit, once and within the cap; durable on return."""
         amount = _convert_to_nano(rho, ROUND_CEILING)
         with self._storage.begin_writing() as logs:
             entries = _check_chain(logs.entries.read())
@@ -194,11 +190,7 @@ class Ledger:
             return Reservation(_append(logs.entries, entries, charge))
 
     def check_fits(self, cohort: str, release: str, charges: Mapping[str, float], *, unit: str = CHILD) -> None:
-        """Raise BudgetExceeded or BudgetNotApproved unless all families of a release (family -> rho) can be charged.
-
-        Families already charged are not counted again. Spends nothing: this stops a release from failing halfway
-        because its first families used up the budget.
-        """
+        """Raise BudgetExceeded or BudgetNotApproved, before a first charge, unless a release can charge what is due."""
         entries = self._read_entries()
         before = collect_charges(entries)
         due = {
@@ -275,13 +267,15 @@ class Ledger:
         return sum(entry.nano_rho for entry in of_account if entry.release != release)
 
     def sign_offs(self) -> list[SignOffLine]:
-        """Return the sign-off lines (signatures and what they allowed), oldest first.
+        """Return the sign-off lines (signatures and what they allowed), oldest first. Raises LedgerCorrupt.
 
-        Raises LedgerCorrupt if a chain is broken, or an entry names a missing line. What is published anchors the
-        entries, and the hashes they name anchor these lines and everyone recorded before them.
+        What is published anchors the entries, and the hashes they name anchor these lines and everyone recorded before.
         """
         both = self.copy()
-        if parse_approval_notes(both.entries) - {line.entry_hash for line in both.sign_offs}:
+        notes = [entry.note for entry in both.entries if entry.kind == EntryKind.APPROVE]
+        signed = [note.removeprefix(_APPROVED_BY) for note in notes if note.startswith(_APPROVED_BY)]
+        named = {line for lines in signed for line in lines.split(", ")}
+        if named - {"", *(line.entry_hash for line in both.sign_offs)}:
             raise LedgerCorrupt(
                 "the signatures under which a budget was approved are not in the ledger: what people signed was cut"
                 " short or begun anew. Restore the newest copy of the ledger: nothing is charged or published before"
@@ -300,8 +294,7 @@ class Ledger:
     def check_known(self, stated: Iterable[StatedCharge]) -> None:
         """Raise LedgerCorrupt unless the ledger has each of these charges, as stated and spent for good.
 
-        Stored measurements and publications anchor the chain: a ledger that was cut short, rebuilt, restored from an
-        old copy or started afresh lacks their charges and would hand out the same budget again.
+        A ledger that was cut short, rebuilt or restored from an old copy lacks them and would hand out budget again.
         """
         for each in self.unknown(stated):
             raise LedgerCorrupt(
@@ -329,10 +322,7 @@ class Ledger:
             return LedgerCopy(_check_chain(logs.entries.read()), _check_chain(logs.sign_offs.read()))
 
     def restore(self, copy: LedgerCopy) -> None:
-        """Add the lines of a copy that follow those already here; nothing if the copy is no longer than the ledger.
-
-        Raises LedgerCorrupt, with nothing added, if neither continues the other.
-        """
+        """Add the lines of a copy that follow those here. Raises LedgerCorrupt if neither continues the other."""
         # Only for the error that it raises.
         copy.choose_newer(self.copy())
         with self._storage.begin_writing() as logs:
@@ -354,7 +344,7 @@ class Ledger:
             entries = _check_chain(logs.entries.read())
             if begun not in entries:
                 raise LedgerCorrupt(f"the ledger has no charge {begun.entry_hash}")
-            known = collect_charges(entries).get((begun.cohort, begun.release, begun.family))
+            known = collect_charges(entries).get(begun.key)
             if known is None or known.entry != begun or known.end is not None:
                 raise ReleaseConflict(
                     f"the charge of {begun.family} of release {begun.release}, cohort {begun.cohort}, has already "
@@ -365,14 +355,6 @@ class Ledger:
 
 
 _CHAINS = ("entries", "sign_offs")
-
-
-def _open_storage(location: Path | str) -> Storage:
-    if isinstance(location, str) and location.startswith(POSTGRESQL):
-        from privacy.release.ledger_postgres import PostgresStorage  # an optional extra installs its client library
-
-        return PostgresStorage(location)
-    return SQLiteStorage(Path(location))
 
 
 def _append(log: Log[Entry], entries: list[Entry], new: Entry) -> Entry:
@@ -418,13 +400,6 @@ def format_approval_note(lines: Iterable[SignOffLine]) -> str:
     return _APPROVED_BY + ", ".join(line.entry_hash for line in lines)
 
 
-def parse_approval_notes(entries: Iterable[Entry]) -> set[str]:
-    """Return the hashes of the sign-off lines named by entries that set a cap."""
-    notes = (entry.note for entry in entries if entry.kind == EntryKind.APPROVE)
-    named = (note.removeprefix(_APPROVED_BY).split(", ") for note in notes if note.startswith(_APPROVED_BY))
-    return {line for each in named for line in each if line}
-
-
 _APPROVED_BY = "approved by "
 
 
@@ -434,14 +409,10 @@ def _find_approval(entries: list[Entry], cohort: str, unit: str) -> Entry | None
 
 
 def collect_charges(entries: Iterable[Entry]) -> dict[tuple[str, str, str], Reservation]:
-    """Return every charge that counts, by cohort, release and family, in the order they were made.
-
-    Raises LedgerCorrupt for an end without an open charge, or a second charge for a family that is already charged.
-    """
+    """Return every charge that counts, by cohort, release and family, in order. Raises LedgerCorrupt."""
     found: dict[tuple[str, str, str], Reservation] = {}
     for entry in entries:
-        key = (entry.cohort, entry.release, entry.family)
-        before = found.get(key)
+        key, before = entry.key, found.get(entry.key)
         if entry.kind == EntryKind.APPROVE:
             continue
         if (before is not None) if entry.kind == EntryKind.RESERVE else (before is None or before.end is not None):
@@ -486,10 +457,7 @@ def _check_fits(entries: list[Entry], cohort: str, unit: str, what: str, amount:
 
 
 def _convert_to_nano(rho: float, rounding: str) -> int:
-    """Return rho in whole nano-rho, from the decimal number it prints as.
-
-    Raises ValueError unless it is positive and finite.
-    """
+    """Return rho in whole nano-rho, from the decimal it prints as. Raises ValueError unless it is positive."""
     # As it prints: the float 0.1 is a little more than a tenth, and rounding that up would charge one nano-rho more.
     amount = Decimal(repr(float(rho)))
     if not amount.is_finite() or amount <= 0:

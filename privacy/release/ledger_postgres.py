@@ -11,15 +11,13 @@ number, and one of them fails. A worker's role needs SELECT and INSERT on `readi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from privacy.doors.sql import quote_text
-from privacy.release import ledger_storage
-from privacy.release.ledger_storage import Entry, LedgerUnavailable, Log, Logs, SignOffLine, Storage
+from privacy.release.ledger_storage import TABLES, LedgerUnavailable, Logs, Storage, build_table_sql, iter_rules_sql
 
 try:
     import psycopg
@@ -47,101 +45,38 @@ SELECT concat_ws(' ', system_identifier, timeline_id, 'readiness_ledger.entries'
 _CHECKS = resources.files("privacy.release").joinpath("ledger_postgres.sql").read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table of lines, the function that checks each line, and the names of the rules it checks."""
-
-    name: str
-    definition: str
-    check: str
-    rules: Collection[str]
-
-    @property
-    def place(self) -> str:
-        return f"{_SCHEMA}.{self.name}"
-
-    def _checks(self) -> str:
-        held = (rule for name, rule in ledger_storage.build_rules_sql(self.place).items() if name in self.rules)
-        cases = " ".join(f"WHEN {condition} THEN {quote_text(wrong)}" for wrong, condition in held)
-        return _CHECKS.replace("CASES", cases).replace("TABLE", self.name).replace("CHECK", self.check)
-
-    def make(self, connection: psycopg.Connection[Any]) -> None:
-        """Create the table and its triggers if it is missing.
-
-        Raises LedgerUnavailable if this role does not own the schema.
-        """
-        # Asked first, because the role of a worker may not create anything.
-        if _fetch_value(connection, f"SELECT to_regclass({quote_text(self.place)})") is not None:
-            return
-        try:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
-            connection.execute(self.definition)
-            connection.execute(self._checks())
-        except psycopg.errors.InsufficientPrivilege:
-            raise LedgerUnavailable(
-                f"the ledger has no table {self.name} yet: have the owner of the schema {_SCHEMA} open it once, as "
-                "with readiness budget"
-            ) from None
-        for trigger in _TRIGGERS:
-            # An ordinary trigger does not fire in a session that sets session_replication_role to replica.
-            connection.execute(f"ALTER TABLE {self.place} ENABLE ALWAYS TRIGGER {trigger}")
-
-
-_ENTRIES = _Table(
-    "entries",
-    ledger_storage.TABLE.format(table=f"{_SCHEMA}.entries", integer="BIGINT", options=""),
-    "check_entry",
-    ledger_storage.build_rules_sql("entries"),
-)
-_SIGN_OFFS = _Table(
-    "sign_offs",
-    ledger_storage.SIGN_OFFS.format(table=f"{_SCHEMA}.sign_offs", integer="BIGINT", options=""),
-    "check_sign_off",
-    [ledger_storage.ONLY_APPEND],
-)
-
-
 class PostgresStorage(Storage):
-    """The ledger in the database at `url`, a libpq URL that may name host, user and more.
-
-    Raises LedgerUnavailable for a server that cannot be reached, may lose a finished transaction, or lacks a trigger.
-    """
+    """The ledger in the database at a libpq URL. Raises LedgerUnavailable if it is out of reach, unsafe or altered."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            for kept in (_ENTRIES, _SIGN_OFFS):
-                kept.make(connection)
-            for kept in (_ENTRIES, _SIGN_OFFS):
-                _check_fitness(connection, kept.name)
+            for table in TABLES:
+                _create_table(connection, table)
+            for table in TABLES:
+                _check_fitness(connection, table)
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
-        """Open a transaction that sees the lines of one moment."""
         with self._connection() as connection, connection.transaction():
             # By default each statement sees the lines of its own moment, and the two chains are read by two statements.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            yield _build_logs(connection)
+            yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
-        """Open a write transaction that no other overlaps; undone if the block raises."""
         with self._connection() as connection, connection.transaction():
             _lock(connection, "pg_advisory_xact_lock", _WRITING)
-            yield _build_logs(connection)
+            yield Logs.open(connection, f"{_SCHEMA}.", "%s")
 
     def place(self) -> str:
-        """Return the server's identifier and timeline, and the table's OID.
-
-        A restore to an earlier moment starts a new timeline.
-        """
+        """Return the server's identifier, its timeline (a new one after a restore), and the table's OID."""
         with self._connection() as connection:
             return f"postgresql {_fetch_value(connection, _PLACE)}"
 
     @contextmanager
     def lock_exclusively(self) -> Iterator[None]:
-        """Hold a lock across machines; the server releases it when the holder's connection ends."""
         with self._connection() as connection:
             # A measurement may take longer than `LOCK_SECONDS`, and the next one waits for it.
             connection.execute("SET lock_timeout = 0")
@@ -175,8 +110,28 @@ class PostgresStorage(Storage):
             ) from None
 
 
-def _build_logs(connection: psycopg.Connection[Any]) -> Logs:
-    return Logs(Log(connection, Entry, _ENTRIES.place, "%s"), Log(connection, SignOffLine, _SIGN_OFFS.place, "%s"))
+def _create_table(connection: psycopg.Connection[Any], table: str) -> None:
+    """Create a table and its triggers if it is missing. Raises LedgerUnavailable if this role may not."""
+    place = f"{_SCHEMA}.{table}"
+    # Asked first, because the role of a worker may not create anything.
+    if _fetch_value(connection, f"SELECT to_regclass({quote_text(place)})") is not None:
+        return
+    cases = " ".join(
+        f"WHEN {condition} THEN {quote_text(wrong)}" for _, wrong, condition in iter_rules_sql(table, place)
+    )
+    try:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
+        connection.execute(build_table_sql(table, place, "BIGINT"))
+        checks = _CHECKS.replace("CASES", cases).replace("TABLE", table).replace("CHECK", f"check_{table}")
+        connection.execute(checks)
+    except psycopg.errors.InsufficientPrivilege:
+        raise LedgerUnavailable(
+            f"the ledger has no table {table} yet: have the owner of the schema {_SCHEMA} open it once, as "
+            "with readiness budget"
+        ) from None
+    for trigger in _TRIGGERS:
+        # An ordinary trigger does not fire in a session that sets session_replication_role to replica.
+        connection.execute(f"ALTER TABLE {place} ENABLE ALWAYS TRIGGER {trigger}")
 
 
 def _check_fitness(connection: psycopg.Connection[Any], table: str) -> None:

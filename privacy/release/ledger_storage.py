@@ -14,7 +14,7 @@ import os
 import sqlite3
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from enum import StrEnum
@@ -26,7 +26,7 @@ import yaml
 
 from privacy.doors.locks import hold_lock
 from privacy.doors.sql import quote_text
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 
 GENESIS = "0" * 64
 """`previous_hash` of the first entry."""
@@ -56,23 +56,14 @@ class EntryKind(StrEnum):
 class Chained:
     """A line that carries the hash of the one before."""
 
-    def hashed(self) -> dict[str, Any]:
-        """Return the content that the hash covers: every field except `entry_hash`."""
-        content = asdict(self)
-        del content["entry_hash"]
-        return content
-
     def compute_hash(self) -> str:
-        """Return the SHA-256 of the canonical JSON of that content."""
-        return compute_sha256(encode_canonical_json(self.hashed()))
+        """Return the SHA-256 of the canonical JSON of every field except `entry_hash`."""
+        return hash_json({name: value for name, value in asdict(self).items() if name != "entry_hash"})
 
 
 @dataclass(frozen=True)
 class Entry(Chained):
-    """One line of the ledger. `nano_rho` is the cap in an APPROVE, and the amount charged in every other kind.
-
-    `unit` is the subject of one row of the charged table, and decides whose account is charged.
-    """
+    """A line of the ledger: `nano_rho` is the cap in an APPROVE, otherwise the charge; `unit` decides whose account."""
 
     seq: int
     kind: str
@@ -89,6 +80,11 @@ class Entry(Chained):
     previous_hash: str = ""
     entry_hash: str = ""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it charges: cohort, release and family."""
+        return self.cohort, self.release, self.family
+
 
 @dataclass(frozen=True)
 class SignOffLine(Chained):
@@ -102,21 +98,21 @@ class SignOffLine(Chained):
 
 
 Line = TypeVar("Line", Entry, SignOffLine)
-SIGN_OFFS = _FOLDER.joinpath("ledger_sign_offs.sql").read_text(encoding="utf-8")
-"""SQL of the table of signatures, with the same placeholders as `TABLE`."""
-TABLE = _FOLDER.joinpath("ledger_table.sql").read_text(encoding="utf-8")
-"""SQL of the table of entries, with placeholders for its name, the 64-bit integer type and table options."""
-
-ONLY_APPEND = "only_append"
-"""The one rule that also holds for signatures."""
 _RULES = yaml.safe_load(_FOLDER.joinpath("ledger_rules.yaml").read_text(encoding="utf-8"))
+TABLES = {"entries": ("ledger_table.sql", tuple(_RULES)), "sign_offs": ("ledger_sign_offs.sql", ("only_append",))}
+"""Each table's file of SQL, and the rules that hold for it."""
 
 
-def build_rules_sql(table: str) -> dict[str, tuple[str, str]]:
-    """Return the ledger's rules in SQL for triggers on a table: name -> (message, condition that breaks the rule)."""
-    return {
-        name: (rule["wrong"], rule["condition"].format(table=table, genesis=GENESIS)) for name, rule in _RULES.items()
-    }
+def build_table_sql(table: str, place: str, integer: str, options: str = "") -> str:
+    """Return SQL that creates a table under the name `place`; `integer` is the type of 64-bit integers."""
+    sql = _FOLDER.joinpath(TABLES[table][0]).read_text(encoding="utf-8")
+    return sql.format(table=place, integer=integer, options=options)
+
+
+def iter_rules_sql(table: str, place: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the rules for triggers on a table: name, message, and the condition in SQL that breaks the rule."""
+    for name in TABLES[table][1]:
+        yield name, _RULES[name]["wrong"], _RULES[name]["condition"].format(table=place, genesis=GENESIS)
 
 
 class Log(Generic[Line]):
@@ -145,6 +141,12 @@ class Logs(NamedTuple):
     entries: Log[Entry]
     sign_offs: Log[SignOffLine]
 
+    @classmethod
+    def open(cls, connection: Any, schema: str, mark: str) -> Logs:
+        return cls(
+            Log(connection, Entry, f"{schema}entries", mark), Log(connection, SignOffLine, f"{schema}sign_offs", mark)
+        )
+
 
 class Storage(ABC):
     """Storage of a ledger: durable once a transaction ends, and itself refusing changes, removals and overspending."""
@@ -169,77 +171,58 @@ class Storage(ABC):
 BUSY_SECONDS = 60
 
 
-def _build_triggers_sql(table: str, prefix: str, names: Collection[str]) -> str:
-    """Return triggers that allow only appending, and only lines that meet these rules."""
-    refused = {"update": "changed", "delete": "removed"}
-    kept = (
-        f"CREATE TRIGGER IF NOT EXISTS {prefix}never_{what} BEFORE {what.upper()} ON {table} BEGIN"
-        f" SELECT RAISE(ABORT, 'the budget ledger is append-only: no entry may be {done}'); END;"
-        for what, done in refused.items()
-    )
-    held = (
-        f"CREATE TRIGGER IF NOT EXISTS {prefix}{name} BEFORE INSERT ON {table} BEGIN"
-        f" SELECT RAISE(ABORT, {quote_text(wrong)}) WHERE {condition}; END;"
-        for name, (wrong, condition) in build_rules_sql(table).items()
-        if name in names
-    )
-    return "\n".join((*kept, *held))
-
-
-_TRIGGERS = _build_triggers_sql("entries", "", build_rules_sql("entries")) + _build_triggers_sql(
-    "sign_offs", "sign_offs_", [ONLY_APPEND]
-)
-
-# STRICT, because SQLite otherwise stores text in a column of integers.
-_TABLE = TABLE.format(table="entries", integer="INTEGER", options=" STRICT")
-_SIGN_OFFS = SIGN_OFFS.format(table="sign_offs", integer="INTEGER", options=" STRICT")
+def _iter_schema_sql() -> Iterator[str]:
+    """Yield the tables, with triggers that allow only appending, and only lines that meet the rules."""
+    for table, prefix in (("entries", ""), ("sign_offs", "sign_offs_")):
+        # STRICT, because SQLite otherwise stores text in a column of integers.
+        yield build_table_sql(table, table, "INTEGER", " STRICT")
+        refused = [
+            (f"never_{what}", what, f"the budget ledger is append-only: no entry may be {done}", "true")
+            for what, done in (("update", "changed"), ("delete", "removed"))
+        ]
+        rules = [(name, "insert", wrong, condition) for name, wrong, condition in iter_rules_sql(table, table)]
+        for name, event, wrong, condition in (*refused, *rules):
+            yield (
+                f"CREATE TRIGGER IF NOT EXISTS {prefix}{name} BEFORE {event.upper()} ON {table} BEGIN"
+                f" SELECT RAISE(ABORT, {quote_text(wrong)}) WHERE {condition}; END;"
+            )
 
 
 class SQLiteStorage(Storage):
-    """The ledger in the SQLite file at `path`, created with its folder on first use.
-
-    Its lock file is in the same folder.
-    """
+    """The ledger in the SQLite file at `path`, created with its folder on first use, with a lock file beside it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._translate_errors(), closing(self._connect()) as connection:
             # Under the write lock, because two processes may open a new ledger at once.
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLE} {_SIGN_OFFS} {_TRIGGERS} COMMIT;")
+            connection.executescript("\n".join(("BEGIN IMMEDIATE;", *_iter_schema_sql(), "COMMIT;")))
             # Fails here, and not halfway through a release, if another version of the software made the table.
-            _build_logs(connection).entries.read()
+            Logs.open(connection, "", "?").entries.read()
 
     @contextmanager
     def begin_reading(self) -> Iterator[Logs]:
-        """Open a transaction that sees the lines of one moment."""
         with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
-            yield _build_logs(connection)
+            yield Logs.open(connection, "", "?")
 
     @contextmanager
     def begin_writing(self) -> Iterator[Logs]:
-        """Open an exclusive write transaction; rolled back if the block raises."""
         with self._translate_errors(), closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield _build_logs(connection)
+                yield Logs.open(connection, "", "?")
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
     def place(self) -> str:
-        """Return the file's inode and creation time, which no copy shares.
-
-        Every machine that mounts the file system sees the same. A snapshot of the whole disk shares both, and a file
-        system without creation times gives 0.
-        """
+        """Return the file's inode and creation time, which only a snapshot of the whole disk shares."""
         return f"sqlite {self._path.stat().st_ino} {_read_creation_time(self._path)}"
 
     @contextmanager
     def lock_exclusively(self) -> Iterator[None]:
-        """Hold a lock across processes and threads; the kernel releases it when its holder dies."""
         with hold_lock(self._path.with_name(self._path.name + ".lock")):
             yield
 
@@ -269,10 +252,7 @@ _STATX_BTIME, _AT_FDCWD = 0x800, -100
 
 
 def _read_creation_time(path: Path) -> str:
-    """Return a file's creation time, seconds and nanoseconds.
-
-    It comes from Linux's statx, because `os.stat` lacks it before Python 3.15.
-    """
+    """Return a file's creation time by Linux's statx, because `os.stat` lacks it before Python 3.15."""
     found = ctypes.create_string_buffer(256)
     failed = ctypes.CDLL(None).statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, found)
     if failed or not struct.unpack_from("I", found)[0] & _STATX_BTIME:
@@ -289,7 +269,3 @@ _ADVICE = {
     "unable to open": "give the account that runs the pipeline the right to write to its folder, and run again",
     "no such column": "another version of this software made it: run that version, or restore the newest copy",
 }
-
-
-def _build_logs(connection: sqlite3.Connection) -> Logs:
-    return Logs(Log(connection, Entry, "entries", "?"), Log(connection, SignOffLine, "sign_offs", "?"))

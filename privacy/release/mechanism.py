@@ -42,10 +42,7 @@ class ChargeError(ValueError):
 
 
 class NoiseSource(Protocol):
-    """The interface of a noise source.
-
-    Sources other than OpenDP are for tests; the store refuses their measurements.
-    """
+    """Interface of a noise source. Sources other than OpenDP are for tests; the store refuses their measurements."""
 
     @property
     def name(self) -> str:
@@ -69,10 +66,7 @@ class OpenDPNoise:
         self._drawn: list[mod.Measurement] = []
 
     def add(self, vectors: Sequence[Integers], sigmas: Sequence[float]) -> list[Integers]:
-        """Return noisy counts.
-
-        Raises ChargeError, now and on every later call, if all draws together would exceed `rho`.
-        """
+        """Return noisy counts. Raises ChargeError, now and on later calls, if all draws together would exceed `rho`."""
         draws = [_make_gaussian(sigma) for sigma in sigmas]
         # Added before the check, so that a source that refused once gives nothing more.
         self._drawn += draws
@@ -86,10 +80,7 @@ class OpenDPNoise:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """The noisy integers of every measured marginal, and how they were made. Safe to keep; made once.
-
-    After `combine_measurements` they are weighted averages of integers.
-    """
+    """The noisy integers (averages, if combined) of every measured marginal, and how they were made. Safe to keep."""
 
     plan_sha256: str
     noise_source: str
@@ -99,10 +90,7 @@ class Measurement:
 
 
 def charge(plan: Plan) -> float:
-    """Return the cost of the whole plan in rho (zCDP), from OpenDP's map of the composition of all its measurements.
-
-    Raises ChargeError if it is more than the plan declares.
-    """
+    """Return the cost of the whole plan in rho (zCDP), by OpenDP. Raises ChargeError if it is more than declared."""
     rho = _compute_cost([_make_gaussian(sigma) for sigma in plan.sigmas.values()])
     if rho > plan.rho:
         raise ChargeError(f"OpenDP charges rho {rho!r} for this plan, more than the {plan.rho!r} it declares")
@@ -117,10 +105,7 @@ def compute_epsilon(rho: float, delta: float) -> float:
 
 
 def measure(plan: Plan, counts: Counts, noise: NoiseSource) -> Measurement:
-    """Draw the noise of every measured marginal once.
-
-    Raises ValueError, before anything is drawn, for counts that do not fit the plan.
-    """
+    """Draw the noise of every measured marginal once. Raises ValueError first for counts that do not fit the plan."""
     check_counts(plan, counts)
     rho = charge(plan)
     drawn = noise.add([counts[attributes].ravel() for attributes in plan.sigmas], list(plan.sigmas.values()))
@@ -150,11 +135,7 @@ def _make_gaussian(sigma: float) -> mod.Measurement:
 
 
 def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
-    """Return the plan that describes all measurements together: those of `plan` and of each `further` plan.
-
-    Nothing is measured under it; it gives the accuracy of figures from `combine_measurements`. Raises ValueError if the
-    plans are not for one family with the same attributes.
-    """
+    """Return the plan that gives the accuracy of all these measurements together; nothing is measured under it."""
     if not further:
         return plan
     for each in further:
@@ -174,10 +155,7 @@ def combine_plans(plan: Plan, further: Sequence[Plan]) -> Plan:
 def combine_measurements(
     plan: Plan, measurement: Measurement, further: Sequence[tuple[Plan, Measurement]]
 ) -> tuple[Plan, Measurement]:
-    """Combine several measurements into one plan and measurement; counts may no longer be whole numbers.
-
-    Raises ValueError if a measurement was made under another plan.
-    """
+    """Combine measurements into one plan and measurement, whose counts may no longer be whole numbers."""
     if not further:
         return plan, measurement
     measured = [(plan, measurement), *further]

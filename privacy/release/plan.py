@@ -1,29 +1,25 @@
 """The plan of a release: which marginals are measured and how much noise each gets, decided before any data is read.
 
-`make_plan` chooses the noise. A `Plan` is a public document with a canonical JSON form and a hash; it is charged to the
-ledger, and everything made from it quotes the hash. Nothing here sees a count.
+`make_plan` chooses the noise. A `Plan` is a public document with a canonical JSON form and a hash, which everything
+made from it quotes. Nothing here sees a count.
 
-The allocation. Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = t + Q s for the precisions of the
-residual components (see `components`), where t is the precision that earlier plans of the same table give them (0
-without any). The plan minimises the weighted sum of all cell variances
+Write s_A = 1/sigma_A^2 for the marginals A of the closure and tau = t + Q s for the precisions of the residual
+components (see `components`), where t is the precision that earlier plans of the same table give them. The plan
+minimises the weighted sum of all cell variances
 
-    f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho,
+    f(s) = sum over C of w_C / tau_C(s)      subject to      s >= 0,  sum s_A = B = 2 rho.
 
-because a discrete Gaussian of parameter sigma on a table with L2 sensitivity 1 costs 1/(2 sigma^2) in zCDP (Canonne,
-Kamath, Steinke 2020) and costs add up. f is convex. With g = -grad f = Q' (w / tau^2), two updates alternate, and each
-lowers f at every step (the cocktail of Yu 2011, for A-optimal designs):
+f is convex. With g = -grad f = Q' (w / tau^2), two updates alternate, and each lowers f at every step (the cocktail of
+Yu 2011, for A-optimal designs):
 
     exchange: move precision from the measured marginal with the least g to the one with the greatest, exactly as much
               as lowers f most; this can drop a marginal altogether;
     scale:    s_A  <-  s_A sqrt(g_A), rescaled to sum B (Yu 2010).
 
-The second lowers f for any t. 1/x is convex, so with the shares t_C / tau_C and Q_CA s_A / tau_C of tau_C as weights,
-f(s') <= sum of w_C t_C / tau_C^2 + sum of g_A s_A^2 / s'_A, equal at s' = s; this is least for s' as scaled.
-
-The certificate is the gap 1 - (g's) / (B max g). f is convex, so f(s) - f* <= g's* - g's <= B max g - g's, and
-f(0) - f(s) >= g's: the gap bounds the share of the possible gain f(0) - f* that the plan misses. Without t that gain is
-infinite; but then g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds the relative
-distance to f*. All sums are elementwise in a fixed order: the same family gives the same plan.
+The certificate is the gap 1 - (g's) / (B max g). f(s) - f* <= g's* - g's <= B max g - g's, and f(0) - f(s) >= g's: the
+gap bounds the share of the possible gain f(0) - f* that the plan misses. Without t that gain is infinite; but then
+g's = f, by Cauchy-Schwarz f(s)^2 <= f* (g's*) <= f* B max g, and the gap bounds the relative distance to f*. All sums
+are elementwise in a fixed order: the same family gives the same plan.
 """
 
 from __future__ import annotations
@@ -203,8 +199,7 @@ def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan]
 def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | None, float]:
     """Return how much one more unit of 1/sigma^2 would reduce the plan's weighted sum of cell variances: max(g).
 
-    The unit is spent where it helps most, on top of the plan and all `known` plans (see the module's derivation). Keys
-    are the attribute that all marginals of a level of the nesting hold; None without a nesting.
+    Keys are the attribute that all marginals of a level of the nesting hold; None without a nesting.
     """
     measured = [entry for each in (plan, *known) for entry in each.sigmas.items()]
     found = {}
@@ -220,8 +215,7 @@ def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | 
 def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
     """Return, for each level of the nesting, the family with its marginals, its attribute and its share of the budget.
 
-    All marginals of a level hold its attribute. A level takes the whole budget if the other has no marginals. Without a
-    nesting, the only level is the whole family.
+    A level takes the whole budget if the other has no marginals; without a nesting, the only level is the family.
     """
     nesting = family.nesting
     if nesting is None:
@@ -242,11 +236,7 @@ def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
 def _compute_noise_scales(
     family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
-    """Return the noise scale of each marginal to be measured, given the marginals already `measured` and their scales.
-
-    If `place` is given, every marginal to be measured has that attribute. The sum of 1/sigma^2 is `budget` or, by
-    rounding, less.
-    """
+    """Return noise scales, of at most `budget` in 1/sigma^2, of marginals with `place`, given those `measured`."""
     lattice = Lattice.of(family)
     prior = lattice.compute_precisions((names, sigma) for names, sigma in measured if place is None or place in names)
     candidates = np.array([place is None or place in subset for subset in lattice.subsets])
@@ -265,10 +255,9 @@ def _compute_noise_scales(
 
 
 def allocate(information: Array, weights: Array, budget: float, prior: Array | None = None) -> Allocation:
-    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget; see the module's derivation.
+    """Minimise sum(weights / (prior + information @ s)) over s >= 0 with sum(s) = budget: (candidates,) precisions.
 
-    `information` is (K x candidates to be measured), `weights` (K,) positive, `prior` (K,) not negative, by default
-    zero. Returns (candidates,) precisions. Raises PlanError if the gap does not close.
+    `information` is (K x candidates), `weights` (K,) positive, `prior` (K,) not negative. Raises PlanError.
     """
     candidates = information.shape[1]
     offset = np.zeros(len(weights)) if prior is None else prior

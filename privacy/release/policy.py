@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import Day, Problem, build_fault_validator, read_settings, sort_problems
 from privacy.doors.typed import is_line
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 
 DEFAULT_PATH = Path(__file__).parent.parent / "policy.yaml"
 VERSION = 1
@@ -111,10 +111,7 @@ def _check_every_threshold(content: Any) -> Any:
 
 @dataclass(frozen=True)
 class MinimumAccuracy:
-    """The least accuracy expected before any budget is spent.
-
-    `share_of_rates` of all published rates must have a 95% half-width of at most `half_width_points`.
-    """
+    """The least share of published rates whose 95% half-width must be expected to be at most `half_width_points`."""
 
     half_width_points: _Number
     share_of_rates: Annotated[float, Field(gt=0, le=1)]
@@ -123,10 +120,7 @@ class MinimumAccuracy:
 
 @dataclass(frozen=True)
 class Person:
-    """A person who may sign.
-
-    `key` is an Ed25519 public key, base64 of its DER; `until` is the last day on which it counts.
-    """
+    """A person who may sign; `key` is Ed25519, base64 of its DER, and `until` the last day on which it counts."""
 
     name: Annotated[str, build_fault_validator(_find_line_fault)]
     role: Annotated[str, build_fault_validator(_find_line_fault)]
@@ -228,7 +222,7 @@ class Policy:
         content = asdict(self)
         # A change of the people is signed on its own, and leaves signatures under a release valid.
         del content["sign_off"]
-        return compute_sha256(encode_canonical_json(content))
+        return hash_json(content)
 
     @property
     def split(self) -> dict[str, float]:
@@ -236,11 +230,7 @@ class Policy:
         return {family: rho for account in self.accounts.values() for family, rho in account.split.items()}
 
     def scaled(self, share: float) -> Policy:
-        """Return the policy of a release that spends a share of the split; whole nano-rho, rounded down.
-
-        Raises PolicyError unless the share is above 0 and at most 1, or if it is so small that a family would get
-        nothing.
-        """
+        """Return the policy of a release that spends a share of the split, in whole nano-rho, rounded down."""
         if not 0 < share <= 1:
             raise PolicyError(f"a release spends a share of the policy's split, over 0 and at most 1, not {share:g}")
 
@@ -273,10 +263,7 @@ class Policy:
 
 
 def load_policy(path: Path | None = None) -> Policy:
-    """Read and check a policy file, by default the installation's or else the project's.
-
-    Raises PolicyError with every key that is missing, unknown or out of range.
-    """
+    """Read a policy file, by default the installation's or the project's. Raises PolicyError with every problem."""
     return read_settings(path or get_settings().policy or DEFAULT_PATH, _PolicyFile, PolicyError.from_problems)
 
 

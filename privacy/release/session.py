@@ -7,17 +7,15 @@
     5  COMMIT     the ledger has the hash of what was kept; from here on the charge is spent for good
     6  promote    the file is moved to its final path, where it is read
 
-A run killed before step 5 leaves nothing: the next run deletes its file unread and gives its charge back (VOID). A run
-killed after step 5 leaves everything, and the next run promotes the file. `settle` does both. It holds the lock that a
-measuring process holds from reading the ledger to promoting the file, so any earlier reservation belongs to a process
-that has died or lost its connection to the ledger. A process that lost its connection but still runs cannot commit,
-because its charge has ended. No draw has two charges and no charge has two stored draws, because a file carries the
-hash of the RESERVE entry that paid for it.
+`settle` finishes what a killed run left. It holds the lock that a measuring process holds from reading the ledger to
+promoting the file, so any earlier reservation belongs to a process that has died or lost its connection to the ledger,
+and cannot commit any more, because its charge has ended. A file carries the hash of the RESERVE entry that paid for it:
+no draw has two charges and no charge has two stored draws.
 
     charge in the ledger            its file                     what a run does
     --------------------------      -------------------------    ---------------------------------------------
     none, or VOID                   none                         1 to 6
-    RESERVE of a dead process       waiting, partial or none     VOID, delete the file, then 1 to 6
+    RESERVE of a dead process       waiting, partial or none     VOID, delete the file unread, then 1 to 6
     RESERVE                         in place                     COMMIT, return it: the ledger was restored, and the
                                                                  file may have been seen
     COMMIT                          waiting                      promote, return it
@@ -29,8 +27,6 @@ Before a charge, the ledger must know every charge stated elsewhere: in the coho
 published (`published`). A ledger that was lost, replaced or restored from an old copy would hand out the same budget
 again.
 
-`read_stored_measurement` reads no input: it reads back what a COMMIT has recorded, and can neither charge nor draw.
-
 A measurement file is `<restricted>/measurements/cohort=<c>/release=<v>/<family>.json`, readable by the owner only: the
 noisy integers exactly as drawn. It appears whole or not at all, and is read only if its name, its own hash and the
 plan's hash all agree, and its noise comes from OpenDP. Until its charge is committed it waits as
@@ -41,14 +37,14 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from privacy.doors import files
-from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json
+from privacy.release.canonical import check_name, compute_sha256, encode_canonical_json, hash_json
 from privacy.release.ledger import BudgetExceeded, Ledger, LedgerCorrupt, ReleaseConflict, Reservation, StatedCharge
 from privacy.release.mechanism import (
     OPENDP,
@@ -81,10 +77,8 @@ def measure_once(
 ) -> Measurement:
     """Return the measurement of one family of one release: made and charged now, or read back if it was made before.
 
-    `store_dir` is the restricted zone; `count` is called only if noise will be drawn; `noise` is for tests, and by
-    default OpenDP limited to exactly the reserved rho. Raises BudgetExceeded or BudgetNotApproved before anything is
-    spent, ReleaseConflict for another plan or input, LedgerCorrupt if the ledger lacks a stored or `published` charge,
-    or StoreError.
+    `count` is called only if noise will be drawn; `noise` is for tests. Raises BudgetExceeded before anything is spent,
+    ReleaseConflict for another plan or input, LedgerCorrupt if a stated charge is missing.
     """
     wanted = _Wanted(ledger, store_dir, cohort, release, plan, input_mac)
     with ledger.lock_exclusively():
@@ -96,10 +90,7 @@ def measure_once(
 
 
 def read_stored_measurement(ledger: Ledger, store_dir: Path, *, cohort: str, release: str, plan: Plan) -> Measurement:
-    """Return the stored measurement that a family of a release was charged for, even if its input has changed since.
-
-    Raises ReleaseConflict if it does not exist or was made under another plan; LedgerCorrupt or StoreError.
-    """
+    """Return the stored measurement of a committed charge, even if its input has changed since."""
     reservation = ledger.find(cohort, release, plan.family.name)
     if reservation is None or not reservation.is_committed:
         raise ReleaseConflict(f"{plan.family.name} of release {release}, cohort {cohort}, has no stored measurement")
@@ -109,8 +100,7 @@ def read_stored_measurement(ledger: Ledger, store_dir: Path, *, cohort: str, rel
 def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Finish what dead processes of any cohort left: promote what is committed, give back what is not.
 
-    Waits for a process that is measuring. Raises LedgerCorrupt, with nothing given back, if the ledger lacks a charge
-    of the cohort's stored measurements or of `published`.
+    Waits for a process that measures. Raises LedgerCorrupt, with nothing given back, if a stated charge is missing.
     """
     with ledger.lock_exclusively():
         _settle(ledger, store_dir, cohort, published)
@@ -118,27 +108,26 @@ def settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -
 
 def _settle(ledger: Ledger, store_dir: Path, cohort: str, published: Published) -> None:
     """Do the work of `settle` for a caller that holds the lock."""
-    for begun in _list_open_charges(ledger):
+    for each in ledger.charges():
+        path = build_measurement_path(store_dir, *each.entry.key)
         # In place already: the ledger was restored from before its COMMIT, and the file may have been seen.
-        if sha256 := hash_measurement(store_dir, *_get_key(begun), begun.entry.entry_hash):
-            ledger.commit(begun, sha256)
+        if each.end is None and path.exists():
+            content = path.read_bytes()
+            if _parse_measurement(content, f"the measurement {path}").ledger_entry == each.entry.entry_hash:
+                ledger.commit(each, compute_sha256(content))
     # Before anything is given back: another ledger or an old copy must not hand out spent budget.
     ledger.check_known([*read_charges(store_dir, cohort), *published()])
-    for begun in _list_open_charges(ledger):
-        ledger.void(begun, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
+    for each in ledger.charges():
+        if each.end is None:
+            ledger.void(each, "the process that reserved it stopped; what it drew, if anything, is removed unseen")
     committed = ledger.charges()
     for each in committed:
-        promote_drawn(store_dir, *_get_key(each), each.entry.entry_hash)
-    remove_uncommitted(store_dir, {each.entry.entry_hash for each in committed})
-
-
-def _list_open_charges(ledger: Ledger) -> list[Reservation]:
-    return [each for each in ledger.charges() if each.end is None]
-
-
-def _get_key(reservation: Reservation) -> tuple[str, str, str]:
-    charged = reservation.entry
-    return charged.cohort, charged.release, charged.family
+        promote_drawn(store_dir, *each.entry.key, each.entry.entry_hash)
+    names = {_build_drawn_path(store_dir, each.entry.entry_hash).name for each in committed}
+    # Deleted unread, complete or not: this also finds unfinished files, whose names begin with a dot.
+    for path in (store_dir / "drawn").glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -155,10 +144,6 @@ class _Wanted:
     @property
     def key(self) -> tuple[str, str, str]:
         return self.cohort, self.release, self.plan.family.name
-
-    @property
-    def path(self) -> Path:
-        return build_measurement_path(self.store_dir, *self.key)
 
 
 def _find_committed(wanted: _Wanted) -> Reservation | None:
@@ -192,10 +177,9 @@ def _reserve_budget(wanted: _Wanted, rho: float) -> Reservation:
         # With nothing left there is no smaller plan whose epsilon could be named.
         if not refused.left:
             raise
-        would_fit, requested = (
-            compute_epsilon(amount, wanted.plan.delta) for amount in (refused.left, refused.requested)
-        )
-        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {wanted.plan.delta:g}"
+        delta = wanted.plan.delta
+        would_fit, requested = (compute_epsilon(amount, delta) for amount in (refused.left, refused.requested))
+        message = f"{refused}, epsilon {would_fit:.2f} instead of {requested:.2f} at delta {delta:g}"
         raise BudgetExceeded(message, requested=refused.requested, left=refused.left) from None
 
 
@@ -216,15 +200,11 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: NoiseSource | None) 
 
 def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None:
     charged = reservation.entry
-    changed = [
-        what
-        for what, same in (
-            ("plan", charged.plan_sha256 == plan.sha256),
-            ("child table", hmac.compare_digest(charged.input_mac, input_mac)),
-        )
-        if not same
-    ]
-    if changed:
+    same = {
+        "plan": charged.plan_sha256 == plan.sha256,
+        "child table": hmac.compare_digest(charged.input_mac, input_mac),
+    }
+    if changed := [what for what, is_same in same.items() if not is_same]:
         raise ReleaseConflict(
             f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
             f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
@@ -235,6 +215,9 @@ def _refuse_change(reservation: Reservation, plan: Plan, input_mac: str) -> None
 
 _LONGEST = len(str(-(2**63)))
 _RESTORE = ": restore it from a backup, for it is never drawn again"
+_BELONGS_TO = ("cohort", "release", "family", "input_mac", "ledger_entry")
+_MADE_BY = ("plan_sha256", "noise_source", "opendp_version", "rho")
+"""Fields of `StoredMeasurement` and of `Measurement` that a file states."""
 
 
 class StoreError(Exception):
@@ -276,15 +259,6 @@ def promote_drawn(restricted: Path, cohort: str, release: str, family: str, ledg
         files.promote(waiting, place)
 
 
-def remove_uncommitted(restricted: Path, committed: Collection[str]) -> None:
-    """Delete, unread, everything drawn for charges other than these (hashes of RESERVE entries), complete or not."""
-    names = {f"{ledger_entry}.json" for ledger_entry in committed}
-    # This also finds unfinished files, whose names begin with a dot.
-    for path in (restricted / "drawn").glob("*"):
-        if path.name not in names:
-            path.unlink(missing_ok=True)
-
-
 def read_measurement(
     restricted: Path,
     cohort: str,
@@ -295,10 +269,9 @@ def read_measurement(
     sha256: str | None = None,
     noise_source: str = OPENDP,
 ) -> StoredMeasurement:
-    """Return the stored measurement at its final path.
+    """Return the stored measurement at its final path; only tests name a source of noise other than OpenDP.
 
-    Raises StoreError if the file is missing, differs from `sha256` or from its own hash, belongs to another plan,
-    family, release or cohort, or does not come from `noise_source`; only tests name a source other than OpenDP.
+    Raises StoreError if it is missing or altered, or belongs to another plan, family, release, cohort or source.
     """
     path = build_measurement_path(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"
@@ -324,24 +297,12 @@ def read_measurement(
 
 def read_charges(restricted: Path, cohort: str) -> list[StatedCharge]:
     """Return the charges that paid for the cohort's measurements, of every release, as the measurements state them."""
-    kept = sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json"))
-    found = [_parse_measurement(path.read_bytes(), f"the measurement {path}") for path in kept]
-    return [
-        StatedCharge(
-            f"the stored measurement {path}",
-            *(stored.cohort, stored.release, stored.family),
-            *(stored.measurement.plan_sha256, stored.ledger_entry),
-        )
-        for path, stored in zip(kept, found, strict=True)
-    ]
-
-
-def hash_measurement(restricted: Path, cohort: str, release: str, family: str, ledger_entry: str) -> str | None:
-    """Return the SHA-256 of a measurement at its final path; None if it is missing or another charge paid for it."""
-    path = build_measurement_path(restricted, cohort, release, family)
-    content = path.read_bytes() if path.exists() else b""
-    paid = content and _parse_measurement(content, f"the measurement {path}").ledger_entry == ledger_entry
-    return compute_sha256(content) if paid else None
+    found = []
+    for path in sorted((restricted / "measurements" / f"cohort={cohort}").glob("release=*/*.json")):
+        stored = _parse_measurement(path.read_bytes(), f"the measurement {path}")
+        own = stored.cohort, stored.release, stored.family, stored.measurement.plan_sha256, stored.ledger_entry
+        found.append(StatedCharge(f"the stored measurement {path}", *own))
+    return found
 
 
 def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
@@ -350,22 +311,13 @@ def _build_drawn_path(restricted: Path, ledger_entry: str) -> Path:
 
 def _encode_measurement(stored: StoredMeasurement) -> bytes:
     measurement = stored.measurement
-    body = {
-        "cohort": stored.cohort,
-        "release": stored.release,
-        "family": stored.family,
-        "input_mac": stored.input_mac,
-        "ledger_entry": stored.ledger_entry,
-        "plan_sha256": measurement.plan_sha256,
-        "noise_source": measurement.noise_source,
-        "opendp_version": measurement.opendp_version,
-        "rho": measurement.rho,
-        "marginals": [
-            {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
-            for attributes, noisy in measurement.noisy.items()
-        ],
-    }
-    document = encode_canonical_json({"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))})
+    marginals = [
+        {"attributes": list(attributes), "shape": list(noisy.shape), "noisy": noisy.ravel().tolist()}
+        for attributes, noisy in measurement.noisy.items()
+    ]
+    body = {name: getattr(stored, name) for name in _BELONGS_TO} | {"marginals": marginals}
+    body |= {name: getattr(measurement, name) for name in _MADE_BY}
+    document = encode_canonical_json({"measurement": body, "sha256": hash_json(body)})
     # Padded as if every number were the longest of 64 bits, so that the size of a file, and so whether it fits on the
     # disk, does not depend on what was drawn.
     numbers = (str(number) for noisy in measurement.noisy.values() for number in noisy.ravel().tolist())
@@ -376,14 +328,13 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
     try:
         document = json.loads(content)
         body = document["measurement"]
-        if document["sha256"] != compute_sha256(encode_canonical_json(body)):
+        if document["sha256"] != hash_json(body):
             raise StoreError(f"{what} was altered: its content does not have the hash it states")
         noisy = {
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
             for marginal in body["marginals"]
         }
-        measurement = Measurement(body["plan_sha256"], body["noise_source"], body["opendp_version"], body["rho"], noisy)
-        belongs_to = {name: body[name] for name in ("cohort", "release", "family", "input_mac", "ledger_entry")}
-        return StoredMeasurement(**belongs_to, measurement=measurement)
+        measurement = Measurement(**{name: body[name] for name in _MADE_BY}, noisy=noisy)
+        return StoredMeasurement(**{name: body[name] for name in _BELONGS_TO}, measurement=measurement)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error

@@ -1,17 +1,14 @@
 """The privacy statement of a release, as a record for machines and a page for people.
 
-It uses the vocabulary of NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees: what is protected,
-under which definition and parameters, by which mechanism, who is trusted, and what is outside the guarantee. All of it
-is public: it is made from plans, the ledger, the policy and the provenance of measurements, never from their numbers.
-Sentences that are true of every release are in `statement.yaml`, the page in `statement.md.j2`.
+It uses the vocabulary of NIST SP 800-226: what is protected, under which definition and parameters, by which mechanism,
+who is trusted, and what is outside the guarantee. All of it is public: it is made from plans, the ledger, the policy
+and the provenance of measurements, never from their numbers. Sentences that are true of every release are in
+`statement.yaml`, the page in `statement.md.j2`, and the fields of the OpenDP registry of deployments in
+`registry.yaml`.
 
-`compute_inference` says what an attacker could find out at most, for each kind of neighbour. The attacker knows every
-other row, everything published elsewhere, the plans and every noisy count. What remains is a statistical test between
-two tables. The question decides which two: whether a child is counted (one row more), or which category a child known
-to be counted is in (one row replaced). The second costs twice the rho.
-
-`build_deployment` gives the same in the fields of the OpenDP registry of differential privacy deployments
-(`registry.yaml`).
+`compute_inference` says what an attacker could find out at most who knows every other row, everything published
+elsewhere, the plans and every noisy count. What remains is a statistical test between two tables: with one row more
+(whether a child is counted) or, at twice the rho, with one row replaced (which category a counted child is in).
 """
 
 from __future__ import annotations
@@ -32,8 +29,8 @@ import scipy
 import yaml
 
 from privacy.release.approval import Signed
-from privacy.release.canonical import compute_sha256, encode_canonical_json
-from privacy.release.ledger import NANO, collect_charges
+from privacy.release.canonical import hash_json
+from privacy.release.ledger import NANO, Reservation, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import Measurement, combine_measurements, compute_epsilon
 from privacy.release.plan import METHOD, Plan
@@ -54,7 +51,7 @@ _ORDERS = 1 + np.geomspace(1e-3, 1e3, 400)
 def compute_inference(rho: float) -> dict[str, Any]:
     """Return, JSON-ready, how often in 100 (rounded) an attacker answers each question correctly at a cost of `rho`."""
     return {
-        "false_alarms_in_100": count_in_100(FALSE_ALARMS),
+        "false_alarms_in_100": round(100 * FALSE_ALARMS),
         "questions": [
             {
                 "question": question,
@@ -62,23 +59,17 @@ def compute_inference(rho: float) -> dict[str, Any]:
                 "rho_factor": factor,
                 "rho": round(factor * rho, 9),
                 "guessed_in_100": count_guessed_in_100(factor * rho),
-                "found_in_100": count_in_100(compute_most_found(factor * rho)),
+                "found_in_100": round(100 * compute_most_found(factor * rho)),
             }
             for question, factor, change in QUESTIONS
         ],
     }
 
 
-def count_in_100(share: float) -> int:
-    """Return a share as whole cases in 100."""
-    return round(100 * share)
-
-
 def count_guessed_in_100(rho: float) -> int:
-    """Return how often in 100 the best guess between two equally likely tables is right under noise of `rho`.
+    """Return how often in 100, rounded up, the best guess between two equally likely tables is right.
 
-    Rounded up. Phi(sqrt(2 rho) / 2): what Gaussian noise of that rho allows (Neyman and Pearson). Tests compare it with
-    the privacy loss distribution of the discrete noise that is drawn.
+    Phi(sqrt(2 rho) / 2), for Gaussian noise (Neyman and Pearson); tests compare it with that of the discrete noise.
     """
     return math.ceil(100 * NormalDist().cdf(math.sqrt(2 * rho) / 2))
 
@@ -113,11 +104,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCohort:
-    """A measured cohort of a release.
-
-    `release` is the one it was measured for; plans and measurements are by family; `on_request` was measured later on
-    request.
-    """
+    """A cohort of a release: the release that measured it, plans and measurements by family, and those on request."""
 
     cohort: str
     release: str
@@ -179,24 +166,23 @@ def build_privacy_record(
     measurement has another plan.
     """
     ledger = list(entries)
-    charges = {
-        (own.cohort, release, plan.family.name): _charge(plan, ledger, own.cohort, release)
-        for own in measured
-        for release, plan, *_ in _iter_measurements(own)
-    }
+    charges = collect_charges(ledger)
+    drawn = {own: list(_iter_drawn(own, charges)) for own in measured}
+    # Any earlier charge that had not ended was given back before the last of these was made: `session.settle`.
+    ledger = ledger[: max(each.charged.seq for of_cohort in drawn.values() for each in of_cohort)]
     cohorts = [
-        _build_cohort(own, charges, ledger, policy, release)
+        _build_cohort(own, [each.charged for each in drawn[own]], ledger, policy, release)
         | {
             "approvals": [
                 _build_approval(signed)
-                for each in dict.fromkeys(release for release, *_ in _iter_measurements(own))
+                for each in dict.fromkeys(each.charged.release for each in drawn[own])
                 for signed in approvals.get(each, ())
             ]
         }
         for own in measured
     ]
     largest = max(cohorts, key=lambda entry: float(entry["privacy_parameters"]["rho"]))
-    sentences = _read_sentences()
+    sentences = read_sentences()
     counted = [approval["demonstration"] for entry in cohorts for approval in entry["approvals"]]
     signed_by = "demonstration" if any(counted) else "people" if counted else "nobody"
     return sentences | {
@@ -207,12 +193,7 @@ def build_privacy_record(
         "larger_changes": [change for account in largest["accounts"] for change in account["larger_changes"]],
         "inference": compute_inference(float(largest["privacy_parameters"]["rho"])),
         "cohorts": cohorts,
-        "families": [
-            _build_family(own.cohort, plan, charges[own.cohort, release, plan.family.name], measurement, policy)
-            | ({"measured_in": release, "tables": list(on_request.tables)} if on_request else {})
-            for own in measured
-            for release, plan, measurement, on_request in _iter_measurements(own)
-        ],
+        "families": [_build_family(each, policy) for of_cohort in drawn.values() for each in of_cohort],
         "reliability": asdict(policy.reliability),
     }
 
@@ -234,18 +215,8 @@ def _fill_template(text: str, record: Record, **more: Any) -> str:
     return environment.from_string(text).render(record, several=several, privacy_units=units, **more)
 
 
-def list_exclusions() -> list[str]:
-    """Return what is outside the guarantee of every release, one sentence each."""
-    return list(_read_sentences()["outside_the_guarantee"])
-
-
-def explain_refunds() -> str:
-    """Return the text on when a charge is recorded, and when it is given back."""
-    return str(_read_sentences()["charges"])
-
-
 @cache
-def _read_sentences() -> Record:
+def read_sentences() -> Record:
     """Read the sentences that are true of every release, with measured figures filled in."""
     text = jinja2.Template((_FOLDER / "statement.yaml").read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
     sentences: Record = yaml.safe_load(text.render(_read_yaml("measured.yaml")))
@@ -258,30 +229,38 @@ def _read_yaml(file: str) -> Record:
     return read
 
 
-def _iter_measurements(own: MeasuredCohort) -> Iterator[tuple[str, Plan, Measurement, MeasuredOnRequest | None]]:
-    """Yield every measurement of a cohort: its release, plan, measurement, and the request, if any."""
-    for family, plan in own.plans.items():
-        yield own.release, plan, own.measurements[family], None
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A measurement, its plan and its charge, and facts about the request if it was made on request."""
+
+    plan: Plan
+    measurement: Measurement
+    charged: Entry
+    on_request: Record
+
+
+def _iter_drawn(own: MeasuredCohort, charges: Mapping[tuple[str, str, str], Reservation]) -> Iterator[_Drawn]:
+    found = [(own.release, plan, own.measurements[family], dict[str, Any]()) for family, plan in own.plans.items()]
     for each in own.on_request:
-        yield each.release, each.plan, each.measurement, each
+        about = {"measured_in": each.release, "tables": list(each.tables)}
+        found.append((each.release, each.plan, each.measurement, about))
+    for release, plan, measurement, about in found:
+        family = plan.family.name
+        charge = charges.get((own.cohort, release, family))
+        if charge is None or not charge.is_committed or charge.entry.plan_sha256 != plan.sha256:
+            raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
+        if measurement.plan_sha256 != plan.sha256:
+            raise ValueError(f"the measurement of {family} was made under another plan")
+        yield _Drawn(plan, measurement, charge.entry, about)
 
 
 def _build_cohort(
-    own: MeasuredCohort,
-    charges: Mapping[tuple[str, str, str], Entry],
-    ledger: list[Entry],
-    policy: Policy,
-    release: str,
+    own: MeasuredCohort, charged: Sequence[Entry], ledger: Sequence[Entry], policy: Policy, release: str
 ) -> Record:
-    """Return the parameters and accounts of one cohort, up to the last charge of what is published.
-
-    Any earlier charge that had not ended was given back before that one was made: `session.settle`.
-    """
-    last = max(entry.seq for entry in charges.values())
-    charged = [charges[own.cohort, each, plan.family.name] for each, plan, *_ in _iter_measurements(own)]
+    """Return the parameters and accounts of one cohort, up to the last charge of what is published."""
     units = sorted({entry.unit for entry in charged})
     accounts = [
-        _build_account(unit, own, [entry for entry in charged if entry.unit == unit], ledger[:last], policy, release)
+        _build_account(unit, own, [entry for entry in charged if entry.unit == unit], ledger, policy, release)
         for unit in units
     ]
     return {
@@ -333,24 +312,15 @@ def _build_approval(signed: Signed) -> Record:
         "name": person.name if person.public else "",
         "signed_at": signed.line.recorded_at,
         "demonstration": signed.is_demonstration,
-        "request_sha256": compute_sha256(encode_canonical_json(signed.request)),
+        "request_sha256": hash_json(signed.request),
         "ledger_line": signed.line.entry_hash,
     }
 
 
-def _charge(plan: Plan, ledger: list[Entry], cohort: str, release: str) -> Entry:
-    family = plan.family.name
-    found = collect_charges(ledger).get((cohort, release, family))
-    if found is None or not found.is_committed or found.entry.plan_sha256 != plan.sha256:
-        raise ValueError(f"the ledger has no committed charge of {family}, release {release}, under this plan")
-    return found.entry
-
-
-def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurement, policy: Policy) -> Record:
-    if measurement.plan_sha256 != plan.sha256:
-        raise ValueError(f"the measurement of {plan.family.name} was made under another plan")
+def _build_family(drawn: _Drawn, policy: Policy) -> Record:
+    plan, measurement, charged = drawn.plan, drawn.measurement, drawn.charged
     return {
-        "cohort": cohort,
+        "cohort": charged.cohort,
         "family": plan.family.name,
         "privacy_unit": plan.family.unit,
         "charged_to": charged.unit,
@@ -367,6 +337,7 @@ def _build_family(cohort: str, plan: Plan, charged: Entry, measurement: Measurem
         "method": METHOD,
         "plan_sha256": plan.sha256,
         "ledger_entry": charged.entry_hash,
+        **drawn.on_request,
     }
 
 

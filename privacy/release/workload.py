@@ -15,7 +15,7 @@ from the data. Nothing here counts, draws or estimates. Vocabulary:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,10 +53,7 @@ class Attribute:
         return len(self.categories)
 
     def weights(self, vector: Vector) -> tuple[float, ...]:
-        """Return the vector as one weight per category, in category order.
-
-        Raises WorkloadError for an unknown category.
-        """
+        """Return one weight per category, in category order. Raises WorkloadError for an unknown category."""
         weight_of = _parse_weights(self.name, vector)
         unknown = [category for category in weight_of if category not in self.categories]
         if unknown:
@@ -109,10 +106,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Identity:
-    """An equality of `left` and `right`, cell by cell, for every possible child table.
-
-    Both run over the same attributes.
-    """
+    """An equality of `left` and `right`, which run over the same attributes, cell by cell for every child table."""
 
     left: Batch
     right: Batch
@@ -135,10 +129,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Nesting:
-    """A grouping: each category of `outer` is a group of categories of `inner`, as a region is of councils.
-
-    `outer` is not a column of the child table but follows from `inner`. Its own marginals get `share` of the budget.
-    """
+    """A grouping: each category of `outer`, no column of the child table, is a group of categories of `inner`."""
 
     inner: str
     outer: str
@@ -275,13 +266,6 @@ class Selector:
     labels: tuple[str, ...]
     rows: tuple[tuple[float, ...], ...]
 
-    def __post_init__(self) -> None:
-        if not self.labels or len(self.labels) != len(self.rows):
-            raise WorkloadError(f"selector on {self.attribute.name!r} needs one label per row, and at least one row")
-        _refuse_duplicates(self.labels, f"selector on {self.attribute.name!r}: label")
-        if any(len(row) != self.attribute.size for row in self.rows):
-            raise WorkloadError(f"selector on {self.attribute.name!r}: a row needs {self.attribute.size} weights")
-
     @classmethod
     def of(cls, attribute: Attribute, groups: Mapping[str, Vector]) -> Selector:
         """Return a selector with one row per group: label -> the categories it adds up, or their weights."""
@@ -306,6 +290,14 @@ class Selector:
     def __add__(self, other: Selector) -> Selector:
         """Join the rows of both, in order."""
         return Selector(self.attribute, self.labels + other.labels, self.rows + other.rows)
+
+    def take(self, rows: Sequence[int]) -> Selector:
+        """Return the selector with only these rows, by number."""
+        return Selector(self.attribute, tuple(self.labels[i] for i in rows), tuple(self.rows[i] for i in rows))
+
+    def reweigh(self, weights: Array) -> Selector:
+        """Return the selector with other weights, (rows, categories), under the same labels."""
+        return Selector(self.attribute, self.labels, tuple(map(tuple, weights.tolist())))
 
     @cached_property
     def matrix(self) -> Array:
@@ -334,23 +326,22 @@ class Selector:
 
 @dataclass(frozen=True)
 class Cube:
-    """An array of functionals: one axis per selector, in order; `where` restricts every figure and adds no axis.
-
-    `Cube({"council": Selector.each(council)}, where={"gld": Selector.only(gld, "yes")})` has shape (councils,).
-    """
+    """An array of functionals: one axis per selector, in order; `where` restricts every figure and adds no axis."""
 
     selectors: Mapping[str, Selector]
     where: Mapping[str, Selector] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        for name, selector in (*self.selectors.items(), *self.where.items()):
-            if selector.attribute.name != name:
-                raise WorkloadError(f"cube: {name!r} is given a selector on {selector.attribute.name!r}")
-        for name, selector in self.where.items():
-            if name in self.selectors:
-                raise WorkloadError(f"cube: {name!r} is both an axis and a restriction")
-            if len(selector.rows) != 1:
-                raise WorkloadError(f"cube: the restriction on {name!r} must be a single row")
+    @cached_property
+    def named(self) -> Mapping[str, Selector]:
+        """Selectors by attribute: of every axis, and of every restriction."""
+        return {**self.selectors, **self.where}
+
+    def replace(self, selector: Selector) -> Cube:
+        """Return the cube with another selector on one of its attributes, with the same number of rows."""
+        name = selector.attribute.name
+        if name in self.selectors:
+            return Cube({**self.selectors, name: selector}, self.where)
+        return Cube(self.selectors, {**self.where, name: selector})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -363,10 +354,6 @@ class LinearCombination:
     """The sum of `coefficient * cube` over `terms`, cell by cell; all cubes have one shape."""
 
     terms: tuple[tuple[float, Cube], ...]
-
-    def __post_init__(self) -> None:
-        if len({cube.shape for _, cube in self.terms}) > 1:
-            raise WorkloadError(f"cubes of different shapes: {[cube.shape for _, cube in self.terms]}")
 
     @property
     def shape(self) -> tuple[int, ...]:

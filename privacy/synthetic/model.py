@@ -64,10 +64,7 @@ class AllOf:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """A marginal: attributes, noisy counts over their domains, and the scale of the noise.
-
-    For totals, also the measured marginal that they are totals of.
-    """
+    """A marginal, its noisy counts and the scale of the noise; for totals, `of` is the marginal they are totals of."""
 
     attributes: Names
     counts: Array
@@ -77,10 +74,7 @@ class Noisy:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Rows to draw: their number, attributes, noisy marginals, and the impossible pairs of categories.
-
-    `impossible` has, for each pair of attributes, an array over both domains that is True for impossible pairs.
-    """
+    """Rows to draw: their number, attributes, noisy marginals, and by pair of attributes where it is impossible."""
 
     rows: int
     attributes: tuple[Attribute, ...]
@@ -103,8 +97,7 @@ def iter_problems(
 ) -> Iterator[Problem]:
     """Yield the problems of a measurement: one per group of a nesting, otherwise one.
 
-    `published` are the moments of the figures that rows should agree with; `place` is the attribute over which there
-    are totals. Marginals with a `left_out` attribute are not used. The number of rows is the release's estimate.
+    Rows should agree with `published` figures and have totals over `place`; none has a `left_out` attribute.
     """
     estimates, nesting = build_estimates(plan, measurement), plan.family.nesting
     kept = [names for names in plan.sigmas if not set(names) & set(left_out)]
@@ -188,10 +181,7 @@ def _build_problem(
 
 
 def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
-    """Return the pairs of categories that count differently on the two sides of an identity.
-
-    Returns None unless each side weights a single attribute, and the two differ.
-    """
+    """Return pairs of categories that break an identity; None unless each side weighs a different one."""
     sides: dict[str, Any] = {}
     for side in (identity.left, identity.right):
         if len(side.terms) != 1 or len(side.terms[0].vectors) != 1:
@@ -220,10 +210,7 @@ def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], N
 
 
 def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
-    """Count rows that have an impossible pair of categories or break `all_of`.
-
-    The rows belong to the problem, or to all groups, whose attributes other than place have the same domains.
-    """
+    """Count rows that have an impossible pair of categories or break `all_of`."""
     wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
     for (one, other), impossible in problem.impossible.items():
         if FIRST not in (one, other):
@@ -264,10 +251,7 @@ class Drawn:
 
 
 def draw(problem: Problem, seed: int) -> Drawn:
-    """Draw as many rows as the problem has; the same seed and library versions give the same rows.
-
-    Raises MissingLibrary if `mbi` is not installed.
-    """
+    """Draw as many rows as the problem has; the same seed and library versions give the same rows."""
     mbi = _import_library()
     if not problem.rows:
         # A region may be estimated to have no child.

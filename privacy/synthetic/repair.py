@@ -33,10 +33,7 @@ Tables = dict[Names, Array]
 
 @dataclass(frozen=True, eq=False)
 class Rates:
-    """Rates of one cube of counts over another of the same shape, from 0 to 1, with their intervals.
-
-    The ends of an interval are NaN for a rate without one.
-    """
+    """Rates of one cube of counts over another of its shape, from 0 to 1, and their intervals, NaN if there is none."""
 
     part: Cube
     whole: Cube
@@ -76,11 +73,7 @@ def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
 
 
 def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int) -> Repaired:
-    """Change as few rows as possible; the same seed gives the same rows.
-
-    Only `movable` sets of attributes, as returned by `find_tied_sets`, get new values. Rates that cannot be reached
-    stay outside their interval, as `compute_rates` shows.
-    """
+    """Change as few rows as possible, the same for the same seed; only `movable` sets of attributes get new values."""
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
     tables = _count_tables(family, now, wanted)
@@ -96,7 +89,11 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
         while many:
             after = _apply_moves(now, moves, candidates, many)
             chosen = moves.rows[:many]
-            trial = _update_tables(family, tables, now, after, chosen)
+            before = {name: codes[chosen] for name, codes in now.items()}
+            trial = {
+                names: table + count_rows(family, after, names) - count_rows(family, before, names)
+                for names, table in tables.items()
+            }
             reached, there = _compute_loss(family, trial, wanted)
             if reached < loss:
                 for name, codes in after.items():
@@ -112,10 +109,7 @@ def repair_rows(family: Family, rows: Codes, wanted: Sequence[Rates], movable: S
 
 @dataclass(frozen=True, eq=False)
 class _Moves:
-    """Changes of rows that would reduce the loss, best first.
-
-    Each has the number of the row, of the set of attributes to change, and of the candidate to change it to.
-    """
+    """Changes of rows that reduce the loss, best first: number of row, of set of attributes, and of its candidate."""
 
     rows: NDArray[np.int64]
     sets: NDArray[np.int64]
@@ -153,10 +147,7 @@ def _choose_moves(
 def _compute_gains(
     rows: Codes, slopes: Tables, changed: Mapping[str, NDArray[np.int64]], sample: NDArray[np.int64]
 ) -> Array | None:
-    """Return by how much the loss falls, to first order, if each row gets each candidate: (rows, candidates).
-
-    Returns None if no slope depends on these attributes.
-    """
+    """Return by how much the loss falls for each row and candidate, to first order; None if it depends on none."""
     total: Array | None = None
     for names, slope in slopes.items():
         if not set(names) & set(changed):
@@ -184,19 +175,8 @@ def _apply_moves(
     return after
 
 
-def _update_tables(family: Family, tables: Tables, rows: Codes, after: Codes, chosen: NDArray[np.int64]) -> Tables:
-    before = {name: codes[chosen] for name, codes in rows.items()}
-    return {
-        names: table + count_rows(family, after, names) - count_rows(family, before, names)
-        for names, table in tables.items()
-    }
-
-
 def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
-    """Return the loss, and its slope for each table cell.
-
-    The loss is the squared number of rows by which rates miss their intervals and margins.
-    """
+    """Return the squared number of rows by which rates miss their intervals, and its slope for each cell."""
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
         part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)

@@ -9,13 +9,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -25,11 +28,14 @@ from assets.release.fix_release import ReleaseOptions
 from assets.release.record import read_record
 from ndl_export.bundle.synthetic import build_synthetic_files
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import FAMILIES, TABLES
+from ndl_export.tables.definition import TOTAL, Column
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from privacy.release.ledger import Ledger
+from sources.reference.places import get_place as place_of
 from tests.integration.export.test_analyst_clients import program
 from tests.support import PROJECT
 from tests.support.areas import lacking
@@ -44,6 +50,8 @@ FILES = sorted((PROJECT / "docs" / "requests").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]
 ANSWERING = "2026.11.1"
 NOTEBOOK_ASKS = "gld_by_ethnic_group_and_fsm"
+SHARE_COVERED = 0.9
+"""Of the counts, how many must lie in their 95% interval: fewer is no chance."""
 
 
 @dataclass(frozen=True)
@@ -255,3 +263,49 @@ def _exported(folder: Path, database: Path) -> str:
     ran = subprocess.run([*command, "--force"], env=os.environ | settings, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return page.read_text(encoding="utf-8")
+
+
+def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: Place) -> None:
+    """Of both, whose further noise is independent; of tables by links, the counts as they were linked."""
+    found = pd.DataFrame(
+        [
+            (table.name, measure, covered)
+            for place in (by_command, by_dagster)
+            for table in read_record(place.home, ANSWERING).requested
+            for measure, covered in _covered(place, table)
+        ],
+        columns=["table", "measure", "covered"],
+    )
+    by_measure = found.groupby(["table", "measure"]).covered.agg(["size", "mean"])
+    print(by_measure.to_string())
+    assert len(by_measure.groupby("table")) == len(NAMES)
+    assert found.covered.mean() >= SHARE_COVERED
+
+
+def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
+    """Of each count of each row, whether its interval holds what the confidential table has."""
+    definition, linked = table.definition, FAMILIES[table.family].found_by_linkage
+    confidential = pd.read_parquet(place.home.cohort(COHORT).confidential(table.family))
+    (counted, *_) = table.table.measures
+    by_links = any(column.attribute in linked for column in definition.columns)
+    measures = {f"{counted.name}_as_linked" if by_links else counted.name: pd.Series(True, confidential.index)}
+    if definition.figure and not by_links:
+        (part,) = (each.name for each in table.table.measures[1:] if each.is_count)
+        measures[part] = confidential[definition.figure.attribute].isin(definition.figure.categories)
+    code = confidential.council.map(lambda council: place_of(council).new_la_code)
+    for row in pd.read_parquet(place.bundle / f"{table.name}.parquet").to_dict("records"):
+        if row["geographic_level"] not in ("Pilot councils", "Local authority"):
+            continue
+        here = code.eq(row["area_code"]) | (row["geographic_level"] == "Pilot councils")
+        of_levels = (_at(confidential, column, row[column.name or column.attribute]) for column in definition.columns)
+        inside = reduce(and_, of_levels, here)
+        for measure, group in measures.items():
+            yield measure, row[f"{measure}_lower_ci"] <= (inside & group).sum() <= row[f"{measure}_upper_ci"]
+
+
+def _at(confidential: pd.DataFrame, column: Column, level: str) -> pd.Series[bool]:
+    """Which rows are at a level of a column."""
+    values = confidential[column.attribute]
+    if level == TOTAL:
+        return values.notna()
+    return values.isin(column.levels[level]) if column.levels else values.eq(level)

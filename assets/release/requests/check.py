@@ -17,8 +17,9 @@ import numpy as np
 
 from assets.home.paths import Home
 from assets.release.fix_release import get_budget_left
+from assets.release.planning import Sizes
 from assets.release.requests import planning
-from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known, Sizes
+from assets.release.requests.planning import AccuracyOutOfReach, Expected, Known
 from assets.release.requests.released import (
     Published,
     Released,
@@ -32,7 +33,7 @@ from ndl_export.tables.definition import Column, InvalidDefinition
 from ndl_export.tables.model import Selection, select_each
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
-from privacy.release.mechanism import combine_plans, compute_epsilon
+from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, load_policy
 
@@ -62,21 +63,20 @@ class _Cohort:
     left: Mapping[str, float]
     policy: Policy
 
+    def can_pay(self, rho: float, family: str) -> bool:
+        return _convert_to_nano(rho) <= _convert_to_nano(self.left[self.policy.get_unit(family)])
+
     def plan(self, requests: Sequence[Request]) -> dict[str, Plan | None]:
         return planning.plan_requests(requests, self.code, self.known, self.policy)
 
     def estimate(self, request: Request, plan: Plan | None) -> Expected | None:
         """Return the expected accuracy with everything known, and measured under the plan."""
-        whole = combine_plans(self.known.together(request.family), [plan] if plan else [])
-        return planning.estimate_accuracy(request, whole, self.known.sizes_of(request.family), self.policy)
+        whole, sizes = self.known.together(request.family, plan), self.known.sizes_of(request.family)
+        return planning.estimate_accuracy(request, whole, sizes, self.policy)
 
 
 def check_requests(home: Home, requests: Sequence[Request], version: str | None = None) -> Facts:
-    """Return the answer to each request, for each of its cohorts, and to all of them together; JSON-ready.
-
-    It is based on the release of that version, or the newest that has their cohorts. Raises `NotReleased`, and
-    `InvalidRequest` if the release has another table of that name.
-    """
+    """Return the answer to each request, by cohort, and to all together, from that or the newest fitting release."""
     release, policy = find_release(home, requests, version), load_policy()
     others = {each.name: each.definition for each in release.on_request.tables}
     if taken := [each.name for each in requests if others.get(each.name, each.definition) != each.definition]:
@@ -146,8 +146,7 @@ def _plan_request(request: Request, there: Published, cohort: _Cohort) -> tuple[
         return Answer.OUT_OF_REACH, None
     if plan is None:
         return Answer.PUBLISHED if there.figures == there.of else Answer.FREE, None
-    left = cohort.left[cohort.policy.get_unit(request.family)]
-    return Answer.FITS if _convert_to_nano(plan.rho) <= _convert_to_nano(left) else Answer.DOES_NOT_FIT, plan
+    return Answer.FITS if cohort.can_pay(plan.rho, request.family) else Answer.DOES_NOT_FIT, plan
 
 
 def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
@@ -167,7 +166,7 @@ def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Fact
 
 def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -> list[Facts]:
     """Return cheaper alternatives to the wanted plan (if any plan answers the request) that fit, the cheapest first."""
-    left, found = _convert_to_nano(cohort.left[cohort.policy.get_unit(request.family)]), []
+    found = []
     for words, change in _iter_changes(request, cohort.known.sizes_of(request.family)):
         try:
             instead = request_of(request.document() | change)
@@ -175,7 +174,7 @@ def _list_alternatives(request: Request, wanted: Plan | None, cohort: _Cohort) -
         except (InvalidDefinition, AccuracyOutOfReach):
             continue
         rho = plan.rho if plan else 0.0
-        if _convert_to_nano(rho) <= left and not (wanted and rho >= wanted.rho):
+        if cohort.can_pay(rho, request.family) and not (wanted and rho >= wanted.rho):
             found.append({"instead": words, "rho": rho, **_estimate_known_accuracy(instead, plan, cohort)})
     return sorted(found, key=itemgetter("rho"))
 
@@ -188,10 +187,7 @@ def _estimate_known_accuracy(request: Request, plan: Plan | None, cohort: _Cohor
 
 
 def _summarise_accuracy(exactness: Expected, request: Request) -> Facts:
-    """Return how many percentages there are at full detail, the share within the limit and the median half-width.
-
-    Also returns, of all rows, how many will be flagged unreliable or withheld.
-    """
+    """Return facts on the percentages at full detail, and how many of all rows will be flagged."""
     return {
         "percentages": int(exactness.points.size),
         "share_within": round(exactness.share_within(request.accuracy.half_width_points), 4),

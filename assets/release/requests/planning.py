@@ -1,10 +1,9 @@
 """Plans what is measured for requests: the smallest budget that gives each the accuracy it asks for.
 
-Earlier measurements count: a table that a release's counts give at that accuracy costs nothing. For all others of a
-family one measurement is planned (`make_plan` with what is known), at the smallest rho, in steps of `STEP`, that gives
-every one of them its accuracy. Accuracy is judged as the published table will be: for groups of the published sizes, by
-the function that gives a published percentage its interval and its flag (`compute_published_ratios`). The plan
-depends on the requests, what is published and the policy, but not on the order of the requests.
+A table that earlier counts give at that accuracy costs nothing. For all others of a family one measurement is planned
+at the smallest rho, in steps of `STEP`, that gives every one of them its accuracy, judged as the published table will
+be: for groups of the published sizes, by the function that gives a percentage its interval and its flag. The plan does
+not depend on the order of the requests.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.release.noise_workload import build_block_figures, build_requested_family
-from assets.release.planning import DECIMALS
+from assets.release.planning import DECIMALS, Sizes
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts
 from ndl_export.facts.on_request import RequestedTable
@@ -35,10 +34,14 @@ from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan, compute_largest_gains, make_plan
 from privacy.release.policy import Policy
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, list_terms
+from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
+
+
+_Weighed = Sequence[tuple[Request, Mapping[str | None, float]]]
+"""Requests of one family, with divisors of the weights of their tables: `build_requested_family`."""
 
 
 class AccuracyOutOfReach(Exception):
@@ -89,11 +92,7 @@ class _Planned:
 
 
 def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy: Policy) -> dict[str, Plan | None]:
-    """Return the plans of what is measured of a cohort for its requests, by family; None if known well enough.
-
-    A plan's detail names its requests, each with its `family` and its `definition`. Raises `AccuracyOutOfReach` for a
-    request that no budget up to the cap of its account answers.
-    """
+    """Return what is measured of a cohort for its requests, by family, None if known. Raises `AccuracyOutOfReach`."""
     # sorted, so that the plan does not depend on the order in which requests are named
     chosen = sorted(
         (each for each in requests if cohort in each.cohorts),
@@ -108,9 +107,14 @@ def plan_requests(requests: Iterable[Request], cohort: str, known: Known, policy
 
 def plan_at(rho: float, request: Request, known: Known, policy: Policy) -> Plan:
     """Return the plan that spends `rho` on one request's table, given what is known of its family."""
-    base = known.base[request.family]
-    family = build_requested_family(base.family, [(request.table, {})], policy)
-    return make_plan(family, rho, delta=policy.delta, known=[base, *known.list_on_request(request.family)])
+    return _build_planner([(request, {})], known, policy)(rho)
+
+
+def _build_planner(weighed: _Weighed, known: Known, policy: Policy) -> Callable[[float], Plan]:
+    """Return the function that plans the tables of requests, of one family, for a rho."""
+    name = weighed[0][0].family
+    family = build_requested_family(known.base[name].family, [(each.table, gains) for each, gains in weighed], policy)
+    return partial(make_plan, family, delta=policy.delta, known=known.list_measured(name))
 
 
 def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Sizes, policy: Policy) -> Expected | None:
@@ -135,13 +139,11 @@ def estimate_accuracy(request: Request | RequestedTable, plan: Plan, sizes: Size
 
 
 def _plan_family(requests: Sequence[Request], family: str, known: Known, policy: Policy) -> Plan | None:
-    most = round(policy.accounts[policy.get_unit(family)].cap_rho * NANO) // STEP
-    search = _Search(known.base[family], known.list_on_request(family), known.sizes_of(family), policy, most)
+    search = _Search(family, known, policy)
     unknown = [each for each in requests if not search.is_met([each], None)]
     if not unknown:
         return None
-    measured = [search.base, *search.on_request]
-    alone = [search.find_least([(each, {})]) for each in unknown]
+    alone, measured = [search.find_least([(each, {})]) for each in unknown], known.list_measured(family)
     weighed = [(each, compute_largest_gains(plan, measured)) for each, plan in zip(unknown, alone, strict=True)]
     plan = search.find_least(weighed) if len(unknown) > 1 else alone[0]
     named = [{"family": each.family, "definition": each.definition.model_dump(mode="json")} for each in unknown]
@@ -150,32 +152,25 @@ def _plan_family(requests: Sequence[Request], family: str, known: Known, policy:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """A search for the cheapest plan that answers requests, given what is known; `most` is the cap in steps."""
+    """A search for the cheapest plan that answers requests of one family, given what is known."""
 
-    base: Plan
-    on_request: Sequence[Plan]
-    sizes: Sizes
+    family: str
+    known: Known
     policy: Policy
-    most: int
 
-    def find_least(self, weighed: Sequence[tuple[Request, Mapping[str | None, float]]]) -> Plan:
-        """Return the plan of least rho under which each request is met, found by bisection."""
+    def find_least(self, weighed: _Weighed) -> Plan:
+        """Return the plan of least rho, up to the cap, under which each request is met, found by bisection."""
         requests = [each for each, _ in weighed]
         # weights are divided by what another unit of precision would gain for a request alone: at the sum of their
         # separate costs, that balances tables that have nothing in common
-        family = build_requested_family(self.base.family, [(each.table, gains) for each, gains in weighed], self.policy)
-
-        def plan(steps: int) -> Plan:
-            rho = steps * STEP / NANO
-            return make_plan(family, rho, delta=self.policy.delta, known=[self.base, *self.on_request])
-
-        fails, meets = 0, self.most
-        found = plan(meets)
+        plan = _build_planner(weighed, self.known, self.policy)
+        fails, meets = 0, round(self.policy.accounts[self.policy.get_unit(self.family)].cap_rho * NANO) // STEP
+        found = plan(meets * STEP / NANO)
         if not self.is_met(requests, found):
             raise AccuracyOutOfReach("\n".join(self._explain_out_of_reach(requests, found)))
         while meets - fails > 1:
             middle = (fails + meets) // 2
-            tried = plan(middle)
+            tried = plan(middle * STEP / NANO)
             if self.is_met(requests, tried):
                 meets, found = middle, tried
             else:
@@ -188,8 +183,8 @@ class _Search:
 
     def _estimate_each(self, requests: Iterable[Request], plan: Plan | None) -> list[tuple[Request, Expected | None]]:
         # everything measured of a family is one least-squares problem, so earlier counts sharpen a new table
-        whole = combine_plans(self.base, [*self.on_request, *([plan] if plan else [])])
-        return [(each, estimate_accuracy(each, whole, self.sizes, self.policy)) for each in requests]
+        whole, sizes = self.known.together(self.family, plan), self.known.sizes_of(self.family)
+        return [(each, estimate_accuracy(each, whole, sizes, self.policy)) for each in requests]
 
     def _explain_out_of_reach(self, requests: Iterable[Request], plan: Plan) -> Iterable[str]:
         for each, found in self._estimate_each(requests, plan):
@@ -202,45 +197,13 @@ class _Search:
                 )
 
 
-@dataclass(frozen=True, eq=False)
-class Sizes:
-    """Rows of each council, (councils,), and their shares by attribute and category, (councils, categories)."""
-
-    rows: Array
-    shares: Mapping[str, Array]
-
-    @classmethod
-    def of(cls, plan: Plan, measurement: Measurement) -> Sizes:
-        """Return the sizes that the measurement gives.
-
-        An attribute not measured by council has the same shares in all.
-        """
-        family, estimates = plan.family, build_estimates(plan, measurement)
-        rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
-        others = [family.attribute(name) for name in family.columns if name != COUNCIL]
-        # a noisy count may be negative, a number of rows may not
-        return cls(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
-
-    def values(self, figures: Figures) -> Array:
-        """Return the expected rows of each figure; shape of `figures`."""
-        return np.sum([coefficient * self._compute_cube(cube) for coefficient, cube in list_terms(figures)], axis=0)
-
-    def share(self, attribute: str, categories: list[int]) -> float:
-        """Return the share of all rows in any of the categories, given by their indices in the domain."""
-        return float(self.rows @ self.shares[attribute][:, categories].sum(axis=1) / max(self.rows.sum(), 1.0))
-
-    def _compute_cube(self, cube: Cube) -> Array:
-        found = self.rows
-        for name, selector in cube.where.items():
-            found = found * (selector.matrix[0] if name == COUNCIL else self.shares[name] @ selector.matrix[0])
-        for name, selector in cube.selectors.items():
-            if name != COUNCIL:
-                levels = self.shares[name] @ selector.matrix.T
-                found = found[..., None] * levels.reshape(len(levels), *[1] * (found.ndim - 1), -1)
-        if COUNCIL not in cube.selectors:
-            return np.asarray(found.sum(axis=0))
-        by_area = np.tensordot(cube.selectors[COUNCIL].matrix, found, axes=1)
-        return np.moveaxis(by_area, 0, [*cube.selectors].index(COUNCIL))
+def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
+    """Return the measured sizes; an attribute not measured by council has the same shares in all."""
+    family, estimates = plan.family, build_estimates(plan, measurement)
+    rows = estimates.values(Cube({COUNCIL: Selector.each(family.attribute(COUNCIL))}))
+    others = [family.attribute(name) for name in family.columns if name != COUNCIL]
+    # a noisy count may be negative, a number of rows may not
+    return Sizes(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
 
 def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
@@ -257,10 +220,7 @@ def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute)
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """Plans of everything measured of a published cohort, and the published sizes of each family.
-
-    `base` are plans by family, `on_request` those of requested tables.
-    """
+    """Plans of everything measured of a published cohort, by family and on request, and published sizes by family."""
 
     base: Mapping[str, Plan]
     on_request: tuple[Plan, ...]
@@ -268,21 +228,19 @@ class Known:
 
     @classmethod
     def of(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: tuple[Plan, ...]) -> Known:
-        """Return what is known, with sizes from the release in the folder `bundle`.
-
-        That release measured the cohort under `base`, or reuses its noisy counts.
-        """
+        """Return what is known, with sizes from a bundle that publishes the noisy counts drawn under `base`."""
         return cls(base, on_request, cache(partial(_read_published_sizes, bundle, cohort, base)))
 
-    def list_on_request(self, family: str) -> list[Plan]:
-        return [each for each in self.on_request if each.family.name == family]
+    def list_measured(self, family: str) -> list[Plan]:
+        return [self.base[family], *(each for each in self.on_request if each.family.name == family)]
 
-    def together(self, family: str) -> Plan:
-        """Return one plan of everything measured of a family."""
-        return combine_plans(self.base[family], self.list_on_request(family))
+    def together(self, family: str, more: Plan | None = None) -> Plan:
+        """Return one plan of everything measured of a family, and of a plan for more."""
+        first, *others = self.list_measured(family)
+        return combine_plans(first, [*others, more] if more else others)
 
 
 def _read_published_sizes(bundle: Path, cohort: str, base: Mapping[str, Plan], family: str) -> Sizes:
     plan = base[family]
     drawn = NoisyCounts.read(plan.to_json(), pq.read_table(bundle / NOISY_COUNTS_FILE), cohort, family)
-    return Sizes.of(plan, Measurement(plan.sha256, "as published", "", plan.rho, drawn.counts))
+    return estimate_sizes(plan, Measurement(plan.sha256, "as published", "", plan.rho, drawn.counts))

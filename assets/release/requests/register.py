@@ -4,8 +4,7 @@ Requests are registered as written, and a refusal is added with its reason, in a
 answers follow from the published releases.
 
 A release that answers requests reuses the noisy counts of an earlier one, and measures the additions on the same
-confidential tables. All counts then describe the same children, and every figure is made from all of them. Later
-releases that use the same noisy counts publish the tables again. What is measured is decided here, from public facts
+confidential tables, so that all counts describe the same children. What is measured is decided here, from public facts
 alone, and kept as a plan before anybody signs.
 """
 
@@ -20,7 +19,6 @@ from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import get_delivery_macs, read_complete_record
 from assets.release.record import (
     CohortRecord,
-    ReleaseRecord,
     keep_plan,
     read_fixed_record,
     read_published_plans,
@@ -55,10 +53,7 @@ class RecordsMoved(Exception):
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered request.
-
-    It has the day of registration, the reason for a refusal (or empty), and the release that answered it (or empty).
-    """
+    """A registered request, with the reason if it was refused and the release that answered it, or empty."""
 
     request: Request
     asked_on: str
@@ -116,10 +111,7 @@ def _build_request_key(request: Request) -> object:
 
 
 def refuse(home: Home, name: str, reason: str, today: dt.date) -> Registered:
-    """Record that people have refused a request, with a reason of one line.
-
-    Raises `NoSuchRequest` if it is not open, ValueError for an invalid reason, and `LogBroken`.
-    """
+    """Record that people refused an open request, with a reason of one line. Raises `NoSuchRequest` and ValueError."""
     found = open_request(home, name)
     if found.answered_in:
         raise NoSuchRequest(
@@ -148,7 +140,13 @@ def open_request(home: Home, name: str) -> Registered:
 
 def read_registered_requests(home: Home) -> dict[str, Registered]:
     """Return every request by name, in the order of registration. Raises `LogBroken`."""
-    answered = _find_answering_releases(home)
+    withdrawn = load_withdrawals(home.release)
+    answered: dict[str, str] = {}
+    for version in map(str, list_versions(home.release)):
+        if version not in withdrawn:
+            # the first release that published its table and is not withdrawn
+            tables = (table for entry in read_record(home, version).values() for table in entry.requested)
+            answered = {table["definition"]["name"]: version for table in tables} | answered
     found: dict[str, Registered] = {}
     for line in chained_log.read_entries(home.requests):
         if line["what"] == "asked":
@@ -161,26 +159,18 @@ def read_registered_requests(home: Home) -> dict[str, Registered]:
 
 
 def publish_register(home: Home) -> None:
-    """Publish what was requested, answered and refused, what it cost and the remaining budget.
-
-    Raises `LogBroken` and `LedgerError`.
-    """
+    """Publish what was requested, answered and refused, what it cost and the remaining budget."""
     known = read_registered_requests(home)
     if known or (home.release / REGISTER_FILE).exists():
         ledger = Ledger(home.ledger)
-        tell_of_requests(
-            home.release, [_build_public_entry(ledger, each) for each in known.values()], _list_budgets(home, ledger)
-        )
-
-
-def _find_answering_releases(home: Home) -> Mapping[str, str]:
-    """Return, by name of a request, the first release that published its table and is not withdrawn."""
-    withdrawn, found = load_withdrawals(home.release), dict[str, str]()
-    for version in map(str, list_versions(home.release)):
-        for entry in read_record(home, version).values() if version not in withdrawn else ():
-            for table in entry.requested:
-                found.setdefault(table["definition"]["name"], version)
-    return found
+        budgets = [
+            # the ledger counts in billionths of rho
+            Budget(cohort, unit, cap := ledger.cap(cohort, unit), round(cap - left, 9), left)
+            for cohort in sorted({charge.entry.cohort for charge in ledger.charges()})
+            for unit in load_policy().accounts
+            for left in [ledger.compute_remaining(cohort, unit)]
+        ]
+        tell_of_requests(home.release, [_build_public_entry(ledger, each) for each in known.values()], budgets)
 
 
 def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
@@ -203,69 +193,51 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
     )
 
 
-def _list_budgets(home: Home, ledger: Ledger) -> list[Budget]:
-    cohorts = sorted({charge.entry.cohort for charge in ledger.charges()})
-    return [
-        # the ledger counts in billionths of rho
-        Budget(cohort, unit, cap, round(cap - left, 9), left)
-        for cohort in cohorts
-        for unit in load_policy().accounts
-        for cap, left in [(ledger.cap(cohort, unit), ledger.compute_remaining(cohort, unit))]
-    ]
-
-
 def reuse_record(store: CohortStore, origin: str, version: str) -> CohortRecord:
-    """Return the record of a cohort measured by release `origin`, for publication in `version`.
-
-    Its requested tables are those of the newest earlier release that is not withdrawn.
-    """
-    withdrawn, before = load_withdrawals(store.home.release), Version.parse(version)
-    for earlier in sorted(list_versions(store.home.release), reverse=True):
-        if earlier < before and str(earlier) not in withdrawn:
-            found = read_record(store.home, str(earlier)).get(store.cohort)
-            if found and found.measured_in == origin:
-                return CohortRecord(origin, requested=found.requested, on_request=found.on_request)
-    return CohortRecord(origin)
+    """Return the record of a cohort measured by `origin`, with the requested tables of the newest earlier release."""
+    withdrawn, found = load_withdrawals(store.home.release), CohortRecord(origin)
+    for earlier in list_versions(store.home.release):
+        if earlier < Version.parse(version) and str(earlier) not in withdrawn:
+            own = read_record(store.home, str(earlier)).get(store.cohort)
+            if own and own.measured_in == origin:
+                found = CohortRecord(origin, requested=own.requested, on_request=own.on_request)
+    return found
 
 
 def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the release on which a check of these requests is based, and its cohorts, the newest first.
-
-    Raises `NoSuchRequest` and `NotReleased`.
-    """
+    """Return the release on which these requests are checked, and its cohorts, the newest first."""
     found = find_release(home, [open_request(home, name).request for name in names], None)
     return found.version, sorted(found.cohorts, reverse=True)
 
 
-def add_requests(home: Home, version: str, record: ReleaseRecord, names: Sequence[str]) -> ReleaseRecord:
-    """Return the record of a release that answers these requests; keep the plans of what is to be measured.
-
-    Raises `NoSuchRequest`, `ReleaseConflict` if a cohort of a request is not one that the release reuses,
-    `RecordsMoved`, `BudgetExceeded`, `StoreError`, and what `plan_requests` raises.
-    """
+def add_requests(
+    home: Home, version: str, record: Mapping[str, CohortRecord], names: Sequence[str]
+) -> dict[str, CohortRecord]:
+    """Return the record of a release that answers these requests; keep the plans of what is to be measured."""
     requests = [open_request(home, name) for name in dict.fromkeys(names)]
     for each in requests:
         # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
             raise NoSuchRequest(f"{each.name} was answered in release {each.answered_in} already")
-    wanted = {cohort for each in requests for cohort in each.request.cohorts}
-    for cohort in sorted(wanted):
+    wanted = sorted({cohort for each in requests for cohort in each.request.cohorts})
+    for cohort in wanted:
         if cohort not in record or record[cohort].measured_in == version:
             raise ReleaseConflict(
                 f"release {version} does not publish cohort {cohort} from the noisy counts of an earlier release; a"
                 f" request of it is answered by one that does (--with-cohort {cohort})"
             )
-    found = dict(record)
-    for cohort in sorted(wanted):
-        own = [each for each in requests if cohort in each.request.cohorts]
-        found[cohort] = _add_cohort_requests(home.cohort(cohort), version, record[cohort], own)
-    return found
+    return dict(record) | {
+        cohort: _add_cohort_requests(
+            home.cohort(cohort), version, record[cohort], [each for each in requests if cohort in each.request.cohorts]
+        )
+        for cohort in wanted
+    }
 
 
 def read_known(store: CohortStore, entry: CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = read_published_plans(store, entry.measured_in), read_request_plans(store, entry)
-    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(on_request.values()))
+    return Known.of(store.home.release / entry.measured_in, store.cohort, base, tuple(plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
@@ -291,10 +263,7 @@ def _add_cohort_requests(
 
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
-    """Raise `RecordsMoved` unless a table's MAC is that of the table which release `origin` measured.
-
-    The same deliveries without the rows removed on request since then count as the same records.
-    """
+    """Raise `RecordsMoved` unless a table's MAC, apart from removals on request, is that which `origin` measured."""
     charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +27,7 @@ from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOL
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL
 from ndl_export.tables.geography import Geography, list_geographies
-from ndl_export.tables.model import COUNCIL, RateBlock, Selection
+from ndl_export.tables.model import COUNCIL, RateBlock
 from ndl_export.tables.pupil import FAMILY
 from ndl_export.tables.rows import Detail, Said, collect_statements
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -70,10 +70,7 @@ class Published:
 
 
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
-    """Return the release of that version or, by default, the newest not withdrawn that has every requested cohort.
-
-    Raises `NotReleased`.
-    """
+    """Return that release or the newest not withdrawn that has every requested cohort. Raises `NotReleased`."""
     wanted = {cohort for request in requests for cohort in request.cohorts}
     withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
@@ -105,22 +102,15 @@ def find_published(request: Request, release: Released, cohort: str, known: Know
         for levels, figures in collect_statements(request.table).items()
         if TOTAL not in levels
     }
+    plan = known.base[request.family]
     there = {
-        table: _list_published_figures(
-            table, known.base[request.family], areas, _list_withheld_rows(table, release, cohort)
-        )
+        table: _list_published_figures(table, plan, areas, _list_withheld_rows(table, release, cohort))
         for table in FAMILIES[request.family].tables
     }
-    there |= {
-        each.table: [
-            set().union(*collect_statements(each.table).values())
-            if index == 0 or each.table.blocks[0].councils
-            else set()
-            for index in range(len(areas))
-        ]
-        for each in release.on_request.tables
-        if each.family == request.family
-    }
+    for other in (each.table for each in release.on_request.tables if each.family == request.family):
+        stated = set[Said]().union(*collect_statements(other).values())
+        # the first area is that of all councils together
+        there[other] = [stated if index == 0 or other.blocks[0].councils else set() for index in range(len(areas))]
     figures = sum(len(wanted & set().union(*(of[index] for of in there.values()))) for index in range(len(areas)))
     tables = tuple(table.name for table, of in there.items() if any(wanted & own for own in of))
     return Published(figures, len(wanted) * len(areas), tables)
@@ -139,10 +129,7 @@ def _list_withheld_rows(table: Table, release: Released, cohort: str) -> Collect
 def _list_published_figures(
     table: Table, plan: Plan, areas: Sequence[Geography], withheld: Collection[tuple[str, ...]]
 ) -> list[set[Said]]:
-    """Return the figures that one of the release's own tables publishes, area by area.
-
-    If a row withholds a figure, only its counts are included.
-    """
+    """Return the figures that one of the release's own tables publishes, by area; only counts of withheld rows."""
     detail = Detail.of(plan.detail) if plan.detail else None
     return [
         {
@@ -160,11 +147,9 @@ Facts = dict[str, Any]
 
 
 def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Facts | None:
-    """Return the percentage of each row at full detail from synthetic children, for all councils together.
+    """Return the percentage of each row at full detail from synthetic children, for all councils; None without any.
 
-    In a table of counts, a row is a percentage of the row with its last column at the total. `held_out` gives the
-    errors of such percentages in tests, and `statement` is their page in the release directory. None if the folder has
-    no rows of the cohort.
+    In a table of counts, a row is a percentage of the row with its last column at the total.
     """
     file = folder / PARQUET_FILE
     if request.family != FAMILY.name or not file.is_file():
@@ -180,27 +165,23 @@ def compute_synthetic_figures(request: Request, cohort: str, folder: Path) -> Fa
 
 def _count_rows(request: Request, children: pa.Table) -> list[Facts]:
     (block,) = request.table.blocks
-    is_in = {
-        axis.attribute: {s.label: _is_within(children, axis.attribute, s) for s in axis.selections}
-        for axis in block.axes
-    }
+
+    @cache
+    def is_in(attribute: str, categories: tuple[str, ...] | None) -> Any:
+        if categories is None:
+            return np.ones(children.num_rows, dtype=bool)
+        return np.asarray(pc.is_in(children[attribute], value_set=pa.array(categories)))
+
     rows = []
     for chosen in product(*(axis.selections for axis in block.axes)):
-        labels = tuple(level.label for level in chosen)
-        if TOTAL in labels:
+        if TOTAL in (labels := [level.label for level in chosen]):
             continue
-        sides = [is_in[axis.attribute][label] for axis, label in zip(block.axes, labels, strict=True)]
-        row = np.logical_and.reduce(sides)
+        sides = [is_in(axis.attribute, level.categories) for axis, level in zip(block.axes, chosen, strict=True)]
+        whole = part = np.logical_and.reduce(sides)
         if isinstance(block, RateBlock):
-            whole, part = row, row & _is_within(children, block.numerator[0], Selection("", block.numerator[1]))
+            part = whole & is_in(*block.numerator)
         else:
-            whole, part = np.logical_and.reduce([*sides[:-1], np.ones(len(row), dtype=bool)]), row
+            whole = np.logical_and.reduce([*sides[:-1], np.ones(children.num_rows, dtype=bool)])
         of = int(whole.sum())
-        rows.append({"levels": list(labels), "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
+        rows.append({"levels": labels, "of": of, "percent": round(100 * int(part.sum()) / of, 2) if of else None})
     return rows
-
-
-def _is_within(children: pa.Table, attribute: str, level: Selection) -> Any:
-    if level.categories is None:
-        return np.ones(children.num_rows, dtype=bool)
-    return np.asarray(pc.is_in(children[attribute], value_set=pa.array(level.categories)))

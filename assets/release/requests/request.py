@@ -17,7 +17,7 @@ from ndl_export.facts.on_request import is_taken
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import Definition, InvalidDefinition, Words, build_table, find_problems, read_as
 from privacy.doors.settings_file import Document, InvalidSettings, Settings, build_fault_validator, read_document
-from privacy.release.canonical import compute_sha256, encode_canonical_json
+from privacy.release.canonical import hash_json
 from sources.reference.cohorts import Cohort
 
 TEMPLATE = Path(__file__).with_name("request_template.yaml")
@@ -78,7 +78,7 @@ class Request(Definition):
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON; the request's identity."""
-        return compute_sha256(encode_canonical_json(self.document()))
+        return hash_json(self.document())
 
 
 def read_request(path: Path) -> Request:

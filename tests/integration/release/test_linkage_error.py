@@ -7,7 +7,7 @@ import pytest
 
 from assets.release.linkage_error import correct_estimates, estimate_error_rates, find_doubtful_groups
 from assets.release.planning import plan_family
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import pupil
 from ndl_export.tables.dimensions import FSM, UNKNOWN
 from ndl_export.tables.schema import Flag
@@ -120,13 +120,9 @@ def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> Non
 
 
 def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
-    policy = load_policy()
-    tables = tabulate(
-        [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": measured(plan, children(of_asian=0.1))})],
-        COUNCILS,
-        policy.reliability,
-        {},
-    )
+    drawn = {"pupil": measured(plan, children(of_asian=0.1))}
+    cohorts = [MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, drawn)]
+    tables = tabulate(MeasuredRelease(cohorts, COUNCILS, load_policy().reliability, {}))
     flags = {
         (name, column)
         for name, table in tables.items()

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from assets.release.planning import compute_expected_accuracy, plan_family
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.pupil import NEITHER, UNSEARCHABLE
 from ndl_export.tables.schema import ColumnRole, get_column_name
@@ -55,7 +55,7 @@ def released() -> dict[str, pa.Table]:
         for family, plan in plans.items()
     }
     measured = [MeasuredCohort("202425", "2026.11.0", plans, drawn)]
-    return tabulate(measured, COUNCILS, policy.reliability, {})
+    return tabulate(MeasuredRelease(measured, COUNCILS, policy.reliability, {}))
 
 
 def delivered(family: str) -> int:

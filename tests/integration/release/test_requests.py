@@ -14,7 +14,7 @@ from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
-from assets.release.record import list_requested_tables, read_record
+from assets.release.record import read_record
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import (
     AskedBefore,
@@ -223,7 +223,7 @@ def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) ->
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
         fix_release(home.cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
-    return list(list_requested_tables(read_record(home, version)))
+    return list(read_record(home, version).requested)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
 from assets.release.record import find_measuring_release, read_record
 from assets.release.sign_off import build_measurement_request
-from assets.release.tabulate import Differing, find_differing_tables, read_measured_cohorts, tabulate
+from assets.release.tabulate import Differing, MeasuredRelease, find_differing_tables, read_measured_release, tabulate
 from ndl_export.bundle.verify import verify
 from privacy.doors import files
 from privacy.keys import KeyRing
@@ -89,8 +89,9 @@ def test_it_is_charged_beside_the_families_and_everything_follows_from_noisy_cou
 
 def test_what_reviewers_found_changes_corrected_figures_and_no_others(made: Home) -> None:
     """The tables of the same noisy counts, with the review and without it."""
-    (own,) = read_measured_cohorts(made.release / VERSION)
-    found = [tabulate([each], COUNCILS, load_policy().reliability, {}) for each in (own, replace(own, on_request=()))]
+    (own,) = read_measured_release(made.release / VERSION).cohorts
+    release = MeasuredRelease([own], COUNCILS, load_policy().reliability, {})
+    found = [tabulate(replace(release, cohorts=[each])) for each in (own, replace(own, on_request=()))]
     for name, same in (("gld_headline", True), ("asq3_outcomes", True), ("joined_dots", False)):
         one, other = (tables[name] for tables in found)
         assert one.equals(other) == same, name

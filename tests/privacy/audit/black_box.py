@@ -186,7 +186,7 @@ class Bundles:
         with (
             patch.object(release, "write_bundle", capture),
             patch.object(record, "plan_family", self._plan),
-            patch.object(fix_release, "_check_worth", lambda *_: None),
+            patch.object(fix_release, "check_accuracy", lambda *_: None),
             patch.object(sign_off, "write_sheet", lambda *_: "0" * 64),
         ):
             for family in FAMILIES:

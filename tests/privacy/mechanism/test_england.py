@@ -9,7 +9,7 @@ import pytest
 
 from assets.release.noise_workload import REGION
 from assets.release.planning import plan_family
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.check.content_checks import build_table_layouts, find_table_faults
 from ndl_export.tables import FAMILIES
 from privacy.release.mechanism import Measurement
@@ -34,7 +34,7 @@ def _tabulate(families: Iterable[str], missing: Mapping[str, Any]) -> dict[str, 
     plans = {family: plan_family(family, COUNCILS, load_policy()) for family in families}
     drawn = {family: _drawn(plan, number) for number, (family, plan) in enumerate(plans.items())}
     cohort = MeasuredCohort("202425", "2026.11.0", plans, drawn)
-    return tabulate([cohort], COUNCILS, load_policy().reliability, missing)
+    return tabulate(MeasuredRelease([cohort], COUNCILS, load_policy().reliability, missing))
 
 
 @pytest.fixture(scope="module")

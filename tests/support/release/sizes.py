@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from assets.release.planning import plan_family
-from assets.release.requests.planning import Known, Sizes
+from assets.release.planning import Sizes, plan_family
+from assets.release.requests.planning import Known
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.tables import FAMILIES
 from privacy.release.plan import Plan

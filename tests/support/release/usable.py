@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from assets.release.planning import _draw_rows_per_child, plan_family
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.release.child_table import UNIT_COLUMN, count_cells
@@ -112,7 +112,7 @@ def _exact(plan: Plan, counts: Counts) -> Measurement:
 def _tables(
     plans: dict[str, Plan], drawn: dict[str, Measurement], councils: Sequence[str], reliability: Reliability
 ) -> dict[str, pa.Table]:
-    return tabulate([MeasuredCohort(_COHORT, _VERSION, plans, drawn)], councils, reliability, {})
+    return tabulate(MeasuredRelease([MeasuredCohort(_COHORT, _VERSION, plans, drawn)], councils, reliability, {}))
 
 
 @dataclass(frozen=True)

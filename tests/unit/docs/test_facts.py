@@ -21,7 +21,7 @@ from ndl_export.tables import TABLES
 from ndl_export.tables.geography import REGIONS_ABOVE
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import load_policy
-from privacy.release.statement import compute_inference, explain_refunds, list_exclusions
+from privacy.release.statement import compute_inference, read_sentences
 from privacy.returns.agreement import NewChildren
 from privacy.returns.facts import LEAST_ABSENT_SHARE, SURE_PROBABILITY
 from sources.contracts.extract_rules import HOLD_ABOVE, HOLD_BELOW
@@ -127,7 +127,8 @@ def documents() -> dict[str, str]:
         *((PROJECT / folder).rglob(kind) for folder in folders for kind in ("*.md", "*.j2", "*.yaml", "*.html")),
     )
     texts = {str(path.relative_to(PROJECT)): _running(path) for path in found if path.name != "CHANGELOG.md"}
-    return texts | {"the privacy statement": " ".join([*list_exclusions(), explain_refunds()])}
+    sentences = read_sentences()
+    return texts | {"the privacy statement": " ".join([*sentences["outside_the_guarantee"], sentences["charges"]])}
 
 
 def _running(path: Path) -> str:

@@ -219,7 +219,7 @@ def forge(ledger: Ledger, kind: str, **content: Any) -> str:
 
 def forge_approval(ledger: Ledger, request: dict[str, Any], key: Ed25519PrivateKey) -> str:
     """A genuine signature of a key that nobody named, and a line that says that it allowed the request."""
-    own = approval.build_approval(request, COHORT, SHEET).sign(key, SignOffs(ledger).recorded)
+    own = approval.Approval("", "", request, COHORT, SHEET).sign(key, SignOffs(ledger).recorded)
     return forge_allowed(ledger, request, forge(ledger, "approval", **dataclasses.asdict(own)))
 
 

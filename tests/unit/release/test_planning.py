@@ -73,12 +73,12 @@ def test_what_is_measured_does_not_depend_on_an_assumed_share(monkeypatch: pytes
         return shares
 
     monkeypatch.setattr(planning, "_draw_shares", middle_moved)
-    for cached in (planning._compute_shares, planning._compute_expected_widths, planning._plan_family):
+    for cached in (planning._estimate_public_sizes, planning._compute_expected_widths, planning._plan_family):
         cached.cache_clear()
     try:
         assert {family: plan_family(family, PILOT, policy).to_json() for family in FAMILIES} == before
     finally:
-        for cached in (planning._compute_shares, planning._compute_expected_widths, planning._plan_family):
+        for cached in (planning._estimate_public_sizes, planning._compute_expected_widths, planning._plan_family):
             cached.cache_clear()
 
 

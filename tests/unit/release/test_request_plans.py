@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, plan_requests
+from assets.release.requests.planning import AccuracyOutOfReach, estimate_accuracy, estimate_sizes, plan_requests
 from assets.release.requests.request import TEMPLATE, Request, read_request, read_requests, request_of
-from assets.release.tabulate import tabulate
+from assets.release.tabulate import MeasuredRelease, tabulate
 from ndl_export.facts.on_request import RequestedTable
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan
@@ -104,7 +104,8 @@ def test_what_is_expected_is_what_is_published_of_groups_of_these_sizes() -> Non
     cohort = MeasuredCohort(COHORT, "2026.11.0", {"pupil": own}, {"pupil": drawn[0]}, (on_request,))
     table = RequestedTable(asked.definition, "pupil", (COHORT,), "2026.11.1", "Somebody", "2026-11-27", "To see")
     councils = own.family.attribute("council").categories
-    published = tabulate([cohort], councils, load_policy().reliability, {}, [table])[asked.name].to_pandas()
+    release = MeasuredRelease([cohort], councils, load_policy().reliability, {}, [table])
+    published = tabulate(release)[asked.name].to_pandas()
     found = estimate_accuracy(asked, combine_plans(own, [plan]), sizes.sizes_of(councils, "pupil"), load_policy())
     assert found is not None
     flags = published["gld_children_percent_flag"].fillna("").to_numpy()
@@ -123,7 +124,7 @@ def exactly(plan: Plan) -> dict[tuple[str, ...], Any]:
 def test_sizes_are_those_of_the_release_whatever_is_assumed_of_shares() -> None:
     """The attributes that a release measured by council, and those that it measured for all together."""
     plan = base()["pupil"]
-    found = sizes.Sizes.of(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
+    found = estimate_sizes(plan, Measurement(plan.sha256, "none (test)", "", plan.rho, exactly(plan)))
     stated = sizes.sizes_of(plan.family.attribute("council").categories, "pupil")
     assert found.rows == pytest.approx(stated.rows, abs=5)
     for name in ("ethnic_group", "imd_quintile", "entitlement", "goals_expected"):

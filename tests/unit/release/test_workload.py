@@ -5,10 +5,8 @@ import pytest
 from privacy.release.workload import (
     Attribute,
     Batch,
-    Cube,
     Family,
     Identity,
-    LinearCombination,
     Marginal,
     Selector,
     Term,
@@ -52,12 +50,6 @@ def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:
             "only one of the two",
         ),
         (lambda: Selector.of(SEX, {"x": ("X",)}), "no category 'X'"),
-        (lambda: Selector.of(SEX, {}), "at least one row"),
-        (lambda: Selector.each(SEX) + Selector.only(SEX, "F"), "'F' is listed twice"),
-        (lambda: Cube({"gld": Selector.each(SEX)}), "selector on 'sex'"),
-        (lambda: Cube({"sex": Selector.each(SEX)}, {"sex": Selector.only(SEX, "F")}), "both an axis and a restriction"),
-        (lambda: Cube({}, {"sex": Selector.each(SEX)}), "single row"),
-        (lambda: LinearCombination(((1.0, Cube({"sex": Selector.each(SEX)})), (1.0, Cube({})))), "different shapes"),
     ],
 )
 def test_a_contradiction_is_refused(declare, message):
