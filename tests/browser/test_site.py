@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -220,6 +221,26 @@ LABELLED = """
 """Words of the lines that run through all rows, by chart."""
 
 
+def test_no_symbol_of_a_figure_breaks(browser: Browser, without: Made) -> None:
+    """Nor a number from its unit: `[withheld]`, `[u]`, `63.8%`."""
+    for name, width in product((*CHART_PAGES, "about"), (NARROWEST, LARGE_PHONE, DESK)):
+        with opened(browser, without.site, name, f"?area={HALTON}", width) as page:
+            open_tables(page)
+            assert page.evaluate(BROKEN) == [], (name, width)
+
+
+BROKEN = r"""
+() => { const found = [], words = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) { const node = words.currentNode, range = document.createRange();
+    if (node.parentElement.checkVisibility())
+      for (const match of node.data.matchAll(/\[[a-z]+\]|\d[\d.,]*%/g)) {
+        range.setStart(node, match.index); range.setEnd(node, match.index + match[0].length);
+        if (new Set([...range.getClientRects()].map(each => Math.round(each.top))).size > 1) found.push(node.data);
+      } }
+  return found; }
+"""
+
+
 @pytest.mark.parametrize("width", first(1, [NARROWEST, PHONE, DESK]))
 @pytest.mark.parametrize("query", first(1, [f"?area={HALTON}", ""]))
 def test_charts_over_time_are_made_for_everyone(browser: Browser, two_cohorts: Made, query: str, width: int) -> None:
@@ -278,6 +299,17 @@ def test_a_cohort_chosen_is_what_is_shown(browser: Browser, two_cohorts: Made) -
         assert "cohort=202425" in page.url
         assert page.locator(".findings:visible").count() == 1
         assert LATER not in page.locator(".panel:visible").first.get_attribute("data-cohort")
+
+
+def test_the_area_goes_along_to_the_page_of_a_table_on_request_and_back(browser: Browser, on_request: Made) -> None:
+    with opened(browser, on_request.site, "index", f"?area={LEEDS}") as page:
+        follow(page.locator("a.page").first)
+        assert page.url.endswith(f"{OF_SEN}.html?area={LEEDS}")
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Leeds"]
+        page.get_by_label("Show", exact=True).select_option(HALTON)
+        assert page.locator(".panel:visible h3").all_inner_texts() == ["Halton"]
+        follow(page.get_by_role("link", name="Goals", exact=True))
+        assert page.url.endswith(f"goals.html?area={HALTON}")
 
 
 def test_without_script_everything_can_be_read(browser: Browser, whole: Made) -> None:
@@ -366,3 +398,18 @@ PARTED = """
 [...document.querySelectorAll('h1, h2, h3, h4, caption, .intro, p.words, p.alike')]
   .filter(each => each.checkVisibility() && getComputedStyle(each).breakAfter !== 'avoid').map(each => each.textContent)
 """
+
+
+def test_print_of_many_councils_has_the_map_and_no_chart_over_pages(browser: Browser, many: Made) -> None:
+    width, height = SHEET
+    with opened(browser, many.site, "index", width=width) as page:
+        page.emulate_media(media="print")
+        assert page.locator("figure.map").is_visible()
+        assert not page.locator("svg.chart.long").filter(visible=True).count()
+        assert page.locator(".left-out:visible").count() == 2
+        assert all(each <= height for each in page.evaluate(WHOLE))
+        page.get_by_label("Show", exact=True).evaluate(
+            "each => { each.value = 'E09000002'; each.dispatchEvent(new Event('change', {bubbles: true})) }"
+        )
+        assert page.locator("svg.chart").filter(visible=True).count() == 2
+        assert page.locator(".left-out:visible").count() == 0

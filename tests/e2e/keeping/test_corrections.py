@@ -3,6 +3,8 @@
 Rows of one delivery never meet the row keys of another, and nothing is made again that is up to date.
 """
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from assets.home.paths import Home
 from assets.keeping.forgetting import CannotForget, find_rows_by_pseudonym, forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
-from assets.linkage.inputs import find_changes_since_linkage, list_extract_paths, read_linked_extracts
+from assets.linkage.inputs import find_changes_since_linkage, hash_program, list_extract_paths, read_linked_extracts
 from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import CannotExplain, explain_link, parse_row
 from assets.release import measure as release
@@ -214,6 +216,20 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
+def test_an_unchanged_night_does_not_load_dagster(place: Place) -> None:
+    run(place)  # the copy's files came now
+    command = (
+        "import sys; from pipelines.cli import main\n"
+        "try: main()\n"
+        "finally: print([name for name in ('dagster', 'great_expectations', 'splink') if name in sys.modules])"
+    )
+    arguments = ["run", "--landing", place.landing, "--home", place.home.root, "--keys", place.root / "keys"]
+    arguments += ["--cohort", COHORT, "--release", VERSION]
+    done = subprocess.run([sys.executable, "-c", command, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     "lost",
     ["site/index.html", "latest.json", "catalogue.jsonld", "feed.xml", "latest", f"{VERSION}.zip", DATABASE_FILE],
@@ -248,6 +264,32 @@ def test_the_job_release_leaves_no_database_behind(place: Place) -> None:
     )
     assert again.success
     assert (place.home.release / DATABASE_FILE).exists()
+
+
+def test_a_materialisation_that_changes_nothing_has_the_same_versions(place: Place) -> None:
+    job = build_definitions(place.installation).resolve_job_def("linkage")
+
+    def versions() -> dict[str, tuple[str, str]]:
+        done = job.execute_in_process(instance=dg.DagsterInstance.ephemeral(), partition_key=COHORT)
+        found = {}
+        for event in done.get_asset_materialization_events():
+            tags = event.materialization.tags or {}
+            found[event.asset_key.to_user_string()] = (tags["dagster/data_version"], tags["dagster/code_version"])
+        return found
+
+    first = versions()
+    assert first.keys() == {key.to_user_string() for key in (LINKS, *CONFIDENTIAL.values())}
+    assert {code for _, code in first.values()} == {hash_program()}
+    before = hashes(place.home.restricted)
+    assert versions() == first
+    assert hashes(place.home.restricted) == before
+    correct(place)
+    second = versions()
+    assert not [
+        key for key in (LINKS, CONFIDENTIAL["pupil"]) if second[key.to_user_string()] == first[key.to_user_string()]
+    ]
+    parents = CONFIDENTIAL["parents"].to_user_string()
+    assert second[parents] == first[parents]
 
 
 def _tables(home: Home) -> list[object]:

@@ -1,6 +1,7 @@
 """Doctor names what a run would miss, each by a fault that is planted; settings are checked together."""
 
 import datetime as dt
+import json
 import shutil
 from collections.abc import Callable
 
@@ -9,7 +10,8 @@ import pytest
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
 from pipelines.reports.doctor import State, examine
-from privacy.doors.environment import InvalidSettings, Settings, list_unknown_variables
+from privacy.doors.environment import InvalidSettings, Settings, list_unknown_variables, read_usable_settings
+from tests.support.installation.commands import readiness
 from tests.support.installation.released import COHORT, Place
 from tests.support.release.people import ANNA, BRAM, write_policy, write_publisher
 
@@ -115,6 +117,12 @@ def test_a_location_is_not_asked_for_what_is_the_others(place: Place) -> None:
     assert State.MISSING in states(place)["keys"]
 
 
+def test_the_command_ends_with_one_where_something_is_missing(place: Place) -> None:
+    good, bad = (readiness(place.root, "doctor", "--json", "--keys", place.root / name) for name in ("keys", "none"))
+    assert (good.returncode, bad.returncode) == (0, 1), good.stdout + good.stderr
+    assert {entry["state"] for entry in json.loads(bad.stdout)} >= {"ok", "missing"}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
@@ -138,3 +146,14 @@ def test_a_variable_that_nothing_reads_is_said_with_the_likely_one() -> None:
     assert said.startswith("READINESS_HOEM")
     assert said.endswith("perhaps READINESS_HOME")
     assert "postgresql" not in repr(Settings.read({"READINESS_LEDGER": "postgresql://me:secret@host/db"}))
+
+
+def test_a_wrong_setting_keeps_no_other_from_being_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("READINESS_RETENTION", "/nowhere.yaml")
+    monkeypatch.setenv("READINESS_HOME", str(place.home.root))
+    found, problems = read_usable_settings()
+    assert found.home == place.home.root
+    assert [str(problem) for problem in problems] == [
+        "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
+    ]
+    assert State.MISSING in states(place)["settings"]

@@ -89,6 +89,16 @@ def test_the_rows_agree_with_the_published_file_by_a_count_of_its_own(
     assert compared > 0
 
 
+def test_nothing_is_written_over_and_the_cohort_must_be_there(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("as it was")
+    done = synthesise(bundle, tmp_path)
+    assert (done.exit_code, "is not empty" in done.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    done = synthesise(bundle, tmp_path / "out", "--cohort", "202122")
+    assert (done.exit_code, "it holds 202425" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_beside_the_release_they_are_signed_and_made_again_to_the_byte(released: Place, tmp_path: Path) -> None:
     pytest.importorskip("mbi", reason=lacking("synthetic"))
     home = Path(shutil.copytree(released.home.root, tmp_path / "home", symlinks=True))

@@ -4,7 +4,11 @@ import dagster as dg
 import pytest
 
 from assets.home.installation import Installation
+from assets.linkage import assets as linkage_assets
+from pipelines.dagster.instance import LOCATION, OF_LOCATION, REPOSITORY, place_in_history
 from pipelines.definitions import build_definitions
+from privacy.doors import files
+from privacy.keys import KeyRing
 
 
 def test_the_graph_reads_like_the_process(installation: Installation) -> None:
@@ -51,4 +55,46 @@ def test_nothing_that_spends_budget_runs_by_itself(installation: Installation) -
         release.execute_in_process(partition_key="202425", instance=dg.DagsterInstance.ephemeral())
 
 
+def test_what_should_move_has_a_freshness_policy(installation: Installation) -> None:
+    """Sources by their due date, of all councils together: one council's delivery makes no other's look fresh. What is
+    made monthly by a window; nothing that spends budget has any, nor what is made on request alone."""
+    specs = {spec.key.to_user_string(): spec for spec in build_definitions(installation).resolve_all_asset_specs()}
+    deadlines = {name: getattr(spec.freshness_policy, "deadline_cron", None) for name, spec in specs.items()}
+    assert deadlines["landing/eyfsp"] == "59 23 31 7 *"
+    assert deadlines["landing/hv_reviews"] == "59 23 31 5 *"
+    landing = {name for name in specs if name.startswith("landing/")} - {"landing/postcode_directory"}
+    linked = {name for name, spec in specs.items() if spec.group_name == "linkage"}
+    assert {name for name, spec in specs.items() if spec.freshness_policy} == landing | linked
+
+
+def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    KeyRing.create(installation.keys)
+    (installation.landing / "halton").mkdir()
+    monkeypatch.setattr(linkage_assets, "link_cohort", lambda store, *_: files.write(store.links, b""))
+    result = dg.materialize(
+        [build_definitions(installation).resolve_assets_def(linkage_assets.LINKS)],
+        partition_key="202425",
+    )
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.severity) == ("arrivals", False, dg.AssetCheckSeverity.WARN)
+    assert "Halton: no EYFS Profile since 31 July 2025; Halton: no school census since" in str(check.description)
+    assert "Halton: no EYFS Profile since 31 July 2025" in str(check.metadata["missing"].value)
+
+
 # --- Parts that Dagster does not promise to keep
+
+
+def test_a_run_of_the_command_is_in_the_history_of_its_location() -> None:
+    """The web server draws on its timeline the runs whose origin it knows, and lists a job's by the tag."""
+
+    @dg.asset
+    def made() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize([made], instance=instance, tags=OF_LOCATION)
+        place_in_history(instance, done.dagster_run)
+        (run,) = instance.get_runs(dg.RunsFilter(tags=OF_LOCATION))
+        assert run.remote_job_origin is not None
+        assert run.remote_job_origin.repository_origin.get_label() == f"{REPOSITORY}@{LOCATION}"
+        assert run.status is dg.DagsterRunStatus.SUCCESS

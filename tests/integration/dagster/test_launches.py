@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._config import ConfigTypeKind
+from dagster._core.test_utils import freeze_time
 
 from assets.catalogue.runs import WHY, build_partition_key, note_councils, parse_partition_key
 from assets.home.paths import Home
@@ -309,6 +310,25 @@ def test_every_sensor_and_schedule_can_be_tested(root: Path, desk: Desk) -> None
     assert set(found) > {"restricted_automation", "landing_sensor", "nightly_intake"}
     assert {name: each["error"] for name, each in found.items() if each["error"]} == {}
     assert read_state(root) == before
+
+
+def test_a_test_of_the_automation_says_what_it_would_link(desk: Desk) -> None:
+    note_councils(desk.instance, ["leeds"])
+    cursor, asked = None, []
+    for moment in (dt.datetime(2026, 11, 25, 12), dt.datetime(2026, 11, 25, 23), dt.datetime(2026, 11, 26, 4, 1)):
+        with freeze_time(moment.replace(tzinfo=dt.UTC)):
+            if moment.hour == 23:
+                key = build_partition_key("leeds", COHORT)
+                desk.instance.report_runless_asset_event(
+                    dg.AssetMaterialization(["restricted", "eyfsp"], partition=key)
+                )
+            found = desk.dry_run("sensor", "restricted_automation", cursor=cursor)
+        cursor = found["cursor"]
+        asked.append([{tag["key"]: tag["value"] for tag in run["tags"]} for run in found["runRequests"]])
+    assert asked[:2] == [[], []]
+    (tags,) = asked[2]
+    assert tags[WHY] == "extracts changed since the last linkage"
+    assert tags["dagster/partition"] == COHORT
 
 
 # --- Tags

@@ -89,6 +89,21 @@ def test_it_says_how_the_installation_stands(home: Home) -> None:
     assert "Zzyzxwick" not in done.output
 
 
+def test_a_home_that_is_new_has_metrics_and_one_that_is_not_there_has_none(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    done = CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "new")])
+    assert set(parse_metrics(done.output)) <= NAMES
+    assert not (tmp_path / "new" / "dagster").exists()
+    assert CliRunner().invoke(main, ["metrics", "--home", str(tmp_path / "none")]).exit_code == 1
+
+
+@pytest.mark.parametrize("listen", ["9464", ":9464", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:http"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, listen: str) -> None:
+    done = CliRunner().invoke(main, ["metrics", "--home", str(tmp_path), "--listen", listen])
+    assert done.exit_code == 2
+    assert "127.0.0.1:9464" in done.output
+
+
 def test_it_answers_scrapes(home: Home) -> None:
     port = free_port()
     readiness = Path(sys.executable).with_name("readiness")

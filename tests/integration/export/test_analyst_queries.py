@@ -10,7 +10,7 @@ import pytest
 
 from ndl_export.analyst_db import DATABASE_FILE
 from ndl_export.analyst_db.help import WORKED_QUERIES, WorkedQuery
-from ndl_export.facts.official import read_official_figures
+from ndl_export.facts.official import read_official_figures, read_official_reviews
 from tests.support.daily import first
 from tests.support.export.analyst import COUNCILS, TOTAL, Row, answer, chance, ends, published
 from tests.support.release.comparisons import Z, certain_from
@@ -76,6 +76,21 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None
     assert told > 20
+
+
+def test_the_review_stands_beside_what_is_published_of_its_year(two_releases: Path) -> None:
+    """Children of 2024/25 turned 2½ in 2022/23."""
+    found = {
+        (row["area_name"], row["asq3_domain"]): row
+        for row in run(two_releases, "The two-year review, beside official figures")
+    }
+    assert {row["financial_year"] for row in found.values()} == {"202223"}
+    assert {row["england_reviews_that_used_asq3"] for row in found.values()} == {92.5}
+    leeds, together = found["Leeds", "All five domains"], found["Pilot councils", "Communication"]
+    assert (leeds["england_expected_level"], leeds["reviews_that_used_asq3"]) == (79.2, 79.9)
+    assert (together["england_expected_level"], together["reviews_that_used_asq3"]) == (85.3, None)
+    assert not any("is_" in column for column in leeds)
+    assert len({figure.measure for figure in read_official_reviews("202425")}) == 2
 
 
 def test_who_is_surely_ahead_of_all_is_so_by_more_than_noise_and_chance(

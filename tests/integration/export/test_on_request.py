@@ -3,9 +3,11 @@
 Whoever tells one here has the publisher's key: sums and signature fit, so the content alone gives it away.
 """
 
+import csv
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +34,11 @@ from privacy.release.mechanism import combine_measurements
 from privacy.release.plan import make_plan
 from privacy.release.workload import Cube, Marginal, Selector
 from tests.support.daily import first
+from tests.support.export import ees_bulk
 from tests.support.export.accessible_workbook import not_met
 from tests.support.export.bundles import resign
-from tests.support.export.fake_release import COHORT, COHORTS, fake_facts, fake_tables
+from tests.support.export.ees_screener import screen
+from tests.support.export.fake_release import COHORT, COHORTS, EARLIER, fake_facts, fake_tables
 from tests.support.export.requested import (
     DEFINITIONS,
     LINKED,
@@ -341,6 +345,31 @@ def test_every_validator_takes_them(supplement: Path) -> None:
         assert loaded == pq.read_table(supplement / f"{name}.parquet").slice(0, len(loaded)).to_pylist()
     assert validate(str(supplement / "datapackage.json")).valid
     assert not_met((supplement / WORKBOOK_FILE).read_bytes()) == []
+
+
+@pytest.mark.slow
+def test_explore_education_statistics_takes_those_with_an_official_area(supplement: Path) -> None:
+    upload = supplement / "ees_bulk_upload.zip"
+    assert ees_bulk.faults(upload) == []
+    for name in (LINKED, WAITS, BARE):
+        assert screen(supplement / f"{name}.csv", supplement / f"{name}.meta.csv") == []
+    with zipfile.ZipFile(upload) as archive:
+        names = {name.partition(".")[0] for name in archive.namelist()}
+        titles = [
+            line["dataset_name"] for line in csv.DictReader(archive.read("dataset_names.csv").decode().splitlines())
+        ]
+    assert names == {"dataset_names", *TABLES, LINKED, WAITS, BARE}
+    assert not [title for title in titles if set(title) & (ees_bulk.INVALID - {" "})]
+    lines = (supplement / f"{TOGETHER}.csv").read_text().splitlines()
+    assert len(lines) == 1  # all councils together have no official geography
+
+
+def test_titles_that_are_written_alike_in_an_upload_are_refused() -> None:
+    own = requested_tables()[0]
+    title = TABLES["joined_dots"].title.replace(": ", ", ")
+    alike = replace(own, definition=own.definition.model_copy(update={"title": title}))
+    faults = find_request_faults(OnRequest((alike,)), {"families": []}, SUPPLEMENT, (EARLIER, COHORT))
+    assert any("2 tables have the title" in fault for fault in faults)
 
 
 def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp_path: Path) -> None:

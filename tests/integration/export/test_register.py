@@ -1,5 +1,6 @@
 """The public register of requests: its file, its page, and what leads to it."""
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -13,14 +14,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.release_directory import tell_of_requests
-from ndl_export.facts.directory_files import Register, Status, UnreadableRegister, read_register, write_register
+from ndl_export.bundle.release_directory import refresh, tell_of_requests
+from ndl_export.facts.directory_files import (
+    Register,
+    Status,
+    UnreadableRegister,
+    read_register,
+    write_register,
+)
+from ndl_export.publish.withdraw import withdraw
 from tests.support import PROJECT
 from tests.support.export.fake_release import fake_facts, fake_tables
 from tests.support.export.requested import ASKED, BUDGETS, REVIEWS, SEN, asked_table, facts_with
 from tests.support.export.standard_validators import run_validator
 from tests.support.site.dom import parse, words
 
+DAY = dt.date(2026, 12, 20)
 ATOM = {"a": "http://www.w3.org/2005/Atom"}
 ADDRESS = fake_facts().address
 
@@ -130,12 +139,34 @@ def test_pages_catalogue_and_feed_link_to_it(published: Path) -> None:
     assert entries[1].findtext("a:updated", "", ATOM) == "2026-12-03T00:00:00Z"
 
 
+def test_it_is_published_before_any_release_and_beside_older_ones(tmp_path: Path, bundle: Path) -> None:
+    directory = tmp_path / "new" / "release"
+    tell_of_requests(directory, ASKED, [])
+    assert [path.name for path in directory.iterdir()] == ["requests.json"]
+    shutil.copytree(bundle, directory / bundle.name)
+    refresh(directory)
+    assert list(sections(directory)) == ["answered", "asked", "refused"]
+    assert not any("request-" in link.get("href", "") for link in parse(page(directory)).iter("a"))
+    assert answered(directory) == []
+
+
 @pytest.mark.slow
 def test_the_validators_find_nothing(published: Path) -> None:
     assert run_validator("standards", "standards_faults.py", published)["faults"][str(published)] == {
         "catalogue.jsonld": [],
         "feed.xml": [],
     }
+
+
+@pytest.mark.slow
+def test_a_withdrawn_answer_says_so(own: Path) -> None:
+    withdraw(own, "2026.12.0", "An extract was of another year", DAY)
+    assert "Answered in release 2026.12.0, which was withdrawn." in sections(own)["answered"]
+    assert answered(own) == []
+    withdraw(own, "2026.11.0", "So was this one's", DAY)
+    assert not (own / "site").exists()
+    assert catalogue(own)["dct:relation"] == {"@id": f"{ADDRESS}/requests.json"}
+    assert "foaf:page" not in catalogue(own)
 
 
 def test_hostile_words_stay_words(own: Path) -> None:

@@ -17,7 +17,13 @@ from ndl_export.analyst_db import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming, refresh
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.directory_files import Announced, UnreadableWithdrawals
+from ndl_export.facts.directory_files import (
+    NOTHING_ANNOUNCED,
+    Announced,
+    UnreadableWithdrawals,
+    Upcoming,
+    list_upcoming,
+)
 from ndl_export.facts.release_facts import Version
 from ndl_export.publish.withdraw import WithdrawalRefused, withdraw
 from ndl_export.tables import TABLES
@@ -125,6 +131,21 @@ def test_announced_releases_are_in_catalogue_feed_and_page(announcing: Path) -> 
     assert f"{ADDRESS}/site/about.html#upcoming" in (announcing / SECOND / "code_of_practice.md").read_text()
 
 
+def test_an_announcement_keeps_its_day_until_it_changes(announcing: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(announcing, tmp_path / "release", symlinks=True))
+    later, day = DAY + dt.timedelta(days=30), dt.date(2027, 12, 2)
+    announce_upcoming(directory, COMING, later)
+    assert list_upcoming(directory, ()) == [
+        Upcoming("2027.06.0", "2027-06-24", DAY.isoformat()),
+        Upcoming("2027.12.0", "", DAY.isoformat()),
+    ]
+    announce_upcoming(directory, [COMING[0], Announced("2027.12.0", day)], later)
+    assert list_upcoming(directory, ["2027.06.0"]) == [Upcoming("2027.12.0", "2027-12-02", later.isoformat())]
+    assert entries(directory)[0].findtext("a:updated", "", ATOM) == f"{later}T00:00:00Z"
+    announce_upcoming(directory, [], later)
+    assert NOTHING_ANNOUNCED in (directory / "site" / "about.html").read_text()
+
+
 def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, taken_back: Path) -> None:
     assert digests(taken_back) == digests(two)
     assert len(digests(two)) > 100
@@ -133,6 +154,20 @@ def test_a_withdrawn_release_keeps_every_byte_and_is_not_current(two: Path, take
     assert json.loads((taken_back / "withdrawn.json").read_text()) == {
         "withdrawn": [{"version": SECOND, "date": "2026-12-05", "reason": REASON}]
     }
+
+
+def test_catalogue_and_feed_give_the_reason(taken_back: Path) -> None:
+    found, series = nodes(taken_back)
+    first, second = found["dcat:dataset"]
+    assert [each["adms:status"]["@id"].rpartition("/")[2] for each in (first, second)] == ["COMPLETED", "WITHDRAWN"]
+    assert second["dct:modified"]["@value"] == found["dct:modified"]["@value"] == "2026-12-05"
+    assert series["dcat:hasCurrentVersion"]["@id"] == first["@id"]
+    newest, _ = entries(taken_back)
+    assert newest.findtext("a:title", "", ATOM).startswith("Withdrawn: ")
+    assert newest.findtext("a:updated", "", ATOM) == "2026-12-05T00:00:00Z"
+    assert newest.findtext("a:published", "", ATOM) == "2026-12-03T00:00:00Z"
+    for words in (newest.findtext("a:summary", "", ATOM), second["dct:description"]["@value"]):
+        assert words.startswith(f"Release {SECOND} was withdrawn on 2026-12-05: {REASON}. ")
 
 
 @pytest.mark.parametrize("form", [SECOND, f"{SECOND}.zip", f"{SECOND}.tar"])

@@ -23,7 +23,10 @@ from ndl_export.analyst_db import build_database
 from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.verify import verify
-from ndl_export.documents.pages import render_page
+from ndl_export.documents.pages import (
+    build_reliability_grid,
+    render_page,
+)
 from ndl_export.facts.release_facts import InvalidPublisher, load_publisher, read_publisher
 from ndl_export.tables import TABLES
 from privacy.release.statement import compute_most_found
@@ -63,6 +66,16 @@ def test_five_safes_state_the_bound_for_each_question_about_a_child() -> None:
         assert found == round(100 * compute_most_found(factor * 0.215))
         (line,) = [line for line in page.splitlines() if change in line and f"at most **{found} in 100**" in line]
         assert line.startswith("| whether" if factor != 2 else "| in which")
+
+
+def test_reliability_is_counted_from_the_flags(tables: dict[str, pa.Table]) -> None:
+    flags = tables["joined_dots"]["gld_children_percent_flag"]
+    numbers = [str(flags.to_pylist().count(flag)) for flag in (None, "u", "linkage", "withheld", "x")]
+    label = TABLES["joined_dots"].measure("gld_children_percent").label
+    (line,) = [
+        line for line in build_reliability_grid(tables).splitlines() if line.startswith(f"| `joined_dots` | {label}")
+    ]
+    assert [cell.strip() for cell in line.split("|")[3:8]] == numbers
 
 
 NOTICE = read_publisher(PROJECT / "ndl_export" / "facts" / "publisher_synthetic.yaml").notice

@@ -1,9 +1,11 @@
 """The workbook: the checklist for accessible spreadsheets, and what is in its cells."""
 
+import io
 import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from ndl_export.documents.workbook import MOST_ROWS, build_workbook_file
+from ndl_export.documents.workbook import MOST_ROWS, build_table_sheet, build_workbook_file
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.files.ods import Column, Sheet, build_workbook, find_differing_sheets
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
+from sources.reference.places import load_places
 from tests.support.areas import lacking
 from tests.support.export.accessible_workbook import POINTS, Workbook, not_met
-from tests.support.export.fake_release import fake_facts
+from tests.support.export.fake_release import fake_facts, fake_tables
 
 NAME = "school_readiness_tables.ods"
 FRONT = ["Cover", "Contents", "Notes", "Symbols"]
@@ -110,6 +113,42 @@ def test_cells_are_the_figures_of_the_table_or_the_symbol_of_why_there_is_none(
             if not measure.is_count:
                 reliability = told[f"{measure.label}, reliability"]
                 assert reliability == "reliable" if flag is None else reliability.endswith(f"[{flag}]")
+
+
+def test_numbers_are_numbers_for_whoever_reads_it_by_program(content: bytes, whole: dict[str, pa.Table]) -> None:
+    sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, engine="calamine")
+    for name, data in whole.items():
+        read = sheets[name].iloc[sheets[name].index[sheets[name][0] == "Academic year"][0] :]
+        measure = TABLES[name].measures[0]
+        column = read.iloc[0].tolist().index(measure.label)
+        found = pd.to_numeric(read.iloc[1:, column], errors="coerce").tolist()
+        expected = data[measure.name].to_pylist()
+        assert [None if pd.isna(value) else value for value in found] == expected
+
+
+def test_a_notice_is_the_first_thing_in_every_sheet(tables: dict[str, pa.Table]) -> None:
+    notice = "Synthetic data: no figure is about a real child."
+    rows = {name: data.slice(0, 1) for name, data in tables.items()}
+    book = Workbook(build_workbook_file(replace(fake_facts(), notice=notice), rows))
+    assert all(sheet.rows[0][0].startswith(notice) for sheet in book.sheets)
+    assert book.meta.xpath("//dc:title/text()", namespaces={"dc": "http://purl.org/dc/elements/1.1/"})[0].startswith(
+        notice
+    )
+
+
+def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
+    tables = fake_tables(tuple(load_places()))
+    sheets = {name: build_table_sheet(TABLES[name], data) for name, data in tables.items()}
+    cut = {name for name, data in tables.items() if data.num_rows > MOST_ROWS}
+    assert {"gld_headline", "parent_experience"} <= cut < set(TABLES)
+    for name, sheet in sheets.items():
+        said = [line for line in sheet.lines if isinstance(line, str) and "rows are in" in line]
+        assert bool(said) == (name in cut)
+        levels = list(sheet.columns[3].cells)
+        assert len(levels) <= MOST_ROWS
+        whole = tables[name].filter(pc.not_equal(tables[name]["geographic_level"], "Local authority")).num_rows
+        assert name == "parent_experience" or sum(level != "Local authority" for level in levels) == whole
+        assert name == "parent_experience" or levels.count("Local authority") >= len(load_places())
 
 
 SMALL = [

@@ -2,14 +2,16 @@
 
 import datetime as dt
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.home.paths import Home
 from assets.intake.deliveries import ExtractQuality, FromParts, PartRows
 from assets.intake.quality_report.profile import ColumnProfile, Group, Profile, list_months
-from assets.linkage.timeline import Progress, is_in_full, judge, list_able_services
+from assets.linkage.timeline import Progress, build_timeline, is_in_full, judge, list_able_services
 from assets.returns.make import _list_census_months
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.contracts.hv_reviews import REVIEW_CODES
@@ -136,3 +138,13 @@ def test_contact_is_no_later_than_the_census_that_was_read() -> None:
         ("early_years_census", 2): "2029-01",
         ("school_census", 0): "2031-01",
     }
+
+
+def test_a_source_that_nobody_collects_is_not_expected(tmp_path: Path) -> None:
+    (tmp_path / "landing" / "halton" / "hv_reviews").mkdir(parents=True)
+    entries = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    assert {entry.source for entry in entries} == {"hv_reviews"}
+    assert len(entries) == 6 * len(REVIEWS)
+    (tmp_path / "landing" / "halton" / "eyfsp").mkdir()
+    more = build_timeline(tmp_path / "landing", Home(tmp_path / "home"), dt.date(2027, 1, 1))
+    assert len(more) == 6 * (len(REVIEWS) + 1)

@@ -1,5 +1,6 @@
 """Two rows and what became of them: each reason on a pair or two, the command, and the links by row number."""
 
+import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries
 from assets.linkage.inputs import list_councils, list_extract_paths
+from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import open_readers
 from pipelines.cli import main
 from privacy.keys import KeyRing
@@ -125,6 +127,20 @@ def run(key_folder: Path) -> Run:
         return CliRunner().invoke(main, [*command, *arguments])
 
     return _run
+
+
+def test_the_command_says_it_in_words_and_as_json(home: Home, keys: KeyRing, run: Run) -> None:
+    links = RowNumbers(home.cohort(COHORT), keys).numbered(pq.read_table(home.cohort(COHORT).links)).to_pandas()
+    linked = links[links.source == "hv_reviews"].merge(links[links.source == "eyfsp"], on="child_id").iloc[0]
+    rows = [f"{linked[f'source_{e}']}/{linked[f'council_{e}']}/{linked[f'source_row_{e}']}" for e in "xy"]
+    as_json = run(home, *rows, "--json")
+    assert as_json.exit_code == 0, as_json.output
+    assert json.loads(as_json.output)["linked"]
+    words = run(home, *rows[::-1])
+    assert words.exit_code == 0
+    assert f"{rows[1]} and {rows[0]}: linked" in words.output
+    assert "match weight" in words.output
+    assert all(name.replace("_", " ").replace("nhs", "NHS") in words.output for name in model.LEVELS)
 
 
 @pytest.mark.parametrize(

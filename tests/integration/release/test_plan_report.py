@@ -8,9 +8,11 @@ from click.testing import CliRunner, Result
 
 from assets.home.paths import Home
 from assets.release.fix_release import compute_remaining_budget
+from ndl_export.tables import TABLES
 from pipelines.cli import main
 from privacy.release.ledger import Ledger, Reservation
 from privacy.release.policy import load_policy
+from sources.reference.places import PILOT
 
 COHORT = "202425"
 
@@ -28,6 +30,15 @@ def spent(tmp_path: Path) -> Path:
         for family, rho in account.split.items():
             ledger.reserve(COHORT, "2026.11.0", family, rho, "p" * 64, "m" * 64, unit=unit)
     return tmp_path
+
+
+def test_one_council_is_shown_alone_and_must_take_part(tmp_path: Path) -> None:
+    shown = plan(tmp_path, "--council", "leeds").output
+    assert shown.count("Leeds") == len(TABLES)
+    assert "Halton" not in shown
+    refused = plan(tmp_path, "--council", "york")
+    assert refused.exit_code == 1
+    assert all(council in refused.output for council in PILOT)
 
 
 def test_a_share_that_does_not_fit_is_said_before_a_release(spent: Path) -> None:

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from assets.home.paths import Home
 from assets.release.requests.planning import estimate_accuracy
 from assets.release.requests.released import find_release
-from assets.release.requests.request import Request, read_request, request_of
+from assets.release.requests.request import TEMPLATE, Request, read_request, request_of
 from ndl_export.check.content_checks import build_table_layouts
 from ndl_export.facts.noisy_counts import write_noisy_counts
 from ndl_export.facts.on_request import OnRequest
@@ -186,6 +186,24 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     assert answer["known"]["share_within"] == exact.share_within(5.0) == 1.0
 
 
+@pytest.mark.slow
+def test_what_costs_less_is_listed_the_cheapest_first_and_is_what_it_says(made: Home) -> None:
+    accuracy = {"half_width_points": 5.0, "share_of_rates": 0.7}
+    by_council = request(columns=["imd_quintile", "fsm"], geography="councils", accuracy=accuracy)
+    answer = only(made, by_council)
+    costs = [each["rho"] for each in answer["alternatives"]]
+    assert costs == sorted(costs)
+    assert costs[-1] < answer["measured"]["rho"]
+    by_words = {each["instead"]: each for each in answer["alternatives"]}
+    assert by_words.keys() >= {
+        *("for all councils together", "within 7.5 points", "within 10 points"),
+        *("without IMD quintile", "without Free school meal eligibility", "with every column in two levels"),
+    }
+    together = only(made, request(columns=["imd_quintile", "fsm"], accuracy=accuracy))
+    assert by_words["for all councils together"]["rho"] == together["measured"]["rho"]
+    assert by_words["without IMD quintile"]["rho"] == 0
+
+
 def test_what_does_not_fit_ends_with_the_budget_and_says_what_all_that_is_left_would_give(made: Home) -> None:
     dear = request(geography="councils", accuracy={"half_width_points": 5.0, "share_of_rates": 0.55})
     answer = only(made, dear, status=3)
@@ -218,6 +236,65 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
     found = facts(made, *both, status=3)
     assert [each["cohorts"][0]["answer"] for each in found["requests"]] == ["fits", "fits"]
     assert not found["together"][0]["fits"]
+
+
+@pytest.mark.slow
+def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
+    """The newest release that stands is asked; another one by its version."""
+    base = find_release(home, [ASKED], None).read_known(COHORT)
+    plan = plan_requests([ASKED], COHORT, base, load_policy())["pupil"]
+    assert plan is not None
+    assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
+    add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
+    now = facts(home, ASKED)
+    assert now["release"] == "2026.11.1"
+    answer = now["requests"][0]["cohorts"][0]
+    assert answer["answer"] == "published"
+    assert answer["published"]["tables"] == [ASKED.name]
+    refused = check(home, request(geography="councils"))
+    assert refused.exit_code == 1
+    assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
+    known = find_release(home, [ASKED], None).read_known(COHORT)
+    assert known.together("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
+    assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
+    withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}
+    (home.release / WITHDRAWN_FILE).write_text(json.dumps(withdrawn))
+    assert facts(home, ASKED)["release"] == VERSION
+
+
+@pytest.mark.slow
+def test_synthetic_children_give_a_guess_where_nothing_is_known(home: Home) -> None:
+    folder = home.release / "synthetic_children" / VERSION
+    folder.mkdir(parents=True)
+    white, asian = "White", "Asian / Asian British"
+    eligible, others = "Eligible for free school meals", "Not eligible for free school meals"
+    rows = [(white, eligible, "Yes"), (white, eligible, "No"), (white, others, "Yes"), (asian, eligible, "No")]
+    columns = dict(zip(("ethnic_group", "fsm", "gld"), map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table({"cohort": [COHORT] * 4, **columns}), folder / "synthetic_children.parquet")
+    held_out = {"attributes": ["sex", "gld"], "compared": 3, "median": 2.6, "ninetieth": 7.0, "noise": 0.5}
+    (folder / "datapackage.json").write_text(json.dumps({"held_out": [held_out]}))
+    guess = only(home, ASKED)["synthetic"]
+    by_levels = {tuple(row["levels"]): (row["of"], row["percent"]) for row in guess["rows"]}
+    assert len(by_levels) == 10
+    assert (by_levels[white, eligible], by_levels[white, others]) == ((2, 50.0), (1, 100.0))
+    assert by_levels["Other ethnic group", eligible] == (0, None)
+    counts = only(home, request(name="counts", figure=None))["synthetic"]["rows"]
+    assert [row["percent"] for row in counts if row["levels"] == [white, eligible]] == [66.67]
+    shown = " ".join(check(home, ASKED).output.split())
+    assert "off by up to 2.6 points, and one in ten by 7.0 or more" in shown
+    assert "a guess, not a finding: where" in shown
+    assert guess["statement"] == f"synthetic_children/{VERSION}/synthetic_children_quality.html"
+    assert only(home, WAITING)["synthetic"] is None
+
+
+def test_a_file_that_is_no_request_ends_as_input_with_all_that_is_wrong(made: Home, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("name: X\nfamily: teachers\n", "utf-8")
+    refused = check(made, wrong, tmp_path / "none.yaml", TEMPLATE)
+    assert refused.exit_code == 1
+    for line in ("wrong.yaml:1:7: name: ", "wrong.yaml:2:9: family: is one of", "none.yaml:1:1: there is no such file"):
+        assert line in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_without_a_release_of_the_cohort_there_is_nothing_to_ask_of(made: Home, tmp_path: Path) -> None:

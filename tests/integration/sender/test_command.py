@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from assets.pseudonymise.tokens_file import MANIFEST_KEY
 from pipelines import cli, council_cli
 from privacy.keys import SENDER_KEYS, KeyRing
-from tests.support.extracts import row, text
+from tests.support.extracts import row, text, upn
 from tests.support.intake.desk import COHORT, EYFSP_HEADER, Desk, eyfsp
 from tests.support.intake.files import children
 from tests.support.intake.sender import Sender, put, reviews, unsealed
@@ -192,3 +192,10 @@ def test_the_councils_tool_makes_senders_keys_alone(tmp_path: Path) -> None:
     assert sorted(path.stem for path in (tmp_path / "keys").iterdir()) == sorted((*SENDER_KEYS, "epoch"))
     shown = CliRunner().invoke(council_cli.main, ["keys", "show", str(tmp_path / "keys")])
     assert shown.output == done.output
+
+
+def test_a_file_that_looks_like_another_councils_is_reported(sender: Sender) -> None:
+    theirs = eyfsp(*[{"upn": upn(344_200_024_000 + number)} for number in range(20)])
+    done = sender.run(sender.write(theirs))
+    assert done.exit_code == 0
+    assert "This looks like Wirral’s: 20 of 20 pupil numbers (UPN) were given out there" in done.stdout

@@ -46,6 +46,14 @@ def test_the_lock_has_a_wheel_for_windows_of_all_that_is_needed(python: str) -> 
             assert any(parse_wheel_filename(file)[3] & supported for file in files), package["name"]
 
 
+def test_the_lock_is_the_only_list_of_versions() -> None:
+    lines = list(wheelhouse.requirements(LOCK, wheelhouse.wanted(), wheelhouse.WINDOWS, "3.12"))
+    hashes = {wheel["hash"] for package in LOCK["package"] for wheel in package.get("wheels", ())}
+    assert all(set(re.findall("--hash=(\\S+)", line)) <= hashes for line in lines)
+    with pytest.raises(KeyError, match="lacks not-there"):
+        list(wheelhouse.requirements(LOCK, {"not-there"}, wheelhouse.WINDOWS, "3.12"))
+
+
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As it is for Windows, around wheels without content."""

@@ -30,7 +30,15 @@ from tests.support.site.checks import (
     linked_files,
 )
 from tests.support.site.dom import has_class, parse, words
-from tests.support.site.expected import GROUPS, ROWS, SEEN, Published, places
+from tests.support.site.expected import (
+    ELIGIBLE,
+    GROUPS,
+    NOT_ELIGIBLE,
+    ROWS,
+    SEEN,
+    Published,
+    places,
+)
 from tests.support.site.pages import CHART_PAGES, DOCUMENT_PAGES, LATER, PAGES, SITE_FILES, Made
 
 TOGETHER = "Pilot councils"
@@ -99,6 +107,12 @@ def test_every_figure_is_that_of_the_tables(made: Made) -> None:
     for chart, _, _, panel in found if is_complete else ():
         number_of_areas = len(body_rows(panel)) if ROWS[chart] is None else charts[chart]
         assert number_of_areas == (1 if chart in ("goals-by-meals", "neither-by-group") else 10)
+
+
+def test_two_cohorts_have_panels_of_their_own(two_cohorts: Made) -> None:
+    found = panels(two_cohorts)
+    assert {cohort for _, cohort, *_ in found} == {COHORT, LATER, ""}
+    check_figures(two_cohorts, [panel for panel in found if panel[1]])
 
 
 def test_over_time_every_cohort_stands_beside_the_others(two_cohorts: Made) -> None:
@@ -277,6 +291,77 @@ def test_nothing_follows_from_how_made_up_figures_and_official_ones_compare(whol
     assert ("ahead of England’s" in whole.page("groups"), "ahead of England’s" in made_up["groups"]) == (True, False)
 
 
+def test_england_stands_beside_the_councils_with_its_source(whole: Made) -> None:
+    """As a line at its figure in the drawing, in the key and below the table; nothing follows for made-up figures."""
+    official = {(f.breakdown, f.sex): f.percent for f in read_official_figures(COHORT) if f.area_name == "England"}
+    eligible, others = (round(official[group, "Total"], 1) for group in (ELIGIBLE, NOT_ELIGIBLE))
+    gap = f"{others - eligible:.1f} points"
+    expected = {
+        "gld-by-area": [f"{official['Total', 'Total']:.1f}%", "–", "–"],
+        "gap-by-area": [f"{eligible:.1f}%", f"{others:.1f}%", gap],
+    }
+    for chart, _, _, panel in panels(whole):
+        if chart not in expected:
+            assert not list(panel.iter("tfoot"))
+            continue
+        [foot] = panel.iter("tfoot")
+        assert [words(cell) for cell in foot.iter("td")] == expected[chart]
+        scale = [number(words(tick)) for tick in panel.iter("text") if has_class(tick, "tick")]
+        named = [words(each).split()[-1] for each in panel.iter("text") if has_class(each, "reference")]
+        assert named == (cells := [cell for cell in expected[chart] if "%" in cell])
+        for row in (each for each in panel.iter("g") if has_class(each, "row")):
+            drawn = [line.get("x1", "").rstrip("%") for line in row.iter("line") if has_class(line, "beside")]
+            lines = [scale[0] + (scale[-1] - scale[0]) * float(place) / 100 for place in drawn]
+            assert lines == pytest.approx([float(cell.rstrip("%")) for cell in cells], abs=0.02)
+        key = " ".join(words(each) for each in panel.iter("li"))
+        assert all(f": {cell}" in key for cell in expected[chart] if "%" in cell)
+        assert "DfE, Early years foundation stage profile results, 2024/25" in words(panel)
+
+
+def test_a_chart_draws_what_its_heading_promises(whole: Made, two_cohorts: Made) -> None:
+    """Every chart draws percentages, and the gap is drawn as a gap: between its groups, and over time by itself."""
+    spans = 0
+    for _, _, _, panel in [*panels(whole), *panels(two_cohorts)]:
+        for drawing in (each for each in panel.iter("svg") if has_class(each, "chart")):
+            told = [words(mark.find("title")) for mark in drawing.iter("g") if mark.find("title") is not None]
+            gap = "gap in the good level" in words(drawing.find("title"))
+            assert all(re.search(r"points|withheld" if gap else r"%", each) for each in told)
+    for chart, _, _, panel in panels(whole):
+        for row in panel.iter("g"):
+            for line in (each for each in row.findall("line") if has_class(each, "span")):
+                ends = {each.get("x") for each in row.iter("use")}
+                assert chart == "gap-by-area"
+                assert {line.get("x1"), line.get("x2")} == ends
+                spans += 1
+    assert spans > 5
+
+
+def test_many_councils_are_on_a_map_and_few_are_not(many: Made, whole: Made) -> None:
+    assert '<figure class="map">' not in whole.page("index")
+    root = parse(many.page("index"))
+    [drawing] = (each for figure in root.iter("figure") if has_class(figure, "map") for each in figure.findall("svg"))
+    published = Published(many.tables)
+    tiles = {tile.get("data-row", ""): tile for tile in drawing.iter("g")}
+    named = {resolve(council).new_la_code: resolve(council).la_name for council in many.facts.councils}
+    assert set(tiles) == set(named)
+    assert len(list(drawing.iter("use"))) == 153
+    classes = dict(re.findall(r'class="sample tile (c\d)".*?</svg> (\d+% to (?:under )?\d+%)', many.page("index")))
+    for code, name in named.items():
+        cell = published.cell(places("gld-by-area", "")[0], COHORT, name)
+        assert words(tiles[code].find("title")) == f"{name}: {told(cell)}"
+        kind = tiles[code].get("class", "").removeprefix("tile ")
+        text = words(tiles[code].find("text"))
+        if cell.startswith("[withheld]"):
+            assert (kind, text) == ("empty", "")
+            continue
+        figure = float(cell.partition("%")[0])
+        low, high = (int(end) for end in re.findall(r"\d+", classes[kind]))
+        assert low <= figure < high or figure == high == 100
+        assert abs(int(text) - figure) <= 0.55
+        assert ("scale" in tiles[code].find("use").get("transform", "")) == ("[u]" in cell)
+    assert "Open Innovations (MIT licence)" in words(root)
+
+
 def test_the_overview_leads_with_three_findings_about_each_area(made: Made) -> None:
     """How many were ready, the gap, and who had been seen; those of all councils together are shown."""
     published = Published(made.tables)
@@ -343,6 +428,13 @@ def test_a_council_has_a_page_that_begins_with_its_own_figures(made: Made) -> No
         figure = published.cell(places("gld-by-area", "")[0], COHORT, name)
         assert bool(TARGET.search(words(sections["target"]))) == (not figure.startswith("[x]"))
         assert made.facts.contact in words(sections["ask"])
+
+
+def test_a_council_that_has_not_sent_the_newest_cohort_has_the_one_before(two_cohorts: Made) -> None:
+    for council, year in (("halton", "2024/25"), ("leeds", "2025/26")):
+        text = words(next(parse(two_cohorts.page(f"council-{council}")).iter("main")))
+        assert re.match(rf".*children who finished Reception in {year} ", text), text[:200]
+        assert "[x]. The gap" not in text
 
 
 UNSURE = re.compile("(?<!For the others, the data )cannot|none of the|any of these|might be none")

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.bundle.verify import verify
-from ndl_export.facts.on_request import RequestedTable
-from ndl_export.site import build_site_downloads, build_site_files
+from ndl_export.facts.on_request import OnRequest, RequestedTable
+from ndl_export.site import build_site_downloads, build_site_files, views
+from ndl_export.site.views import label_rows
 from ndl_export.tables.geography import list_geographies
+from ndl_export.tables.rows import list_rows
 from sources.reference.places import PILOT
-from tests.support.export.fake_release import COHORT, fake_tables
-from tests.support.export.requested import REVIEWS, SEN, facts_with
+from tests.support.export.fake_release import COHORT, fake_facts, fake_tables
+from tests.support.export.requested import MEALS, REVIEWED, REVIEWS, SEN, SEN_BY_MEALS, facts_with, requested
 from tests.support.site.checks import (
     HOSTILE,
     PLACES,
@@ -122,8 +124,48 @@ def test_hostile_words_stay_words(on_request: Made) -> None:
     check_words_stay_words(files[name] for name in (f"{OF_SEN}.html", "index.html"))
 
 
+@pytest.mark.slow
+def test_a_long_table_has_no_chart_and_one_too_long_for_a_page_shows_all_together(
+    on_request: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requested({**SEN_BY_MEALS, "name": "by_sex", "columns": ["fsm", "sex"]})
+
+    def page(name: str = "request-by-sex") -> str:
+        return made_again((asked, SEN), on_request)[f"{name}.html"].decode()
+
+    for text, is_long in ((page(), False), (page(OF_SEN), True)):
+        assert 'class="chart' in text
+        assert ('class="roomy"' in text, "<details open>" in text) == (is_long, is_long)
+    monkeypatch.setattr(views, "LONGEST_LABEL", max(map(len, label_rows(SEN.table))) - 1)
+    undrawn = [page(OF_SEN)]
+    monkeypatch.setattr(views, "MOST_DRAWN", 8)
+    for text in (*undrawn, page()):
+        assert 'class="chart' not in text
+        assert "<details open>" in text
+        assert len(panels(text)) == len(list_geographies(PILOT))
+    monkeypatch.setattr(views, "MOST_ROWS", 8 * len(list_geographies(PILOT)))
+    files = made_again((asked,), on_request)
+    assert [area for area, _ in panels(files["request-by-sex.html"].decode())] == [TOGETHER]
+    assert files["request-by-sex.csv"].decode().count("\n") == 1 + 3 * 9
+
+
 def test_no_council_that_has_not_sent_its_records_has_figures(on_request: Made) -> None:
     page = made_again(SEN, on_request, eyfsp=("halton",))[f"{OF_SEN}.html"].decode()
     shown = panels(page)
     assert "These figures are not available [x]" in words(shown["Halton", COHORT])
     assert ("All councils but Halton", COHORT) in shown
+
+
+def test_rows_are_told_apart_whatever_their_levels_are_called() -> None:
+    assert list(label_rows(REVIEWS.table)) == ["All children", "Female", "Male"]
+    own = label_rows(SEN.table)
+    assert own[f"No SEN provision, {MEALS}, Female"] == ("No SEN provision", MEALS, "Female")
+    columns = [
+        {"attribute": "fsm", "name": "meals", "label": "Meals", "levels": {"Yes": ["Eligible for free school meals"]}},
+        {"attribute": "sex", "label": "A girl", "levels": {"Yes": ["Female"]}},
+    ]
+    alike = {**SEN_BY_MEALS, "columns": columns}
+    table = requested(alike).table
+    assert list(label_rows(table)) == ["All children", "A girl: Yes", "Meals: Yes", "Meals: Yes, A girl: Yes"]
+    for each in (SEN.table, table, requested(REVIEWED, "health").table):
+        assert list(label_rows(each).values()) == [row.levels for row in list_rows(each, all_together=True)]

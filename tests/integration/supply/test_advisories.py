@@ -83,6 +83,12 @@ def test_a_known_one_is_found_wherever_it_is_pinned(uv: Path, planted: tuple[str
         assert planted or f"statuses in {len({pin[:2] for pin in pins})} packages" in done.stdout
 
 
+def test_it_is_excepted_until_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = [{"id": "CVE-1", "until": TODAY}, {"id": "CVE-2", "until": TODAY - datetime.timedelta(days=1)}]
+    monkeypatch.setattr(pinned, "policy", lambda: {"advisory": listed})
+    assert advisories.exceptions(TODAY) == ["CVE-1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [None, 503])
 def test_a_service_that_does_not_answer_is_no_answer(status: int | None, uv: Path) -> None:

@@ -56,6 +56,19 @@ def test_it_lists_what_is_shipped_with_licences_and_sums(bill: dict[str, Any], u
     assert root["version"] == importlib.metadata.version("readiness")
 
 
+def test_a_part_of_it_is_a_bill_of_its_own(bill: dict[str, Any]) -> None:
+    version = {each["name"]: each["version"] for each in bill["components"]}
+    pins = {name: version[name] for name in ("cryptography", "cffi", "jinja2")}
+    made = sbom.part(bill, "readiness-council", pins)
+    assert {each["name"]: each["version"] for each in made["components"]} == pins
+    assert made["metadata"]["component"]["name"] == "readiness-council"
+    within = {each["ref"].partition("@")[0].rpartition("-")[0]: each["dependsOn"] for each in made["dependencies"]}
+    assert [ref.partition("-")[0] for ref in within["cryptography"]] == ["cffi"]
+    assert within["jinja2"] == []
+    with pytest.raises(KeyError, match="lacks click"):
+        sbom.part(bill, "readiness-council", {"click": "0"})
+
+
 @pytest.mark.slow
 def test_a_validator_of_cyclonedx_takes_all(bill: dict[str, Any], uv: Path, tmp_path: Path) -> None:
     """Of an image with Debian's packages as well."""

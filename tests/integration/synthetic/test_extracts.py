@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from sources.contracts import CONTRACTS, Kind
 from sources.councils.council_file import load_council_file
 from sources.reference.places import PILOT
 from sources.synthetic import generate
+from tests.support.extracts import UPN_LETTERS
 
 
 def read(path: Path, delimiter: str = ",", encoding: str = "utf-8") -> pd.DataFrame:
@@ -54,6 +56,44 @@ def test_every_council_sends_values_that_conform(
             assert numbers.max() <= (column.maximum or 1000), name
         if column.blank is not None and column.blank.value == "reject":
             assert (values != "").all(), name
+
+
+@pytest.mark.parametrize("source", ["eyfsp", "school_census"])
+def test_upn_check_letters(tables: dict[str, pd.DataFrame], source: str) -> None:
+    upns = tables[source].upn.unique()
+    for upn in upns:
+        values = [int(c) if c.isdigit() else UPN_LETTERS.index(c) for c in upn[1:]]
+        total = sum(weight * value for weight, value in zip(range(2, 14), values, strict=True))
+        assert upn[0] == UPN_LETTERS[total % 23]
+    temporary = sum(upn[-1].isalpha() for upn in upns)
+    assert 0 < temporary < 0.02 * len(upns)
+
+
+@pytest.mark.parametrize("source", ["hv_reviews", "eyfsp", "school_census", "early_years_census"])
+def test_nhs_numbers(tables: dict[str, pd.DataFrame], source: str) -> None:
+    numbers = tables[source].nhs_number
+    for number in numbers[numbers != ""].unique():
+        assert len(number) == 10
+        assert number.startswith("999")
+        assert sum(weight * int(digit) for weight, digit in zip(range(10, 0, -1), number, strict=True)) % 11 == 0
+    if source == "hv_reviews":
+        assert (numbers == "").sum() > 1000
+
+
+def test_councils_send_many_dialects_and_formats(pilot: Path) -> None:
+    dialects = {
+        (council, source): load_council_file(council).dialect(source) for council in PILOT for source in CONTRACTS
+    }
+    for (_, source), dialect in dialects.items():
+        assert any(dialect.get_local_name(name) != name for name in CONTRACTS[source].required)
+    assert {dialect.delimiter for dialect in dialects.values()} == {",", ";", "|", "\t"}
+    encodings = {"utf-8", "utf-8-sig", "utf-16", "windows-1252", "latin-1"}
+    assert {dialect.encoding for dialect in dialects.values()} == encodings
+    assert len({dialect.date_format for dialect in dialects.values()}) >= 6
+    assert {"".join(path.suffixes) for path in pilot.glob("*/*/*")} == {".csv", ".csv.gz", ".parquet"}
+    dialect = dialects["liverpool", "hv_reviews"]
+    names = read(files(pilot, "hv_reviews")["liverpool"], dialect.delimiter, dialect.encoding)
+    assert any(ord(letter) > 0x370 for name in names.GivenName for letter in name), "no name in another script"
 
 
 @pytest.mark.parametrize("source", CONTRACTS)
@@ -127,3 +167,23 @@ def test_same_arguments_same_bytes(tmp_path: Path) -> None:
     assert content["a"] == content["b"]
     assert content["a"].keys() == content["c"].keys()
     assert content["a"] != content["c"]
+
+
+def test_truth_of_another_cohort_stays(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    generate(landing, "202324", scale=0.02)
+    generate(landing, "202425", scale=0.02)
+    generate(landing, "202425", scale=0.02)
+    truth = pq.read_table(tmp_path / "truth.parquet").to_pandas()
+    assert set(truth.cohort) == {"202324", "202425"}
+    assert not truth.duplicated(["cohort", "source", "council", "source_row"]).any()
+    older = read(landing / "leeds/eyfsp/202324.csv", ",", "utf-8-sig")
+    born = pd.to_datetime(older.DOB, format="%d/%m/%Y")
+    assert born[born.dt.year > 1900].between("2018-01-01", "2019-12-31").all()
+
+
+def test_scale_must_be_possible(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        generate(tmp_path / "landing", "202425", scale=0)
+    with pytest.raises(ValueError, match="smaller scale"):
+        generate(tmp_path / "landing", "202425", scale=40)

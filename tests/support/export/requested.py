@@ -34,6 +34,7 @@ _RHO, _DELTA = 0.02, 1e-6
 _STATED = yaml.safe_load((Path(__file__).parent / "requested_tables.yaml").read_text(encoding="utf-8"))
 DEFINITIONS: dict[str, dict[str, Any]] = {name: {"name": name, **stated} for name, stated in _STATED.items()}
 SEN_BY_MEALS, REVIEWED = DEFINITIONS["sen_by_meals"], DEFINITIONS["reviewed_by_sex"]
+MEALS = "Gets 'free' school meals"
 
 
 def requested(

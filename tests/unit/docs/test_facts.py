@@ -155,6 +155,17 @@ def test_every_document_states_one_value(fact: Fact) -> None:
     assert len({path for path, _ in stated}) >= fact.least
 
 
+def test_the_page_on_linkage_has_the_table_of_the_same_run() -> None:
+    row = re.search(r"\| all \| (\d+) \|((?: \d+ \|)+) ([\d.]+) \|", documents()["docs/linkage.md"])
+    assert row is not None
+    rows = [int(each) for each in re.findall(r"\d+", row[2])]
+    assert (int(row[1]), float(row[3])) == (ONE_RECORD["records"], ONE_RECORD["rho_at_most"])
+    assert sum(rows) == ONE_RECORD["records"]
+    assert round(100 * rows[0] / sum(rows)) == ONE_RECORD["changed_no_other_row_percent"]
+    assert round(100 * sum(rows[:2]) / sum(rows)) == ONE_RECORD["changed_at_most_one_percent"]
+    assert max(changed for changed, records in enumerate(rows) if records) == ONE_RECORD["most_rows_changed"]
+
+
 def test_what_parents_are_told_of_the_worst_case() -> None:
     """A category of a child who is known to be counted is one row replaced by another: twice the rho."""
     words, page = documents()["docs/what-is-protected.md"], documents()["docs/privacy.md"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at
+from assets.release.requests.planning import STEP, Expected, estimate_accuracy, plan_at, plan_requests
 from assets.release.requests.request import Request, read_requests
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import combine_plans
@@ -12,7 +12,9 @@ from privacy.release.policy import load_policy
 from tests.support import PROJECT
 from tests.support.release.sizes import known
 
+COHORT = "202425"
 PAGE = (PROJECT / "docs" / "tables-on-request.md").read_text(encoding="utf-8")
+WORDS = " ".join(PAGE.split())
 ROWS = {
     name: cells
     for name, *cells in re.findall(
@@ -42,3 +44,14 @@ def test_every_request_costs_and_gives_what_the_page_says(request_: Request) -> 
     assert not expected_at(float(rho) - STEP / NANO, request_).meets(request_)
     points = request_.accuracy.half_width_points
     assert accuracy == f"{found.share_within(points):.0%} of {found.points.size} within {points:g} points"
+
+
+@pytest.mark.slow
+def test_all_together_cost_what_the_page_says() -> None:
+    accounts = POLICY.accounts
+    left = {unit: account.cap_rho - sum(account.split.values()) for unit, account in accounts.items()}
+    together = {family: plan for family, plan in plan_requests(REQUESTS, COHORT, RELEASED, POLICY).items() if plan}
+    assert f"rho {left['child']:.3f} for a child and {left['response']:.3f} for a response" in WORDS
+    cost = together["pupil"].rho
+    assert f"rho {cost:.5f} for a child, so that they leave {left['child'] - cost:.5f}" in WORDS
+    assert together["parents"].rho <= left["response"]

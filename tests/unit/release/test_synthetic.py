@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,16 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
 from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
 from privacy.synthetic import model
-from privacy.synthetic.model import FIRST, AllOf, Codes, Problem, Whole, count_contradictions, iter_problems
+from privacy.synthetic.model import (
+    FIRST,
+    AllOf,
+    Codes,
+    Problem,
+    Whole,
+    count_contradictions,
+    iter_problems,
+    select_widest,
+)
 from tests.support.areas import lacking
 from tests.support.release.dense import noisy
 from tests.support.release.examples import small_plan, small_table
@@ -134,6 +144,18 @@ def test_each_group_of_a_nesting_is_a_problem_of_its_own() -> None:
         assert (of_group[seen] == taken).all()
 
 
+def test_every_second_of_the_widest_marginals_is_held_out() -> None:
+    (found,) = asked(*small())
+    held = select_widest(found, "gld")
+    wide = [each.attributes for each in found.marginals if "gld" in each.attributes and len(each.attributes) == 3]
+    assert held == wide[::2]
+    totals = {each.attributes for each in found.marginals if each.of in held}
+    assert {each.attributes for each in found.without(held).marginals} == {
+        each.attributes for each in found.marginals
+    } - set(held) - totals
+    assert any(set(names) < set(held[0]) for names in totals)
+
+
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mbi", None)
     (found,) = asked(*small())
@@ -191,3 +213,11 @@ def test_the_largest_marginals_are_dropped_until_the_model_is_small_enough(monke
     largest = max(each.counts.size for each in found.marginals)
     assert {each.attributes for each in found.marginals if each.counts.size == largest} <= set(drawn.not_fitted)
     assert set(drawn.rows) == {each.name for each in found.attributes}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("library")
+def test_of_nobody_nobody_is_drawn() -> None:
+    (found,) = asked(*small())
+    rows = model.draw(replace(found, rows=0), 1).rows
+    assert {name: len(codes) for name, codes in rows.items()} == {each.name: 0 for each in found.attributes}
