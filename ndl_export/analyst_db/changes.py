@@ -27,10 +27,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
-from ndl_export.documents.markdown import format_csv
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.analyst_db.build import NOTEBOOK_FILE, SCRIPT_FILE, build_analyst_files, open_analyst_database
+from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
 from ndl_export.analyst_db.changes import (
     build_changes_csv,
     compare,
@@ -30,6 +30,7 @@ from ndl_export.analyst_db.changes import (
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
+from ndl_export.documents.bundle_files import FIXED_NAMES
 from ndl_export.documents.data_dictionary import build_data_dictionary_csv, render_data_dictionary_page
 from ndl_export.documents.markdown import add_notice
 from ndl_export.documents.pages import (
@@ -46,7 +47,6 @@ from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description
 from ndl_export.facts.noisy_counts import (
     COVARIANCE_SCHEMA,
     NOISE_COVARIANCE_FILE,
-    NOISY_COUNTS_FILE,
     collect_plans,
     find_noisy_faults,
     list_plan_files,
@@ -67,14 +67,7 @@ from ndl_export.metadata.portals import CITATION_FILE, build_citation, build_rec
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site import SITE_FOLDER, build_site_files, list_site_names, query_conclusions
 from ndl_export.tables import TABLES, Table
-from ndl_export.tables.csv_files import (
-    ALL_ROWS,
-    EES_UPLOAD_FILE,
-    build_ees_upload,
-    build_meta_csv,
-    write_csvs,
-    write_plain_csvs,
-)
+from ndl_export.tables.csv_files import ALL_ROWS, build_csv_files
 from ndl_export.tables.schema import build_arrow_schema, list_columns
 from privacy.doors.files import OWNER_ONLY_FILE, OWNER_ONLY_FOLDER, make_folder, sync, sync_all
 from sources.reference.places import PILOT
@@ -92,31 +85,6 @@ _RECORDS: dict[str, Callable[[Description, Mapping[str, bytes], str | None], obj
 }
 """The record for each catalogue, from the description, the files described and the version that is replaced."""
 CATALOGUE_FILES = tuple(_RECORDS)
-DOCUMENTS = (
-    DATAPACKAGE_FILE,
-    *CATALOGUE_FILES,
-    CITATION_FILE,
-    SCRIPT_FILE,
-    PRIVACY_RECORD_FILE,
-    "LICENCE.md",
-    "README.md",
-    "ai_readiness.md",
-    "changelog.md",
-    "changes.csv",
-    "code_of_practice.md",
-    "data_dictionary.csv",
-    "data_dictionary.md",
-    EES_UPLOAD_FILE,
-    "five_safes.md",
-    "methodology.md",
-    NOISE_COVARIANCE_FILE,
-    NOTEBOOK_FILE,
-    NOISY_COUNTS_FILE,
-    PRIVACY_PAGE_FILE,
-    "quality.md",
-    "reconciliation.csv",
-    WORKBOOK_FILE,
-)
 ROW_GROUP_ROWS = 131_072
 ROW_ORDER = (
     b"By time period; within it by area: all councils together, regions, devolved areas, councils by name; within it by"
@@ -145,10 +113,9 @@ def _list_files_beside_page(
     """Return the names of all files except those of the page."""
     return frozenset(
         (
-            *DOCUMENTS,
+            *FIXED_NAMES,
             *list_plan_files(cohorts).values(),
             *for_them,
-            *(SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE),
             *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
         )
     )
@@ -310,12 +277,10 @@ def _fill(
     signing_key: Ed25519PrivateKey,
 ) -> None:
     """Write every file of the bundle into `folder`."""
-    write_csvs(tables, folder, facts.tables)
-    write_plain_csvs(tables, folder)
+    for name, content in build_csv_files(tables, facts.tables).items():
+        (folder / name).write_bytes(content)
     for name, table in facts.tables.items():
         _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
-        (folder / f"{name}.meta.csv").write_bytes(build_meta_csv(tables[name], table))
-    (folder / EES_UPLOAD_FILE).write_bytes(build_ees_upload(_read(folder), facts.tables))
     write_noisy_counts(folder, facts.noisy_counts, facts.version)
     facts.on_request.write(folder, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,14 +42,7 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE,
 from ndl_export.files.stores import StoreError
 from ndl_export.site import SITE_FOLDER, build_site_downloads
 from ndl_export.tables import Table
-from ndl_export.tables.csv_files import (
-    ALL_ROWS,
-    EES_UPLOAD_FILE,
-    build_ees_upload,
-    build_meta_csv,
-    write_csvs,
-    write_plain_csvs,
-)
+from ndl_export.tables.csv_files import ALL_ROWS, EES_UPLOAD_FILE, build_csv_files
 from ndl_export.tables.rows import Layout
 
 Files = Mapping[str, bytes]
@@ -214,12 +206,28 @@ def _find_differences(
     """Return the files that were made from the tables and differ from them."""
     ordered = {name: layouts[name].ordered(data) for name, data in tables.items()}
     defined = {name: rows.table for name, rows in layouts.items()}
-    pages = [
-        (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
-        for name, content in downloads.items()
-        if files[f"{SITE_FOLDER}/{name}"] != content
+    return [
+        *(
+            (name, _explain_other_content(name))
+            for name, content in build_csv_files(ordered, defined).items()
+            if files[name] != content
+        ),
+        *_find_workbook_faults(files, ordered, defined),
+        *(
+            (f"{SITE_FOLDER}/{name}", "does not hold the same figures as the tables")
+            for name, content in downloads.items()
+            if files[f"{SITE_FOLDER}/{name}"] != content
+        ),
     ]
-    return [*_find_csv_faults(files, ordered, defined), *_find_workbook_faults(files, ordered, defined), *pages]
+
+
+def _explain_other_content(name: str) -> str:
+    """Return what is wrong with a CSV file, or the bulk upload, that does not match the tables."""
+    if name == EES_UPLOAD_FILE:
+        return "does not hold the same figures as the tables"
+    if name.endswith(".meta.csv"):
+        return f"does not describe {name.removesuffix('.meta.csv')}.csv"
+    return f"does not hold the same figures as {name.removesuffix(ALL_ROWS).removesuffix('.csv')}.parquet"
 
 
 def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
@@ -229,23 +237,6 @@ def _find_package_faults(files: Files, package: Mapping[str, Any]) -> Faults:
         *((DATAPACKAGE_FILE, f"does not describe {name}") for name in sorted(expected - listed)),
         *((DATAPACKAGE_FILE, f"describes {name}, which is not there") for name in sorted(listed - expected)),
     ]
-
-
-def _find_csv_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:
-    """Check that the CSV files match the Parquet files byte for byte."""
-    faults = []
-    with tempfile.TemporaryDirectory() as scratch:
-        write_csvs(ordered, Path(scratch), defined)
-        write_plain_csvs(ordered, Path(scratch))
-        again = {path.name: path.read_bytes() for path in Path(scratch).iterdir()}
-    again |= {f"{name}.meta.csv": build_meta_csv(data, defined[name]) for name, data in ordered.items()}
-    for name in ordered:
-        others = f"does not hold the same figures as {name}.parquet"
-        due = {f"{name}.csv": others, f"{name}{ALL_ROWS}": others, f"{name}.meta.csv": f"does not describe {name}.csv"}
-        faults += [(file, what) for file, what in due.items() if again[file] != files[file]]
-    if build_ees_upload(again, defined) != files[EES_UPLOAD_FILE]:
-        faults.append((EES_UPLOAD_FILE, "does not hold the same figures as the tables"))
-    return faults
 
 
 def _find_workbook_faults(files: Files, ordered: Mapping[str, pa.Table], defined: Mapping[str, Table]) -> Faults:

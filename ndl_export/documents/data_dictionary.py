@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ndl_export.documents.markdown import format_csv, format_grid
+from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.on_request import RequestedTable
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Table
 from ndl_export.tables.csv_files import NOTHING

@@ -22,12 +22,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ndl_export.documents.bundle_files import list_file_kinds
 from ndl_export.documents.data_dictionary import build_symbols_grid
-from ndl_export.documents.markdown import format_bullets, format_csv, format_grid
+from ndl_export.documents.markdown import format_bullets, format_grid
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
 from ndl_export.facts.official import OfficialFigure, read_official_figures
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.csv_files import NOTHING
@@ -49,7 +51,7 @@ def render_readme_page(facts: ReleaseFacts) -> str:
         facts,
         councils="; ".join(area.name for area in facts.areas if area.level == LOCAL_AUTHORITY),
         tables=TABLES.values(),
-        further_plans=", ".join(f"`{name}`" for name in facts.on_request.plan_files.values()),
+        kinds=list_file_kinds(facts)[:-1],
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import yaml
 
-from ndl_export.documents.markdown import format_csv, format_grid
+from ndl_export.documents.markdown import format_grid
 from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import (
     CROISSANT_FILE,
@@ -29,6 +29,7 @@ from ndl_export.facts.synthetic import (
     WARNING,
     SyntheticChildren,
 )
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts, number
 from ndl_export.tables.model import COUNCIL

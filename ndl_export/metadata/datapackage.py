@@ -47,9 +47,7 @@ from ndl_export.tables.csv_files import (
     INSTEAD,
     NOTHING,
     CsvColumn,
-    find_table,
     list_csv_columns,
-    list_plain_columns,
 )
 from ndl_export.tables.schema import LEVEL, OWN_AREA, SCHEMA_VERSION, ColumnRole
 
@@ -96,15 +94,16 @@ class _CsvFile:
 
 def _describe_csv_file(name: str, facts: ReleaseFacts) -> _CsvFile | None:
     """Return the description of a table's CSV file, or None for any other file."""
-    if table := find_table(name, facts.tables):
-        key = ("time_period", LEVEL, OWN_AREA[0], *(entry.name for entry in table.filters))
-        return _CsvFile(f"{table.title} ({FORMS[ALL_ROWS]})", facts.about(table), list_plain_columns(table), key)
-    if name.endswith(".csv") and (table := facts.tables.get(name.removesuffix(".csv"))):
-        # Area codes of other levels than the row's may be empty.
-        areas = (f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area"))
-        key = ("time_period", LEVEL, *areas, *(entry.name for entry in table.filters))
-        return _CsvFile(f"{table.title} ({FORMS['.csv']})", facts.about(table), list_csv_columns(table), key)
-    return None
+    suffix = ALL_ROWS if name.endswith(ALL_ROWS) else ".csv"
+    table = facts.tables.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
+    if table is None:
+        return None
+    official = suffix == ".csv"
+    # Area codes of other levels than the row's may be empty.
+    areas = [f"{area}_code" for area in ("country", "region", "new_la", "english_devolved_area")]
+    key = ("time_period", LEVEL, *(areas if official else OWN_AREA[:1]), *(entry.name for entry in table.filters))
+    columns = list_csv_columns(table, official=official)
+    return _CsvFile(f"{table.title} ({FORMS[suffix]})", facts.about(table), columns, key)
 
 
 def _build_resource(name: str, content: bytes, facts: ReleaseFacts) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from ndl_export.documents.markdown import format_csv
 from ndl_export.facts.description import DATABASE_FILE, OGL_NAME
 from ndl_export.facts.directory_files import NO_CALENDAR, NOTHING_ANNOUNCED, REGISTER_FILE, Register, Upcoming
 from ndl_export.facts.missing import MissingByCohort, explain_breaks, explain_missing, format_missing
@@ -32,6 +31,7 @@ from ndl_export.facts.released import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_PAGE, SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE
+from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import day
 from ndl_export.site.councils import build_council_values, list_findings, page_of_council
@@ -136,7 +136,7 @@ def build_site_files(
     papers = render_documents(files, names, facts.notice)
     common = _build_common_values(facts, release) | {
         "findings": found,
-        "shelves": group_files(files, names, (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE), facts.tables),
+        "shelves": group_files(facts, files),
         "titles": {document.source: document.title for document in papers},
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }

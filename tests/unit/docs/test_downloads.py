@@ -11,7 +11,7 @@ from tests.support import PROJECT
 TEMPLATES = PROJECT / "ndl_export"
 SENT = {
     "docs/reading-over-https.md": r"read\.csv\(\"[^\"]*/(\w+\.csv)\"|address of `(\w+\.csv)`",
-    "ndl_export/documents/templates/README.md": r"`(\S+\.csv)` \| [^|]*for Excel, R",
+    "ndl_export/documents/bundle_files.csv": r",(\S+\.csv),\"[^\"]*for Excel, R",
     "docs/bundle.md": r"`(\S+\.csv)` \| everyone with Excel, R",
     "ndl_export/analyst_db/templates/questions.py": r"R and Excel\s+take `(\S+\.csv)`",
     "ndl_export/site/templates/parts.html.j2": r"\.\./(\{\{[^\"]*\.csv)\" download>(?:<span.*?</span>)?CSV, for Excel",
