@@ -17,18 +17,9 @@ from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import TABLES, Table
+from ndl_export.tables import TABLES, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
 from ndl_export.tables.pupil import CHILDREN, GLD_PERCENT
-from ndl_export.tables.schema import (
-    BREAK_COLUMN,
-    OWN_AREA,
-    PLACE_COLUMNS,
-    WITH_INTERVAL,
-    ColumnRole,
-    get_column_name,
-    list_columns,
-)
 from privacy.doors.sql import quote_identifier, quote_text
 
 FLAG_TYPE, LEVEL_TYPE = "dimension.flag_type", "dimension.geographic_level_type"
@@ -37,7 +28,7 @@ NOISE_CORRELATION, NOISE_CORRELATION_WITH_REGIONS = 0.05, 0.15
 
 VERSION_COLUMN = {"release_version": "Version of the release that the row is from; see releases.release"}
 AREA_COLUMNS = {
-    **{column.name: column.description for column in PLACE_COLUMNS if column.name in OWN_AREA},
+    **{column.name: column.description for column in schema.PLACE_COLUMNS if column.name in schema.OWN_AREA},
     "is_all_together": f"Whether the row is about all councils together: level {NATIONAL!r} or {ALL_TOGETHER!r}",
 }
 """Columns of a row's own area, which come first; the last is not in the Parquet files."""
@@ -156,8 +147,8 @@ def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[
     types = {"string": "VARCHAR", "int64": "BIGINT", "double": "DOUBLE"}
     for name in VERSION_COLUMN | AREA_COLUMNS:
         yield name, "BOOLEAN NOT NULL" if name.startswith("is_") else "VARCHAR NOT NULL"
-    for column in (each for each in list_columns(table) if each.name not in AREA_COLUMNS):
-        if column.role is ColumnRole.FILTER:
+    for column in (each for each in schema.list_columns(table) if each.name not in AREA_COLUMNS):
+        if column.role is schema.ColumnRole.FILTER:
             yield column.name, f"{type_of(column.name)} NOT NULL"
         elif column.symbols:
             yield column.name, FLAG_TYPE
@@ -187,17 +178,17 @@ def _add_by_group(database: Database, newest: Release | None) -> None:
         " JOIN dimension.child_group AS g USING (characteristic, child_group)"
     )
     of_table = _describe_columns(TABLES["gld_headline"])
-    figures = [get_column_name(CHILDREN, ColumnRole.ESTIMATE)]
-    figures += [get_column_name(GLD_PERCENT, role) for role in (*WITH_INTERVAL, ColumnRole.FLAG)]
+    figures = [schema.get_column_name(CHILDREN, schema.ColumnRole.ESTIMATE)]
+    figures += [schema.get_column_name(GLD_PERCENT, role) for role in (*schema.WITH_INTERVAL, schema.ColumnRole.FLAG)]
     keys = (*VERSION_COLUMN, "time_period", "geographic_level", *AREA_COLUMNS)
-    described = {name: of_table[name] for name in (*keys, *figures, BREAK_COLUMN.name)} | _GROUP_COLUMNS
+    described = {name: of_table[name] for name in (*keys, *figures, schema.BREAK_COLUMN.name)} | _GROUP_COLUMNS
     database.create_view(f"releases.{BY_GROUP}", query, f"{_BY_GROUP_DESCRIPTION}. All releases", described)
     del described["release_version"]
     _add_latest(database, BY_GROUP, newest, _BY_GROUP_DESCRIPTION, described)
 
 
 def _describe_columns(table: Table) -> dict[str, str]:
-    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in list_columns(table)}
+    return VERSION_COLUMN | AREA_COLUMNS | {column.name: column.description for column in schema.list_columns(table)}
 
 
 def _describe_table(table: Table) -> str:

@@ -19,14 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ndl_export.analyst_db import changes
 from ndl_export.analyst_db.build import build_analyst_files, open_analyst_database
-from ndl_export.analyst_db.changes import (
-    build_changes_csv,
-    compare,
-    find_sharpened_cohorts,
-    render_changelog_page,
-    select_cohort,
-)
 from ndl_export.bundle.release_directory import refresh
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
@@ -42,17 +36,8 @@ from ndl_export.documents.pages import (
     render_readme_page,
 )
 from ndl_export.documents.workbook import build_workbook_file
-from ndl_export.facts import missing
+from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description, describe
-from ndl_export.facts.noisy_counts import (
-    COVARIANCE_SCHEMA,
-    NOISE_COVARIANCE_FILE,
-    collect_plans,
-    find_noisy_faults,
-    list_plan_files,
-    write_cells,
-    write_noisy_counts,
-)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.previous import Earlier, read_previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
@@ -114,7 +99,7 @@ def _list_files_beside_page(
     return frozenset(
         (
             *FIXED_NAMES,
-            *list_plan_files(cohorts).values(),
+            *noisy_counts.list_plan_files(cohorts).values(),
             *for_them,
             *(n + s for n in (*TABLES, *requested) for s in TABLE_SUFFIXES),
         )
@@ -249,7 +234,7 @@ def read_contents(folder: Path) -> dict[str, bytes]:
 
 def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Return the tables in the row order of their definitions. Raises `BundleRefused` if a check fails."""
-    plans, record, requested = collect_plans(facts.noisy_counts), facts.privacy_record, facts.on_request
+    plans, record, requested = noisy_counts.collect_plans(facts.noisy_counts), facts.privacy_record, facts.on_request
     faults = missing.find_faults(facts.missing, facts.councils, facts.cohorts)
     unsound = [f"privacy record: {fault}" for fault in find_privacy_faults(record, facts.version, facts.cohorts)]
     faults += unsound or [
@@ -259,7 +244,7 @@ def _check_tables(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> dict[s
         raise _build_refused_error(facts, faults)
     layouts = build_table_layouts(facts.councils, facts.cohorts, facts.missing, plans, requested.tables)
     faults += [f"{name}: {fault}" for name, fault in find_table_faults(tables, layouts)]
-    faults += [f"noisy counts: {fault}" for fault in find_noisy_faults(plans, None, record)]
+    faults += [f"noisy counts: {fault}" for fault in noisy_counts.find_noisy_faults(plans, None, record)]
     if faults:
         raise _build_refused_error(facts, faults)
     return {name: layouts[name].ordered(tables[name]) for name in facts.tables}
@@ -281,10 +266,14 @@ def _fill(
         (folder / name).write_bytes(content)
     for name, table in facts.tables.items():
         _write_parquet(tables[name], table, facts, folder / f"{name}.parquet")
-    write_noisy_counts(folder, facts.noisy_counts, facts.version)
+    noisy_counts.write_noisy_counts(folder, facts.noisy_counts, facts.version)
     facts.on_request.write(folder, facts.version)
     (folder / WORKBOOK_FILE).write_bytes(build_workbook_file(facts, tables))
-    write_cells(facts.noise_covariance.cast(COVARIANCE_SCHEMA), folder / NOISE_COVARIANCE_FILE, facts.version)
+    noisy_counts.write_cells(
+        facts.noise_covariance.cast(noisy_counts.COVARIANCE_SCHEMA),
+        folder / noisy_counts.NOISE_COVARIANCE_FILE,
+        facts.version,
+    )
     with open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
     for name, content in build_analyst_files(facts, script).items():
@@ -351,11 +340,11 @@ def _write_parquet(data: pa.Table, table: Table, facts: ReleaseFacts, path: Path
 
 def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: Earlier) -> dict[str, str]:
     comparisons = {
-        cohort: compare(
-            select_cohort(tables, cohort),
+        cohort: changes.compare(
+            changes.select_cohort(tables, cohort),
             before := earlier.of.get(cohort),
             facts.on_request.of_cohort(cohort),
-            find_sharpened_cohorts(facts, cohort, before),
+            changes.find_sharpened_cohorts(facts, cohort, before),
         )
         for cohort in sorted(facts.cohorts)
     }
@@ -364,8 +353,8 @@ def _render_pages(facts: ReleaseFacts, tables: Mapping[str, pa.Table], earlier: 
         "LICENCE.md": render_page("LICENCE.md", facts, licence_address=OGL_ADDRESS),
         "README.md": render_readme_page(facts),
         "ai_readiness.md": render_ai_readiness_page(facts, tables),
-        "changelog.md": render_changelog_page(facts, earlier, comparisons),
-        "changes.csv": build_changes_csv(comparisons),
+        "changelog.md": changes.render_changelog_page(facts, earlier, comparisons),
+        "changes.csv": changes.build_changes_csv(comparisons),
         "code_of_practice.md": render_page("code_of_practice.md", facts, previous=earlier.replaced),
         "data_dictionary.csv": build_data_dictionary_csv(facts.tables),
         "data_dictionary.md": render_data_dictionary_page(facts.on_request.tables),

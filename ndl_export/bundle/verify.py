@@ -23,16 +23,9 @@ from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, 
 from ndl_export.check.content_checks import build_table_layouts, find_privacy_faults, find_table_faults
 from ndl_export.check.request_checks import find_request_faults
 from ndl_export.documents.workbook import build_table_sheet
-from ndl_export.facts import missing
+from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.directory_files import UnreadableWithdrawals
-from ndl_export.facts.noisy_counts import (
-    NOISE_COVARIANCE_FILE,
-    NOISY_COUNTS_FILE,
-    find_covariance_faults,
-    find_noisy_faults,
-    list_plan_files,
-)
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import Version
 from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE
@@ -163,7 +156,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
         cohorts, councils, absent = tuple(package["cohorts"]), tuple(package["councils"]), package["missing"]
         if odd := missing.find_faults(absent, councils, cohorts):
             raise ValueError("; ".join(odd))
-        plans = {key: files[name] for key, name in list_plan_files(cohorts).items()}
+        plans = {key: files[name] for key, name in noisy_counts.list_plan_files(cohorts).items()}
         # Called for its errors: councils that do not exist, or plans without a readable detail.
         build_table_layouts(councils, cohorts, absent, plans)
     except (ValueError, KeyError, TypeError) as error:
@@ -183,12 +176,14 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     layouts = build_table_layouts(councils, cohorts, absent, plans, on_request.tables)
     try:
         tables = {name: pq.read_table(io.BytesIO(files[f"{name}.parquet"])) for name in layouts}
-        cells = pq.read_table(io.BytesIO(files[NOISY_COUNTS_FILE]))
-        covariance = pq.read_table(io.BytesIO(files[NOISE_COVARIANCE_FILE]))
+        cells = pq.read_table(io.BytesIO(files[noisy_counts.NOISY_COUNTS_FILE]))
+        covariance = pq.read_table(io.BytesIO(files[noisy_counts.NOISE_COVARIANCE_FILE]))
     except (pa.ArrowException, OSError) as error:
         return version, [*faults, ("*.parquet", f"cannot be read: {error}")]
-    faults += [(NOISY_COUNTS_FILE, what) for what in find_noisy_faults(plans, cells, record)]
-    faults += [(NOISE_COVARIANCE_FILE, what) for what in find_covariance_faults(covariance, cohorts)]
+    faults += [(noisy_counts.NOISY_COUNTS_FILE, what) for what in noisy_counts.find_noisy_faults(plans, cells, record)]
+    faults += [
+        (noisy_counts.NOISE_COVARIANCE_FILE, what) for what in noisy_counts.find_covariance_faults(covariance, cohorts)
+    ]
     wrong = [
         (f"{name}.parquet" if name in layouts else f"tables of {name}", what)
         for name, what in find_table_faults(tables, layouts)

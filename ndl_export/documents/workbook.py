@@ -21,21 +21,10 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, Measure, Table
+from ndl_export.tables import ALL, Measure, Table, schema
 from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.rows import list_levels
-from ndl_export.tables.schema import (
-    BREAK,
-    BREAK_COLUMN,
-    LEVEL,
-    SYMBOLS,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    get_column_name,
-    list_columns,
-)
 from sources.reference.cohorts import Cohort
 
 # The pilot fits (2,106 rows); with all 153 authorities six of the eleven tables are cut.
@@ -45,15 +34,15 @@ down."""
 
 RELIABILITY: dict[str | None, str] = {
     None: "reliable",
-    Flag.UNRELIABLE: f"low reliability [{Flag.UNRELIABLE}]",
-    Flag.LINKAGE: f"compare with care, many links are missed [{Flag.LINKAGE}]",
-    Flag.WITHHELD: f"too uncertain to show [{Flag.WITHHELD}]",
-    Flag.NOT_APPLICABLE: f"not applicable [{Flag.NOT_APPLICABLE}]",
-    Flag.NOT_AVAILABLE: f"not available [{Flag.NOT_AVAILABLE}]",
+    schema.Flag.UNRELIABLE: f"low reliability [{schema.Flag.UNRELIABLE}]",
+    schema.Flag.LINKAGE: f"compare with care, many links are missed [{schema.Flag.LINKAGE}]",
+    schema.Flag.WITHHELD: f"too uncertain to show [{schema.Flag.WITHHELD}]",
+    schema.Flag.NOT_APPLICABLE: f"not applicable [{schema.Flag.NOT_APPLICABLE}]",
+    schema.Flag.NOT_AVAILABLE: f"not available [{schema.Flag.NOT_AVAILABLE}]",
 }
 """Text in a reliability column, by flag."""
 _EVERY = "nobody: it is in every release"
-_BREAKS = {None: "no break known", BREAK: f"break [{BREAK}]"}
+_BREAKS = {None: "no break known", schema.BREAK: f"break [{schema.BREAK}]"}
 _LINK = re.compile(r"\[(.*)\]\((.*)\)")
 _NARROW, _NUMBER, _NAME, _WIDEST = 3.5, 4.6, 6.0, 9.0  # column widths in centimetres
 _OF_A_LETTER = 0.25  # width of a letter in centimetres
@@ -69,7 +58,7 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
     ]
     breaks = map(_strip_marks, explain_breaks(facts.cohorts, facts.councils, facts.missing))
     notes = {f"[note {number}]": note for number, note in enumerate((*_NOTES, *breaks), start=1)}
-    symbols = {f"[{symbol}]": meaning for symbol, meaning in SYMBOLS.items()}
+    symbols = {f"[{symbol}]": meaning for symbol, meaning in schema.SYMBOLS.items()}
     front = (
         _cover(facts),
         _build_contents(facts, tables, sheets),
@@ -117,7 +106,7 @@ def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: st
 
 def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     """Return the rows that fit on a worksheet, and a sentence about those left out."""
-    above = pc.not_equal(data[LEVEL], LOCAL_AUTHORITY)
+    above = pc.not_equal(data[schema.LEVEL], LOCAL_AUTHORITY)
     totals = pa.chunked_array([pa.repeat(pa.scalar(value=True), data.num_rows)])
     for entry in table.filters:
         # A filter without a total, such as the question of the survey, keeps all its levels.
@@ -136,10 +125,10 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
 
 
 def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
-    described = {column.name: column for column in list_columns(table)}
+    described = {column.name: column for column in schema.list_columns(table)}
     years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
     yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
-    for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (LEVEL, _NAME)):
+    for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (schema.LEVEL, _NAME)):
         yield Column(described[name].label, width, data[name].to_pylist())
     for entry in table.filters:
         longest = max(len(words) for words in (*list_levels(table, entry.name), entry.label))
@@ -147,15 +136,15 @@ def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
         yield Column(entry.label, width, data[entry.name].to_pylist())
     for measure in table.measures:
         yield from _iter_measure_columns(measure, data)
-    breaks = [_BREAKS[symbol] for symbol in data[BREAK_COLUMN.name].to_pylist()]
-    yield Column(BREAK_COLUMN.label, _NUMBER, breaks)
+    breaks = [_BREAKS[symbol] for symbol in data[schema.BREAK_COLUMN.name].to_pylist()]
+    yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
 
 
 def _iter_measure_columns(measure: Measure, data: pa.Table) -> Iterator[Column]:
     """Yield the columns of a measure: figure, limits and, unless it is a count, reliability."""
-    flags = data[get_column_name(measure, ColumnRole.FLAG)].to_pylist()
-    for role, end in zip(WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
-        numbers = data[get_column_name(measure, role)].to_pylist()
+    flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
+    for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
+        numbers = data[schema.get_column_name(measure, role)].to_pylist()
         cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
         yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
     if not measure.is_count:

@@ -22,27 +22,11 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.analyst_db import DATABASE_FILE, build_database
-from ndl_export.bundle.anchors import (
-    ANCHOR_FILES,
-    Anchor,
-    UnreadableAnchor,
-    fetch_anchors,
-    fetch_catalogued,
-    read_anchors,
-)
+from ndl_export.bundle import anchors
 from ndl_export.bundle.read import AT_ONCE, LARGEST, fetch_version, read_all
 from ndl_export.bundle.release_directory import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, refresh
 from ndl_export.bundle.verify import find_integrity_faults, verify
-from ndl_export.facts.directory_files import (
-    REGISTER_FILE,
-    UPCOMING_FILE,
-    WITHDRAWN_FILE,
-    UnreadableWithdrawals,
-    Withdrawal,
-    load_withdrawals,
-    read_withdrawals,
-    record_withdrawals,
-)
+from ndl_export.facts import directory_files
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.facts.released import list_versions
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -58,7 +42,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
-Known = Callable[[Sequence[Anchor]], None]
+Known = Callable[[Sequence[anchors.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
@@ -84,7 +68,7 @@ class Published:
     removed: tuple[str, ...]
     sizes: Mapping[str, int]
     current: Version | None
-    withdrawn: Withdrawal | None
+    withdrawn: directory_files.Withdrawal | None
 
 
 def publish(
@@ -141,9 +125,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     version = str(parsed)
     missing = _list_missing(store, parsed, content)
     try:
-        known([*read_anchors(release_dir), *fetch_anchors(store, arriving=version)])
-        published = fetch_catalogued(store)
-    except UnreadableAnchor as error:
+        known([*anchors.read_anchors(release_dir), *anchors.fetch_anchors(store, arriving=version)])
+        published = anchors.fetch_catalogued(store)
+    except anchors.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
     # One that is there already may be published again: that is how readers learn of its withdrawal.
@@ -204,7 +188,7 @@ def _read_verified(release_dir: Path, version: str, trusted_key: Path | None) ->
 def _read_synthetic(release_dir: Path, version: str) -> Files:
     """Verify and read the release's synthetic children, if it has any. Raises `PublishRefused`."""
     folder = release_dir / SYNTHETIC_FOLDER / version
-    if not folder.is_dir() or version in load_withdrawals(release_dir):
+    if not folder.is_dir() or version in directory_files.load_withdrawals(release_dir):
         return {}
     # With the key of the release: signed by another, they need not have been made from it.
     report = verify(folder, release_dir / version / PUBLIC_KEY_FILE)
@@ -223,7 +207,7 @@ def _find_synthetic_folders(
         for each, folder in found.items()
         if folder.is_dir()
         and (
-            (each == version and str(each) not in load_withdrawals(release_dir))
+            (each == version and str(each) not in directory_files.load_withdrawals(release_dir))
             or store.read(f"{SYNTHETIC_FOLDER}/{each}/{SUMS_FILE}", LARGEST) == (folder / SUMS_FILE).read_bytes()
         )
     }
@@ -245,13 +229,17 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
     return [name for name in content if name not in there]
 
 
-def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, Withdrawal]:
+def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, directory_files.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
-    content = store.read(WITHDRAWN_FILE, LARGEST)
+    content = store.read(directory_files.WITHDRAWN_FILE, LARGEST)
     try:
-        there = read_withdrawals(content, store.address(WITHDRAWN_FILE)) if content is not None else {}
-        return load_withdrawals(release_dir) | there
-    except UnreadableWithdrawals as error:
+        there = (
+            directory_files.read_withdrawals(content, store.address(directory_files.WITHDRAWN_FILE))
+            if content is not None
+            else {}
+        )
+        return directory_files.load_withdrawals(release_dir) | there
+    except directory_files.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
 
 
@@ -289,7 +277,7 @@ def _list_changed(store: Store, leading: Mapping[str, Path], scratch: Path) -> l
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
-    first = [name for file in ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    first = [name for file in anchors.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
     content = {name: each for name, each in content.items() if name not in first}
@@ -318,9 +306,9 @@ def _hash_content(content: bytes | None) -> str | None:
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
 _ORDER = (
-    WITHDRAWN_FILE,
-    UPCOMING_FILE,
-    REGISTER_FILE,
+    directory_files.WITHDRAWN_FILE,
+    directory_files.UPCOMING_FILE,
+    directory_files.REGISTER_FILE,
     CATALOGUE_FILE,
     DATABASE_FILE,
     FEED_FILE,
@@ -335,7 +323,7 @@ _ORDER = (
 def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
-    withdrawn: Mapping[str, Withdrawal],
+    withdrawn: Mapping[str, directory_files.Withdrawal],
     release_dir: Path,
     scratch: Path,
 ) -> dict[str, Path]:
@@ -351,8 +339,8 @@ def write_leading_files(
         place.parent.mkdir(exist_ok=True)
         place.symlink_to(folder.resolve(), target_is_directory=True)
     if withdrawn:
-        record_withdrawals(scratch, {}, *withdrawn.values())
-    for name in (UPCOMING_FILE, REGISTER_FILE):
+        directory_files.record_withdrawals(scratch, {}, *withdrawn.values())
+    for name in (directory_files.UPCOMING_FILE, directory_files.REGISTER_FILE):
         if (release_dir / name).exists():
             shutil.copyfile(release_dir / name, scratch / name)
     refresh(scratch)
