@@ -15,7 +15,7 @@ import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.pages.number_format import capital, listed
-from ndl_export.site.figures import Concluded, Levels, Line, format_points
+from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from privacy.doors.sql import quote_text
 
@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
     @property
     def between(self) -> str:
-        return f"would be between {format_points(self.lower)} and {format_points(self.upper)} points"
+        return f"would be between {format_signed(self.lower)} and {format_signed(self.upper)} points"
 
 
 class Distance(NamedTuple):
@@ -147,6 +147,12 @@ def england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
 
 def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
     """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
+
+    def name(labels: list[str]) -> str:
+        """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
+        subject = listed(labels) if len(labels) <= _MOST_IN_A_HEADING else f"{len(labels)} {kind}"
+        return f"{subject} {'is' if len(labels) == 1 else 'are'}"
+
     apart = {
         where: labels
         for verdict, where in (("ahead", "ahead of"), ("behind", "behind"))
@@ -159,18 +165,11 @@ def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> C
         ]
         if "cannot say" in verdicts.values():
             sentences.append("For the others, the data cannot say.")
-        heading = "; ".join(f"{_format_subject(labels, kind)} {where} {from_what}" for where, labels in apart.items())
+        heading = "; ".join(f"{name(labels)} {where} {from_what}" for where, labels in apart.items())
         yield Concluded(" ".join(sentences), heading)
     elif verdicts:
         none = f"none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}"
         yield Concluded(f"{_LIKE_THESE}, {none}.")
-
-
-def _format_subject(labels: list[str], kind: str) -> str:
-    """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
-    if len(labels) > _MOST_IN_A_HEADING:
-        return f"{len(labels)} {kind} are"
-    return f"{listed(labels)} {'is' if len(labels) == 1 else 'are'}"
 
 
 def council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -272,7 +271,7 @@ def conclude_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes
         if target.verdict == "met":
             yield Concluded(f"{aim} is reached.")
         elif target.verdict == "not met":
-            near, least, most = map(format_points, target.points)
+            near, least, most = map(format_signed, target.points)
             children, fewest, greatest = (f"{round(each):,}" for each in target.children)
             yield Concluded(
                 f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"

@@ -38,7 +38,7 @@ from ndl_export.site.councils import build_council_values, list_findings, page_o
 from ndl_export.site.documents import group_files, is_document, page_of, render_documents
 from ndl_export.site.figures import Figure, Line
 from ndl_export.site.inference import Conclusions
-from ndl_export.site.layouts import Release, release_of
+from ndl_export.site.layouts import Release
 from ndl_export.site.panels import Chart, Panel
 from ndl_export.site.views import SHAPES, build_charts, build_requested_charts
 from ndl_export.tables.csv_files import NOTHING
@@ -129,12 +129,12 @@ def build_site_files(
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
-    release = release_of(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
+    release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
     on_request = build_requested_charts(release, requested)
     papers = render_documents(files, names, facts.notice)
-    common = _build_common_values(facts, release) | {
+    common = _build_common_values(facts) | {
         "findings": found,
         "shelves": group_files(facts, files),
         "titles": {document.source: document.title for document in papers},
@@ -168,7 +168,7 @@ def build_site_downloads(
     requested: Sequence[RequestedTable] = (),
 ) -> dict[str, bytes]:
     """Return the CSV files of figures by name, made only from the tables of a release."""
-    release = release_of(tables, councils, cohorts, missing, requested)
+    release = Release(tables, councils, cohorts, missing, requested)
     return _build_downloads(build_charts(release) | build_requested_charts(release, requested))
 
 
@@ -197,9 +197,9 @@ def _format_number(figure: Figure, number: float | None) -> str:
     return "" if number is None else f"{number:.{figure.measure.decimals}f}"
 
 
-def _build_common_values(facts: ReleaseFacts, release: Release) -> dict[str, Any]:
+def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
     """Return the values that every page may show."""
-    cohorts = _label_cohorts(release.cohorts)
+    cohorts = _label_cohorts(facts.cohorts)
     return {
         "site": TITLE,
         "facts": facts,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ndl_export.pages import charts
-from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences, Wanted
+from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
 from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
@@ -15,6 +15,8 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import load_tiles
 
 ENGLAND = "England, official statistics"
+Wanted = tuple[str, str, Levels]
+"""A figure to look up: the table, its measure, and the levels of its filters."""
 
 
 def say_nothing(*_: object) -> tuple[()]:
@@ -78,9 +80,9 @@ class Shape:
         """Return the figures of a line."""
         levels = self.lines[label]
         return tuple(
-            Wanted(table, measure, tuple(levels[0] if level == "*" else level for level in its_levels))
+            (table, measure, tuple(levels[0] if level == "*" else level for level in its_levels))
             for table, measure, *its_levels in self.figures
-        ) or tuple(Wanted(self.table, measure, levels) for measure in self.measures)
+        ) or tuple((self.table, measure, levels) for measure in self.measures)
 
     def say(self, lines: Sequence[Line]) -> Sentences:
         """Return the sentences about the children in the data."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +120,9 @@ def build_requested_charts(release: Release, requested: Sequence[RequestedTable]
 
 
 def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
-    table, own = request.table, replace(release, cohorts=tuple(sorted(request.cohorts)))
+    table, cohorts = request.table, sorted(request.cohorts)
     by_label = label_rows(table)
-    areas = sum(len(release.get_areas(table.name, cohort).every) for cohort in own.cohorts)
+    areas = sum(len(release.get_areas(table.name, cohort).every) for cohort in cohorts)
     at_councils = all(block.councils for block in table.blocks)
     ratios = [measure for measure in table.measures if not measure.is_count]
     counts = [measure for measure in reversed(table.measures) if measure.is_count and not measure.as_linked]
@@ -142,7 +141,7 @@ def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
         says=_FIRST_LINE,
         together=not at_councils or areas * len(by_label) > MOST_ROWS,
     )
-    return Chart(shape, build_panels(shape, own))
+    return Chart(shape, build_panels(shape, release, cohorts))
 
 
 def label_rows(table: Table) -> Mapping[str, Levels]:
