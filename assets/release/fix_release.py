@@ -32,9 +32,8 @@ from assets.release.record import (
 from assets.release.requests.register import NoSuchRequest, RecordsMoved, add_requests, reuse_record
 from ndl_export.facts.directory_files import load_withdrawals
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.previous import index_cohort_entries
 from ndl_export.facts.release_facts import InvalidPublisher, InvalidVersion, Version, load_publisher
-from ndl_export.facts.released import PRIVACY_RECORD_FILE, list_versions
+from ndl_export.facts.released import PRIVACY_RECORD_FILE, index_cohort_entries, list_versions
 from ndl_export.tables import FAMILIES
 from privacy.chained_log import LogBroken
 from privacy.release.approval import has_no_signers

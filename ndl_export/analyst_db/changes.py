@@ -28,8 +28,8 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.previous import Earlier, Previous
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
+from ndl_export.facts.released import Earlier, Release, index_cohort_entries
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
@@ -85,7 +85,7 @@ def select_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.T
 
 def compare(
     tables: Mapping[str, pa.Table],
-    previous: Previous | None,
+    previous: Release | None,
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
 ) -> dict[str, Compared]:
@@ -215,13 +215,12 @@ def render_changelog_page(
 
 
 def _build_cohort_values(
-    facts: ReleaseFacts, cohort: str, previous: Previous | None, comparison: Mapping[str, Compared]
+    facts: ReleaseFacts, cohort: str, previous: Release | None, comparison: Mapping[str, Compared]
 ) -> dict[str, Any]:
     """Return what the page says about one cohort; what `differs` is by its name, now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
     if previous is None:
         return found
-    records = {entry["cohort"]: entry for entry in facts.privacy_record["cohorts"]}
     requested, requested_before = (
         {each.name for each in tables if cohort in each.cohorts}
         for tables in (facts.on_request.tables, previous.requested)
@@ -238,12 +237,12 @@ def _build_cohort_values(
         "differs": differs,
         "not_compared": sorted(facts.on_request.of_cohort(cohort).keys() & previous.tables.keys() - comparison.keys()),
         "sharpened": find_sharpened_cohorts(facts, cohort, previous),
-        "epsilon": records[cohort]["privacy_parameters"]["epsilon"],
+        "epsilon": index_cohort_entries(facts.privacy_record)[cohort]["privacy_parameters"]["epsilon"],
         "comparison": comparison,
     }
 
 
-def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Previous | None) -> frozenset[str]:
+def find_sharpened_cohorts(facts: ReleaseFacts, cohort: str, previous: Release | None) -> frozenset[str]:
     """Return the cohort if the release has the noisy counts of the previous one and further ones; otherwise none."""
     if previous is None:
         return frozenset()

@@ -26,8 +26,15 @@ from privacy.doors.sql import quote_text
 @cache
 def filter_categories() -> dict[str, tuple[str, ...]]:
     """Return the categories of each filter column, in order."""
-    names = dict.fromkeys(f.name for table in TABLES.values() for f in table.filters)
-    return {name: merge_sequences(list(_iter_sequences(name))) for name in names}
+    sequences: dict[str, list[Sequence[str]]] = {}
+    for table in TABLES.values():
+        for position, entry in enumerate(table.filters):
+            # The order of the table, for each combination of its other filters.
+            runs: dict[tuple[str, ...], dict[str, None]] = {}
+            for row in _list_levels(table.name):
+                runs.setdefault((*row[:position], *row[position + 1 :]), {})[row[position]] = None
+            sequences.setdefault(entry.name, []).extend(map(tuple, runs.values()))
+    return {name: merge_sequences(found) for name, found in sequences.items()}
 
 
 def get_type_name(filter_name: str) -> str:
@@ -72,18 +79,6 @@ def merge_sequences(sequences: Sequence[Sequence[str]]) -> tuple[str, ...]:
 def _list_levels(table_name: str) -> tuple[tuple[str, ...], ...]:
     """Return the levels of all filters, row by row."""
     return tuple(row.levels for row in list_rows(TABLES[table_name], all_together=True))
-
-
-def _iter_sequences(filter_name: str) -> Iterator[Sequence[str]]:
-    """Yield the categories of the filter in the order of a table, for each combination of its other filters."""
-    for table in TABLES.values():
-        names = [f.name for f in table.filters]
-        if filter_name in names:
-            position = names.index(filter_name)
-            runs: dict[tuple[str, ...], dict[str, None]] = {}
-            for row in _list_levels(table.name):
-                runs.setdefault((*row[:position], *row[position + 1 :]), {})[row[position]] = None
-            yield from map(tuple, runs.values())
 
 
 EVERYONE = "Total"

@@ -12,10 +12,11 @@ from itertools import chain
 
 from ndl_export.analyst_db.child_groups import build_groups_sql, get_type_name, list_characteristics
 from ndl_export.analyst_db.database import Database
-from ndl_export.analyst_db.releases import Release, get_file_name
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
+from ndl_export.facts.release_facts import Version
+from ndl_export.facts.released import Release
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Table, schema
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, REGIONS_ABOVE
@@ -84,7 +85,7 @@ def add_facts(database: Database, found: list[Release]) -> None:
 def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
     parameters, withdrawal = release.privacy_record["privacy_parameters"], release.withdrawal
     return (
-        str(release.version),
+        release.version,
         number,
         release.published_on,
         release.notice or None,
@@ -101,15 +102,7 @@ def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
 def find_newest_release(found: Sequence[Release]) -> Release | None:
     """Return the newest of these releases that is not withdrawn, or None."""
     standing = [release for release in found if release.withdrawal is None]
-    return max(standing, key=lambda release: release.version, default=None)
-
-
-def _describe_release(release: Release | None) -> str:
-    """Return the part of a view's comment that names its release and what that release lacks."""
-    if release is None:
-        return "Nothing: every release with it is withdrawn"
-    not_sent = "; ".join(missing.format_missing(release.missing))
-    return join_parts(release.notice, f"Release {release.version}" + (f". Not sent: {not_sent}" if not_sent else ""))
+    return max(standing, key=lambda release: Version.parse(release.version), default=None)
 
 
 def add_table(
@@ -136,9 +129,10 @@ def add_table(
     )
     together = f"geographic_level IN ({quote_text(NATIONAL)}, {quote_text(ALL_TOGETHER)}) AS is_all_together"
     for release in found:
-        rows = release.rows(table)
+        file = f"{table.name}.parquet"
+        rows = release.read(file, [column.name for column in schema.list_columns(table)])
         if rows is not None:
-            database.insert_file(name, get_file_name(table), rows, f"{_select_version_sql(release)}, {together}, *")
+            database.insert_file(name, file, rows, f"{_select_version_sql(release)}, {together}, *")
     del described["release_version"]
     _add_latest(database, table.name, newest, _describe_table(table), described)
 
@@ -159,16 +153,22 @@ def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[
 
 
 def _select_version_sql(release: Release) -> str:
-    return f"{quote_text(str(release.version))} AS release_version"
+    return f"{quote_text(release.version)} AS release_version"
 
 
 def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
+    """Add the view of the newest release; its comment names the release and what that release lacks."""
     # With every release withdrawn the view exists and is empty, so the macros and views over it can still be created.
-    version = quote_text(str(newest.version) if newest else "")
+    version, release = "", "Nothing: every release with it is withdrawn"
+    if newest:
+        not_sent = "; ".join(missing.format_missing(newest.missing))
+        version, release = newest.version, f"Release {newest.version}" + (f". Not sent: {not_sent}" if not_sent else "")
     query = (
-        f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)} WHERE release_version = {version}"
+        f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)}"
+        f" WHERE release_version = {quote_text(version)}"
     )
-    database.create_view(f"latest.{quote_identifier(name)}", query, f"{about}. {_describe_release(newest)}", described)
+    comment = join_parts(f"{about}.", newest.notice if newest else "", release)
+    database.create_view(f"latest.{quote_identifier(name)}", query, comment, described)
 
 
 def _add_by_group(database: Database, newest: Release | None) -> None:

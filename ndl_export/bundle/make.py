@@ -39,9 +39,14 @@ from ndl_export.documents.workbook import build_workbook_file
 from ndl_export.facts import missing, noisy_counts
 from ndl_export.facts.description import OGL_ADDRESS, WORKBOOK_FILE, Description, describe
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
-from ndl_export.facts.previous import Earlier, read_previous_releases
 from ndl_export.facts.release_facts import ReleaseFacts
-from ndl_export.facts.released import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, list_versions
+from ndl_export.facts.released import (
+    DATAPACKAGE_FILE,
+    PRIVACY_RECORD_FILE,
+    Earlier,
+    list_versions,
+    read_previous_releases,
+)
 from ndl_export.files import signing
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, build_sums, list_changed, read_sums

@@ -20,8 +20,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.changes import HEADER, Compared, compare
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.previous import Previous, read_release
-from ndl_export.facts.released import DATAPACKAGE_FILE
+from ndl_export.facts.released import DATAPACKAGE_FILE, Release, read_release
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]
@@ -136,7 +135,7 @@ class NotABundle(Exception):
 class Side:
     """One of the two releases, with its schema and schema version."""
 
-    release: Previous
+    release: Release
     dictionary: Dictionary
     schema_version: str
 
@@ -204,7 +203,7 @@ def diff(before: Path, now: Path) -> ReleaseDiff:
     """Compare the bundles in two folders; signatures are not checked. Raises `NotABundle`."""
     old, new = _read_side(before), _read_side(now)
     changes = list_schema_changes(_drop_requested_tables(old, new), _drop_requested_tables(new, old))
-    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.further)
+    sharpened = old.release.find_sharpened(new.release.measured_in, new.release.on_request.noisy_counts)
     defined = merge_tables(new.release.requested)
     return ReleaseDiff(old, new, changes, compare(new.release.tables, old.release, defined, sharpened))
 
@@ -220,7 +219,10 @@ def _read_side(folder: Path) -> Side:
     try:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
-        return Side(read_release(folder), dictionary, package["schemaVersion"])
+        side = Side(read_release(folder), dictionary, package["schemaVersion"])
+        # Read here, so that a damaged table is an error of this folder.
+        _ = side.release.tables
+        return side
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         missing = f"it has no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
         raise NotABundle(f"{folder} is not the folder of a release bundle: {missing}") from None
