@@ -76,37 +76,26 @@ def refresh(release_dir: Path) -> None:
     write_whole(release_dir / FEED_FILE, build_feed(releases, announced or (), register))
     if newest is not None:
         issued = {each.version: each.issued for each in releases}[str(newest)]
-        write_whole(release_dir / LATEST_FILE, format_json(_build_latest(release_dir, newest, issued)))
-
-
-def _build_latest(release_dir: Path, newest: Version, issued: str) -> dict[str, str]:
-    """Return the content of `latest.json`.
-
-    Paths are relative to the release directory; `sha256sums` is the SHA-256 of the file of sums.
-    """
-    listed = (release_dir / str(newest) / SUMS_FILE).read_bytes()
-    return {
-        "version": str(newest),
-        "published": issued,
-        "folder": f"{newest}/",
-        "zip": f"{newest}.zip",
-        "tar": f"{newest}.tar",
-        "page": f"{newest}/{SITE_FOLDER}/index.html",
-        "sha256sums": hashlib.sha256(listed).hexdigest(),
-    }
+        sums = (release_dir / str(newest) / SUMS_FILE).read_bytes()
+        # Paths are relative to the release directory.
+        latest = {
+            "version": str(newest),
+            "published": issued,
+            "folder": f"{newest}/",
+            "zip": f"{newest}.zip",
+            "tar": f"{newest}.tar",
+            "page": f"{newest}/{SITE_FOLDER}/index.html",
+            "sha256sums": hashlib.sha256(sums).hexdigest(),
+        }
+        write_whole(release_dir / LATEST_FILE, format_json(latest))
 
 
 def read_published(release_dir: Path) -> list[Published]:
     """Return every release with its catalogue record, oldest first. Raises `UnreadableWithdrawals`."""
-    withdrawn = directory_files.load_withdrawals(release_dir)
-    return [
-        _read_published(release_dir / str(version), withdrawn.get(str(version)))
-        for version in list_versions(release_dir)
-    ]
-
-
-def _read_published(bundle: Path, withdrawal: directory_files.Withdrawal | None) -> Published:
-    record, package = (json.loads((bundle / name).read_text(encoding="utf-8")) for name in (_RECORD, DATAPACKAGE_FILE))
-    beside = bundle.parent / SYNTHETIC_FOLDER / bundle.name / DATAPACKAGE_FILE
-    synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
-    return Published(bundle.name, record, withdrawal, package.get("notice", ""), synthetic)
+    withdrawn, found = directory_files.load_withdrawals(release_dir), []
+    for version in map(str, list_versions(release_dir)):
+        bundle, beside = release_dir / version, release_dir / SYNTHETIC_FOLDER / version / DATAPACKAGE_FILE
+        record, package = (json.loads((bundle / name).read_bytes()) for name in (_RECORD, DATAPACKAGE_FILE))
+        synthetic = json.loads(beside.read_bytes()) if beside.is_file() else None
+        found.append(Published(version, record, withdrawn.get(version), package.get("notice", ""), synthetic))
+    return found

@@ -105,7 +105,12 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         folder, files = source.files()
     except ValueError as error:
         return Verification(source.shown, None, None, trusted is not None, (Fault(source.name, str(error)),))
-    version, faults = _verify_files(files, trusted)
+    version, faults = None, find_integrity_faults(files, trusted)
+    # The content is opened only if it is as it was signed.
+    if not faults and is_synthetic(files):
+        version, faults = find_synthetic_version(files), find_synthetic_faults(files)
+    elif not faults:
+        version, faults = _verify_content(files)
     if folder and version and folder != version:
         faults.append((source.name, f"its folder is called {folder}, its content is release {version}"))
     return Verification(
@@ -116,16 +121,6 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
         tuple(Fault(*each) for each in faults),
         _explain_withdrawal(source, version),
         is_synthetic(files),
-    )
-
-
-def _verify_files(files: Files, trusted: bytes | None) -> tuple[str | None, Faults]:
-    """Return the version (None if unreadable) and the faults; content is checked only if integrity is intact."""
-    faults = find_integrity_faults(files, trusted)
-    if faults:
-        return None, faults
-    return (
-        (find_synthetic_version(files), find_synthetic_faults(files)) if is_synthetic(files) else _verify_content(files)
     )
 
 

@@ -26,7 +26,7 @@ from ndl_export.facts.missing import MissingByCohort, list_missing_councils
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table
 from ndl_export.tables.geography import Geography, list_geographies
-from ndl_export.tables.rows import Children, Detail, Layout, RowsDiffer, build_layout, parse_detail
+from ndl_export.tables.rows import Children, Detail, Layout, build_layout, parse_detail
 from ndl_export.tables.schema import (
     BREAK_COLUMN,
     MODEL_WITH_INTERVAL,
@@ -102,7 +102,8 @@ def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layo
     ordered: dict[str, pa.Table] = {}
     for name in layouts.keys() & tables.keys():
         try:
-            ordered[name] = _order_rows(tables[name], layouts[name])
+            _check_columns(tables[name], build_arrow_schema(layouts[name].table))
+            ordered[name] = layouts[name].ordered(tables[name])
         except ValueError as error:
             faults.append((name, str(error)))
     for name, data in ordered.items():
@@ -136,25 +137,17 @@ def find_privacy_faults(record: Mapping[str, Any], version: str, cohorts: tuple[
         return [f"the privacy record is not of the expected shape: {error!r}"]
 
 
-def _order_rows(data: pa.Table, expected: Layout) -> pa.Table:
-    """Return `data` in the order of the definition. Raises ValueError if columns or rows differ from it."""
-    _check_columns(data.schema, build_arrow_schema(expected.table))
-    for name in data.column_names:
-        if not data.schema.field(name).nullable and data[name].null_count:
-            raise ValueError(f"column {name} has empty cells")
-    try:
-        return expected.ordered(data)
-    except RowsDiffer as error:
-        raise ValueError(str(error)) from None
-
-
-def _check_columns(found: pa.Schema, expected: pa.Schema) -> None:
-    if found.names != expected.names:
-        odd = sorted(set(found.names) ^ set(expected.names))
+def _check_columns(data: pa.Table, expected: pa.Schema) -> None:
+    """Raise ValueError if columns differ from the definition, or have empty cells where it allows none."""
+    if data.column_names != expected.names:
+        odd = sorted(set(data.column_names) ^ set(expected.names))
         raise ValueError(f"columns differ from the definition: {', '.join(odd) or 'their order'}")
-    for field, wanted in zip(found, expected, strict=True):
+    for field, wanted in zip(data.schema, expected, strict=True):
         if (field.type, field.nullable) != (wanted.type, wanted.nullable):
             raise ValueError(f"column {field.name} is {field}, and should be {wanted}")
+    for field in data.schema:
+        if not field.nullable and data[field.name].null_count:
+            raise ValueError(f"column {field.name} has empty cells")
 
 
 def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
@@ -286,19 +279,15 @@ def _find_parameter_faults(what: str, parameters: Mapping[str, float]) -> Iterat
     rho, epsilon, delta = parameters["rho"], parameters["epsilon"], parameters["delta"]
     if not (0 < rho < 100 and 0 < delta <= 1e-5 and epsilon > 0):
         yield f"{what}: rho {rho}, epsilon {epsilon}, delta {delta} are out of range"
-    # Bun and Steinke 2016, proposition 1.3; a thousandth more, because epsilon is rounded up to four decimals.
-    elif epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
-        yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
-    elif _compute_gaussian_delta(rho, epsilon) > delta:
-        yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
-
-
-def _compute_gaussian_delta(rho: float, epsilon: float) -> float:
-    """Return the delta of the Gaussian mechanism with this rho at epsilon."""
-    # Balle and Wang 2018, theorem 8.
+        return
+    # The delta of Gaussian noise of this rho at epsilon: Balle and Wang 2018, theorem 8.
     mu = math.sqrt(2 * rho)
     above, below = (math.erfc((epsilon / mu + sign * mu / 2) / math.sqrt(2)) / 2 for sign in (-1, 1))
-    return above - math.exp(epsilon) * below
+    # Bun and Steinke 2016, proposition 1.3; a thousandth more, because epsilon is rounded up to four decimals.
+    if epsilon > 1.001 * (rho + 2 * math.sqrt(rho * math.log(1 / delta))):
+        yield f"{what}: epsilon {epsilon} is more than rho {rho} gives at delta {delta}"
+    elif above - math.exp(epsilon) * below > delta:
+        yield f"{what}: epsilon {epsilon} is less than Gaussian noise of rho {rho} gives at delta {delta}"
 
 
 TOLERANCE = 1e-5

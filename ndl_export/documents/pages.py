@@ -33,9 +33,9 @@ from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table
 from ndl_export.tables.csv_files import NOTHING
-from ndl_export.tables.geography import ALL_TOGETHER, CODE_COLUMNS, DEVOLVED, LOCAL_AUTHORITY
+from ndl_export.tables.geography import ALL_TOGETHER, DEVOLVED, LOCAL_AUTHORITY
 from ndl_export.tables.pupil import GLD_PERCENT
-from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, Flag, get_column_name
+from ndl_export.tables.schema import LEVEL, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference import code_lists
 from sources.reference.cohorts import Cohort
 from sources.reference.goals import GLD_GOALS, GOALS
@@ -253,18 +253,13 @@ _RECONCILED_COLUMNS = (
 
 def build_reconciliation_csv(gld_headline: pa.Table, cohorts: tuple[str, ...]) -> str:
     """Return one line for each official figure of an area in the release; only the header if there are none."""
-    ours = {_build_official_key(row): row for row in gld_headline.to_pylist()}
+    keys = ("time_period", LEVEL, OWN_AREA[0], "breakdown_topic", "breakdown", "sex")
+    ours = {tuple(row[key] for key in keys): row for row in gld_headline.to_pylist()}
     figures = chain.from_iterable(map(read_official_figures, cohorts))
     # Official figures of areas or groups that the release does not have are left out: there is nothing to compare.
     return format_csv(
         _RECONCILED_COLUMNS, (_reconcile(figure, ours[figure.key]) for figure in figures if figure.key in ours)
     )
-
-
-def _build_official_key(row: dict[str, Any]) -> tuple[str, ...]:
-    level = row["geographic_level"]
-    area = row[CODE_COLUMNS[level]] if level in CODE_COLUMNS else ""
-    return (row["time_period"], level, area, row["breakdown_topic"], row["breakdown"], row["sex"])
 
 
 def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.ods import Column, Link, Sheet, build_workbook
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, Measure, Table, schema
+from ndl_export.tables import ALL, Table, schema
 from ndl_export.tables.csv_files import ALL_ROWS
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.rows import list_levels
@@ -125,6 +125,7 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
 
 
 def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
+    """Yield the columns of a worksheet; each measure has its figure, limits and, unless it is a count, reliability."""
     described = {column.name: column for column in schema.list_columns(table)}
     years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
     yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
@@ -135,20 +136,15 @@ def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
         width = min(max(_OF_A_LETTER * longest, _NARROW), _WIDEST)
         yield Column(entry.label, width, data[entry.name].to_pylist())
     for measure in table.measures:
-        yield from _iter_measure_columns(measure, data)
+        flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
+        for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
+            numbers = data[schema.get_column_name(measure, role)].to_pylist()
+            cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
+            yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
+        if not measure.is_count:
+            yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
     breaks = [_BREAKS[symbol] for symbol in data[schema.BREAK_COLUMN.name].to_pylist()]
     yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
-
-
-def _iter_measure_columns(measure: Measure, data: pa.Table) -> Iterator[Column]:
-    """Yield the columns of a measure: figure, limits and, unless it is a count, reliability."""
-    flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
-    for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
-        numbers = data[schema.get_column_name(measure, role)].to_pylist()
-        cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
-        yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
-    if not measure.is_count:
-        yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
 
 
 def _cover(facts: ReleaseFacts) -> Sheet:

@@ -79,48 +79,37 @@ def explain_missing(
 
     The sentences name the standard tables and those that were `requested` for the cohort.
     """
-    taking_part, on_request = tuple(councils), tuple(requested)
-    return [
-        prefix + sentence
-        for cohort, prefix in _label_cohorts(missing)
-        for sentence in _explain_cohort(
-            missing[cohort], taking_part, merge_tables(each for each in on_request if cohort in each.cohorts)
-        )
-    ]
+    taking_part, on_request, found = tuple(councils), tuple(requested), []
+    for cohort, prefix in _label_cohorts(missing):
+        tables = merge_tables(each for each in on_request if cohort in each.cohorts)
+        for source, council in _list_pairs(missing[cohort]):
+            counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
+            effects = [_explain_not_available(counting)] if counting else []
+            what = f"no {SOURCES[source].title}" if source else "nothing"
+            effects = [*effects, SOURCES[source].effect] if source else [_explain_not_available(tables)]
+            found.append(f"{prefix}{get_place(council).la_name}: {what}; {'; '.join(filter(None, effects))}")
+        found += [prefix + left_out for left_out in _explain_areas_left_out(missing[cohort], taking_part, tables)]
+    return found
 
 
 def find_faults(missing: MissingByCohort, councils: Collection[str], cohorts: Collection[str]) -> list[str]:
     """List the errors in a statement of missing sources; empty if it is consistent."""
     if missing.keys() != set(cohorts):
         return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
-    return [fault for cohort in missing for fault in _find_cohort_faults(missing[cohort], councils)]
+    found = []
+    for absent in missing.values():
+        found += [f"there is no source {source}" for source in absent if source not in SOURCES]
+        found += [
+            f"{council} is stated to have sent no {source}, and does not take part"
+            for source, named in absent.items()
+            for council in named
+            if council not in councils
+        ]
+    return found
 
 
 def _label_cohorts(missing: MissingByCohort) -> list[tuple[str, str]]:
     return [(cohort, f"{Cohort(cohort).label}: " if len(missing) > 1 else "") for cohort in sorted(missing)]
-
-
-def _explain_cohort(missing: Missing, councils: tuple[str, ...], tables: Mapping[str, Table]) -> list[str]:
-    found = []
-    for source, council in _list_pairs(missing):
-        if not source:
-            found.append(f"{get_place(council).la_name}: nothing; {_explain_not_available(tables)}")
-            continue
-        counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
-        effects = [_explain_not_available(counting)] if counting else []
-        effects += [SOURCES[source].effect] if SOURCES[source].effect else []
-        found.append(f"{get_place(council).la_name}: no {SOURCES[source].title}; {'; '.join(effects)}")
-    return found + _explain_areas_left_out(missing, councils, tables)
-
-
-def _find_cohort_faults(missing: Missing, councils: Collection[str]) -> list[str]:
-    found = [f"there is no source {source}" for source in missing if source not in SOURCES]
-    return found + [
-        f"{council} is stated to have sent no {source}, and does not take part"
-        for source, absent in missing.items()
-        for council in absent
-        if council not in councils
-    ]
 
 
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:

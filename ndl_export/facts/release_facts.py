@@ -75,7 +75,16 @@ def load_publisher(*, demonstration: bool) -> Publisher:
     own = get_settings().publisher
     if not demonstration:
         # The template holds placeholders, so a real release without a publisher file is refused.
-        return _read_real_publisher(own or _TEMPLATE)
+        place = own or _TEMPLATE
+        found = read_publisher(place)
+        for key, value in vars(found).items():
+            if _PLACEHOLDER.search(value):
+                sentence = (
+                    f"{key} is a placeholder ({value}), and only a demonstration is published under one: write who"
+                    f" publishes into a file of your own, and name it in {PUBLISHER}"
+                )
+                raise InvalidPublisher([Problem(str(place), 1, 1, sentence)])
+        return found
     synthetic = read_publisher(_SYNTHETIC)
     stated = read_publisher(own) if own else synthetic
     # Without a file of the installation both notices are the same one.
@@ -85,18 +94,6 @@ def load_publisher(*, demonstration: bool) -> Publisher:
 def read_publisher(path: Path) -> Publisher:
     """Return the publisher described by a YAML file. Raises `InvalidPublisher`."""
     return read_settings(path, Publisher, InvalidPublisher)
-
-
-def _read_real_publisher(path: Path) -> Publisher:
-    found = read_publisher(path)
-    for key, value in vars(found).items():
-        if _PLACEHOLDER.search(value):
-            sentence = (
-                f"{key} is a placeholder ({value}), and only a demonstration is published under one: write who"
-                f" publishes into a file of your own, and name it in {PUBLISHER}"
-            )
-            raise InvalidPublisher([Problem(str(path), 1, 1, sentence)])
-    return found
 
 
 TITLE = "School readiness: linked early-years statistics"

@@ -116,11 +116,26 @@ class Store:
 
     def put(self, name: str, content: bytes, served: Served) -> None:
         """Write a file in one step, replacing an existing one. Raises `StoreError`."""
+        place = self._path(name)
+        headers: dict[str, Any] = {}
+        if self.protocol in _S3:
+            headers = {"ContentType": served.media_type, "CacheControl": served.caching}
+        elif self.protocol in _AZURE:
+            headers = {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
         with explain_errors(self.address(name)):
             if self.protocol in _WHOLE_AT_ONCE:
-                self.system.pipe_file(self._path(name), content, **self._build_headers(served))
-            else:
-                self._put_by_rename(self._path(name), content)
+                self.system.pipe_file(place, content, **headers)
+                return
+            staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
+            for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
+                self.system.makedirs(folder, exist_ok=True)
+            self.system.pipe_file(staged, content)
+            if self.protocol == "file":
+                Path(staged).chmod(0o644)
+                sync(Path(staged))
+            self.system.mv(staged, place)
+            if self.protocol == "file":
+                sync(Path(place).parent)
 
     def remove(self, name: str) -> None:
         """Delete a file. Raises `StoreError`."""
@@ -140,25 +155,6 @@ class Store:
 
     def _path(self, name: str) -> str:
         return posixpath.join(self.root, name) if name else self.root
-
-    def _build_headers(self, served: Served) -> dict[str, Any]:
-        if self.protocol in _S3:
-            return {"ContentType": served.media_type, "CacheControl": served.caching}
-        if self.protocol in _AZURE:
-            return {"content_settings": {"content_type": served.media_type, "cache_control": served.caching}}
-        return {}
-
-    def _put_by_rename(self, place: str, content: bytes) -> None:
-        staged = self._path(f"{_STAGING}/{uuid.uuid4().hex}")
-        for folder in (posixpath.dirname(staged), posixpath.dirname(place)):
-            self.system.makedirs(folder, exist_ok=True)
-        self.system.pipe_file(staged, content)
-        if self.protocol == "file":
-            Path(staged).chmod(0o644)
-            sync(Path(staged))
-        self.system.mv(staged, place)
-        if self.protocol == "file":
-            sync(Path(place).parent)
 
 
 def open_store(url: str, *, to_write: bool = False) -> Store:

@@ -220,8 +220,8 @@ def _read_side(folder: Path) -> Side:
         package = json.loads((folder / DATAPACKAGE_FILE).read_text(encoding="utf-8"))
         dictionary = read_dictionary((folder / "data_dictionary.csv").read_text(encoding="utf-8"))
         side = Side(read_release(folder), dictionary, package["schemaVersion"])
-        # Read here, so that a damaged table is an error of this folder.
-        _ = side.release.tables
+        # Read here, so that a damaged file is an error of this folder.
+        _ = side.release.tables, side.release.epsilon
         return side
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         missing = f"it has no {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)

@@ -146,7 +146,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         store,
         sent=(*missing, *replaced),
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
-        removed=tuple(sorted(name for name in store.sizes() or {} if is_leading(name) and name not in leading)),
+        removed=tuple(
+            sorted(name for name in store.sizes() or {} if name.startswith(_LEADING) and name not in leading)
+        ),
         sizes=sizes,
         current=max((each for each in bundles if str(each) not in withdrawn), default=None),
         withdrawn=withdrawn.get(version),
@@ -305,7 +307,7 @@ def _hash_content(content: bytes | None) -> str | None:
 
 
 _FIRST_PAGE = f"{SITE_FOLDER}/index.html"
-_ORDER = (
+_LEADING = (
     directory_files.WITHDRAWN_FILE,
     directory_files.UPCOMING_FILE,
     directory_files.REGISTER_FILE,
@@ -317,7 +319,7 @@ _ORDER = (
     # Last, because scripts take from it which version to fetch.
     LATEST_FILE,
 )
-"""The catalogue is replaced before the pages, because the next run reads from it which releases are published."""
+"""In the order of replacement: the catalogue before the pages, because the next run reads from it what is published."""
 
 
 def write_leading_files(
@@ -348,19 +350,12 @@ def write_leading_files(
     # Not `latest` either: an object store has no links, and `latest.json` says the same.
     made = [path for path in scratch.iterdir() if not path.is_symlink() and path.name != SYNTHETIC_FOLDER]
     files = [file for path in made for file in (path.iterdir() if path.is_dir() else (path,))]
-    return dict(
-        sorted(((file.relative_to(scratch).as_posix(), file) for file in files), key=lambda each: _rank(each[0]))
-    )
+    found = {file.relative_to(scratch).as_posix(): file for file in files}
 
+    def rank(name: str) -> tuple[int, str]:
+        return _LEADING.index(name if name in _LEADING else f"{name.partition('/')[0]}/"), name
 
-def is_leading(name: str) -> bool:
-    """Return whether a file is a leading file, rather than part of a bundle or unknown."""
-    return name in _ORDER or name.startswith(f"{SITE_FOLDER}/")
-
-
-def _rank(name: str) -> tuple[int, str]:
-    folder = f"{SITE_FOLDER}/" if name.startswith(f"{SITE_FOLDER}/") else name
-    return _ORDER.index(name if name in _ORDER else folder), name
+    return {name: found[name] for name in sorted(found, key=rank)}
 
 
 _DEFINED = (Path(__file__).parent / "definitions.sql").read_text(encoding="utf-8")

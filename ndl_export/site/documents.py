@@ -143,6 +143,7 @@ def _link(tokens: Iterable[Token], addresses: Mapping[str, str]) -> None:
 
 def _mark_headings(tokens: Sequence[Token]) -> None:
     """Turn the first row and column of tables into headings, except empty cells, and align numbers to the right."""
+    # Each cell is its opening token, its text and its closing token.
     rows: list[list[tuple[Token, str, Token]]] = []
     for at, token in enumerate(tokens):
         if token.type == "table_open":
@@ -152,22 +153,14 @@ def _mark_headings(tokens: Sequence[Token]) -> None:
         elif token.type in ("th_open", "td_open"):
             rows[-1].append((token, tokens[at + 1].content, tokens[at + 2]))
         elif token.type == "table_close":
-            _mark_table_headings(rows)
-
-
-def _mark_table_headings(rows: Sequence[Sequence[tuple[Token, str, Token]]]) -> None:
-    """Set headings and alignment in one table, given as rows of cells.
-
-    The first row is the heading. Each cell is its opening token, its text and its closing token.
-    """
-    for number, column in enumerate(zip(*rows, strict=True)):
-        is_number = number > 0 and all(_NUMBER.match(words) for _, words, _ in column[1:])
-        for place, (opening, words, closing) in enumerate(column):
-            scope = "col" if place == 0 else "row" if number == 0 else ""
-            opening.tag = closing.tag = "th" if scope and words else "td"
-            opening.attrs = {"scope": scope} if opening.tag == "th" else {}
-            if is_number:
-                opening.attrSet("class", "number")
+            for number, column in enumerate(zip(*rows, strict=True)):
+                is_number = number > 0 and all(_NUMBER.match(words) for _, words, _ in column[1:])
+                for place, (opening, words, closing) in enumerate(column):
+                    scope = "col" if place == 0 else "row" if number == 0 else ""
+                    opening.tag = closing.tag = "th" if scope and words else "td"
+                    opening.attrs = {"scope": scope} if opening.tag == "th" else {}
+                    if is_number:
+                        opening.attrSet("class", "number")
 
 
 class _Renderer(RendererHTML):

@@ -22,15 +22,7 @@ from ndl_export.tables.dimensions import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, list_geographies
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
 from ndl_export.tables.rows import Row, list_rows
-from ndl_export.tables.schema import (
-    BREAK,
-    BREAK_COLUMN,
-    OWN_AREA,
-    WITH_INTERVAL,
-    ColumnRole,
-    Flag,
-    get_column_name,
-)
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 

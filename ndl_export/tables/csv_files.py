@@ -36,7 +36,7 @@ import pyarrow.compute as pc
 
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.files.whole_files import format_csv
-from ndl_export.tables import ALL, Filter, Table
+from ndl_export.tables import ALL, Table
 from ndl_export.tables.dimensions import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.rows import list_levels
@@ -188,8 +188,22 @@ def _build_meta_csv(data: pa.Table, table: Table) -> bytes:
     """Return the metadata file: one row for each indicator and each filter with two or more levels in the CSV file."""
     official = select_official_rows(data)
     varying = {f.name for f in table.filters if pc.count_distinct(official[f.name]).as_py() > 1}
-    filters = (_build_filter_row(table, entry, varying) for entry in table.filters if entry.name in varying)
-    rows = (*filters, *_iter_indicator_rows(table))
+    rows = []
+    for entry in (entry for entry in table.filters if entry.name in varying):
+        shown = list_levels(table, entry.name)
+        # The grouping column needs a metadata row too, and a topic with one level has none.
+        grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
+        rows.append(
+            {
+                "col_name": entry.name,
+                "col_type": "Filter",
+                "label": entry.label,
+                "filter_hint": entry.description,
+                "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
+                "filter_default": "" if ALL.label in shown else shown[0],
+            }
+        )
+    rows += _iter_indicator_rows(table)
     return format_csv(META_COLUMNS, ([row.get(column, "") for column in META_COLUMNS] for row in rows)).encode()
 
 
@@ -210,20 +224,6 @@ def _build_cell_sql(column: CsvColumn) -> str:
     # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
     return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
-
-
-def _build_filter_row(table: Table, entry: Filter, varying: set[str]) -> dict[str, str]:
-    shown = list_levels(table, entry.name)
-    # The grouping column needs a metadata row too, and a topic with one level has none.
-    grouped = entry == BREAKDOWN_FILTER and TOPIC_FILTER.name in varying
-    return {
-        "col_name": entry.name,
-        "col_type": "Filter",
-        "label": entry.label,
-        "filter_hint": entry.description,
-        "filter_grouping_column": TOPIC_FILTER.name if grouped else "",
-        "filter_default": "" if ALL.label in shown else shown[0],
-    }
 
 
 def _iter_indicator_rows(table: Table) -> Iterator[dict[str, str]]:

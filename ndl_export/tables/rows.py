@@ -13,7 +13,7 @@ every row.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ndl_export.tables import FAMILIES, Block, Selection, Table
 from ndl_export.tables.geography import ALL_TOGETHER, NATIONAL, Geography
-from ndl_export.tables.model import Count, Group
+from ndl_export.tables.model import Count
 from ndl_export.tables.schema import BREAK, TIME_IDENTIFIER, build_arrow_schema, list_key_names
 from sources.reference.cohorts import Cohort, load_breaks
 
@@ -117,7 +117,12 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
             # A row that cannot occur is published too, with every figure flagged as not applicable.
             applies.setdefault(levels, set())
             counts.setdefault(levels, {})
-            attributes.setdefault(levels, set()).update(_collect_attributes(block, chosen))
+            # The attributes that its figures depend on.
+            own = {
+                axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None
+            }
+            own |= {attribute for count in block.needed for attribute, _ in count.groups}
+            attributes.setdefault(levels, set()).update(own)
             # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
                 applies[levels] |= block.measures
@@ -159,18 +164,12 @@ def _iter_rows(table: Table, block: Block) -> Iterator[tuple[Levels, tuple[Selec
         yield tuple(by_filter[f.name] for f in table.filters), chosen, labels not in block.structural_zeros
 
 
+@cache
 def list_levels(table: Table, name: str) -> tuple[str, ...]:
     """Return the published levels of a filter in the order of the definition."""
-    return _list_all_levels(table)[name]
-
-
-@cache
-def _list_all_levels(table: Table) -> dict[str, tuple[str, ...]]:
-    """Return the levels of every filter of a table, by filter name."""
+    position = [entry.name for entry in table.filters].index(name)
     # All councils together have every row of a table; single councils lack some.
-    found = zip(*(row.levels for row in list_rows(table, all_together=True)), strict=True)
-    names = (entry.name for entry in table.filters)
-    return {name: tuple(dict.fromkeys(values)) for name, values in zip(names, found, strict=True)}
+    return tuple(dict.fromkeys(row.levels[position] for row in list_rows(table, all_together=True)))
 
 
 # Not compared by value: comparing arrays gives an array.
@@ -333,27 +332,17 @@ def build_layout(
     )
 
 
-def _collect_attributes(block: Block, chosen: tuple[Selection, ...]) -> set[str]:
-    """Return the attributes that the figures of a block's row depend on."""
-    found = {axis.attribute for axis, level in zip(block.axes, chosen, strict=True) if level.categories is not None}
-    return found | {attribute for count in block.needed for attribute, _ in count.groups}
-
-
 def _find_counted(table: Table, block: Block, chosen: tuple[Selection, ...], count: Count) -> Children:
+    """Return the children that a row counts. A group of all categories of an attribute is not a restriction."""
     levels = (
         (axis.attribute, axis.whole if axis.filter == count.over else level.categories)
         for axis, level in zip(block.axes, chosen, strict=True)
     )
-    groups = ((attribute, categories) for attribute, categories in levels if categories is not None)
-    return _intersect_groups(table, (*groups, *count.groups))
-
-
-def _intersect_groups(table: Table, groups: Iterable[Group]) -> Children:
-    """Return the children in every group. A group of all categories of an attribute is not a restriction."""
-    family = FAMILIES[table.family]
     restricted: dict[str, frozenset[str]] = {}
-    for attribute, chosen in groups:
-        restricted[attribute] = restricted.get(attribute, frozenset(chosen)) & frozenset(chosen)
+    for attribute, categories in (*levels, *count.groups):
+        if categories is not None:
+            restricted[attribute] = restricted.get(attribute, frozenset(categories)) & frozenset(categories)
+    family = FAMILIES[table.family]
     return frozenset(
         (name, categories)
         for name, categories in restricted.items()
